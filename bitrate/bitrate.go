@@ -1,0 +1,113 @@
+// Package bitrate is the unit of every limit and every measured rate in
+// detnet: bits per second, written the way Kubernetes and Cilium read it.
+//
+// Parse is stricter than Cilium on purpose. Cilium (v1.20) takes whatever
+// resource.Quantity takes, divides by eight and treats 0, 7 and 100m as "no
+// limit"; a limit that silently means "none" must be refused, not written.
+package bitrate
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Rate is a bit rate in bit/s, decimal (1 Mbit = 10^6 bit/s).
+type Rate int64
+
+// Units of Rate.
+const (
+	Bit  Rate = 1
+	Kbit      = 1_000 * Bit
+	Mbit      = 1_000 * Kbit
+	Gbit      = 1_000 * Mbit
+)
+
+// Bounds of a limit that may be written to a pod. Below Min a single 64 KiB
+// segment outlives Cilium's 2 s drop horizon (65,536 B × 8 / 2 s = 262 kbit/s);
+// the floor leaves a margin of four.
+const (
+	Min = 1 * Mbit
+	Max = 400 * Gbit
+)
+
+// ErrRange reports a well-formed rate outside [Min, Max].
+var ErrRange = errors.New("rate out of range")
+
+// suffixes of resource.Quantity that make sense for a rate; "m" (milli) and
+// exponents are refused.
+var suffixes = []struct {
+	text string
+	unit float64
+}{
+	{"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30},
+	{"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12},
+	{"", 1},
+}
+
+// Parse reads a bandwidth annotation such as "100M", "1G" or "2500k" and
+// returns it in bit/s. The accepted form is a non-negative decimal number with
+// an optional suffix k, M, G, T, Ki, Mi or Gi; the value must lie in [Min, Max].
+func Parse(s string) (Rate, error) {
+	for _, suffix := range suffixes {
+		digits, ok := strings.CutSuffix(s, suffix.text)
+		if !ok {
+			continue
+		}
+		if !plainDecimal(digits) {
+			break
+		}
+		value, err := strconv.ParseFloat(digits, 64)
+		if err != nil {
+			break
+		}
+		bits := math.Round(value * suffix.unit)
+		if bits < float64(Min) || bits > float64(Max) {
+			return 0, fmt.Errorf("rate %q: %w: must be from %v to %v", s, ErrRange, Min, Max)
+		}
+		return Rate(bits), nil
+	}
+	return 0, fmt.Errorf("rate %q is not a quantity: want a decimal number of bit/s with an optional suffix k, M, G, T, Ki, Mi or Gi, such as 100M", s)
+}
+
+// plainDecimal reports whether s is digits with at most one inner point.
+func plainDecimal(s string) bool {
+	whole, frac, point := strings.Cut(s, ".")
+	if whole == "" || len(s) > 20 || (point && frac == "") {
+		return false
+	}
+	return strings.Trim(whole, "0123456789") == "" && strings.Trim(frac, "0123456789") == ""
+}
+
+// FromMbit returns v Mbit/s as a Rate.
+func FromMbit(v float64) Rate { return Rate(math.Round(v * float64(Mbit))) }
+
+// Mbit returns r in Mbit/s.
+func (r Rate) Mbit() float64 { return float64(r) / float64(Mbit) }
+
+// Bytes returns r in byte/s, rounded down.
+func (r Rate) Bytes() uint64 { return uint64(max(r, 0)) / 8 }
+
+// String returns the shortest exact annotation value for r, such as "85M".
+func (r Rate) String() string {
+	for _, u := range []struct {
+		unit Rate
+		text string
+	}{{Gbit, "G"}, {Mbit, "M"}, {Kbit, "k"}} {
+		if r != 0 && r%u.unit == 0 {
+			return strconv.FormatInt(int64(r/u.unit), 10) + u.text
+		}
+	}
+	return strconv.FormatInt(int64(r), 10)
+}
+
+// Quantise rounds r down to a value worth writing: whole Mbit/s from 10 Mbit/s
+// upwards, tenths below. Limits that differ by less are not worth an API write.
+func (r Rate) Quantise() Rate {
+	if r >= 10*Mbit {
+		return r - r%Mbit
+	}
+	return r - r%(100*Kbit)
+}

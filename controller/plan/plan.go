@@ -1,0 +1,100 @@
+// Package plan is the vocabulary between what is observed and what is done: an
+// Observation goes into a law, a Plan with its Reasons comes out. The loop, the
+// simulator, the metrics, the status page and "detnet explain" all show these
+// same values. It depends on the standard library and detnet's own units only.
+package plan
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/workload"
+)
+
+// PodID names a pod.
+type PodID struct{ Namespace, Name string }
+
+func (p PodID) String() string { return p.Namespace + "/" + p.Name }
+
+// Compare orders pods by namespace and name.
+func (p PodID) Compare(q PodID) int {
+	switch {
+	case p == q:
+		return 0
+	case p.Namespace < q.Namespace, p.Namespace == q.Namespace && p.Name < q.Name:
+		return -1
+	}
+	return 1
+}
+
+// Observation is everything a law may know at one instant.
+type Observation struct {
+	At      time.Time // the law's only clock
+	Apps    []App     // critical workloads, in the order of their PodID
+	Senders []Sender  // throttleable pods, in the order of their PodID
+}
+
+// App is one critical pod and what was measured of it.
+type App struct {
+	Pod      PodID
+	Node     string
+	Rank     int // importance among critical workloads, higher first
+	Protocol workload.Protocol
+	SLO      workload.SLO
+	Sessions []Session // one per vantage point
+}
+
+// Session is one measured path to an App.
+type Session struct {
+	ID      string
+	Vantage string   // node of the session-sender
+	Samples []Sample // the recent past, oldest first
+}
+
+// Sample is one probe packet.
+type Sample struct {
+	At   time.Time     // when it was sent, on the observer's clock
+	RTT  time.Duration // 0 if Lost
+	Lost bool
+	// Forward and Backward are one-way delays with the unknown clock offset
+	// still in them: only their variation means something. HasOneWay says
+	// whether the reflector gave the timestamps.
+	HasOneWay         bool
+	Forward, Backward time.Duration
+}
+
+// Sender is one throttleable pod.
+type Sender struct {
+	Pod      PodID
+	Node     string
+	Rank     int // lowest is cut first
+	Weight   int
+	Min, Max bitrate.Rate
+	Limit    bitrate.Rate // in force, as the pod's annotation says; 0 = none
+	Rates    []TxRate     // recent sub-windows of about 100 ms, oldest first
+}
+
+// TxRate is a pod's transmit rate over the sub-window that ended at At. Where
+// the counter sits before the limiter it may exceed Limit.
+type TxRate struct {
+	At time.Time
+	Tx bitrate.Rate
+}
+
+// Plan is what a law wants done, and why.
+type Plan struct {
+	At      time.Time
+	Limits  []Limit  // changes only, in the order of their PodID
+	Reasons []Reason // one per bottleneck, also where nothing changes
+}
+
+// Limit asks for one pod's egress limit to be changed.
+type Limit struct {
+	Pod      PodID
+	From, To bitrate.Rate
+	// Reason indexes Plan.Reasons.
+	Reason int
+}
+
+// Urgent reports whether the change takes bandwidth away: such writes go first.
+func (l Limit) Urgent() bool { return l.From == 0 || l.To < l.From }

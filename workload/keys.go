@@ -1,0 +1,43 @@
+// Package workload is what people and detnet say about a pod in its labels and
+// annotations: the keys, and the typed values behind them. The webhook stamps
+// them, the controller reads them back; nothing else carries state.
+package workload
+
+// Labels. Priority is the one label most users ever set; Class is what the
+// policy made of it.
+const (
+	LabelPriority = "detnet.dev/priority"
+	LabelClass    = "detnet.dev/class"
+)
+
+// Annotations set by people, on a pod template or on a namespace as the
+// default for its pods.
+const (
+	MaxJitter    = "detnet.dev/max-jitter"    // "1ms": bound on packet delay variation
+	MaxLatency   = "detnet.dev/max-latency"   // "10ms": bound on the round trip
+	MaxLoss      = "detnet.dev/max-loss"      // "0.1%": bound on lost probes
+	ProbeWith    = "detnet.dev/probe"         // "stamp", "udp:5201", "tcp:5202", "icmp"
+	MinBandwidth = "detnet.dev/min-bandwidth" // "10M": floor of a throttleable pod
+	MaxBandwidth = "detnet.dev/max-bandwidth" // "1G": ceiling of a throttleable pod
+	Weight       = "detnet.dev/weight"        // "2": share within its class
+	Mode         = "detnet.dev/mode"          // on a namespace: enforce, observe or off
+)
+
+// Annotations stamped by the webhook and, for the limits, kept by the
+// controller on the live pod.
+const (
+	// Decision is rule ids and policy hash; equal inputs give equal text.
+	Decision = "detnet.dev/decision"
+	// Rank orders classes: pods of the lowest rank are cut first. A decimal integer.
+	Rank = "detnet.dev/rank"
+	// InitialBandwidth is the egress limit given at admission; "detnet restore"
+	// puts it back. Its presence makes a pod throttleable.
+	InitialBandwidth = "detnet.dev/initial-bandwidth"
+
+	EgressBandwidth  = "kubernetes.io/egress-bandwidth"
+	IngressBandwidth = "kubernetes.io/ingress-bandwidth"
+	CiliumPriority   = "bandwidth.cilium.io/priority"
+)
+
+// ClassCritical is the class that is measured and never limited.
+const ClassCritical = "critical"

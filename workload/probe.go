@@ -1,0 +1,58 @@
+package workload
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Protocol is a way to measure a path.
+type Protocol string
+
+// The protocols of the probe annotation.
+const (
+	STAMP Protocol = "stamp" // RFC 8762 session-reflector, port 862 by default
+	UDP   Protocol = "udp"   // any UDP echo
+	TCP   Protocol = "tcp"   // handshake; needs no cooperation
+	ICMP  Protocol = "icmp"  // echo
+)
+
+// STAMPPort is the session-reflector's well-known port (RFC 8762 §4.1).
+const STAMPPort = 862
+
+// Probe says how to measure a critical workload.
+type Probe struct {
+	Protocol Protocol
+	Port     uint16 // 0 for ICMP
+}
+
+// String is the annotation value of p.
+func (p Probe) String() string {
+	if p.Port == 0 || (p.Protocol == STAMP && p.Port == STAMPPort) {
+		return string(p.Protocol)
+	}
+	return fmt.Sprintf("%s:%d", p.Protocol, p.Port)
+}
+
+// ParseProbe reads "stamp", "stamp:8620", "udp:5201", "tcp:5202" or "icmp".
+func ParseProbe(text string) (Probe, error) {
+	name, portText, hasPort := strings.Cut(text, ":")
+	port, err := strconv.ParseUint(portText, 10, 16)
+	valid := err == nil && port > 0
+	p := Probe{Protocol: Protocol(name), Port: uint16(port)}
+	switch p.Protocol {
+	case STAMP:
+		if !hasPort {
+			p.Port, valid = STAMPPort, true
+		}
+	case UDP, TCP:
+	case ICMP:
+		valid = !hasPort
+	default:
+		valid = false
+	}
+	if !valid {
+		return Probe{}, fmt.Errorf("%q must be stamp, stamp:PORT, udp:PORT, tcp:PORT or icmp, with a port from 1 to 65535", text)
+	}
+	return p, nil
+}

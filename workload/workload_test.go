@@ -1,0 +1,94 @@
+package workload
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+)
+
+func TestParseSLO(t *testing.T) {
+	got, errs := ParseSLO(map[string]string{MaxJitter: "1ms", MaxLatency: "10ms", MaxLoss: "0.1%"})
+	want := SLO{Jitter: time.Millisecond, Latency: 10 * time.Millisecond, Loss: 0.001}
+	if got != want || errs != nil {
+		t.Errorf("ParseSLO = %+v, %v; want %+v", got, errs, want)
+	}
+}
+
+// One bad target must not take the good ones with it, and the message has to
+// name the key and what would be accepted.
+func TestParseSLOKeepsTheReadable(t *testing.T) {
+	for _, bad := range []string{"", "1", "fast", "-1ms", "9us", "11s", "NaN"} {
+		got, errs := ParseSLO(map[string]string{MaxJitter: bad, MaxLatency: "10ms"})
+		if got != (SLO{Latency: 10 * time.Millisecond}) {
+			t.Errorf("max-jitter %q: SLO = %+v", bad, got)
+		}
+		if len(errs) != 1 || !strings.Contains(errs[0].Error(), MaxJitter) || !strings.Contains(errs[0].Error(), "10µs to 10s") {
+			t.Errorf("max-jitter %q: errors = %v", bad, errs)
+		}
+	}
+	for _, bad := range []string{"", "%", "0%", "101%", "1.5", "-1%", "NaN", "NaN%"} {
+		if got, errs := ParseSLO(map[string]string{MaxLoss: bad}); got.Loss != 0 || len(errs) != 1 {
+			t.Errorf("max-loss %q: %v, %v", bad, got.Loss, errs)
+		}
+	}
+}
+
+func TestParseProbe(t *testing.T) {
+	for text, want := range map[string]Probe{
+		"stamp":      {STAMP, 862},
+		"stamp:8620": {STAMP, 8620},
+		"udp:5201":   {UDP, 5201},
+		"tcp:5202":   {TCP, 5202},
+		"icmp":       {Protocol: ICMP},
+	} {
+		got, err := ParseProbe(text)
+		if err != nil || got != want || got.String() != text {
+			t.Errorf("ParseProbe(%q) = %v, %v", text, got, err)
+		}
+	}
+	for _, bad := range []string{"", "udp", "udp:", "udp:0", "udp:65536", "udp:-1", "tcp:http", "icmp:1", "sctp:1", "UDP:1", "stamp:", "stamp:0"} {
+		if got, err := ParseProbe(bad); err == nil {
+			t.Errorf("ParseProbe(%q) = %v, want an error", bad, got)
+		}
+	}
+}
+
+func TestParseBounds(t *testing.T) {
+	tests := []struct {
+		name        string
+		annotations map[string]string
+		want        Bounds
+		errs        int
+	}{
+		{"none", nil, Bounds{Weight: 1}, 0},
+		{"all", map[string]string{MinBandwidth: "10M", MaxBandwidth: "1G", Weight: "2"}, Bounds{10 * bitrate.Mbit, bitrate.Gbit, 2}, 0},
+		{"bad floor", map[string]string{MinBandwidth: "0", MaxBandwidth: "1G"}, Bounds{0, bitrate.Gbit, 1}, 1},
+		{"crossed", map[string]string{MinBandwidth: "2G", MaxBandwidth: "1G"}, Bounds{Weight: 1}, 1},
+		{"bad weight", map[string]string{Weight: "0"}, Bounds{Weight: 1}, 1},
+	}
+	for _, tt := range tests {
+		if got, errs := ParseBounds(tt.annotations); got != tt.want || len(errs) != tt.errs {
+			t.Errorf("%s: %+v, %v", tt.name, got, errs)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("1ms", "0.1%", "udp:5201", "2")
+	f.Fuzz(func(t *testing.T, jitter, loss, probe, weight string) {
+		slo, _ := ParseSLO(map[string]string{MaxJitter: jitter, MaxLoss: loss})
+		if slo.Jitter < 0 || slo.Jitter > MaxTarget || !(slo.Loss >= 0 && slo.Loss <= 1) {
+			t.Fatalf("SLO out of range: %+v", slo)
+		}
+		if p, err := ParseProbe(probe); err == nil {
+			if back, err := ParseProbe(p.String()); err != nil || back != p {
+				t.Fatalf("%q: %v does not read back: %v, %v", probe, p, back, err)
+			}
+		}
+		if b, _ := ParseBounds(map[string]string{Weight: weight}); b.Weight < 1 || b.Weight > MaxWeight {
+			t.Fatalf("weight %d out of range", b.Weight)
+		}
+	})
+}
