@@ -1,0 +1,33 @@
+// Command detnet is the user's tool; installed as kubectl-detnet it is also a
+// kubectl plugin.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := newRootCommand().ExecuteContext(ctx); err != nil {
+		return 1
+	}
+	return 0
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:          "detnet",
+		Short:        "Deterministic networking for Kubernetes",
+		SilenceUsage: true,
+	}
+	root.AddCommand()
+	return root
+}
