@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/detnet/detnet/test/workload/load"
+)
+
+// current is the load in progress; a new one ends the one before.
+type current struct {
+	mu   sync.Mutex
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+func (c *current) replace(start func(context.Context)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stop != nil {
+		c.stop()
+		<-c.done
+		c.stop = nil
+	}
+	if start == nil {
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	c.stop, c.done = stop, done
+	go func() {
+		defer close(done)
+		start(ctx)
+	}()
+}
+
+func sender(ctx context.Context, control string) error {
+	var now current
+	defer now.replace(nil)
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /load", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 4<<10))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		l, err := load.Parse(body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		slog.Info("sending", "kind", l.Kind, "to", l.To, "rate", l.Rate, "conns", l.Conns, "for", l.For)
+		now.replace(func(ctx context.Context) { send(ctx, l) })
+	})
+	mux.HandleFunc("DELETE /load", func(http.ResponseWriter, *http.Request) { now.replace(nil) })
+	return serveHTTP(ctx, control, mux)
+}
+
+// send runs one load to its end.
+func send(ctx context.Context, l load.Load) {
+	ctx, cancel := context.WithTimeout(ctx, l.For)
+	defer cancel()
+	for ctx.Err() == nil {
+		burst, stop := ctx, context.CancelFunc(func() {})
+		if l.On > 0 {
+			burst, stop = context.WithTimeout(ctx, l.On)
+		}
+		if err := sendOnce(burst, l); err != nil && burst.Err() == nil {
+			slog.Error("sending failed", "to", l.To, "err", err)
+			wait(ctx, time.Second)
+		}
+		stop()
+		wait(ctx, l.Off)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+func sendOnce(ctx context.Context, l load.Load) error {
+	if l.Kind == load.UDP {
+		return sendUDP(ctx, l)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for range l.Conns {
+		g.Go(func() error { return sendTCP(ctx, l.To) })
+	}
+	return g.Wait()
+}
+
+// sendTCP fills one connection. It asks for CUBIC, the default of most
+// clusters: a host with another default would make runs differ.
+func sendTCP(ctx context.Context, to string) error {
+	d := net.Dialer{Timeout: 3 * time.Second, Control: useCubic}
+	conn, err := d.DialContext(ctx, "tcp", to)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	buf := make([]byte, 64<<10)
+	for ctx.Err() == nil {
+		if _, err := conn.Write(buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func useCubic(_, _ string, rc syscall.RawConn) error {
+	var sockErr error
+	if err := rc.Control(func(fd uintptr) {
+		sockErr = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "cubic")
+	}); err != nil {
+		return err
+	}
+	if sockErr != nil {
+		return fmt.Errorf("set TCP congestion control to cubic: %w", sockErr)
+	}
+	return nil
+}
+
+const (
+	udpPayload  = 1372
+	udpIPPacket = udpPayload + 28 // IPv4 and UDP headers
+)
+
+// sendUDP keeps a constant rate in bursts a millisecond long.
+func sendUDP(ctx context.Context, l load.Load) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", l.To)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	buf := make([]byte, udpPayload)
+	start, sent := time.Now(), 0.0
+	for ctx.Err() == nil {
+		due := time.Since(start).Seconds() * float64(l.Rate.Bytes())
+		for ; sent < due; sent += udpIPPacket {
+			_, _ = conn.Write(buf) // a refused or dropped datagram is still sent load
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}

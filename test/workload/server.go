@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// echo answers every datagram with itself until ctx ends.
+func echo(ctx context.Context, addr string) error {
+	conn, err := listenUDP(ctx, addr)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, 64<<10)
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		_, _ = conn.WriteToUDPAddrPort(buf[:n], from) // a full queue loses it, as any network would
+	}
+}
+
+// listenUDP opens a socket that closes when ctx ends.
+func listenUDP(ctx context.Context, addr string) (*net.UDPConn, error) {
+	var cfg net.ListenConfig
+	pc, err := cfg.ListenPacket(ctx, "udp", addr)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { pc.Close() })
+	return pc.(*net.UDPConn), nil
+}
+
+// serveTCP hands each accepted connection to handle in a goroutine of its own.
+func serveTCP(ctx context.Context, addr string, handle func(net.Conn)) error {
+	var cfg net.ListenConfig
+	l, err := cfg.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, func() { l.Close() })
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return ended(ctx, err)
+		}
+		go handle(conn)
+	}
+}
+
+// ended turns the error of a socket that ctx closed into a clean end.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// counters holds the payload bytes received from each source address.
+type counters struct {
+	mu    sync.Mutex
+	bytes map[netip.Addr]uint64
+}
+
+func (c *counters) add(from netip.Addr, n int) {
+	c.mu.Lock()
+	c.bytes[from.Unmap()] += uint64(n)
+	c.mu.Unlock()
+}
+
+// ServeHTTP writes the counters and the instant they were read, as JSON.
+func (c *counters) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"at": time.Now(), "bytes": c.bytes})
+}
+
+// drain reads a connection to its end, counting into c where it is given.
+func drain(c *counters) func(net.Conn) {
+	return func(conn net.Conn) {
+		defer conn.Close()
+		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
+		buf := make([]byte, 256<<10)
+		for {
+			n, err := conn.Read(buf)
+			if c != nil {
+				c.add(from, n)
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
+}
+
+func sink(ctx context.Context, data, control string) error {
+	received := &counters{bytes: map[netip.Addr]uint64{}}
+	mux := http.NewServeMux()
+	mux.Handle("GET /received", received)
+	udp, err := listenUDP(ctx, data)
+	if err != nil {
+		return err
+	}
+	_ = udp.SetReadBuffer(8 << 20)
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return serveTCP(ctx, data, drain(received)) })
+	g.Go(func() error {
+		buf := make([]byte, 64<<10)
+		for {
+			n, from, err := udp.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return ended(ctx, err)
+			}
+			received.add(from.Addr(), n)
+		}
+	})
+	g.Go(func() error { return serveHTTP(ctx, control, mux) })
+	return g.Wait()
+}
+
+func serveHTTP(ctx context.Context, addr string, h http.Handler) error {
+	server := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	context.AfterFunc(ctx, func() { server.Close() })
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
