@@ -1,0 +1,131 @@
+// Package certs holds the certificates of detnet's servers and clients, follows
+// them as they are renewed, and, where nothing else does, issues and rotates
+// them. Every tls.Config it hands out reads the newest good pair at each
+// handshake, so a renewal needs no restart.
+//
+// Two sources have the same methods: Dir, for a mounted Secret that somebody
+// else (cert-manager) fills, and Secret, read through the API, because a kubelet
+// takes up to two minutes to refresh a mount.
+package certs
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// Keys of a Secret, and names of files in a mounted one. CAFile is a bundle:
+// while a certificate is being replaced it trusts the old and the new.
+const (
+	CertFile = "tls.crt"
+	KeyFile  = "tls.key"
+	CAFile   = "ca.crt"
+)
+
+// current is the pair in use; both sources embed it for its methods.
+type current struct {
+	pair atomic.Pointer[pair]
+}
+
+type pair struct {
+	certificate tls.Certificate
+	roots       *x509.CertPool
+}
+
+func parsePair(certPEM, keyPEM, caPEM []byte) (*pair, error) {
+	certificate, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return nil, fmt.Errorf("%s and %s: %w", CertFile, KeyFile, err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(caPEM) {
+		return nil, fmt.Errorf("%s: no certificate in PEM form", CAFile)
+	}
+	return &pair{certificate, roots}, nil
+}
+
+var errNoCertificate = errors.New("no certificate yet: wait until it has been issued")
+
+func (c *current) get() (*pair, error) {
+	p := c.pair.Load()
+	if p == nil {
+		return nil, errNoCertificate
+	}
+	return p, nil
+}
+
+// ServerConfig is for a server that anyone who trusts the CA may call: TLS 1.3,
+// no client certificate asked for.
+func (c *current) ServerConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			p, err := c.get()
+			if err != nil {
+				return nil, err
+			}
+			return &p.certificate, nil
+		},
+	}
+}
+
+// MutualServerConfig is for a server that only holders of a certificate from
+// the same CA may call.
+func (c *current) MutualServerConfig() *tls.Config {
+	config := c.ServerConfig()
+	// The verification is ours because ClientCAs is fixed once, and the CA is not.
+	config.ClientAuth = tls.RequireAnyClientCert
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		return c.verify(state, x509.ExtKeyUsageClientAuth)
+	}
+	return config
+}
+
+// MutualClientConfig is for a client of MutualServerConfig. The server's
+// certificate must carry serverName, whatever address was dialled.
+func (c *current) MutualClientConfig(serverName string) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		ServerName: serverName,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			p, err := c.get()
+			if err != nil {
+				return nil, err
+			}
+			return &p.certificate, nil
+		},
+		// Skips only the built-in check, whose RootCAs is fixed once;
+		// VerifyConnection makes the same check against the CA of the moment.
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if err := c.verify(state, x509.ExtKeyUsageServerAuth); err != nil {
+				return err
+			}
+			// Apart from Verify, which takes an empty name for "any".
+			return state.PeerCertificates[0].VerifyHostname(serverName)
+		},
+	}
+}
+
+func (c *current) verify(state tls.ConnectionState, usage x509.ExtKeyUsage) error {
+	p, err := c.get()
+	if err != nil {
+		return err
+	}
+	leaf := state.PeerCertificates[0] // never empty: a server must send one and a client is required to
+	intermediates := x509.NewCertPool()
+	for _, certificate := range state.PeerCertificates[1:] {
+		intermediates.AddCert(certificate)
+	}
+	_, err = leaf.Verify(x509.VerifyOptions{
+		Roots:         p.roots,
+		Intermediates: intermediates,
+		KeyUsages:     []x509.ExtKeyUsage{usage},
+	})
+	if err != nil {
+		return fmt.Errorf("verify the peer's certificate (%s): %w", leaf.Subject, err)
+	}
+	return nil
+}
