@@ -1,0 +1,58 @@
+# Everything is built by the go command; "make demo" and "make test" need
+# nothing to be done before them. The first, cold run builds a Kubernetes
+# cluster from source and takes about 20 minutes on two cores.
+
+GO      ?= go
+SANDBOX  = cd test && $(GO) run ./sandbox/cmd/sandbox
+TAG     ?= dev
+
+.PHONY: help
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: ## Watch detnet protect real traffic (DURATION=30s CAPACITY=200M LOAD=tcp|udp|bursty LAW=adaptive KEEP=1)
+	@cd test && $(GO) build -o ../bin/demo ./demo && cd .. && exec bin/demo
+
+.PHONY: test
+test: lint-basic test-unit test-e2e ## Run every test: unit, policy, API server, sandbox
+
+.PHONY: lint-basic
+lint-basic:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	cd test && $(GO) vet ./...
+
+.PHONY: test-unit
+test-unit: ## Unit, policy and API-server tests, with the race detector
+	@assets=$$($(SANDBOX) assets --only apiserver) && export KUBEBUILDER_ASSETS="$$assets" && \
+	cd $(CURDIR) && $(GO) test -race ./... && cd test && $(GO) test -race $$($(GO) list ./... | grep -v /e2e)
+
+.PHONY: test-e2e
+test-e2e: ## Three real nodes: install, stamp, protect, restart (root and Linux)
+	cd test && $(GO) test -count=1 -timeout 20m -v ./e2e/...
+
+.PHONY: lint
+lint: lint-basic ## All linters (builds golangci-lint the first time)
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+	cd test && $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+
+.PHONY: image
+image: ## Build the images as dist/detnet-images.tar, without a daemon
+	cd test && $(GO) run ./image -o ../dist/detnet-images.tar -tag $(TAG)
+
+.PHONY: sandbox-up sandbox-down
+sandbox-up: ## Bring up three real nodes and leave them up
+	$(SANDBOX) up
+sandbox-down: ## Take them down
+	$(SANDBOX) down
+
+.PHONY: generate
+generate: ## Regenerate the gRPC contract (needs protoc)
+	GOBIN=$(CURDIR)/bin $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+	GOBIN=$(CURDIR)/bin $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+	PATH="$(CURDIR)/bin:$$PATH" $(GO) generate ./...
+
+.PHONY: clean
+clean: ## Remove what was built here (the cluster's cache stays)
+	rm -rf bin dist out
