@@ -21,6 +21,8 @@ const (
 	MaxBandwidth = "detnet.dev/max-bandwidth" // "1G": ceiling of a throttleable pod
 	Weight       = "detnet.dev/weight"        // "2": share within its class
 	Mode         = "detnet.dev/mode"          // on a namespace: enforce, observe or off
+	ProbeFrom    = "detnet.dev/probe-from"    // "worker-1,worker-2": nodes to measure from
+	Reflector    = "detnet.dev/reflector"     // "node": the agent beside the pod reflects, not the pod
 )
 
 // Annotations stamped by the webhook and, for the limits, kept by the
