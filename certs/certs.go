@@ -4,8 +4,16 @@
 // handshake, so a renewal needs no restart.
 //
 // Two sources have the same methods: Dir, for a mounted Secret that somebody
-// else (cert-manager) fills, and Secret, read through the API, because a kubelet
-// takes up to two minutes to refresh a mount.
+// else (cert-manager, or detnet's own controller for its agents) fills, and
+// Secret, which SelfManaged issues, rotates and reads through the API, because a
+// kubelet takes up to two minutes to refresh a mount. A program that may do
+// either chooses once, as in the package example, and then uses its
+// tls.Configs.
+//
+// SelfManaged needs get, list, watch and update on its one Secret and, where
+// Config.Webhooks is set, on the mutatingwebhookconfigurations and
+// validatingwebhookconfigurations of that one name; no permission without a
+// resource name.
 package certs
 
 import (
@@ -14,6 +22,8 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Keys of a Secret, and names of files in a mounted one. CAFile is a bundle:
@@ -54,6 +64,23 @@ func (c *current) get() (*pair, error) {
 		return nil, errNoCertificate
 	}
 	return p, nil
+}
+
+// RegisterExpiry registers the gauge
+// detnet_certificate_expiry_timestamp_seconds with the label certificate: the
+// end of validity in Unix time, 0 while there is no certificate.
+func (c *current) RegisterExpiry(registerer prometheus.Registerer, certificate string) error {
+	return registerer.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "detnet_certificate_expiry_timestamp_seconds",
+		Help:        "End of validity of the certificate in use, as Unix time; 0 while there is none.",
+		ConstLabels: prometheus.Labels{"certificate": certificate},
+	}, func() float64 {
+		p, err := c.get()
+		if err != nil {
+			return 0
+		}
+		return float64(p.certificate.Leaf.NotAfter.Unix())
+	}))
 }
 
 // ServerConfig is for a server that anyone who trusts the CA may call: TLS 1.3,

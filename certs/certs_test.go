@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // authority signs certificates the way cert-manager's CA issuer does.
@@ -81,7 +83,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-func source(t *testing.T, cert, key, ca []byte) *current {
+func fromPEM(t *testing.T, cert, key, ca []byte) *current {
 	t.Helper()
 	p, err := parsePair(cert, key, ca)
 	if err != nil {
@@ -136,7 +138,7 @@ func TestMutualHandshake(t *testing.T) {
 	valid := time.Now().Add(time.Hour)
 	agent := func(a *authority, trust []byte, name string, until time.Time, usages ...x509.ExtKeyUsage) *current {
 		cert, key := a.issue(t, name, until, usages...)
-		return source(t, cert, key, trust)
+		return fromPEM(t, cert, key, trust)
 	}
 	good := agent(ca, ca.pem, "detnet-agent", valid, bothUsages...)
 	tests := []struct {
@@ -172,7 +174,7 @@ func TestMutualHandshake(t *testing.T) {
 func TestMutualRefusesTheNameless(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.issue(t, "detnet-agent", time.Now().Add(time.Hour), bothUsages...)
-	c := source(t, cert, key, ca.pem)
+	c := fromPEM(t, cert, key, ca.pem)
 	if _, err := exchange(t, c.MutualServerConfig(), &tls.Config{InsecureSkipVerify: true}); err == nil {
 		t.Error("a client without a certificate was served")
 	}
@@ -181,10 +183,29 @@ func TestMutualRefusesTheNameless(t *testing.T) {
 	}
 }
 
+func TestExpiryIsMeasured(t *testing.T) {
+	ca := newAuthority(t)
+	until := time.Now().Add(time.Hour).Truncate(time.Second)
+	cert, key := ca.issue(t, "detnet-webhook", until)
+	for want, c := range map[float64]*current{float64(until.Unix()): fromPEM(t, cert, key, ca.pem), 0: new(current)} {
+		registry := prometheus.NewPedanticRegistry()
+		if err := c.RegisterExpiry(registry, "webhook"); err != nil {
+			t.Fatal(err)
+		}
+		families, err := registry.Gather()
+		if err != nil || len(families) != 1 {
+			t.Fatalf("gathered %v, %v", families, err)
+		}
+		if got := families[0].Metric[0].GetGauge().GetValue(); got != want {
+			t.Errorf("expiry %v, want %v", got, want)
+		}
+	}
+}
+
 func TestOneWayHandshake(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.issue(t, "detnet-webhook", time.Now().Add(time.Hour), x509.ExtKeyUsageServerAuth)
-	server := source(t, cert, key, ca.pem).ServerConfig()
+	server := fromPEM(t, cert, key, ca.pem).ServerConfig()
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.certificate)
 	client := &tls.Config{RootCAs: roots, ServerName: "detnet-webhook"}

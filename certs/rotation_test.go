@@ -1,0 +1,181 @@
+package certs
+
+import (
+	"bytes"
+	"maps"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func testRotation() rotation {
+	return rotation{names: []string{"detnet-agent"}, validity: 90 * 24 * time.Hour, spread: 10 * time.Minute}
+}
+
+// A version is what the Secret held from a moment on.
+type version struct {
+	from time.Time
+	data map[string][]byte
+}
+
+// trusts reports whether a reader of one version accepts a holder of another.
+func trusts(t *rapid.T, reader, holder version, now time.Time) bool {
+	active := testRotation().usable(holder.data[CertFile], holder.data[KeyFile], now)
+	if active == nil {
+		t.Fatalf("at %v: the certificate written at %v is unusable", now, holder.from)
+	}
+	for _, certificate := range parseBundle(reader.data[CAFile]) {
+		if certificate.Equal(active.certificate) {
+			return true
+		}
+	}
+	return false
+}
+
+// The promise: whoever reads the Secret within a spread is trusted by, and
+// trusts, everyone else who does, across every replacement.
+func TestRotationNeverBreaksTrust(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := testRotation()
+		now := start
+		history := []version{{from: now}}
+		rotations := 0
+		for range rapid.IntRange(20, 120).Draw(t, "rounds") {
+			latest := history[len(history)-1]
+			data, due, err := r.advance(latest.data, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !due.After(now) {
+				t.Fatalf("at %v: due %v is not in the future", now, due)
+			}
+			if !maps.EqualFunc(data, latest.data, bytes.Equal) {
+				if !bytes.Equal(data[CertFile], latest.data[CertFile]) {
+					rotations++
+				}
+				history = append(history, version{now, data})
+			}
+			// The readers are up to a spread behind, each by its own delay.
+			readable := history[1:]
+			for len(readable) > 1 && now.Sub(readable[1].from) >= r.spread {
+				readable = readable[1:]
+			}
+			for _, reader := range readable {
+				for _, holder := range readable {
+					if !trusts(t, reader, holder, now) {
+						t.Fatalf("at %v: the bundle of %v lacks the certificate of %v", now, reader.from, holder.from)
+					}
+				}
+			}
+			// The next round is on time, early for no reason, or late.
+			now = now.Add(rapid.SampledFrom([]time.Duration{
+				due.Sub(now), due.Sub(now) / 2, due.Sub(now) + time.Hour, time.Second, r.spread,
+			}).Draw(t, "pause"))
+		}
+		if span := now.Sub(start); span > 4*r.validity && rotations < 3 {
+			t.Fatalf("%d certificates in %v", rotations, span)
+		}
+	})
+}
+
+func TestAdvanceSettles(t *testing.T) {
+	r := testRotation()
+	data, due, err := r.advance(nil, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := start.Add(60 * 24 * time.Hour); !due.Equal(want) {
+		t.Errorf("the first certificate is due %v, want %v", due, want)
+	}
+	again, _, err := r.advance(data, start.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !maps.EqualFunc(data, again, bytes.Equal) {
+		t.Error("a second look an hour later changed the Secret")
+	}
+}
+
+// Putting the replacement to use must not touch the bundle: the API server
+// would have to be told, at the very moment the certificate changes.
+func TestRotationInSteps(t *testing.T) {
+	r := testRotation()
+	advance := func(data map[string][]byte, now time.Time) map[string][]byte {
+		t.Helper()
+		out, _, err := r.advance(data, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	renewal := start.Add(60 * 24 * time.Hour)
+	first := advance(nil, start)
+	announced := advance(first, renewal)
+	if !bytes.Equal(announced[CertFile], first[CertFile]) || len(parseBundle(announced[CAFile])) != 2 {
+		t.Fatal("the renewal did not add trust alone")
+	}
+	waiting := advance(announced, renewal.Add(r.spread-time.Second))
+	if !maps.EqualFunc(waiting, announced, bytes.Equal) {
+		t.Fatal("the replacement was used before it had spread")
+	}
+	used := advance(announced, renewal.Add(r.spread))
+	if !bytes.Equal(used[CertFile], announced[nextCertFile]) || !bytes.Equal(used[KeyFile], announced[nextKeyFile]) {
+		t.Fatal("the replacement was not used after it had spread")
+	}
+	if !bytes.Equal(used[CAFile], announced[CAFile]) {
+		t.Fatal("the bundle changed together with the certificate")
+	}
+	// Its next renewal drops the first one, long expired, from the bundle.
+	if later := advance(used, renewal.Add(60*24*time.Hour)); len(parseBundle(later[CAFile])) != 2 {
+		t.Fatalf("%d certificates in the bundle, want the one in use and its replacement", len(parseBundle(later[CAFile])))
+	}
+}
+
+// Whatever is wrong with what the Secret holds, the next round mends it.
+func TestAdvanceReplacesTheUnusable(t *testing.T) {
+	r := testRotation()
+	good, _, err := r.advance(nil, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := r
+	other.names = []string{"elsewhere"}
+	foreign, _, err := other.advance(nil, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]map[string][]byte{
+		"empty":             {},
+		"certificate alone": {CertFile: good[CertFile], CAFile: good[CAFile]},
+		"no PEM":            {CertFile: []byte("x"), KeyFile: []byte("y"), CAFile: []byte("z")},
+		"another's key":     {CertFile: good[CertFile], KeyFile: foreign[KeyFile], CAFile: good[CAFile]},
+		"other names":       foreign,
+	}
+	for name, data := range tests {
+		out, _, err := r.advance(data, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := parsePair(out[CertFile], out[KeyFile], out[CAFile])
+		if err != nil || p.certificate.Leaf.DNSNames[0] != "detnet-agent" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Nobody looked for a year: the certificate has expired.
+	late := start.Add(365 * 24 * time.Hour)
+	out, _, err := r.advance(good, late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if trusted := parseBundle(out[CAFile]); len(trusted) != 1 || !late.Before(trusted[0].NotAfter) {
+		t.Errorf("after a year the bundle holds %d certificates", len(trusted))
+	}
+	// The bundle alone was lost: trust in the certificate in use comes back.
+	out, _, err = r.advance(map[string][]byte{CertFile: good[CertFile], KeyFile: good[KeyFile]}, start)
+	if err != nil || !maps.EqualFunc(out, good, bytes.Equal) {
+		t.Errorf("a lost bundle was not restored: %v", err)
+	}
+}

@@ -1,0 +1,265 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	admissionv1 "k8s.io/api/admission/v1"
+	registrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+)
+
+const secretName = "detnet-webhook-tls"
+
+// apiServer starts a real API server for the test.
+func apiServer(t *testing.T) *rest.Config {
+	t.Helper()
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("KUBEBUILDER_ASSETS is unset: in CI the API server's binaries must be there")
+		}
+		t.Skip("KUBEBUILDER_ASSETS is unset: set it to a folder with etcd and kube-apiserver")
+	}
+	environment := &envtest.Environment{}
+	cfg, err := environment.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := environment.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return cfg
+}
+
+func apply(t *testing.T, c client.Client, objects ...client.Object) {
+	t.Helper()
+	for _, object := range objects {
+		if err := c.Create(t.Context(), object); err != nil {
+			t.Fatalf("create %T %s: %v", object, object.GetName(), err)
+		}
+	}
+}
+
+// permissions are those the package comment states, and no more.
+func permissions(subject string) []client.Object {
+	subjects := []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: subject}}
+	verbs := []string{"get", "list", "watch", "update"}
+	return []client.Object{
+		&rbacv1.Role{
+			ObjectMeta: metav1.ObjectMeta{Name: subject, Namespace: "default"},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{secretName}, Verbs: verbs}},
+		},
+		&rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: subject, Namespace: "default"},
+			Subjects:   subjects,
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: subject},
+		},
+		&rbacv1.ClusterRole{
+			ObjectMeta: metav1.ObjectMeta{Name: subject},
+			Rules: []rbacv1.PolicyRule{{
+				APIGroups:     []string{"admissionregistration.k8s.io"},
+				Resources:     []string{"mutatingwebhookconfigurations", "validatingwebhookconfigurations"},
+				ResourceNames: []string{"detnet-webhook"},
+				Verbs:         verbs,
+			}},
+		},
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: subject},
+			Subjects:   subjects,
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: subject},
+		},
+	}
+}
+
+// replica runs a manager with a self-managed certificate until the test ends.
+func replica(t *testing.T, cfg *rest.Config, c Config) *Secret {
+	t.Helper()
+	twice := true // two replicas in one process
+	mgr, err := manager.New(cfg, manager.Options{
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Controller: config.Controller{SkipNameValidation: &twice},
+		Logger:     logr.FromSlogHandler(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := SelfManaged(mgr, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// admit serves an admission webhook that allows everything and counts.
+func admit(t *testing.T, tlsConfig *tls.Config) (port string, served *atomic.Int64) {
+	t.Helper()
+	served = new(atomic.Int64)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var review admissionv1.AdmissionReview
+		if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+			t.Errorf("decode the review: %v", err)
+			return
+		}
+		served.Add(1)
+		review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true}
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(review); err != nil {
+			t.Errorf("encode the review: %v", err)
+		}
+	}))
+	// A handshake for every call; otherwise one connection hides the rotation.
+	server.Config.SetKeepAlivesEnabled(false)
+	listener := tls.NewListener(server.Listener, tlsConfig)
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(server.Close)
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port, served
+}
+
+func webhooks(port string) (*registrationv1.MutatingWebhookConfiguration, *registrationv1.ValidatingWebhookConfiguration) {
+	url := "https://localhost:" + port + "/"
+	fail, none, timeout := registrationv1.Fail, registrationv1.SideEffectClassNone, int32(10)
+	scope := registrationv1.NamespacedScope
+	rules := []registrationv1.RuleWithOperations{{
+		Operations: []registrationv1.OperationType{registrationv1.Create},
+		Rule:       registrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}, Scope: &scope},
+	}}
+	meta := metav1.ObjectMeta{Name: "detnet-webhook"}
+	return &registrationv1.MutatingWebhookConfiguration{ObjectMeta: meta, Webhooks: []registrationv1.MutatingWebhook{{
+			Name: "mutate.detnet.dev", ClientConfig: registrationv1.WebhookClientConfig{URL: &url}, Rules: rules,
+			FailurePolicy: &fail, SideEffects: &none, TimeoutSeconds: &timeout, AdmissionReviewVersions: []string{"v1"},
+		}}}, &registrationv1.ValidatingWebhookConfiguration{ObjectMeta: meta, Webhooks: []registrationv1.ValidatingWebhook{{
+			Name: "guard.detnet.dev", ClientConfig: registrationv1.WebhookClientConfig{URL: &url}, Rules: rules,
+			FailurePolicy: &fail, SideEffects: &none, TimeoutSeconds: &timeout, AdmissionReviewVersions: []string{"v1"},
+		}}}
+}
+
+func configMap() *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "probe-", Namespace: "default"}}
+}
+
+// Two replicas on one empty Secret, with no more than the stated permissions,
+// then a certificate in its last third: the API server's calls succeed from
+// the first ready moment on, through the replacement, each on a new handshake.
+func TestSelfManagedWebhookRotatesWithoutAFailedCall(t *testing.T) {
+	admin := apiServer(t)
+	c, err := client.New(admin, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := types.NamespacedName{Namespace: "default", Name: secretName}
+	managed := Config{Secret: key, DNSNames: []string{"localhost"}, Webhooks: "detnet-webhook", Spread: 4 * time.Second}
+
+	aging := rotation{names: managed.DNSNames, validity: 90 * 24 * time.Hour, spread: managed.Spread}
+	old, _, err := aging.advance(nil, time.Now().Add(-61*24*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, c, permissions("webhook")...)
+	apply(t, c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}, Data: old})
+
+	limited := rest.CopyConfig(admin)
+	limited.Impersonate.UserName = "webhook"
+	first, second := replica(t, limited, managed), replica(t, limited, managed)
+	port, served := admit(t, first.ServerConfig())
+	mutating, validating := webhooks(port)
+	apply(t, c, mutating, validating)
+
+	eventually(t, "both webhooks trust the certificate", func() bool {
+		ctx := t.Context()
+		return first.Ready(nil) == nil && second.Ready(nil) == nil &&
+			c.Get(ctx, client.ObjectKeyFromObject(mutating), mutating) == nil && len(mutating.Webhooks[0].ClientConfig.CABundle) > 0 &&
+			c.Get(ctx, client.ObjectKeyFromObject(validating), validating) == nil && len(validating.Webhooks[0].ClientConfig.CABundle) > 0 &&
+			c.Create(ctx, configMap()) == nil // the API server's own copy of the configuration lags a little
+	})
+	replaced := func() bool {
+		p, err := first.get()
+		q, err2 := second.get()
+		return err == nil && err2 == nil && !bytes.Equal(pemOf(p), old[CertFile]) && bytes.Equal(pemOf(p), pemOf(q))
+	}
+	calls := 0
+	eventually(t, "both replicas serve the replacement", func() bool {
+		calls++
+		if err := c.Create(t.Context(), configMap()); err != nil {
+			t.Fatalf("call %d: %v", calls, err)
+		}
+		return replaced()
+	})
+	for range 20 {
+		if err := c.Create(t.Context(), configMap()); err != nil {
+			t.Fatalf("after the replacement: %v", err)
+		}
+	}
+	if n := served.Load(); n < int64(2*(calls+20)) {
+		t.Errorf("the webhooks saw %d calls, want at least two for each of %d objects", n, calls+20)
+	}
+	var secret corev1.Secret
+	if err := c.Get(t.Context(), key, &secret); err != nil {
+		t.Fatal(err)
+	}
+	if len(secret.Data[nextCertFile]) != 0 {
+		t.Error("the replacement is used and waits at the same time")
+	}
+}
+
+// The chart ships the Secret empty. Both replicas find it so at once.
+func TestSelfManagedFillsTheEmptySecretOnce(t *testing.T) {
+	admin := apiServer(t)
+	c, err := client.New(admin, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := types.NamespacedName{Namespace: "default", Name: secretName}
+	managed := Config{Secret: key, DNSNames: []string{"detnet-agent"}}
+	first, second := replica(t, admin, managed), replica(t, admin, managed)
+	if first.Ready(nil) == nil {
+		t.Error("ready without a certificate")
+	}
+	apply(t, c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})
+	eventually(t, "both replicas have the certificate", func() bool { return first.Ready(nil) == nil && second.Ready(nil) == nil })
+	if _, err := exchange(t, first.MutualServerConfig(), second.MutualClientConfig("detnet-agent")); err != nil {
+		t.Error(err)
+	}
+	p, _ := first.get()
+	q, _ := second.get()
+	if !bytes.Equal(pemOf(p), pemOf(q)) {
+		t.Error("the replicas hold different certificates")
+	}
+}
+
+func pemOf(p *pair) []byte { return encodeCertificate(p.certificate.Leaf) }
