@@ -1,0 +1,321 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/detnet/detnet/agent/nstest"
+	"github.com/detnet/detnet/workload"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// lab is two namespaces joined by a veth pair: the sender's and the target's.
+type lab struct {
+	near, far *nstest.Net
+}
+
+func newLab(t testing.TB) lab {
+	l := lab{nstest.New(t), nstest.New(t)}
+	nstest.Veth(t, l.near, "near", "10.99.0.1/24", l.far, "far", "10.99.0.2/24")
+	v6 := func(n *nstest.Net, name, addr string) { n.Up(t, name, addr) }
+	v6(l.near, "near", "fd99::1/64")
+	v6(l.far, "far", "fd99::2/64")
+	l.near.Do(t, func() {
+		if err := os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 2147483647"), 0o644); err != nil {
+			t.Logf("allow ping sockets: %v", err)
+		}
+	})
+	return l
+}
+
+// echoUDP answers every datagram in the far namespace. mangle may return nil to
+// drop it, or several packets.
+func (l lab) echoUDP(t testing.TB, mangle func([]byte) [][]byte) uint16 {
+	var conn net.PacketConn
+	var err error
+	l.far.Do(t, func() { conn, err = net.ListenPacket("udp", ":0") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() {
+		b := make([]byte, 2048)
+		for {
+			n, from, err := conn.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			out := [][]byte{b[:n]}
+			if mangle != nil {
+				out = mangle(b[:n])
+			}
+			for _, p := range out {
+				_, _ = conn.WriteTo(p, from)
+			}
+		}
+	})
+	t.Cleanup(func() { conn.Close(); done.Wait() })
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+}
+
+// listenTCP accepts and closes.
+func (l lab) listenTCP(t testing.TB) uint16 {
+	var ln net.Listener
+	var err error
+	l.far.Do(t, func() { ln, err = net.Listen("tcp", ":0") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	})
+	t.Cleanup(func() { ln.Close(); done.Wait() })
+	return ln.Addr().(*net.TCPAddr).AddrPort().Port()
+}
+
+// start runs a Sender in the near namespace for the length of the test.
+func (l lab) start(t testing.TB, sessions ...Session) *Sender {
+	s := NewSender(fakeNames{})
+	if err := s.Assign(sessions); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { l.near.Do(t, func() { _ = s.Run(ctx) }) })
+	t.Cleanup(func() { cancel(); done.Wait() })
+	return s
+}
+
+type fakeNames struct{}
+
+func (fakeNames) LookupHost(_ context.Context, host string) ([]string, error) {
+	if host == "far.test" {
+		return []string{"10.99.0.2"}, nil
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}
+
+// gather collects until each session has samples or an error for the wanted
+// number of times, and returns everything by session.
+func gather(t testing.TB, s *Sender, enough func(map[string]*Result) bool) map[string]*Result {
+	t.Helper()
+	got := map[string]*Result{}
+	deadline := time.Now().Add(10 * time.Second)
+	for !enough(got) {
+		if time.Now().After(deadline) {
+			for id, r := range got {
+				t.Logf("%s: %+v, %d samples, %v, %v", id, r.Totals, len(r.Samples), r.Err, r.Timestamps)
+			}
+			t.Fatal("what was waited for did not come")
+		}
+		time.Sleep(5 * time.Millisecond)
+		s.Collect(func(r Result) {
+			all := got[r.Session]
+			if all == nil {
+				all = &Result{}
+				got[r.Session] = all
+			}
+			samples := append(all.Samples, r.Samples...)
+			*all = r
+			all.Samples = samples
+		})
+	}
+	return got
+}
+
+func samples(id string, n int) func(map[string]*Result) bool {
+	return func(got map[string]*Result) bool { return got[id] != nil && len(got[id].Samples) >= n }
+}
+
+// Every prober behaves alike: this is the contract.
+func TestConformance(t *testing.T) {
+	l := newLab(t)
+	udp, tcp := l.echoUDP(t, nil), l.listenTCP(t)
+	targets := map[string]Session{
+		"udp":   {Protocol: workload.UDP, Host: "10.99.0.2", Port: udp},
+		"udp6":  {Protocol: workload.UDP, Host: "fd99::2", Port: udp},
+		"tcp":   {Protocol: workload.TCP, Host: "10.99.0.2", Port: tcp},
+		"tcp6":  {Protocol: workload.TCP, Host: "fd99::2", Port: tcp},
+		"icmp":  {Protocol: workload.ICMP, Host: "10.99.0.2"},
+		"icmp6": {Protocol: workload.ICMP, Host: "fd99::2"},
+	}
+	for name, target := range targets {
+		t.Run(name, func(t *testing.T) { conform(t, l, target) })
+	}
+}
+
+func conform(t *testing.T, l lab, target Session) {
+	target.Interval, target.Timeout = 5*time.Millisecond, 200*time.Millisecond
+	good, vanished, unnamed := target, target, target
+	good.ID, vanished.ID, unnamed.ID = "good", "vanished", "unnamed"
+	good.DSCP = 46
+	vanished.Host = "10.99.0.77"
+	if netip.MustParseAddr(target.Host).Is6() {
+		vanished.Host = "fd99::77"
+	}
+	unnamed.Host = "nowhere.test"
+	s := l.start(t, good, vanished, unnamed)
+	got := gather(t, s, func(got map[string]*Result) bool {
+		return samples("good", 50)(got) && samples("vanished", 1)(got) && got["unnamed"].Err != nil
+	})
+
+	r := got["good"]
+	if r.Err != nil || r.Timestamps != SourceKernel {
+		t.Errorf("good: error %v, timestamps by %v; want none, kernel", r.Err, r.Timestamps)
+	}
+	if r.Totals.Lost != 0 || r.Totals.Received < 50 || r.Totals.Duplicated+r.Totals.Reordered+r.Totals.Late != 0 {
+		t.Errorf("good: totals %+v", r.Totals)
+	}
+	for i, sample := range r.Samples {
+		if sample.Lost || sample.RTT <= 0 || sample.RTT > 100*time.Millisecond || sample.Age < 0 {
+			t.Fatalf("good: sample %d: %+v", i, sample)
+		}
+	}
+	if v := got["vanished"]; !v.Samples[0].Lost || v.Samples[0].RTT != 0 || v.Totals.Received != 0 {
+		t.Errorf("vanished: %+v, first sample %+v", v.Totals, v.Samples[0])
+	}
+	if u := got["unnamed"]; u.Totals.Sent != 0 || len(u.Samples) != 0 {
+		t.Errorf("unnamed: %+v, %d samples; want nothing sent", u.Totals, len(u.Samples))
+	}
+}
+
+// A session that stays in the assignment keeps its totals and its sequence; one
+// that goes is gone.
+func TestAssignLeavesOthersAlone(t *testing.T) {
+	l := newLab(t)
+	port := l.echoUDP(t, nil)
+	one := Session{ID: "one", Protocol: workload.UDP, Host: "10.99.0.2", Port: port, Interval: 5 * time.Millisecond}
+	two, three := one, one
+	two.ID, three.ID = "two", "three"
+	s := l.start(t, one, two)
+	before := gather(t, s, samples("one", 20))["one"].Totals
+	if err := s.Assign([]Session{three, one, {ID: "bad"}}); err == nil {
+		t.Error("a session without a host was accepted")
+	}
+	after := gather(t, s, func(got map[string]*Result) bool {
+		return samples("three", 20)(got) && samples("one", 20)(got)
+	})
+	if after["two"] != nil {
+		t.Error("two is still there")
+	}
+	if after["one"].Totals.Sent < before.Sent+20 || after["one"].Totals.Lost != 0 {
+		t.Errorf("one: %+v after %+v", after["one"].Totals, before)
+	}
+}
+
+// A refused port is an error on its session, which slows down; a name is
+// looked up.
+func TestRefusedBacksOff(t *testing.T) {
+	l := newLab(t)
+	port := l.echoUDP(t, nil)
+	for _, protocol := range []workload.Protocol{workload.UDP, workload.TCP} {
+		t.Run(string(protocol), func(t *testing.T) {
+			s := l.start(t,
+				Session{ID: "refused", Protocol: protocol, Host: "10.99.0.2", Port: 9, Interval: 5 * time.Millisecond, Timeout: 50 * time.Millisecond},
+				Session{ID: "named", Protocol: workload.UDP, Host: "far.test", Port: port, Interval: 5 * time.Millisecond})
+			got := gather(t, s, func(got map[string]*Result) bool {
+				return samples("named", 100)(got) && got["refused"].Err != nil && len(got["refused"].Samples) > 0
+			})
+			r := got["refused"]
+			if !errors.Is(r.Err, os.ErrInvalid) && r.Err.Error() == "" {
+				t.Errorf("error %v", r.Err)
+			}
+			if r.Totals.Sent > 20 || r.Totals.Received != 0 || !r.Samples[0].Lost {
+				t.Errorf("refused: %+v; want few packets, all lost", r.Totals)
+			}
+			if n := got["named"]; n.Totals.Lost != 0 || n.Err != nil {
+				t.Errorf("named: %+v, %v", n.Totals, n.Err)
+			}
+		})
+	}
+}
+
+// What comes back wrong is counted by reason and never becomes a sample.
+func TestForeignPackets(t *testing.T) {
+	l := newLab(t)
+	n := 0
+	port := l.echoUDP(t, func(b []byte) [][]byte {
+		n++
+		forged, unknown := append([]byte(nil), b...), append([]byte(nil), b...)
+		forged[20] ^= 1
+		unknown[5] ^= 0x80
+		long := append(append([]byte(nil), b...), make([]byte, 1000)...)
+		return [][]byte{b, b, forged, unknown, b[:10], {}, long}
+	})
+	s := l.start(t, Session{ID: "x", Protocol: workload.UDP, Host: "10.99.0.2", Port: port, Interval: 5 * time.Millisecond})
+	r := gather(t, s, samples("x", 20))["x"]
+	if r.Totals.Duplicated < 19 || r.Totals.Received < 20 || r.Totals.Lost != 0 {
+		t.Errorf("totals %+v", r.Totals)
+	}
+	if d := s.Drops(); d.Forged < 19 || d.Unknown < 19 || d.Malformed < 3*19 {
+		t.Errorf("drops %+v", d)
+	}
+}
+
+// Answers that come late, twice or in another order are counted as what they are.
+func TestLateAndReordered(t *testing.T) {
+	l := newLab(t)
+	var held []byte
+	n := 0
+	port := l.echoUDP(t, func(b []byte) [][]byte {
+		n++
+		switch n % 10 {
+		case 3:
+			held = append([]byte(nil), b...)
+			return nil
+		case 4:
+			return [][]byte{b, held}
+		case 7:
+			return nil
+		}
+		return [][]byte{b}
+	})
+	s := l.start(t, Session{ID: "x", Protocol: workload.UDP, Host: "10.99.0.2", Port: port, Interval: 5 * time.Millisecond, Timeout: 100 * time.Millisecond})
+	r := gather(t, s, samples("x", 100))["x"]
+	if r.Totals.Reordered < 5 || r.Totals.Lost < 5 || r.Totals.Duplicated != 0 {
+		t.Errorf("totals %+v", r.Totals)
+	}
+	sent := time.Duration(1 << 62)
+	for _, each := range r.Samples[:10] {
+		if each.Age > sent+time.Second {
+			t.Errorf("samples are not in the order of sending")
+		}
+		sent = each.Age
+	}
+}
+
+func BenchmarkStep(b *testing.B) {
+	l := newLab(b)
+	port := l.echoUDP(b, nil)
+	for _, n := range []int{20, 200} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			var sessions []Session
+			for i := range n {
+				sessions = append(sessions, Session{ID: strconv.Itoa(i), Protocol: workload.UDP, Host: "10.99.0.2", Port: port})
+			}
+			s := l.start(b, sessions...)
+			b.ReportAllocs()
+			for b.Loop() {
+				time.Sleep(100 * time.Millisecond)
+				s.Collect(func(Result) {})
+			}
+		})
+	}
+}

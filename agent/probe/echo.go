@@ -1,0 +1,103 @@
+package probe
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/detnet/detnet/workload"
+)
+
+// The payload of a UDP or ICMP echo, in network byte order:
+//
+//	 0  magic "dtnP"
+//	 4  session number, 16 bits; 16 bits of zero
+//	 8  sequence number
+//	12  zero
+//	16  key of the Sender, random: an answer that does not carry it is not ours
+const (
+	echoMagic = 0x64746e50
+	echoSize  = 24
+)
+
+// echo is the format of UDP echo and, behind the eight octets of its header, of
+// ICMP echo.
+type echo struct {
+	key    [8]byte
+	header int   // octets before the payload
+	typ    uint8 // ICMP type of the request
+}
+
+const (
+	icmpHeader       = 8
+	icmpEcho         = 8
+	icmpEchoReply    = 0
+	icmpv6Echo       = 128
+	icmpv6EchoReply  = 129
+	pingRangeSetting = "net.ipv4.ping_group_range"
+)
+
+func (s *Sender) newEcho(k kind) (prober, error) {
+	f := &echo{}
+	if _, err := rand.Read(f.key[:]); err != nil {
+		return nil, fmt.Errorf("draw a key: %w", err)
+	}
+	protocol := unix.IPPROTO_UDP
+	if k.protocol == workload.ICMP {
+		f.header, f.typ, protocol = icmpHeader, icmpEcho, unix.IPPROTO_ICMP
+		if k.ipv6 {
+			f.typ, protocol = icmpv6Echo, unix.IPPROTO_ICMPV6
+		}
+	}
+	d, err := newDatagram(s, f, k.ipv6, unix.SOCK_DGRAM, protocol)
+	if err != nil && k.protocol == workload.ICMP {
+		return nil, fmt.Errorf("ping socket (is this group in %s?): %w", pingRangeSetting, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (f *echo) size() int { return f.header + echoSize }
+
+func (f *echo) request(b []byte, number uint16, seq uint32, _ time.Time) {
+	clear(b)
+	if f.header > 0 {
+		b[0] = f.typ // the kernel fills in the identifier and the checksum
+		binary.BigEndian.PutUint16(b[6:], uint16(seq))
+	}
+	p := b[f.header:]
+	binary.BigEndian.PutUint32(p, echoMagic)
+	binary.BigEndian.PutUint16(p[4:], number)
+	binary.BigEndian.PutUint32(p[8:], seq)
+	copy(p[16:], f.key[:])
+}
+
+func (f *echo) reply(b []byte) (reply, error) {
+	if len(b) != f.size() {
+		return reply{}, errMalformed
+	}
+	if f.header > 0 && b[0] != icmpEchoReply && b[0] != icmpv6EchoReply {
+		return reply{}, errMalformed
+	}
+	p := b[f.header:]
+	if binary.BigEndian.Uint32(p) != echoMagic {
+		return reply{}, errMalformed
+	}
+	if [8]byte(p[16:]) != f.key {
+		return reply{}, errForged
+	}
+	return reply{number: binary.BigEndian.Uint16(p[4:]), seq: binary.BigEndian.Uint32(p[8:])}, nil
+}
+
+func (f *echo) own(b []byte) (uint16, uint32, bool) {
+	if len(b) < f.header+12 || binary.BigEndian.Uint32(b[f.header:]) != echoMagic {
+		return 0, 0, false
+	}
+	p := b[f.header:]
+	return binary.BigEndian.Uint16(p[4:]), binary.BigEndian.Uint32(p[8:]), true
+}

@@ -1,0 +1,143 @@
+package probe
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// handshake is the prober of TCP: it opens a connection and reads the round
+// trip that the kernel measured on SYN and SYN-ACK from TCP_INFO. It closes
+// with a reset, so that no connection lingers on either side.
+type handshake struct {
+	sender *Sender
+	ipv6   bool
+	epoll  int
+	events [batchSize]unix.EpollEvent
+	fds    map[int32]connecting
+}
+
+type connecting struct {
+	session *session
+	seq     uint32
+}
+
+func newHandshake(s *Sender, ipv6 bool) (*handshake, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	return &handshake{sender: s, ipv6: ipv6, epoll: epoll, fds: map[int32]connecting{}}, nil
+}
+
+func (h *handshake) queue(s *session, now int64) {
+	p := s.take(now)
+	fd, err := h.connect(s)
+	if err != nil {
+		s.untake(p)
+		s.fail(fmt.Errorf("connect to %v: %w", s.addr, err), now)
+		return
+	}
+	p.fd = int32(fd)
+	h.fds[p.fd] = connecting{s, p.seq}
+}
+
+func (h *handshake) connect(s *session) (int, error) {
+	family, level, tos := unix.AF_INET, unix.IPPROTO_IP, unix.IP_TOS
+	if h.ipv6 {
+		family, level, tos = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_TCLASS
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	if err == nil && s.DSCP != 0 {
+		err = unix.SetsockoptInt(fd, level, tos, int(s.DSCP)<<2)
+	}
+	if err == nil {
+		err = unix.Connect(fd, sockaddr(s.addr))
+	}
+	if err == unix.EINPROGRESS || err == nil {
+		err = unix.EpollCtl(h.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(fd)})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func (h *handshake) flush() {}
+
+func (h *handshake) collect(now int64) int {
+	answers := 0
+	for {
+		n, err := unix.EpollWait(h.epoll, h.events[:], 0)
+		if err != nil && err != unix.EINTR {
+			break
+		}
+		for i := range max(n, 0) {
+			if h.finish(h.events[i].Fd) {
+				answers++
+			}
+		}
+		if n < batchSize {
+			break
+		}
+	}
+	for fd, c := range h.fds {
+		if p := c.session.find(c.seq); p == nil || now-p.sent >= int64(c.session.Timeout) {
+			h.drop(fd)
+		}
+	}
+	return answers
+}
+
+func (h *handshake) finish(fd int32) bool {
+	c, ok := h.fds[fd]
+	if !ok {
+		return false
+	}
+	defer h.drop(fd)
+	now := h.sender.now()
+	if code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
+		c.session.fail(fmt.Errorf("connect to %v: %w", c.session.addr, unix.Errno(code)), now)
+		c.session.unresolve()
+		return false
+	}
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil || info.Total_retrans > 0 {
+		return false // the first SYN or its answer was lost, and so is the packet
+	}
+	p := c.session.answer(c.seq, now)
+	if p == nil {
+		return false
+	}
+	p.rtt = int64(info.Rtt) * int64(time.Microsecond)
+	return true
+}
+
+func (h *handshake) drop(fd int32) {
+	unix.Close(int(fd)) // leaves the epoll set by itself
+	delete(h.fds, fd)
+}
+
+func (h *handshake) forget(s *session) {
+	for fd, c := range h.fds {
+		if c.session == s {
+			h.drop(fd)
+		}
+	}
+}
+
+func (h *handshake) awaits() int { return -1 }
+
+func (h *handshake) close() {
+	for fd := range h.fds {
+		h.drop(fd)
+	}
+	unix.Close(h.epoll)
+}

@@ -1,0 +1,314 @@
+package probe
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/detnet/detnet/workload"
+)
+
+// prober sends and collects the packets of every session of one protocol and
+// address family. The Sender's loop alone calls it, with the Sender's lock held.
+type prober interface {
+	// queue prepares the session's next packet; it may send it.
+	queue(s *session, now int64)
+	// flush sends what was queued.
+	flush()
+	// collect hands what the kernel has gathered to the sessions' slots and
+	// reports how many answers there were. It does not wait.
+	collect(now int64) int
+	// forget releases what the prober holds for a session that ends.
+	forget(s *session)
+	// awaits returns the descriptor to wait on where the time of reading is the
+	// measurement, and -1 where the kernel's timestamps make it immaterial.
+	awaits() int
+	close()
+}
+
+// kind is what sessions must have in common to share a prober.
+type kind struct {
+	protocol workload.Protocol
+	ipv6     bool
+}
+
+// Resolver finds the addresses of a name; *net.Resolver is one.
+type Resolver interface {
+	LookupHost(ctx context.Context, host string) ([]string, error)
+}
+
+// Sender runs sessions. Make it with NewSender; Run serves it.
+type Sender struct {
+	base     time.Time
+	resolver Resolver
+	wake     chan struct{}
+	lookups  sync.WaitGroup
+
+	mu       sync.Mutex
+	ctx      context.Context // of Run; nil outside
+	sessions []*session
+	numbers  map[uint16]*session
+	number   uint16 // last one given out
+	probers  map[kind]prober
+	drops    Drops
+	collects int64 // monotonic time of the next collect
+	unread   int   // packets sent since the last collect
+	samples  []Sample
+	scratch  []completed
+}
+
+// NewSender returns a Sender without sessions. A nil resolver means the
+// system's.
+func NewSender(resolver Resolver) *Sender {
+	if resolver == nil {
+		resolver = net.DefaultResolver
+	}
+	return &Sender{
+		base:     time.Now(),
+		resolver: resolver,
+		wake:     make(chan struct{}, 1),
+		numbers:  map[uint16]*session{},
+		probers:  map[kind]prober{},
+	}
+}
+
+func (s *Sender) now() int64 { return int64(time.Since(s.base)) }
+
+// Assign replaces the set of sessions. One that is already running with the
+// same parameters goes on undisturbed. Sessions that cannot run are left out
+// and named in the error; the others run.
+func (s *Sender) Assign(specs []Session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	running := make(map[string]*session, len(s.sessions))
+	for _, old := range s.sessions {
+		running[old.ID] = old
+	}
+	var errs []error
+	now := s.now()
+	next := make([]*session, 0, len(specs))
+	seen := make(map[string]bool, len(specs))
+	for _, spec := range specs {
+		spec = spec.withDefaults()
+		if err := spec.Validate(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if seen[spec.ID] {
+			errs = append(errs, fmt.Errorf("session %s: assigned twice", spec.ID))
+			continue
+		}
+		seen[spec.ID] = true
+		if old := running[spec.ID]; old != nil && old.Session == spec {
+			delete(running, spec.ID)
+			next = append(next, old)
+			continue
+		}
+		if len(s.numbers) == maxSessions {
+			errs = append(errs, fmt.Errorf("session %s: more than %d sessions", spec.ID, maxSessions))
+			continue
+		}
+		next = append(next, s.begin(spec, now))
+	}
+	for _, gone := range running {
+		s.end(gone)
+	}
+	s.sessions = next
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return errors.Join(errs...)
+}
+
+// maxSessions leaves room for numbers to rest before they are used again.
+const maxSessions = 16384
+
+func (s *Sender) begin(spec Session, now int64) *session {
+	for {
+		s.number++
+		if s.number != 0 && s.numbers[s.number] == nil {
+			break
+		}
+	}
+	started := newSession(spec, s.number, now)
+	s.numbers[s.number] = started
+	return started
+}
+
+func (s *Sender) end(old *session) {
+	if old.prober != nil {
+		old.prober.forget(old)
+	}
+	delete(s.numbers, old.number)
+}
+
+// Collect visits every session with what it gained since the last Collect, in
+// the order of their assignment.
+func (s *Sender) Collect(visit func(Result)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	for _, each := range s.sessions {
+		s.samples, s.scratch = each.drain(now, s.samples[:0], s.scratch)
+		visit(Result{
+			Session:    each.ID,
+			Err:        each.err,
+			Samples:    s.samples,
+			Timestamps: each.source,
+			Totals:     each.totals,
+		})
+	}
+}
+
+// Drops returns how many received packets were dropped, by reason.
+func (s *Sender) Drops() Drops {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.drops
+}
+
+// How often the loop works. Packets due within one tick leave together; answers
+// are read when collectEvery has passed or maxUnread packets were sent, before
+// the socket's buffer could fill.
+const (
+	tick         = time.Millisecond
+	collectEvery = 10 * time.Millisecond
+	maxUnread    = 48
+	idle         = time.Second
+)
+
+// Run sends and collects until ctx ends, and then closes every socket.
+func (s *Sender) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	s.mu.Lock()
+	s.ctx = ctx
+	s.mu.Unlock()
+	defer func() {
+		cancel()
+		s.lookups.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for k, p := range s.probers {
+			p.close()
+			delete(s.probers, k)
+		}
+		for _, each := range s.sessions {
+			each.prober = nil
+		}
+	}()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		s.mu.Lock()
+		now := s.now()
+		wait := time.Duration(s.step(now) - now)
+		fds := s.awaited()
+		s.mu.Unlock()
+		if len(fds) > 0 {
+			await(fds, wait)
+			wait = 0
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// step does what is due and returns when to come again.
+func (s *Sender) step(now int64) int64 {
+	next := now + int64(idle)
+	waiting := false
+	for _, each := range s.sessions {
+		if each.due <= now {
+			each.due = max(each.due+each.gap(), now) // time lost is not made up by a burst
+			if s.ready(each, now) {
+				each.prober.queue(each, now)
+				s.unread++
+			}
+		}
+		next = min(next, each.due)
+		waiting = waiting || each.waiting()
+	}
+	for _, p := range s.probers {
+		p.flush()
+	}
+	if now >= s.collects || s.unread >= maxUnread {
+		s.collect(now)
+	}
+	if waiting {
+		next = min(next, s.collects)
+	}
+	return max(next, now+int64(tick))
+}
+
+func (s *Sender) collect(now int64) {
+	s.collects, s.unread = now+int64(collectEvery), 0
+	answers := 0
+	for _, p := range s.probers {
+		answers += p.collect(now)
+	}
+	offset := time.Now().UnixNano() - s.now()
+	for _, each := range s.sessions {
+		if answers > 0 {
+			each.complete(offset)
+		}
+		each.expire(now)
+	}
+}
+
+// ready makes sure that the session has an address and a prober; what is
+// missing is asked for, and the session comes again after its back-off.
+func (s *Sender) ready(each *session, now int64) bool {
+	if each.prober != nil {
+		return true
+	}
+	if !each.addr.IsValid() {
+		s.resolve(each)
+		return false
+	}
+	k := kind{each.Protocol, each.addr.Addr().Is6()}
+	p := s.probers[k]
+	if p == nil {
+		var err error
+		if p, err = s.open(k); err != nil {
+			each.fail(fmt.Errorf("open the %s prober: %w", k.protocol, err), now)
+			return false
+		}
+		s.probers[k] = p
+	}
+	each.target = targetOf(each.addr, each.DSCP)
+	each.prober = p
+	return true
+}
+
+func (s *Sender) open(k kind) (prober, error) {
+	switch k.protocol {
+	case workload.UDP, workload.ICMP:
+		return s.newEcho(k)
+	case workload.TCP:
+		return newHandshake(s, k.ipv6)
+	}
+	return nil, fmt.Errorf("protocol %q cannot be probed by this agent", k.protocol)
+}
+
+// awaited lists the descriptors that cannot wait for the next tick.
+func (s *Sender) awaited() []int {
+	var fds []int
+	for _, p := range s.probers {
+		if fd := p.awaits(); fd >= 0 {
+			fds = append(fds, fd)
+		}
+	}
+	slices.SortFunc(fds, cmp.Compare[int])
+	return fds
+}

@@ -1,0 +1,273 @@
+package probe
+
+import (
+	"math/bits"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+type slotState uint8
+
+const (
+	slotFree     slotState = iota
+	slotWaiting            // sent
+	slotAnswered           // answer read; the send timestamps may still be on their way
+	slotDone               // sample made
+	slotLost               // given up
+)
+
+// slot is one packet in flight. Wall-clock values are nanoseconds of
+// CLOCK_REALTIME; zero means unknown.
+type slot struct {
+	seq   uint32
+	state slotState
+	fd    int32 // of the TCP prober
+
+	sent, seen    int64 // monotonic: handed to the kernel, answer read
+	queued, left  int64 // TX_SCHED, TX_SOFTWARE
+	back          int64 // RX_SOFTWARE
+	hwLeft        int64
+	hwBack        int64
+	far, farReply int64 // the reflector's receive and send timestamps, on its clock
+	rtt           int64 // measured by the kernel itself (TCP)
+}
+
+// session is the state of one Session. The Sender's lock guards it.
+type session struct {
+	Session
+	number uint16 // on the wire
+	addr   netip.AddrPort
+	target target
+	prober prober // nil while the address or the socket is missing
+
+	due     int64  // monotonic time of the next packet
+	next    uint32 // sequence number of the next packet
+	oldest  uint32 // first one that may still be waiting
+	highest uint32 // highest one answered
+	any     bool   // one was answered
+
+	slots   []slot
+	pending []*slot // answered, not yet completed
+	done    []completed
+	first   int // index of the oldest in done
+	count   int
+
+	totals    Totals
+	source    Source
+	err       error
+	backoff   time.Duration
+	resolving bool
+}
+
+// completed is a sample together with its time of sending.
+type completed struct {
+	sent int64
+	Sample
+}
+
+func newSession(spec Session, number uint16, now int64) *session {
+	inFlight := int(2*spec.Timeout/spec.Interval) + 16
+	slots := 1 << bits.Len(uint(max(inFlight, 32)-1))
+	kept := 1 << bits.Len(uint(2*time.Second/spec.Interval)+15)
+	s := &session{
+		Session: spec,
+		number:  number,
+		slots:   make([]slot, min(slots, maxSlots)),
+		pending: make([]*slot, 0, 64),
+		done:    make([]completed, kept),
+	}
+	s.due = now + rand.Int64N(int64(spec.Interval)) // sessions that begin together must not send together
+	return s
+}
+
+// gap draws the distance to the next packet.
+func (s *session) gap() int64 {
+	return int64(s.Interval)/2 + rand.Int64N(int64(s.Interval)+1)
+}
+
+// take prepares the slot of the next packet.
+func (s *session) take(now int64) *slot {
+	p := &s.slots[int(s.next)&(len(s.slots)-1)]
+	if p.state == slotWaiting || p.state == slotAnswered {
+		s.lose(p) // cannot happen while the timeout holds fewer packets than there are slots
+	}
+	*p = slot{seq: s.next, state: slotWaiting, sent: now}
+	s.next++
+	s.totals.Sent++
+	return p
+}
+
+// untake gives back a slot whose packet the kernel refused.
+func (s *session) untake(p *slot) {
+	p.state = slotFree
+	s.totals.Sent--
+}
+
+// find returns the slot of packet seq, or nil if it is too old or was never sent.
+func (s *session) find(seq uint32) *slot {
+	p := &s.slots[int(seq)&(len(s.slots)-1)]
+	if p.state == slotFree || p.seq != seq {
+		return nil
+	}
+	return p
+}
+
+// answer notes that the answer to packet seq was read, and returns its slot for
+// the timestamps; nil if the answer does not make a sample.
+func (s *session) answer(seq uint32, now int64) *slot {
+	p := s.find(seq)
+	if p == nil {
+		return nil
+	}
+	switch p.state {
+	case slotAnswered, slotDone:
+		s.totals.Duplicated++
+		return nil
+	case slotLost:
+		p.state = slotDone
+		s.totals.Late++
+		return nil
+	}
+	if s.any && int32(seq-s.highest) < 0 {
+		s.totals.Reordered++
+	} else {
+		s.highest, s.any = seq, true
+	}
+	p.state, p.seen = slotAnswered, now
+	s.totals.Received++
+	s.pending = append(s.pending, p)
+	return p
+}
+
+// complete turns the answered packets into samples. offset is CLOCK_REALTIME
+// minus the monotonic clock.
+func (s *session) complete(offset int64) {
+	for _, p := range s.pending {
+		if p.state != slotAnswered {
+			continue
+		}
+		p.state = slotDone
+		if sample, source, ok := p.sample(offset); ok {
+			s.source = source
+			s.keep(p.sent, sample)
+		}
+	}
+	if len(s.pending) > 0 {
+		s.err, s.backoff = nil, 0
+	}
+	s.pending = s.pending[:0]
+}
+
+// clockSlack is how much a kernel round trip may exceed the one that this
+// process saw, which contains it, before a clock step must be the reason.
+const clockSlack = int64(time.Millisecond)
+
+// sample computes the measurement of an answered packet; false if the wall
+// clock was stepped while it was in flight.
+func (p *slot) sample(offset int64) (Sample, Source, bool) {
+	seen := p.seen - p.sent
+	rtt, source := seen, SourceUser
+	left, back := p.sent+offset, p.seen+offset
+	switch {
+	case p.rtt > 0:
+		rtt, source = p.rtt, SourceKernel
+	case p.hwLeft > 0 && p.hwBack > 0:
+		left, back, source = p.hwLeft, p.hwBack, SourceHardware
+		rtt = back - left
+	case p.left > 0 && p.back > 0:
+		left, back, source = p.left, p.back, SourceKernel
+		rtt = back - left
+	}
+	if rtt <= 0 || rtt > seen+clockSlack {
+		return Sample{}, source, false
+	}
+	out := Sample{RTT: time.Duration(rtt)}
+	if p.far != 0 {
+		stay := p.farReply - p.far
+		if stay >= 0 && stay < rtt {
+			out.RTT = time.Duration(rtt - stay)
+		}
+		out.HasOneWay = true
+		out.Forward, out.Backward = time.Duration(p.far-left), time.Duration(back-p.farReply)
+	}
+	if p.queued > 0 && p.left >= p.queued {
+		out.HasQueue, out.Queue = true, time.Duration(p.left-p.queued)
+	}
+	return out, source, true
+}
+
+// expire gives up the packets older than the timeout.
+func (s *session) expire(now int64) {
+	for s.oldest != s.next {
+		p := s.find(s.oldest)
+		if p != nil && p.state == slotWaiting {
+			if now-p.sent < int64(s.Timeout) {
+				return
+			}
+			s.lose(p)
+		}
+		s.oldest++
+	}
+}
+
+func (s *session) lose(p *slot) {
+	p.state = slotLost
+	s.totals.Lost++
+	s.keep(p.sent, Sample{Lost: true})
+}
+
+// waiting reports whether a packet is in flight.
+func (s *session) waiting() bool { return s.oldest != s.next }
+
+// keep stores a sample, over the oldest where nobody collected in time.
+func (s *session) keep(sent int64, sample Sample) {
+	if s.count == len(s.done) {
+		s.first = (s.first + 1) & (len(s.done) - 1)
+		s.count--
+	}
+	s.done[(s.first+s.count)&(len(s.done)-1)] = completed{sent, sample}
+	s.count++
+}
+
+// drain appends what was kept to samples, ordered by sending, and forgets it.
+// scratch is reused from call to call.
+func (s *session) drain(now int64, samples []Sample, scratch []completed) ([]Sample, []completed) {
+	scratch = scratch[:0]
+	for i := range s.count {
+		scratch = append(scratch, s.done[(s.first+i)&(len(s.done)-1)])
+	}
+	s.first, s.count = 0, 0
+	slices.SortFunc(scratch, func(a, b completed) int {
+		switch {
+		case a.sent < b.sent:
+			return -1
+		case a.sent > b.sent:
+			return 1
+		}
+		return 0
+	})
+	for _, c := range scratch {
+		c.Sample.Age = time.Duration(now - c.sent)
+		samples = append(samples, c.Sample)
+	}
+	return samples, scratch
+}
+
+// Back-off of a session whose target refuses or cannot be reached.
+const (
+	firstBackoff = 100 * time.Millisecond
+	lastBackoff  = 5 * time.Second
+)
+
+// fail notes why the session cannot measure and slows it down until an answer
+// comes. A burst of errors for packets sent together counts once.
+func (s *session) fail(err error, now int64) {
+	s.err = err
+	if s.backoff > 0 && s.due-now > int64(s.backoff)/2 {
+		return
+	}
+	s.backoff = min(max(2*s.backoff, firstBackoff), lastBackoff)
+	s.due = now + int64(s.backoff)
+}

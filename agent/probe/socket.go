@@ -1,0 +1,220 @@
+package probe
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// target is a destination in the form that sendmmsg takes: the socket address
+// and the control message that sets the DSCP of one packet.
+type target struct {
+	name    [unix.SizeofSockaddrInet6]byte
+	nameLen uint32
+	control [24]byte
+}
+
+func targetOf(addr netip.AddrPort, dscp uint8) target {
+	var t target
+	ip := addr.Addr()
+	level, option := int32(unix.IPPROTO_IP), int32(unix.IP_TOS)
+	binary.BigEndian.PutUint16(t.name[2:], addr.Port())
+	if ip.Is4() {
+		binary.NativeEndian.PutUint16(t.name[:], unix.AF_INET)
+		v4 := ip.As4()
+		copy(t.name[4:], v4[:])
+		t.nameLen = unix.SizeofSockaddrInet4
+	} else {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_TCLASS
+		binary.NativeEndian.PutUint16(t.name[:], unix.AF_INET6)
+		v6 := ip.As16()
+		copy(t.name[8:], v6[:])
+		t.nameLen = unix.SizeofSockaddrInet6
+	}
+	header := (*unix.Cmsghdr)(unsafe.Pointer(&t.control))
+	header.Level, header.Type = level, option
+	header.SetLen(unix.CmsgLen(4))
+	binary.NativeEndian.PutUint32(t.control[unix.CmsgLen(0):], uint32(dscp)<<2)
+	return t
+}
+
+// sockaddr is addr in the form that connect and bind take.
+func sockaddr(addr netip.AddrPort) unix.Sockaddr {
+	if addr.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
+}
+
+const (
+	batchSize  = 64
+	packetSize = 512 // larger than any probe together with the headers the kernel loops back
+	metaSize   = 256 // control messages of one packet
+	bufferSize = 1 << 20
+)
+
+// batch is the memory of one sendmmsg or recvmmsg call.
+type batch struct {
+	headers [batchSize]unix.Mmsghdr
+	vectors [batchSize]unix.Iovec
+	names   [batchSize][unix.SizeofSockaddrInet6]byte
+	packets [batchSize][packetSize]byte
+	control [batchSize][metaSize]byte
+}
+
+// receive reads up to batchSize packets, or looped-back ones and errors where
+// flags has MSG_ERRQUEUE. Zero means that there are none.
+func (b *batch) receive(fd, flags int) (int, error) {
+	for i := range b.headers {
+		h := &b.headers[i].Hdr
+		b.vectors[i].Base = &b.packets[i][0]
+		b.vectors[i].SetLen(packetSize)
+		h.Iov, h.Control, h.Name = &b.vectors[i], &b.control[i][0], &b.names[i][0]
+		h.SetIovlen(1)
+		h.SetControllen(metaSize)
+		h.Namelen = unix.SizeofSockaddrInet6
+	}
+	return mmsg(unix.SYS_RECVMMSG, fd, b.headers[:], flags|unix.MSG_DONTWAIT)
+}
+
+func mmsg(call uintptr, fd int, headers []unix.Mmsghdr, flags int) (int, error) {
+	for {
+		n, _, errno := unix.Syscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), uintptr(flags), 0, 0)
+		switch errno {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, nil
+		default:
+			return 0, errno
+		}
+	}
+}
+
+// packet returns what receive read at index i.
+func (b *batch) packet(i int) (data []byte, truncated bool) {
+	h := &b.headers[i]
+	return b.packets[i][:min(h.Len, packetSize)], h.Hdr.Flags&unix.MSG_TRUNC != 0
+}
+
+// source returns the sender of packet i.
+func (b *batch) source(i int) netip.AddrPort {
+	name := &b.names[i]
+	port := binary.BigEndian.Uint16(name[2:])
+	switch binary.NativeEndian.Uint16(name[:]) {
+	case unix.AF_INET:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(name[4:8])), port)
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(name[8:24])).Unmap(), port)
+	}
+	return netip.AddrPort{}
+}
+
+// meta is what the kernel says about a packet in its control messages.
+type meta struct {
+	software, hardware int64 // CLOCK_REALTIME and the NIC's clock, ns; 0: not given
+	looped             bool  // a send timestamp with our own packet
+	stamp              uint32
+	failed             unix.Errno // an ICMP error about our own packet
+	tos, ttl           uint8
+}
+
+// meta reads the control messages of packet i.
+func (b *batch) meta(i int) meta {
+	var m meta
+	rest := b.control[i][:min(int(b.headers[i].Hdr.Controllen), metaSize)]
+	for len(rest) >= unix.SizeofCmsghdr {
+		header, data, remainder, err := unix.ParseOneSocketControlMessage(rest)
+		if err != nil {
+			return m
+		}
+		rest = remainder
+		switch {
+		case header.Level == unix.SOL_SOCKET && header.Type == unix.SO_TIMESTAMPING_NEW && len(data) >= 48:
+			m.software, m.hardware = timespec(data), timespec(data[32:])
+		case header.Level == unix.IPPROTO_IP && header.Type == unix.IP_RECVERR,
+			header.Level == unix.IPPROTO_IPV6 && header.Type == unix.IPV6_RECVERR:
+			m.extended(data)
+		case header.Level == unix.IPPROTO_IP && header.Type == unix.IP_TOS && len(data) >= 1,
+			header.Level == unix.IPPROTO_IPV6 && header.Type == unix.IPV6_TCLASS && len(data) >= 1:
+			m.tos = firstOctet(data)
+		case header.Level == unix.IPPROTO_IP && header.Type == unix.IP_TTL && len(data) >= 1,
+			header.Level == unix.IPPROTO_IPV6 && header.Type == unix.IPV6_HOPLIMIT && len(data) >= 1:
+			m.ttl = firstOctet(data)
+		}
+	}
+	return m
+}
+
+// firstOctet reads a small number that the kernel gives as one octet or as an int.
+func firstOctet(data []byte) uint8 {
+	if len(data) >= 4 {
+		return uint8(binary.NativeEndian.Uint32(data))
+	}
+	return data[0]
+}
+
+// extended reads struct sock_extended_err.
+func (m *meta) extended(data []byte) {
+	if len(data) < 16 {
+		return
+	}
+	switch data[4] {
+	case unix.SO_EE_ORIGIN_TIMESTAMPING:
+		m.looped, m.stamp = true, binary.NativeEndian.Uint32(data[8:])
+	case unix.SO_EE_ORIGIN_ICMP, unix.SO_EE_ORIGIN_ICMP6, unix.SO_EE_ORIGIN_LOCAL:
+		m.failed = unix.Errno(binary.NativeEndian.Uint32(data))
+	}
+}
+
+// timespec reads struct __kernel_timespec in nanoseconds.
+func timespec(data []byte) int64 {
+	return int64(binary.NativeEndian.Uint64(data))*int64(time.Second) + int64(binary.NativeEndian.Uint64(data[8:]))
+}
+
+// stampFlags asks for every timestamp that the kernel and the NIC have. The
+// packet itself comes back with it (no OPT_TSONLY): it says without doubt which
+// one was stamped, where a counter would be off by one after a failed send.
+const stampFlags = unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RAW_HARDWARE |
+	unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_RX_HARDWARE |
+	unix.SOF_TIMESTAMPING_TX_SCHED | unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_HARDWARE |
+	unix.SOF_TIMESTAMPING_OPT_CMSG | unix.SOF_TIMESTAMPING_OPT_TX_SWHW
+
+// openSocket opens a non-blocking datagram socket that reports errors and, if
+// it can, timestamps.
+func openSocket(ipv6 bool, typ, protocol, flags int) (fd int, stamped bool, err error) {
+	family, level, recverr, ttl := unix.AF_INET, unix.IPPROTO_IP, unix.IP_RECVERR, unix.IP_TTL
+	if ipv6 {
+		family, level, recverr, ttl = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, unix.IPV6_UNICAST_HOPS
+	}
+	fd, err = unix.Socket(family, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
+	if err != nil {
+		return -1, false, os.NewSyscallError("socket", err)
+	}
+	if err := unix.SetsockoptInt(fd, level, recverr, 1); err != nil {
+		unix.Close(fd)
+		return -1, false, fmt.Errorf("ask for ICMP errors: %w", err)
+	}
+	// Neither is needed to measure: the default buffer holds about 200 packets,
+	// and the hop limit of 255 only lets a STAMP reflector see the path length.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, bufferSize)
+	_ = unix.SetsockoptInt(fd, level, ttl, 255)
+	stamped = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, flags) == nil
+	return fd, stamped, nil
+}
+
+// await returns when one of fds is readable or wait has passed, within the
+// millisecond that poll offers.
+func await(fds []int, wait time.Duration) {
+	polled := make([]unix.PollFd, len(fds))
+	for i, fd := range fds {
+		polled[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	}
+	_, _ = unix.Poll(polled, int(min(wait, 100*time.Millisecond)/time.Millisecond))
+}
