@@ -127,10 +127,10 @@ func gather(t testing.TB, s *Sender, enough func(map[string]*Result) bool) map[s
 		}
 		time.Sleep(5 * time.Millisecond)
 		s.Collect(func(r Result) {
-			all := got[r.Session]
+			all := got[r.Session.ID]
 			if all == nil {
 				all = &Result{}
-				got[r.Session] = all
+				got[r.Session.ID] = all
 			}
 			samples := append(all.Samples, r.Samples...)
 			*all = r

@@ -37,6 +37,16 @@ type Drops struct {
 	Source    uint64 // from elsewhere than the session's target
 }
 
+// Plus adds two counts.
+func (d Drops) Plus(e Drops) Drops {
+	return Drops{d.Malformed + e.Malformed, d.Forged + e.Forged, d.Unknown + e.Unknown, d.Source + e.Source}
+}
+
+// ByReason returns the counts by the reason's name.
+func (d Drops) ByReason() map[string]uint64 {
+	return map[string]uint64{"malformed": d.Malformed, "forged": d.Forged, "unknown": d.Unknown, "source": d.Source}
+}
+
 var (
 	errMalformed = errors.New("malformed packet")
 	errForged    = errors.New("packet with a wrong key")

@@ -118,7 +118,7 @@ func (s Source) String() string {
 
 // Result is what a session gained since it was last collected.
 type Result struct {
-	Session    string
+	Session    Session
 	Err        error    // why the session cannot measure now; nil if it can
 	Samples    []Sample // ordered by sending; valid until the visit returns
 	Timestamps Source   // of the newest sample

@@ -52,6 +52,7 @@ type Sender struct {
 	mu       sync.Mutex
 	ctx      context.Context // of Run; nil outside
 	sessions []*session
+	rejected []Result // sessions of the assignment that cannot run
 	numbers  map[uint16]*session
 	number   uint16 // last one given out
 	probers  map[kind]prober
@@ -80,8 +81,8 @@ func NewSender(resolver Resolver) *Sender {
 func (s *Sender) now() int64 { return int64(time.Since(s.base)) }
 
 // Assign replaces the set of sessions. One that is already running with the
-// same parameters goes on undisturbed. Sessions that cannot run are left out
-// and named in the error; the others run.
+// same parameters goes on undisturbed. A session that cannot run says why in the
+// returned error and in its Result; the others run.
 func (s *Sender) Assign(specs []Session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,13 +91,18 @@ func (s *Sender) Assign(specs []Session) error {
 		running[old.ID] = old
 	}
 	var errs []error
+	s.rejected = nil
+	reject := func(spec Session, err error) {
+		errs = append(errs, err)
+		s.rejected = append(s.rejected, Result{Session: spec, Err: err})
+	}
 	now := s.now()
 	next := make([]*session, 0, len(specs))
 	seen := make(map[string]bool, len(specs))
 	for _, spec := range specs {
 		spec = spec.withDefaults()
 		if err := spec.Validate(); err != nil {
-			errs = append(errs, err)
+			reject(spec, err)
 			continue
 		}
 		if seen[spec.ID] {
@@ -110,7 +116,7 @@ func (s *Sender) Assign(specs []Session) error {
 			continue
 		}
 		if len(s.numbers) == maxSessions {
-			errs = append(errs, fmt.Errorf("session %s: more than %d sessions", spec.ID, maxSessions))
+			reject(spec, fmt.Errorf("session %s: more than %d sessions", spec.ID, maxSessions))
 			continue
 		}
 		next = append(next, s.begin(spec, now))
@@ -157,12 +163,15 @@ func (s *Sender) Collect(visit func(Result)) {
 	for _, each := range s.sessions {
 		s.samples, s.scratch = each.drain(now, s.samples[:0], s.scratch)
 		visit(Result{
-			Session:    each.ID,
+			Session:    each.Session,
 			Err:        each.err,
 			Samples:    s.samples,
 			Timestamps: each.source,
 			Totals:     each.totals,
 		})
+	}
+	for _, r := range s.rejected {
+		visit(r)
 	}
 }
 

@@ -1,0 +1,148 @@
+// Package agent serves the gRPC contract of agent/api: a controller says over
+// one stream what to probe, and every 100 ms gets what was measured.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/agent/usage"
+	"github.com/detnet/detnet/workload"
+)
+
+// ReportEvery is the time between two reports on a stream.
+const ReportEvery = 100 * time.Millisecond
+
+// maxStreams bounds how many controllers may hold sessions here: the leader,
+// the one that was, and someone who looks on.
+const maxStreams = 8
+
+// Meter gives the rates of the node's pods. *usage.Meter is one.
+type Meter interface {
+	Since(cursor uint64) ([]usage.Rate, uint64)
+}
+
+// Server implements api.AgentServer. The zero Meter and a false Probes leave
+// that part of the reports empty.
+type Server struct {
+	api.UnimplementedAgentServer
+
+	Node    string
+	Role    api.Role
+	Probes  bool  // sessions may be assigned (role probe)
+	Meter   Meter // nil in role probe
+	Metrics *Metrics
+	Log     *slog.Logger
+
+	streams *semaphore.Weighted
+}
+
+// Register adds the server to g.
+func (s *Server) Register(g grpc.ServiceRegistrar) {
+	s.streams = semaphore.NewWeighted(maxStreams)
+	api.RegisterAgentServer(g, s)
+}
+
+// Measure implements api.AgentServer. Each stream has sessions of its own,
+// which end with it.
+func (s *Server) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Report]) error {
+	if !s.streams.TryAcquire(1) {
+		return status.Errorf(codes.ResourceExhausted, "agent on %s already serves %d streams", s.Node, maxStreams)
+	}
+	defer s.streams.Release(1)
+	ctx, cancel := context.WithCancel(stream.Context())
+	sender := probe.NewSender(nil)
+	finished := make(chan error, 1)
+	go func() { finished <- sender.Run(ctx) }()
+	s.Metrics.add(sender)
+	defer func() {
+		cancel()
+		<-finished
+		s.Metrics.remove(sender)
+	}()
+	received := make(chan error, 1)
+	go func() { received <- s.receive(stream, sender) }() // ends when the stream does, just after this call
+	return s.report(stream, sender, received)
+}
+
+// receive takes assignments until the controller ends the stream.
+func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender) error {
+	for {
+		assignment, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		if len(assignment.GetSessions()) > 0 && !s.Probes {
+			return status.Errorf(codes.FailedPrecondition, "agent on %s has role %v and runs no sessions", s.Node, s.Role)
+		}
+		specs := make([]probe.Session, len(assignment.GetSessions()))
+		for i, each := range assignment.GetSessions() {
+			specs[i] = sessionOf(each)
+		}
+		if err := sender.Assign(specs); err != nil {
+			s.Log.Warn("sessions of the assignment cannot run", "error", err)
+		}
+	}
+}
+
+// report sends a report every ReportEvery. A controller that reads slowly
+// delays the next report; what is measured meanwhile waits in bounded rings.
+func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, received <-chan error) error {
+	ticker := time.NewTicker(ReportEvery)
+	defer ticker.Stop()
+	var cursor uint64
+	for {
+		select {
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		case err := <-received:
+			if errors.Is(err, context.Canceled) || status.Code(err) != codes.Unknown {
+				return err
+			}
+			return nil // the controller closed its half
+		case <-ticker.C:
+		}
+		report := &api.Report{Node: s.Node, Role: s.Role}
+		sender.Collect(func(r probe.Result) {
+			s.Metrics.observe(r)
+			report.Sessions = append(report.Sessions, sessionReport(r))
+		})
+		if s.Meter != nil {
+			var rates []usage.Rate
+			rates, cursor = s.Meter.Since(cursor)
+			report.Pods = podRates(rates, time.Now())
+		}
+		if err := stream.Send(report); err != nil {
+			return fmt.Errorf("send a report: %w", err)
+		}
+	}
+}
+
+var protocols = map[api.Protocol]workload.Protocol{
+	api.Protocol_PROTOCOL_STAMP: workload.STAMP,
+	api.Protocol_PROTOCOL_UDP:   workload.UDP,
+	api.Protocol_PROTOCOL_TCP:   workload.TCP,
+	api.Protocol_PROTOCOL_ICMP:  workload.ICMP,
+}
+
+func sessionOf(s *api.Session) probe.Session {
+	return probe.Session{
+		ID:       s.GetId(),
+		Protocol: protocols[s.GetProtocol()],
+		Host:     s.GetHost(),
+		Port:     uint16(min(s.GetPort(), 1<<16-1)),
+		DSCP:     uint8(min(s.GetDscp(), 255)),
+		Interval: time.Duration(s.GetMeanIntervalUs()) * time.Microsecond,
+		Timeout:  time.Duration(s.GetTimeoutUs()) * time.Microsecond,
+	}
+}

@@ -1,0 +1,234 @@
+// Package usage measures what each pod of the node sends and receives, from the
+// counters of its host-side interface. Headers that segmentation offload adds
+// on the wire are not in these counters: a pod that sends large segments is
+// read up to 4 % low.
+package usage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/detnet/detnet/agent/locate"
+	"github.com/detnet/detnet/agent/pods"
+	"github.com/detnet/detnet/bitrate"
+)
+
+// Window is the length of one measurement.
+const Window = 100 * time.Millisecond
+
+// Rate is what one pod sent and received over one window.
+type Rate struct {
+	Namespace, Name, UID string
+	At                   time.Time // end of the window
+	Length               time.Duration
+	Tx, Rx               bitrate.Rate // from the pod, to the pod
+	Enforced             Enforced
+}
+
+// Enforced is what limits a pod on this node, zero where nothing does.
+type Enforced struct {
+	Egress, Ingress bitrate.Rate
+	// Behind is the interface that the pod's traffic leaves through once it has
+	// passed the egress limiter: its sent octets are what the pod may be charged
+	// with. 0 where there is no limiter.
+	Behind int
+}
+
+// Limiter tells what is enforced on a pod.
+type Limiter interface {
+	Enforced(uid string) Enforced
+}
+
+// Lister lists the pods of the node.
+type Lister interface {
+	List() []pods.Pod
+}
+
+// Meter measures every Window. Make it with New, serve it with Run.
+type Meter struct {
+	pods    Lister
+	limiter Limiter // may be nil
+	log     *slog.Logger
+	handle  *netlink.Handle
+	stats   statsSocket
+
+	known map[string]*known // by UID
+	now   map[int]counters
+
+	mu   sync.Mutex
+	seq  uint64
+	kept [keep][]Rate // ring of the newest windows, by sequence number
+}
+
+// keep is how many windows a slow reader may fall behind.
+const keep = 16
+
+// known is what the meter remembers of a pod.
+type known struct {
+	index    int // host-side interface
+	last     counters
+	at       time.Time
+	behind   int
+	lookAt   time.Time // not before, after a failure
+	attempts int
+}
+
+// New returns a Meter of the network namespace that the calling thread is in.
+func New(list Lister, limiter Limiter, log *slog.Logger) (*Meter, error) {
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open a netlink handle: %w", err)
+	}
+	stats, err := openStats()
+	if err != nil {
+		handle.Close()
+		return nil, err
+	}
+	return &Meter{
+		pods: list, limiter: limiter, log: log, handle: handle, stats: stats,
+		known: map[string]*known{}, now: map[int]counters{},
+	}, nil
+}
+
+// Run measures until ctx ends.
+func (m *Meter) Run(ctx context.Context) error {
+	defer m.handle.Close()
+	defer m.stats.close()
+	ticker := time.NewTicker(Window)
+	defer ticker.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		err := m.measure()
+		if err != nil && !failing {
+			m.log.Warn("cannot read interface counters; rates are missing until it works again", "error", err)
+		}
+		failing = err != nil
+	}
+}
+
+// Since returns the rates of the windows after cursor, and the cursor for the
+// next call. Zero asks for the newest window only.
+func (m *Meter) Since(cursor uint64) ([]Rate, uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if cursor == 0 && m.seq > 0 || cursor > m.seq {
+		cursor = m.seq - 1
+	}
+	if m.seq > keep && cursor < m.seq-keep {
+		cursor = m.seq - keep
+	}
+	var rates []Rate
+	for i := cursor; i < m.seq; i++ {
+		rates = append(rates, m.kept[i%keep]...)
+	}
+	return rates, m.seq
+}
+
+func (m *Meter) measure() error {
+	if err := m.stats.read(m.now); err != nil {
+		return err
+	}
+	now := time.Now()
+	list := m.pods.List()
+	rates := make([]Rate, 0, len(list))
+	present := make(map[string]bool, len(list))
+	for _, p := range list {
+		present[p.UID] = true
+		if rate, ok := m.rate(p, now); ok {
+			rates = append(rates, rate)
+		}
+	}
+	for uid := range m.known {
+		if !present[uid] {
+			delete(m.known, uid)
+		}
+	}
+	m.mu.Lock()
+	m.kept[m.seq%keep] = rates
+	m.seq++
+	m.mu.Unlock()
+	return nil
+}
+
+// rate computes a pod's rate; false in the window in which its interface was
+// found, or changed.
+func (m *Meter) rate(p pods.Pod, now time.Time) (Rate, bool) {
+	k := m.known[p.UID]
+	if k == nil {
+		k = &known{}
+		m.known[p.UID] = k
+	}
+	host, found := m.now[k.index]
+	if !found && !m.find(p, k, now) {
+		return Rate{}, false
+	} else if !found {
+		host = m.now[k.index]
+	}
+	var limits Enforced
+	if m.limiter != nil {
+		limits = m.limiter.Enforced(p.UID)
+	}
+	// Seen from the host, what the pod sends is received.
+	current := counters{rx: host.tx, tx: host.rx}
+	if behind, ok := m.now[limits.Behind]; ok {
+		current.tx = behind.tx
+	} else {
+		limits.Behind = 0
+	}
+	last, at, comparable := k.last, k.at, !k.at.IsZero() && k.behind == limits.Behind
+	k.last, k.at, k.behind = current, now, limits.Behind
+	if !comparable || current.tx < last.tx || current.rx < last.rx {
+		return Rate{}, false
+	}
+	length := now.Sub(at)
+	return Rate{
+		Namespace: p.Namespace, Name: p.Name, UID: p.UID,
+		At: now, Length: length,
+		Tx:       perSecond(current.tx-last.tx, length),
+		Rx:       perSecond(current.rx-last.rx, length),
+		Enforced: limits,
+	}, true
+}
+
+func perSecond(octets uint64, d time.Duration) bitrate.Rate {
+	if d <= 0 {
+		return 0
+	}
+	return bitrate.Rate(float64(octets) * 8 / d.Seconds())
+}
+
+// find locates the pod's interface anew, with a back-off: a pod that nobody has
+// talked to yet may be unknown to a bridge for long.
+func (m *Meter) find(p pods.Pod, k *known, now time.Time) bool {
+	if now.Before(k.lookAt) {
+		return false
+	}
+	*k = known{attempts: k.attempts + 1, lookAt: now.Add(min(time.Duration(k.attempts+1)*Window, 2*time.Second))}
+	var errs []error
+	for _, ip := range p.IPs {
+		index, err := locate.Interface(m.handle, ip)
+		if err == nil {
+			k.index, k.attempts, k.lookAt = index, 0, time.Time{}
+			_, counted := m.now[index]
+			return counted
+		}
+		errs = append(errs, err)
+	}
+	if k.attempts == 20 {
+		m.log.Warn("no host-side interface found for the pod; its rate is unknown",
+			"namespace", p.Namespace, "pod", p.Name, "error", errors.Join(errs...))
+	}
+	return false
+}

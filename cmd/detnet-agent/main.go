@@ -1,0 +1,178 @@
+// Command detnet-agent measures, and on some clusters enforces, on one node.
+// In role probe it runs in the pod network and sends probes; in role node it
+// runs in the host network and reads the interfaces' counters.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/detnet/detnet/agent"
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/pods"
+	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/agent/usage"
+	"github.com/detnet/detnet/certs"
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	opts, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "detnet-agent:", err)
+		return 2
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: opts.logLevel})).With("node", opts.node, "role", opts.role)
+	if err := serve(ctx, opts, log); err != nil {
+		log.Error("agent stopped", "error", err)
+		return 1
+	}
+	return 0
+}
+
+// serve wires the agent together and runs it until ctx ends or a part fails.
+func serve(ctx context.Context, opts options, log *slog.Logger) error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	group, ctx := errgroup.WithContext(ctx)
+
+	server := &agent.Server{Node: opts.node, Metrics: agent.NewMetrics(registry), Log: log}
+	ready := func() bool { return true }
+	var err error
+	switch opts.role {
+	case "probe":
+		server.Role, server.Probes = api.Role_ROLE_PROBE, true
+		err = startReflector(ctx, group, opts.reflector)
+	case "node":
+		server.Role = api.Role_ROLE_NODE
+		ready, err = startNode(ctx, group, opts, server, log)
+	}
+	if err != nil {
+		return err
+	}
+	if err := startGRPC(ctx, group, opts, server); err != nil {
+		return err
+	}
+	if err := startHTTP(ctx, group, opts.metricsAddr, registry, ready); err != nil {
+		return err
+	}
+	log.Info("agent is serving", "listen", opts.listen, "metrics", opts.metricsAddr)
+	return group.Wait()
+}
+
+func startReflector(ctx context.Context, group *errgroup.Group, addr string) error {
+	if addr == "" {
+		return nil
+	}
+	udp, err := net.ResolveUDPAddr("udp", addr)
+	if err != nil {
+		return fmt.Errorf("--reflector=%s: %w", addr, err)
+	}
+	conn, err := net.ListenUDP("udp", udp)
+	if err != nil {
+		return fmt.Errorf("open the reflector (a port below 1024 needs NET_BIND_SERVICE or net.ipv4.ip_unprivileged_port_start): %w", err)
+	}
+	group.Go(func() error { return probe.ServeEcho(ctx, conn) })
+	return nil
+}
+
+// startNode begins to watch the node's pods and to measure them.
+func startNode(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, log *slog.Logger) (ready func() bool, err error) {
+	config, err := rest.InClusterConfig()
+	if err != nil {
+		return nil, fmt.Errorf("role node watches the pods of its node, and needs the cluster's API: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make an API client: %w", err)
+	}
+	watch, err := pods.New(client, opts.node)
+	if err != nil {
+		return nil, err
+	}
+	meter, err := usage.New(watch, nil, log)
+	if err != nil {
+		return nil, err
+	}
+	server.Meter = meter
+	group.Go(func() error { return watch.Run(ctx) })
+	group.Go(func() error { return meter.Run(ctx) })
+	return watch.Synced, nil
+}
+
+func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server) error {
+	settings := []grpc.ServerOption{
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	}
+	if opts.tlsDir != "" {
+		dir, err := certs.OpenDir(opts.tlsDir)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return dir.Run(ctx) })
+		settings = append(settings, grpc.Creds(credentials.NewTLS(dir.MutualServerConfig())))
+	}
+	listener, err := net.Listen("tcp", opts.listen)
+	if err != nil {
+		return fmt.Errorf("listen for controllers: %w", err)
+	}
+	g := grpc.NewServer(settings...)
+	server.Register(g)
+	group.Go(func() error {
+		stop := context.AfterFunc(ctx, g.Stop) // streams last as long as the controller likes: there is nothing to wait for
+		defer stop()
+		return g.Serve(listener)
+	})
+	return nil
+}
+
+func startHTTP(ctx context.Context, group *errgroup.Group, addr string, registry *prometheus.Registry, ready func() bool) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !ready() {
+			http.Error(w, "the list of this node's pods is not complete", http.StatusServiceUnavailable)
+		}
+	})
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen for metrics: %w", err)
+	}
+	h := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	group.Go(func() error {
+		stop := context.AfterFunc(ctx, func() { h.Close() })
+		defer stop()
+		if err := h.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve metrics: %w", err)
+		}
+		return nil
+	})
+	return nil
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+)
+
+type options struct {
+	role, node, listen, tlsDir, metricsAddr, reflector, enforce string
+	insecure                                                    bool
+	logLevel                                                    slog.Level
+}
+
+// defaults of the addresses by role: role node shares the host's ports.
+var defaults = map[string]struct{ listen, metrics string }{
+	"probe": {":9443", ":8080"},
+	"node":  {":9447", ":9448"},
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("detnet-agent", flag.ContinueOnError)
+	f.StringVar(&o.role, "role", "", "probe (pod network: sends and reflects probes) or node (host network: reads counters, may enforce)")
+	f.StringVar(&o.node, "node-name", os.Getenv("NODE_NAME"), "name of the node; NODE_NAME by default")
+	f.StringVar(&o.listen, "listen", "", "address for controllers (default :9443 for probe, :9447 for node)")
+	f.StringVar(&o.tlsDir, "tls-dir", "/etc/detnet/agent-tls", "directory with ca.crt, tls.crt and tls.key; empty, together with --insecure, means plaintext")
+	f.BoolVar(&o.insecure, "insecure", false, "allow plaintext, for tests")
+	f.StringVar(&o.metricsAddr, "metrics-addr", "", "address of /metrics, /healthz and /readyz (default :8080 for probe, :9448 for node)")
+	f.StringVar(&o.reflector, "reflector", "", "address of the session-reflector, such as :862; empty means none (role probe)")
+	f.StringVar(&o.enforce, "enforce", "off", "off, or tc where the CNI does not follow the bandwidth annotations of running pods (role node)")
+	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	d, known := defaults[o.role]
+	switch {
+	case f.NArg() > 0:
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case !known:
+		return o, fmt.Errorf("--role=%q must be probe or node", o.role)
+	case o.node == "":
+		return o, errors.New("--node-name is missing and NODE_NAME is not set")
+	case o.enforce != "off" && o.enforce != "tc":
+		return o, fmt.Errorf("--enforce=%q must be off or tc", o.enforce)
+	case o.enforce != "off" && o.role != "node":
+		return o, errors.New("--enforce=tc needs --role=node")
+	case o.tlsDir == "" && !o.insecure:
+		return o, errors.New("an empty --tls-dir means plaintext and needs --insecure")
+	}
+	if o.listen == "" {
+		o.listen = d.listen
+	}
+	if o.metricsAddr == "" {
+		o.metricsAddr = d.metrics
+	}
+	return o, nil
+}
