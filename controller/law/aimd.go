@@ -1,0 +1,102 @@
+package law
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// cluster is the bottleneck that all senders share, and the only one that the
+// original laws know.
+const cluster = "cluster"
+
+// aimd reproduces the original asymmetric controller to the number, so that it
+// can be measured against: whole Mbit/s, an interquartile range as "jitter",
+// no jitter below five samples, apps measured over TCP only watched.
+type aimd struct{ AIMDConfig }
+
+func (aimd) Name() string { return AIMD }
+
+func (l aimd) Step(s State, o plan.Observation) (State, plan.Plan) {
+	next := State{At: o.At, ActedAt: s.ActedAt}
+	for _, app := range o.Apps {
+		b := baseline(s.Baselines, app.Pod)
+		b.takeEvery(l.Probe, path(app))
+		b.keep(l.Window)
+		next.Baselines = append(next.Baselines, b)
+	}
+	p := plan.Plan{At: o.At}
+	if !due(&next, o.At, l.Interval) {
+		return next, p
+	}
+	r := l.decide(o.Apps, next.Baselines)
+	p.Reasons = []plan.Reason{r}
+	for _, sender := range o.Senders {
+		floor, ceiling := bounds(sender, l.Min, l.Max)
+		from := inForce(sender, ceiling)
+		to := from
+		switch r.Action {
+		case plan.Cut:
+			whole := int64(from.Mbit())
+			to = bitrate.Rate(whole-int64(l.Decrease*float64(whole)+1e-9)) * bitrate.Mbit
+		case plan.Grow:
+			to = from + l.Increase
+		}
+		p.Limits = change(p.Limits, sender, min(max(to, floor), ceiling))
+	}
+	return next, p
+}
+
+// decide looks at the apps from the highest priority down: the first in
+// violation cuts; all of them below half their maximum grow.
+func (l aimd) decide(apps []plan.App, memory []Baseline) plan.Reason {
+	r := plan.Reason{Bottleneck: cluster, Action: plan.Grow, Cause: plan.Calm, Signal: "jitter"}
+	judged := 0
+	for i, app := range apps {
+		if app.Protocol == workload.TCP || app.SLO.Jitter == 0 {
+			continue
+		}
+		judged++
+		jitter, target := interquartile(memory[i].Delays), app.SLO.Jitter
+		violated := jitter > target
+		switch {
+		case violated && r.Action == plan.Cut && app.Rank <= rank(apps, r.App):
+			continue // a more important one has spoken
+		case violated:
+			r.Action, r.Cause = plan.Cut, plan.Violation
+		case r.Action == plan.Cut:
+			continue
+		case 2*jitter >= target:
+			r.Action, r.Cause = plan.Hold, plan.NearTarget
+		case r.Action == plan.Hold:
+			continue
+		}
+		r.App, r.Measured, r.Target, r.Samples = app.Pod, jitter, target, len(memory[i].Delays)
+	}
+	if judged == 0 {
+		r.Action, r.Cause = plan.Hold, plan.Blind
+	}
+	return r
+}
+
+func rank(apps []plan.App, pod plan.PodID) int {
+	for _, app := range apps {
+		if app.Pod == pod {
+			return app.Rank
+		}
+	}
+	return 0
+}
+
+// interquartile is sorted[⌊3n/4⌋] − sorted[⌊n/4⌋], and 0 below five samples.
+func interquartile(delays []time.Duration) time.Duration {
+	n := len(delays)
+	if n < 5 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(delays))
+	return sorted[3*n/4] - sorted[n/4]
+}

@@ -1,0 +1,193 @@
+package law
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// Floor is a windowed minimum: at least one epoch and at most two of memory in
+// two numbers.
+type Floor struct {
+	Since     time.Time
+	Now, Last time.Duration
+}
+
+// add takes in d, seen at a time, with epochs of the given length.
+func (f *Floor) add(at time.Time, d, epoch time.Duration) {
+	switch {
+	case f.Since.IsZero():
+		*f = Floor{Since: at, Now: d, Last: d}
+	case at.Sub(f.Since) >= epoch:
+		*f = Floor{Since: at, Now: d, Last: f.Now}
+	default:
+		f.Now = min(f.Now, d)
+	}
+}
+
+func (f Floor) value() time.Duration { return min(f.Now, f.Last) }
+
+// The epochs of the minima. The round trip's is long, so that congestion does
+// not become the new normal; the one-way delays' is short, because clocks of
+// two machines drift apart by up to 50 µs a second.
+const (
+	tripEpoch   = 2 * time.Minute
+	oneWayEpoch = 15 * time.Second
+)
+
+// pathIndex finds the memory of a session.
+type pathIndex map[pathKey]*Path
+
+type pathKey struct {
+	app plan.PodID
+	id  string
+}
+
+func indexPaths(paths []Path) pathIndex {
+	index := make(pathIndex, len(paths))
+	for i := range paths {
+		index[pathKey{paths[i].App, paths[i].ID}] = &paths[i]
+	}
+	return index
+}
+
+// observePaths brings the long memory of every session up to date.
+func observePaths(known []Path, apps []plan.App) []Path {
+	index := indexPaths(known)
+	paths := make([]Path, 0, len(known))
+	for _, app := range apps {
+		for _, session := range app.Sessions {
+			p := Path{App: app.Pod, ID: session.ID}
+			if old := index[pathKey{app.Pod, session.ID}]; old != nil {
+				p = *old
+			}
+			p.observe(session.Samples)
+			paths = append(paths, p)
+		}
+	}
+	return paths
+}
+
+func (p *Path) observe(samples []plan.Sample) {
+	for _, s := range samples {
+		if s.Lost || !s.At.After(p.Seen) {
+			continue
+		}
+		p.Seen = s.At
+		p.RTT.add(s.At, s.RTT, tripEpoch)
+		if s.HasOneWay {
+			p.Forward.add(s.At, s.Forward, oneWayEpoch)
+			p.Back.add(s.At, s.Backward, oneWayEpoch)
+		}
+	}
+}
+
+// reading is what one session says now, as delay above its own base.
+type reading struct {
+	session   *plan.Session
+	path      *Path
+	samples   int
+	median    time.Duration
+	tail      time.Duration // 90th percentile
+	recent    time.Duration // median of the newest four
+	slope     float64       // of the delay, in seconds a second
+	forward   time.Duration // median one-way variation; both 0 if unknown
+	back      time.Duration
+	lost      float64 // share over the loss window
+	lostCount int
+}
+
+const newest = 4 // samples that say whether it is still so
+
+// read looks at the newest samples sent from since on. It reports no samples
+// where there are too few of them or where they are stale.
+func (l adaptive) read(session *plan.Session, p *Path, since, now time.Time) reading {
+	r := reading{session: session, path: p}
+	l.countLoss(&r, since, now)
+	var window []plan.Sample
+	for _, s := range slices.Backward(session.Samples) {
+		if s.Lost {
+			continue
+		}
+		if s.At.Before(since) {
+			break
+		}
+		if len(window) == 0 && now.Sub(s.At.Add(s.RTT)) > l.Stale {
+			return r
+		}
+		if len(window) > 0 {
+			age := window[0].At.Sub(s.At)
+			if age > l.Stale || (age > l.Window && len(window) >= l.MinSamples) {
+				break
+			}
+		}
+		window = append(window, s)
+	}
+	if len(window) < l.MinSamples {
+		return r
+	}
+	r.samples = len(window)
+	base := p.RTT.value()
+	delays := make([]time.Duration, len(window))
+	for i, s := range window {
+		delays[i] = s.RTT - base
+	}
+	r.slope = slope(window)
+	r.recent = median(slices.Clone(delays[:newest]))
+	slices.Sort(delays)
+	r.median = delays[len(delays)/2]
+	r.tail = delays[(len(delays)*9-1)/10]
+	if window[0].HasOneWay {
+		r.forward, r.back = oneWay(window, p)
+	}
+	return r
+}
+
+func (l adaptive) countLoss(r *reading, since, now time.Time) {
+	total := 0
+	for _, s := range slices.Backward(r.session.Samples) {
+		if s.At.Before(since) || now.Sub(s.At) > l.LossWindow {
+			break
+		}
+		total++
+		if s.Lost {
+			r.lostCount++
+		}
+	}
+	if total > 0 {
+		r.lost = float64(r.lostCount) / float64(total)
+	}
+}
+
+func oneWay(window []plan.Sample, p *Path) (forward, back time.Duration) {
+	f := make([]time.Duration, len(window))
+	b := make([]time.Duration, len(window))
+	for i, s := range window {
+		f[i], b[i] = s.Forward-p.Forward.value(), s.Backward-p.Back.value()
+	}
+	return median(f), median(b)
+}
+
+// median sorts d and returns its middle.
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+// slope is the least-squares slope of the round trip against the time of
+// sending: a queue that drains at capacity C while B flows in falls by
+// (C − B)/C seconds a second.
+func slope(samples []plan.Sample) float64 {
+	n := float64(len(samples))
+	origin := samples[0].At
+	var st, sd, stt, std float64
+	for _, s := range samples {
+		t, d := s.At.Sub(origin).Seconds(), s.RTT.Seconds()
+		st, sd, stt, std = st+t, sd+d, stt+t*t, std+t*d
+	}
+	if spread := n*stt - st*st; spread > 0 {
+		return (n*std - st*sd) / spread
+	}
+	return 0
+}

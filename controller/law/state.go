@@ -1,0 +1,80 @@
+package law
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// State is all that a law remembers between steps. It is a plain value: it can
+// be stored, compared and printed, and a Step never changes the one it got.
+// What must survive a restart is not here but in the limits themselves.
+type State struct {
+	At time.Time // of the step that made it
+
+	// Of adaptive.
+	Paths    []Path    // measured paths, by app and session
+	Uses     []Use     // recent peaks, by sender
+	Suspects []Suspect // where each app's trouble is looked for
+	Budgets  []Budget  // one per bottleneck
+	Feedback Feedback  // how long a patch takes to show
+
+	// Of aimd and step.
+	ActedAt   time.Time
+	Baselines []Baseline
+}
+
+// Path is the long memory of one session: the least delay seen lately, in
+// buckets of time so that an old minimum wears out after a route change.
+type Path struct {
+	App     plan.PodID
+	ID      string
+	Seen    time.Time // newest sample taken in
+	RTT     Floor
+	Forward Floor // one-way, with the unknown clock offset
+	Back    Floor
+}
+
+// Budget is the memory of one bottleneck.
+type Budget struct {
+	Name     string       // "node/worker-1" or "cluster"
+	Total    bitrate.Rate // what the senders behind it may use together
+	Capacity bitrate.Rate // what is thought to fit through; 0: not known
+	Upper    bitrate.Rate // usage at the last cut: more than fits through
+
+	CutAt     time.Time
+	EffectBy  time.Time     // samples sent before this say nothing about the last cut
+	Draining  bool          // the last cut went below Capacity to empty the queue
+	Doubtful  int           // looks in a row at which only the tail was too long
+	Standing  time.Duration // queue at the first of the cuts in a row
+	Fruitless int           // cuts in a row without effect
+	Began     time.Time     // the first of them
+	Before    bitrate.Rate  // Total before them
+	Limits    []LimitState  // and the limits
+
+	RaisedAt  time.Time
+	Proven    bitrate.Rate // highest Total in use without a queue since it was raised
+	ProbeAt   time.Time    // next try for more
+	ProbeWait time.Duration
+	ProbeStep float64
+	SharedAt  time.Time // last shift between senders
+
+	GaveUpAt time.Time // the cause is elsewhere; zero: not given up
+	RetryAt  time.Time
+	Backoff  time.Duration
+}
+
+// LimitState is a limit asked for at some time.
+type LimitState struct {
+	Pod   plan.PodID
+	Limit bitrate.Rate
+	At    time.Time
+}
+
+// Suspect is the bottleneck that an app's violations are blamed on.
+type Suspect struct {
+	App        plan.PodID
+	Bottleneck string
+	Since      time.Time
+}

@@ -1,0 +1,122 @@
+package law
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// verdict is what one app says about one bottleneck.
+type verdict struct {
+	app     *plan.App
+	worst   reading
+	blind   bool
+	partial bool          // others that have a say are blind
+	allow   time.Duration // delay variation that the target leaves
+	soft    time.Duration // share of it at which the law acts
+	excess  float64       // above 1: in violation
+
+	standing bool // a queue stands
+	tail     bool // too many samples are late, but not most of them
+	lossy    bool
+
+	paths, forwardLate int // sessions across the network, and those late on the way there
+}
+
+func (v verdict) violated() bool { return v.standing || v.tail || v.lossy }
+
+// judge reads every session of an app that crosses the network and lets the
+// worst decide. Only samples sent from since on count.
+func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) verdict {
+	v := verdict{app: app, blind: true, excess: -1}
+	seen, late := 0, 0
+	for i := range app.Sessions {
+		session := &app.Sessions[i]
+		if session.Vantage == app.Node && len(app.Sessions) > 1 {
+			continue // does not cross the uplink
+		}
+		p := paths[pathKey{app.Pod, session.ID}]
+		w := l.weigh(app, l.read(session, p, since, now))
+		if w.blind {
+			continue
+		}
+		seen++
+		if w.worst.forward > w.soft && w.worst.forward > 2*w.worst.back {
+			late++
+		}
+		if w.excess > v.excess {
+			v = w
+		}
+	}
+	v.paths, v.forwardLate = seen, late
+	if v.blind && l.Blind == BlindAssume {
+		v = l.assumed(app)
+	}
+	return v
+}
+
+// assumed is the verdict on an app that nobody sees, where the configuration
+// says what to take for granted.
+func (l adaptive) assumed(app *plan.App) verdict {
+	allow := app.SLO.Jitter
+	if allow == 0 {
+		allow = app.SLO.Latency
+	}
+	w := verdict{app: app, allow: allow, soft: time.Duration(l.Soft * float64(allow))}
+	w.worst = reading{median: l.Assume, tail: l.Assume, recent: l.Assume}
+	l.compare(&w)
+	return w
+}
+
+func (l adaptive) weigh(app *plan.App, r reading) verdict {
+	v := verdict{app: app, worst: r}
+	lossTarget := app.SLO.Loss
+	if lossTarget == 0 {
+		lossTarget = l.LossShare
+	}
+	v.lossy = r.lostCount >= 2 && r.lost > lossTarget
+	if r.samples == 0 {
+		v.blind = !v.lossy
+		return v
+	}
+	v.allow = allowance(app.SLO, r.path.RTT.value())
+	v.soft = time.Duration(l.Soft * float64(v.allow))
+	l.compare(&v)
+	if v.lossy {
+		v.excess = max(v.excess, r.lost/lossTarget)
+	}
+	return v
+}
+
+// compare sets what follows from the delays and the allowance.
+func (l adaptive) compare(v *verdict) {
+	if v.allow == 0 {
+		return // only loss is asked for
+	}
+	r := v.worst
+	v.standing = r.median > v.soft && r.recent > v.soft
+	v.tail = !v.standing && r.tail > v.allow
+	v.excess = max(float64(r.median)/float64(v.soft), float64(r.tail)/float64(v.allow))
+}
+
+// calm reports whether there is room to give more.
+func (l adaptive) calm(v verdict) bool {
+	return !v.violated() && (v.allow == 0 ||
+		float64(v.worst.median) < l.Calm*float64(v.soft) && v.worst.tail < v.allow)
+}
+
+// allowance turns targets into one bound on the delay above base: jitter is
+// that bound, and a latency target leaves what the empty path does not use. A
+// latency target at or below the base cannot be met; a twentieth of it is kept
+// as a bound so that the law still reacts to what it can change.
+func allowance(slo workload.SLO, base time.Duration) time.Duration {
+	if slo.Latency == 0 {
+		return slo.Jitter
+	}
+	room := max(slo.Latency-base, slo.Latency/20)
+	if slo.Jitter == 0 {
+		return room
+	}
+	return min(slo.Jitter, room)
+}
