@@ -1,0 +1,281 @@
+// Package actuate is the only writer of managed state: it patches bandwidth
+// annotations of live pods, the newest value only, cuts before
+// raises, within a budget of writes for the whole cluster.
+package actuate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// Annotator changes annotations of a live object and touches nothing else.
+// actuatetest.Conformance says what is expected of one.
+type Annotator interface {
+	// Annotate sets the given annotations on the pod that has this UID. It
+	// never creates: a pod that is gone, or was replaced by a namesake, is an
+	// error for which Gone is true.
+	Annotate(ctx context.Context, pod plan.PodID, uid types.UID, annotations map[string]string) error
+}
+
+// Gone reports that the pod an error speaks of is no longer there. A namesake
+// answers a patch that names another UID with "metadata.uid is immutable".
+func Gone(err error) bool {
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return true
+	}
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return false
+	}
+	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool {
+		return c.Field == "metadata.uid"
+	})
+}
+
+// Change is one pod's new egress limit.
+type Change struct {
+	plan.Limit
+	UID      types.UID
+	Min, Max bitrate.Rate // the value is brought inside, whatever a law asked for
+}
+
+// Config bounds the writes.
+type Config struct {
+	WritesPerSecond float64 // for the whole cluster
+	Workers         int     // writes in flight at once
+}
+
+// DefaultConfig is DESIGN's budget.
+func DefaultConfig() Config { return Config{WritesPerSecond: 20, Workers: 4} }
+
+// Back-off while the API server does not answer, and the time after which an
+// annotation that still shows the old value is written again.
+const (
+	firstDelay = 250 * time.Millisecond
+	maxDelay   = 10 * time.Second
+	echo       = 3 * time.Second
+	timeout    = 10 * time.Second
+)
+
+// Actuator writes what was submitted last.
+type Actuator struct {
+	to      Annotator
+	limiter *rate.Limiter
+	workers int
+	log     *slog.Logger
+	metrics *metrics
+
+	mu      sync.Mutex
+	waiting queue
+	busy    map[plan.PodID]bool
+	written map[plan.PodID]write
+	wake    chan struct{}
+}
+
+// write remembers the last value given to a pod.
+type write struct {
+	uid types.UID
+	to  bitrate.Rate
+	at  time.Time
+}
+
+// New returns an Actuator that writes once it runs. A nil registerer leaves its
+// metrics unregistered.
+func New(to Annotator, c Config, log *slog.Logger, reg prometheus.Registerer) *Actuator {
+	return &Actuator{
+		to:      to,
+		limiter: rate.NewLimiter(rate.Limit(c.WritesPerSecond), max(1, int(c.WritesPerSecond))),
+		workers: c.Workers,
+		log:     log,
+		metrics: newMetrics(reg),
+		waiting: queue{},
+		busy:    map[plan.PodID]bool{},
+		written: map[plan.PodID]write{},
+		wake:    make(chan struct{}, 1),
+	}
+}
+
+// Submit asks for changes. A pod's newest value replaces one that still waits;
+// a value that was just written, or is in force, costs nothing.
+func (a *Actuator) Submit(changes []Change) {
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range changes {
+		c.To = fit(c)
+		last, known := a.written[c.Pod]
+		just := known && last.uid == c.UID && last.to == c.To && now.Sub(last.at) < echo
+		if c.To == c.From || just {
+			delete(a.waiting, c.Pod)
+			continue
+		}
+		since := now
+		if w, ok := a.waiting[c.Pod]; ok && w.UID == c.UID {
+			since = w.since
+		}
+		a.waiting[c.Pod] = waiting{c, since}
+	}
+	a.signal()
+}
+
+// Forget drops what is known of pods that are not kept.
+func (a *Actuator) Forget(kept func(plan.PodID) bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for pod := range a.written {
+		if !kept(pod) {
+			delete(a.written, pod)
+		}
+	}
+	for pod := range a.waiting {
+		if !kept(pod) {
+			delete(a.waiting, pod)
+		}
+	}
+}
+
+// fit brings a limit inside the pod's bounds and makes it worth writing. It is
+// the last gate before the cluster: what leaves it is never zero, which a CNI
+// would take for "unlimited".
+func fit(c Change) bitrate.Rate {
+	lo := max(c.Min, bitrate.Min)
+	hi := max(lo, c.Max)
+	if c.Max == 0 {
+		hi = bitrate.Max
+	}
+	return max(min(c.To, hi).Quantise(), lo)
+}
+
+// Run writes until ctx ends.
+func (a *Actuator) Run(ctx context.Context) {
+	var workers sync.WaitGroup
+	for range max(1, a.workers) {
+		workers.Go(func() { a.work(ctx) })
+	}
+	workers.Wait()
+}
+
+func (a *Actuator) work(ctx context.Context) {
+	delay := firstDelay
+	for {
+		if !a.await(ctx) || a.limiter.Wait(ctx) != nil {
+			return
+		}
+		// Picked after the wait for a token, so that a cut that came
+		// meanwhile goes first and the value is the newest.
+		w, ok := a.take()
+		if !ok {
+			continue
+		}
+		err := a.write(ctx, w)
+		a.done(w, err)
+		if err == nil || Gone(err) || refused(err) {
+			delay = firstDelay
+			continue
+		}
+		sleep(ctx, delay)
+		delay = min(2*delay, maxDelay)
+	}
+}
+
+// await blocks until something waits; false when ctx has ended.
+func (a *Actuator) await(ctx context.Context) bool {
+	for {
+		a.mu.Lock()
+		ready := a.waiting.next(a.busy) != nil
+		a.mu.Unlock()
+		if ready {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-a.wake:
+		}
+	}
+}
+
+func (a *Actuator) take() (waiting, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w := a.waiting.next(a.busy)
+	if w == nil {
+		return waiting{}, false
+	}
+	delete(a.waiting, w.Pod)
+	a.busy[w.Pod] = true
+	a.signal() // for the next worker
+	return *w, true
+}
+
+func (a *Actuator) write(ctx context.Context, w waiting) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := a.to.Annotate(ctx, w.Pod, w.UID, map[string]string{workload.EgressBandwidth: w.To.String()})
+	if err != nil {
+		return fmt.Errorf("limit pod %s to %v: %w", w.Pod, w.To, err)
+	}
+	return nil
+}
+
+// done records the outcome; a write that may still succeed waits again, unless
+// a newer value does.
+func (a *Actuator) done(w waiting, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.busy, w.Pod)
+	switch {
+	case err == nil:
+		a.written[w.Pod] = write{w.UID, w.To, time.Now()}
+		a.metrics.wrote(w, time.Since(w.since))
+	case Gone(err):
+		a.metrics.failed("gone")
+	case refused(err):
+		a.metrics.failed("refused")
+		a.log.Error("the API server refuses a limit: check the controller's role", "pod", w.Pod.String(), "err", err)
+	case errors.Is(err, context.Canceled):
+	default:
+		a.metrics.failed("unreachable")
+		a.log.Warn("limit not written, will try again", "pod", w.Pod.String(), "err", err)
+		if _, newer := a.waiting[w.Pod]; !newer {
+			a.waiting[w.Pod] = w
+		}
+	}
+	a.signal()
+}
+
+// refused: trying again would give the same answer.
+func refused(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
+}
+
+func (a *Actuator) signal() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,218 @@
+package actuate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/actuate/actuatetest"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+const mbit = bitrate.Mbit
+
+func podNamed(name string) plan.PodID { return plan.PodID{Namespace: "factory", Name: name} }
+
+// world is a fake cluster, an actuator that runs on it, and what it wrote.
+type world struct {
+	t *testing.T
+	*actuatetest.Fake
+	*actuate.Actuator
+	mu     sync.Mutex
+	order  []string
+	broken bool
+}
+
+func newWorld(t *testing.T, c actuate.Config) *world {
+	w := &world{t: t, Fake: &actuatetest.Fake{}}
+	w.Before = func(pod plan.PodID) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.broken {
+			return errors.New("connection refused")
+		}
+		w.order = append(w.order, pod.Name)
+		return nil
+	}
+	w.Actuator = actuate.New(w.Fake, c, slog.New(slog.DiscardHandler), nil)
+	return w
+}
+
+// run runs the actuator until the test ends.
+func (w *world) run() {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.Run(ctx) }()
+	w.t.Cleanup(func() { cancel(); <-done })
+}
+
+func (w *world) setBroken(broken bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.broken = broken
+}
+
+func (w *world) written() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.order)
+}
+
+// pod creates a pod under a limit and returns how to change it.
+func (w *world) pod(name string, limit bitrate.Rate) func(to bitrate.Rate) actuate.Change {
+	id := podNamed(name)
+	uid := w.Create(w.t, id, map[string]string{workload.EgressBandwidth: limit.String()})
+	return func(to bitrate.Rate) actuate.Change {
+		return actuate.Change{Limit: plan.Limit{Pod: id, From: limit, To: to}, UID: uid, Min: 10 * mbit, Max: 1000 * mbit}
+	}
+}
+
+func (w *world) limit(name string) string {
+	return w.Annotations(w.t, podNamed(name))[workload.EgressBandwidth]
+}
+
+func TestCutsGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.Config{WritesPerSecond: 1, Workers: 1})
+		raise := w.pod("raise", 50*mbit)(60 * mbit)
+		cut := w.pod("cut", 50*mbit)(40 * mbit)
+		fresh := w.pod("unlimited", 0)(90 * mbit)
+		w.Submit([]actuate.Change{raise})
+		time.Sleep(time.Millisecond)
+		w.Submit([]actuate.Change{fresh, cut})
+		w.run()
+		time.Sleep(10 * time.Second)
+		if got := w.written(); len(got) != 3 || got[2] != "raise" {
+			t.Errorf("order of writes = %v, want the raise last", got)
+		}
+	})
+}
+
+func TestNewestValueWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		change := w.pod("a", 100*mbit)
+		for to := 90 * mbit; to >= 50*mbit; to -= 10 * mbit {
+			w.Submit([]actuate.Change{change(to)})
+		}
+		w.run()
+		time.Sleep(time.Second)
+		if got := w.limit("a"); got != "50M" || len(w.written()) != 1 {
+			t.Errorf("limit = %s after %d writes, want 50M after 1", got, len(w.written()))
+		}
+	})
+}
+
+func TestNoWriteWithoutChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		w.run()
+		change := w.pod("a", 100*mbit)
+		for range 8 { // the informer still shows the old limit
+			w.Submit([]actuate.Change{change(80 * mbit)})
+			time.Sleep(250 * time.Millisecond)
+		}
+		w.Submit([]actuate.Change{change(100*mbit + 5)})
+		time.Sleep(time.Second)
+		if n := len(w.written()); n != 1 {
+			t.Errorf("%d writes, want 1", n)
+		}
+	})
+}
+
+// A limit that somebody else put back is written again.
+func TestOverwrittenLimitIsWrittenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		w.run()
+		change := w.pod("a", 100*mbit)
+		w.Submit([]actuate.Change{change(80 * mbit)})
+		time.Sleep(5 * time.Second)
+		w.Submit([]actuate.Change{change(80 * mbit)})
+		time.Sleep(time.Second)
+		if n := len(w.written()); n != 2 {
+			t.Errorf("%d writes, want 2", n)
+		}
+	})
+}
+
+func TestOutageKeepsTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		w.run()
+		change := w.pod("a", 100*mbit)
+		w.setBroken(true)
+		w.Submit([]actuate.Change{change(80 * mbit)})
+		time.Sleep(30 * time.Second)
+		w.Submit([]actuate.Change{change(60 * mbit)})
+		time.Sleep(30 * time.Second)
+		w.setBroken(false)
+		time.Sleep(20 * time.Second)
+		if got := w.limit("a"); got != "60M" || len(w.written()) != 1 {
+			t.Errorf("limit = %s after %d writes, want 60M after 1", got, len(w.written()))
+		}
+	})
+}
+
+func TestGonePodIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		w.run()
+		change := w.pod("a", 100*mbit)
+		w.Delete(t, podNamed("a"))
+		w.Submit([]actuate.Change{change(80 * mbit)})
+		time.Sleep(time.Minute)
+		if n := len(w.written()); n != 1 {
+			t.Errorf("%d attempts, want 1", n)
+		}
+	})
+}
+
+func TestBudgetOfWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.Config{WritesPerSecond: 20, Workers: 4})
+		var changes []actuate.Change
+		for i := range 200 {
+			changes = append(changes, w.pod(fmt.Sprint("pod-", i), 100*mbit)(80*mbit))
+		}
+		w.Submit(changes)
+		w.run()
+		time.Sleep(4 * time.Second)
+		if n := len(w.written()); n > 20+4*20+1 || n < 90 {
+			t.Errorf("%d writes in 4 s, want about 20 and 20 a second", n)
+		}
+	})
+}
+
+// Whatever a law asks for, what is written parses, is never zero and lies
+// inside the pod's bounds.
+func TestWrittenLimitsAreSafe(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		ask := rapid.Int64().Draw(rt, "ask")
+		lo := bitrate.Rate(rapid.Int64Range(int64(bitrate.Min), int64(bitrate.Gbit)).Draw(rt, "min"))
+		hi := bitrate.Rate(rapid.Int64Range(int64(lo), int64(2*bitrate.Gbit)).Draw(rt, "max"))
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, actuate.DefaultConfig())
+			w.run()
+			c := w.pod("a", 0)(bitrate.Rate(ask))
+			c.Min, c.Max = lo, hi
+			w.Submit([]actuate.Change{c})
+			time.Sleep(time.Second)
+			got, err := bitrate.Parse(w.limit("a"))
+			if err != nil || got < lo || got > hi {
+				t.Errorf("asked %d within [%v, %v]: wrote %q: %v", ask, lo, hi, w.limit("a"), err)
+			}
+		})
+	})
+}

@@ -1,0 +1,42 @@
+package actuate
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	latency  *prometheus.HistogramVec
+	failures *prometheus.CounterVec
+}
+
+func newMetrics(to prometheus.Registerer) *metrics {
+	m := &metrics{
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:                           "detnet_patch_duration_seconds",
+			Help:                           "Time from the decision to the API server's answer for a limit, by direction (cut or raise).",
+			Buckets:                        prometheus.ExponentialBuckets(0.004, 2, 12),
+			NativeHistogramBucketFactor:    1.1,
+			NativeHistogramMaxBucketNumber: 100,
+		}, []string{"direction"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "detnet_patch_failures_total",
+			Help: "Limits that could not be written: the pod is gone, the API server refused, or was unreachable and will be tried again.",
+		}, []string{"reason"}),
+	}
+	if to != nil {
+		to.MustRegister(m.latency, m.failures)
+	}
+	return m
+}
+
+func (m *metrics) wrote(w waiting, took time.Duration) {
+	direction := "raise"
+	if w.Urgent() {
+		direction = "cut"
+	}
+	m.latency.WithLabelValues(direction).Observe(took.Seconds())
+}
+
+func (m *metrics) failed(reason string) { m.failures.WithLabelValues(reason).Inc() }
