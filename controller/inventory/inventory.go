@@ -1,0 +1,250 @@
+// Package inventory knows who runs where: critical pods and what they ask for,
+// throttleable pods and their limits in force, agents and how to reach them. It
+// follows the API server's events; a Snapshot is made when something that
+// matters has changed, not when somebody looks.
+package inventory
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/detnet/detnet/workload"
+)
+
+// Snapshot is the inventory at one instant. It is shared: do not modify.
+type Snapshot struct {
+	Apps     []App             // in the order of their PodID
+	Senders  []Sender          // likewise
+	Agents   []Agent           // likewise
+	Zones    map[string]string // of the nodes that are in one
+	Problems []Problem
+}
+
+// Problem is something about a pod or namespace that could not be read.
+type Problem struct {
+	Object string // "pod factory/robot-0", "namespace factory"
+	Text   string
+}
+
+// Inventory follows pods, namespaces and nodes.
+type Inventory struct {
+	client    kubernetes.Interface
+	namespace string
+	mode      workload.ControlMode
+
+	mu       sync.Mutex
+	pods     map[string]parsed
+	modes    map[string]workload.ControlMode // of the namespaces that state one
+	badModes map[string]string
+	agents   map[string]Agent
+	zones    map[string]string
+	snapshot *Snapshot // nil when something changed since
+	synced   chan struct{}
+}
+
+// New returns an Inventory that knows nothing until it runs. Agents are pods
+// of namespace; mode is the cluster's, which a namespace may only tighten.
+func New(client kubernetes.Interface, namespace string, mode workload.ControlMode) *Inventory {
+	return &Inventory{
+		client: client, namespace: namespace, mode: mode,
+		pods:     map[string]parsed{},
+		modes:    map[string]workload.ControlMode{},
+		badModes: map[string]string{},
+		agents:   map[string]Agent{},
+		zones:    map[string]string{},
+		synced:   make(chan struct{}),
+	}
+}
+
+// NeedLeaderElection is false: a standby keeps its inventory warm.
+func (*Inventory) NeedLeaderElection() bool { return false }
+
+// Synced is closed once the first full lists are in.
+func (inv *Inventory) Synced() <-chan struct{} { return inv.synced }
+
+// SetMode changes the cluster's mode.
+func (inv *Inventory) SetMode(mode workload.ControlMode) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if inv.mode != mode {
+		inv.mode = mode
+		inv.touch()
+	}
+}
+
+// Start follows the API server until ctx ends.
+func (inv *Inventory) Start(ctx context.Context) error {
+	classed := informers.NewSharedInformerFactoryWithOptions(inv.client, 0,
+		informers.WithTransform(slim),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = workload.LabelClass }))
+	own := informers.NewSharedInformerFactoryWithOptions(inv.client, 0,
+		informers.WithTransform(slim), informers.WithNamespace(inv.namespace),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = labelName + "=detnet" }))
+	cluster := informers.NewSharedInformerFactoryWithOptions(inv.client, 0, informers.WithTransform(slim))
+
+	var registrations []cache.ResourceEventHandlerRegistration
+	for _, follow := range []struct {
+		informer cache.SharedIndexInformer
+		set      func(key string, object any)
+	}{
+		{classed.Core().V1().Pods().Informer(), inv.setPod},
+		{own.Core().V1().Pods().Informer(), inv.setAgent},
+		{cluster.Core().V1().Namespaces().Informer(), inv.setNamespace},
+		{cluster.Core().V1().Nodes().Informer(), inv.setNode},
+	} {
+		r, err := follow.informer.AddEventHandler(handler(follow.set))
+		if err != nil {
+			return fmt.Errorf("follow the API server: %w", err)
+		}
+		registrations = append(registrations, r)
+	}
+	factories := []informers.SharedInformerFactory{classed, own, cluster}
+	for _, f := range factories {
+		f.Start(ctx.Done())
+	}
+	for _, r := range registrations {
+		if !cache.WaitForCacheSync(ctx.Done(), r.HasSynced) {
+			return nil // stopped before the API server answered
+		}
+	}
+	close(inv.synced)
+	<-ctx.Done()
+	for _, f := range factories {
+		f.Shutdown()
+	}
+	return nil
+}
+
+// handler calls set with each object's key and state; nil is a deleted one.
+func handler(set func(key string, object any)) cache.ResourceEventHandler {
+	put := func(object any) {
+		if key, err := cache.MetaNamespaceKeyFunc(object); err == nil {
+			set(key, object)
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    put,
+		UpdateFunc: func(_, object any) { put(object) },
+		DeleteFunc: func(object any) {
+			if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object); err == nil {
+				set(key, nil)
+			}
+		},
+	}
+}
+
+func (inv *Inventory) setPod(key string, object any) {
+	var p parsed
+	if pod, ok := object.(*corev1.Pod); ok {
+		p = parse(pod)
+	}
+	keep(inv, inv.pods, key, p)
+}
+
+func (inv *Inventory) setAgent(key string, object any) {
+	var a Agent
+	if pod, ok := object.(*corev1.Pod); ok {
+		a, _ = parseAgent(pod)
+	}
+	keep(inv, inv.agents, key, a)
+}
+
+func (inv *Inventory) setNamespace(key string, object any) {
+	var mode workload.ControlMode
+	var problem string
+	if ns, ok := object.(*corev1.Namespace); ok {
+		if text := cmp.Or(ns.Annotations[workload.Mode], ns.Labels[workload.Mode]); text != "" {
+			var err error
+			if mode, err = workload.ParseControlMode(text); err != nil {
+				problem = fmt.Sprintf("%s: %v", workload.Mode, err)
+			}
+		}
+	}
+	keep(inv, inv.modes, key, mode)
+	keep(inv, inv.badModes, key, problem)
+}
+
+func (inv *Inventory) setNode(key string, object any) {
+	var zone string
+	if node, ok := object.(*corev1.Node); ok {
+		zone = node.Labels[corev1.LabelTopologyZone]
+	}
+	keep(inv, inv.zones, key, zone)
+}
+
+// keep stores value under key, or forgets a zero one; only a real change makes
+// the snapshot stale, so that heartbeats cost nothing.
+func keep[T any](inv *Inventory, m map[string]T, key string, value T) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if reflect.DeepEqual(m[key], value) {
+		return
+	}
+	if reflect.ValueOf(&value).Elem().IsZero() {
+		delete(m, key)
+	} else {
+		m[key] = value
+	}
+	inv.touch()
+}
+
+// touch is called with mu held.
+func (inv *Inventory) touch() { inv.snapshot = nil }
+
+// Snapshot returns the current inventory; the same pointer as before means
+// that nothing changed.
+func (inv *Inventory) Snapshot() *Snapshot {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if inv.snapshot == nil {
+		inv.snapshot = inv.build()
+	}
+	return inv.snapshot
+}
+
+func (inv *Inventory) build() *Snapshot {
+	s := &Snapshot{Zones: maps.Clone(inv.zones)}
+	for _, ns := range slices.Sorted(maps.Keys(inv.badModes)) {
+		s.Problems = append(s.Problems, Problem{"namespace " + ns, inv.badModes[ns]})
+	}
+	for _, key := range slices.Sorted(maps.Keys(inv.pods)) {
+		p := inv.pods[key]
+		for _, text := range p.problems {
+			s.Problems = append(s.Problems, Problem{"pod " + key, text})
+		}
+		switch {
+		case p.app != nil:
+			app := *p.app
+			if app.Mode = inv.modeOf(app.Pod.Namespace); app.Mode != workload.Off {
+				s.Apps = append(s.Apps, app)
+			}
+		case p.sender != nil:
+			sender := *p.sender
+			if sender.Mode = inv.modeOf(sender.Pod.Namespace); sender.Mode != workload.Off {
+				s.Senders = append(s.Senders, sender)
+			}
+		}
+	}
+	slices.SortFunc(s.Apps, func(a, b App) int { return a.Pod.Compare(b.Pod) })
+	slices.SortFunc(s.Senders, func(a, b Sender) int { return a.Pod.Compare(b.Pod) })
+	s.Agents = slices.SortedFunc(maps.Values(inv.agents), func(a, b Agent) int { return a.Pod.Compare(b.Pod) })
+	return s
+}
+
+func (inv *Inventory) modeOf(namespace string) workload.ControlMode {
+	if mode, ok := inv.modes[namespace]; ok {
+		return mode.And(inv.mode)
+	}
+	return inv.mode
+}

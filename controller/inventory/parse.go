@@ -1,0 +1,190 @@
+package inventory
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// App is a critical pod that asks for something and can be measured.
+type App struct {
+	plan.App // without Sessions
+	UID      types.UID
+	IP       string
+	Probe    workload.Probe
+	// NodeReflects: the agent on the pod's node answers the probes, behind the
+	// same uplink, because the pod can't.
+	NodeReflects bool
+	Pinned       []string // nodes to measure from; nil leaves the choice to placement
+	Mode         workload.ControlMode
+}
+
+// Sender is a pod whose egress limit may be moved.
+type Sender struct {
+	plan.Sender              // without Rates
+	UID         types.UID    // tells a pod from its reborn namesake
+	Initial     bitrate.Rate // limit given at admission
+	Annotation  string       // the limit as it is written
+	Mode        workload.ControlMode
+}
+
+// Bounds of a throttleable pod whose own can't be read: the class defaults
+// that ship with detnet.
+const (
+	defaultMin = 10 * bitrate.Mbit
+	defaultMax = bitrate.Gbit
+)
+
+// parsed is what one pod means to detnet; at most one of App and Sender is set.
+type parsed struct {
+	app      *App
+	sender   *Sender
+	problems []string
+}
+
+// parse reads what the webhook stamped on pod. It never fails: what can't be
+// read is a problem to report, and takes a default that is safe for the others.
+func parse(pod *corev1.Pod) parsed {
+	if pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+		return parsed{}
+	}
+	_, throttleable := pod.Annotations[workload.InitialBandwidth]
+	if pod.Labels[workload.LabelClass] == workload.ClassCritical || !throttleable {
+		return parseApp(pod)
+	}
+	return parseSender(pod)
+}
+
+func parseApp(pod *corev1.Pod) parsed {
+	var p parsed
+	slo, errs := workload.ParseSLO(pod.Annotations)
+	p.report(errs...)
+	if slo.IsZero() || !measurable(pod) {
+		return p
+	}
+	app := &App{UID: pod.UID, IP: pod.Status.PodIP}
+	app.Pod = podID(pod)
+	app.Node = pod.Spec.NodeName
+	app.SLO = slo
+	app.Rank = p.rank(pod.Annotations)
+	app.Probe, app.NodeReflects = p.probe(pod.Annotations)
+	app.Protocol = app.Probe.Protocol
+	for node := range strings.SplitSeq(pod.Annotations[workload.ProbeFrom], ",") {
+		if node = strings.TrimSpace(node); node != "" {
+			app.Pinned = append(app.Pinned, node)
+		}
+	}
+	p.app = app
+	return p
+}
+
+// measurable: a pod that is starting, stopping or unready loses probes for
+// reasons of its own, which would be read as congestion.
+func measurable(pod *corev1.Pod) bool {
+	if pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning || pod.Status.PodIP == "" {
+		return false
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return true
+}
+
+// probe falls back to the reflector beside the pod, which needs nothing of it.
+func (p *parsed) probe(annotations map[string]string) (_ workload.Probe, nodeReflects bool) {
+	fallback := workload.Probe{Protocol: workload.STAMP, Port: workload.STAMPPort}
+	text, ok := annotations[workload.ProbeWith]
+	if !ok {
+		return fallback, true
+	}
+	probe, err := workload.ParseProbe(text)
+	if err != nil {
+		p.report(fmt.Errorf("annotation %s: %w", workload.ProbeWith, err))
+		return fallback, true
+	}
+	switch where := cmp.Or(annotations[workload.Reflector], "pod"); where {
+	case "pod":
+	case "node":
+		return fallback, true
+	default:
+		p.report(fmt.Errorf("annotation %s: %q must be pod or node", workload.Reflector, where))
+	}
+	return probe, false
+}
+
+func parseSender(pod *corev1.Pod) parsed {
+	var p parsed
+	if pod.Spec.HostNetwork {
+		p.report(fmt.Errorf("a pod on the host network can't be limited; take it out of its class or off the host network"))
+		return p
+	}
+	s := &Sender{UID: pod.UID, Annotation: pod.Annotations[workload.EgressBandwidth]}
+	s.Pod = podID(pod)
+	s.Node = pod.Spec.NodeName
+	s.Rank = p.rank(pod.Annotations)
+	bounds, errs := workload.ParseBounds(pod.Annotations)
+	p.report(errs...)
+	s.Weight = bounds.Weight
+	s.Min, s.Max = withDefaults(bounds.Min, bounds.Max)
+	s.Initial = p.rate(pod.Annotations, workload.InitialBandwidth)
+	if s.Annotation != "" {
+		s.Limit = p.rate(pod.Annotations, workload.EgressBandwidth)
+	}
+	p.sender = s
+	return p
+}
+
+// withDefaults fills what is not given without crossing what is.
+func withDefaults(lo, hi bitrate.Rate) (_, _ bitrate.Rate) {
+	switch {
+	case lo == 0 && hi == 0:
+		return defaultMin, defaultMax
+	case lo == 0:
+		return min(defaultMin, hi), hi
+	case hi == 0:
+		return lo, max(defaultMax, lo)
+	}
+	return lo, hi
+}
+
+// rate reads a rate annotation; one that can't be read is no limit, which is
+// also what the CNI makes of it.
+func (p *parsed) rate(annotations map[string]string, key string) bitrate.Rate {
+	r, err := bitrate.Parse(annotations[key])
+	if err != nil {
+		p.report(fmt.Errorf("annotation %s: %w", key, err))
+	}
+	return r
+}
+
+func (p *parsed) rank(annotations map[string]string) int {
+	text, ok := annotations[workload.Rank]
+	if !ok {
+		return 0
+	}
+	rank, err := strconv.Atoi(text)
+	if err != nil {
+		p.report(fmt.Errorf("annotation %s: %q must be a whole number", workload.Rank, text))
+	}
+	return rank
+}
+
+func (p *parsed) report(errs ...error) {
+	for _, err := range errs {
+		p.problems = append(p.problems, err.Error())
+	}
+}
+
+func podID(pod *corev1.Pod) plan.PodID {
+	return plan.PodID{Namespace: pod.Namespace, Name: pod.Name}
+}

@@ -1,0 +1,66 @@
+package inventory
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// slim drops what detnet never reads before an object is kept: of a pod little
+// more than its name, place and stamps, of a node its labels.
+func slim(object any) (any, error) {
+	switch o := object.(type) {
+	case *corev1.Pod:
+		return slimPod(o), nil
+	case *corev1.Node:
+		return &corev1.Node{ObjectMeta: slimMeta(&o.ObjectMeta)}, nil
+	case *corev1.Namespace:
+		return &corev1.Namespace{ObjectMeta: slimMeta(&o.ObjectMeta)}, nil
+	}
+	return object, nil // a tombstone
+}
+
+func slimPod(pod *corev1.Pod) *corev1.Pod {
+	out := &corev1.Pod{
+		ObjectMeta: slimMeta(&pod.ObjectMeta),
+		Spec:       corev1.PodSpec{NodeName: pod.Spec.NodeName, HostNetwork: pod.Spec.HostNetwork},
+		Status:     corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP},
+	}
+	for _, c := range pod.Spec.Containers {
+		if len(c.Ports) > 0 && out.Labels[labelName] == "detnet" {
+			out.Spec.Containers = append(out.Spec.Containers, corev1.Container{Ports: c.Ports})
+		}
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			out.Status.Conditions = []corev1.PodCondition{{Type: c.Type, Status: c.Status}}
+		}
+	}
+	return out
+}
+
+func slimMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		DeletionTimestamp: m.DeletionTimestamp,
+		Labels:            ours(m.Labels),
+		Annotations:       ours(m.Annotations),
+	}
+}
+
+// ours keeps the keys that some part of the inventory reads.
+func ours(all map[string]string) map[string]string {
+	var kept map[string]string
+	for key, value := range all {
+		domain, _, _ := strings.Cut(key, "/")
+		switch domain {
+		case "detnet.dev", "kubernetes.io", "app.kubernetes.io", "topology.kubernetes.io":
+			if kept == nil {
+				kept = map[string]string{}
+			}
+			kept[key] = value
+		}
+	}
+	return kept
+}
