@@ -1,0 +1,171 @@
+// Package agents holds one gRPC stream to each agent: it says what to probe,
+// receives what was measured and keeps the recent past of every session and
+// pod. An agent that is gone leaves its sessions without new samples; nothing
+// else stops.
+package agents
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// Assignment is one agent and what it is to probe.
+type Assignment struct {
+	inventory.Agent
+	Sessions []*api.Session
+}
+
+// Pool holds the streams and what came over them.
+type Pool struct {
+	creds credentials.TransportCredentials
+	log   *slog.Logger
+	links sync.WaitGroup
+
+	mu       sync.Mutex
+	byUID    map[types.UID]*link
+	sessions map[string]*session
+	rates    map[plan.PodID]*rates
+}
+
+// session is one measured path.
+type session struct {
+	samples window[plan.Sample]
+	base    floor
+	err     string
+}
+
+// Measurement is what is known of one session.
+type Measurement struct {
+	Samples []plan.Sample // the recent past, oldest first; shared: do not modify
+	Base    time.Duration // least round trip lately; 0 before the first
+	Error   string        // why the agent can't measure
+}
+
+// rates is one pod's usage.
+type rates struct {
+	uid types.UID
+	tx  window[plan.TxRate]
+}
+
+// New returns a Pool without streams.
+func New(creds credentials.TransportCredentials, log *slog.Logger) *Pool {
+	return &Pool{
+		creds: creds, log: log,
+		byUID:    map[types.UID]*link{},
+		sessions: map[string]*session{},
+		rates:    map[plan.PodID]*rates{},
+	}
+}
+
+// Assign makes streams and sessions match want, and keeps the usage of senders.
+// What stays is not disturbed. New streams live until ctx ends.
+func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []inventory.Sender) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	links, sessions := map[types.UID]*link{}, map[string]*session{}
+	for _, a := range want {
+		l := p.byUID[a.UID]
+		if l == nil || l.agent != a.Agent {
+			l = newLink(p, a.Agent)
+			linkCtx, cancel := context.WithCancel(ctx)
+			l.cancel = cancel
+			p.links.Go(func() { l.run(linkCtx) })
+		}
+		links[a.UID] = l
+		l.assign(&api.Assignment{Sessions: a.Sessions})
+		for _, s := range a.Sessions {
+			if sessions[s.Id] = p.sessions[s.Id]; sessions[s.Id] == nil {
+				sessions[s.Id] = &session{samples: window[plan.Sample]{at: func(s plan.Sample) time.Time { return s.At }}}
+			}
+		}
+	}
+	for uid, l := range p.byUID {
+		if links[uid] != l {
+			l.cancel()
+		}
+	}
+	p.byUID, p.sessions = links, sessions
+	p.follow(senders)
+}
+
+// follow keeps usage of these pods only; a reborn pod starts anew.
+func (p *Pool) follow(senders []inventory.Sender) {
+	kept := make(map[plan.PodID]*rates, len(senders))
+	for _, s := range senders {
+		r := p.rates[s.Pod]
+		if r == nil || r.uid != s.UID {
+			r = &rates{uid: s.UID, tx: window[plan.TxRate]{at: func(r plan.TxRate) time.Time { return r.At }}}
+		}
+		kept[s.Pod] = r
+	}
+	p.rates = kept
+}
+
+// Wait returns when all streams have ended, after their context has.
+func (p *Pool) Wait() { p.links.Wait() }
+
+// Session returns what is known of a session; nothing of an unknown one.
+func (p *Pool) Session(id string, now time.Time) Measurement {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.sessions[id]
+	if s == nil {
+		return Measurement{}
+	}
+	return Measurement{s.samples.view(now), s.base.least(), s.err}
+}
+
+// Rates returns the recent usage of a pod, oldest first. The slice is shared:
+// do not modify.
+func (p *Pool) Rates(pod plan.PodID, now time.Time) []plan.TxRate {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.rates[pod]
+	if r == nil {
+		return nil
+	}
+	return r.tx.view(now)
+}
+
+// Connected reports whether reports flow from a.
+func (p *Pool) Connected(a inventory.Agent) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.byUID[a.UID]
+	return l != nil && l.connected.Load()
+}
+
+// receive stores a report that arrived at now.
+func (p *Pool) receive(r *api.Report, now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, sr := range r.GetSessions() {
+		s := p.sessions[sr.GetId()]
+		if s == nil {
+			continue // taken away since
+		}
+		batch, err := samples(sr, now)
+		if err != nil {
+			return err
+		}
+		s.samples.add(batch, now)
+		s.base.add(batch)
+		s.err = sr.GetError()
+	}
+	for _, pr := range r.GetPods() {
+		kept := p.rates[plan.PodID{Namespace: pr.GetNamespace(), Name: pr.GetName()}]
+		if kept != nil && (pr.GetUid() == "" || types.UID(pr.GetUid()) == kept.uid) {
+			kept.tx.add([]plan.TxRate{rate(pr, now)}, now)
+		}
+	}
+	return nil
+}

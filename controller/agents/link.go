@@ -1,0 +1,162 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/controller/inventory"
+)
+
+// Patience with an agent: it reports every 100 ms, so two silent seconds mean
+// that the stream is dead whatever TCP believes.
+const (
+	silence    = 2 * time.Second
+	firstDelay = 250 * time.Millisecond
+	maxDelay   = 10 * time.Second
+)
+
+var errSilent = errors.New("no report for 2s")
+
+// link keeps a stream to one agent.
+type link struct {
+	pool      *Pool
+	agent     inventory.Agent
+	log       *slog.Logger
+	cancel    context.CancelFunc
+	connected atomic.Bool
+	// wanted holds the newest assignment not yet sent.
+	wanted  chan *api.Assignment
+	latest  *api.Assignment // last one wanted; owned by assign
+	current *api.Assignment // what a new stream begins with; owned by run
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+func newLink(p *Pool, a inventory.Agent) *link {
+	return &link{
+		pool: p, agent: a,
+		log:     p.log.With("node", a.Node, "role", a.Role.String(), "addr", a.Addr),
+		wanted:  make(chan *api.Assignment, 1),
+		current: &api.Assignment{},
+	}
+}
+
+// assign replaces an assignment that was not sent yet. Only Pool.Assign calls
+// it, with the pool's lock held.
+func (l *link) assign(a *api.Assignment) {
+	if proto.Equal(l.latest, a) {
+		return
+	}
+	l.latest = a
+	select {
+	case <-l.wanted:
+	default:
+	}
+	l.wanted <- a
+}
+
+// run redials until ctx ends, with back-off that a flowing stream resets.
+func (l *link) run(ctx context.Context) {
+	delay := firstDelay
+	for ctx.Err() == nil {
+		err := l.stream(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if l.connected.Swap(false) || delay == firstDelay {
+			l.log.Warn("agent unreachable: its sessions are blind until it is back", "err", err)
+		}
+		sleep(ctx, delay+rand.N(delay/2))
+		delay = min(2*delay, maxDelay)
+		if errors.Is(err, errFlowed) {
+			delay = firstDelay
+		}
+	}
+}
+
+// errFlowed marks the end of a stream that had delivered.
+var errFlowed = errors.New("stream ended")
+
+func (l *link) stream(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	conn, err := grpc.NewClient("passthrough:///"+l.agent.Addr, grpc.WithTransportCredentials(l.pool.creds))
+	if err != nil {
+		return fmt.Errorf("dial agent %s: %w", l.agent.Addr, err)
+	}
+	defer conn.Close()
+	watchdog := time.AfterFunc(2*silence, func() { cancel(errSilent) })
+	defer watchdog.Stop()
+
+	s, err := api.NewAgentClient(conn).Measure(ctx)
+	if err != nil {
+		return fmt.Errorf("open stream to agent %s: %w", l.agent.Addr, err)
+	}
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		if err := l.send(ctx, s); err != nil {
+			cancel(err)
+		}
+	}()
+	err = l.receive(s, watchdog)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	cancel(nil)
+	<-sent
+	if l.connected.Load() {
+		return fmt.Errorf("agent %s: %w: %w", l.agent.Addr, errFlowed, err)
+	}
+	return fmt.Errorf("stream from agent %s: %w", l.agent.Addr, err)
+}
+
+// send delivers the current assignment and each one that follows.
+func (l *link) send(ctx context.Context, s grpc.BidiStreamingClient[api.Assignment, api.Report]) error {
+	select {
+	case l.current = <-l.wanted:
+	default:
+	}
+	for {
+		if err := s.Send(l.current); err != nil {
+			return fmt.Errorf("send assignment: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case l.current = <-l.wanted:
+		}
+	}
+}
+
+func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], watchdog *time.Timer) error {
+	for {
+		r, err := s.Recv()
+		if err != nil {
+			return err
+		}
+		watchdog.Reset(silence)
+		if err := l.pool.receive(r, time.Now()); err != nil {
+			return err
+		}
+		if !l.connected.Swap(true) {
+			l.log.Info("agent connected", "reports_as", r.GetNode())
+		}
+	}
+}
