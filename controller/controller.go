@@ -1,0 +1,225 @@
+// Package controller is the loop: observe, let the law decide, actuate, show.
+// Every 250 ms it joins the inventory with what the agents measured, hands that
+// to the law, submits the limits that the law wants changed and publishes one
+// status that all else is read from. Whatever must survive a restart is in the
+// pods' annotations.
+package controller
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/agents"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/workload"
+)
+
+// Period is the time between two decisions (DESIGN's P).
+const Period = 250 * time.Millisecond
+
+// Inventory says who runs where.
+type Inventory interface {
+	Snapshot() *inventory.Snapshot
+	Synced() <-chan struct{}
+}
+
+// Measurements runs sessions on agents and keeps what they report.
+type Measurements interface {
+	Assign(context.Context, []agents.Assignment, []inventory.Sender)
+	Session(id string, now time.Time) agents.Measurement
+	Rates(plan.PodID, time.Time) []plan.TxRate
+	Connected(inventory.Agent) bool
+	Wait()
+}
+
+// Limits writes limits to pods.
+type Limits interface {
+	Submit([]actuate.Change)
+	Forget(kept func(plan.PodID) bool)
+	Run(context.Context)
+}
+
+// Settings may change while the loop runs.
+type Settings struct {
+	Law      law.Law
+	Mode     workload.ControlMode
+	Vantages int // sessions per critical pod
+}
+
+// Loop is the controller. Its fields are set before Start and not after.
+type Loop struct {
+	Inventory    Inventory
+	Measurements Measurements
+	Limits       Limits
+	Events       Events
+	Metrics      *Metrics
+	Log          *slog.Logger
+	Replica      string
+	Version      string
+
+	settings atomic.Pointer[Settings]
+	shown    atomic.Pointer[status.Status]
+}
+
+// Set gives the loop its settings; once before Start, and again on a change. A
+// new law starts from the limits in force.
+func (l *Loop) Set(s Settings) { l.settings.Store(&s) }
+
+// Status returns the newest status. A replica that does not lead says so.
+func (l *Loop) Status() *status.Status {
+	if s := l.shown.Load(); s != nil {
+		return s
+	}
+	settings := l.settings.Load()
+	return &status.Status{
+		At: time.Now(), Version: l.Version, Replica: l.Replica,
+		Mode: string(settings.Mode), Law: settings.Law.Name(),
+	}
+}
+
+// NeedLeaderElection is true: one loop at a time may write.
+func (*Loop) NeedLeaderElection() bool { return true }
+
+// Start runs the loop until ctx ends.
+func (l *Loop) Start(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-l.Inventory.Synced():
+	}
+	l.Log.Info("leading", "replica", l.Replica)
+	defer l.shown.Store(nil)
+	var writer sync.WaitGroup
+	writer.Go(func() { l.Limits.Run(ctx) })
+
+	t := term{loop: l}
+	ticker := time.NewTicker(Period)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-ticker.C:
+			now := time.Now() // the tick's own time may be old
+			t.tick(ctx, now)
+			l.Metrics.ticked(time.Since(now))
+		}
+	}
+	writer.Wait()
+	l.Measurements.Wait()
+	return nil
+}
+
+// term is what one leader remembers; the next starts without it.
+type term struct {
+	loop     *Loop
+	settings *Settings
+	snapshot *inventory.Snapshot
+	sessions map[plan.PodID][]session
+	enforced law.State
+	observed law.State
+	journal  journal
+}
+
+func (t *term) tick(ctx context.Context, now time.Time) {
+	settings, snapshot := t.loop.settings.Load(), t.loop.Inventory.Snapshot()
+	if settings != t.settings || snapshot != t.snapshot {
+		t.adopt(ctx, settings, snapshot)
+	}
+	o := observe(snapshot, t.sessions, t.loop.Measurements, now)
+
+	var decided []outcome
+	if anyIn(snapshot, workload.Enforce) {
+		var p plan.Plan
+		t.enforced, p = settings.Law.Step(t.enforced, within(o.Observation, snapshot, workload.Enforce))
+		t.loop.Limits.Submit(changes(p, snapshot))
+		decided = append(decided, outcome{Plan: p})
+	}
+	if anyIn(snapshot, workload.Observe) {
+		var p plan.Plan
+		t.observed, p = settings.Law.Step(t.observed, within(o.Observation, snapshot, workload.Observe))
+		decided = append(decided, outcome{Plan: concerning(p, snapshot), observed: true})
+	}
+	t.journal.record(t.loop, snapshot, decided)
+	t.loop.shown.Store(t.show(o, decided))
+}
+
+// adopt takes over a new inventory or new settings.
+func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventory.Snapshot) {
+	if t.settings != nil && settings.Law != t.settings.Law {
+		t.enforced, t.observed = law.State{}, law.State{}
+	}
+	var assignments []agents.Assignment
+	assignments, t.sessions = sessionsOf(snapshot, settings.Vantages)
+	t.loop.Measurements.Assign(ctx, assignments, snapshot.Senders)
+	present := make(map[plan.PodID]bool, len(snapshot.Senders))
+	for _, s := range snapshot.Senders {
+		present[s.Pod] = true
+	}
+	t.loop.Limits.Forget(func(pod plan.PodID) bool { return present[pod] })
+	t.journal.problems(t.loop.Log, snapshot.Problems)
+	t.settings, t.snapshot = settings, snapshot
+}
+
+// outcome is one plan and whether it was only for show.
+type outcome struct {
+	plan.Plan
+	observed bool
+}
+
+// changes turns a plan's limits into writes.
+func changes(p plan.Plan, s *inventory.Snapshot) []actuate.Change {
+	senders := make(map[plan.PodID]*inventory.Sender, len(s.Senders))
+	for i := range s.Senders {
+		senders[s.Senders[i].Pod] = &s.Senders[i]
+	}
+	var out []actuate.Change
+	for _, limit := range p.Limits {
+		if sender := senders[limit.Pod]; sender != nil && sender.Mode == workload.Enforce {
+			out = append(out, actuate.Change{Limit: limit, UID: sender.UID, Min: sender.Min, Max: sender.Max})
+		}
+	}
+	return out
+}
+
+// concerning drops what a dry run decided about pods that the real run
+// controls.
+func concerning(p plan.Plan, s *inventory.Snapshot) plan.Plan {
+	observed := map[plan.PodID]bool{}
+	for _, app := range s.Apps {
+		observed[app.Pod] = app.Mode == workload.Observe
+	}
+	for _, sender := range s.Senders {
+		observed[sender.Pod] = sender.Mode == workload.Observe
+	}
+	out := plan.Plan{At: p.At}
+	keep := make([]bool, len(p.Reasons))
+	for i, r := range p.Reasons {
+		keep[i] = observed[r.App]
+	}
+	for _, limit := range p.Limits {
+		if observed[limit.Pod] {
+			keep[limit.Reason] = true
+		}
+	}
+	index := make([]int, len(p.Reasons))
+	for i, r := range p.Reasons {
+		if keep[i] {
+			index[i] = len(out.Reasons)
+			out.Reasons = append(out.Reasons, r)
+		}
+	}
+	for _, limit := range p.Limits {
+		if observed[limit.Pod] {
+			limit.Reason = index[limit.Reason]
+			out.Limits = append(out.Limits, limit)
+		}
+	}
+	return out
+}

@@ -1,0 +1,123 @@
+package controller
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
+)
+
+// Events records Kubernetes Events (events.k8s.io).
+type Events interface {
+	Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any)
+}
+
+// maxDecisions bounds the recent past that the status shows.
+const maxDecisions = 100
+
+// journal tells people what changed: in the log, on a metric, as an Event and
+// in the status. What stays the same is said once.
+type journal struct {
+	last      map[mind]plan.Reason
+	decisions []status.Decision // newest first; copied on change, since it is shared
+	known     map[inventory.Problem]bool
+}
+
+// mind is one bottleneck in one of the two runs.
+type mind struct {
+	bottleneck string
+	observed   bool
+}
+
+// record notes what is new in the outcomes.
+func (j *journal) record(l *Loop, s *inventory.Snapshot, decided []outcome) {
+	next := map[mind]plan.Reason{}
+	for _, d := range decided {
+		limits := make([][]status.Limit, len(d.Reasons))
+		for _, c := range d.Limits {
+			limits[c.Reason] = append(limits[c.Reason], status.Limit{Pod: c.Pod.String(), FromBps: c.From, ToBps: c.To})
+		}
+		for i, r := range d.Reasons {
+			who := mind{r.Bottleneck, d.observed}
+			next[who] = r
+			before, known := j.last[who]
+			turned := !known || before.Action != r.Action || before.Cause != r.Cause || before.App != r.App
+			if !turned && len(limits[i]) == 0 {
+				continue
+			}
+			decision := status.Decision{At: d.At, Reason: status.FromReason(r), Limits: limits[i]}
+			decision.Observed = d.observed
+			j.add(decision)
+			l.Metrics.decided(r)
+			logDecision(l.Log, r, decision)
+			if turned {
+				announce(l.Events, s, r)
+			}
+		}
+	}
+	j.last = next
+}
+
+func (j *journal) add(d status.Decision) {
+	kept := j.decisions[:min(len(j.decisions), maxDecisions-1)]
+	j.decisions = append([]status.Decision{d}, kept...)
+}
+
+func logDecision(log *slog.Logger, r plan.Reason, d status.Decision) {
+	level := slog.LevelInfo
+	if len(d.Limits) == 0 && r.Cause != plan.Unresponsive && r.Cause != plan.Blind {
+		level = slog.LevelDebug
+	}
+	log.LogAttrs(context.Background(), level, "decision",
+		slog.String("bottleneck", r.Bottleneck), slog.String("action", string(r.Action)), slog.String("cause", string(r.Cause)),
+		slog.Bool("observe_only", d.Observed), slog.String("app", d.App), slog.String("signal", r.Signal),
+		slog.Duration("measured", r.Measured), slog.Duration("target", r.Target), slog.Float64("ratio", r.Ratio),
+		slog.Int("samples", r.Samples), slog.String("usage", r.Usage.String()),
+		slog.String("old_budget", r.From.String()), slog.String("new_budget", r.To.String()),
+		slog.Duration("feedback", r.Feedback))
+	for _, limit := range d.Limits {
+		log.LogAttrs(context.Background(), slog.LevelInfo, "limit",
+			slog.String("pod", limit.Pod), slog.String("old_limit", limit.FromBps.String()), slog.String("new_limit", limit.ToBps.String()),
+			slog.String("cause", string(r.Cause)), slog.String("signal", r.Signal),
+			slog.Duration("measured", r.Measured), slog.Duration("target", r.Target), slog.Bool("observe_only", d.Observed))
+	}
+}
+
+// announce puts on the critical pod what its owner should know: that limiting
+// others does not help it, or can't any more.
+func announce(events Events, s *inventory.Snapshot, r plan.Reason) {
+	var reason, note string
+	switch r.Cause {
+	case plan.Unresponsive:
+		reason, note = "Unresponsive", "%s is %v where %v is asked for, and limiting best-effort traffic on %s did not help: the cause is elsewhere (CPU, the far end, traffic that detnet does not control). Limits were restored."
+	case plan.AtFloor:
+		reason, note = "AtFloor", "%s is %v where %v is asked for, and every best-effort pod on %s is at its floor: add capacity or lower the floors."
+	default:
+		return
+	}
+	for _, app := range s.Apps {
+		if app.Pod == r.App {
+			pod := &corev1.Pod{}
+			pod.Namespace, pod.Name, pod.UID = app.Pod.Namespace, app.Pod.Name, app.UID
+			events.Eventf(pod, nil, corev1.EventTypeWarning, reason, string(r.Action), note, r.Signal, r.Measured.Round(time.Microsecond), r.Target, r.Bottleneck)
+		}
+	}
+}
+
+// problems logs each problem once for as long as it lasts.
+func (j *journal) problems(log *slog.Logger, all []inventory.Problem) {
+	known := make(map[inventory.Problem]bool, len(all))
+	for _, p := range all {
+		known[p] = true
+		if !j.known[p] {
+			log.Warn("unreadable, a default applies", "object", p.Object, "problem", p.Text)
+		}
+	}
+	j.known = known
+}

@@ -1,0 +1,149 @@
+package controller
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
+)
+
+// Metrics of the loop. Gauges are read from the status at each scrape, so a pod
+// that is gone leaves no series behind.
+type Metrics struct {
+	status    func() *status.Status
+	decisions *prometheus.CounterVec
+	tick      prometheus.Histogram
+}
+
+// NewMetrics registers the loop's metrics; status is read at each scrape.
+func NewMetrics(reg prometheus.Registerer, status func() *status.Status) *Metrics {
+	m := &Metrics{
+		status: status,
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "detnet_decisions_total",
+			Help: "Changes of mind or limit, by action and cause.",
+		}, []string{"action", "cause"}),
+		tick: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "detnet_tick_duration_seconds",
+			Help:    "Time one round of observe, decide and submit takes; a round begins every 250 ms.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),
+		}),
+	}
+	reg.MustRegister(m.decisions, m.tick, m)
+	return m
+}
+
+func (m *Metrics) ticked(d time.Duration) { m.tick.Observe(d.Seconds()) }
+
+func (m *Metrics) decided(r plan.Reason) {
+	m.decisions.WithLabelValues(string(r.Action), string(r.Cause)).Inc()
+}
+
+func gauge(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+var (
+	descBuild       = gauge("detnet_build_info", "1, with the version as label.", "version")
+	descLeader      = gauge("detnet_leader", "1 on the replica that controls, 0 on a standby.")
+	descMode        = gauge("detnet_mode", "1 for the cluster's mode.", "mode")
+	descMeasured    = gauge("detnet_app_measured_seconds", "90th percentile over the last second of a critical pod's worst session; signal is jitter or latency.", "pod", "signal")
+	descTarget      = gauge("detnet_app_target_seconds", "What the critical pod asks for.", "pod", "signal")
+	descLoss        = gauge("detnet_app_loss_ratio", "Share of a critical pod's probes lost over the last three seconds.", "pod")
+	descLossTarget  = gauge("detnet_app_loss_target_ratio", "What the critical pod asks for.", "pod")
+	descViolation   = gauge("detnet_app_violation_ratio", "Share of the probes of the last five seconds that broke a target.", "pod")
+	descState       = gauge("detnet_app_state", "1 for the critical pod's state: ok, violated or blind.", "pod", "state")
+	descLimit       = gauge("detnet_egress_limit_bits_per_second", "Egress limit in force on a throttleable pod; 0 is none.", "pod", "node")
+	descUsage       = gauge("detnet_egress_usage_bits_per_second", "What a throttleable pod sent over the last second.", "pod", "node")
+	descBudget      = gauge("detnet_bottleneck_budget_bits_per_second", "What the throttleable pods behind a bottleneck may use together.", "bottleneck")
+	descBlind       = gauge("detnet_blind_sessions", "Sessions without any sample in the last two seconds.")
+	descAgent       = gauge("detnet_agent_connected", "1 if the agent reports.", "pod", "node", "role")
+	descProblems    = gauge("detnet_problems", "Annotations that could not be read.")
+	allDescriptions = []*prometheus.Desc{
+		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descViolation, descState,
+		descLimit, descUsage, descBudget, descBlind, descAgent, descProblems,
+	}
+)
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range allDescriptions {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	s := m.status()
+	put := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	put(descBuild, 1, s.Version)
+	put(descLeader, number(s.Leader))
+	put(descMode, 1, s.Mode)
+	if !s.Leader {
+		return
+	}
+	blind := 0
+	for _, app := range s.Apps {
+		collectApp(put, app)
+		for _, session := range app.Sessions {
+			if session.Blind {
+				blind++
+			}
+		}
+	}
+	put(descBlind, float64(blind))
+	put(descProblems, float64(len(s.Problems)))
+	for _, sender := range s.Senders {
+		put(descLimit, float64(sender.LimitBps), sender.Pod, sender.Node)
+		if sender.Known {
+			put(descUsage, float64(sender.UsageBps), sender.Pod, sender.Node)
+		}
+	}
+	for _, r := range s.Reasons {
+		if !r.Observed {
+			put(descBudget, float64(r.ToBps), r.Bottleneck)
+		}
+	}
+	for _, a := range s.Agents {
+		put(descAgent, number(a.Connected), a.Pod, a.Node, a.Role)
+	}
+}
+
+func collectApp(put func(*prometheus.Desc, float64, ...string), app status.App) {
+	const ms = 1e-3
+	for _, state := range []string{status.OK, status.Violated, status.Blind} {
+		put(descState, number(app.State == state), app.Pod, state)
+	}
+	for _, of := range []struct {
+		signal           string
+		measured, target float64
+	}{
+		{"jitter", app.Measured.JitterMs, app.Target.JitterMs},
+		{"latency", app.Measured.LatencyMs, app.Target.LatencyMs},
+	} {
+		if app.State != status.Blind {
+			put(descMeasured, of.measured*ms, app.Pod, of.signal)
+		}
+		if of.target > 0 {
+			put(descTarget, of.target*ms, app.Pod, of.signal)
+		}
+	}
+	if app.State != status.Blind {
+		put(descLoss, app.Measured.Loss, app.Pod)
+		put(descViolation, app.ViolationRatio, app.Pod)
+	}
+	if app.Target.Loss > 0 {
+		put(descLossTarget, app.Target.Loss, app.Pod)
+	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

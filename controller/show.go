@@ -1,0 +1,88 @@
+package controller
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
+)
+
+// show makes the status of one tick.
+func (t *term) show(o observation, decided []outcome) *status.Status {
+	s := &status.Status{
+		At: o.At, Version: t.loop.Version, Replica: t.loop.Replica, Leader: true,
+		Mode: string(t.settings.Mode), Law: t.settings.Law.Name(),
+		Decisions: t.journal.decisions,
+	}
+	for i, app := range t.snapshot.Apps {
+		s.Apps = append(s.Apps, showApp(app, o.Apps[i].Sessions, o))
+	}
+	for i, sender := range t.snapshot.Senders {
+		s.Senders = append(s.Senders, showSender(sender, o.Senders[i].Rates, o.At))
+	}
+	for _, d := range decided {
+		for _, r := range d.Reasons {
+			reason := status.FromReason(r)
+			reason.Observed = d.observed
+			s.Reasons = append(s.Reasons, reason)
+		}
+	}
+	for _, a := range t.snapshot.Agents {
+		s.Agents = append(s.Agents, status.Agent{
+			Pod: a.Pod.String(), Node: a.Node, Role: roleName(a), Connected: t.loop.Measurements.Connected(a),
+		})
+	}
+	for _, p := range t.snapshot.Problems {
+		s.Problems = append(s.Problems, status.Problem(p))
+	}
+	return s
+}
+
+func showApp(app inventory.App, sessions []plan.Session, o observation) status.App {
+	out := status.App{
+		Pod: app.Pod.String(), Node: app.Node, Rank: app.Rank, Mode: string(app.Mode),
+		Probe: app.Probe.String(), Target: status.Targets(app.SLO), State: status.Blind,
+	}
+	var violations, all int
+	for _, session := range sessions {
+		known := o.measured[session.ID]
+		m, n, blind := status.Measure(session.Samples, known.Base, o.At)
+		out.Sessions = append(out.Sessions, status.Session{
+			ID: session.ID, From: session.Vantage, BaseMs: status.Milliseconds(known.Base),
+			Measured: m, Samples: n, Blind: blind, Error: known.Error,
+		})
+		if blind {
+			continue
+		}
+		v, sent := status.ViolationRatio(session.Samples, known.Base, app.SLO)
+		violations, all = violations+v, all+sent
+		out.Measured = status.Worst(out.Measured, m)
+		out.State = status.Judge(out.Measured, out.Target)
+	}
+	out.ViolationRatio = float64(violations) / float64(max(1, all))
+	return out
+}
+
+func showSender(sender inventory.Sender, rates []plan.TxRate, now time.Time) status.Sender {
+	out := status.Sender{
+		Pod: sender.Pod.String(), Node: sender.Node, Rank: sender.Rank, Weight: sender.Weight,
+		Mode: string(sender.Mode), MinBps: sender.Min, MaxBps: sender.Max, LimitBps: sender.Limit,
+	}
+	var sum, n bitrate.Rate
+	for _, r := range rates {
+		if now.Sub(r.At) <= time.Second {
+			sum += r.Tx
+			n++
+		}
+	}
+	out.UsageBps, out.Known = sum/max(n, 1), n > 0
+	return out
+}
+
+// roleName is the agent's --role.
+func roleName(a inventory.Agent) string {
+	return cmp.Or(map[int32]string{1: "probe", 2: "node"}[int32(a.Role)], "unknown")
+}

@@ -1,0 +1,149 @@
+// Package status is the one value that the status page, the metrics, "detnet
+// top" and "detnet explain" show: what was measured, what is in force and why.
+// GET /status serves it as JSON. Times are RFC 3339, durations milliseconds,
+// rates bits per second, ratios 0…1.
+package status
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// Status is the controller's view at one instant.
+type Status struct {
+	At       time.Time `json:"at"`
+	Version  string    `json:"version"`
+	Replica  string    `json:"replica"`
+	Leader   bool      `json:"leader"` // a standby shows no more than this
+	Mode     string    `json:"mode"`
+	Law      string    `json:"law"`
+	Apps     []App     `json:"apps"`
+	Senders  []Sender  `json:"senders"`
+	Reasons  []Reason  `json:"reasons"` // the present one of each bottleneck
+	Agents   []Agent   `json:"agents"`
+	Problems []Problem `json:"problems"`
+	// Decisions are the recent changes of mind or limit, newest first.
+	Decisions []Decision `json:"decisions"`
+}
+
+// App is a critical pod.
+type App struct {
+	Pod      string   `json:"pod"` // namespace/name
+	Node     string   `json:"node"`
+	Rank     int      `json:"rank"`
+	Mode     string   `json:"mode"`
+	Probe    string   `json:"probe"`
+	State    string   `json:"state"`  // ok, violated or blind
+	Target   Measures `json:"target"` // 0: not asked for
+	Measured Measures `json:"measured"`
+	// ViolationRatio is the share of the probes of the last 5 s that broke a
+	// target; lost ones count.
+	ViolationRatio float64   `json:"violation_ratio"`
+	Sessions       []Session `json:"sessions"`
+}
+
+// States of an App.
+const (
+	OK       = "ok"
+	Violated = "violated"
+	Blind    = "blind"
+)
+
+// Measures are the three things a workload can ask of the network: the 90th
+// percentile of delay variation (PDV, RFC 5481) and of the round trip over the
+// last second, and the loss over the last three. Of several sessions the worst.
+type Measures struct {
+	JitterMs  float64 `json:"jitter_ms"`
+	LatencyMs float64 `json:"latency_ms"`
+	Loss      float64 `json:"loss"`
+}
+
+// Session is one measured path to an App.
+type Session struct {
+	ID       string   `json:"id"`
+	From     string   `json:"from"` // node
+	BaseMs   float64  `json:"base_ms"`
+	Measured Measures `json:"measured"`
+	Samples  int      `json:"samples"` // of the last second
+	Blind    bool     `json:"blind"`
+	Error    string   `json:"error,omitempty"`
+}
+
+// Sender is a throttleable pod.
+type Sender struct {
+	Pod      string       `json:"pod"`
+	Node     string       `json:"node"`
+	Rank     int          `json:"rank"`
+	Weight   int          `json:"weight"`
+	Mode     string       `json:"mode"`
+	MinBps   bitrate.Rate `json:"min_bps"`
+	MaxBps   bitrate.Rate `json:"max_bps"`
+	LimitBps bitrate.Rate `json:"limit_bps"` // 0: none in force
+	UsageBps bitrate.Rate `json:"usage_bps"` // mean of the last second
+	Known    bool         `json:"known"`     // an agent reports its usage
+}
+
+// Reason is plan.Reason in JSON's units.
+type Reason struct {
+	Bottleneck string       `json:"bottleneck"`
+	Action     plan.Action  `json:"action"`
+	Cause      plan.Cause   `json:"cause"`
+	Observed   bool         `json:"observed,omitempty"` // decided, not written: observe mode
+	App        string       `json:"app,omitempty"`
+	Signal     string       `json:"signal,omitempty"`
+	MeasuredMs float64      `json:"measured_ms"`
+	TargetMs   float64      `json:"target_ms"`
+	Ratio      float64      `json:"ratio"`
+	Samples    int          `json:"samples"`
+	UsageBps   bitrate.Rate `json:"usage_bps"`
+	FromBps    bitrate.Rate `json:"from_bps"` // budget before
+	ToBps      bitrate.Rate `json:"to_bps"`   // and after
+	FeedbackMs float64      `json:"feedback_ms"`
+}
+
+// Decision is a Reason that began at At, with the limits it changed.
+type Decision struct {
+	At time.Time `json:"at"`
+	Reason
+	Limits []Limit `json:"limits,omitempty"`
+}
+
+// Limit is one pod's change.
+type Limit struct {
+	Pod     string       `json:"pod"`
+	FromBps bitrate.Rate `json:"from_bps"`
+	ToBps   bitrate.Rate `json:"to_bps"`
+}
+
+// Agent is one agent and whether it reports.
+type Agent struct {
+	Pod       string `json:"pod"`
+	Node      string `json:"node"`
+	Role      string `json:"role"`
+	Connected bool   `json:"connected"`
+}
+
+// Problem is something that could not be read.
+type Problem struct {
+	Object string `json:"object"`
+	Text   string `json:"text"`
+}
+
+// FromReason converts r.
+func FromReason(r plan.Reason) Reason {
+	out := Reason{
+		Bottleneck: r.Bottleneck, Action: r.Action, Cause: r.Cause, Signal: r.Signal,
+		MeasuredMs: Milliseconds(r.Measured), TargetMs: Milliseconds(r.Target),
+		Ratio: r.Ratio, Samples: r.Samples, UsageBps: r.Usage,
+		FromBps: r.From, ToBps: r.To, FeedbackMs: Milliseconds(r.Feedback),
+	}
+	if r.App != (plan.PodID{}) {
+		out.App = r.App.String()
+	}
+	return out
+}
+
+// Milliseconds is d in ms.
+func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,126 @@
+// Reads /status once a second and draws it. Text goes in by textContent only:
+// pod names are other people's.
+"use strict";
+
+const rate = (bps) => bps >= 1e9 ? `${(bps / 1e9).toFixed(2)} Gbit/s` : `${(bps / 1e6).toFixed(1)} Mbit/s`;
+const ms = (v) => `${v.toFixed(v < 10 ? 2 : 1)} ms`;
+const percent = (v) => `${(100 * v).toFixed(1)} %`;
+
+function cell(text, className) {
+  const td = document.createElement("td");
+  td.textContent = text;
+  if (className) td.className = className;
+  return td;
+}
+
+function againstTarget(measured, target, format, blind) {
+  const td = cell(blind ? "–" : format(measured), !blind && target > 0 && measured > target ? "violated" : "");
+  if (target > 0) {
+    const span = document.createElement("span");
+    span.className = "target";
+    span.textContent = ` / ${format(target)}`;
+    td.append(span);
+  }
+  return td;
+}
+
+// bar draws usage within limit within ceiling, on a square-root scale so that
+// 10 Mbit/s under a 1 Gbit/s ceiling can be seen.
+function bar(sender) {
+  const ns = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(ns, "svg");
+  svg.setAttribute("class", "bar");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `${rate(sender.usage_bps)} of ${rate(sender.limit_bps)}`);
+  const width = (bps) => `${100 * Math.sqrt(Math.min(1, bps / sender.max_bps))}%`;
+  const rect = (className, bps, y, height) => {
+    const r = document.createElementNS(ns, "rect");
+    for (const [k, v] of Object.entries({ class: className, x: 0, y, height, width: width(bps), rx: 2 })) r.setAttribute(k, v);
+    svg.append(r);
+  };
+  rect("track", sender.max_bps, "0", "100%");
+  rect("limit", sender.limit_bps || sender.max_bps, "0", "100%");
+  rect("usage", sender.usage_bps, "25%", "50%");
+  const td = cell("", "wide");
+  td.append(svg);
+  return td;
+}
+
+function fill(id, rows, none) {
+  const body = document.getElementById(id);
+  body.replaceChildren(...rows.map((cells) => {
+    const tr = document.createElement("tr");
+    tr.append(...cells);
+    return tr;
+  }));
+  if (rows.length === 0) {
+    const tr = document.createElement("tr");
+    const td = cell(none, "none");
+    td.colSpan = 9;
+    tr.append(td);
+    body.append(tr);
+  }
+}
+
+function because(r) {
+  if (!r.app) return "";
+  if (r.signal === "loss") return `${r.app}: loss ${percent(r.ratio)}`;
+  return `${r.app}: ${r.signal} ${ms(r.measured_ms)} / ${ms(r.target_ms)}`;
+}
+
+const action = (r) => cell(r.observed ? `${r.action} (observe only)` : r.action, r.action);
+
+function draw(s) {
+  const summary = document.getElementById("summary");
+  summary.className = "";
+  if (!s.leader) {
+    summary.textContent = `${s.replica} is a standby: it takes over when the leader is gone`;
+    return;
+  }
+  const connected = (s.agents || []).filter((a) => a.connected).length;
+  summary.textContent = `${s.mode} · law ${s.law} · ${connected}/${(s.agents || []).length} agents · ${s.replica} · ${new Date(s.at).toLocaleTimeString()}`;
+  fill("apps", (s.apps || []).map((a) => {
+    const blind = a.state === "blind";
+    return [
+      cell(a.pod), cell(a.node), cell(a.state, a.state),
+      againstTarget(a.measured.jitter_ms, a.target.jitter_ms, ms, blind),
+      againstTarget(a.measured.latency_ms, a.target.latency_ms, ms, blind),
+      againstTarget(a.measured.loss, a.target.loss, percent, blind),
+      cell(blind ? "–" : percent(a.violation_ratio)),
+      cell((a.sessions || []).map((x) => x.error ? `${x.from} (${x.error})` : x.from).join(", ") || "nowhere: no probe agent"),
+    ];
+  }), "no pod asks for anything");
+  fill("senders", (s.senders || []).map((p) => [
+    cell(p.pod), cell(p.node), cell(p.rank),
+    cell(p.known ? rate(p.usage_bps) : "unknown"), cell(p.limit_bps ? rate(p.limit_bps) : "none"), bar(p),
+  ]), "no pod may be limited");
+  fill("reasons", (s.reasons || []).map((r) => [
+    cell(r.bottleneck), action(r), cell(r.cause), cell(r.app || ""),
+    cell(r.app ? because(r).slice(r.app.length + 2) : ""), cell(rate(r.usage_bps)), cell(r.to_bps ? rate(r.to_bps) : "–"),
+  ]), "none known");
+  fill("decisions", (s.decisions || []).map((d) => [
+    cell(new Date(d.at).toLocaleTimeString()), cell(d.bottleneck), action(d), cell(d.cause), cell(because(d)),
+    cell((d.limits || []).map((l) => `${l.pod} ${l.from_bps ? rate(l.from_bps) : "none"} → ${rate(l.to_bps)}`).join(", ")),
+  ]), "none yet");
+  document.getElementById("problem-section").hidden = (s.problems || []).length === 0;
+  document.getElementById("problems").replaceChildren(...(s.problems || []).map((p) => {
+    const li = document.createElement("li");
+    li.textContent = `${p.object}: ${p.text}`;
+    return li;
+  }));
+}
+
+async function refresh() {
+  try {
+    const response = await fetch("status");
+    if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
+    draw(await response.json());
+  } catch (err) {
+    const summary = document.getElementById("summary");
+    summary.className = "stale";
+    summary.textContent = `status not readable (${err.message}); what is shown is old`;
+  }
+  setTimeout(refresh, 1000);
+}
+
+refresh();

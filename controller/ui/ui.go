@@ -1,0 +1,39 @@
+// Package ui serves the status as JSON and as a page that reads it. It can only
+// be looked at: no request changes anything, and nothing is loaded from
+// elsewhere.
+package ui
+
+import (
+	"embed"
+	"encoding/json"
+	"io/fs"
+	"net/http"
+
+	"github.com/detnet/detnet/controller/status"
+)
+
+//go:embed static
+var static embed.FS
+
+// Handler serves the page at / and the status at /status.
+func Handler(current func() *status.Status) http.Handler {
+	files, err := fs.Sub(static, "static")
+	if err != nil {
+		panic(err) // the directory is compiled in
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /", http.FileServerFS(files))
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		// An error here is the reader's disappearance: nobody to tell.
+		_ = json.NewEncoder(w).Encode(current())
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		mux.ServeHTTP(w, r)
+	})
+}
