@@ -116,7 +116,8 @@ func (s *Secret) Ready(*http.Request) error {
 func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	var secret corev1.Secret
 	if err := s.client.Get(ctx, s.config.Secret, &secret); err != nil {
-		return reconcile.Result{}, fmt.Errorf("read the certificate's Secret, which installing the chart creates empty: %w", err)
+		// No retry: the cache is in memory, and the Secret's creation an event.
+		return reconcile.Result{}, reconcile.TerminalError(fmt.Errorf("read the certificate's Secret, which installing the chart creates empty: %w", err))
 	}
 	// Trust first: a certificate is put to use only below, so never before the
 	// API server has been told of it.

@@ -1,0 +1,189 @@
+// Package charts tests the Helm chart: what it renders, and what a real API
+// server makes of it.
+package charts
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+const namespace = "detnet-system"
+
+// helm runs the helm of $HELM or of the PATH.
+func helm(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	binary := os.Getenv("HELM")
+	if binary == "" {
+		var err error
+		if binary, err = exec.LookPath("helm"); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatal("no helm: in CI set HELM to its path")
+			}
+			t.Skip("no helm: put it on the PATH or set HELM to its path")
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), binary, args...)
+	home := t.TempDir() // nothing of the user's configuration
+	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", &helmError{err, stderr.String()}
+	}
+	return string(out), nil
+}
+
+type helmError struct {
+	error
+	stderr string
+}
+
+func (e *helmError) Error() string { return e.error.Error() + ": " + e.stderr }
+
+func TestGolden(t *testing.T) {
+	tests := map[string][]string{
+		"default":      nil,
+		"cert-manager": {"--api-versions", "cert-manager.io/v1"},
+		"full":         {"--values", "testdata/full.values.yaml"},
+	}
+	for name, args := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := helm(t, append([]string{"template", "detnet", "detnet", "--namespace", namespace}, args...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", name+".golden.yaml")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("rendered differently (-golden +now; accept it with -update):\n%s", diff)
+			}
+		})
+	}
+}
+
+// auto must not pick cert-manager where it is absent, nor self be overruled by
+// its presence: both would leave the webhook without a certificate.
+func TestCertificateModes(t *testing.T) {
+	const present = "--api-versions=cert-manager.io/v1"
+	tests := []struct {
+		mode, flag  string
+		certManager bool
+	}{
+		{"auto", "", false},
+		{"auto", present, true},
+		{"self", present, false},
+		{"cert-manager", "", true},
+	}
+	for _, tt := range tests {
+		args := []string{"template", "detnet", "detnet", "--namespace", namespace, "--set", "certificates.mode=" + tt.mode}
+		if tt.flag != "" {
+			args = append(args, tt.flag)
+		}
+		out, err := helm(t, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificates, injected, self := strings.Contains(out, "kind: Certificate"), strings.Contains(out, "inject-ca-from"), strings.Contains(out, "--cert-secret=")
+		if certificates != tt.certManager || injected != tt.certManager || self == tt.certManager {
+			t.Errorf("%s %s: Certificate %v, injection %v, self-managed %v", tt.mode, tt.flag, certificates, injected, self)
+		}
+		if strings.Contains(out, "caBundle:") {
+			t.Errorf("%s %s: a caBundle is templated: each upgrade would clear the injected one", tt.mode, tt.flag)
+		}
+	}
+}
+
+// A typing error must be an error, and say where.
+func TestSchemaRefuses(t *testing.T) {
+	for set, want := range map[string]string{
+		"certificates.mode=none":      "certificates",
+		"agent.enforce=on":            "enforce",
+		"agent.enforcement=tc":        "enforcement",
+		"webhook.replicas=0":          "replicas",
+		"webhook.failurePolicy=Maybe": "failurePolicy",
+		"webhook.timeoutSeconds=31":   "timeoutSeconds",
+		"controller.law=pid":          "law",
+		"policy.files.readme=text":    "readme",
+		"unheard=of":                  "unheard",
+	} {
+		if _, err := helm(t, "template", "detnet", "detnet", "--set", set); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("--set %s: %v", set, err)
+		}
+	}
+}
+
+// off is a word to people and a boolean to YAML.
+func TestOffIsAWord(t *testing.T) {
+	values := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(values, []byte("agent: {enforce: off}\ncontroller: {mode: off}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := helm(t, "template", "detnet", "detnet", "--values", values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"--enforce=off", "--mode=off"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+}
+
+// A class whose PriorityClass does not exist would have each of its pods
+// refused at creation.
+func TestPriorityClassesOfThePolicy(t *testing.T) {
+	file, err := os.ReadFile("../policies/default/classes.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy struct {
+		Classes map[string]struct {
+			PriorityClassName string `json:"priorityClassName"`
+		} `json:"classes"`
+	}
+	if err := yaml.Unmarshal(file, &policy); err != nil {
+		t.Fatal(err)
+	}
+	out, err := helm(t, "template", "detnet", "detnet", "--show-only", "templates/priorityclasses.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for class, data := range policy.Classes {
+		if data.PriorityClassName == "" {
+			continue
+		}
+		named++
+		if !strings.Contains(out, "\n  name: "+data.PriorityClassName+"\n") {
+			t.Errorf("class %s names PriorityClass %s, which the chart does not make", class, data.PriorityClassName)
+		}
+	}
+	if named == 0 {
+		t.Error("no class of the default policy names a PriorityClass")
+	}
+}
+
+func TestLint(t *testing.T) {
+	if out, err := helm(t, "lint", "--strict", "detnet"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -1,0 +1,82 @@
+{{/* Labels of an object; the component is given, the rest is the same everywhere. */}}
+{{- define "detnet.labels" -}}
+{{ include "detnet.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end }}
+
+{{- define "detnet.selector" -}}
+app.kubernetes.io/name: detnet
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "detnet.image" -}}
+image: {{ printf "%s/%s:%s" .root.Values.image.registry .name (.root.Values.image.tag | default .root.Chart.AppVersion) }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+{{- end }}
+
+{{/* "true" where cert-manager issues the certificates. */}}
+{{- define "detnet.certManager" -}}
+{{- if eq .Values.certificates.mode "cert-manager" }}true
+{{- else if and (eq .Values.certificates.mode "auto") (.Capabilities.APIVersions.Has "cert-manager.io/v1") }}true
+{{- end }}
+{{- end }}
+
+{{/* YAML reads a bare off as false. */}}
+{{- define "detnet.word" -}}
+{{- if kindIs "bool" . }}{{ ternary "on" "off" . }}{{ else }}{{ . }}{{ end }}
+{{- end }}
+
+{{/* What every pod has that needs no privilege: the restricted Pod Security profile. */}}
+{{- define "detnet.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "detnet.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "detnet.podSpec" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+priorityClassName: detnet-critical
+{{- end }}
+
+{{/* Replicas on different nodes and zones, where there are any. */}}
+{{- define "detnet.spread" -}}
+topologySpreadConstraints:
+  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - topologyKey: {{ . }}
+    maxSkew: 1
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "detnet.selector" $ | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+
+{{/* The agents' certificate without the parts that only its manager needs. */}}
+{{- define "detnet.agentTLSVolume" -}}
+- name: agent-tls
+  secret:
+    secretName: detnet-agent-tls
+    defaultMode: 0440
+    items:
+      - {key: tls.crt, path: tls.crt}
+      - {key: tls.key, path: tls.key}
+      - {key: ca.crt, path: ca.crt}
+{{- end }}

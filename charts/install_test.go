@@ -1,0 +1,201 @@
+package charts
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/detnet/detnet/certs"
+)
+
+// apiServer starts a real API server for the test and writes a kubeconfig.
+func apiServer(t *testing.T) (cfg *rest.Config, kubeconfig string) {
+	t.Helper()
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("KUBEBUILDER_ASSETS is unset: in CI the API server's binaries must be there")
+		}
+		t.Skip("KUBEBUILDER_ASSETS is unset: set it to a folder with etcd and kube-apiserver")
+	}
+	environment := &envtest.Environment{}
+	cfg, err := environment.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := environment.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(kubeconfig, environment.KubeConfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return cfg, kubeconfig
+}
+
+// manage runs a self-managed certificate as the chart's service account.
+func manage(t *testing.T, cfg *rest.Config, account string, config certs.Config) *certs.Secret {
+	t.Helper()
+	limited := rest.CopyConfig(cfg)
+	limited.Impersonate.UserName = "system:serviceaccount:" + namespace + ":" + account
+	mgr, err := manager.New(limited, manager.Options{
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		Logger:  logr.FromSlogHandler(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := certs.SelfManaged(mgr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	deadline := time.Now().Add(30 * time.Second)
+	for secret.Ready(nil) != nil {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: no certificate: %v", account, secret.Ready(nil))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return secret
+}
+
+// The life of an install on a real API server: the objects are valid, the roles
+// suffice for the certificates, an upgrade keeps them, uninstall leaves nothing.
+func TestInstallUpgradeUninstall(t *testing.T) {
+	cfg, kubeconfig := apiServer(t)
+	c, err := client.New(cfg, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) {
+		t.Helper()
+		out, err := helm(t, append(args, "--kubeconfig", kubeconfig, "--namespace", namespace)...)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+		t.Fatal(err)
+	}
+	before := everything(t, cfg)
+
+	run("install", "detnet", "detnet")
+	if after := everything(t, cfg); len(after) < len(before)+25 {
+		t.Fatalf("install made %d objects", len(after)-len(before))
+	}
+	manage(t, cfg, "detnet-webhook", certs.Config{
+		Secret:   types.NamespacedName{Namespace: namespace, Name: "detnet-webhook-tls"},
+		DNSNames: []string{"detnet-webhook." + namespace + ".svc"},
+		Webhooks: "detnet-webhook",
+	})
+	manage(t, cfg, "detnet-controller", certs.Config{
+		Secret:   types.NamespacedName{Namespace: namespace, Name: "detnet-agent-tls"},
+		DNSNames: []string{"detnet-agent"},
+	})
+	certificates := issued(t, c)
+
+	run("upgrade", "detnet", "detnet", "--set", "logLevel=debug", "--set", "webhook.timeoutSeconds=5")
+	if kept := issued(t, c); !bytes.Equal(kept, certificates) {
+		t.Error("the upgrade touched the certificates")
+	}
+
+	run("uninstall", "detnet")
+	left := slices.DeleteFunc(everything(t, cfg), func(object string) bool {
+		return slices.Contains(before, object) || !strings.Contains(object, "detnet")
+	})
+	if len(left) > 0 {
+		t.Errorf("uninstall left behind:\n%s", strings.Join(left, "\n"))
+	}
+}
+
+// issued is all that the managers of the certificates wrote.
+func issued(t *testing.T, c client.Client) []byte {
+	t.Helper()
+	var all []byte
+	for _, name := range []string{"detnet-webhook-tls", "detnet-agent-tls"} {
+		var secret corev1.Secret
+		if err := c.Get(t.Context(), types.NamespacedName{Namespace: namespace, Name: name}, &secret); err != nil {
+			t.Fatal(err)
+		}
+		if len(secret.Data[certs.CertFile]) == 0 {
+			t.Fatalf("Secret %s is empty", name)
+		}
+		all = append(append(all, secret.Data[certs.CertFile]...), secret.Data[certs.KeyFile]...)
+	}
+	var webhooks admissionv1.MutatingWebhookConfiguration
+	if err := c.Get(t.Context(), types.NamespacedName{Name: "detnet-webhook"}, &webhooks); err != nil {
+		t.Fatal(err)
+	}
+	if len(webhooks.Webhooks[0].ClientConfig.CABundle) == 0 {
+		t.Fatal("the webhook configuration trusts no certificate")
+	}
+	return append(all, webhooks.Webhooks[0].ClientConfig.CABundle...)
+}
+
+// everything lists the objects of the API server, but for events.
+func everything(t *testing.T, cfg *rest.Config) []string {
+	t.Helper()
+	d, err := discovery.NewDiscoveryClientForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resources, err := d.ServerPreferredResources()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(cfg, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, list := range resources {
+		gv, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, resource := range list.APIResources {
+			if !slices.Contains(resource.Verbs, "list") || resource.Kind == "Event" {
+				continue
+			}
+			objects := &metav1.PartialObjectMetadataList{}
+			objects.SetGroupVersionKind(gv.WithKind(resource.Kind + "List"))
+			if err := c.List(t.Context(), objects); err != nil {
+				t.Fatalf("list %s: %v", resource.Name, err)
+			}
+			for _, object := range objects.Items {
+				names = append(names, fmt.Sprintf("%s %s/%s", resource.Kind, object.Namespace, object.Name))
+			}
+		}
+	}
+	return names
+}
