@@ -1,0 +1,110 @@
+package policies
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Active is the engine in force. Replacing it never disturbs a decision in
+// flight.
+type Active struct {
+	mu     sync.RWMutex
+	engine *Engine
+	since  time.Time
+	failed error // the last reload's, nil if it took effect
+
+	info    *prometheus.GaugeVec
+	reloads *prometheus.CounterVec
+	broken  prometheus.Gauge
+}
+
+// Status is what a replica says about its policy.
+type Status struct {
+	Hash      string    `json:"hash"`
+	Since     time.Time `json:"since"`
+	LastError string    `json:"lastError,omitempty"`
+	Files     []string  `json:"files"`
+}
+
+// NewActive puts engine in force and registers the policy's metrics.
+func NewActive(engine *Engine, now time.Time, registerer prometheus.Registerer) *Active {
+	a := &Active{
+		info: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "detnet_policy_info",
+			Help: "1 for the hash of the policy set in force.",
+		}, []string{"hash"}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "detnet_policy_reloads_total",
+			Help: "Policy reloads by result: applied or refused.",
+		}, []string{"result"}),
+		broken: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "detnet_policy_reload_failed",
+			Help: "1 while the newest policy set is refused and the last good one stays in force.",
+		}),
+	}
+	registerer.MustRegister(a.info, a.reloads, a.broken)
+	a.put(engine, now)
+	return a
+}
+
+// Decide asks the engine in force.
+func (a *Active) Decide(ctx context.Context, in Input) (Decision, error) {
+	return a.Engine().Decide(ctx, in)
+}
+
+// Engine returns the engine in force.
+func (a *Active) Engine() *Engine {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.engine
+}
+
+// Status describes the engine in force and the last attempt to replace it.
+func (a *Active) Status() Status {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	s := Status{Hash: a.engine.Hash(), Since: a.since, Files: a.engine.Set().names()}
+	if a.failed != nil {
+		s.LastError = a.failed.Error()
+	}
+	return s
+}
+
+func (a *Active) put(engine *Engine, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.engine, a.since, a.failed = engine, now, nil
+	a.info.Reset()
+	a.info.WithLabelValues(engine.Hash()).Set(1)
+	a.broken.Set(0)
+}
+
+// errUnchanged reports that a reload found the set in force.
+var errUnchanged = errors.New("policy set is unchanged")
+
+// reload puts set in force if it may serve; otherwise the engine in force stays.
+func (a *Active) reload(ctx context.Context, set Set, now time.Time) error {
+	if set.Hash() == a.Engine().Hash() {
+		a.put(a.Engine(), a.Status().Since)
+		return errUnchanged
+	}
+	engine, err := Load(ctx, set)
+	if err != nil {
+		return err
+	}
+	a.put(engine, now)
+	a.reloads.WithLabelValues("applied").Inc()
+	return nil
+}
+
+func (a *Active) refuse(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failed = err
+	a.reloads.WithLabelValues("refused").Inc()
+	a.broken.Set(1)
+}

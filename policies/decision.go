@@ -1,0 +1,102 @@
+package policies
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/cilium/cilium/pkg/policy/api"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/workload"
+)
+
+// Decision is what a pod gets. The zero Class means that the pod does not
+// concern detnet: nothing is stamped.
+type Decision struct {
+	Class             string            `json:"class"`
+	PriorityClassName string            `json:"priorityClassName,omitempty"`
+	Rank              int               `json:"rank"`
+	Protected         bool              `json:"protected,omitempty"`
+	Bandwidth         Bandwidth         `json:"bandwidth,omitzero"`
+	SLO               SLO               `json:"slo,omitzero"`
+	Probe             string            `json:"probe,omitempty"`
+	NetworkPolicies   []NetworkPolicy   `json:"networkPolicies,omitempty"`
+	Labels            map[string]string `json:"labels,omitempty"`
+	Annotations       map[string]string `json:"annotations,omitempty"`
+	// Affinity holds only preferred terms; they are added to the pod's own.
+	Affinity *corev1.Affinity `json:"affinity,omitempty"`
+	Warnings []string         `json:"warnings,omitempty"`
+	// Deny holds why the pod is refused; empty admits it.
+	Deny []string `json:"deny,omitempty"`
+	// Reasons are the ids of the rules that led here, sorted.
+	Reasons []string `json:"reasons,omitempty"`
+
+	// PolicyHash is the hash of the set that decided.
+	PolicyHash string `json:"policyHash,omitempty"`
+	// Problems are annotations that could not be read.
+	Problems []Problem `json:"problems,omitempty"`
+}
+
+// Bandwidth is the limit of a throttleable pod; the zero Initial means that
+// the pod is not throttled. Rates are in bit/s.
+type Bandwidth struct {
+	Initial  bitrate.Rate `json:"initial,omitempty"` // the limit to go back to
+	Egress   bitrate.Rate `json:"egress,omitempty"`  // the limit to begin with
+	Ingress  bitrate.Rate `json:"ingress,omitempty"`
+	Min      bitrate.Rate `json:"min,omitempty"`
+	Max      bitrate.Rate `json:"max,omitempty"`
+	Weight   int          `json:"weight,omitempty"`
+	Priority string       `json:"priority,omitempty"` // bandwidth.cilium.io/priority
+}
+
+// SLO is what a protected pod asks of the network, as annotation values.
+type SLO struct {
+	MaxJitter  string `json:"maxJitter,omitempty"`
+	MaxLatency string `json:"maxLatency,omitempty"`
+	MaxLoss    string `json:"maxLoss,omitempty"`
+}
+
+// NetworkPolicy is a CiliumNetworkPolicy of the pod's namespace. Spec is
+// shared between decisions and must not be changed.
+type NetworkPolicy struct {
+	Name string    `json:"name"`
+	Spec *api.Rule `json:"spec"`
+}
+
+// ID is the value of the decision annotation: equal decisions have equal IDs.
+func (d Decision) ID() string { return strings.Join(d.Reasons, ",") + "@" + d.PolicyHash }
+
+// annotations returns the targets by their annotation keys.
+func (s SLO) annotations() map[string]string {
+	out := map[string]string{}
+	for key, value := range map[string]string{
+		workload.MaxJitter: s.MaxJitter, workload.MaxLatency: s.MaxLatency, workload.MaxLoss: s.MaxLoss,
+	} {
+		if value != "" {
+			out[key] = value
+		}
+	}
+	return out
+}
+
+// ManagedLabels and ManagedAnnotations are the keys that only detnet writes:
+// a policy can't set them by hand, and tenants can't change them on a live pod.
+var (
+	ManagedLabels      = []string{workload.LabelClass}
+	ManagedAnnotations = []string{
+		workload.Decision, workload.Rank, workload.InitialBandwidth,
+		workload.MinBandwidth, workload.MaxBandwidth, workload.Weight,
+		workload.MaxJitter, workload.MaxLatency, workload.MaxLoss, workload.ProbeWith,
+		workload.EgressBandwidth, workload.IngressBandwidth, workload.CiliumPriority,
+	}
+)
+
+// Warn returns every message the client should see.
+func (d Decision) Warn() []string {
+	out := slices.Clone(d.Warnings)
+	for _, p := range d.Problems {
+		out = append(out, p.Message)
+	}
+	return out
+}

@@ -1,0 +1,68 @@
+package policies
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Follow reloads active from dir, laid over the default set, whenever it
+// changes, until ctx ends. A mounted ConfigMap changes by one rename of its
+// ..data symbolic link; a burst of changes is one reload. Refused is told why a
+// set was not taken; the one in force stays.
+func Follow(ctx context.Context, dir string, active *Active, log *slog.Logger, refused func(error)) error {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch policy directory: %w", err)
+	}
+	defer watcher.Close()
+	if err := watcher.Add(dir); err != nil {
+		return fmt.Errorf("watch policy directory %s: %w", dir, err)
+	}
+	const settle = 100 * time.Millisecond
+	timer := time.NewTimer(0) // what changed before the watch began
+	defer timer.Stop()
+	last := active.Engine().Hash()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-watcher.Errors:
+			log.Warn("watching the policy directory", "dir", dir, "error", err)
+			timer.Reset(settle)
+		case <-watcher.Events:
+			timer.Reset(settle)
+		case <-timer.C:
+			last = followOnce(ctx, dir, active, log, refused, last)
+		}
+	}
+}
+
+// followOnce reads and reloads once, and returns the hash it tried, so that a
+// refused set is reported once.
+func followOnce(ctx context.Context, dir string, active *Active, log *slog.Logger, refused func(error), last string) string {
+	site, err := ReadDir(dir)
+	if err != nil {
+		log.Warn("policy directory is unreadable; the set in force stays", "dir", dir, "error", err)
+		return last
+	}
+	set := site.Over(Default())
+	hash := set.Hash()
+	if hash == last && hash != active.Engine().Hash() {
+		return last // refused before
+	}
+	switch err := active.reload(ctx, set, time.Now()); {
+	case errors.Is(err, errUnchanged):
+	case err != nil:
+		active.refuse(err)
+		log.Error("policy set refused; the last good one stays", "refused", hash, "active", active.Engine().Hash(), "error", err)
+		refused(err)
+	default:
+		log.Info("policy set in force", "hash", hash)
+	}
+	return hash
+}

@@ -1,0 +1,137 @@
+// Package policies decides by Rego what a pod gets from detnet: its class, its
+// bandwidth, its SLO and its Cilium policies. It is the only package that
+// imports OPA. A Set of files is compiled once into an Engine, whose Decide
+// reads neither disk nor network; an Engine never changes, a reload makes a
+// new one.
+//
+// Decide returns an error only where it could not evaluate. A pod the policy
+// refuses is a Decision with Deny set.
+package policies
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+)
+
+// query is the one rule the engine asks for.
+const query = "data.detnet.decision"
+
+// ErrPolicy marks a policy set that is at fault: it does not compile, or its
+// decision is missing, contradictory or not usable. The error names the place.
+var ErrPolicy = errors.New("policy")
+
+// Engine is a compiled policy set. It is safe for concurrent use.
+type Engine struct {
+	set     Set
+	hash    string
+	classes map[string]Class
+	rules   *ruleCache
+	query   rego.PreparedEvalQuery
+	options []rego.EvalOption
+}
+
+// Option changes how an Engine evaluates, not what it decides.
+type Option func(*Engine)
+
+// WithoutIndexing evaluates every rule instead of those OPA's rule index
+// selects. It is slow and serves tests as the oracle of the index.
+func WithoutIndexing() Option {
+	return func(e *Engine) { e.options = append(e.options, rego.EvalRuleIndexing(false)) }
+}
+
+// Compile prepares set for evaluation. Its error names file, line and reason.
+func Compile(ctx context.Context, set Set, options ...Option) (*Engine, error) {
+	modules, data, err := set.parse()
+	if err != nil {
+		return nil, err
+	}
+	classes, err := parseClasses(data)
+	if err != nil {
+		return nil, err
+	}
+	compiler := newCompiler()
+	if compiler.Compile(modules); compiler.Failed() {
+		return nil, fmt.Errorf("%w: compile: %w", ErrPolicy, compiler.Errors)
+	}
+	prepared, err := rego.New(
+		rego.Query(query),
+		rego.Compiler(compiler),
+		rego.Store(newStore(data)),
+		rego.StrictBuiltinErrors(true),
+		rego.GenerateJSON(keepAST),
+	).PrepareForEval(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: prepare %s: %w", ErrPolicy, query, err)
+	}
+	e := &Engine{set: set, hash: set.Hash(), classes: classes, rules: newRuleCache(), query: prepared}
+	for _, option := range options {
+		option(e)
+	}
+	return e, nil
+}
+
+// keepAST hands the result over as it is: Decide reads it without a detour
+// through JSON.
+func keepAST(t *ast.Term, _ *rego.EvalContext) (any, error) { return t.Value, nil }
+
+// newStore keeps the data as AST values, so that no evaluation converts them.
+func newStore(data map[string]any) storage.Store {
+	return inmem.NewFromObjectWithOpts(data, inmem.OptReturnASTValuesOnRead(true), inmem.OptRoundTripOnWrite(false))
+}
+
+// forbidden builtins would make a decision depend on more than its input: an
+// admission must neither wait for the network nor differ between replicas.
+var forbidden = []string{"http.send", "net.lookup_ip_addr", "opa.runtime", "rand.intn", "uuid.rfc4122"}
+
+func newCompiler() *ast.Compiler {
+	allowed := ast.CapabilitiesForThisVersion()
+	allowed.Builtins = slices.DeleteFunc(allowed.Builtins, func(b *ast.Builtin) bool {
+		return slices.Contains(forbidden, b.Name)
+	})
+	return ast.NewCompiler().WithCapabilities(allowed)
+}
+
+// Hash identifies the policy set; equal sets have equal hashes on every
+// replica.
+func (e *Engine) Hash() string { return e.hash }
+
+// Set returns the files the engine was compiled from.
+func (e *Engine) Set() Set { return e.set }
+
+// Decide evaluates the policy for one pod. The result has been validated: its
+// class is known, its quantities are in range, its Cilium policies are ones
+// that Cilium accepts.
+func (e *Engine) Decide(ctx context.Context, in Input) (Decision, error) {
+	pod, err := in.podObject()
+	if err != nil {
+		return Decision{}, err
+	}
+	asks, problems := readAsks(pod, in.Namespace.Annotations)
+	value, err := in.value(pod, asks)
+	if err != nil {
+		return Decision{}, err
+	}
+	options := append([]rego.EvalOption{rego.EvalParsedInput(value)}, e.options...)
+	results, err := e.query.Eval(ctx, options...)
+	if err != nil {
+		return Decision{}, fmt.Errorf("%w %s: evaluate: %w", ErrPolicy, e.hash, err)
+	}
+	if len(results) != 1 {
+		return Decision{}, fmt.Errorf("%w %s: %s is undefined for this pod: some rule it needs has no value", ErrPolicy, e.hash, query)
+	}
+	result, _ := results[0].Expressions[0].Value.(ast.Value)
+	d, err := e.decode(result)
+	if err != nil {
+		return Decision{}, fmt.Errorf("%w %s: %s: %w", ErrPolicy, e.hash, query, err)
+	}
+	d.PolicyHash = e.hash
+	d.Problems = problems
+	return d, nil
+}
