@@ -1,0 +1,301 @@
+package webhook_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/detnet/detnet/workload"
+)
+
+// namespace makes a namespace that trusts its critical pods.
+func (c *testCluster) namespace(t *testing.T, labels ...string) string {
+	t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-", Labels: map[string]string{"detnet.dev/allow-critical": "true"}}}
+	for i := 0; i+1 < len(labels); i += 2 {
+		ns.Labels[labels[i]] = labels[i+1]
+	}
+	if err := c.client.Create(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	return ns.Name
+}
+
+func newPod(namespace string, labels, annotations map[string]string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, GenerateName: "p-", Labels: labels, Annotations: annotations},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+	}
+}
+
+func (c *testCluster) create(t *testing.T, pod *corev1.Pod, opts ...client.CreateOption) []string {
+	t.Helper()
+	c.warnings.take()
+	if err := c.client.Create(t.Context(), pod, opts...); err != nil {
+		t.Fatalf("create pod: %v", err)
+	}
+	return c.warnings.take()
+}
+
+var policyList = schema.GroupVersionKind{Group: "cilium.io", Version: "v2", Kind: "CiliumNetworkPolicyList"}
+
+func (c *testCluster) networkPolicies(t *testing.T, namespace string) []unstructured.Unstructured {
+	t.Helper()
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(policyList)
+	if err := c.client.List(t.Context(), list, client.InNamespace(namespace)); err != nil {
+		t.Fatal(err)
+	}
+	return list.Items
+}
+
+func critical() map[string]string {
+	return map[string]string{workload.LabelPriority: "critical", "app": "robot-control"}
+}
+
+func bestEffort() map[string]string {
+	return map[string]string{workload.LabelPriority: "best-effort", "app": "telemetry-upload"}
+}
+
+func TestStampCritical(t *testing.T) {
+	c := needCluster(t)
+	pod := newPod(c.namespace(t), critical(), map[string]string{workload.ProbeWith: "udp:5201", workload.MaxJitter: "1000us"})
+	if w := c.create(t, pod); len(w) > 0 {
+		t.Errorf("warnings: %q", w)
+	}
+	if pod.Labels[workload.LabelClass] != "critical" || pod.Spec.PriorityClassName != "detnet-critical" || *pod.Spec.Priority != 1_000_000 {
+		t.Errorf("class %q, priority class %q, priority %d", pod.Labels[workload.LabelClass], pod.Spec.PriorityClassName, *pod.Spec.Priority)
+	}
+	decision := pod.Annotations[workload.Decision]
+	delete(pod.Annotations, workload.Decision)
+	if diff := cmp.Diff(map[string]string{
+		workload.ProbeWith: "udp:5201", workload.MaxJitter: "1ms", workload.Rank: "100", workload.CiliumPriority: "guaranteed",
+	}, pod.Annotations); diff != "" {
+		t.Errorf("annotations (-want +got):\n%s", diff)
+	}
+	if !strings.HasPrefix(decision, "class.pod-label@") {
+		t.Errorf("decision %q", decision)
+	}
+}
+
+func TestStampBestEffort(t *testing.T) {
+	c := needCluster(t)
+	pod := newPod(c.namespace(t), bestEffort(), nil)
+	c.create(t, pod)
+	if *pod.Spec.Priority != -100 || *pod.Spec.PreemptionPolicy != corev1.PreemptNever {
+		t.Errorf("priority %d, preemption %s", *pod.Spec.Priority, *pod.Spec.PreemptionPolicy)
+	}
+	delete(pod.Annotations, workload.Decision)
+	if diff := cmp.Diff(map[string]string{
+		workload.EgressBandwidth: "100M", workload.InitialBandwidth: "100M", workload.MinBandwidth: "10M", workload.MaxBandwidth: "1G",
+		workload.Weight: "1", workload.Rank: "10", workload.CiliumPriority: "besteffort",
+	}, pod.Annotations); diff != "" {
+		t.Errorf("annotations (-want +got):\n%s", diff)
+	}
+	if terms := pod.Spec.Affinity.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution; len(terms) != 1 {
+		t.Errorf("affinity: %v", pod.Spec.Affinity)
+	}
+}
+
+// The Priority plugin fills in the globalDefault class before the webhook runs
+// and refuses a pod whose fields disagree after it.
+func TestStampWithGlobalDefault(t *testing.T) {
+	c := needCluster(t)
+	class := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "everybody"}, Value: 5, GlobalDefault: true}
+	if err := c.client.Create(t.Context(), class); err != nil {
+		t.Fatal(err)
+	}
+	ns := c.namespace(t)
+	defer func() {
+		_ = c.client.Delete(t.Context(), class)
+		eventually(t, func() bool {
+			plain := newPod(ns, nil, nil)
+			c.create(t, plain)
+			return *plain.Spec.Priority == 0
+		})
+	}()
+	eventually(t, func() bool { // the webhook and the API server learn of the class on their own
+		pod := newPod(ns, bestEffort(), nil)
+		pod.Name = ""
+		c.create(t, pod)
+		plain := newPod(ns, nil, nil)
+		c.create(t, plain)
+		return *plain.Spec.Priority == 5 && pod.Spec.PriorityClassName == "detnet-best-effort" && *pod.Spec.Priority == -100
+	})
+}
+
+func TestUsersOwnPriorityClassStays(t *testing.T) {
+	c := needCluster(t)
+	pod := newPod(c.namespace(t), bestEffort(), nil)
+	pod.Spec.PriorityClassName = "of-the-user"
+	w := c.create(t, pod)
+	if *pod.Spec.Priority != 7 || len(w) != 1 || !strings.Contains(w[0], "of-the-user") {
+		t.Errorf("priority %d, warnings %q", *pod.Spec.Priority, w)
+	}
+}
+
+func TestMissingPriorityClassWarns(t *testing.T) {
+	c := needCluster(t)
+	pod := newPod(c.namespace(t), map[string]string{workload.LabelPriority: "high"}, nil)
+	w := c.create(t, pod)
+	if pod.Labels[workload.LabelClass] != "high" || len(w) != 1 || !strings.Contains(w[0], "detnet-high") {
+		t.Errorf("class %q, warnings %q", pod.Labels[workload.LabelClass], w)
+	}
+}
+
+func TestUnlabelledIsLeftAlone(t *testing.T) {
+	c := needCluster(t)
+	pod := newPod(c.namespace(t), nil, nil)
+	if w := c.create(t, pod); len(w) > 0 || pod.Labels != nil || pod.Annotations != nil {
+		t.Errorf("labels %v, annotations %v, warnings %q", pod.Labels, pod.Annotations, w)
+	}
+}
+
+func TestClassLabelOfATenantCountsForNothing(t *testing.T) {
+	c := needCluster(t)
+	pod := newPod(c.namespace(t), map[string]string{workload.LabelClass: "critical"}, map[string]string{workload.InitialBandwidth: "1G"})
+	c.create(t, pod)
+	if len(pod.Labels) != 0 || len(pod.Annotations) != 0 {
+		t.Errorf("labels %v, annotations %v", pod.Labels, pod.Annotations)
+	}
+}
+
+func TestUntrustedCriticalIsDowngraded(t *testing.T) {
+	c := needCluster(t)
+	pod := newPod(c.namespace(t, "detnet.dev/allow-critical", "false"), critical(), nil)
+	w := c.create(t, pod)
+	if pod.Labels[workload.LabelClass] != "standard" || pod.Spec.PriorityClassName != "" || len(w) != 1 {
+		t.Errorf("class %q, priority class %q, warnings %q", pod.Labels[workload.LabelClass], pod.Spec.PriorityClassName, w)
+	}
+}
+
+func TestBadAnnotationsAdmitWithWarnings(t *testing.T) {
+	c := needCluster(t)
+	ns := c.namespace(t)
+	pod := newPod(ns, bestEffort(), map[string]string{workload.EgressBandwidth: "10Mbit", workload.MinBandwidth: "0"})
+	w := c.create(t, pod)
+	if len(w) != 2 || pod.Annotations[workload.EgressBandwidth] != "100M" || pod.Annotations[workload.MinBandwidth] != "10M" {
+		t.Errorf("annotations %v, warnings %q", pod.Annotations, w)
+	}
+	pod = newPod(ns, critical(), map[string]string{workload.MaxJitter: "fast", workload.EgressBandwidth: "10M"})
+	w = c.create(t, pod)
+	if _, limited := pod.Annotations[workload.EgressBandwidth]; limited || len(w) != 2 || pod.Annotations[workload.MaxJitter] != "1ms" {
+		t.Errorf("annotations %v, warnings %q", pod.Annotations, w)
+	}
+}
+
+func TestHostNetworkAndWindowsGetNoBandwidth(t *testing.T) {
+	c := needCluster(t)
+	ns := c.namespace(t)
+	host := newPod(ns, bestEffort(), nil)
+	host.Spec.HostNetwork = true
+	windows := newPod(ns, bestEffort(), nil)
+	windows.Spec.OS = &corev1.PodOS{Name: corev1.Windows}
+	for name, pod := range map[string]*corev1.Pod{"host network": host, "windows": windows} {
+		w := c.create(t, pod)
+		for key := range pod.Annotations {
+			if strings.Contains(key, "bandwidth") {
+				t.Errorf("%s: annotation %s", name, key)
+			}
+		}
+		if len(w) != 1 || pod.Labels[workload.LabelClass] != "best-effort" {
+			t.Errorf("%s: class %q, warnings %q", name, pod.Labels[workload.LabelClass], w)
+		}
+	}
+}
+
+func TestStaticMirrorPodIsLeftAlone(t *testing.T) {
+	c := needCluster(t)
+	pod := newPod(c.namespace(t), bestEffort(), map[string]string{corev1.MirrorPodAnnotationKey: "h"})
+	pod.Spec.NodeName = "n"
+	c.create(t, pod)
+	if len(pod.Annotations) != 1 || pod.Labels[workload.LabelClass] != "" {
+		t.Errorf("labels %v, annotations %v", pod.Labels, pod.Annotations)
+	}
+}
+
+func TestNetworkPolicyIsApplied(t *testing.T) {
+	c := needCluster(t)
+	ns := c.namespace(t)
+	pod := newPod(ns, critical(), map[string]string{workload.ProbeWith: "udp:5201"})
+	c.create(t, pod, client.DryRunAll)
+	if got := c.networkPolicies(t, ns); len(got) != 0 {
+		t.Fatalf("a dry run made %d policies", len(got))
+	}
+	for range 2 {
+		pod.ObjectMeta = newPod(ns, critical(), map[string]string{workload.ProbeWith: "udp:5201"}).ObjectMeta
+		c.create(t, pod)
+	}
+	got := c.networkPolicies(t, ns)
+	if len(got) != 1 || !strings.HasPrefix(got[0].GetName(), "detnet-robot-control-") {
+		t.Fatalf("policies: %v", got)
+	}
+	deny, _, _ := unstructured.NestedMap(got[0].Object, "spec", "enableDefaultDeny")
+	if diff := cmp.Diff(map[string]any{"ingress": false, "egress": false}, deny); diff != "" {
+		t.Errorf("enableDefaultDeny (-want +got):\n%s", diff)
+	}
+}
+
+// What the webhook stamped, sent again, must come back as it is.
+func TestStampIsIdempotent(t *testing.T) {
+	c := needCluster(t)
+	ns := c.namespace(t)
+	for _, pod := range []*corev1.Pod{
+		newPod(ns, critical(), map[string]string{workload.ProbeWith: "udp:5201"}),
+		newPod(ns, bestEffort(), map[string]string{workload.EgressBandwidth: "5G", workload.MinBandwidth: "500M"}),
+	} {
+		c.create(t, pod)
+		again := pod.DeepCopy()
+		again.ObjectMeta = metav1.ObjectMeta{Namespace: ns, GenerateName: "p-", Labels: pod.Labels, Annotations: pod.Annotations}
+		c.create(t, again)
+		if diff := cmp.Diff(pod.Spec, again.Spec) + cmp.Diff(pod.Labels, again.Labels) + cmp.Diff(pod.Annotations, again.Annotations); diff != "" {
+			t.Errorf("second pass (-first +second):\n%s", diff)
+		}
+	}
+}
+
+func TestNewPodBeginsAtItsSiblingsLimit(t *testing.T) {
+	c := needCluster(t)
+	ns := c.namespace(t)
+	owned := func(hash string) *corev1.Pod {
+		pod := newPod(ns, bestEffort(), nil)
+		pod.Labels["pod-template-hash"] = hash
+		yes := true
+		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "up-" + hash, UID: "u", Controller: &yes}}
+		return pod
+	}
+	old := owned("old")
+	c.create(t, old)
+	throttle := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"kubernetes.io/egress-bandwidth":"23M"}}}`))
+	if err := c.client.Patch(t.Context(), old, throttle); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool {
+		next := owned("new")
+		c.create(t, next, client.DryRunAll)
+		return next.Annotations[workload.EgressBandwidth] == "23M" && next.Annotations[workload.InitialBandwidth] == "100M"
+	})
+}
+
+func TestEphemeralContainersPass(t *testing.T) {
+	c := needCluster(t)
+	pod := newPod(c.namespace(t), bestEffort(), nil)
+	c.create(t, pod)
+	before := pod.DeepCopy()
+	pod.Spec.EphemeralContainers = append(pod.Spec.EphemeralContainers, corev1.EphemeralContainer{
+		EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "i"},
+	})
+	if err := c.client.SubResource("ephemeralcontainers").Update(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before.Annotations, pod.Annotations); diff != "" {
+		t.Errorf("annotations changed:\n%s", diff)
+	}
+}

@@ -1,0 +1,228 @@
+package webhook_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	crds "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/client/crds/v2"
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	admissionregv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/cluster"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/webhook"
+)
+
+// cluster under test: a real API server with the webhook in front of it.
+type testCluster struct {
+	client   client.Client
+	config   *rest.Config
+	registry *prometheus.Registry
+	warnings *warnings
+}
+
+var theCluster *testCluster
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) int {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		return m.Run()
+	}
+	ctrl.SetLogger(logr.Discard())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	c, stop, err := startCluster(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "start the API server:", err)
+		return 1
+	}
+	defer stop()
+	theCluster = c
+	return m.Run()
+}
+
+// needCluster returns the API server, or skips where its binaries are missing.
+func needCluster(t *testing.T) *testCluster {
+	t.Helper()
+	if theCluster == nil {
+		const message = "KUBEBUILDER_ASSETS is not set: it must name a directory with kube-apiserver, etcd and kubectl"
+		if os.Getenv("CI") == "true" {
+			t.Fatal(message)
+		}
+		t.Skip(message)
+	}
+	return theCluster
+}
+
+func startCluster(ctx context.Context) (*testCluster, func(), error) {
+	crd, err := ciliumCRD()
+	if err != nil {
+		return nil, nil, err
+	}
+	env := &envtest.Environment{
+		CRDs:                  []*apiextensionsv1.CustomResourceDefinition{crd},
+		WebhookInstallOptions: envtest.WebhookInstallOptions{MutatingWebhooks: mutatingWebhooks()},
+	}
+	config, err := env.Start()
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := func() { _ = env.Stop() }
+	c := &testCluster{config: config, registry: prometheus.NewRegistry(), warnings: &warnings{}}
+	config = rest.CopyConfig(config)
+	config.WarningHandler = c.warnings
+	config.QPS = -1
+	if c.client, err = client.New(config, client.Options{}); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	if err := c.serve(ctx, &env.WebhookInstallOptions); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return c, stop, c.prepare(ctx)
+}
+
+// serve starts the webhook as cmd/detnet-webhook wires it.
+func (c *testCluster) serve(ctx context.Context, o *envtest.WebhookInstallOptions) error {
+	engine, err := policies.Load(ctx, policies.Default())
+	if err != nil {
+		return err
+	}
+	cl, err := cluster.New(c.config, func(opts *cluster.Options) { opts.Cache = webhook.CacheOptions() })
+	if err != nil {
+		return err
+	}
+	informers, err := webhook.NewInformers(ctx, cl.GetCache(), cl.GetAPIReader())
+	if err != nil {
+		return err
+	}
+	go func() { _ = cl.Start(ctx) }()
+	cl.GetCache().WaitForCacheSync(ctx)
+	mux := http.NewServeMux()
+	mux.Handle("/mutate", &webhook.Mutator{
+		Decider: engine, Cluster: informers, Ensurer: webhook.NewApplier(cl.GetClient(), time.Now),
+		Metrics: webhook.NewMetrics(c.registry), Log: slog.New(slog.DiscardHandler),
+	})
+	if err := copyCA(o.LocalServingCertDir); err != nil {
+		return err
+	}
+	dir, err := certs.OpenDir(o.LocalServingCertDir)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(o.LocalServingHost, strconv.Itoa(o.LocalServingPort)))
+	if err != nil {
+		return err
+	}
+	server := &webhook.Server{Handler: mux, TLS: dir.ServerConfig(), Log: slog.New(slog.DiscardHandler)}
+	go func() { _ = server.Serve(ctx, listener) }()
+	return nil
+}
+
+// copyCA gives the directory the ca.crt that a mounted Secret has.
+func copyCA(dir string) error {
+	pair, err := os.ReadFile(dir + "/tls.crt")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(dir+"/ca.crt", pair, 0o600)
+}
+
+// prepare makes the objects that every test finds.
+func (c *testCluster) prepare(ctx context.Context) error {
+	never := corev1.PreemptNever
+	for _, object := range []client.Object{
+		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "detnet-critical"}, Value: 1_000_000},
+		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "detnet-best-effort"}, Value: -100, PreemptionPolicy: &never},
+		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "of-the-user"}, Value: 7},
+	} {
+		if err := c.client.Create(ctx, object); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ciliumCRD() (*apiextensionsv1.CustomResourceDefinition, error) {
+	raw, err := crds.EmbedFS.ReadFile("ciliumnetworkpolicies.yaml")
+	if err != nil {
+		return nil, err
+	}
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	return crd, yaml.UnmarshalStrict(raw, crd)
+}
+
+func mutatingWebhooks() []*admissionregv1.MutatingWebhookConfiguration {
+	path, fail, none := "/mutate", admissionregv1.Fail, admissionregv1.SideEffectClassNoneOnDryRun
+	again := admissionregv1.IfNeededReinvocationPolicy
+	return []*admissionregv1.MutatingWebhookConfiguration{{
+		ObjectMeta: metav1.ObjectMeta{Name: "detnet-webhook"},
+		Webhooks: []admissionregv1.MutatingWebhook{{
+			Name:                    "mutate.detnet.dev",
+			AdmissionReviewVersions: []string{"v1"},
+			FailurePolicy:           &fail, // a failed call must fail the test
+			SideEffects:             &none,
+			ReinvocationPolicy:      &again,
+			ClientConfig:            admissionregv1.WebhookClientConfig{Service: &admissionregv1.ServiceReference{Name: "detnet-webhook", Namespace: "default", Path: &path}},
+			Rules: []admissionregv1.RuleWithOperations{{
+				Operations: []admissionregv1.OperationType{admissionregv1.Create},
+				Rule:       admissionregv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+			}},
+		}},
+	}}
+}
+
+// warnings collects what the API server passed on to the client.
+type warnings struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (w *warnings) HandleWarningHeader(_ int, _ string, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, text)
+}
+
+// take returns the warnings since the last call.
+func (w *warnings) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := w.text
+	w.text = nil
+	return out
+}
+
+// eventually tries f until it holds, for what other processes do in their own
+// time.
+func eventually(t *testing.T, f func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !f() {
+		if time.Now().After(deadline) {
+			t.Fatal("the state waited for did not come")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}

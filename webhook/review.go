@@ -1,0 +1,150 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/detnet/detnet/policies"
+)
+
+// maxReview bounds the body of a request, in bytes. The API server accepts
+// objects of up to 3 MB, and a review of an update carries two.
+const maxReview = 8 << 20
+
+// maxWarning is where a warning is cut, in bytes. The API server drops
+// warnings beyond 4 KiB together, and RFC 7234 headers are no place for more.
+const maxWarning = 1024
+
+// errReview marks a request that is no AdmissionReview.
+var errReview = errors.New("not an AdmissionReview")
+
+type admitFunc func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse
+
+// serveReview decodes, calls admit under the request's deadline and encodes.
+func serveReview(w http.ResponseWriter, r *http.Request, metrics *Metrics, log *slog.Logger, admit admitFunc) {
+	review, status, err := readReview(w, r)
+	if err != nil {
+		metrics.request(resultMalformed)
+		metrics.problem(reasonMalformed)
+		log.WarnContext(r.Context(), "admission request refused", "remote", r.RemoteAddr, "error", err)
+		http.Error(w, err.Error(), status)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), budget(r))
+	defer cancel()
+	response := guarded(ctx, review.Request, metrics, log, admit)
+	response.UID = review.Request.UID
+	review.Request, review.Response = nil, response
+	body, err := json.Marshal(review)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body) // a client that left needs no answer
+}
+
+// guarded turns a panic into an answer: the pod is admitted unstamped.
+func guarded(ctx context.Context, req *admissionv1.AdmissionRequest, metrics *Metrics, log *slog.Logger, admit admitFunc) (response *admissionv1.AdmissionResponse) {
+	defer func() {
+		if p := recover(); p != nil {
+			metrics.request(resultUnevaluated)
+			metrics.problem(reasonPanic)
+			log.ErrorContext(ctx, "panic during admission", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			response = allowed("detnet failed on this object; it is admitted unstamped")
+		}
+	}()
+	return admit(ctx, req)
+}
+
+// readReview returns the review or the HTTP status that refuses it.
+func readReview(w http.ResponseWriter, r *http.Request) (*admissionv1.AdmissionReview, int, error) {
+	if r.Method != http.MethodPost {
+		return nil, http.StatusMethodNotAllowed, fmt.Errorf("%w: method %s, want POST", errReview, r.Method)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReview))
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("%w: body exceeds %d bytes", errReview, maxReview)
+	}
+	if err != nil {
+		return nil, http.StatusBadRequest, fmt.Errorf("read admission request: %w", err)
+	}
+	review, err := decodeReview(body)
+	if err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	return review, http.StatusOK, nil
+}
+
+// decodeReview reads a v1 AdmissionReview with a request in it.
+func decodeReview(body []byte) (*admissionv1.AdmissionReview, error) {
+	var review admissionv1.AdmissionReview
+	if err := json.Unmarshal(body, &review); err != nil {
+		return nil, fmt.Errorf("%w: %w", errReview, err)
+	}
+	if review.APIVersion != admissionv1.SchemeGroupVersion.String() || review.Kind != "AdmissionReview" {
+		return nil, fmt.Errorf("%w: got %q %q, want %s AdmissionReview", errReview, review.APIVersion, review.Kind, admissionv1.SchemeGroupVersion)
+	}
+	if review.Request == nil {
+		return nil, fmt.Errorf("%w: it has no request", errReview)
+	}
+	return &review, nil
+}
+
+// budget is how long an answer may take. The API server says in the URL when
+// it gives up; a late answer is worth nothing, so a tenth is kept to send it.
+func budget(r *http.Request) time.Duration {
+	const most = 10 * time.Second
+	limit, err := time.ParseDuration(r.URL.Query().Get("timeout"))
+	if err != nil || limit <= 0 || limit > most {
+		limit = most
+	}
+	return limit - limit/10
+}
+
+func allowed(warnings ...string) *admissionv1.AdmissionResponse {
+	for i, w := range warnings {
+		warnings[i] = headerText(w)
+	}
+	return &admissionv1.AdmissionResponse{Allowed: true, Warnings: warnings}
+}
+
+func denied(d policies.Decision) *admissionv1.AdmissionResponse {
+	response := allowed(d.Warn()...)
+	response.Allowed = false
+	response.Result = &metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden,
+		Message: "detnet: " + strings.Join(d.Deny, "; "),
+	}
+	return response
+}
+
+// headerText makes s fit for the Warning header the API server puts it into.
+func headerText(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == utf8.RuneError || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) <= maxWarning {
+		return s
+	}
+	cut := maxWarning
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut]
+}

@@ -1,0 +1,77 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// Limits on a connection, so that a slow or idle client can't hold one.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 15 * time.Second
+	idleTimeout       = 90 * time.Second
+	maxHeader         = 32 << 10 // bytes
+)
+
+// Server serves the webhook over TLS until its context ends, and then drains.
+type Server struct {
+	Handler http.Handler
+	TLS     *tls.Config
+	Log     *slog.Logger
+	// Linger is how long it goes on serving after it stopped being ready, so
+	// that every API server has learned not to connect here any more.
+	Linger time.Duration
+	// Grace is how long requests in flight may take after that.
+	Grace time.Duration
+
+	serving atomic.Bool
+}
+
+// Ready reports whether new requests may be sent here; it turns false as soon
+// as a shutdown begins. Its signature is that of a healthz.Checker.
+func (s *Server) Ready(*http.Request) error {
+	if !s.serving.Load() {
+		return errors.New("not serving: starting or draining")
+	}
+	return nil
+}
+
+// Serve answers on listener until ctx ends, drains and returns nil.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           s.Handler,
+		TLSConfig:         s.TLS,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // TLS handshakes of probes
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.ServeTLS(listener, "", "") }()
+	s.serving.Store(true)
+	select {
+	case err := <-failed:
+		s.serving.Store(false)
+		return fmt.Errorf("serve admission on %v: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.serving.Store(false)
+	s.Log.Info("draining", "linger", s.Linger, "grace", s.Grace)
+	time.Sleep(s.Linger)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Grace)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		return fmt.Errorf("requests were still in flight after %v: %w", s.Grace, err)
+	}
+	return nil
+}
