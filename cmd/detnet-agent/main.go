@@ -28,6 +28,7 @@ import (
 
 	"github.com/detnet/detnet/agent"
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/enforce"
 	"github.com/detnet/detnet/agent/pods"
 	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/agent/usage"
@@ -70,7 +71,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger) error {
 		err = startReflector(ctx, group, opts.reflector)
 	case "node":
 		server.Role = api.Role_ROLE_NODE
-		ready, err = startNode(ctx, group, opts, server, log)
+		ready, err = startNode(ctx, group, opts, server, registry, log)
 	}
 	if err != nil {
 		return err
@@ -101,8 +102,9 @@ func startReflector(ctx context.Context, group *errgroup.Group, addr string) err
 	return nil
 }
 
-// startNode begins to watch the node's pods and to measure them.
-func startNode(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, log *slog.Logger) (ready func() bool, err error) {
+// startNode begins to watch the node's pods, to measure them and, if asked, to
+// enforce their limits.
+func startNode(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, registry *prometheus.Registry, log *slog.Logger) (ready func() bool, err error) {
 	config, err := rest.InClusterConfig()
 	if err != nil {
 		return nil, fmt.Errorf("role node watches the pods of its node, and needs the cluster's API: %w", err)
@@ -115,7 +117,16 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 	if err != nil {
 		return nil, err
 	}
-	meter, err := usage.New(watch, nil, log)
+	var limiter usage.Limiter
+	if opts.enforce == "tc" {
+		enforcer, err := enforce.New(watch, log, registry)
+		if err != nil {
+			return nil, err
+		}
+		group.Go(func() error { return enforcer.Run(ctx) })
+		limiter = enforcer
+	}
+	meter, err := usage.New(watch, limiter, log)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,314 @@
+// Package enforce holds running pods to their bandwidth annotations by traffic
+// control, on clusters whose CNI reads them at pod creation only (the CNI
+// bandwidth plugin, bridge, ptp, flannel …). On Cilium, which follows them
+// itself, it stays off.
+//
+// What a pod sends is redirected from its host-side interface to an ifb of its
+// own and waits there in a token bucket; what is sent to it waits in a token
+// bucket at the root of the interface. Everything that is ours is named or
+// numbered so that the next agent finds it; limits stay in force while no agent
+// runs. Foreign traffic control is left alone and reported.
+package enforce
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/detnet/detnet/agent/locate"
+	"github.com/detnet/detnet/agent/pods"
+	"github.com/detnet/detnet/agent/usage"
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/workload"
+)
+
+// ifbPrefix begins the name of each ifb of ours.
+const ifbPrefix = "dtn"
+
+func ifbName(uid string) string {
+	sum := sha256.Sum256([]byte(uid))
+	return ifbPrefix + hex.EncodeToString(sum[:6])
+}
+
+// Pods is the watch that the enforcer follows. *pods.Watch is one.
+type Pods interface {
+	List() []pods.Pod
+	Changed() <-chan struct{}
+	Synced() bool
+}
+
+// verifyEvery is how often what stands in the kernel is compared with what
+// should, and failures are tried again.
+const verifyEvery = 2 * time.Second
+
+// Enforcer follows the pods. Make it with New, serve it with Run.
+type Enforcer struct {
+	pods    Pods
+	log     *slog.Logger
+	kernel  kernel
+	changes *prometheus.CounterVec
+	failed  prometheus.Gauge
+
+	applied  map[string]*applied // by UID; of Run alone
+	draining []func() error      // what to remove at the next verification
+
+	mu       sync.Mutex
+	enforced map[string]usage.Enforced
+}
+
+// applied is what was last done for a pod.
+type applied struct {
+	pod    pods.Pod
+	index  int
+	limits usage.Enforced
+	err    string
+}
+
+// New returns an Enforcer for the network namespace that the calling thread is in.
+func New(p Pods, log *slog.Logger, r prometheus.Registerer) (*Enforcer, error) {
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open a netlink handle: %w", err)
+	}
+	e := &Enforcer{
+		pods: p, log: log, kernel: kernel{handle},
+		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "detnet_enforce_changes_total", Help: "Limits set, changed or removed, by result."}, []string{"result"}),
+		failed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "detnet_enforce_failed_pods", Help: "Pods on this node whose annotations cannot be enforced now."}),
+		applied:  map[string]*applied{},
+		enforced: map[string]usage.Enforced{},
+	}
+	r.MustRegister(e.changes, e.failed)
+	return e, nil
+}
+
+// Enforced returns what is enforced on the pod with this UID.
+func (e *Enforcer) Enforced(uid string) usage.Enforced {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.enforced[uid]
+}
+
+// Run follows the pods until ctx ends, and leaves the limits in force.
+func (e *Enforcer) Run(ctx context.Context) error {
+	defer e.kernel.Close()
+	ticker := time.NewTicker(verifyEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-e.pods.Changed():
+			if e.pods.Synced() {
+				e.reconcile(false)
+			}
+		case <-ticker.C:
+			if e.pods.Synced() {
+				e.reconcile(true)
+			}
+		}
+	}
+}
+
+// reconcile brings every pod's limits to what its annotations say. With verify
+// it looks at the kernel even where nothing changed, and clears what is left of
+// pods that are gone.
+func (e *Enforcer) reconcile(verify bool) {
+	if verify {
+		e.finishDraining()
+	}
+	present := map[string]bool{}
+	for _, p := range e.pods.List() {
+		present[p.UID] = true
+		a := e.applied[p.UID]
+		if a == nil {
+			a = &applied{}
+			e.applied[p.UID] = a
+		} else if !verify && a.pod.Egress == p.Egress && a.pod.Ingress == p.Ingress && len(a.pod.IPs) == len(p.IPs) {
+			continue
+		}
+		a.pod = p
+		e.note(a, e.apply(a))
+	}
+	for uid := range e.applied {
+		if !present[uid] {
+			delete(e.applied, uid)
+			e.publish(uid, usage.Enforced{})
+		}
+	}
+	if verify {
+		e.sweep(present)
+	}
+	failed := 0
+	for _, a := range e.applied {
+		if a.err != "" {
+			failed++
+		}
+	}
+	e.failed.Set(float64(failed))
+}
+
+// apply sets one pod's limits. An annotation that cannot be read leaves the
+// limit as it is: better an old limit than none.
+func (e *Enforcer) apply(a *applied) error {
+	egress, errEgress := wanted(a.pod.Egress, workload.EgressBandwidth, a.limits.Egress)
+	ingress, errIngress := wanted(a.pod.Ingress, workload.IngressBandwidth, a.limits.Ingress)
+	if egress == 0 && ingress == 0 && a.limits == (usage.Enforced{}) && a.index != 0 {
+		return errors.Join(errEgress, errIngress) // never limited, and looked at once for an earlier agent's limits
+	}
+	if len(a.pod.IPs) == 0 {
+		return nil // comes again when the CNI has given it one
+	}
+	index, err := locate.Interface(e.kernel.Handle, a.pod.IPs[0])
+	if err != nil {
+		if egress == 0 && ingress == 0 {
+			return nil
+		}
+		return errors.Join(err, errEgress, errIngress)
+	}
+	a.index = index
+	now, err := e.set(a, egress, ingress)
+	if now != a.limits {
+		e.log.Info("limits of a pod changed", "namespace", a.pod.Namespace, "pod", a.pod.Name,
+			"egress", now.Egress, "ingress", now.Ingress, "oldEgress", a.limits.Egress, "oldIngress", a.limits.Ingress)
+		e.changes.WithLabelValues("done").Inc()
+		a.limits = now
+		e.publish(a.pod.UID, now)
+	}
+	return errors.Join(err, errEgress, errIngress)
+}
+
+// wanted reads an annotation; an unreadable one keeps what is in force.
+func wanted(text, key string, inForce bitrate.Rate) (bitrate.Rate, error) {
+	if text == "" {
+		return 0, nil
+	}
+	rate, err := bitrate.Parse(text)
+	if err != nil {
+		return inForce, fmt.Errorf("annotation %s: %w", key, err)
+	}
+	return rate, nil
+}
+
+// set brings the kernel to the wanted rates and returns what is in force now.
+func (e *Enforcer) set(a *applied, egress, ingress bitrate.Rate) (usage.Enforced, error) {
+	now, ifb, index := a.limits, ifbName(a.pod.UID), a.index
+	var errs []error
+	if egress > 0 {
+		behind, err := e.kernel.limitEgress(index, ifb, egress)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("limit egress to %v: %w", egress, err))
+		} else {
+			now.Egress, now.Behind = egress, behind
+		}
+	} else if left, err := e.kernel.freeEgress(index, ifb); err == nil {
+		if left {
+			e.draining = append(e.draining, func() error { return e.removeUnused(a, ifb) })
+		}
+		now.Egress, now.Behind = 0, 0
+	} else if !errors.Is(err, ErrForeign) {
+		errs = append(errs, fmt.Errorf("free egress: %w", err))
+	}
+	if ingress > 0 {
+		if err := e.kernel.limitIngress(index, ingress); err != nil {
+			errs = append(errs, fmt.Errorf("limit ingress to %v: %w", ingress, err))
+		} else {
+			now.Ingress = ingress
+		}
+	} else if left, err := e.kernel.freeIngress(index); err == nil {
+		if left {
+			e.draining = append(e.draining, func() error { return e.removeIngress(a) })
+		}
+		now.Ingress = 0
+	} else if !errors.Is(err, ErrForeign) {
+		errs = append(errs, fmt.Errorf("free ingress: %w", err))
+	}
+	return now, errors.Join(errs...)
+}
+
+// removeUnused and removeIngress run one verification after a limit was lifted:
+// what waited has left by then. A limit that came back meanwhile stays.
+func (e *Enforcer) removeUnused(a *applied, ifb string) error {
+	if a.limits.Egress > 0 {
+		return nil
+	}
+	return e.kernel.removeIfb(ifb)
+}
+
+func (e *Enforcer) removeIngress(a *applied) error {
+	if a.limits.Ingress > 0 || e.applied[a.pod.UID] != a {
+		return nil
+	}
+	return e.kernel.removeIngress(a.index)
+}
+
+func (e *Enforcer) finishDraining() {
+	for _, remove := range e.draining {
+		if err := remove(); err != nil {
+			e.log.Warn("cannot remove what is left of a limit", "error", err)
+		}
+	}
+	e.draining = e.draining[:0]
+}
+
+// sweep removes the ifbs of pods that are gone, also those that an earlier
+// agent left.
+func (e *Enforcer) sweep(present map[string]bool) {
+	links, err := e.kernel.LinkList()
+	if err != nil {
+		e.log.Warn("cannot list interfaces to find what pods left behind", "error", err)
+		return
+	}
+	ours := map[string]bool{}
+	for uid := range present {
+		ours[ifbName(uid)] = true
+	}
+	for _, link := range links {
+		name := link.Attrs().Name
+		if link.Type() != "ifb" || !strings.HasPrefix(name, ifbPrefix) || len(name) != len(ifbName("")) || ours[name] {
+			continue
+		}
+		if err := e.kernel.removeIfb(name); err != nil {
+			e.log.Warn("cannot remove the limiter of a pod that is gone", "interface", name, "error", err)
+		}
+	}
+}
+
+func (e *Enforcer) publish(uid string, limits usage.Enforced) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if limits == (usage.Enforced{}) {
+		delete(e.enforced, uid)
+		return
+	}
+	e.enforced[uid] = limits
+}
+
+// note reports a failure once, and its end.
+func (e *Enforcer) note(a *applied, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+		e.changes.WithLabelValues("failed").Inc()
+	}
+	if text == a.err {
+		return
+	}
+	a.err = text
+	if err == nil {
+		e.log.Info("bandwidth of the pod is enforced again", "namespace", a.pod.Namespace, "pod", a.pod.Name)
+		return
+	}
+	e.log.Warn("cannot enforce the bandwidth of a pod", "namespace", a.pod.Namespace, "pod", a.pod.Name, "error", err)
+}

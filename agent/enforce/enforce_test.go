@@ -1,0 +1,252 @@
+package enforce
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/vishvananda/netlink"
+
+	"github.com/detnet/detnet/agent/nstest"
+	"github.com/detnet/detnet/agent/pods"
+	"github.com/detnet/detnet/bitrate"
+)
+
+// node is a host namespace with one routed pod behind a veth.
+type node struct {
+	host, pod *nstest.Net
+	list      []pods.Pod
+	enforcer  *Enforcer
+	index     int
+}
+
+func newNode(t testing.TB) *node {
+	n := &node{host: nstest.New(t), pod: nstest.New(t)}
+	nstest.Veth(t, n.host, "vethpod", "10.88.0.1/32", n.pod, "eth0", "10.88.0.2/24")
+	n.host.Route(t, "10.88.0.2/32", "vethpod", "")
+	link, err := n.host.LinkByName("vethpod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.index = link.Attrs().Index
+	n.list = []pods.Pod{{Namespace: "ns", Name: "pod", UID: "uid-1", IPs: []netip.Addr{netip.MustParseAddr("10.88.0.2")}}}
+	n.restart(t)
+	return n
+}
+
+// restart replaces the agent: nothing but the kernel remembers.
+func (n *node) restart(t testing.TB) {
+	var err error
+	n.host.Do(t, func() { n.enforcer, err = New(n, slog.New(slog.DiscardHandler), prometheus.NewRegistry()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.enforcer.kernel.Close() })
+}
+
+func (n *node) List() []pods.Pod         { return n.list }
+func (n *node) Changed() <-chan struct{} { return nil }
+func (n *node) Synced() bool             { return true }
+
+func (n *node) annotate(egress, ingress string) {
+	n.list[0].Egress, n.list[0].Ingress = egress, ingress
+	n.enforcer.reconcile(false)
+}
+
+// buckets returns our token buckets' rates in octets/s by interface name.
+func (n *node) buckets(t testing.TB) map[string]uint64 {
+	t.Helper()
+	out := map[string]uint64{}
+	links, err := n.host.LinkList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		q, err := kernel{n.host.Handle}.root(l.Attrs().Index)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q != nil {
+			out[l.Attrs().Name] = q.Rate
+		}
+	}
+	return out
+}
+
+func (n *node) redirected(t testing.TB) bool {
+	t.Helper()
+	root, err := kernel{n.host.Handle}.ingressOf(n.index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root.redirects != 0
+}
+
+func TestFollowsTheAnnotations(t *testing.T) {
+	n := newNode(t)
+	ifb := ifbName("uid-1")
+	n.annotate("", "")
+	if got := n.buckets(t); len(got) != 0 || n.redirected(t) {
+		t.Fatalf("without annotations: %v", got)
+	}
+	for _, rate := range []string{"100M", "10M", "1G"} {
+		n.annotate(rate, "")
+		want, _ := bitrate.Parse(rate)
+		got := n.buckets(t)
+		if got[ifb] != bucketOf(want).rate || len(got) != 1 || !n.redirected(t) {
+			t.Fatalf("egress %s: %v", rate, got)
+		}
+		if e := n.enforcer.Enforced("uid-1"); e.Egress != want || e.Ingress != 0 || e.Behind == 0 {
+			t.Errorf("egress %s: Enforced = %+v", rate, e)
+		}
+	}
+	n.annotate("20M", "30M")
+	if got := n.buckets(t); got["vethpod"] != bucketOf(30*bitrate.Mbit).rate || got[ifb] != bucketOf(20*bitrate.Mbit).rate {
+		t.Fatalf("both: %v", got)
+	}
+	n.annotate("much", "30M") // unreadable: what is in force stays
+	if got := n.buckets(t); got[ifb] != bucketOf(20*bitrate.Mbit).rate || n.enforcer.applied["uid-1"].err == "" {
+		t.Fatalf("unreadable: %v, error %q", got, n.enforcer.applied["uid-1"].err)
+	}
+	n.annotate("", "")
+	if got := n.buckets(t); n.redirected(t) || got[ifb] != open.rate || got["vethpod"] != open.rate {
+		t.Fatalf("removed: %v; want what waits to be let go", got)
+	}
+	n.enforcer.reconcile(true)
+	if got := n.buckets(t); len(got) != 0 {
+		t.Fatalf("after the removal: %v", got)
+	}
+	if _, err := n.host.LinkByName(ifb); !errors.As(err, new(netlink.LinkNotFoundError)) {
+		t.Errorf("the ifb is still there: %v", err)
+	}
+}
+
+// An agent that starts anew finds its limits in the kernel, changes what
+// differs and removes what nobody asks for any more.
+func TestRestart(t *testing.T) {
+	n := newNode(t)
+	n.annotate("100M", "50M")
+	before, err := n.host.LinkByName(ifbName("uid-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.restart(t)
+	if len(n.buckets(t)) != 2 || !n.redirected(t) {
+		t.Fatal("the limits did not outlive the agent")
+	}
+	n.enforcer.reconcile(true)
+	after, err := n.host.LinkByName(ifbName("uid-1"))
+	if err != nil || after.Attrs().Index != before.Attrs().Index {
+		t.Errorf("the ifb was made anew: %v", err)
+	}
+	if e := n.enforcer.Enforced("uid-1"); e.Egress != 100*bitrate.Mbit || e.Ingress != 50*bitrate.Mbit {
+		t.Errorf("Enforced = %+v", e)
+	}
+	n.restart(t)
+	n.list[0].Egress, n.list[0].Ingress = "", ""
+	n.enforcer.reconcile(true)
+	n.enforcer.reconcile(true)
+	if got := n.buckets(t); len(got) != 0 || n.redirected(t) {
+		t.Errorf("annotations removed while no agent ran: %v", got)
+	}
+}
+
+// A pod that goes takes its ifb with it, and only its own.
+func TestPodGone(t *testing.T) {
+	n := newNode(t)
+	n.annotate("100M", "")
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "ifb7"
+	if err := n.host.LinkAdd(&netlink.Ifb{LinkAttrs: attrs}); err != nil {
+		t.Fatal(err)
+	}
+	n.list = nil
+	n.enforcer.reconcile(true)
+	if _, err := n.host.LinkByName(ifbName("uid-1")); err == nil {
+		t.Error("the ifb outlived its pod")
+	}
+	if _, err := n.host.LinkByName("ifb7"); err != nil {
+		t.Errorf("somebody else's ifb was removed: %v", err)
+	}
+	if e := n.enforcer.Enforced("uid-1"); e.Egress != 0 {
+		t.Errorf("Enforced = %+v", e)
+	}
+}
+
+// Traffic control of others is refused and left as it was.
+func TestForeign(t *testing.T) {
+	for name, commands := range map[string][]string{
+		"root":    {"qdisc add dev vethpod root handle 1: tbf rate 10mbit burst 64kb limit 1mb"},
+		"clsact":  {"qdisc add dev vethpod clsact"},
+		"ingress": {"qdisc add dev vethpod handle ffff: ingress", "filter add dev vethpod parent ffff: protocol all prio 1 u32 match u32 0 0 action mirred egress redirect dev lo"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			for _, c := range commands {
+				n.tc(t, c)
+			}
+			before := n.tc(t, "qdisc show dev vethpod") + n.tc(t, "filter show dev vethpod parent ffff:")
+			n.annotate("100M", "100M")
+			n.enforcer.reconcile(true)
+			if text := n.enforcer.applied["uid-1"].err; !strings.Contains(text, ErrForeign.Error()) {
+				t.Errorf("reported %q", text)
+			}
+			n.annotate("", "")
+			n.enforcer.reconcile(true)
+			after := n.tc(t, "qdisc show dev vethpod") + n.tc(t, "filter show dev vethpod parent ffff:")
+			if name != "root" && before != strings.ReplaceAll(after, "", "") && !strings.Contains(after, before) {
+				t.Errorf("foreign traffic control changed:\n%s\nto\n%s", before, after)
+			}
+		})
+	}
+}
+
+func (n *node) tc(t testing.TB, args string) string {
+	t.Helper()
+	var out []byte
+	var err error
+	n.host.Do(t, func() { out, err = exec.Command("tc", strings.Fields(args)...).CombinedOutput() })
+	if err != nil && !strings.HasPrefix(args, "filter show") {
+		t.Fatalf("tc %s: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// A change keeps what waits: every datagram that entered the limiter leaves it.
+func TestChangeLosesNothing(t *testing.T) {
+	n := newNode(t)
+	n.annotate("1M", "")
+	var receiver net.PacketConn
+	var sender net.Conn
+	var err error
+	n.host.Do(t, func() { receiver, err = net.ListenPacket("udp", "10.88.0.1:0") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer receiver.Close()
+	n.pod.Do(t, func() { sender, err = net.Dial("udp", receiver.LocalAddr().String()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sender.Close()
+	const packets = 100
+	for range packets { // 100 kB at 1 Mbit/s: most of it waits
+		if _, err := sender.Write(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, rate := range []string{"2M", "50M", "1M", "1500k", ""} {
+		n.annotate(rate, "")
+	}
+	b := make([]byte, 2000)
+	for i := range packets {
+		if _, _, err := receiver.ReadFrom(b); err != nil {
+			t.Fatalf("packet %d: %v", i, err)
+		}
+	}
+}
