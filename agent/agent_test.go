@@ -1,0 +1,130 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/agent/usage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// dial serves s on the loopback and opens a stream to it.
+func dial(t *testing.T, s *Server) grpc.BidiStreamingClient[api.Assignment, api.Report] {
+	t.Helper()
+	s.Log, s.Metrics = slog.New(slog.DiscardHandler), NewMetrics(prometheus.NewRegistry())
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer()
+	s.Register(g)
+	var done sync.WaitGroup
+	done.Go(func() { _ = g.Serve(listener) })
+	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(func() { cancel(); conn.Close(); g.Stop(); done.Wait() })
+	stream, err := api.NewAgentClient(conn).Measure(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+func TestMeasure(t *testing.T) {
+	echo, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { _ = probe.ServeEcho(ctx, echo) })
+	defer done.Wait()
+	defer cancel()
+
+	stream := dial(t, &Server{Node: "n1", Role: api.Role_ROLE_PROBE, Probes: true})
+	err = stream.Send(&api.Assignment{Sessions: []*api.Session{
+		{Id: "good", Protocol: api.Protocol_PROTOCOL_UDP, Host: "127.0.0.1", Port: uint32(echo.LocalAddr().(*net.UDPAddr).Port), MeanIntervalUs: 5000},
+		{Id: "bad", Protocol: api.Protocol_PROTOCOL_UDP, Host: "127.0.0.1", Port: 70000, Dscp: 64},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, refused := 0, ""
+	for n < 50 || refused == "" {
+		report, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report.GetNode() != "n1" || report.GetRole() != api.Role_ROLE_PROBE {
+			t.Fatalf("report from %q, %v", report.GetNode(), report.GetRole())
+		}
+		for _, s := range report.GetSessions() {
+			if s.GetId() == "bad" {
+				refused = s.GetError()
+				continue
+			}
+			n += len(s.GetRttNs())
+			if len(s.GetAgeNs()) != len(s.GetRttNs()) || s.GetLost() != 0 || s.GetError() != "" {
+				t.Fatalf("session report %v", s)
+			}
+			if len(s.GetRttNs()) > 0 && s.GetTimestamps() != api.TimestampSource_TIMESTAMP_SOURCE_KERNEL {
+				t.Errorf("timestamps by %v", s.GetTimestamps())
+			}
+		}
+	}
+}
+
+type fixedRates struct{}
+
+func (fixedRates) Since(cursor uint64) ([]usage.Rate, uint64) {
+	return []usage.Rate{{Namespace: "ns", Name: "p", UID: "u", At: time.Now(), Length: usage.Window, Tx: 5, Rx: 7,
+		Enforced: usage.Enforced{Egress: 11}}}, cursor + 1
+}
+
+// An agent of role node reports rates, also where nothing was assigned, and
+// runs no sessions.
+func TestMeasureNode(t *testing.T) {
+	stream := dial(t, &Server{Node: "n1", Role: api.Role_ROLE_NODE, Meter: fixedRates{}})
+	report, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := report.GetPods()[0]
+	if p.GetName() != "p" || p.GetTxBps() != 5 || p.GetRxBps() != 7 || p.GetEgressLimitBps() != 11 || p.GetAgeNs() < 0 {
+		t.Errorf("pod rate %v", p)
+	}
+	if err := stream.Send(&api.Assignment{Sessions: []*api.Session{{Id: "x"}}}); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	t.Logf("refused: %v", err)
+}
+
+// Streams are bounded: nobody can make the agent probe without end.
+func TestStreamLimit(t *testing.T) {
+	s := &Server{Node: "n1", Probes: true}
+	first := dial(t, s)
+	if _, err := first.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	if !s.streams.TryAcquire(maxStreams-1) || s.streams.TryAcquire(1) {
+		t.Error("the stream does not count against the limit")
+	}
+}
