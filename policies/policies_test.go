@@ -1,8 +1,49 @@
 package policies
 
 import (
+	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/workload"
 )
+
+func mustLoad(t testing.TB, site Set) *Engine {
+	t.Helper()
+	engine, err := Load(t.Context(), site.Over(Default()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return engine
+}
+
+// podInput is a pod of a namespace that trusts its critical pods.
+func podInput(t testing.TB, labels, annotations map[string]string) Input {
+	t.Helper()
+	pod, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"generateName": "p-", "labels": labels, "annotations": annotations},
+		"spec": map[string]any{"containers": []any{map[string]any{
+			"name": "c", "ports": []any{map[string]any{"containerPort": 8080, "protocol": "TCP"}},
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Input{Pod: pod, Operation: "CREATE", Namespace: Namespace{Name: "shop", Labels: map[string]string{"detnet.dev/allow-critical": "true"}}}
+}
+
+func mustDecide(t testing.TB, e *Engine, in Input) Decision {
+	t.Helper()
+	d, err := e.Decide(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
 
 // TestDefaultSet runs the Rego tests that ship with the default set.
 func TestDefaultSet(t *testing.T) {
@@ -17,5 +58,148 @@ func TestDefaultSet(t *testing.T) {
 		if r.Failed {
 			t.Errorf("%s:%d %s failed: %v\n%s", r.File, r.Line, r.Name, r.Err, r.Output)
 		}
+	}
+}
+
+func TestDecideCritical(t *testing.T) {
+	e := mustLoad(t, nil)
+	got := mustDecide(t, e, podInput(t,
+		map[string]string{workload.LabelPriority: "critical"},
+		map[string]string{workload.MaxLatency: "10000us", workload.EgressBandwidth: "50M"}))
+	want := Decision{
+		Class: "critical", PriorityClassName: "detnet-critical", Rank: 100, Protected: true,
+		Bandwidth: Bandwidth{Priority: "guaranteed"},
+		SLO:       SLO{MaxJitter: "1ms", MaxLatency: "10ms"},
+		Probe:     "tcp:8080",
+		Reasons:   []string{"class.pod-label"}, PolicyHash: e.Hash(),
+	}
+	got.Affinity = nil
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestDecideBestEffort(t *testing.T) {
+	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, map[string]string{workload.EgressBandwidth: "50M"})
+	in.Namespace.Annotations = map[string]string{workload.MinBandwidth: "20M"}
+	in.Siblings = []Sibling{{"a", 30 * bitrate.Mbit}, {"b", 25 * bitrate.Mbit}}
+	got := mustDecide(t, mustLoad(t, nil), in).Bandwidth
+	want := Bandwidth{
+		Initial: 50 * bitrate.Mbit, Egress: 25 * bitrate.Mbit, Min: 20 * bitrate.Mbit, Max: bitrate.Gbit,
+		Weight: 1, Priority: "besteffort",
+	}
+	if got != want {
+		t.Errorf("bandwidth %+v, want %+v", got, want)
+	}
+}
+
+// A bad annotation costs the pod that annotation only, and the namespace's is
+// next in line.
+func TestBadAnnotations(t *testing.T) {
+	e := mustLoad(t, nil)
+	in := podInput(t, map[string]string{workload.LabelPriority: "critical"}, map[string]string{
+		workload.MaxJitter: "fast", workload.ProbeWith: "udp:0", workload.EgressBandwidth: "10Mbit", workload.Weight: "-1",
+	})
+	in.Namespace.Annotations = map[string]string{workload.MaxJitter: "2ms"}
+	d := mustDecide(t, e, in)
+	if d.SLO.MaxJitter != "2ms" || d.Probe != "tcp:8080" {
+		t.Errorf("jitter %q, probe %q", d.SLO.MaxJitter, d.Probe)
+	}
+	if len(d.Problems) != 4 {
+		t.Errorf("problems: %+v", d.Problems)
+	}
+	for _, p := range d.Problems {
+		if !strings.Contains(p.Message, p.Key) || !strings.Contains(p.Message, "pod annotation") {
+			t.Errorf("problem %+v does not say where it is", p)
+		}
+	}
+}
+
+func TestBrokenSetsAreRefused(t *testing.T) {
+	for name, test := range map[string]struct {
+		site Set
+		want []string // parts of the error
+	}{
+		"syntax":       {Set{"x.rego": "package detnet.site\n\nclass := if"}, []string{"x.rego:3", "parse"}},
+		"unsafe":       {Set{"x.rego": "package detnet.site\n\nclass := nowhere"}, []string{"x.rego:3", "nowhere"}},
+		"network":      {Set{"x.rego": "package detnet.site\n\nclass := http.send({}).x"}, []string{"x.rego:3", "http.send"}},
+		"yaml":         {Set{"x.yaml": "classes: ["}, []string{"x.yaml"}},
+		"unknown key":  {Set{"x.yaml": "classes: {critical: {rnk: 1}}"}, []string{"classes", "rnk"}},
+		"bad rate":     {Set{"x.yaml": "classes: {best-effort: {bandwidth: {max: 1000Mbit}}}"}, []string{"classes.best-effort", "bandwidth.max", "1000Mbit"}},
+		"crossed":      {Set{"x.yaml": "classes: {best-effort: {bandwidth: {min: 2G}}}"}, []string{"min <= initial <= max"}},
+		"limited":      {Set{"x.yaml": "classes: {critical: {bandwidth: {min: 1M, initial: 1M, max: 1M, weight: 1, maxWeight: 1}}}"}, []string{"classes.critical", "never limited"}},
+		"failing test": {Set{"x_test.rego": "package x_test\n\ntest_it if 1 == 2"}, []string{"x_test.rego:3", "test_it"}},
+		"taken":        {Set{"x.yaml": "detnet: {}"}, []string{"x.yaml", "detnet"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Load(t.Context(), test.site.Over(Default()))
+			if !errors.Is(err, ErrPolicy) {
+				t.Fatalf("error %v, want ErrPolicy", err)
+			}
+			for _, part := range test.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("error %q does not mention %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+// A set that compiles may still decide what must not be: that is an error, not
+// a denial.
+func TestUnusableDecisions(t *testing.T) {
+	for name, test := range map[string]struct{ rule, want string }{
+		"unknown class": {`class := "gold"`, "undefined"},
+		"bad probe":     {"class := \"critical\"\nprobe := \"sctp:1\"", "probe"},
+		"bad jitter":    {"class := \"critical\"\nslo.maxJitter := \"never\"", "slo"},
+		"managed key":   {"class := \"standard\"\nannotations[\"detnet.dev/rank\"] := \"1\"", "can't be set by hand"},
+		"label value":   {"class := \"standard\"\nlabels[\"a\"] := \"no spaces\"", "labels"},
+		"number":        {"class := \"standard\"\nlabels[\"a\"] := 1", "want a string"},
+		"cidr":          {"class := \"standard\"\nnetworkPolicies[\"p\"] := {\"endpointSelector\": {}, \"egress\": [{\"toCIDR\": [\"10.0.0/8\"]}]}", "refused by Cilium"},
+		"rule field":    {"class := \"standard\"\nnetworkPolicies[\"p\"] := {\"endpointSelector\": {}, \"egresses\": []}", "egresses"},
+		"policy name":   {"class := \"standard\"\nnetworkPolicies[\"P P\"] := {\"endpointSelector\": {}, \"egress\": [{}]}", "networkPolicies"},
+		"priority":      {"class := \"standard\"\nbandwidth.priority := \"gold\"", "guaranteed, burstable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := mustLoad(t, Set{"site.rego": "package detnet.site\n\n" + test.rule + "\n"})
+			d, err := e.Decide(t.Context(), podInput(t, map[string]string{"app": "x"}, nil))
+			if !errors.Is(err, ErrPolicy) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("decision %+v, error %v; want an error with %q", d, err, test.want)
+			}
+		})
+	}
+}
+
+// Whoever replaces a file of the default set still can't limit a critical pod.
+func TestProtectedPodsAreNeverLimited(t *testing.T) {
+	set := Set{"bandwidth.rego": `package detnet
+bandwidth := object.union({}, {"initial": "100M", "egress": "100M", "min": "10M", "max": "1G", "weight": 1})`}.Over(Default())
+	e, err := Compile(t.Context(), set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := e.Decide(t.Context(), podInput(t, map[string]string{workload.LabelPriority: "critical"}, nil))
+	if err == nil || !strings.Contains(err.Error(), "must not be limited") {
+		t.Errorf("decision %+v, error %v", d, err)
+	}
+}
+
+func TestUnreadablePod(t *testing.T) {
+	e := mustLoad(t, nil)
+	for _, pod := range []string{"", "null", "[]", "{", `{"metadata": 1}`, `{"metadata": {"labels": 7}}`} {
+		d, err := e.Decide(t.Context(), Input{Pod: json.RawMessage(pod)})
+		if err == nil && d.Class != "" {
+			t.Errorf("%q: %+v", pod, d)
+		}
+	}
+}
+
+func TestHashDependsOnContentAlone(t *testing.T) {
+	a, b := Set{"a.rego": "x", "b.rego": "y"}, Set{"b.rego": "y", "a.rego": "x"}
+	if a.Hash() != b.Hash() {
+		t.Error("order changes the hash")
+	}
+	if a.Hash() == (Set{"a.rego": "y", "b.rego": "x"}).Hash() {
+		t.Error("swapped contents do not")
 	}
 }

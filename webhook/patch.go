@@ -99,7 +99,7 @@ func (s *stamp) unwanted(pod *corev1.Pod, d policies.Decision) []string {
 
 // members sets want in the string map at path and removes the unwanted keys.
 func (s *stamp) members(path string, have, want map[string]string, unwanted []string) {
-	if have == nil && len(want) > 0 {
+	if len(have) == 0 && len(want) > 0 {
 		s.add(path, want)
 		return
 	}

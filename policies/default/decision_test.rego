@@ -2,8 +2,8 @@ package detnet_test
 
 import data.detnet
 
-# The tests fix the data they depend on, so that a site's data does not break
-# them.
+# The tests fix the data they depend on and leave a site's rules out, so that
+# neither breaks them.
 classes := {
 	"critical": {"rank": 100, "protected": true, "priorityClassName": "detnet-critical", "ciliumPriority": "guaranteed", "slo": {"maxJitter": "1ms"}},
 	"standard": {"rank": 50},
@@ -33,6 +33,7 @@ decide(req) := d if {
 		with data.classes as classes
 		with data.defaults as defaults
 		with data.trust as trust
+		with data.detnet.site as {}
 }
 
 test_unlabelled_pod_is_left_alone if {
@@ -70,6 +71,7 @@ test_untrusted_critical_is_denied if {
 		with data.classes as classes
 		with data.defaults as defaults
 		with data.trust as object.union(trust, {"otherwise": "deny"})
+		with data.detnet.site as {}
 	count(d.deny) == 1
 }
 
