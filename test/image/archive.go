@@ -1,0 +1,267 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// Annotations in the index. The first two are how containerd, and the others
+// that follow the OCI image layout, learn an image's name; the third is how
+// upToDate knows what is inside.
+const (
+	containerdName = "io.containerd.image.name"
+	referenceName  = "org.opencontainers.image.ref.name"
+	binaryDigest   = "dev.detnet.binary"
+)
+
+// nonroot is the uid and gid that the chart asks for.
+const nonroot = "65532:65532"
+
+// image is one program to be packed.
+type image struct {
+	tag    name.Tag
+	binary string // path
+	arch   string
+	digest string // of the binary, hex SHA-256
+}
+
+func newImage(ref, binary, arch string) (image, error) {
+	tag, err := name.NewTag(ref, name.StrictValidation)
+	if err != nil {
+		return image{}, fmt.Errorf("image %s: %w", ref, err)
+	}
+	file, err := os.Open(binary)
+	if err != nil {
+		return image{}, fmt.Errorf("image %s: %w", ref, err)
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		return image{}, fmt.Errorf("image %s: read %s: %w", ref, binary, err)
+	}
+	return image{tag, binary, arch, hex.EncodeToString(hash.Sum(nil))}, nil
+}
+
+// String is the full name, as containerd writes it: the default registry is
+// docker.io there and index.docker.io in go-containerregistry.
+func (i image) String() string {
+	registry := i.tag.RegistryStr()
+	if registry == name.DefaultRegistry {
+		registry = "docker.io"
+	}
+	return registry + "/" + i.tag.RepositoryStr() + ":" + i.tag.TagStr()
+}
+
+func (i image) annotations() map[string]string {
+	return map[string]string{containerdName: i.String(), referenceName: i.tag.TagStr(), binaryDigest: i.digest}
+}
+
+// pack makes the image: the binary at the root, and nothing else. Times and
+// owners stay zero, so that the same binary gives the same image.
+func (i image) pack() (v1.Image, error) {
+	program := filepath.Base(i.binary)
+	content, err := os.ReadFile(i.binary)
+	if err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	if err := writeFile(w, program, 0o755, content); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromOpener(
+		func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil },
+		tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(gzip.BestSpeed), tarball.WithCompressedCaching)
+	if err != nil {
+		return nil, err
+	}
+	config := &v1.ConfigFile{
+		OS:           "linux",
+		Architecture: i.arch,
+		Config: v1.Config{
+			Entrypoint: []string{"/" + program},
+			User:       nonroot,
+			Labels: map[string]string{
+				"org.opencontainers.image.title":    program,
+				"org.opencontainers.image.source":   "https://github.com/detnet/detnet",
+				"org.opencontainers.image.licenses": "Apache-2.0",
+			},
+		},
+		RootFS: v1.RootFS{Type: "layers"},
+	}
+	base, err := mutate.ConfigFile(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), config)
+	if err != nil {
+		return nil, err
+	}
+	return mutate.AppendLayers(base, layer)
+}
+
+// writeArchive writes the tarball. It is complete or not there.
+func writeArchive(path string, images []image) (err error) {
+	partial := path + ".partial"
+	file, err := os.Create(partial)
+	if err != nil {
+		return fmt.Errorf("write the images: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(partial)
+		}
+	}()
+	if err := writeLayout(file, images); err != nil {
+		file.Close()
+		return fmt.Errorf("write the images to %s: %w", partial, err)
+	}
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("write the images: %w", err)
+	}
+	if err := os.Rename(partial, path); err != nil {
+		return fmt.Errorf("write the images: %w", err)
+	}
+	return nil
+}
+
+// writeLayout writes an OCI image layout, the index first, where upToDate
+// finds it without reading the rest.
+func writeLayout(out io.Writer, images []image) error {
+	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
+	var packed []v1.Image
+	for _, i := range images {
+		img, err := i.pack()
+		if err != nil {
+			return fmt.Errorf("pack %s: %w", i, err)
+		}
+		descriptor, err := describe(i, img)
+		if err != nil {
+			return fmt.Errorf("describe %s: %w", i, err)
+		}
+		index.Manifests = append(index.Manifests, descriptor)
+		packed = append(packed, img)
+	}
+	indexJSON, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	w := tar.NewWriter(out)
+	if err := writeFile(w, "index.json", 0o644, indexJSON); err != nil {
+		return err
+	}
+	if err := writeFile(w, "oci-layout", 0o644, []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
+		return err
+	}
+	for n, img := range packed {
+		if err := writeBlobs(w, img); err != nil {
+			return fmt.Errorf("write %s: %w", images[n], err)
+		}
+	}
+	return w.Close()
+}
+
+func describe(i image, img v1.Image) (v1.Descriptor, error) {
+	manifest, err := img.RawManifest()
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	return v1.Descriptor{
+		MediaType:   types.OCIManifestSchema1,
+		Size:        int64(len(manifest)),
+		Digest:      digest,
+		Platform:    &v1.Platform{OS: "linux", Architecture: i.arch},
+		Annotations: i.annotations(),
+	}, nil
+}
+
+func writeBlobs(w *tar.Writer, img v1.Image) error {
+	manifest, err := img.RawManifest()
+	if err != nil {
+		return err
+	}
+	config, err := img.RawConfigFile()
+	if err != nil {
+		return err
+	}
+	blobs := [][]byte{manifest, config}
+	layers, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	for _, layer := range layers {
+		compressed, err := layer.Compressed()
+		if err != nil {
+			return err
+		}
+		blob, err := io.ReadAll(compressed)
+		if err != nil {
+			return err
+		}
+		blobs = append(blobs, blob)
+	}
+	for _, blob := range blobs {
+		sum := sha256.Sum256(blob)
+		if err := writeFile(w, "blobs/sha256/"+hex.EncodeToString(sum[:]), 0o644, blob); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeFile(w *tar.Writer, name string, mode int64, content []byte) error {
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(content)), ModTime: time.Unix(0, 0)}
+	if err := w.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err := w.Write(content)
+	return err
+}
+
+// upToDate reports whether the tarball at path holds exactly these images.
+func upToDate(path string, images []image) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	r := tar.NewReader(file)
+	if header, err := r.Next(); err != nil || header.Name != "index.json" {
+		return false
+	}
+	var index v1.IndexManifest
+	if err := json.NewDecoder(r).Decode(&index); err != nil || len(index.Manifests) != len(images) {
+		return false
+	}
+	for n, i := range images {
+		has := index.Manifests[n]
+		if has.Platform == nil || has.Platform.Architecture != i.arch {
+			return false
+		}
+		for key, want := range i.annotations() {
+			if has.Annotations[key] != want {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,95 @@
+// Command image builds detnet's programs and packs each into a container image,
+// all in one OCI-layout tarball that containerd imports under their names. It
+// needs the go command and nothing else: no daemon, no registry, no base image.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+func main() {
+	out := flag.String("o", "detnet-images.tar", "tarball to write; binaries are kept beside it for the next time")
+	tag := flag.String("tag", "dev", "tag of the images")
+	registry := flag.String("registry", "docker.io/detnet", "what the images' names begin with")
+	arch := flag.String("arch", runtime.GOARCH, "architecture, as GOARCH")
+	flag.Parse()
+	if err := run(*out, *registry, *tag, *arch); err != nil {
+		fmt.Fprintln(os.Stderr, "image:", err)
+		os.Exit(1)
+	}
+}
+
+func run(out, registry, tag, arch string) error {
+	binaries := filepath.Join(filepath.Dir(out), "image-bin", arch)
+	programs := []string{"detnet-webhook", "detnet-controller", "detnet-agent", "detnet"}
+	if err := build(binaries, programs, arch); err != nil {
+		return err
+	}
+	var images []image
+	for _, program := range programs {
+		img, err := newImage(fmt.Sprintf("%s/%s:%s", registry, program, tag), filepath.Join(binaries, program), arch)
+		if err != nil {
+			return err
+		}
+		images = append(images, img)
+	}
+	if upToDate(out, images) {
+		fmt.Println(out, "is up to date")
+		return nil
+	}
+	if err := writeArchive(out, images); err != nil {
+		return err
+	}
+	fmt.Println("wrote", out)
+	return nil
+}
+
+// build leaves static binaries of the programs in dir. The go command does not
+// touch those that would come out the same.
+func build(dir string, programs []string, arch string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("build the programs: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("build the programs: %w", err)
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return fmt.Errorf("build the programs: %w", err)
+	}
+	// Neither paths nor the state of the checkout get into the binaries: the
+	// same source gives the same image.
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", dir + string(filepath.Separator)}
+	for _, program := range programs {
+		args = append(args, "./cmd/"+program)
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("build %s: %w", strings.Join(programs, ", "), err)
+	}
+	return nil
+}
+
+// moduleRoot finds detnet's own module from this one, which replaces it by its
+// folder.
+func moduleRoot() (string, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/detnet/detnet").Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return "", fmt.Errorf("find the module (run this in the folder test): %w: %s", err, exit.Stderr)
+	}
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
