@@ -53,7 +53,7 @@ func (l adaptive) decide(b *Budget, v verdict, u load, now time.Time, feedback t
 	}
 	switch {
 	case b.Draining:
-		l.settle(b, v, now)
+		l.settle(b, v, u, now)
 		return act(plan.Grow, plan.Calm)
 	case v.partial:
 		return act(plan.Hold, plan.Blind)
@@ -114,24 +114,27 @@ func (l adaptive) relieve(b *Budget, v verdict, u load, now time.Time, feedback 
 
 // cut lowers the budget below what is used, by as much as it takes to empty
 // the standing queue within the drain time: a queue of d seconds leaves at
-// 1 − B/C seconds a second. A cut that follows a fruitless one goes deeper.
+// 1 − B/C seconds a second. Without a capacity to go by the cut is deep, and how
+// fast the queue leaves tells the capacity. After a raise it is known already,
+// from how fast the queue came.
 func (l adaptive) cut(b *Budget, v verdict, u load, again bool, now time.Time) {
-	used := min(b.Total, u.peak)
-	reference := used
-	switch probing := now.Sub(b.RaisedAt) < 4*l.RaiseEvery; {
-	case again:
-		b.Capacity = 0
-	case probing && b.Proven > 0:
-		// The last raise was too much and the one before was not.
-		b.Capacity = b.Proven
-		b.ProbeWait = min(max(2*b.ProbeWait, l.ProbeEvery), l.MaxProbeEvery)
-		reference = min(used, b.Capacity)
-	default:
-		b.Capacity, b.ProbeWait = 0, l.ProbeEvery
+	b.Upper = min(b.Total, u.peak)
+	from, depth := b.Upper, float64(v.worst.median)/float64(l.Drain)
+	fits, measured := bitrate.Rate(0), false
+	if !again && now.Sub(b.RaisedAt) < 4*time.Second {
+		fits, measured = capacity(v, b.RaisedAt, now, b.Upper)
 	}
-	deep := float64(1+b.Fruitless) * float64(v.worst.median) / float64(l.Drain)
-	b.Total = scale(reference, 1-min(max(deep, l.MinCut), l.MaxCut))
-	b.Upper, b.Proven = used, 0
+	switch {
+	case measured:
+		from, b.Capacity = fits, fits
+		b.ProbeWait = min(max(2*b.ProbeWait, l.ProbeEvery), l.MaxProbeEvery)
+	case v.tail || v.lossy:
+		b.Capacity, depth = b.Upper, l.MinCut
+	default:
+		b.Capacity, b.ProbeWait, depth = 0, l.ProbeEvery, max(depth, l.MaxCut)
+	}
+	b.Total = scale(from, 1-min(max(depth, l.MinCut), l.MaxCut))
+	b.Proven, b.Measured = 0, measured
 	b.CutAt, b.Draining, b.Doubtful, b.ProbeStep = now, true, 0, l.RaiseStep
 }
 
@@ -144,47 +147,51 @@ func (l adaptive) giveUp(b *Budget, now time.Time) {
 
 // settle ends a cut: the queue is empty, so the budget returns to a share of
 // what fits through.
-func (l adaptive) settle(b *Budget, v verdict, now time.Time) {
-	wait := b.ProbeWait
+func (l adaptive) settle(b *Budget, v verdict, u load, now time.Time) {
 	if b.Capacity == 0 {
-		b.Capacity = b.Upper
-		if fits, ok := l.drained(b, v); ok && fits < b.Upper {
-			b.Capacity = fits
-		} else if scale(b.Upper, 0.8) > b.Total {
+		inflow := min(b.Total, u.peak)
+		if fits, ok := capacity(v, b.CutAt, now, inflow); ok {
+			b.Capacity, b.Measured = min(fits, b.Upper), true
+		} else {
 			b.Capacity = (b.Upper + b.Total) / 2
 		}
-		if b.Capacity < scale(b.Upper, 0.97) {
-			wait = 2 * l.RaiseEvery // a guess, to be tried soon
-		}
+	}
+	wait := b.ProbeWait
+	if !b.Measured {
+		wait = 2 * l.RaiseEvery
 	}
 	b.Total = max(b.Total, scale(b.Capacity, l.Settle))
 	b.Draining, b.Backoff = false, 0
 	b.RaisedAt, b.ProbeAt = now, now.Add(wait)
 }
 
-// drained estimates the capacity from how fast the queue fell after the cut
-// took effect: C = B/(1 + slope).
-func (l adaptive) drained(b *Budget, v verdict) (bitrate.Rate, bool) {
+// capacity measures what fits through a bottleneck from the slope of its queue
+// between two times while inflow came in: C = B/(1 + slope). The ends of the
+// ramp are left out: an empty queue and a full one have no slope.
+func capacity(v verdict, from, to time.Time, inflow bitrate.Rate) (bitrate.Rate, bool) {
 	if v.worst.session == nil {
 		return 0, false
 	}
 	base := v.worst.path.RTT.value()
-	var falling []plan.Sample
+	var ramp []plan.Sample
+	var top time.Duration
 	for _, s := range v.worst.session.Samples {
-		d := s.RTT - base
-		if s.Lost || s.At.Before(b.CutAt) || d < v.soft || d > b.Standing*9/10 {
-			continue
+		if !s.Lost && s.At.After(from) && s.At.Before(to) {
+			ramp = append(ramp, s)
+			top = max(top, s.RTT-base)
 		}
-		falling = append(falling, s)
 	}
-	if len(falling) < 3 {
+	inside := ramp[:0]
+	for _, s := range ramp {
+		if d := s.RTT - base; d > v.soft && d < top-top/8 {
+			inside = append(inside, s)
+		}
+	}
+	slope, explained := fit(inside)
+	if len(inside) < 3 || explained < 0.8 || slope < -0.8 {
 		return 0, false
 	}
-	m := slope(falling)
-	if m >= -0.01 || m < -0.9 {
-		return 0, false
-	}
-	return scale(b.Total, 1/(1+m)), true
+	return scale(inflow, 1/(1+slope)), true
 }
 
 // probe tries for more than the capacity known so far; each step that finds an

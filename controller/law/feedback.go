@@ -44,11 +44,12 @@ func (f Feedback) observe(senders []plan.Sender, now time.Time) Feedback {
 	return next
 }
 
-// effect finds the first sub-window after the request that fits the limit.
+// effect finds the first sub-window after the request that fits the limit. The
+// limit was in force by the beginning of it.
 func effect(rates []plan.TxRate, p LimitState) (time.Duration, bool) {
 	for _, r := range rates {
 		if r.At.After(p.At) && float64(r.Tx) <= 1.05*float64(p.Limit) {
-			return r.At.Sub(p.At), true
+			return max(r.At.Sub(p.At)-subWindow, 0), true
 		}
 	}
 	return 0, false

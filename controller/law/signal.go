@@ -91,6 +91,7 @@ type reading struct {
 	median    time.Duration
 	tail      time.Duration // 90th percentile
 	recent    time.Duration // median of the newest four
+	surge     time.Duration // least of the newest four
 	slope     float64       // of the delay, in seconds a second
 	forward   time.Duration // median one-way variation; both 0 if unknown
 	back      time.Duration
@@ -133,8 +134,8 @@ func (l adaptive) read(session *plan.Session, p *Path, since, now time.Time) rea
 	for i, s := range window {
 		delays[i] = s.RTT - base
 	}
-	r.slope = slope(window)
-	r.recent = median(slices.Clone(delays[:newest]))
+	r.slope, _ = fit(window)
+	r.recent, r.surge = median(slices.Clone(delays[:newest])), slices.Min(delays[:newest])
 	slices.Sort(delays)
 	r.median = delays[len(delays)/2]
 	r.tail = delays[(len(delays)*9-1)/10]
@@ -175,19 +176,23 @@ func median(d []time.Duration) time.Duration {
 	return d[len(d)/2]
 }
 
-// slope is the least-squares slope of the round trip against the time of
-// sending: a queue that drains at capacity C while B flows in falls by
-// (C − B)/C seconds a second.
-func slope(samples []plan.Sample) float64 {
+// fit is the least-squares slope of the round trip against the time of sending,
+// and the share of the variance that it explains. A queue into which B flows
+// and which empties at C grows by (B − C)/C seconds a second.
+func fit(samples []plan.Sample) (slope, explained float64) {
 	n := float64(len(samples))
+	if n < 2 {
+		return 0, 0
+	}
 	origin := samples[0].At
-	var st, sd, stt, std float64
+	var st, sd, stt, std, sdd float64
 	for _, s := range samples {
 		t, d := s.At.Sub(origin).Seconds(), s.RTT.Seconds()
-		st, sd, stt, std = st+t, sd+d, stt+t*t, std+t*d
+		st, sd, stt, std, sdd = st+t, sd+d, stt+t*t, std+t*d, sdd+d*d
 	}
-	if spread := n*stt - st*st; spread > 0 {
-		return (n*std - st*sd) / spread
+	tt, dd, td := n*stt-st*st, n*sdd-sd*sd, n*std-st*sd
+	if tt <= 0 || dd <= 0 {
+		return 0, 0
 	}
-	return 0
+	return td / tt, td * td / (tt * dd)
 }

@@ -41,6 +41,7 @@ type Budget struct {
 	Name     string       // "node/worker-1" or "cluster"
 	Total    bitrate.Rate // what the senders behind it may use together
 	Capacity bitrate.Rate // what is thought to fit through; 0: not known
+	Measured bool         // it was measured, not guessed
 	Upper    bitrate.Rate // usage at the last cut: more than fits through
 
 	CutAt     time.Time

@@ -95,7 +95,7 @@ func (l adaptive) compare(v *verdict) {
 		return // only loss is asked for
 	}
 	r := v.worst
-	v.standing = r.median > v.soft && r.recent > v.soft
+	v.standing = r.median > v.soft && r.recent > v.soft || r.surge > v.allow
 	v.tail = !v.standing && r.tail > v.allow
 	v.excess = max(float64(r.median)/float64(v.soft), float64(r.tail)/float64(v.allow))
 }
