@@ -9,8 +9,6 @@ import (
 	"os"
 
 	"sigs.k8s.io/controller-runtime/pkg/manager/signals"
-
-	"github.com/detnet/detnet/controller/law"
 )
 
 func main() { os.Exit(run()) }
@@ -48,11 +46,11 @@ type options struct {
 func parseFlags(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("detnet-controller", flag.ContinueOnError)
+	f.StringVar(&o.config, "config", "", "configuration `file` (docs/reference/configuration.md), followed as it changes; flags win")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` to reach the cluster with from outside; empty in a pod")
 	f.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the install; default $POD_NAMESPACE")
-	f.StringVar(&o.mode, "mode", "enforce", "enforce, observe (decide and report, write nothing) or off")
-	f.StringVar(&o.law, "law", law.Adaptive, "adaptive, aimd or step")
-	f.IntVar(&o.vantages, "vantages", 2, "nodes that measure each critical pod")
+	f.StringVar(&o.mode, "mode", "", "enforce, observe (decide and report, write nothing) or off; empty: as configured")
+	f.StringVar(&o.law, "law", "", "adaptive, aimd or step; empty: as configured")
 	f.StringVar(&o.metricsAddr, "metrics-addr", ":8080", "`address` of /metrics; 0 for none")
 	f.StringVar(&o.healthAddr, "health-addr", ":8081", "`address` of /healthz and /readyz; 0 for none")
 	f.StringVar(&o.uiAddr, "ui-addr", ":8082", "`address` of the status page and /status; 0 for none")

@@ -28,9 +28,7 @@ import (
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/inventory"
-	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/ui"
-	"github.com/detnet/detnet/workload"
 )
 
 // version is set by the linker.
@@ -51,13 +49,9 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
 	klog.SetSlogLogger(log)
 
-	mode, err := workload.ParseControlMode(o.mode)
+	file, cfg, err := load(o)
 	if err != nil {
-		return fmt.Errorf("--mode: %w", err)
-	}
-	chosen, err := law.New(o.law, law.DefaultConfig())
-	if err != nil {
-		return fmt.Errorf("--law: %w", err)
+		return err
 	}
 	cluster, err := clusterConfig(o.kubeconfig)
 	if err != nil {
@@ -86,20 +80,28 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		return err
 	}
 
-	known := inventory.New(client, o.namespace, mode)
+	known := inventory.New(client, o.namespace, cfg.Mode)
+	actuator := actuate.New(actuate.Pods{Client: client.CoreV1()}, actuate.DefaultConfig(), log, metrics.Registry)
 	loop := &controller.Loop{
 		Inventory:    known,
 		Measurements: agents.New(creds, log),
-		Limits:       actuate.New(actuate.Pods{Client: client.CoreV1()}, actuate.DefaultConfig(), log, metrics.Registry),
+		Limits:       actuator,
 		Events:       mgr.GetEventRecorder(actuate.FieldManager),
 		Log:          log,
 		Replica:      replica(),
 		Version:      version,
 	}
 	loop.Metrics = controller.NewMetrics(metrics.Registry, loop.Status)
-	loop.Set(controller.Settings{Law: chosen, Mode: mode, Vantages: o.vantages})
+	s := settings{known, actuator, loop}
+	if err := s.apply(cfg); err != nil {
+		return err
+	}
 
-	for _, r := range []manager.Runnable{known, loop} {
+	runnables := []manager.Runnable{known, loop}
+	if file != nil {
+		runnables = append(runnables, s.follow(file, o, log, metrics.Registry))
+	}
+	for _, r := range runnables {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}
@@ -113,7 +115,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err := addChecks(mgr, known); err != nil {
 		return err
 	}
-	log.Info("starting", "version", version, "mode", mode, "law", chosen.Name(), "namespace", o.namespace)
+	log.Info("starting", "version", version, "mode", cfg.Mode, "law", cfg.Law, "namespace", o.namespace)
 	return mgr.Start(ctx)
 }
 

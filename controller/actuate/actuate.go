@@ -133,6 +133,12 @@ func (a *Actuator) Submit(changes []Change) {
 	a.signal()
 }
 
+// SetBudget changes the writes per second.
+func (a *Actuator) SetBudget(writesPerSecond float64) {
+	a.limiter.SetLimit(rate.Limit(writesPerSecond))
+	a.limiter.SetBurst(max(1, int(writesPerSecond)))
+}
+
 // Forget drops what is known of pods that are not kept.
 func (a *Actuator) Forget(kept func(plan.PodID) bool) {
 	a.mu.Lock()

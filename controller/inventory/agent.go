@@ -17,7 +17,7 @@ const (
 	labelName      = "app.kubernetes.io/name"
 	labelComponent = "app.kubernetes.io/component"
 	portGRPC       = "grpc"
-	portSTAMP      = "stamp"
+	portReflector  = "reflector"
 )
 
 // Agent is a running agent.
@@ -54,7 +54,7 @@ func parseAgent(pod *corev1.Pod) (_ Agent, ok bool) {
 			switch port.Name {
 			case portGRPC:
 				a.Addr = net.JoinHostPort(a.IP, strconv.Itoa(int(port.ContainerPort)))
-			case portSTAMP:
+			case portReflector:
 				a.STAMP = uint16(port.ContainerPort)
 			}
 		}

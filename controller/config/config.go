@@ -1,0 +1,92 @@
+// Package config is the controller's configuration: one typed file, read
+// strictly, with every error named by its path and what would be accepted. A
+// file that is wrong at start stops the program; one that turns wrong later is
+// reported, and the last good one stays.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/workload"
+)
+
+// Config is the file. What it leaves out has the default.
+type Config struct {
+	// Mode says how far detnet may go in the whole cluster: enforce, observe
+	// (measure, decide and report, write nothing) or off. A namespace may be
+	// more cautious, by the annotation detnet.dev/mode.
+	Mode workload.ControlMode `yaml:"mode"`
+	// Law turns measurements into limits: adaptive, aimd or step.
+	Law string `yaml:"law"`
+	// Vantages is the number of nodes that measure each critical pod.
+	Vantages int `yaml:"vantages"`
+	// WritesPerSecond bounds the writes of limits for the whole cluster.
+	WritesPerSecond float64 `yaml:"writesPerSecond"`
+	// Laws tunes the laws; the one in use is chosen by law.
+	Laws law.Config `yaml:"laws"`
+}
+
+// Default is the configuration of an empty file.
+func Default() Config {
+	return Config{Mode: workload.Enforce, Law: law.Adaptive, Vantages: 2, WritesPerSecond: 20, Laws: law.DefaultConfig()}
+}
+
+// Bounds of the numbers.
+const (
+	maxVantages = 16
+	minWrites   = 0.1
+	maxWrites   = 1000
+)
+
+// Validate reports every value that is out of its range.
+func (c Config) Validate() error {
+	var errs []error
+	if _, err := workload.ParseControlMode(string(c.Mode)); err != nil {
+		errs = append(errs, fmt.Errorf("mode: %q must be enforce, observe or off", c.Mode))
+	}
+	if !slices.Contains(law.Names(), c.Law) {
+		errs = append(errs, fmt.Errorf("law: %q must be %s", c.Law, strings.Join(law.Names(), ", ")))
+	}
+	if c.Vantages < 1 || c.Vantages > maxVantages {
+		errs = append(errs, fmt.Errorf("vantages: %d must be from 1 to %d", c.Vantages, maxVantages))
+	}
+	if !(c.WritesPerSecond >= minWrites && c.WritesPerSecond <= maxWrites) {
+		errs = append(errs, fmt.Errorf("writesPerSecond: %v must be from %v to %v", c.WritesPerSecond, minWrites, maxWrites))
+	}
+	for _, err := range split(c.Laws.Validate()) {
+		errs = append(errs, fmt.Errorf("laws.%w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// split undoes errors.Join, however nested.
+func split(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		if err == nil {
+			return nil
+		}
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, split(e)...)
+	}
+	return all
+}
+
+// Parse reads a file. The error names all that is wrong with it.
+func Parse(text []byte) (Config, error) {
+	c := Default()
+	if err := decode(text, &c); err != nil {
+		return Config{}, err
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}

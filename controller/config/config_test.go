@@ -1,0 +1,141 @@
+package config
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/workload"
+)
+
+func TestDefaultIsValid(t *testing.T) {
+	if err := Default().Validate(); err != nil {
+		t.Error(err)
+	}
+	for _, text := range []string{"", "# nothing\n", "{}"} {
+		if c, err := Parse([]byte(text)); err != nil || c != Default() {
+			t.Errorf("Parse(%q) = %+v, %v; want the default", text, c, err)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	c, err := Parse([]byte(`
+mode: observe
+law: aimd
+vantages: 3
+writesPerSecond: 0.5
+laws:
+  adaptive: {window: 500ms, soft: 0.4, blind: assume}
+  aimd: {increase: 20M, window: 30}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Mode, want.Law, want.Vantages, want.WritesPerSecond = workload.Observe, "aimd", 3, 0.5
+	want.Laws.Adaptive.Window, want.Laws.Adaptive.Soft, want.Laws.Adaptive.Blind = 500*time.Millisecond, 0.4, "assume"
+	want.Laws.AIMD.Increase, want.Laws.AIMD.Window = 20*bitrate.Mbit, 30
+	if c != want {
+		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+}
+
+// Each error names the path, and what would be accepted there.
+func TestParseErrors(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want []string
+	}{
+		{"mode: on", []string{"mode:", "enforce, observe or off"}},
+		{"law: pid", []string{"law:", "adaptive, aimd, step"}},
+		{"vantages: 0", []string{"vantages: 0", "1 to 16"}},
+		{"vantages: two", []string{`vantages: "two"`, "a whole number", "line 1"}},
+		{"vantages: 1.5", []string{"vantages:", "a whole number"}},
+		{"vantages:", []string{"vantages:", "a whole number"}},
+		{"vantages: [1]", []string{"vantages:", "a whole number"}},
+		{"writesPerSecond: .nan", []string{"writesPerSecond:", "0.1 to 1000"}},
+		{"\nspeed: 1", []string{"speed:", "known are: mode, law", "line 2"}},
+		{"laws: {adaptive: {window: 1}}", []string{"laws.adaptive.window:", "a duration such as 250ms"}},
+		{"laws: {adaptive: {window: 1h}}", []string{"laws.adaptive.window: 1h", "from 20ms to 10s"}},
+		{"laws: {adaptive: {blind: panic}}", []string{"laws.adaptive.blind:", "hold, assume or decrease"}},
+		{"laws: {aimd: {min: 0}}", []string{"laws.aimd.min:", "a rate such as 10M"}},
+		{"laws: {aimd: 3}", []string{"laws.aimd:", "must be a mapping", "increase"}},
+		{"mode: enforce\nmode: off", []string{"mode: is given twice"}},
+		{"- mode", []string{"the file: must be a mapping"}},
+		{"mode: &m enforce\nlaw: *m", []string{"law: anchors are not read"}},
+		{"mode: {", []string{"not YAML"}},
+	} {
+		_, err := Parse([]byte(tt.text))
+		if err == nil {
+			t.Errorf("%q is accepted", tt.text)
+			continue
+		}
+		for _, part := range tt.want {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q: error %q lacks %q", tt.text, err, part)
+			}
+		}
+	}
+}
+
+func TestParseReportsEverything(t *testing.T) {
+	_, err := Parse([]byte("mode: on\nvantages: 99\nlaws: {step: {target: 1h}}"))
+	for _, path := range []string{"mode:", "vantages:", "laws.step.target:"} {
+		if err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("error %v lacks %s", err, path)
+		}
+	}
+}
+
+func TestFollowKeepsTheLastGood(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("vantages: 1")
+	file, current, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var failures int
+		go file.Follow(ctx, func(c Config, err error) {
+			if err != nil {
+				failures++
+				return
+			}
+			current = c
+		})
+		step := func(text string, vantages, failed int) {
+			t.Helper()
+			write(text)
+			time.Sleep(3 * interval)
+			synctest.Wait()
+			if current.Vantages != vantages || failures != failed {
+				t.Errorf("after %q: vantages %d, %d failures; want %d, %d", text, current.Vantages, failures, vantages, failed)
+			}
+		}
+		step("vantages: 4", 4, 0)
+		step("vantages: 0", 4, 1)
+		step("vantages: 5", 5, 1)
+	})
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("mode: observe\nlaws: {aimd: {increase: 20M}}")
+	f.Fuzz(func(t *testing.T, text string) {
+		if c, err := Parse([]byte(text)); err == nil && c.Validate() != nil {
+			t.Errorf("accepted an invalid configuration: %+v", c)
+		}
+	})
+}

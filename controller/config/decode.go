@@ -1,0 +1,114 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/detnet/detnet/bitrate"
+)
+
+// decode reads text over what to holds. It walks the document beside the type
+// itself, because a YAML library's own errors name lines, not paths, and stop at
+// the first.
+func decode(text []byte, to any) error {
+	var document yaml.Node
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		return fmt.Errorf("not YAML: %w", err)
+	}
+	if document.IsZero() {
+		return nil // empty, or comments alone
+	}
+	return errors.Join(walk(document.Content[0], reflect.ValueOf(to).Elem(), "")...)
+}
+
+func walk(n *yaml.Node, to reflect.Value, path string) []error {
+	if n.Kind == yaml.AliasNode {
+		return []error{at(n, path, "anchors are not read")}
+	}
+	if to.Kind() != reflect.Struct {
+		return scalar(n, to, path)
+	}
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		return []error{at(n, path, "must be a mapping with some of: "+strings.Join(keys(to.Type()), ", "))}
+	}
+	var errs []error
+	seen := map[string]bool{}
+	for i := 0; i < len(n.Content); i += 2 {
+		key := n.Content[i]
+		below := strings.TrimPrefix(path+"."+key.Value, ".")
+		field, ok := fieldOf(to, key.Value)
+		switch {
+		case !ok:
+			errs = append(errs, at(key, below, "is not known here; known are: "+strings.Join(keys(to.Type()), ", ")))
+		case seen[key.Value]:
+			errs = append(errs, at(key, below, "is given twice"))
+		default:
+			errs = append(errs, walk(n.Content[i+1], field, below)...)
+		}
+		seen[key.Value] = true
+	}
+	return errs
+}
+
+// accepted describes what a scalar of each kind may look like.
+func accepted(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		return "a duration such as 250ms or 2s"
+	case reflect.TypeFor[bitrate.Rate]():
+		return "a rate such as 10M or 1G"
+	}
+	switch t.Kind() {
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Bool:
+		return "true or false"
+	}
+	return "a text"
+}
+
+func scalar(n *yaml.Node, to reflect.Value, path string) []error {
+	fresh := reflect.New(to.Type())
+	// The library would cut 1.5 down to 1.
+	fraction := to.Kind() == reflect.Int && n.Tag == "!!float"
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" || fraction || n.Decode(fresh.Interface()) != nil {
+		return []error{at(n, path, fmt.Sprintf("%q must be %s", n.Value, accepted(to.Type())))}
+	}
+	to.Set(fresh.Elem())
+	return nil
+}
+
+func at(n *yaml.Node, path, what string) error {
+	if path == "" {
+		path = "the file"
+	}
+	return fmt.Errorf("%s: %s (line %d)", path, what, n.Line)
+}
+
+func fieldOf(v reflect.Value, name string) (reflect.Value, bool) {
+	for i, key := range keys(v.Type()) {
+		if key == name {
+			return v.Field(i), true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+// keys are the names of a struct's fields in a file, in their order.
+func keys(t reflect.Type) []string {
+	names := make([]string, t.NumField())
+	for i := range names {
+		names[i], _, _ = strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+	}
+	return names
+}
