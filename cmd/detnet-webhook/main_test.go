@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/detnet/detnet/policies"
+)
+
+func TestBrokenPolicyDoesNotStart(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "site.rego"), []byte("package detnet.site\n\nclass := oops\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	err := serve(t.Context(), options{policyDir: dir}, slog.New(slog.NewTextHandler(&out, nil)))
+	if err == nil || !strings.Contains(err.Error(), "site.rego:3") || !strings.Contains(err.Error(), "oops") {
+		t.Errorf("error %v, want file, line and reason", err)
+	}
+	if code := run([]string{"--policy-dir=" + dir, "--cert-dir=" + dir}); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	t.Setenv("POD_NAMESPACE", "")
+	for args, want := range map[string]int{
+		"--port=x":                           2,
+		"":                                   2, // a self-managed certificate without a namespace
+		"--cert-dir=/nowhere --log-level=x":  2,
+		"--cert-dir=/nowhere --log-format=x": 2,
+		"--help":                             0,
+	} {
+		if code := run(strings.Fields(args)); code != want {
+			t.Errorf("%q: exit code %d, want %d", args, code, want)
+		}
+	}
+}
+
+// The program as it is wired: it becomes ready with a certificate of its own,
+// shows its policy and drains on the way out.
+func TestServe(t *testing.T) {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		const message = "KUBEBUILDER_ASSETS is not set: it must name a directory with kube-apiserver, etcd and kubectl"
+		if os.Getenv("CI") == "true" {
+			t.Fatal(message)
+		}
+		t.Skip(message)
+	}
+	env := &envtest.Environment{}
+	config, err := env.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = env.Stop() })
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	user, err := env.AddUser(envtest.User{Name: "webhook", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := user.KubeConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(kubeconfig, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KUBECONFIG", kubeconfig)
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "tls"}}
+	if err := c.Create(t.Context(), empty); err != nil {
+		t.Fatal(err)
+	}
+
+	o := options{
+		namespace: "default", certSecret: "tls", service: "detnet-webhook", webhookConfig: "detnet-webhook",
+		port: freePort(t), metricsAddr: freeAddr(t), healthAddr: freeAddr(t), policyDir: t.TempDir(),
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, o, slog.New(slog.DiscardHandler)) }()
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		if r, err := http.Get("http://" + o.healthAddr + "/readyz"); err == nil {
+			r.Body.Close()
+			if r.StatusCode == http.StatusOK {
+				break
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it did not become ready")
+		}
+	}
+	r, err := http.Get("http://" + o.metricsAddr + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, _ := io.ReadAll(r.Body)
+	var status struct{ Policy policies.Status }
+	if err := json.Unmarshal(body, &status); err != nil || status.Policy.Hash != policies.Default().Hash() {
+		t.Errorf("status %s: %v", body, err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	addr, err := net.ResolveTCPAddr("tcp", freeAddr(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr.Port
+}
