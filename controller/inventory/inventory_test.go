@@ -1,0 +1,73 @@
+package inventory
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/detnet/detnet/workload"
+)
+
+func namespace(name, mode string) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{workload.Mode: mode}}}
+}
+
+func TestSnapshotChangesOnlyWhenSomethingDoes(t *testing.T) {
+	inv := New(nil, "detnet", workload.Enforce)
+	inv.setPod("factory/pod", running("best-effort", stamped()))
+	first := inv.Snapshot()
+	if len(first.Senders) != 1 {
+		t.Fatalf("snapshot = %+v, want one sender", first)
+	}
+	heartbeat := running("best-effort", stamped())
+	heartbeat.ResourceVersion = "2"
+	inv.setPod("factory/pod", heartbeat)
+	inv.setNode("worker-1", &corev1.Node{})
+	if inv.Snapshot() != first {
+		t.Error("an event that changes nothing made a new snapshot")
+	}
+	inv.setPod("factory/pod", running("best-effort", stamped(workload.EgressBandwidth, "50M")))
+	if s := inv.Snapshot(); s == first || s.Senders[0].Limit.Mbit() != 50 {
+		t.Errorf("a new limit was missed: %+v", s.Senders)
+	}
+	inv.setPod("factory/pod", nil)
+	if s := inv.Snapshot(); len(s.Senders) != 0 {
+		t.Errorf("a deleted pod is still there: %+v", s.Senders)
+	}
+	if len(first.Senders) != 1 {
+		t.Error("an old snapshot changed under its reader")
+	}
+}
+
+func TestNamespaceMode(t *testing.T) {
+	inv := New(nil, "detnet", workload.Enforce)
+	inv.setPod("factory/pod", running("best-effort", stamped()))
+	mode := func() workload.ControlMode {
+		if s := inv.Snapshot(); len(s.Senders) == 1 {
+			return s.Senders[0].Mode
+		}
+		return workload.Off
+	}
+	for _, step := range []struct {
+		cluster workload.ControlMode
+		ns      string
+		want    workload.ControlMode
+	}{
+		{workload.Enforce, "", workload.Enforce},
+		{workload.Enforce, "observe", workload.Observe},
+		{workload.Enforce, "off", workload.Off},
+		{workload.Observe, "enforce", workload.Observe},
+		{workload.Off, "enforce", workload.Off},
+		{workload.Enforce, "nonsense", workload.Observe},
+	} {
+		inv.SetMode(step.cluster)
+		inv.setNamespace("factory", namespace("factory", step.ns))
+		if got := mode(); got != step.want {
+			t.Errorf("cluster %s, namespace %q: mode %s, want %s", step.cluster, step.ns, got, step.want)
+		}
+	}
+	if problems := inv.Snapshot().Problems; len(problems) != 1 || problems[0].Object != "namespace factory" {
+		t.Errorf("problems = %+v, want one about the namespace", problems)
+	}
+}

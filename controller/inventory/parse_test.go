@@ -1,0 +1,264 @@
+package inventory
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// running is a scheduled, ready pod.
+func running(class string, annotations map[string]string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "factory", Name: "pod", UID: "u1",
+			Labels: map[string]string{workload.LabelClass: class}, Annotations: annotations,
+		},
+		Spec: corev1.PodSpec{NodeName: "worker-1"},
+		Status: corev1.PodStatus{
+			Phase: corev1.PodRunning, PodIP: "10.0.1.5",
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+		},
+	}
+}
+
+func stamped(change ...string) map[string]string {
+	a := map[string]string{
+		workload.InitialBandwidth: "100M", workload.EgressBandwidth: "85M",
+		workload.MinBandwidth: "20M", workload.MaxBandwidth: "500M", workload.Weight: "2", workload.Rank: "10",
+	}
+	for i := 0; i < len(change); i += 2 {
+		a[change[i]] = change[i+1]
+	}
+	return a
+}
+
+func TestParseSender(t *testing.T) {
+	good := Sender{
+		Sender: plan.Sender{
+			Pod: plan.PodID{Namespace: "factory", Name: "pod"}, Node: "worker-1",
+			Rank: 10, Weight: 2, Min: 20 * bitrate.Mbit, Max: 500 * bitrate.Mbit, Limit: 85 * bitrate.Mbit,
+		},
+		UID: "u1", Initial: 100 * bitrate.Mbit, Annotation: "85M",
+	}
+	for _, tt := range []struct {
+		name        string
+		annotations map[string]string
+		change      func(*Sender)
+		problem     string // what the only problem speaks of; "": none
+	}{
+		{"as stamped", stamped(), func(*Sender) {}, ""},
+		{"no limit in force", stamped(workload.EgressBandwidth, ""), func(s *Sender) { s.Limit, s.Annotation = 0, "" }, ""},
+		// The CNI takes these for "no limit", so the law must, too.
+		{"zero limit", stamped(workload.EgressBandwidth, "0"), func(s *Sender) { s.Limit, s.Annotation = 0, "0" }, "egress-bandwidth"},
+		{"unreadable limit", stamped(workload.EgressBandwidth, "fast"), func(s *Sender) { s.Limit, s.Annotation = 0, "fast" }, "egress-bandwidth"},
+		{"unreadable floor", stamped(workload.MinBandwidth, "-1"), func(s *Sender) { s.Min = 10 * bitrate.Mbit }, "min-bandwidth"},
+		{"unreadable ceiling", stamped(workload.MaxBandwidth, "1e9"), func(s *Sender) { s.Max = bitrate.Gbit }, "max-bandwidth"},
+		{"floor above ceiling", stamped(workload.MinBandwidth, "600M"), func(s *Sender) { s.Min, s.Max = 10*bitrate.Mbit, bitrate.Gbit }, "min-bandwidth"},
+		{"ceiling below the default floor", map[string]string{workload.InitialBandwidth: "5M", workload.EgressBandwidth: "5M", workload.MaxBandwidth: "5M"}, func(s *Sender) {
+			s.Rank, s.Weight, s.Min, s.Max, s.Limit, s.Initial, s.Annotation = 0, 1, 5*bitrate.Mbit, 5*bitrate.Mbit, 5*bitrate.Mbit, 5*bitrate.Mbit, "5M"
+		}, ""},
+		{"unreadable weight", stamped(workload.Weight, "heavy"), func(s *Sender) { s.Weight = 1 }, "weight"},
+		{"unreadable rank", stamped(workload.Rank, "top"), func(s *Sender) { s.Rank = 0 }, "rank"},
+		{"unreadable initial", stamped(workload.InitialBandwidth, "x"), func(s *Sender) { s.Initial = 0 }, "initial-bandwidth"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			want := good
+			tt.change(&want)
+			got := parse(running("best-effort", tt.annotations))
+			if got.app != nil || got.sender == nil {
+				t.Fatalf("parse = %+v, want a sender", got)
+			}
+			if diff := cmp.Diff(want, *got.sender); diff != "" {
+				t.Errorf("sender (-want +got):\n%s", diff)
+			}
+			checkProblem(t, got.problems, tt.problem)
+		})
+	}
+}
+
+func TestParseApp(t *testing.T) {
+	asked := func(change ...string) map[string]string {
+		a := map[string]string{workload.MaxJitter: "1ms", workload.ProbeWith: "udp:5201", workload.Rank: "100"}
+		for i := 0; i < len(change); i += 2 {
+			if a[change[i]] = change[i+1]; change[i+1] == "" {
+				delete(a, change[i])
+			}
+		}
+		return a
+	}
+	good := App{
+		App: plan.App{
+			Pod: plan.PodID{Namespace: "factory", Name: "pod"}, Node: "worker-1", Rank: 100,
+			Protocol: workload.UDP, SLO: workload.SLO{Jitter: time.Millisecond},
+		},
+		UID: "u1", IP: "10.0.1.5", Probe: workload.Probe{Protocol: workload.UDP, Port: 5201},
+	}
+	beside := func(a *App) {
+		a.Probe, a.Protocol, a.NodeReflects = workload.Probe{Protocol: workload.STAMP, Port: 862}, workload.STAMP, true
+	}
+	for _, tt := range []struct {
+		name        string
+		annotations map[string]string
+		change      func(*App)
+		problem     string
+	}{
+		{"as stamped", asked(), func(*App) {}, ""},
+		{"one unreadable target of two", asked(workload.MaxLatency, "soon"), func(*App) {}, "max-latency"},
+		{"no probe", asked(workload.ProbeWith, ""), beside, ""},
+		{"unreadable probe", asked(workload.ProbeWith, "sctp:1"), beside, "probe"},
+		{"stamp on the pod", asked(workload.ProbeWith, "stamp"), func(a *App) {
+			a.Probe, a.Protocol = workload.Probe{Protocol: workload.STAMP, Port: 862}, workload.STAMP
+		}, ""},
+		{"stamp beside the pod", asked(workload.ProbeWith, "stamp", workload.Reflector, "node"), beside, ""},
+		{"unreadable reflector", asked(workload.Reflector, "moon"), func(*App) {}, "reflector"},
+		{"pinned", asked(workload.ProbeFrom, " worker-2,, worker-3 "), func(a *App) { a.Pinned = []string{"worker-2", "worker-3"} }, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			want := good
+			tt.change(&want)
+			got := parse(running(workload.ClassCritical, tt.annotations))
+			if got.app == nil || got.sender != nil {
+				t.Fatalf("parse = %+v, want an app", got)
+			}
+			if diff := cmp.Diff(want, *got.app); diff != "" {
+				t.Errorf("app (-want +got):\n%s", diff)
+			}
+			checkProblem(t, got.problems, tt.problem)
+		})
+	}
+}
+
+// A critical pod is never limited, whatever is written on it.
+func TestCriticalIsNeverASender(t *testing.T) {
+	got := parse(running(workload.ClassCritical, stamped(workload.MaxJitter, "1ms")))
+	if got.sender != nil || got.app == nil {
+		t.Errorf("parse = %+v, want an app and no sender", got)
+	}
+}
+
+func TestParseIgnores(t *testing.T) {
+	jitter := map[string]string{workload.MaxJitter: "1ms", workload.ProbeWith: "udp:5201"}
+	for _, tt := range []struct {
+		name    string
+		pod     *corev1.Pod
+		change  func(*corev1.Pod)
+		problem string
+	}{
+		{"asks for nothing", running(workload.ClassCritical, nil), func(*corev1.Pod) {}, ""},
+		{"asks for nothing readable", running(workload.ClassCritical, map[string]string{workload.MaxJitter: "x"}), func(*corev1.Pod) {}, "max-jitter"},
+		{"unscheduled", running("best-effort", stamped()), func(p *corev1.Pod) { p.Spec.NodeName = "" }, ""},
+		{"ended", running("best-effort", stamped()), func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }, ""},
+		{"host network", running("best-effort", stamped()), func(p *corev1.Pod) { p.Spec.HostNetwork = true }, "host network"},
+		{"not ready", running(workload.ClassCritical, jitter), func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }, ""},
+		{"stopping", running(workload.ClassCritical, jitter), func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }, ""},
+		{"no address", running(workload.ClassCritical, jitter), func(p *corev1.Pod) { p.Status.PodIP = "" }, ""},
+	} {
+		tt.change(tt.pod)
+		got := parse(tt.pod)
+		if got.app != nil || got.sender != nil {
+			t.Errorf("%s: parse = %+v", tt.name, got)
+		}
+		checkProblem(t, got.problems, tt.problem)
+	}
+}
+
+// A pod that is stopping still sends.
+func TestStoppingSenderStays(t *testing.T) {
+	pod := running("best-effort", stamped())
+	pod.DeletionTimestamp = &metav1.Time{}
+	if got := parse(pod); got.sender == nil {
+		t.Error("a stopping sender is forgotten while it still sends")
+	}
+}
+
+// What slim drops, parse does not miss.
+func TestSlimKeepsWhatParseReads(t *testing.T) {
+	pods := []*corev1.Pod{
+		running("best-effort", stamped()),
+		running(workload.ClassCritical, map[string]string{workload.MaxJitter: "1ms", workload.ProbeWith: "udp:5201", workload.ProbeFrom: "a"}),
+	}
+	for _, pod := range pods {
+		thin, err := slim(pod.DeepCopy())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(parse(pod), parse(thin.(*corev1.Pod)), cmp.AllowUnexported(parsed{})); diff != "" {
+			t.Errorf("parse after slim (-before +after):\n%s", diff)
+		}
+	}
+	agent := agentPod()
+	thin, err := slim(agent.DeepCopy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _ := parseAgent(agent)
+	if after, ok := parseAgent(thin.(*corev1.Pod)); !ok || after != before {
+		t.Errorf("parseAgent after slim = %+v, %v; want %+v", after, ok, before)
+	}
+}
+
+func agentPod() *corev1.Pod {
+	pod := running("", nil)
+	pod.Labels = map[string]string{labelName: "detnet", labelComponent: "agent-probe"}
+	pod.Spec.Containers = []corev1.Container{{Ports: []corev1.ContainerPort{
+		{Name: "grpc", ContainerPort: 9443}, {Name: "reflector", ContainerPort: 862},
+	}}}
+	return pod
+}
+
+func TestParseAgent(t *testing.T) {
+	got, ok := parseAgent(agentPod())
+	want := Agent{
+		Pod: plan.PodID{Namespace: "factory", Name: "pod"}, UID: "u1", Role: api.Role_ROLE_PROBE,
+		Node: "worker-1", Addr: "10.0.1.5:9443", IP: "10.0.1.5", STAMP: 862,
+	}
+	if !ok || got != want {
+		t.Errorf("parseAgent = %+v, %v; want %+v", got, ok, want)
+	}
+	for name, change := range map[string]func(*corev1.Pod){
+		"another component": func(p *corev1.Pod) { p.Labels[labelComponent] = "webhook" },
+		"no grpc port":      func(p *corev1.Pod) { p.Spec.Containers = nil },
+		"no address":        func(p *corev1.Pod) { p.Status.PodIP = "" },
+		"pending":           func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending },
+		"stopping":          func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} },
+	} {
+		pod := agentPod()
+		change(pod)
+		if got, ok := parseAgent(pod); ok {
+			t.Errorf("%s: parseAgent = %+v", name, got)
+		}
+	}
+}
+
+func checkProblem(t *testing.T, problems []string, about string) {
+	t.Helper()
+	if about == "" && len(problems) > 0 {
+		t.Errorf("problems = %q, want none", problems)
+	}
+	if about != "" && (len(problems) != 1 || !strings.Contains(problems[0], about)) {
+		t.Errorf("problems = %q, want one about %s", problems, about)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("100M", "10M", "1G", "1ms", "udp:5201", "5")
+	f.Fuzz(func(t *testing.T, limit, lo, hi, jitter, probe, rank string) {
+		a := stamped(workload.EgressBandwidth, limit, workload.MinBandwidth, lo, workload.MaxBandwidth, hi, workload.Rank, rank)
+		if s := parse(running("best-effort", a)).sender; s == nil || s.Min < bitrate.Min || s.Max < s.Min || s.Limit < 0 {
+			t.Errorf("unsafe sender %+v", s)
+		}
+		a = map[string]string{workload.MaxJitter: jitter, workload.ProbeWith: probe}
+		if app := parse(running(workload.ClassCritical, a)).app; app != nil && (app.SLO.IsZero() || app.Protocol == "") {
+			t.Errorf("unmeasurable app %+v", app)
+		}
+	})
+}
