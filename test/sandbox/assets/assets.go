@@ -1,0 +1,216 @@
+// Package assets builds what the sandbox starts (the Kubernetes control plane
+// and node programs, containerd, CNI plugins, helm) from the Go module proxy
+// into a cache outside the repository, once per version.
+//
+// The cache is $DETNET_CACHE, else detnet in the user's cache folder
+// ($XDG_CACHE_HOME or ~/.cache):
+//
+//	bin/    links to the programs of the current versions: KUBEBUILDER_ASSETS
+//	cni/    links to the CNI plugins
+//	tools/  one folder per upstream release and build recipe
+//	images/ the pause image
+//	run/    state of running instances, log/ their logs
+package assets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/detnet/detnet/test/sandbox/image"
+)
+
+// Cache is the folder that holds everything built.
+type Cache string
+
+// Which selects what Ensure makes sure of.
+type Which int
+
+const (
+	// All is everything a sandbox needs.
+	All Which = iota
+	// APIServer is etcd, kube-apiserver and kubectl.
+	APIServer
+)
+
+// PauseImage is the reference of the image that holds pods' namespaces.
+const PauseImage = "detnet.local/pause:1"
+
+// Open returns the cache named by DETNET_CACHE or by the user's cache folder.
+func Open() (Cache, error) {
+	if dir := os.Getenv("DETNET_CACHE"); dir != "" {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return "", fmt.Errorf("resolve DETNET_CACHE=%s: %w", dir, err)
+		}
+		return Cache(abs), nil
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache folder: %w; set DETNET_CACHE", err)
+	}
+	return Cache(filepath.Join(dir, "detnet")), nil
+}
+
+// Bin is the folder of programs; envtest takes it as KUBEBUILDER_ASSETS.
+func (c Cache) Bin() string { return filepath.Join(string(c), "bin") }
+
+// CNI is the folder of CNI plugins.
+func (c Cache) CNI() string { return filepath.Join(string(c), "cni") }
+
+// PauseArchive is the docker-archive of [PauseImage].
+func (c Cache) PauseArchive() string { return filepath.Join(string(c), "images", "pause.tar") }
+
+// APIServerDir returns a folder with etcd, kube-apiserver and kubectl:
+// KUBEBUILDER_ASSETS where it is set, else the cache's, built if missing.
+func APIServerDir(ctx context.Context, log *slog.Logger) (string, error) {
+	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
+		return dir, nil
+	}
+	c, err := Open()
+	if err != nil {
+		return "", err
+	}
+	return c.Bin(), c.Ensure(ctx, log, APIServer)
+}
+
+// Ensure builds what is missing. When nothing is, it costs a few dozen stat
+// calls. Interrupted, it leaves finished programs and no half ones; two at once
+// wait for each other.
+func (c Cache) Ensure(ctx context.Context, log *slog.Logger, which Which) error {
+	if which == All {
+		if err := ensureDistro(ctx, log); err != nil {
+			return err
+		}
+	}
+	if len(c.missing(which)) == 0 {
+		return nil
+	}
+	unlock, err := c.lock(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+
+	missing := c.missing(which) // another process may have built them meanwhile
+	for i, m := range missing {
+		log.Info("building", "program", m.command.name, "version", m.part.version, "step", i+1, "of", len(missing))
+		if err := c.build(ctx, m.part, m.command); err != nil {
+			return fmt.Errorf("build %s %s: %w", m.command.name, m.part.version, err)
+		}
+		if err := c.link(m.part, m.command); err != nil {
+			return fmt.Errorf("link %s into the cache: %w", m.command.name, err)
+		}
+	}
+	if which == All {
+		return c.pauseImage()
+	}
+	return nil
+}
+
+type missing struct {
+	part    part
+	command command
+}
+
+// missing lists the commands whose link does not lead to a binary of the
+// current version.
+func (c Cache) missing(which Which) []missing {
+	var ms []missing
+	for _, p := range parts() {
+		for _, cmd := range p.commands {
+			if which == APIServer && !apiServerOnly[cmd.name] {
+				continue
+			}
+			target, err := os.Readlink(c.linkPath(p, cmd))
+			_, missingBinary := os.Stat(c.binary(p, cmd))
+			if err != nil || missingBinary != nil || target != c.binary(p, cmd) {
+				ms = append(ms, missing{p, cmd})
+			}
+		}
+	}
+	return ms
+}
+
+func (c Cache) binary(p part, cmd command) string {
+	return filepath.Join(string(c), "tools", p.key(), cmd.name)
+}
+
+func (c Cache) linkPath(p part, cmd command) string {
+	return filepath.Join(string(c), p.folder, cmd.name)
+}
+
+// link replaces the command's link in one step.
+func (c Cache) link(p part, cmd command) error {
+	path := c.linkPath(p, cmd)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	temp := path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(c.binary(p, cmd), temp); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}
+
+// pauseImage wraps the pause binary, always: it takes milliseconds and is
+// called only after something was built.
+func (c Cache) pauseImage() error {
+	if err := os.MkdirAll(filepath.Dir(c.PauseArchive()), 0o755); err != nil {
+		return err
+	}
+	temp := c.PauseArchive() + ".new"
+	if err := image.WriteArchive(temp, PauseImage, filepath.Join(c.Bin(), "pause")); err != nil {
+		return err
+	}
+	return os.Rename(temp, c.PauseArchive())
+}
+
+// lock takes the cache's lock, which the kernel drops with the process.
+func (c Cache) lock(ctx context.Context, log *slog.Logger) (unlock func(), err error) {
+	if err := os.MkdirAll(string(c), 0o755); err != nil {
+		return nil, fmt.Errorf("make the cache folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(string(c), "build.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open the cache's lock: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == unix.EWOULDBLOCK {
+		log.Info("waiting for another build to finish", "lock", f.Name())
+		err = flockWithin(ctx, f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// flockWithin waits for the lock in a goroutine of its own, because flock(2)
+// knows no deadline; if ctx ends first the file is closed once it returns.
+func flockWithin(ctx context.Context, f *os.File) error {
+	got := make(chan error, 1)
+	fd, err := unix.Dup(int(f.Fd()))
+	if err != nil {
+		return err
+	}
+	go func() {
+		got <- unix.Flock(fd, unix.LOCK_EX)
+		unix.Close(fd) // same open file: the lock lives as long as f
+	}()
+	select {
+	case err := <-got:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
