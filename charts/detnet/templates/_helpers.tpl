@@ -55,18 +55,27 @@ imagePullSecrets:
 priorityClassName: detnet-critical
 {{- end }}
 
-{{/* Replicas on different nodes and zones, where there are any. */}}
+{{/* Replicas on different nodes, and zones where there are any. A spread over zones
+would be ignored, and the one over nodes with it, where nodes have no zone. */}}
 {{- define "detnet.spread" -}}
 topologySpreadConstraints:
-  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-  - topologyKey: {{ . }}
+  - topologyKey: kubernetes.io/hostname
     maxSkew: 1
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels:
-        {{- include "detnet.selector" $ | nindent 8 }}
+        {{- include "detnet.selector" . | nindent 8 }}
     matchLabelKeys: [pod-template-hash]
-  {{- end }}
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: topology.kubernetes.io/zone
+          labelSelector:
+            matchLabels:
+              {{- include "detnet.selector" . | nindent 14 }}
+          matchLabelKeys: [pod-template-hash]
 {{- end }}
 
 {{/* The agents' certificate without the parts that only its manager needs. */}}
