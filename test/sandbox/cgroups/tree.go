@@ -49,6 +49,16 @@ func (t Tree) Create(leaves ...string) error {
 	return nil
 }
 
+// Renew empties a leaf: what ran in it is dead, and the cgroups that it made for
+// its own children must not outlive it.
+func (t Tree) Renew(ctx context.Context, leaf string) error {
+	branch := Tree{Hierarchies: t.Hierarchies, Name: filepath.Join(t.Name, leaf)}
+	if err := branch.Remove(ctx); err != nil {
+		return err
+	}
+	return t.Create(leaf)
+}
+
 // Join moves the calling process into a leaf.
 func (t Tree) Join(leaf string) error {
 	for _, h := range t.Hierarchies {

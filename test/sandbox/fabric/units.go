@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -10,11 +11,16 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/detnet/detnet/test/sandbox/instance"
 	"github.com/detnet/detnet/test/sandbox/machine"
 	"github.com/detnet/detnet/test/sandbox/pid1"
 )
+
+// renewTimeout bounds how long the kernel may take to let go of a dead machine's
+// cgroups.
+const renewTimeout = 10 * time.Second
 
 // units starts and stops what runs in the fabric.
 type units struct {
@@ -69,6 +75,12 @@ func (u *units) startProgram(name string) (*pid1.Process, error) {
 func (u *units) startMachine(name string) (*pid1.Process, error) {
 	i, err := u.spec.Index(name)
 	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), renewTimeout)
+	defer cancel()
+	// A kubelet that finds cgroups of pods from before takes them for running.
+	if err := u.spec.Cgroups.Renew(ctx, name); err != nil {
 		return nil, err
 	}
 	gate, open, err := os.Pipe()
