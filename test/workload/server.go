@@ -137,4 +137,3 @@ func serveHTTP(ctx context.Context, addr string, h http.Handler) error {
 	}
 	return nil
 }
-

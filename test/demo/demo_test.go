@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/scene/record"
+)
+
+func TestParseOptions(t *testing.T) {
+	env := func(pairs ...string) func(string) string {
+		return func(name string) string {
+			for _, p := range pairs {
+				if v, ok := strings.CutPrefix(p, name+"="); ok {
+					return v
+				}
+			}
+			return ""
+		}
+	}
+	got, err := parseOptions(env("LOAD=udp", "CAPACITY=100M", "DURATION=30s", "KEEP=1"))
+	want := options{duration: 30 * time.Second, capacity: 100 * bitrate.Mbit, load: "udp", law: "adaptive", keep: true}
+	if err != nil || got != want {
+		t.Errorf("parseOptions = %+v, %v; want %+v", got, err, want)
+	}
+	for _, bad := range []string{"DURATION=1s", "DURATION=20", "CAPACITY=1G", "CAPACITY=0", "LOAD=quic", "LAW=pid"} {
+		name, _, _ := strings.Cut(bad, "=")
+		if _, err := parseOptions(env(bad)); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: error = %v, want one that names %s", bad, err, name)
+		}
+	}
+}
+
+// The violations of the first two seconds are the loop's time to act; a loop
+// that never acts must say so rather than report zero.
+func TestReport(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s float64) time.Time { return start.Add(time.Duration(s * float64(time.Second))) }
+	app := record.App{Name: "robot", Target: time.Millisecond}
+	for ms := range 30_000 {
+		if ms%10 != 0 {
+			continue
+		}
+		rtt := 300 * time.Microsecond
+		if late := ms >= 10_000 && ms < 21_500; late { // all of phase two, 1.5 s of phase three
+			rtt = 40 * time.Millisecond
+		}
+		app.Packets = append(app.Packets, record.Packet{At: start.Add(time.Duration(ms) * time.Millisecond), RTT: rtt})
+	}
+	sender := scene.Senders[0]
+	phases := []scene.Phase{
+		{Name: idle, Start: at(0), End: at(10), Received: map[string]uint64{}},
+		{Name: uncontrolled, Start: at(10), End: at(20), Received: map[string]uint64{sender: 125_000_000}},
+		{Name: controlled, Start: at(20), End: at(30), Received: map[string]uint64{sender: 112_500_000},
+			Changes: []record.LimitChange{{At: at(20.6), Pod: sender, From: bitrate.Gbit, To: 90 * bitrate.Mbit}}},
+	}
+	r := report(options{capacity: 100 * bitrate.Mbit}, phases, []record.App{app})
+	for i, want := range []float64{0, 1, 0} {
+		if got := r.Phases[i].Critical[0].ViolationRatio; got != want {
+			t.Errorf("%s: violation ratio %v, want %v", r.Phases[i].Name, got, want)
+		}
+	}
+	if got := r.Phases[2].BestEffort[0].Goodput; got != 90*bitrate.Mbit {
+		t.Errorf("goodput = %v, want 90M", got)
+	}
+	if r.OnsetToFirstCut == nil || *r.OnsetToFirstCut != 600 || r.OnsetToClean == nil || *r.OnsetToClean != 1450 || r.Patches != 1 {
+		data, _ := json.Marshal(r)
+		t.Errorf("report = %s", data)
+	}
+
+	phases[2].Changes = nil
+	if r := report(options{}, phases, []record.App{app}); r.OnsetToFirstCut != nil {
+		t.Errorf("first cut = %v without any", *r.OnsetToFirstCut)
+	}
+}

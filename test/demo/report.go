@@ -1,0 +1,137 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/scene/record"
+)
+
+// grace is how long after the onset of the load violations do not count in the
+// controlled phase: the time given to the loop to act.
+const grace = 2 * time.Second
+
+// Report is out/demo.json. Durations are milliseconds; of a phase's round trips
+// the delay variation above the smallest one is given (PDV, RFC 5481).
+type Report struct {
+	CapacityBPS     bitrate.Rate  `json:"capacity_bps"`
+	Load            string        `json:"load"`
+	Law             string        `json:"law"`
+	Phases          []PhaseReport `json:"phases"`
+	OnsetToFirstCut *int64        `json:"onset_to_first_cut_ms"` // null: never
+	OnsetToClean    *int64        `json:"onset_to_clean_ms"`     // null: never
+	PodRestarts     int           `json:"pod_restarts"`
+	Patches         int           `json:"patches"`
+
+	kept string // kubeconfig of the cluster, where it was left up
+}
+
+// PhaseReport is one phase's figures.
+type PhaseReport struct {
+	Name       string            `json:"name"`
+	Critical   []record.Critical `json:"critical"`
+	BestEffort []BestEffort      `json:"best_effort"`
+}
+
+// BestEffort is what one sender got through.
+type BestEffort struct {
+	Name    string       `json:"name"`
+	Goodput bitrate.Rate `json:"goodput_bps"`
+}
+
+// report computes the figures of a run. The last phase is the controlled one.
+func report(o options, phases []scene.Phase, apps []record.App) Report {
+	r := Report{CapacityBPS: o.capacity, Load: o.load, Law: o.law}
+	for _, p := range phases {
+		from := p.Start
+		if p.Name == controlled {
+			from = from.Add(grace)
+		}
+		pr := PhaseReport{Name: p.Name}
+		for _, app := range apps {
+			pr.Critical = append(pr.Critical, record.Summarise(app, from, p.End))
+		}
+		for _, name := range scene.Senders {
+			pr.BestEffort = append(pr.BestEffort, BestEffort{name, scene.Goodput(p.Received[name], p.End.Sub(p.Start))})
+		}
+		r.Phases = append(r.Phases, pr)
+	}
+	last := phases[len(phases)-1]
+	usage := func(sender string) bitrate.Rate { return uncontrolledShare(phases, sender) }
+	r.OnsetToFirstCut = milliseconds(record.FirstEffectiveCut(last.Changes, last.Start, usage))
+	r.OnsetToClean = milliseconds(record.CleanAfter(apps, last.Start, last.End))
+	r.PodRestarts, r.Patches = last.Restarts, len(last.Changes)
+	return r
+}
+
+// uncontrolledShare is what a sender got while nothing held it back: a limit
+// below it takes effect.
+func uncontrolledShare(phases []scene.Phase, sender string) bitrate.Rate {
+	i := slices.IndexFunc(phases, func(p scene.Phase) bool { return p.Name == uncontrolled })
+	p := phases[i]
+	return scene.Goodput(p.Received[sender], p.End.Sub(p.Start))
+}
+
+func milliseconds(d time.Duration, ok bool) *int64 {
+	if !ok {
+		return nil
+	}
+	v := d.Milliseconds()
+	return &v
+}
+
+func (r Report) write(path string) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(data, '\n'), 0o644)
+}
+
+// print writes the table that ends the demo.
+func (r Report) print(w io.Writer) {
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(tab, "\nphase\tworkload\tdelay variation p50\tp99\tworst\ttarget\tin violation\n")
+	for _, p := range r.Phases {
+		for _, c := range p.Critical {
+			fmt.Fprintf(tab, "%s\t%s\t%.2f ms\t%.2f ms\t%.2f ms\t%.0f ms\t%.1f %% of %d\n",
+				p.Name, c.Name, c.P50, c.P99, c.Worst, c.MaxJitter, 100*c.ViolationRatio, c.Samples)
+		}
+	}
+	fmt.Fprintf(tab, "\nphase\tbest effort\tgoodput\tof %v\t\t\t\n", r.CapacityBPS)
+	for _, p := range r.Phases {
+		var sum bitrate.Rate
+		var parts []string
+		for _, b := range p.BestEffort {
+			sum += b.Goodput
+			parts = append(parts, fmt.Sprintf("%s %.1f", b.Name, b.Goodput.Mbit()))
+		}
+		fmt.Fprintf(tab, "%s\t%s\t%.1f Mbit/s\t%.0f %%\t\t\t\n", p.Name, strings.Join(parts, ", "), sum.Mbit(), 100*float64(sum)/math.Max(1, float64(r.CapacityBPS)))
+	}
+	tab.Flush()
+	fmt.Fprintf(w, "\nfirst effective cut %s after the load began, clean %s after it; %d limit changes, %d restarts\n",
+		orNever(r.OnsetToFirstCut), orNever(r.OnsetToClean), r.Patches, r.PodRestarts)
+	if r.kept != "" {
+		fmt.Fprintf(w, "\nthe cluster is left up, as KEEP asked; reach it with\n  export KUBECONFIG=%s\n  kubectl get pods -A\nand take it down with make sandbox-down NAME=demo\n", r.kept)
+	}
+}
+
+func orNever(ms *int64) string {
+	if ms == nil {
+		return "never"
+	}
+	return fmt.Sprintf("%d ms", *ms)
+}

@@ -1,0 +1,213 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/test/install"
+	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/scene/record"
+	"github.com/detnet/detnet/workload"
+)
+
+// startLoad overloads the uplink by half and ends that with the test.
+func (w *world) startLoad(t *testing.T) time.Time {
+	t.Helper()
+	loads, err := scene.NamedLoads("udp", capacity, 5*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.scene.StartLoads(t.Context(), loads); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.scene.StopLoads(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return time.Now()
+}
+
+// awaitProtected waits for two seconds without violations under load.
+func (w *world) awaitProtected(t *testing.T, since time.Time) {
+	t.Helper()
+	eventually(t, "two clean seconds under load", func() error {
+		apps, err := w.scene.Recorded()
+		if err != nil {
+			return err
+		}
+		// The last second's packets may still be under way.
+		if _, ok := record.CleanAfter(apps, since, time.Now().Add(-time.Second)); !ok {
+			return fmt.Errorf("not clean since %v", since.Format(time.TimeOnly))
+		}
+		return nil
+	})
+}
+
+// throttled returns the sum of the senders' limits, or an error if together
+// they could still overload the uplink.
+func (w *world) throttled() error {
+	var sum bitrate.Rate
+	for _, name := range scene.Senders {
+		limit := w.scene.Limit(name)
+		if limit == 0 {
+			return fmt.Errorf("%s has no limit", name)
+		}
+		sum += limit
+	}
+	if sum > capacity {
+		return fmt.Errorf("limits add up to %v, the uplink has %v", sum, capacity)
+	}
+	return nil
+}
+
+func (w *world) protects(t *testing.T) {
+	since := w.startLoad(t)
+	eventually(t, "limit the senders to the uplink", w.throttled)
+	w.awaitProtected(t, since)
+	changes, restarts := w.scene.Changes(since)
+	if restarts != 0 {
+		t.Errorf("%d restarts", restarts)
+	}
+	for _, c := range changes {
+		if c.To < 10*bitrate.Mbit {
+			t.Errorf("%s was put below its floor: %v", c.Pod, c.To)
+		}
+	}
+}
+
+func (w *world) leaderGone(t *testing.T) {
+	ctx := t.Context()
+	w.startLoad(t)
+	eventually(t, "limit the senders to the uplink", w.throttled)
+	before, err := install.Status(ctx, w.cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	since := time.Now()
+	if err := w.client.CoreV1().Pods(install.Namespace).Delete(ctx, before.Replica, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "another replica leads", func() error {
+		s, err := install.Status(ctx, w.cluster)
+		if err == nil && s.Replica == before.Replica {
+			return fmt.Errorf("%s still leads", s.Replica)
+		}
+		return err
+	})
+	w.awaitMeasured(t)
+	w.awaitProtected(t, time.Now())
+	changes, _ := w.scene.Changes(since)
+	for _, c := range changes {
+		if c.To > capacity {
+			t.Errorf("the new leader forgot the limit of %s: %v → %v", c.Pod, c.From, c.To)
+		}
+	}
+}
+
+func (w *world) agentsRestart(t *testing.T) {
+	ctx := t.Context()
+	w.startLoad(t)
+	eventually(t, "limit the senders to the uplink", w.throttled)
+	policy := metav1.DeletePropagationBackground
+	for _, component := range []string{"agent-node", "agent-probe"} {
+		if err := w.client.CoreV1().Pods(install.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &policy},
+			metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=" + component}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// While nobody measures, nothing may be given away.
+	if err := w.throttled(); err != nil {
+		t.Error(err)
+	}
+	w.awaitMeasured(t)
+	w.awaitProtected(t, time.Now())
+}
+
+func (w *world) apiServerAway(t *testing.T) {
+	ctx := t.Context()
+	w.startLoad(t)
+	eventually(t, "limit the senders to the uplink", w.throttled)
+	w.awaitProtected(t, time.Now())
+	if err := w.cluster.StopAPIServer(ctx); err != nil {
+		t.Fatal(err)
+	}
+	away := time.Now()
+	w.awaitProtected(t, away)
+	if err := w.cluster.StartAPIServer(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the API server is back", func() error {
+		_, err := w.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		return err
+	})
+	w.awaitMeasured(t)
+	eventually(t, "limits are in force", w.throttled)
+	w.awaitProtected(t, time.Now())
+}
+
+func (w *world) observe(t *testing.T) {
+	ctx := t.Context()
+	if err := install.Detnet(ctx, w.cluster, map[string]string{"controller.mode": "observe"}); err != nil {
+		t.Fatal(err)
+	}
+	// Pods made anew start from their initial limits, far above the uplink.
+	if err := w.scene.Recreate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitMeasured(t)
+	since := time.Now()
+	w.startLoad(t)
+	eventually(t, "decide to cut", func() error {
+		s, err := install.Status(ctx, w.cluster)
+		if err != nil {
+			return err
+		}
+		for _, d := range s.Decisions {
+			if d.Action == "cut" {
+				return nil
+			}
+		}
+		return fmt.Errorf("no cut among %d decisions", len(s.Decisions))
+	})
+	if changes, _ := w.scene.Changes(since); len(changes) > 0 {
+		t.Errorf("observe mode wrote %v", changes)
+	}
+}
+
+func (w *world) uninstall(t *testing.T) {
+	ctx := t.Context()
+	if err := install.Uninstall(ctx, w.cluster); err != nil {
+		t.Fatal(err)
+	}
+	hooks, err := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
+	if err != nil || len(hooks.Items) > 0 {
+		t.Errorf("webhook configurations left: %v, %v", hooks.Items, err)
+	}
+	eventually(t, "no qdisc of ours is left on the nodes", func() error {
+		for _, node := range w.cluster.Nodes() {
+			links, err := w.cluster.Exec(ctx, node, "ip", "-o", "link", "show", "type", "ifb")
+			if err != nil {
+				return err
+			}
+			if strings.TrimSpace(links) != "" {
+				return fmt.Errorf("%s: %s", node, links)
+			}
+		}
+		return nil
+	})
+	p, err := w.client.CoreV1().Pods("default").Create(ctx, simplePod("after", "best-effort", nil), metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatalf("pods can't be created any more: %v", err)
+	}
+	if err == nil && p.Annotations[workload.EgressBandwidth] != "" {
+		t.Errorf("still stamped: %v", p.Annotations)
+	}
+}

@@ -1,0 +1,248 @@
+// Package scene sets the stage on which detnet is shown and judged: two
+// critical services and two best-effort senders behind one shaped uplink of a
+// real cluster, an instrument that measures the services, and a sink that
+// counts what the senders get through. The demo, the end-to-end tests and the
+// benchmarks all play on it.
+package scene
+
+import (
+	"context"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/test/sandbox"
+	"github.com/detnet/detnet/test/scene/record"
+	"github.com/detnet/detnet/test/workload/load"
+)
+
+//go:embed manifests
+var manifests embed.FS
+
+const (
+	namespace = "factory"
+	lab       = "lab"
+)
+
+// Node runs the critical services and the senders: its uplink is the
+// bottleneck.
+const Node = "node1"
+
+// QueueBytes is the uplink's queue: 1 MB, 40 ms at 200 Mbit/s, as in many
+// switches and NICs without active queue management.
+const QueueBytes = 1_000_000
+
+var critical = []target{
+	{"robot-control", api.Protocol_PROTOCOL_UDP, 5201, time.Millisecond},
+	{"safety-scanner", api.Protocol_PROTOCOL_TCP, 5202, 2 * time.Millisecond},
+}
+
+// Senders are the best-effort workloads.
+var Senders = []string{"erp-dashboard", "telemetry-upload"}
+
+// Scene is a stage with its actors in place.
+type Scene struct {
+	cluster    *sandbox.Cluster
+	client     kubernetes.Interface
+	http       *http.Client
+	tag        string
+	instrument *instrument
+	limits     *limits
+	addresses  map[string]string // pod IP by app label
+	sink       string
+}
+
+// Deploy shapes the uplinks to capacity, creates the lab and the factory, and
+// begins to measure. The images must be in the cluster under tag.
+func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity bitrate.Rate) (*Scene, error) {
+	config, err := cluster.RESTConfig()
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the sandbox's API server: %w", err)
+	}
+	s := &Scene{
+		cluster: cluster, client: client, tag: tag,
+		http: &http.Client{Transport: &http.Transport{DialContext: cluster.Dial, DisableKeepAlives: true}, Timeout: 5 * time.Second},
+	}
+	for _, node := range cluster.Nodes() {
+		if err := cluster.ShapeUplink(ctx, node, capacity, QueueBytes); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range []string{"lab.yaml", "factory.yaml"} {
+		if err := s.apply(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	labPods, err := s.awaitPods(ctx, lab, 2)
+	if err != nil {
+		return nil, err
+	}
+	s.sink = labPods["sink"]
+	if s.instrument, err = newInstrument(net.JoinHostPort(labPods["instrument"], "9443"), cluster.Dial); err != nil {
+		return nil, err
+	}
+	s.limits = watchLimits(ctx, client)
+	return s, s.settle(ctx)
+}
+
+// Close stops measuring; the cluster stays as it is.
+func (s *Scene) Close() { s.instrument.close() }
+
+// Recreate replaces the factory's pods, so that they are admitted anew, and
+// goes on measuring.
+func (s *Scene) Recreate(ctx context.Context) error {
+	s.instrument.pause()
+	policy := metav1.DeletePropagationBackground
+	if err := s.client.CoreV1().Pods(namespace).DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &policy}, metav1.ListOptions{}); err != nil {
+		return fmt.Errorf("delete the factory's pods: %w", err)
+	}
+	return s.settle(ctx)
+}
+
+func (s *Scene) settle(ctx context.Context) error {
+	addresses, err := s.awaitPods(ctx, namespace, len(critical)+len(Senders))
+	if err != nil {
+		return err
+	}
+	s.addresses = addresses
+	return s.instrument.measure(ctx, critical, addresses)
+}
+
+func (s *Scene) apply(ctx context.Context, name string) error {
+	t, err := template.ParseFS(manifests, "manifests/"+name)
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	if err := t.Execute(&text, map[string]any{"Tag": s.tag, "Senders": Senders}); err != nil {
+		return err
+	}
+	if err := s.cluster.Apply(ctx, text.String()); err != nil {
+		return fmt.Errorf("apply %s: %w", name, err)
+	}
+	return nil
+}
+
+// awaitPods waits until n pods of a namespace are ready and no other is left,
+// and returns their addresses by app label.
+func (s *Scene) awaitPods(ctx context.Context, namespace string, n int) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		pods, err := s.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("list the pods of %s: %w", namespace, err)
+		}
+		ready := map[string]string{}
+		for _, p := range pods.Items {
+			if isReady(&p) {
+				ready[p.Labels["app"]] = p.Status.PodIP
+			}
+		}
+		if len(ready) == n && len(pods.Items) == n {
+			return ready, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for %d ready pods in %s: only %v of %d are: %w",
+				n, namespace, slices.Sorted(maps.Keys(ready)), len(pods.Items), ctx.Err())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func isReady(p *corev1.Pod) bool {
+	return p.DeletionTimestamp == nil && p.Status.PodIP != "" && slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// Received returns the payload bytes that each sender has got through so far.
+func (s *Scene) Received(ctx context.Context) (map[string]uint64, error) {
+	var counters struct{ Bytes map[string]uint64 }
+	if err := s.call(ctx, http.MethodGet, s.sink, "/received", nil, &counters); err != nil {
+		return nil, fmt.Errorf("read the sink's counters: %w", err)
+	}
+	received := map[string]uint64{}
+	for _, name := range Senders {
+		received[name] = counters.Bytes[s.addresses[name]]
+	}
+	return received, nil
+}
+
+// StartLoads tells each sender what to send; To is filled in here.
+func (s *Scene) StartLoads(ctx context.Context, loads map[string]load.Load) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for name, l := range loads {
+		l.To = net.JoinHostPort(s.sink, "5001")
+		g.Go(func() error {
+			if err := s.call(ctx, http.MethodPost, s.addresses[name], "/load", l, nil); err != nil {
+				return fmt.Errorf("start the load of %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// StopLoads makes every sender stop.
+func (s *Scene) StopLoads(ctx context.Context) error {
+	for _, name := range Senders {
+		if err := s.call(ctx, http.MethodDelete, s.addresses[name], "/load", nil, nil); err != nil {
+			return fmt.Errorf("stop the load of %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// call makes a control request to a pod from inside the cluster's network.
+func (s *Scene) call(ctx context.Context, method, ip, path string, body, into any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(ip, "8080")+path, strings.NewReader(string(encoded)))
+	if err != nil {
+		return err
+	}
+	response, err := s.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s %s: %s", method, path, response.Status)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.NewDecoder(response.Body).Decode(into)
+}
+
+// Recorded returns what the instrument measured so far.
+func (s *Scene) Recorded() ([]record.App, error) { return s.instrument.recorded(critical) }
+
+// Limit returns a sender's present egress limit, 0 for none.
+func (s *Scene) Limit(sender string) bitrate.Rate { return s.limits.current(sender) }
+
+// Changes returns the changes of limits after t, and the container restarts
+// seen since the scene began.
+func (s *Scene) Changes(t time.Time) ([]record.LimitChange, int) { return s.limits.since(t) }
