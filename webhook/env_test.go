@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -119,11 +120,13 @@ func (c *testCluster) serve(ctx context.Context, o *envtest.WebhookInstallOption
 	}
 	go func() { _ = cl.Start(ctx) }()
 	cl.GetCache().WaitForCacheSync(ctx)
+	metrics := webhook.NewMetrics(c.registry)
 	mux := http.NewServeMux()
 	mux.Handle("/mutate", &webhook.Mutator{
 		Decider: engine, Cluster: informers, Ensurer: webhook.NewApplier(cl.GetClient(), time.Now),
-		Metrics: webhook.NewMetrics(c.registry), Log: slog.New(slog.DiscardHandler),
+		Metrics: metrics, Log: slog.New(slog.DiscardHandler),
 	})
+	mux.Handle("/guard", &webhook.Guard{Trusted: trusted, Metrics: metrics, Log: slog.New(slog.DiscardHandler)})
 	if err := copyCA(o.LocalServingCertDir); err != nil {
 		return err
 	}
@@ -224,5 +227,40 @@ func eventually(t *testing.T, f func() bool) {
 			t.Fatal("the state waited for did not come")
 		}
 		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// installGuard puts one form of the guard in force until remove is called.
+func (c *testCluster) installGuard(t *testing.T, form string) (remove func()) {
+	t.Helper()
+	policy, binding := webhook.GuardPolicy(trusted)
+	objects := []client.Object{policy, binding}
+	if form == "webhook" {
+		mutating := &admissionregv1.MutatingWebhookConfiguration{}
+		if err := c.client.Get(t.Context(), client.ObjectKey{Name: "detnet-webhook"}, mutating); err != nil {
+			t.Fatal(err)
+		}
+		to := mutating.Webhooks[0].ClientConfig
+		url := strings.Replace(*to.URL, "/mutate", "/guard", 1)
+		to.URL = &url
+		fail, none := admissionregv1.Fail, admissionregv1.SideEffectClassNone
+		objects = []client.Object{&admissionregv1.ValidatingWebhookConfiguration{
+			ObjectMeta: metav1.ObjectMeta{Name: "detnet-webhook"},
+			Webhooks: []admissionregv1.ValidatingWebhook{{
+				Name: "guard.detnet.dev", AdmissionReviewVersions: []string{"v1"}, FailurePolicy: &fail, SideEffects: &none,
+				ClientConfig: to, MatchConditions: webhook.GuardConditions(trusted),
+				Rules: []admissionregv1.RuleWithOperations{policy.Spec.MatchConstraints.ResourceRules[0].RuleWithOperations},
+			}},
+		}}
+	}
+	for _, object := range objects {
+		if err := c.client.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		for _, object := range objects {
+			_ = c.client.Delete(context.WithoutCancel(t.Context()), object)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -39,6 +40,7 @@ type options struct {
 	certDir                            string
 	certSecret, service, webhookConfig string
 	logLevel, logFormat                string
+	trustedUsers, trustedGroups        string
 	linger                             time.Duration
 	namespace                          string
 }
@@ -81,6 +83,8 @@ func parseFlags(args []string) (options, error) {
 	f.StringVar(&o.webhookConfig, "webhook-config", "detnet-webhook", "name of the webhook configurations that get the self-managed CA")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
+	f.StringVar(&o.trustedUsers, "trusted-users", "system:serviceaccount:"+o.namespace+":detnet-controller", "users who may change managed keys on live pods, separated by commas")
+	f.StringVar(&o.trustedGroups, "trusted-groups", "system:masters,detnet:admins", "groups who may, likewise")
 	f.DurationVar(&o.linger, "shutdown-linger", 5*time.Second, "how long to go on serving after readiness went off")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -188,12 +192,18 @@ func addServer(ctx context.Context, mgr manager.Manager, o options, active *poli
 	if err != nil {
 		return err
 	}
+	figures := webhook.NewMetrics(metrics.Registry)
 	mux := http.NewServeMux()
 	mux.Handle("/mutate", &webhook.Mutator{
 		Decider: active,
 		Cluster: cluster,
 		Ensurer: webhook.NewApplier(mgr.GetClient(), time.Now),
-		Metrics: webhook.NewMetrics(metrics.Registry),
+		Metrics: figures,
+		Log:     log,
+	})
+	mux.Handle("/guard", &webhook.Guard{
+		Trusted: webhook.Trusted{Users: strings.Split(o.trustedUsers, ","), Groups: strings.Split(o.trustedGroups, ",")},
+		Metrics: figures,
 		Log:     log,
 	})
 	server := &webhook.Server{Handler: mux, TLS: serving, Log: log, Linger: o.linger, Grace: 15 * time.Second}

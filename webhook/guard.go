@@ -1,0 +1,96 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/workload"
+)
+
+// guardedLabels are the labels that may not be changed on a live pod.
+var guardedLabels = append(slices.Clone(policies.ManagedLabels), workload.LabelPriority)
+
+// Trusted are the identities that may change managed keys on live pods.
+type Trusted struct {
+	Users  []string // such as system:serviceaccount:detnet:detnet-controller
+	Groups []string // such as system:masters
+}
+
+// Guard is the handler of the validating webhook: on a live pod only the
+// trusted change what detnet manages, so that nobody lifts their own throttle.
+// It is for clusters without ValidatingAdmissionPolicy; GuardPolicy is the same
+// rule without a call.
+type Guard struct {
+	Trusted Trusted
+	Metrics *Metrics
+	Log     *slog.Logger
+}
+
+// ServeHTTP answers an AdmissionReview (admission.k8s.io/v1).
+func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	serveReview(w, r, g.Metrics, g.Log, g.admit)
+}
+
+func (g *Guard) admit(ctx context.Context, req *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+	if req.Operation != admissionv1.Update || req.Resource != podResource || g.Trusted.includes(req.UserInfo.Username, req.UserInfo.Groups) {
+		g.Metrics.request(resultUnchanged)
+		return allowed()
+	}
+	changed, err := changedKeys(req.OldObject.Raw, req.Object.Raw)
+	if err != nil {
+		g.Log.ErrorContext(ctx, "pod update not guarded", "namespace", req.Namespace, "name", req.Name, "error", err)
+		g.Metrics.request(resultUnevaluated)
+		g.Metrics.problem(reasonPod)
+		return allowed("detnet could not check this update: " + err.Error())
+	}
+	if len(changed) == 0 {
+		g.Metrics.request(resultUnchanged)
+		return allowed()
+	}
+	g.Metrics.request(resultDenied)
+	return denied(policies.Decision{Deny: []string{guardMessage + ": " + strings.Join(changed, ", ")}})
+}
+
+const guardMessage = "only detnet's controller may change these keys on a live pod; change the workload's template instead"
+
+func (t Trusted) includes(user string, groups []string) bool {
+	return slices.Contains(t.Users, user) || slices.ContainsFunc(groups, func(g string) bool { return slices.Contains(t.Groups, g) })
+}
+
+// changedKeys lists the managed keys in which two pods differ. Pods without a
+// class, before and after, are none of detnet's business.
+func changedKeys(oldRaw, newRaw []byte) ([]string, error) {
+	var before, after metav1.PartialObjectMetadata
+	if err := json.Unmarshal(oldRaw, &before); err != nil {
+		return nil, fmt.Errorf("decode the old pod: %w", err)
+	}
+	if err := json.Unmarshal(newRaw, &after); err != nil {
+		return nil, fmt.Errorf("decode the new pod: %w", err)
+	}
+	if before.Labels[workload.LabelClass] == "" && after.Labels[workload.LabelClass] == "" {
+		return nil, nil
+	}
+	changed := differing(guardedLabels, before.Labels, after.Labels)
+	return append(changed, differing(policies.ManagedAnnotations, before.Annotations, after.Annotations)...), nil
+}
+
+func differing(keys []string, before, after map[string]string) []string {
+	var out []string
+	for _, key := range keys {
+		b, had := before[key]
+		a, has := after[key]
+		if had != has || a != b {
+			out = append(out, key)
+		}
+	}
+	return out
+}

@@ -1,0 +1,128 @@
+package webhook_test
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/detnet/detnet/webhook"
+	"github.com/detnet/detnet/workload"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+var trusted = webhook.Trusted{
+	Users:  []string{"system:serviceaccount:detnet:detnet-controller"},
+	Groups: []string{"system:masters", "detnet:admins"},
+}
+
+// The chart renders the guard; this file is what it has to agree with.
+func TestGuardPolicyGolden(t *testing.T) {
+	policy, binding := webhook.GuardPolicy(trusted)
+	var out []byte
+	for _, object := range []any{policy, binding} {
+		doc, err := yaml.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(append(out, "---\n"...), doc...)
+	}
+	const golden = "testdata/guard.yaml"
+	if *update {
+		if err := os.WriteFile(golden, out, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(out)); diff != "" {
+		t.Errorf("%s (-want +got), rewrite with -update:\n%s", golden, diff)
+	}
+}
+
+// as returns a client that acts as somebody else.
+func (c *testCluster) as(t *testing.T, user string, groups ...string) client.Client {
+	t.Helper()
+	config := rest.CopyConfig(c.config)
+	config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
+	out, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// The same rule as a webhook and as CEL, on the API server.
+func TestGuard(t *testing.T) {
+	c := needCluster(t)
+	ns := c.namespace(t)
+	everybody := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "tenants"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:authenticated"}},
+	}
+	if err := c.client.Create(t.Context(), everybody); err != nil {
+		t.Fatal(err)
+	}
+	pod := newPod(ns, bestEffort(), nil)
+	c.create(t, pod)
+	patch := func(by client.Client, body string, opts ...client.SubResourcePatchOption) error {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: pod.Name}}
+		if len(opts) > 0 {
+			return by.SubResource("status").Patch(t.Context(), p, client.RawPatch("application/merge-patch+json", []byte(body)), opts...)
+		}
+		return by.Patch(t.Context(), p, client.RawPatch("application/merge-patch+json", []byte(body)), client.DryRunAll)
+	}
+	annotate := func(key, value string) string {
+		return `{"metadata":{"annotations":{"` + key + `":` + value + `}}}`
+	}
+	free := newPod(ns, nil, nil)
+	c.create(t, free)
+	tenant := c.as(t, "tenant", "system:authenticated")
+	for _, form := range []string{"policy", "webhook"} {
+		remove := c.installGuard(t, form)
+		eventually(t, func() bool { return patch(tenant, annotate(workload.EgressBandwidth, `"1G"`)) != nil })
+		refused := map[string]error{
+			"throttle lifted":  patch(tenant, annotate(workload.EgressBandwidth, `"1G"`)),
+			"throttle removed": patch(tenant, annotate(workload.EgressBandwidth, `null`)),
+			"floor raised":     patch(tenant, annotate(workload.MinBandwidth, `"1G"`)),
+			"key added":        patch(tenant, annotate(workload.MaxJitter, `"1ms"`)),
+			"class changed":    patch(tenant, `{"metadata":{"labels":{"detnet.dev/class":"critical"}}}`),
+			"through status":   patch(tenant, annotate(workload.EgressBandwidth, `"1G"`), &client.SubResourcePatchOptions{}),
+		}
+		for name, err := range refused {
+			if err == nil || !strings.Contains(err.Error(), "only detnet's controller") {
+				t.Errorf("%s: %s: error %v", form, name, err)
+			}
+		}
+		accepted := map[string]error{
+			"another annotation": patch(tenant, annotate("team", `"x"`)),
+			"another label":      patch(tenant, `{"metadata":{"labels":{"app":"y"}}}`),
+			"the controller":     patch(c.as(t, trusted.Users[0], "system:authenticated"), annotate(workload.EgressBandwidth, `"20M"`)),
+			"an administrator":   patch(c.as(t, "root", "system:authenticated", "detnet:admins"), annotate(workload.EgressBandwidth, `"20M"`)),
+		}
+		accepted["a pod without a class"] = tenant.Patch(t.Context(), free.DeepCopy(),
+			client.RawPatch("application/merge-patch+json", []byte(annotate(workload.EgressBandwidth, `"1G"`))), client.DryRunAll)
+		if err := tenant.Patch(t.Context(), free.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"detnet.dev/class":"critical"}}}`))); err == nil {
+			t.Errorf("%s: a pod without a class took one", form)
+		}
+		for name, err := range accepted {
+			if err != nil {
+				t.Errorf("%s: %s: %v", form, name, err)
+			}
+		}
+		remove()
+		eventually(t, func() bool { return patch(tenant, annotate(workload.EgressBandwidth, `"1G"`)) == nil })
+	}
+}

@@ -1,0 +1,85 @@
+package webhook
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	admissionregv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/workload"
+)
+
+// guardName is the name of the policy and of its binding.
+const guardName = "detnet-guard"
+
+// GuardPolicy is the guard in CEL: the API server evaluates it itself
+// (Kubernetes 1.30, KEP-3488). The chart renders the same objects; a golden
+// file keeps the two together.
+func GuardPolicy(t Trusted) (*admissionregv1.ValidatingAdmissionPolicy, *admissionregv1.ValidatingAdmissionPolicyBinding) {
+	ignore, forbidden := admissionregv1.Ignore, metav1.StatusReasonForbidden
+	policy := &admissionregv1.ValidatingAdmissionPolicy{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingAdmissionPolicy"},
+		ObjectMeta: metav1.ObjectMeta{Name: guardName},
+		Spec: admissionregv1.ValidatingAdmissionPolicySpec{
+			FailurePolicy: &ignore,
+			MatchConstraints: &admissionregv1.MatchResources{ResourceRules: []admissionregv1.NamedRuleWithOperations{{
+				RuleWithOperations: admissionregv1.RuleWithOperations{
+					Operations: []admissionregv1.OperationType{admissionregv1.Update},
+					// Labels and annotations can be written through pods/status too.
+					Rule: admissionregv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods", "pods/status"}},
+				},
+			}}},
+			MatchConditions: GuardConditions(t),
+			Validations: []admissionregv1.Validation{
+				{Expression: unchanged("labels", guardedLabels), Message: guardMessage + ": its labels", Reason: &forbidden},
+				{Expression: unchanged("annotations", policies.ManagedAnnotations), Message: guardMessage + ": its annotations", Reason: &forbidden},
+			},
+		},
+	}
+	binding := &admissionregv1.ValidatingAdmissionPolicyBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingAdmissionPolicyBinding"},
+		ObjectMeta: metav1.ObjectMeta{Name: guardName},
+		Spec: admissionregv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: guardName, ValidationActions: []admissionregv1.ValidationAction{admissionregv1.Deny},
+		},
+	}
+	return policy, binding
+}
+
+// GuardConditions keep pods without a class and the updates of the trusted away
+// from the guard, as matchConditions of either form of it.
+func GuardConditions(t Trusted) []admissionregv1.MatchCondition {
+	class := strconv.Quote(workload.LabelClass)
+	conditions := []admissionregv1.MatchCondition{{
+		Name:       "has-a-class",
+		Expression: fmt.Sprintf("object.metadata.?labels[?%s].hasValue() || oldObject.metadata.?labels[?%s].hasValue()", class, class),
+	}, {
+		Name:       "not-trusted-user",
+		Expression: fmt.Sprintf("!(request.userInfo.username in %s)", celList(t.Users)),
+	}}
+	if len(t.Groups) > 0 {
+		conditions = append(conditions, admissionregv1.MatchCondition{
+			Name:       "not-trusted-group",
+			Expression: fmt.Sprintf("!request.userInfo.groups.exists(g, g in %s)", celList(t.Groups)),
+		})
+	}
+	return conditions
+}
+
+// unchanged is true where none of the keys differs between the old and the new
+// map of metadata.
+func unchanged(field string, keys []string) string {
+	at := func(object string) string { return fmt.Sprintf("%s.metadata.?%s[?k]", object, field) }
+	return fmt.Sprintf("%s.all(k, %s == %s)", celList(keys), at("object"), at("oldObject"))
+}
+
+func celList(items []string) string {
+	quoted := make([]string, len(items))
+	for i, item := range items {
+		quoted[i] = strconv.Quote(item)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
