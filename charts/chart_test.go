@@ -12,7 +12,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/detnet/detnet/webhook"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -56,6 +59,7 @@ func TestGolden(t *testing.T) {
 		"default":      nil,
 		"cert-manager": {"--api-versions", "cert-manager.io/v1"},
 		"full":         {"--values", "testdata/full.values.yaml"},
+		"oldest":       {"--kube-version", "1.28.0"},
 	}
 	for name, args := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -122,6 +126,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"webhook.failurePolicy=Maybe": "failurePolicy",
 		"webhook.timeoutSeconds=31":   "timeoutSeconds",
 		"controller.law=pid":          "law",
+		"controller.config.law=aimd":  "law",
 		"policy.files.readme=text":    "readme",
 		"unheard=of":                  "unheard",
 	} {
@@ -179,6 +184,35 @@ func TestPriorityClassesOfThePolicy(t *testing.T) {
 	}
 	if named == 0 {
 		t.Error("no class of the default policy names a PriorityClass")
+	}
+}
+
+// The guard stands in two forms, CEL here and Go in the webhook; they must agree.
+func TestGuardIsTheWebhooks(t *testing.T) {
+	out, err := helm(t, "template", "detnet", "detnet", "--namespace", namespace, "--show-only", "templates/webhook/guard.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents := strings.Split(out, "\n---\n")
+	if len(documents) != 2 {
+		t.Fatalf("%d documents", len(documents))
+	}
+	var policy admissionv1.ValidatingAdmissionPolicy
+	var binding admissionv1.ValidatingAdmissionPolicyBinding
+	for n, into := range []any{&policy, &binding} {
+		if err := yaml.UnmarshalStrict([]byte(documents[n]), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantPolicy, wantBinding := webhook.GuardPolicy(webhook.Trusted{
+		Users:  []string{"system:serviceaccount:" + namespace + ":detnet-controller"},
+		Groups: []string{"system:masters", "detnet:admins"},
+	})
+	if diff := cmp.Diff(wantPolicy.Spec, policy.Spec); diff != "" || policy.Name != wantPolicy.Name {
+		t.Errorf("policy %s (-webhook +chart):\n%s", policy.Name, diff)
+	}
+	if diff := cmp.Diff(wantBinding.Spec, binding.Spec); diff != "" || binding.Name != wantBinding.Name {
+		t.Errorf("binding %s (-webhook +chart):\n%s", binding.Name, diff)
 	}
 }
 

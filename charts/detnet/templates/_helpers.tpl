@@ -25,6 +25,11 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 {{- end }}
 {{- end }}
 
+{{/* "true" where the API server can evaluate the guard itself. */}}
+{{- define "detnet.guardPolicy" -}}
+{{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}true{{ end }}
+{{- end }}
+
 {{/* YAML reads a bare off as false. */}}
 {{- define "detnet.word" -}}
 {{- if kindIs "bool" . }}{{ ternary "on" "off" . }}{{ else }}{{ . }}{{ end }}
@@ -75,7 +80,6 @@ affinity:
           labelSelector:
             matchLabels:
               {{- include "detnet.selector" . | nindent 14 }}
-          matchLabelKeys: [pod-template-hash]
 {{- end }}
 
 {{/* The agents' certificate without the parts that only its manager needs. */}}
