@@ -37,10 +37,13 @@ type Meter interface {
 type Server struct {
 	api.UnimplementedAgentServer
 
-	Node    string
-	Role    api.Role
-	Probes  bool  // sessions may be assigned (role probe)
-	Meter   Meter // nil in role probe
+	Node   string
+	Role   api.Role
+	Probes bool  // sessions may be assigned (role probe)
+	Meter  Meter // nil in role probe
+	// Keys opens the secrets of STAMP's authenticated mode for one stream; nil
+	// means unauthenticated.
+	Keys    func() (*probe.Keyring, error)
 	Metrics *Metrics
 	Log     *slog.Logger
 
@@ -61,7 +64,16 @@ func (s *Server) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 	}
 	defer s.streams.Release(1)
 	ctx, cancel := context.WithCancel(stream.Context())
-	sender := probe.NewSender(nil)
+	var opts probe.Options
+	if s.Keys != nil {
+		keys, err := s.Keys()
+		if err != nil {
+			cancel()
+			return status.Errorf(codes.FailedPrecondition, "agent on %s: %v", s.Node, err)
+		}
+		opts.Keys = keys
+	}
+	sender := probe.NewSender(opts)
 	finished := make(chan error, 1)
 	go func() { finished <- sender.Run(ctx) }()
 	s.Metrics.add(sender)

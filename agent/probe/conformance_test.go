@@ -30,12 +30,34 @@ func newLab(t testing.TB) lab {
 	v6 := func(n *nstest.Net, name, addr string) { n.Up(t, name, addr) }
 	v6(l.near, "near", "fd99::1/64")
 	v6(l.far, "far", "fd99::2/64")
+	l.warmUp(t)
 	l.near.Do(t, func() {
 		if err := os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 2147483647"), 0o644); err != nil {
 			t.Logf("allow ping sockets: %v", err)
 		}
 	})
 	return l
+}
+
+// warmUp returns when IPv6 works: its neighbour discovery takes a moment after
+// an interface came up.
+func (l lab) warmUp(t testing.TB) {
+	port := l.echoUDP(t, nil)
+	var conn net.Conn
+	var err error
+	l.near.Do(t, func() { conn, err = net.Dial("udp", net.JoinHostPort("fd99::2", strconv.Itoa(int(port)))) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for range 100 {
+		_, _ = conn.Write([]byte("?"))
+		_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		if _, err = conn.Read(make([]byte, 8)); err == nil {
+			return
+		}
+	}
+	t.Fatalf("IPv6 does not come up: %v", err)
 }
 
 // echoUDP answers every datagram in the far namespace. mangle may return nil to
@@ -68,6 +90,29 @@ func (l lab) echoUDP(t testing.TB, mangle func([]byte) [][]byte) uint16 {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 }
 
+// reflect runs a STAMP reflector in the far namespace.
+func (l lab) reflect(t testing.TB, opts ReflectorOptions) (uint16, *Reflector) {
+	var conn *net.UDPConn
+	var err error
+	l.far.Do(t, func() { conn, err = net.ListenUDP("udp", &net.UDPAddr{}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewReflector(conn, opts, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := r.Serve(ctx); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	t.Cleanup(func() { cancel(); done.Wait() })
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Port(), r
+}
+
 // listenTCP accepts and closes.
 func (l lab) listenTCP(t testing.TB) uint16 {
 	var ln net.Listener
@@ -92,7 +137,7 @@ func (l lab) listenTCP(t testing.TB) uint16 {
 
 // start runs a Sender in the near namespace for the length of the test.
 func (l lab) start(t testing.TB, sessions ...Session) *Sender {
-	s := NewSender(fakeNames{})
+	s := NewSender(Options{Resolver: fakeNames{}})
 	if err := s.Assign(sessions); err != nil {
 		t.Fatal(err)
 	}
@@ -148,13 +193,16 @@ func samples(id string, n int) func(map[string]*Result) bool {
 func TestConformance(t *testing.T) {
 	l := newLab(t)
 	udp, tcp := l.echoUDP(t, nil), l.listenTCP(t)
+	stamp, _ := l.reflect(t, ReflectorOptions{})
 	targets := map[string]Session{
-		"udp":   {Protocol: workload.UDP, Host: "10.99.0.2", Port: udp},
-		"udp6":  {Protocol: workload.UDP, Host: "fd99::2", Port: udp},
-		"tcp":   {Protocol: workload.TCP, Host: "10.99.0.2", Port: tcp},
-		"tcp6":  {Protocol: workload.TCP, Host: "fd99::2", Port: tcp},
-		"icmp":  {Protocol: workload.ICMP, Host: "10.99.0.2"},
-		"icmp6": {Protocol: workload.ICMP, Host: "fd99::2"},
+		"stamp":  {Protocol: workload.STAMP, Host: "10.99.0.2", Port: stamp},
+		"stamp6": {Protocol: workload.STAMP, Host: "fd99::2", Port: stamp},
+		"udp":    {Protocol: workload.UDP, Host: "10.99.0.2", Port: udp},
+		"udp6":   {Protocol: workload.UDP, Host: "fd99::2", Port: udp},
+		"tcp":    {Protocol: workload.TCP, Host: "10.99.0.2", Port: tcp},
+		"tcp6":   {Protocol: workload.TCP, Host: "fd99::2", Port: tcp},
+		"icmp":   {Protocol: workload.ICMP, Host: "10.99.0.2"},
+		"icmp6":  {Protocol: workload.ICMP, Host: "fd99::2"},
 	}
 	for name, target := range targets {
 		t.Run(name, func(t *testing.T) { conform(t, l, target) })
@@ -184,6 +232,13 @@ func conform(t *testing.T, l lab, target Session) {
 		t.Errorf("good: totals %+v", r.Totals)
 	}
 	for i, sample := range r.Samples {
+		if sample.HasOneWay != (target.Protocol == workload.STAMP) {
+			t.Fatalf("good: sample %d has one-way delays: %v", i, sample.HasOneWay)
+		}
+		// Both ends share this machine's clock, so the one-way delays are true ones.
+		if sum := sample.Forward + sample.Backward; sample.HasOneWay && (sample.Forward <= 0 || sample.Backward <= 0 || sum != sample.RTT) {
+			t.Fatalf("good: sample %d: forward %v, backward %v, round trip %v", i, sample.Forward, sample.Backward, sample.RTT)
+		}
 		if sample.Lost || sample.RTT <= 0 || sample.RTT > 100*time.Millisecond || sample.Age < 0 {
 			t.Fatalf("good: sample %d: %+v", i, sample)
 		}

@@ -3,7 +3,7 @@ package probe
 import (
 	"errors"
 	"fmt"
-	"time"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +15,7 @@ type format interface {
 	// size is the length of a request.
 	size() int
 	// request writes packet seq of session number into b, size octets long.
-	request(b []byte, number uint16, seq uint32, at time.Time)
+	request(b []byte, number uint16, seq uint32)
 	// reply reads what came from the network.
 	reply(b []byte) (reply, error)
 	// own reads a request of ours, or as much of it as an ICMP error quotes.
@@ -24,7 +24,7 @@ type format interface {
 
 // reply is the answer to one request.
 type reply struct {
-	number        uint16
+	number        uint16 // 0 if the reflector does not say
 	seq           uint32
 	far, farReply int64 // the reflector's timestamps, ns on its clock; 0: none
 }
@@ -82,7 +82,7 @@ func (d *datagram) queue(s *session, now int64) {
 	p := s.take(now)
 	i := d.n
 	size := d.format.size()
-	d.format.request(d.out.packets[i][:size], s.number, p.seq, d.sender.base.Add(time.Duration(now)))
+	d.format.request(d.out.packets[i][:size], s.number, p.seq)
 	d.out.vectors[i].Base = &d.out.packets[i][0]
 	d.out.vectors[i].SetLen(size)
 	h := &d.out.headers[i].Hdr
@@ -174,6 +174,9 @@ func (d *datagram) answered(i int, seen int64) bool {
 		return false
 	}
 	s := d.sender.numbers[r.number]
+	if r.number == 0 {
+		s = d.sessionAt(d.in.source(i))
+	}
 	if s == nil || s.prober != prober(d) || s.find(r.seq) == nil {
 		drops.Unknown++
 		return false
@@ -189,6 +192,17 @@ func (d *datagram) answered(i int, seen int64) bool {
 	m := d.in.meta(i)
 	p.back, p.hwBack, p.far, p.farReply = m.software, m.hardware, r.far, r.farReply
 	return true
+}
+
+// sessionAt finds the session by its target, for STAMP reflectors that know
+// nothing of session identifiers (RFC 8762, TWAMP Light).
+func (d *datagram) sessionAt(from netip.AddrPort) *session {
+	for _, s := range d.sender.sessions {
+		if s.prober == prober(d) && s.addr == from {
+			return s
+		}
+	}
+	return nil
 }
 
 // looped takes a send timestamp or an ICMP error to the packet it is about.

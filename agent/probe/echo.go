@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -64,7 +63,7 @@ func (s *Sender) newEcho(k kind) (prober, error) {
 
 func (f *echo) size() int { return f.header + echoSize }
 
-func (f *echo) request(b []byte, number uint16, seq uint32, _ time.Time) {
+func (f *echo) request(b []byte, number uint16, seq uint32) {
 	clear(b)
 	if f.header > 0 {
 		b[0] = f.typ // the kernel fills in the identifier and the checksum

@@ -46,6 +46,7 @@ type Resolver interface {
 type Sender struct {
 	base     time.Time
 	resolver Resolver
+	keys     *Keyring
 	wake     chan struct{}
 	lookups  sync.WaitGroup
 
@@ -63,15 +64,21 @@ type Sender struct {
 	scratch  []completed
 }
 
-// NewSender returns a Sender without sessions. A nil resolver means the
-// system's.
-func NewSender(resolver Resolver) *Sender {
-	if resolver == nil {
-		resolver = net.DefaultResolver
+// Options are what the sessions of a Sender share. The zero value is usable.
+type Options struct {
+	Resolver Resolver // nil: the system's
+	Keys     *Keyring // of STAMP's authenticated mode; nil: unauthenticated
+}
+
+// NewSender returns a Sender without sessions.
+func NewSender(o Options) *Sender {
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
 	}
 	return &Sender{
 		base:     time.Now(),
-		resolver: resolver,
+		resolver: o.Resolver,
+		keys:     o.Keys,
 		wake:     make(chan struct{}, 1),
 		numbers:  map[uint16]*session{},
 		probers:  map[kind]prober{},
@@ -304,6 +311,8 @@ func (s *Sender) open(k kind) (prober, error) {
 	switch k.protocol {
 	case workload.UDP, workload.ICMP:
 		return s.newEcho(k)
+	case workload.STAMP:
+		return s.newSTAMP(k)
 	case workload.TCP:
 		return newHandshake(s, k.ipv6)
 	}

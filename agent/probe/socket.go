@@ -116,6 +116,13 @@ func (b *batch) source(i int) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// isIPv6 reports whether packet i came over IPv6, and not over IPv4 to a socket
+// of both families.
+func (b *batch) isIPv6(i int) bool {
+	name := &b.names[i]
+	return binary.NativeEndian.Uint16(name[:]) == unix.AF_INET6 && !netip.AddrFrom16([16]byte(name[8:24])).Is4In6()
+}
+
 // meta is what the kernel says about a packet in its control messages.
 type meta struct {
 	software, hardware int64 // CLOCK_REALTIME and the NIC's clock, ns; 0: not given

@@ -68,7 +68,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger) error {
 	switch opts.role {
 	case "probe":
 		server.Role, server.Probes = api.Role_ROLE_PROBE, true
-		err = startReflector(ctx, group, opts.reflector)
+		err = startReflector(ctx, group, opts, server, registry)
 	case "node":
 		server.Role = api.Role_ROLE_NODE
 		ready, err = startNode(ctx, group, opts, server, registry, log)
@@ -86,19 +86,36 @@ func serve(ctx context.Context, opts options, log *slog.Logger) error {
 	return group.Wait()
 }
 
-func startReflector(ctx context.Context, group *errgroup.Group, addr string) error {
-	if addr == "" {
+// startReflector opens the session-reflector and gives the sessions the same keys.
+func startReflector(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, registry *prometheus.Registry) error {
+	if opts.stampKeys != "" {
+		// Keyrings are not shared: each goroutine reads the file by itself.
+		server.Keys = func() (*probe.Keyring, error) { return probe.OpenKeyring(opts.stampKeys) }
+	}
+	if opts.reflector == "" {
 		return nil
 	}
-	udp, err := net.ResolveUDPAddr("udp", addr)
-	if err != nil {
-		return fmt.Errorf("--reflector=%s: %w", addr, err)
+	settings := probe.ReflectorOptions{AuthOnly: opts.stampAuthOnly, Allow: opts.reflectorAllow, Rate: opts.reflectorRate}
+	if opts.stampKeys != "" {
+		keys, err := probe.OpenKeyring(opts.stampKeys)
+		if err != nil {
+			return err
+		}
+		settings.Keys = keys
 	}
-	conn, err := net.ListenUDP("udp", udp)
+	addr, err := net.ResolveUDPAddr("udp", opts.reflector)
+	if err != nil {
+		return fmt.Errorf("--reflector=%s: %w", opts.reflector, err)
+	}
+	conn, err := net.ListenUDP("udp", addr)
 	if err != nil {
 		return fmt.Errorf("open the reflector (a port below 1024 needs NET_BIND_SERVICE or net.ipv4.ip_unprivileged_port_start): %w", err)
 	}
-	group.Go(func() error { return probe.ServeEcho(ctx, conn) })
+	reflector, err := probe.NewReflector(conn, settings, registry)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return reflector.Serve(ctx) })
 	return nil
 }
 

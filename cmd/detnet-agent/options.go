@@ -5,12 +5,18 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
+
+	"github.com/detnet/detnet/agent/probe"
 )
 
 type options struct {
 	role, node, listen, tlsDir, metricsAddr, reflector, enforce string
-	insecure                                                    bool
+	stampKeys                                                   string
+	stampAuthOnly, insecure                                     bool
+	reflectorAllow                                              []netip.Prefix
+	reflectorRate                                               float64
 	logLevel                                                    slog.Level
 }
 
@@ -30,6 +36,14 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&o.insecure, "insecure", false, "allow plaintext, for tests")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "address of /metrics, /healthz and /readyz (default :8080 for probe, :9448 for node)")
 	f.StringVar(&o.reflector, "reflector", "", "address of the session-reflector, such as :862; empty means none (role probe)")
+	f.Float64Var(&o.reflectorRate, "reflector-rate", probe.DefaultRate, "packets a second that the reflector answers one source address")
+	f.Func("reflector-allow", "prefix, such as 10.0.0.0/8, whose addresses the reflector answers; may be repeated; none means all", func(text string) error {
+		prefix, err := netip.ParsePrefix(text)
+		o.reflectorAllow = append(o.reflectorAllow, prefix)
+		return err
+	})
+	f.StringVar(&o.stampKeys, "stamp-key-file", "", "file with one or two secrets, each on a line, for STAMP's authenticated mode; the first signs")
+	f.BoolVar(&o.stampAuthOnly, "stamp-auth-only", false, "reflect authenticated packets only")
 	f.StringVar(&o.enforce, "enforce", "off", "off, or tc where the CNI does not follow the bandwidth annotations of running pods (role node)")
 	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	if err := f.Parse(args); err != nil {
@@ -47,6 +61,8 @@ func parse(args []string) (options, error) {
 		return o, fmt.Errorf("--enforce=%q must be off or tc", o.enforce)
 	case o.enforce != "off" && o.role != "node":
 		return o, errors.New("--enforce=tc needs --role=node")
+	case o.stampAuthOnly && o.stampKeys == "":
+		return o, errors.New("--stamp-auth-only needs --stamp-key-file")
 	case o.tlsDir == "" && !o.insecure:
 		return o, errors.New("an empty --tls-dir means plaintext and needs --insecure")
 	}

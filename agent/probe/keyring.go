@@ -1,0 +1,78 @@
+package probe
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/detnet/detnet/agent/probe/stamp"
+)
+
+// Keyring is the secrets of STAMP's authenticated mode, read from a file that
+// may change while it is in use: one secret a line, at most two. The first
+// signs, each verifies; a rotation adds the new secret behind the old one
+// everywhere, then swaps the two, then drops the old one. It is not safe for
+// concurrent use.
+type Keyring struct {
+	path   string
+	read   []byte
+	keys   []*stamp.Key
+	lookAt time.Time
+}
+
+const (
+	maxKeys  = 2
+	rereadIn = 5 * time.Second
+)
+
+// OpenKeyring reads path.
+func OpenKeyring(path string) (*Keyring, error) {
+	k := &Keyring{path: path}
+	if err := k.reread(); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Keys returns the keys as the file had them at most five seconds before now. A
+// file that cannot be used any more leaves the last good keys in force.
+func (k *Keyring) Keys(now time.Time) []*stamp.Key {
+	if k == nil {
+		return nil
+	}
+	if now.After(k.lookAt) {
+		k.lookAt = now.Add(rereadIn)
+		_ = k.reread()
+	}
+	return k.keys
+}
+
+func (k *Keyring) reread() error {
+	content, err := os.ReadFile(k.path)
+	if err != nil {
+		return fmt.Errorf("read the STAMP keys: %w", err)
+	}
+	if k.keys != nil && bytes.Equal(content, k.read) {
+		return nil
+	}
+	var keys []*stamp.Key
+	lines := bufio.NewScanner(bytes.NewReader(content))
+	for lines.Scan() {
+		secret := bytes.TrimSpace(lines.Bytes())
+		if len(secret) == 0 {
+			continue
+		}
+		key, err := stamp.NewKey(secret)
+		if err != nil {
+			return fmt.Errorf("%s, key %d: %w", k.path, len(keys)+1, err)
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 || len(keys) > maxKeys {
+		return fmt.Errorf("%s: %d keys, want one or two, each on a line", k.path, len(keys))
+	}
+	k.read, k.keys = content, keys
+	return nil
+}
