@@ -1,0 +1,234 @@
+package agents
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"pgregory.net/rapid"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var epoch = time.Unix(1_800_000_000, 0)
+
+func sampleAt(d time.Duration) plan.Sample { return plan.Sample{At: epoch.Add(d)} }
+
+func newSamples() window[plan.Sample] {
+	return window[plan.Sample]{at: func(s plan.Sample) time.Time { return s.At }}
+}
+
+// Whatever the order of arrival, a view is in the order of time, within keep,
+// and a view that was handed out never changes.
+func TestWindow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newSamples()
+		now := epoch
+		type handed struct{ view, copied []plan.Sample }
+		var views []handed
+		for range rapid.IntRange(1, 30).Draw(t, "batches") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 2000).Draw(t, "ms")) * time.Millisecond)
+			var batch []plan.Sample
+			for range rapid.IntRange(0, 20).Draw(t, "n") {
+				age := time.Duration(rapid.IntRange(0, 7000).Draw(t, "age")) * time.Millisecond
+				batch = append(batch, plan.Sample{At: now.Add(-age)})
+			}
+			w.add(batch, now)
+			view := w.view(now)
+			if !slices.IsSortedFunc(view, func(a, b plan.Sample) int { return a.At.Compare(b.At) }) {
+				t.Fatalf("view out of order: %v", view)
+			}
+			if len(view) > 0 && now.Sub(view[0].At) > keep {
+				t.Fatalf("view holds a sample of %v ago", now.Sub(view[0].At))
+			}
+			views = append(views, handed{view, slices.Clone(view)})
+		}
+		for _, v := range views {
+			if !slices.Equal(v.view, v.copied) {
+				t.Fatal("a view changed after it was handed out")
+			}
+		}
+	})
+}
+
+func TestWindowIsBounded(t *testing.T) {
+	w := newSamples()
+	for i := range 10 * maxItems {
+		w.add([]plan.Sample{sampleAt(time.Duration(i))}, epoch)
+	}
+	if n := len(w.view(epoch)); n != maxItems {
+		t.Errorf("%d samples kept, want %d", n, maxItems)
+	}
+	if c := cap(w.items); c > 4*maxItems {
+		t.Errorf("room for %d samples, want some %d", c, maxItems)
+	}
+}
+
+func TestFloorForgetsAnOldRoute(t *testing.T) {
+	var f floor
+	f.add([]plan.Sample{{At: epoch, RTT: 300 * time.Microsecond}, {At: epoch, Lost: true}})
+	for at := time.Second; at < 3*memory; at += time.Second {
+		f.add([]plan.Sample{{At: epoch.Add(at), RTT: 800 * time.Microsecond}})
+		want := 300 * time.Microsecond
+		if at >= 2*memory {
+			want = 800 * time.Microsecond
+		}
+		if got := f.least(); got != want {
+			t.Fatalf("after %v the least round trip is %v, want %v", at, got, want)
+		}
+	}
+}
+
+func TestSamples(t *testing.T) {
+	got, err := samples(&api.SessionReport{
+		AgeNs: []int64{2e6, 1e6, -5}, RttNs: []int64{300, -1, 400},
+		ForwardNs: []int64{-7, 0, 9}, BackwardNs: []int64{1, 0, 2},
+	}, epoch)
+	want := []plan.Sample{
+		{At: epoch.Add(-2 * time.Millisecond), RTT: 300, HasOneWay: true, Forward: -7, Backward: 1},
+		{At: epoch.Add(-time.Millisecond), Lost: true},
+		{At: epoch, RTT: 400, HasOneWay: true, Forward: 9, Backward: 2},
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("samples = %+v, %v; want %+v", got, err, want)
+	}
+	for name, r := range map[string]*api.SessionReport{
+		"ages without round trips": {AgeNs: []int64{1}},
+		"half of one way":          {AgeNs: []int64{1}, RttNs: []int64{1}, ForwardNs: []int64{1}},
+		"too many one way":         {AgeNs: []int64{1}, RttNs: []int64{1}, ForwardNs: []int64{1, 2}, BackwardNs: []int64{1, 2}},
+	} {
+		if got, err := samples(r, epoch); err == nil {
+			t.Errorf("%s: %+v, want an error", name, got)
+		}
+	}
+}
+
+// fakeAgent sends the report it holds every few milliseconds and remembers
+// what it was told to do.
+type fakeAgent struct {
+	api.UnimplementedAgentServer
+	assigned atomic.Pointer[api.Assignment]
+	report   atomic.Pointer[api.Report]
+}
+
+func (f *fakeAgent) Measure(s grpc.BidiStreamingServer[api.Assignment, api.Report]) error {
+	go func() {
+		for {
+			a, err := s.Recv()
+			if err != nil {
+				return
+			}
+			f.assigned.Store(a)
+		}
+	}()
+	for s.Context().Err() == nil {
+		if r := f.report.Load(); r != nil {
+			if err := s.Send(r); err != nil {
+				return err
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return nil
+}
+
+// serve runs f at addr, or at any free port, until stop.
+func (f *fakeAgent) serve(t *testing.T, addr string) (at string, stop func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	api.RegisterAgentServer(server, f)
+	go func() { _ = server.Serve(l) }()
+	return l.Addr().String(), server.Stop
+}
+
+func TestPool(t *testing.T) {
+	agent := &fakeAgent{}
+	agent.report.Store(&api.Report{
+		Node:     "worker-1",
+		Sessions: []*api.SessionReport{{Id: "s1", AgeNs: []int64{0}, RttNs: []int64{3e5}}, {Id: "stranger", AgeNs: []int64{0}, RttNs: []int64{1}}},
+		Pods: []*api.PodRate{
+			{Namespace: "factory", Name: "telemetry", Uid: "u1", TxBps: 5_000_000},
+			{Namespace: "factory", Name: "reborn", Uid: "old", TxBps: 1},
+			{Namespace: "factory", Name: "stranger", Uid: "u9", TxBps: 1},
+		},
+	})
+	addr, stopAgent := agent.serve(t, "127.0.0.1:0")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))
+	defer p.Wait()
+	defer cancel()
+	one := inventory.Agent{UID: "a1", Node: "worker-1", Addr: addr}
+	gone := inventory.Agent{UID: "a2", Node: "worker-2", Addr: "127.0.0.1:1"}
+	telemetry := plan.PodID{Namespace: "factory", Name: "telemetry"}
+	senders := []inventory.Sender{
+		{Sender: plan.Sender{Pod: telemetry}, UID: "u1"},
+		{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: "reborn"}}, UID: "new"},
+	}
+	assign := func(ids ...string) {
+		a := Assignment{Agent: one}
+		for _, id := range ids {
+			a.Sessions = append(a.Sessions, &api.Session{Id: id})
+		}
+		p.Assign(ctx, []Assignment{a, {Agent: gone}}, senders)
+	}
+	assign("s1")
+
+	eventually(t, "samples and rates arrive", func() bool {
+		m := p.Session("s1", time.Now())
+		return len(m.Samples) > 3 && m.Base == 300*time.Microsecond && len(p.Rates(telemetry, time.Now())) > 3
+	})
+	if r := p.Rates(telemetry, time.Now()); r[0].Tx != 5*bitrate.Mbit {
+		t.Errorf("rate = %v, want 5M", r[0].Tx)
+	}
+	if r := p.Rates(senders[1].Pod, time.Now()); r != nil {
+		t.Errorf("a pod got the usage of its dead namesake: %v", r)
+	}
+	if m := p.Session("stranger", time.Now()); m.Samples != nil {
+		t.Errorf("samples of a session that nobody asked for: %+v", m)
+	}
+	if !p.Connected(one) || p.Connected(gone) {
+		t.Errorf("connected: %v, %v; want true, false", p.Connected(one), p.Connected(gone))
+	}
+
+	before := len(p.Session("s1", time.Now()).Samples)
+	assign("s1", "s2")
+	eventually(t, "the new assignment arrives", func() bool { return len(agent.assigned.Load().GetSessions()) == 2 })
+	if after := len(p.Session("s1", time.Now()).Samples); after < before {
+		t.Errorf("a session that stays lost samples: %d, then %d", before, after)
+	}
+
+	stopAgent()
+	eventually(t, "the loss of the agent is seen", func() bool { return !p.Connected(one) })
+	agent.assigned.Store(nil)
+	_, stopAgent = agent.serve(t, addr)
+	defer stopAgent()
+	eventually(t, "the agent is back and knows its sessions", func() bool {
+		return p.Connected(one) && len(agent.assigned.Load().GetSessions()) == 2
+	})
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 30 s: %s", what)
+		}
+	}
+}
