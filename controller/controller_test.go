@@ -1,0 +1,247 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/agents"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/workload"
+)
+
+const mbit = bitrate.Mbit
+
+// stage is everything around a loop, in memory.
+type stage struct {
+	mu        sync.Mutex
+	snapshot  *inventory.Snapshot
+	assigned  []agents.Assignment
+	submitted []actuate.Change
+	events    []string
+	log       strings.Builder
+}
+
+func (s *stage) Snapshot() *inventory.Snapshot { s.mu.Lock(); defer s.mu.Unlock(); return s.snapshot }
+func (s *stage) Synced() <-chan struct{}       { c := make(chan struct{}); close(c); return c }
+
+func (s *stage) Assign(_ context.Context, a []agents.Assignment, _ []inventory.Sender) {
+	s.assigned = a
+}
+func (s *stage) Session(string, time.Time) agents.Measurement { return agents.Measurement{} }
+func (s *stage) Rates(plan.PodID, time.Time) []plan.TxRate    { return nil }
+func (s *stage) Connected(inventory.Agent) bool               { return true }
+func (s *stage) Wait()                                        {}
+
+func (s *stage) Submit(c []actuate.Change)    { s.submitted = append(s.submitted, c...) }
+func (s *stage) Forget(func(plan.PodID) bool) {}
+func (s *stage) Run(ctx context.Context)      { <-ctx.Done() }
+func (s *stage) Write(p []byte) (int, error)  { return s.log.Write(p) }
+func (s *stage) Eventf(_, _ runtime.Object, _, reason, _, note string, args ...any) {
+	s.events = append(s.events, reason+": "+fmt.Sprintf(note, args...))
+}
+
+// constant is a law that always wants the same.
+type constant struct {
+	cause plan.Cause
+	to    bitrate.Rate
+}
+
+func (constant) Name() string { return "constant" }
+
+func (c constant) Step(s law.State, o plan.Observation) (law.State, plan.Plan) {
+	p := plan.Plan{At: o.At, Reasons: []plan.Reason{{Bottleneck: "cluster", Action: plan.Cut, Cause: c.cause, Signal: "jitter", Measured: 3 * time.Millisecond, Target: time.Millisecond}}}
+	if len(o.Apps) > 0 {
+		p.Reasons[0].App = o.Apps[0].Pod
+	}
+	for _, sender := range o.Senders {
+		p.Limits = append(p.Limits, plan.Limit{Pod: sender.Pod, From: sender.Limit, To: c.to})
+	}
+	return s, p
+}
+
+func (s *stage) loop(settings Settings) *Loop {
+	l := &Loop{Inventory: s, Measurements: s, Limits: s, Events: s, Log: slog.New(slog.NewTextHandler(s, nil)), Replica: "r1"}
+	l.Metrics = NewMetrics(prometheus.NewRegistry(), l.Status)
+	l.Set(settings)
+	return l
+}
+
+func app(name string, mode workload.ControlMode) inventory.App {
+	a := inventory.App{IP: "10.0.0.9", Probe: workload.Probe{Protocol: workload.UDP, Port: 5201}, Mode: mode}
+	a.Pod, a.Node, a.SLO.Jitter = plan.PodID{Namespace: "factory", Name: name}, "worker-1", time.Millisecond
+	return a
+}
+
+func sender(name string, mode workload.ControlMode) inventory.Sender {
+	s := inventory.Sender{UID: "u1", Mode: mode}
+	s.Pod, s.Node, s.Limit, s.Min, s.Max = plan.PodID{Namespace: "factory", Name: name}, "worker-1", 100*mbit, 10*mbit, 1000*mbit
+	return s
+}
+
+// run runs a loop for d of virtual time and returns its last status.
+func run(t *testing.T, l *Loop, d time.Duration) *status.Status {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	var last *status.Status
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		time.Sleep(d - Period/2)
+		last = l.Status()
+	})
+	if err := l.Start(ctx); err != nil {
+		t.Errorf("Start: %v", err)
+	}
+	watcher.Wait()
+	if l.Status().Leader {
+		t.Error("a loop that has ended still claims to lead")
+	}
+	return last
+}
+
+func submittedPods(changes []actuate.Change) []string {
+	var names []string
+	for _, c := range changes {
+		if !slices.Contains(names, c.Pod.Name) {
+			names = append(names, c.Pod.Name)
+		}
+	}
+	return names
+}
+
+// Only what is in enforce is written; what is in observe is decided and shown.
+func TestModes(t *testing.T) {
+	const enforce, observe = workload.Enforce, workload.Observe
+	for _, tt := range []struct {
+		name          string
+		senders       []inventory.Sender
+		written       []string
+		observedShown []string
+	}{
+		{"enforce", []inventory.Sender{sender("a", enforce)}, []string{"a"}, nil},
+		{"observe", []inventory.Sender{sender("a", observe)}, nil, []string{"factory/a"}},
+		{"one of each", []inventory.Sender{sender("a", enforce), sender("b", observe)}, []string{"a"}, []string{"factory/b"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &stage{snapshot: &inventory.Snapshot{Apps: []inventory.App{app("robot", enforce)}, Senders: tt.senders}}
+				shown := run(t, s.loop(Settings{Law: constant{plan.Violation, 50 * mbit}, Vantages: 2}), time.Second)
+				if got := submittedPods(s.submitted); !slices.Equal(got, tt.written) {
+					t.Errorf("written %v, want %v", got, tt.written)
+				}
+				var observed []string
+				for _, d := range shown.Decisions {
+					for _, limit := range d.Limits {
+						if d.Observed && !slices.Contains(observed, limit.Pod) {
+							observed = append(observed, limit.Pod)
+						}
+					}
+				}
+				if !slices.Equal(observed, tt.observedShown) {
+					t.Errorf("shown as observe only: %v, want %v", observed, tt.observedShown)
+				}
+			})
+		})
+	}
+}
+
+// A law that says the same every quarter of a second is reported once.
+func TestJournalSaysThingsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{snapshot: &inventory.Snapshot{
+			Apps:     []inventory.App{app("robot", workload.Enforce)},
+			Problems: []inventory.Problem{{Object: "pod factory/x", Text: "unreadable"}},
+		}}
+		shown := run(t, s.loop(Settings{Law: constant{plan.Unresponsive, 0}, Vantages: 2}), 10*time.Second)
+		if len(shown.Decisions) != 1 || len(s.events) != 1 {
+			t.Errorf("%d decisions and %d events in 10 s of the same, want 1 and 1", len(shown.Decisions), len(s.events))
+		}
+		if !strings.HasPrefix(s.events[0], "Unresponsive: jitter is 3ms where 1ms is asked for") {
+			t.Errorf("event %q", s.events[0])
+		}
+		if n := strings.Count(s.log.String(), "unreadable, a default applies"); n != 1 {
+			t.Errorf("the problem was logged %d times, want once", n)
+		}
+	})
+}
+
+func TestDecisionsAreBounded(t *testing.T) {
+	var j journal
+	for i := range 3 * maxDecisions {
+		j.add(status.Decision{Reason: status.Reason{Samples: i}})
+	}
+	if len(j.decisions) != maxDecisions || j.decisions[0].Samples != 3*maxDecisions-1 {
+		t.Errorf("%d decisions, newest %d", len(j.decisions), j.decisions[0].Samples)
+	}
+}
+
+func TestSessions(t *testing.T) {
+	probe := func(node string) inventory.Agent {
+		return inventory.Agent{UID: "probe-" + "uid-of-" + "x", Role: api.Role_ROLE_PROBE, Node: node, IP: "10.1.0." + node, STAMP: 8620}
+	}
+	one, two, three := probe("1"), probe("2"), probe("3")
+	one.UID, two.UID, three.UID = "p1", "p2", "p3"
+	counter := inventory.Agent{UID: "n1", Role: api.Role_ROLE_NODE, Node: "1"}
+	robot := app("robot", workload.Enforce)
+	robot.Node = "1"
+	beside := app("beside", workload.Enforce)
+	beside.Node, beside.NodeReflects, beside.Pinned = "2", true, []string{"3"}
+	lonely := app("lonely", workload.Enforce)
+	lonely.Node, lonely.NodeReflects = "9", true
+
+	assignments, perApp := sessionsOf(&inventory.Snapshot{
+		Agents: []inventory.Agent{one, two, three, counter},
+		Apps:   []inventory.App{beside, lonely, robot},
+	}, 2)
+	if n := len(perApp[robot.Pod]); n != 2 {
+		t.Errorf("robot has %d sessions, want 2", n)
+	}
+	if n := len(perApp[lonely.Pod]); n != 0 {
+		t.Errorf("an app beside no reflector has %d sessions, want none", n)
+	}
+	var hosts []string
+	for _, a := range assignments {
+		if a.UID == "n1" && len(a.Sessions) > 0 {
+			t.Errorf("a node agent is to probe %v", a.Sessions)
+		}
+		for _, s := range a.Sessions {
+			hosts = append(hosts, fmt.Sprintf("%s %s %s:%d", a.Node, s.Protocol, s.Host, s.Port))
+		}
+	}
+	slices.Sort(hosts)
+	want := []string{"2 PROTOCOL_UDP 10.0.0.9:5201", "3 PROTOCOL_STAMP 10.1.0.2:8620", "3 PROTOCOL_UDP 10.0.0.9:5201"}
+	if !slices.Equal(hosts, want) {
+		t.Errorf("sessions %q, want %q", hosts, want)
+	}
+}
+
+// Two agents on a node for a moment, as in a rolling update, must not break a
+// scrape.
+func TestMetricsWithTwoAgentsOnANode(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	a := status.Agent{Pod: "detnet/a", Node: "worker-1", Role: "probe"}
+	b := a
+	b.Pod = "detnet/b"
+	NewMetrics(reg, func() *status.Status {
+		return &status.Status{Leader: true, Agents: []status.Agent{a, b}, Apps: []status.App{{Pod: "x", State: status.OK}}}
+	})
+	if _, err := reg.Gather(); err != nil {
+		t.Error(err)
+	}
+}

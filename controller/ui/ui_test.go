@@ -1,0 +1,57 @@
+package ui
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/detnet/detnet/controller/status"
+)
+
+func request(method, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h := Handler(func() *status.Status { return &status.Status{Law: "adaptive", Leader: true} })
+	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	return w
+}
+
+func TestStatus(t *testing.T) {
+	w := request(http.MethodGet, "/status")
+	var got status.Status
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Law != "adaptive" || !got.Leader {
+		t.Errorf("GET /status = %s, %v", w.Body, err)
+	}
+}
+
+func TestOnlyReading(t *testing.T) {
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch} {
+		for _, path := range []string{"/", "/status"} {
+			if w := request(method, path); w.Code != http.StatusMethodNotAllowed {
+				t.Errorf("%s %s = %d, want %d", method, path, w.Code, http.StatusMethodNotAllowed)
+			}
+		}
+	}
+	if w := request(http.MethodGet, "/nothing"); w.Code != http.StatusNotFound {
+		t.Errorf("GET /nothing = %d", w.Code)
+	}
+}
+
+// The page must work under its own policy: no inline script or style, nothing
+// from another host, and no markup made from data.
+func TestPageKeepsItsOwnPolicy(t *testing.T) {
+	w := request(http.MethodGet, "/")
+	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+		t.Errorf("policy %q", csp)
+	}
+	inline := regexp.MustCompile(`(?i)<script>|<style|\sstyle=|\son[a-z]+=|https?://`)
+	if found := inline.FindString(w.Body.String()); found != "" {
+		t.Errorf("the page has %q", found)
+	}
+	script := request(http.MethodGet, "/app.js").Body.String()
+	if !strings.Contains(script, "textContent") || strings.Contains(script, "innerHTML") {
+		t.Error("the script must set text, not markup")
+	}
+}
