@@ -28,9 +28,10 @@ func (l adaptive) Step(s State, o plan.Observation) (State, plan.Plan) {
 	for i := range o.Apps {
 		verdicts[i] = l.judge(&o.Apps[i], paths, time.Time{}, o.At)
 	}
-	next.Suspects = l.suspects(s.Suspects, verdicts, o.At)
+	active := sending(o.Senders, next.Uses)
+	next.Suspects = suspects(s.Suspects, verdicts, active, o.At)
 
-	r := round{law: l, o: o, state: &next, paths: paths, verdicts: verdicts}
+	r := round{law: l, o: o, state: &next, paths: paths, verdicts: verdicts, sending: active}
 	for _, name := range bottlenecks(o, next.Suspects, s.Budgets) {
 		r.bottleneck(name, budget(s.Budgets, name))
 	}
@@ -101,8 +102,9 @@ type round struct {
 	state    *State
 	paths    pathIndex
 	verdicts []verdict // of each app, over all its samples
-	accused  []string  // bottlenecks suspected anew
-	shares   []shared  // by bottleneck
+	sending  map[string]bool
+	accused  []string // bottlenecks suspected anew
+	shares   []shared // by bottleneck
 }
 
 // bottleneck decides on one budget and divides it.
@@ -115,21 +117,26 @@ func (r *round) bottleneck(name string, b Budget) {
 		b.ProbeAt = r.o.At.Add(r.law.ProbeEvery)
 	}
 	v, app := r.verdict(name, b.EffectBy)
-	d := decision{reason: plan.Reason{Bottleneck: name, Action: plan.Hold, Cause: plan.NotThrottling}, escalate: v.violated()}
+	reason := plan.Reason{Bottleneck: name, Action: plan.Hold, Cause: plan.NotThrottling}
+	escalate := v.violated()
 	if len(g.members) > 0 {
-		d = r.law.decide(&b, v, g.load, r.o.At, r.state.Feedback.p95(r.law.Feedback))
+		t := turn{
+			law: r.law, now: r.o.At, feedback: r.state.Feedback.p95(r.law.Feedback), pending: g.pending,
+			verdict: v, load: g.load, ramp: func(from time.Time) []delay { return r.ramp(name, from) },
+		}
+		reason, escalate = t.decide(&b), t.escalate
 	}
-	if d.escalate && app >= 0 {
+	if escalate && app >= 0 {
 		r.accuse(app, v, name)
 	}
-	s := shared{reason: explain(d.reason, v), members: g.members, total: b.Total, learned: b.Capacity != 0}
-	if d.reason.Action == plan.Cut && b.Began.Equal(r.o.At) {
+	s := shared{reason: explain(reason, v), members: g.members, total: b.Total, learned: b.Capacity != 0}
+	if reason.Action == plan.Cut && b.Began.Equal(r.o.At) {
 		b.Limits = snapshot(r.o, g.members)
 	}
-	if d.reason.Action == plan.Restore {
+	if reason.Action == plan.Restore {
 		s.to = recall(r.o, g, b.Limits)
 	} else {
-		s.to = r.divide(&b, g, d.reason.Action)
+		s.to = r.divide(&b, g, reason.Action)
 	}
 	s.rebalance = s.learned && r.o.At.Sub(b.SharedAt) >= r.law.RebalanceEvery
 	r.state.Budgets = append(r.state.Budgets, b)
@@ -156,6 +163,7 @@ type group struct {
 	members []int // in Observation.Senders
 	claims  []claim
 	load    load
+	pending bool // one of them has yet to obey
 }
 
 func (r *round) group(name string) group {
@@ -170,8 +178,10 @@ func (r *round) group(name string) group {
 		c := claimOf(*s, use, len(s.Rates) > 0)
 		limit := limitOf(*s)
 		g.load.bound = g.load.bound || bound(*s, use)
+		g.load.floors += c.floor
 		g.load.room = g.load.room || limit > c.floor
 		g.load.more = g.load.more || limit < c.ceiling
+		g.pending = g.pending || r.state.Feedback.awaits(s.Pod)
 		g.members, senders, g.claims = append(g.members, i), append(senders, s), append(g.claims, c)
 	}
 	g.load.peak, g.load.limits = peakSum(senders, r.o.At), sumLimits(senders)
@@ -217,9 +227,37 @@ func (r *round) verdict(name string, since time.Time) (verdict, int) {
 	return worst, index
 }
 
+// ramp is the delays that all sessions with a say in a bottleneck saw since a
+// time, in the order of sending.
+func (r *round) ramp(name string, from time.Time) []delay {
+	var ramp []delay
+	for i := range r.o.Apps {
+		app := &r.o.Apps[i]
+		v := r.verdicts[i]
+		if !concerns(name, app, r.state.Suspects[i], !v.blind && v.violated()) {
+			continue
+		}
+		for k := range app.Sessions {
+			session := &app.Sessions[k]
+			if name == nodeUplink(app.Node) && session.Vantage == app.Node ||
+				name != nodeUplink(app.Node) && name != cluster && name != nodeUplink(session.Vantage) {
+				continue
+			}
+			base := r.paths[pathKey{app.Pod, session.ID}].RTT.value()
+			for _, s := range session.Samples {
+				if !s.Lost && s.At.After(from) {
+					ramp = append(ramp, delay{s.At, s.RTT - base})
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(ramp, func(a, b delay) int { return a.at.Compare(b.at) })
+	return ramp
+}
+
 // accuse moves an app's suspicion to the next candidate.
 func (r *round) accuse(app int, v verdict, present string) {
-	if name := r.law.next(v, present); name != "" {
+	if name := next(v, r.sending, present); name != "" {
 		r.state.Suspects[app].Bottleneck = name
 		r.accused = append(r.accused, name)
 	}

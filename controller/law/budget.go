@@ -12,197 +12,253 @@ type load struct {
 	peak   bitrate.Rate // of their sum
 	limits bitrate.Rate // sum of the limits in force
 	bound  bool         // somebody is held back by a limit
+	floors bitrate.Rate // sum of the floors
 	room   bool         // somebody is above the floor
 	more   bool         // somebody is below the ceiling
 }
 
-// decision is what a bottleneck's budget came to.
-type decision struct {
-	reason   plan.Reason
+// turn is one step of one bottleneck: what is known and what came of it.
+type turn struct {
+	law      adaptive
+	now      time.Time
+	feedback time.Duration // patch to effect, 95th percentile
+	pending  bool          // a patch behind this bottleneck has yet to show
+	verdict  verdict
+	load     load
+	ramp     func(from time.Time) []delay // of all sessions, for measuring
+	from     bitrate.Rate
 	escalate bool // cuts do not help here: look elsewhere
 }
 
 // decide is the adaptive law for one bottleneck. It updates the budget.
-func (l adaptive) decide(b *Budget, v verdict, u load, now time.Time, feedback time.Duration) decision {
-	from := b.Total
-	act := func(a plan.Action, c plan.Cause) decision {
-		return decision{reason: plan.Reason{
-			Bottleneck: b.Name, Action: a, Cause: c, Usage: u.peak, From: from, To: b.Total, Feedback: feedback,
-		}}
-	}
+func (t *turn) decide(b *Budget) plan.Reason {
+	t.from = b.Total
+	v := t.verdict
 	if !v.tail {
 		b.Doubtful = 0
 	}
 	switch {
-	case v.blind && now.Sub(b.EffectBy) < l.Stale:
-		return act(plan.Hold, plan.AwaitEffect)
-	case v.blind && l.Blind == BlindDecrease && now.Sub(b.CutAt) >= time.Second && u.room:
-		b.Total = scale(min(b.Total, u.peak), 1-l.MinCut)
-		b.CutAt, b.EffectBy, b.Draining = now, now.Add(feedback), false
-		return act(plan.Cut, plan.Blind)
+	case v.blind && t.now.Sub(b.EffectBy) < t.law.Stale:
+		return t.reason(b, plan.Hold, plan.AwaitEffect)
 	case v.blind:
-		return act(plan.Hold, plan.Blind)
-	case now.Before(b.EffectBy), l.emptying(b, v, now):
-		return act(plan.Hold, plan.AwaitEffect)
+		return t.blind(b)
+	case t.now.Before(b.EffectBy), t.emptying(b):
+		return t.reason(b, plan.Hold, plan.AwaitEffect)
 	case v.violated():
-		return l.relieve(b, v, u, now, feedback, act)
+		return t.relieve(b)
 	}
-	b.Fruitless = 0
-	if !b.GaveUpAt.IsZero() && now.Sub(b.GaveUpAt) > 10*time.Second {
+	b.clean(t.now)
+	if !b.GaveUpAt.IsZero() && t.now.Sub(b.GaveUpAt) > calmAfter {
 		b.GaveUpAt = time.Time{}
 	}
 	switch {
 	case b.Draining:
-		l.settle(b, v, u, now)
-		return act(plan.Grow, plan.Calm)
+		t.settle(b)
+		return t.reason(b, plan.Grow, plan.Calm)
 	case v.partial:
-		return act(plan.Hold, plan.Blind)
-	case !l.calm(v):
-		return act(plan.Hold, plan.NearTarget)
-	case !u.more, !u.bound && float64(u.peak) < 0.85*float64(b.Total):
-		return act(plan.Hold, plan.Unused)
+		return t.reason(b, plan.Hold, plan.Blind)
+	case !t.law.calm(v):
+		return t.reason(b, plan.Hold, plan.NearTarget)
 	}
-	if now.Sub(b.RaisedAt) >= l.RaiseEvery && float64(u.peak) > 0.9*float64(b.Total) {
-		b.Proven = max(b.Proven, b.Total)
-	}
-	if now.Before(b.ProbeAt) || now.Sub(b.RaisedAt) < l.RaiseEvery {
-		return act(plan.Hold, plan.Calm)
-	}
-	l.probe(b, now)
-	return act(plan.Grow, plan.Calm)
+	return t.grow(b)
 }
 
-// emptying reports whether the queue is on its way out after a cut: samples
-// sent after the cut took effect are still late, but less and less.
-func (l adaptive) emptying(b *Budget, v verdict, now time.Time) bool {
-	return b.Draining && v.violated() && now.Sub(b.EffectBy) < 2*time.Second &&
-		v.worst.slope < -0.03 && v.worst.recent < b.Standing
+func (t *turn) reason(b *Budget, a plan.Action, c plan.Cause) plan.Reason {
+	return plan.Reason{Bottleneck: b.Name, Action: a, Cause: c, Usage: t.load.peak, From: t.from, To: b.Total, Feedback: t.feedback}
+}
+
+// blind holds, or takes a little each second if it is told to.
+func (t *turn) blind(b *Budget) plan.Reason {
+	if t.law.Blind != BlindDecrease || t.now.Sub(b.CutAt) < time.Second || !t.load.room {
+		return t.reason(b, plan.Hold, plan.Blind)
+	}
+	b.Total = scale(min(b.Total, t.load.peak), 1-t.law.MinCut)
+	b.CutAt, b.EffectBy, b.Draining = t.now, t.now.Add(t.feedback), false
+	return t.reason(b, plan.Cut, plan.Blind)
+}
+
+// emptying reports whether the queue is on its way out after a cut, or may be:
+// the patch has not been seen to work yet, or samples sent since are still
+// late but less and less.
+func (t *turn) emptying(b *Budget) bool {
+	if !b.Draining || !t.verdict.violated() {
+		return false
+	}
+	if t.pending {
+		b.EffectBy = t.now
+		return true
+	}
+	return t.now.Sub(b.EffectBy) < 2*time.Second && t.verdict.worst.slope < -0.03 && t.verdict.worst.recent < b.Standing
 }
 
 // relieve cuts, unless doubt, futility or the floors speak against it.
-func (l adaptive) relieve(b *Budget, v verdict, u load, now time.Time, feedback time.Duration, act func(plan.Action, plan.Cause) decision) decision {
+func (t *turn) relieve(b *Budget) plan.Reason {
+	v := t.verdict
 	if v.tail {
-		b.Doubtful++
-		if b.Doubtful < 2 {
-			return act(plan.Hold, plan.Confirming)
+		if b.Doubtful++; b.Doubtful < 2 {
+			return t.reason(b, plan.Hold, plan.Confirming)
 		}
 	}
-	if now.Before(b.RetryAt) && (b.GaveUpAt.IsZero() || v.worst.median < 2*b.Standing+v.allow) {
-		return act(plan.Hold, plan.Unresponsive)
+	if t.now.Before(b.RetryAt) && (b.GaveUpAt.IsZero() || v.worst.median < 2*b.Standing+v.allow) {
+		return t.reason(b, plan.Hold, plan.Unresponsive)
 	}
-	again := now.Sub(b.EffectBy) < 2*time.Second
-	if !again {
-		b.Began, b.Before, b.Standing, b.Fruitless = now, b.Total, v.worst.median, 0
-	} else if float64(v.worst.median) > 0.7*float64(b.Standing) {
+	again := b.Cuts > 0
+	switch {
+	case !again:
+		b.Began, b.Before, b.Standing, b.Fruitless = t.now, b.Total, v.worst.median, 0
+	case b.CleanAt.IsZero() && float64(v.worst.median) > 0.7*float64(b.Standing):
 		b.Fruitless++
 	}
-	if !u.room || u.peak < bitrate.Mbit {
-		d := act(plan.Hold, plan.AtFloor)
-		d.escalate = true
-		return d
+	b.CleanAt = time.Time{}
+	spent := !t.load.room || t.load.peak < bitrate.Mbit
+	switch {
+	case again && (spent || b.Fruitless >= t.law.Fruitless || b.Cuts >= 2*t.law.Fruitless):
+		t.escalate = true
+		t.giveUp(b)
+		return t.reason(b, plan.Restore, plan.Unresponsive)
+	case spent:
+		t.escalate = true
+		return t.reason(b, plan.Hold, plan.AtFloor)
 	}
-	if b.Fruitless >= l.Fruitless {
-		l.giveUp(b, now)
-		d := act(plan.Restore, plan.Unresponsive)
-		d.escalate = true
-		return d
-	}
-	l.cut(b, v, u, again, now)
-	b.EffectBy = now.Add(feedback)
-	return act(plan.Cut, plan.Violation)
+	t.cut(b, again)
+	return t.reason(b, plan.Cut, plan.Violation)
 }
 
-// cut lowers the budget below what is used, by as much as it takes to empty
-// the standing queue within the drain time: a queue of d seconds leaves at
-// 1 − B/C seconds a second. Without a capacity to go by the cut is deep, and how
-// fast the queue leaves tells the capacity. After a raise it is known already,
-// from how fast the queue came.
-func (l adaptive) cut(b *Budget, v verdict, u load, again bool, now time.Time) {
-	b.Upper = min(b.Total, u.peak)
-	from, depth := b.Upper, float64(v.worst.median)/float64(l.Drain)
-	fits, measured := bitrate.Rate(0), false
-	if !again && now.Sub(b.RaisedAt) < 4*time.Second {
-		fits, measured = capacity(v, b.RaisedAt, now, b.Upper)
+// cleanFor is how long a bottleneck must be clean for its cuts to count as
+// having helped: a cause elsewhere comes and goes as it likes in between.
+const cleanFor = 3 * time.Second
+
+// clean notes a look without a violation.
+func (b *Budget) clean(now time.Time) {
+	if b.CleanAt.IsZero() {
+		b.CleanAt = now
 	}
-	switch {
-	case measured:
-		from, b.Capacity = fits, fits
-		b.ProbeWait = min(max(2*b.ProbeWait, l.ProbeEvery), l.MaxProbeEvery)
-	case v.tail || v.lossy:
-		b.Capacity, depth = b.Upper, l.MinCut
-	default:
-		b.Capacity, b.ProbeWait, depth = 0, l.ProbeEvery, max(depth, l.MaxCut)
+	if now.Sub(b.CleanAt) >= cleanFor {
+		b.Cuts, b.Backoff = 0, 0
 	}
-	b.Total = scale(from, 1-min(max(depth, l.MinCut), l.MaxCut))
-	b.Proven, b.Measured = 0, measured
-	b.CutAt, b.Draining, b.Doubtful, b.ProbeStep = now, true, 0, l.RaiseStep
 }
 
 // giveUp puts the budget back: cuts did not move the signal.
-func (l adaptive) giveUp(b *Budget, now time.Time) {
-	b.Total, b.Draining, b.Capacity = b.Before, false, 0
-	b.Backoff = min(max(2*b.Backoff, l.Backoff), l.MaxBackoff)
-	b.GaveUpAt, b.RetryAt, b.Fruitless = now, now.Add(b.Backoff), 0
+func (t *turn) giveUp(b *Budget) {
+	b.Total, b.Draining, b.Capacity, b.Exploring = b.Before, false, b.Known, false
+	b.Backoff = min(max(2*b.Backoff, t.law.Backoff), t.law.MaxBackoff)
+	b.GaveUpAt, b.RetryAt, b.Fruitless, b.Cuts = t.now, t.now.Add(b.Backoff), 0, 0
+}
+
+// cut lowers the budget below what fits through, by as much as it takes to
+// empty the standing queue within the drain time: a queue of d seconds leaves
+// at 1 − B/C seconds a second. Where nothing tells the capacity the cut is
+// deep, and how fast the queue then leaves will tell it.
+func (t *turn) cut(b *Budget, again bool) {
+	v, l := t.verdict, t.law
+	b.Upper = min(b.Total, t.load.peak)
+	depth := t.queue().Seconds() / l.Drain.Seconds()
+	raised := t.now.Sub(b.RaisedAt) < 2*l.RaiseEvery+2*t.feedback
+	if !again {
+		b.Known = b.Capacity
+		b.Rise, b.RiseInflow = rising(t.ramp(t.now.Add(-rampTime))), b.Upper
+	}
+	switch {
+	case again && b.Measured && b.Fruitless == 0:
+		depth = 2 * depth // right, but not enough for the queue that was on its way
+	case !again && b.Capacity != 0 && b.Rise != 0:
+		b.Capacity, b.Measured = scale(b.Upper, 1/(1+b.Rise)), true
+	case v.tail || v.lossy:
+		b.Capacity, depth = b.Upper, l.MinCut
+	case !again && raised && b.Proven > 0:
+		b.Capacity, b.Measured = b.Proven, true // and not more than the last raise above it
+	default:
+		b.Capacity, b.Measured, depth = 0, false, max(depth, l.MaxCut)
+	}
+	b.ProbeWait = l.ProbeEvery
+	if b.Measured && raised {
+		b.ProbeWait = min(max(2*b.ProbeWait, l.ProbeEvery), l.MaxProbeEvery)
+	}
+	reference := b.Capacity
+	if reference == 0 {
+		reference = b.Upper
+	}
+	b.Total = max(scale(reference, 1-min(max(depth, l.MinCut), l.MaxCut)), min(t.load.floors, b.Total))
+	b.Proven, b.Exploring = 0, false
+	b.CutAt, b.Draining, b.Doubtful, b.ProbeStep = t.now, true, 0, l.RaiseStep
+	b.EffectBy = t.now.Add(t.feedback)
+	b.Cuts++
+}
+
+// queue is how long the queue will be when a cut made now takes effect.
+func (t *turn) queue() time.Duration {
+	r := t.verdict.worst
+	growth := min(max(r.slope, 0), 1) * (t.feedback + subWindow).Seconds()
+	return max(r.median, r.recent) + time.Duration(growth*float64(time.Second))
 }
 
 // settle ends a cut: the queue is empty, so the budget returns to a share of
-// what fits through.
-func (l adaptive) settle(b *Budget, v verdict, u load, now time.Time) {
+// what fits through. Where the queue was too short to measure that, the budget
+// feels its way up from where the queue emptied.
+func (t *turn) settle(b *Budget) {
 	if b.Capacity == 0 {
-		inflow := min(b.Total, u.peak)
-		if fits, ok := capacity(v, b.CutAt, now, inflow); ok {
-			b.Capacity, b.Measured = min(fits, b.Upper), true
-		} else {
-			b.Capacity = (b.Upper + b.Total) / 2
+		inflow := min(b.Total, t.load.peak)
+		fits, sure := fitting(b.Rise, b.RiseInflow, falling(t.ramp(b.CutAt)), inflow)
+		b.Measured = fits != 0
+		b.Capacity = min(fits, b.Upper)
+		switch {
+		case fits == 0:
+			b.Capacity, b.Exploring = b.Total, true
+		case !sure:
+			b.ProbeWait = t.law.ProbeEvery / 6
 		}
 	}
 	wait := b.ProbeWait
-	if !b.Measured {
-		wait = 2 * l.RaiseEvery
+	if b.Exploring {
+		wait = 0
 	}
-	b.Total = max(b.Total, scale(b.Capacity, l.Settle))
-	b.Draining, b.Backoff = false, 0
-	b.RaisedAt, b.ProbeAt = now, now.Add(wait)
+	b.Best = max(b.Best, b.Capacity)
+	b.Total = max(b.Total, scale(b.Capacity, t.law.Settle))
+	b.Draining = false
+	b.Hum = hum{}
+	b.RaisedAt, b.ProbeAt = t.now, t.now.Add(max(wait, t.pause()))
 }
 
-// capacity measures what fits through a bottleneck from the slope of its queue
-// between two times while inflow came in: C = B/(1 + slope). The ends of the
-// ramp are left out: an empty queue and a full one have no slope.
-func capacity(v verdict, from, to time.Time, inflow bitrate.Rate) (bitrate.Rate, bool) {
-	if v.worst.session == nil {
-		return 0, false
-	}
-	base := v.worst.path.RTT.value()
-	var ramp []plan.Sample
-	var top time.Duration
-	for _, s := range v.worst.session.Samples {
-		if !s.Lost && s.At.After(from) && s.At.Before(to) {
-			ramp = append(ramp, s)
-			top = max(top, s.RTT-base)
-		}
-	}
-	inside := ramp[:0]
-	for _, s := range ramp {
-		if d := s.RTT - base; d > v.soft && d < top-top/8 {
-			inside = append(inside, s)
-		}
-	}
-	slope, explained := fit(inside)
-	if len(inside) < 3 || explained < 0.8 || slope < -0.8 {
-		return 0, false
-	}
-	return scale(inflow, 1/(1+slope)), true
+// pause is the least time between raises: each must have shown before the next.
+func (t *turn) pause() time.Duration {
+	return max(t.law.RaiseEvery, t.feedback+2*t.law.Window)
 }
 
-// probe tries for more than the capacity known so far; each step that finds an
-// empty queue doubles the next.
-func (l adaptive) probe(b *Budget, now time.Time) {
-	if b.ProbeStep == 0 {
-		b.ProbeStep = l.RaiseStep
+// grow tries for more than the capacity known so far when it is time to, or
+// when the queue has become so quiet that there must be more. Each step that
+// finds an empty queue doubles the next.
+func (t *turn) grow(b *Budget) plan.Reason {
+	used := float64(t.load.peak) >= 0.85*float64(b.Total)
+	switch {
+	case !t.load.more, !t.load.bound && !used:
+		return t.reason(b, plan.Hold, plan.Unused)
+	case t.now.Sub(b.RaisedAt) < t.pause():
+		return t.reason(b, plan.Hold, plan.Calm)
 	}
-	b.Total = scale(b.Total, 1+b.ProbeStep)
-	b.ProbeStep = min(2*b.ProbeStep, l.MaxRaise)
-	b.RaisedAt, b.ProbeAt = now, now.Add(l.RaiseEvery)
+	if float64(t.load.peak) >= 0.9*float64(b.Total) {
+		b.Proven = max(b.Proven, b.Total)
+	}
+	relief := used && b.Hum.listen(t.now, t.verdict.hum)
+	if relief && float64(b.Best) > 1.1*float64(b.Total) {
+		b.Total = scale(b.Best, t.law.Settle)
+		b.RaisedAt, b.ProbeAt = t.now, t.now.Add(t.law.ProbeEvery)
+		return t.reason(b, plan.Grow, plan.Calm)
+	}
+	if t.now.Before(b.ProbeAt) && !relief {
+		return t.reason(b, plan.Hold, plan.Calm)
+	}
+	step := max(b.ProbeStep, t.law.RaiseStep)
+	switch {
+	case b.Exploring: // a quarter of the way to what was too much
+		gap := float64(b.Upper-b.Total) / float64(b.Total) / 4
+		step = min(max(gap, 2*t.law.RaiseStep), t.law.MaxRaise/2)
+	case relief:
+		step = max(step, t.law.MaxRaise/2)
+	}
+	b.Total = scale(b.Total, 1+step)
+	b.ProbeStep = min(2*step, t.law.MaxRaise)
+	b.RaisedAt, b.ProbeAt = t.now, t.now
+	return t.reason(b, plan.Grow, plan.Calm)
 }
 
 func scale(r bitrate.Rate, by float64) bitrate.Rate { return bitrate.Rate(float64(r) * by) }

@@ -13,22 +13,27 @@ import (
 type Feedback struct {
 	Pending []LimitState
 	Delays  []time.Duration // the newest last
+	Unseen  int             // limits in a row whose effect was not seen
 }
 
 const (
 	feedbackKept  = 20
 	feedbackLeast = 3               // measurements before they are believed
-	feedbackWait  = 3 * time.Second // a limit without effect by then tells nothing
+	feedbackWait  = 2 * time.Second // a limit without effect by then tells nothing
 	minFeedback   = 100 * time.Millisecond
 	maxFeedback   = 2 * time.Second
 )
 
 // observe looks for the effect of what was asked for.
 func (f Feedback) observe(senders []plan.Sender, now time.Time) Feedback {
-	next := Feedback{Delays: slices.Clone(f.Delays)}
+	next := Feedback{Delays: slices.Clone(f.Delays), Unseen: f.Unseen}
 	for _, p := range f.Pending {
 		s := findSender(senders, p.Pod)
-		if s == nil || now.Sub(p.At) > feedbackWait {
+		if s == nil {
+			continue
+		}
+		if now.Sub(p.At) > feedbackWait {
+			next.Unseen++
 			continue
 		}
 		delay, seen := effect(s.Rates, p)
@@ -36,12 +41,18 @@ func (f Feedback) observe(senders []plan.Sender, now time.Time) Feedback {
 			next.Pending = append(next.Pending, p)
 			continue
 		}
-		next.Delays = append(next.Delays, delay)
+		next.Delays, next.Unseen = append(next.Delays, delay), 0
 	}
 	if extra := len(next.Delays) - feedbackKept; extra > 0 {
 		next.Delays = next.Delays[extra:]
 	}
 	return next
+}
+
+// awaits reports whether a sender has yet to obey. Where counters sit before
+// the limiter the effect may never show; then there is nothing to wait for.
+func (f Feedback) awaits(pod plan.PodID) bool {
+	return f.Unseen < feedbackLeast && slices.ContainsFunc(f.Pending, func(l LimitState) bool { return l.Pod == pod })
 }
 
 // effect finds the first sub-window after the request that fits the limit. The

@@ -131,10 +131,12 @@ func (l adaptive) read(session *plan.Session, p *Path, since, now time.Time) rea
 	r.samples = len(window)
 	base := p.RTT.value()
 	delays := make([]time.Duration, len(window))
+	ramp := make([]delay, len(window))
 	for i, s := range window {
 		delays[i] = s.RTT - base
+		ramp[i] = delay{s.At, s.RTT - base}
 	}
-	r.slope, _ = fit(window)
+	r.slope, _ = fit(ramp)
 	r.recent, r.surge = median(slices.Clone(delays[:newest])), slices.Min(delays[:newest])
 	slices.Sort(delays)
 	r.median = delays[len(delays)/2]
@@ -174,25 +176,4 @@ func oneWay(window []plan.Sample, p *Path) (forward, back time.Duration) {
 func median(d []time.Duration) time.Duration {
 	slices.Sort(d)
 	return d[len(d)/2]
-}
-
-// fit is the least-squares slope of the round trip against the time of sending,
-// and the share of the variance that it explains. A queue into which B flows
-// and which empties at C grows by (B − C)/C seconds a second.
-func fit(samples []plan.Sample) (slope, explained float64) {
-	n := float64(len(samples))
-	if n < 2 {
-		return 0, 0
-	}
-	origin := samples[0].At
-	var st, sd, stt, std, sdd float64
-	for _, s := range samples {
-		t, d := s.At.Sub(origin).Seconds(), s.RTT.Seconds()
-		st, sd, stt, std, sdd = st+t, sd+d, stt+t*t, std+t*d, sdd+d*d
-	}
-	tt, dd, td := n*stt-st*st, n*sdd-sd*sd, n*std-st*sd
-	if tt <= 0 || dd <= 0 {
-		return 0, 0
-	}
-	return td / tt, td * td / (tt * dd)
 }

@@ -38,19 +38,25 @@ type Path struct {
 
 // Budget is the memory of one bottleneck.
 type Budget struct {
-	Name     string       // "node/worker-1" or "cluster"
-	Total    bitrate.Rate // what the senders behind it may use together
-	Capacity bitrate.Rate // what is thought to fit through; 0: not known
-	Measured bool         // it was measured, not guessed
-	Upper    bitrate.Rate // usage at the last cut: more than fits through
+	Name       string       // "node/worker-1" or "cluster"
+	Total      bitrate.Rate // what the senders behind it may use together
+	Capacity   bitrate.Rate // what is thought to fit through; 0: not known
+	Measured   bool         // it was measured, not assumed
+	Best       bitrate.Rate // highest Capacity so far
+	Rise       float64      // slope on the way up to the last cut; 0: not seen
+	RiseInflow bitrate.Rate
+	Upper      bitrate.Rate // usage at the last cut: more than fits through
 
 	CutAt     time.Time
 	EffectBy  time.Time     // samples sent before this say nothing about the last cut
 	Draining  bool          // the last cut went below Capacity to empty the queue
 	Doubtful  int           // looks in a row at which only the tail was too long
 	Standing  time.Duration // queue at the first of the cuts in a row
-	Fruitless int           // cuts in a row without effect
+	Cuts      int           // in a row, since it was last clean for a while
+	CleanAt   time.Time     // clean since; zero: not clean
+	Fruitless int           // of them, without effect
 	Began     time.Time     // the first of them
+	Known     bitrate.Rate  // Capacity before them
 	Before    bitrate.Rate  // Total before them
 	Limits    []LimitState  // and the limits
 
@@ -59,6 +65,8 @@ type Budget struct {
 	ProbeAt   time.Time    // next try for more
 	ProbeWait time.Duration
 	ProbeStep float64
+	Exploring bool // Capacity is unknown and looked for in even steps
+	Hum       hum
 	SharedAt  time.Time // last shift between senders
 
 	GaveUpAt time.Time // the cause is elsewhere; zero: not given up

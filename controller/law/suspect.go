@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
 )
 
@@ -16,19 +17,19 @@ const calmAfter = 10 * time.Second
 
 // suspects says for every app where its trouble is looked for: kept while it
 // lasts, chosen by evidence when it starts.
-func (l adaptive) suspects(known []Suspect, verdicts []verdict, now time.Time) []Suspect {
+func suspects(known []Suspect, verdicts []verdict, sending map[string]bool, now time.Time) []Suspect {
 	next := make([]Suspect, 0, len(verdicts))
 	for _, v := range verdicts {
-		s := Suspect{App: v.app.Pod, Bottleneck: l.candidates(v)[0]}
+		s := Suspect{App: v.app.Pod, Bottleneck: candidates(v, sending)[0]}
 		i := slices.IndexFunc(known, func(k Suspect) bool { return k.App == v.app.Pod })
 		if i >= 0 {
 			old := known[i]
 			s.Since = old.Since
-			if now.Sub(old.Since) < calmAfter {
+			if now.Sub(old.Since) < cleanFor {
 				s.Bottleneck = old.Bottleneck
 			}
 		}
-		if !v.blind && v.violated() {
+		if !v.blind && (v.standing || v.lossy) {
 			s.Since = now
 		}
 		next = append(next, s)
@@ -37,36 +38,47 @@ func (l adaptive) suspects(known []Suspect, verdicts []verdict, now time.Time) [
 }
 
 // candidates are the places where an app's trouble may come from, the most
-// likely first. A reply leaves through the uplink of the app's node; a request
-// through that of the node it is sent from. One-way delay says which.
-func (l adaptive) candidates(v verdict) []string {
-	own := nodeUplink(v.app.Node)
-	list := []string{own}
+// likely first: the uplinks of nodes that send, then the whole cluster. A reply
+// leaves through the uplink of the app's node, a request through that of the
+// node it is sent from; one-way delay says which of them is late. Requests that
+// are late from wherever they come point to the app's downlink, and so to all
+// that send.
+func candidates(v verdict, sending map[string]bool) []string {
+	own, far := nodeUplink(v.app.Node), ""
 	if r := v.worst; r.session != nil && r.session.Vantage != v.app.Node {
-		far := nodeUplink(r.session.Vantage)
-		switch {
-		case r.forward == 0 && r.back == 0:
-		case r.forward > 2*r.back && l.everyForward(v):
-			list = []string{cluster, own} // towards the app, from wherever: its downlink
-			return list
-		case r.forward > 2*r.back:
-			list = []string{far, own}
-		case r.back > 2*r.forward:
-			list = []string{own}
-		default:
-			list = []string{own, far}
-		}
+		far = nodeUplink(r.session.Vantage)
 	}
-	return append(list, cluster)
+	forward, back := v.worst.forward, v.worst.back
+	var order []string
+	switch {
+	case forward > 2*back && v.paths > 1 && v.forwardLate == v.paths:
+		order = []string{cluster, far, own}
+	case forward > 2*back:
+		order = []string{far, cluster, own}
+	default:
+		order = []string{own, far, cluster}
+	}
+	order = slices.DeleteFunc(order, func(name string) bool { return !sending[name] })
+	if len(order) == 0 {
+		return []string{own}
+	}
+	return order
 }
 
-// everyForward reports whether an app seen from several nodes is late from
-// each of them on the way there.
-func (l adaptive) everyForward(v verdict) bool { return v.paths > 1 && v.forwardLate == v.paths }
+// sending names the bottlenecks behind which somebody sends.
+func sending(senders []plan.Sender, uses []Use) map[string]bool {
+	names := map[string]bool{}
+	for i := range senders {
+		if max(uses[i].Now, uses[i].Last) >= bitrate.Mbit {
+			names[nodeUplink(senders[i].Node)], names[cluster] = true, true
+		}
+	}
+	return names
+}
 
 // next is the candidate after the present one, or "" after the last.
-func (l adaptive) next(v verdict, present string) string {
-	list := l.candidates(v)
+func next(v verdict, sending map[string]bool, present string) string {
+	list := candidates(v, sending)
 	i := slices.Index(list, present)
 	if i < 0 || i+1 >= len(list) {
 		return ""

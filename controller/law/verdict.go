@@ -20,6 +20,7 @@ type verdict struct {
 	standing bool // a queue stands
 	tail     bool // too many samples are late, but not most of them
 	lossy    bool
+	hum      time.Duration // mean of the medians of all sessions
 
 	paths, forwardLate int // sessions across the network, and those late on the way there
 }
@@ -31,6 +32,7 @@ func (v verdict) violated() bool { return v.standing || v.tail || v.lossy }
 func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) verdict {
 	v := verdict{app: app, blind: true, excess: -1}
 	seen, late := 0, 0
+	var sum time.Duration
 	for i := range app.Sessions {
 		session := &app.Sessions[i]
 		if session.Vantage == app.Node && len(app.Sessions) > 1 {
@@ -42,6 +44,7 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 			continue
 		}
 		seen++
+		sum += w.worst.median
 		if w.worst.forward > w.soft && w.worst.forward > 2*w.worst.back {
 			late++
 		}
@@ -50,6 +53,9 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 		}
 	}
 	v.paths, v.forwardLate = seen, late
+	if seen > 0 {
+		v.hum = sum / time.Duration(seen)
+	}
 	if v.blind && l.Blind == BlindAssume {
 		v = l.assumed(app)
 	}
