@@ -28,6 +28,6 @@ func newRootCommand() *cobra.Command {
 		Short:        "Deterministic networking for Kubernetes",
 		SilenceUsage: true,
 	}
-	root.AddCommand()
+	root.AddCommand(newDoctorCommand())
 	return root
 }

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+
+	"github.com/detnet/detnet/doctor"
+)
+
+func newDoctorCommand() *cobra.Command {
+	var install doctor.Install
+	var output string
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Examine an install of detnet",
+		Long:  "Examine an install of detnet in the current cluster. Exits with 1 where something is wrong.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "text" && output != "json" {
+				return fmt.Errorf("--output %q: want text or json", output)
+			}
+			cluster, err := config.GetConfig()
+			if err != nil {
+				return fmt.Errorf("find the cluster: %w", err)
+			}
+			c, err := client.New(cluster, client.Options{})
+			if err != nil {
+				return fmt.Errorf("connect to %s: %w", cluster.Host, err)
+			}
+			return reportFindings(cmd.OutOrStdout(), output, doctor.Examine(cmd.Context(), c, install))
+		},
+	}
+	cmd.Flags().StringVarP(&install.Namespace, "namespace", "n", "detnet", "namespace of the install")
+	cmd.Flags().StringVar(&install.Trial, "trial-namespace", "default", "namespace in which a pod is created on dry run")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return cmd
+}
+
+// reportFindings returns an error where there is a problem.
+func reportFindings(w io.Writer, output string, findings []doctor.Finding) error {
+	problems := 0
+	for _, f := range findings {
+		if f.Problem != "" {
+			problems++
+		}
+	}
+	if output == "json" {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(findings); err != nil {
+			return fmt.Errorf("write the findings: %w", err)
+		}
+	} else {
+		for _, f := range findings {
+			if f.Problem == "" {
+				fmt.Fprintf(w, "ok       %s\n", f.Check)
+				continue
+			}
+			fmt.Fprintf(w, "PROBLEM  %s: %s\n         %s\n", f.Check, f.Problem, f.Advice)
+		}
+	}
+	if problems > 0 {
+		return fmt.Errorf("%d of %d checks found a problem", problems, len(findings))
+	}
+	return nil
+}

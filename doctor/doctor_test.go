@@ -1,0 +1,235 @@
+package doctor
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// apiServer starts a real API server for the test.
+func apiServer(t *testing.T) client.Client {
+	t.Helper()
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("KUBEBUILDER_ASSETS is unset: in CI the API server's binaries must be there")
+		}
+		t.Skip("KUBEBUILDER_ASSETS is unset: set it to a folder with etcd and kube-apiserver")
+	}
+	environment := &envtest.Environment{}
+	cfg, err := environment.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := environment.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := client.New(cfg, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+var install = Install{Namespace: "detnet", Trial: "default"}
+
+func named(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: install.Namespace, Name: name}
+}
+
+func template(args ...string) (*metav1.LabelSelector, corev1.PodTemplateSpec) {
+	labels := map[string]string{"app": "detnet"}
+	return &metav1.LabelSelector{MatchLabels: labels}, corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: labels},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i", Args: args}}},
+	}
+}
+
+func deployment() *appsv1.Deployment {
+	d := &appsv1.Deployment{ObjectMeta: named("detnet-webhook")}
+	d.Spec.Selector, d.Spec.Template = template()
+	return d
+}
+
+func daemonSet(name string, args ...string) *appsv1.DaemonSet {
+	d := &appsv1.DaemonSet{ObjectMeta: named(name)}
+	d.Spec.Selector, d.Spec.Template = template(args...)
+	return d
+}
+
+func webhookConfiguration() *admissionv1.MutatingWebhookConfiguration {
+	ignore, none := admissionv1.Ignore, admissionv1.SideEffectClassNone
+	return &admissionv1.MutatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "detnet-webhook"},
+		Webhooks: []admissionv1.MutatingWebhook{{
+			Name:          "pods.detnet.dev",
+			ClientConfig:  admissionv1.WebhookClientConfig{Service: &admissionv1.ServiceReference{Namespace: "detnet", Name: "detnet-webhook"}},
+			FailurePolicy: &ignore, SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
+		}},
+	}
+}
+
+// stamp has the API server itself do what the webhook does.
+func stamp() []client.Object {
+	return []client.Object{
+		&admissionv1.MutatingAdmissionPolicy{
+			ObjectMeta: metav1.ObjectMeta{Name: "stamp"},
+			Spec: admissionv1.MutatingAdmissionPolicySpec{
+				ReinvocationPolicy: admissionv1.NeverReinvocationPolicy,
+				MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
+					RuleWithOperations: admissionv1.RuleWithOperations{
+						Operations: []admissionv1.OperationType{admissionv1.Create},
+						Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+					},
+				}}},
+				Mutations: []admissionv1.Mutation{{
+					PatchType: admissionv1.PatchTypeApplyConfiguration,
+					ApplyConfiguration: &admissionv1.ApplyConfiguration{
+						Expression: `Object{metadata: Object.metadata{labels: {"detnet.dev/class": "best-effort"}}}`,
+					},
+				}},
+			},
+		},
+		&admissionv1.MutatingAdmissionPolicyBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "stamp"},
+			Spec:       admissionv1.MutatingAdmissionPolicyBindingSpec{PolicyName: "stamp"},
+		},
+	}
+}
+
+// steps bring an empty cluster to a healthy install, one cause of a problem
+// after the other, in the order of the checks.
+func steps(t *testing.T, c client.Client) []struct {
+	check, problem string
+	cure           func()
+} {
+	create := func(objects ...client.Object) {
+		t.Helper()
+		for _, object := range objects {
+			if err := c.Create(t.Context(), object); err != nil {
+				t.Fatalf("create %T: %v", object, err)
+			}
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	webhook, configuration := deployment(), webhookConfiguration()
+	probe, node := daemonSet("detnet-agent-probe"), daemonSet("detnet-agent-node")
+	lease := &coordinationv1.Lease{ObjectMeta: named("detnet-controller")}
+	cilium := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cilium-config"}, Data: map[string]string{"cluster-name": "default"}}
+	holder := "controller-0"
+	renewed := func(age time.Duration) {
+		lease.Spec.HolderIdentity, lease.Spec.RenewTime = &holder, &metav1.MicroTime{Time: time.Now().Add(-age)}
+		must(c.Update(t.Context(), lease))
+	}
+	ready := func(d *appsv1.DaemonSet, n int32) {
+		d.Status.DesiredNumberScheduled, d.Status.CurrentNumberScheduled, d.Status.NumberReady = 3, 3, n
+		must(c.Status().Update(t.Context(), d))
+	}
+	return []struct {
+		check, problem string
+		cure           func()
+	}{
+		{"webhook serves", "not found", func() { create(webhook) }},
+		{"webhook serves", "none of its replicas", func() {
+			webhook.Status.Replicas, webhook.Status.ReadyReplicas, webhook.Status.AvailableReplicas = 1, 1, 1
+			must(c.Status().Update(t.Context(), webhook))
+		}},
+		{"API server trusts the webhook", "not found", func() { create(configuration) }},
+		{"API server trusts the webhook", "pods.detnet.dev has no caBundle", func() {
+			configuration.Webhooks[0].ClientConfig.CABundle = []byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
+			must(c.Update(t.Context(), configuration))
+		}},
+		{"pods are stamped", "without a class", func() { create(stamp()...) }},
+		{"controller leads", "not found", func() { create(lease) }},
+		{"controller leads", "no replica leads", func() { renewed(5 * time.Minute) }},
+		{"controller leads", "silent since", func() { renewed(0) }},
+		{"agents run", "not found", func() { create(probe, node) }},
+		{"agents run", "detnet-agent-probe is ready on 0 of 0", func() { ready(probe, 2); ready(node, 3) }},
+		{"agents run", "detnet-agent-probe is ready on 2 of 3", func() { ready(probe, 3) }},
+		{"limits are enforced", "no Cilium", func() { create(cilium) }},
+		{"limits are enforced", "bandwidth manager is off", func() {
+			cilium.Data["enable-bandwidth-manager"] = "true"
+			must(c.Update(t.Context(), cilium))
+		}},
+		{"limits are enforced", "not attached", func() {
+			cilium.Data["kube-proxy-replacement"] = "true"
+			must(c.Update(t.Context(), cilium))
+		}},
+	}
+}
+
+func TestExamineFindsEachCause(t *testing.T) {
+	c := apiServer(t)
+	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: install.Namespace}}); err != nil {
+		t.Fatal(err)
+	}
+	trialReady(t, c)
+	for _, step := range steps(t, c) {
+		f := finding(t, Examine(t.Context(), c, install), step.check)
+		if !strings.Contains(f.Problem, step.problem) || f.Advice == "" {
+			t.Errorf("%s: %+v, want a problem with %q and advice", step.check, f, step.problem)
+		}
+		step.cure()
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		healthy := true
+		for _, f := range Examine(t.Context(), c, install) {
+			if f.Problem != "" {
+				healthy = false
+				if time.Now().After(deadline) {
+					t.Fatalf("a healthy install has a problem: %+v", f)
+				}
+			}
+		}
+		if healthy {
+			return // the API server compiles the stamping policy a moment after it is there
+		}
+	}
+}
+
+// trialReady waits for the service account that pods of the namespace need.
+func trialReady(t *testing.T, c client.Client) {
+	t.Helper()
+	if err := c.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: install.Trial, Name: "default"}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEnforcementByTheAgents(t *testing.T) {
+	c := apiServer(t)
+	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: install.Namespace}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Create(t.Context(), daemonSet("detnet-agent-node", "--role=node", "--enforce=tc")); err != nil {
+		t.Fatal(err)
+	}
+	if f := finding(t, Examine(t.Context(), c, install), "limits are enforced"); f.Problem != "" {
+		t.Errorf("%+v", f)
+	}
+}
+
+func finding(t *testing.T, findings []Finding, check string) Finding {
+	t.Helper()
+	for _, f := range findings {
+		if f.Check == check {
+			return f
+		}
+	}
+	t.Fatalf("no finding for %q", check)
+	return Finding{}
+}
