@@ -58,7 +58,7 @@ func TestReport(t *testing.T) {
 		{Name: controlled, Start: at(20), End: at(30), Received: map[string]uint64{sender: 112_500_000},
 			Changes: []record.LimitChange{{At: at(20.6), Pod: sender, From: bitrate.Gbit, To: 90 * bitrate.Mbit}}},
 	}
-	r := report(options{capacity: 100 * bitrate.Mbit}, phases, []record.App{app})
+	r := newReport(run{options: options{capacity: 100 * bitrate.Mbit}, phases: phases, apps: []record.App{app}})
 	for i, want := range []float64{0, 1, 0} {
 		if got := r.Phases[i].Critical[0].ViolationRatio; got != want {
 			t.Errorf("%s: violation ratio %v, want %v", r.Phases[i].Name, got, want)
@@ -73,7 +73,7 @@ func TestReport(t *testing.T) {
 	}
 
 	phases[2].Changes = nil
-	if r := report(options{}, phases, []record.App{app}); r.OnsetToFirstCut != nil {
+	if r := newReport(run{phases: phases, apps: []record.App{app}}); r.OnsetToFirstCut != nil {
 		t.Errorf("first cut = %v without any", *r.OnsetToFirstCut)
 	}
 }

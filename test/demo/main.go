@@ -34,10 +34,12 @@ const idleDuration = 8 * time.Second
 // stragglers is how long packets of a phase may still be answered, or given up.
 const stragglers = 1200 * time.Millisecond
 
-func main() { os.Exit(run()) }
-
-func run() int {
+func main() {
 	sandbox.Reexec()
+	os.Exit(demo())
+}
+
+func demo() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	o, err := parseOptions(os.Getenv)
@@ -46,20 +48,37 @@ func run() int {
 		return 2
 	}
 	v := newViewer(o)
-	r, err := demo(ctx, o, v)
+	r, err := perform(ctx, o, v)
 	v.close()
 	if ctx.Err() != nil {
 		err = errors.New("interrupted; the cluster is down")
 	}
 	if err == nil {
-		r.print(os.Stdout)
-		err = r.write(filepath.Join("out", "demo.json"))
+		err = finish(r, "out")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		return 1
 	}
 	return 0
+}
+
+// finish prints the table and writes the figures and the picture.
+func finish(r run, dir string) error {
+	report := newReport(r)
+	report.print(os.Stdout)
+	figures, picture := filepath.Join(dir, "demo.json"), filepath.Join(dir, "demo.svg")
+	if err := report.write(figures); err != nil {
+		return fmt.Errorf("write the figures: %w", err)
+	}
+	if err := r.picture(picture); err != nil {
+		return fmt.Errorf("write the picture: %w", err)
+	}
+	fmt.Printf("figures in %s, picture in %s\n", figures, picture)
+	if r.kept != "" {
+		fmt.Printf("\nthe cluster is left up, as KEEP asked; reach it with\n  export KUBECONFIG=%s\n  kubectl get pods -A\nand take it down with make sandbox-down NAME=demo\n", r.kept)
+	}
+	return nil
 }
 
 func newViewer(o options) viewer {
@@ -69,10 +88,10 @@ func newViewer(o options) viewer {
 	return plain{os.Stdout}
 }
 
-func demo(ctx context.Context, o options, v viewer) (r Report, err error) {
+func perform(ctx context.Context, o options, v viewer) (r run, err error) {
 	cluster, err := stage(ctx, o, v)
 	if err != nil {
-		return Report{}, err
+		return run{}, err
 	}
 	defer func() {
 		if o.keep && err == nil {
@@ -84,7 +103,7 @@ func demo(ctx context.Context, o options, v viewer) (r Report, err error) {
 	}()
 	s, err := scene.Deploy(ctx, cluster, install.Tag, o.capacity)
 	if err != nil {
-		return Report{}, err
+		return run{}, err
 	}
 	defer s.Close()
 	return play(ctx, cluster, s, o, v)
@@ -124,46 +143,46 @@ func (t teller) Write(line []byte) (int, error) {
 }
 
 // play runs the three phases and computes the report.
-func play(ctx context.Context, cluster *sandbox.Cluster, s *scene.Scene, o options, v viewer) (Report, error) {
-	var phases []scene.Phase
+func play(ctx context.Context, cluster *sandbox.Cluster, s *scene.Scene, o options, v viewer) (run, error) {
+	r := run{options: o}
 	phase := func(name string, d time.Duration, loads scene.Loads) error {
-		p, err := s.Run(ctx, name, d, loads, v.tick)
+		p, err := s.Run(ctx, name, d, loads, func(t scene.Tick) {
+			r.ticks = append(r.ticks, t)
+			v.tick(t)
+		})
 		if err != nil {
 			return fmt.Errorf("phase %s: %w", name, err)
 		}
-		phases = append(phases, p)
+		r.phases = append(r.phases, p)
 		return pause(ctx, stragglers)
 	}
 	loads, err := scene.NamedLoads(o.load, o.capacity, o.duration+time.Minute)
 	if err != nil {
-		return Report{}, err
+		return run{}, err
 	}
 	v.tell("\n%v uplink, %s load", o.capacity, o.load)
 	if err := phase(idle, idleDuration, nil); err != nil {
-		return Report{}, err
+		return run{}, err
 	}
 	if err := phase(uncontrolled, o.duration, loads); err != nil {
-		return Report{}, err
+		return run{}, err
 	}
 	v.tell("installing detnet with helm, law %s", o.law)
 	if err := install.Detnet(ctx, cluster, map[string]string{"controller.law": o.law}); err != nil {
-		return Report{}, err
+		return run{}, err
 	}
 	v.tell("recreating the workloads, so that they are admitted by detnet")
 	if err := s.Recreate(ctx); err != nil {
-		return Report{}, err
+		return run{}, err
 	}
 	if err := install.AwaitMeasured(ctx, cluster, 2, 2); err != nil {
-		return Report{}, err
+		return run{}, err
 	}
 	if err := phase(controlled, o.duration, loads); err != nil {
-		return Report{}, err
+		return run{}, err
 	}
-	apps, err := s.Recorded()
-	if err != nil {
-		return Report{}, err
-	}
-	return report(o, phases, apps), nil
+	r.apps, err = s.Recorded()
+	return r, err
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -32,8 +32,6 @@ type Report struct {
 	OnsetToClean    *int64        `json:"onset_to_clean_ms"`     // null: never
 	PodRestarts     int           `json:"pod_restarts"`
 	Patches         int           `json:"patches"`
-
-	kept string // kubeconfig of the cluster, where it was left up
 }
 
 // PhaseReport is one phase's figures.
@@ -49,9 +47,10 @@ type BestEffort struct {
 	Goodput bitrate.Rate `json:"goodput_bps"`
 }
 
-// report computes the figures of a run. The last phase is the controlled one.
-func report(o options, phases []scene.Phase, apps []record.App) Report {
-	r := Report{CapacityBPS: o.capacity, Load: o.load, Law: o.law}
+// newReport computes the figures of a run. The last phase is the controlled one.
+func newReport(run run) Report {
+	phases, apps := run.phases, run.apps
+	r := Report{CapacityBPS: run.options.capacity, Load: run.options.load, Law: run.options.law}
 	for _, p := range phases {
 		from := p.Start
 		if p.Name == controlled {
@@ -124,9 +123,6 @@ func (r Report) print(w io.Writer) {
 	tab.Flush()
 	fmt.Fprintf(w, "\nfirst effective cut %s after the load began, clean %s after it; %d limit changes, %d restarts\n",
 		orNever(r.OnsetToFirstCut), orNever(r.OnsetToClean), r.Patches, r.PodRestarts)
-	if r.kept != "" {
-		fmt.Fprintf(w, "\nthe cluster is left up, as KEEP asked; reach it with\n  export KUBECONFIG=%s\n  kubectl get pods -A\nand take it down with make sandbox-down NAME=demo\n", r.kept)
-	}
 }
 
 func orNever(ms *int64) string {

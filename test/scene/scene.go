@@ -62,6 +62,7 @@ type Scene struct {
 	tag        string
 	instrument *instrument
 	limits     *limits
+	stopWatch  context.CancelFunc
 	addresses  map[string]string // pod IP by app label
 	sink       string
 }
@@ -99,12 +100,16 @@ func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity 
 	if s.instrument, err = newInstrument(net.JoinHostPort(labPods["instrument"], "9443"), cluster.Dial); err != nil {
 		return nil, err
 	}
-	s.limits = watchLimits(ctx, client)
+	watching, stop := context.WithCancel(ctx)
+	s.stopWatch, s.limits = stop, watchLimits(watching, client)
 	return s, s.settle(ctx)
 }
 
 // Close stops measuring; the cluster stays as it is.
-func (s *Scene) Close() { s.instrument.close() }
+func (s *Scene) Close() {
+	s.stopWatch()
+	s.instrument.close()
+}
 
 // Recreate replaces the factory's pods, so that they are admitted anew, and
 // goes on measuring.
