@@ -29,5 +29,6 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage: true,
 	}
 	root.AddCommand(newDoctorCommand())
+	root.AddCommand(newSimulateCommand())
 	return root
 }

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/sim"
+)
+
+type simulateOptions struct {
+	scenarios []string
+	laws      []string
+	traces    []string
+	seed      uint64
+	seeds     int
+	out       string
+	list      bool
+}
+
+func newSimulateCommand() *cobra.Command {
+	o := simulateOptions{}
+	cmd := &cobra.Command{
+		Use:   "simulate",
+		Short: "Run the control laws side by side against simulated worlds and traces",
+		Long: `Simulate runs the production control laws on a virtual clock: in worlds with
+packet queues, TCP and UDP senders and noisy probes, and against given traces of
+jitter. It writes SUMMARY.md, scores.csv, results.json and pictures. The same
+seed gives the same report.`,
+		Example: "  detnet simulate --out out/simulate\n  detnet simulate --scenario tcp-overload --law adaptive,aimd --seed 7\n  detnet simulate --trace measured.csv",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return simulate(cmd, o) },
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&o.scenarios, "scenario", nil, "worlds and built-in traces to run (default all)")
+	f.StringSliceVar(&o.laws, "law", append(law.Names(), sim.NothingName, sim.OracleName), "laws to compare")
+	f.StringSliceVar(&o.traces, "trace", nil, "CSV files of seconds,jitter_ms to run in place of the built-in scenarios")
+	f.Uint64Var(&o.seed, "seed", 1, "first seed")
+	f.IntVar(&o.seeds, "seeds", 1, "how many seeds to run; the report has their median")
+	f.StringVar(&o.out, "out", "out/simulate", "folder for the report")
+	f.BoolVar(&o.list, "list", false, "list the scenarios and stop")
+	return cmd
+}
+
+func simulate(cmd *cobra.Command, o simulateOptions) error {
+	if o.list {
+		return listScenarios(cmd.OutOrStdout())
+	}
+	suite, err := o.suite()
+	if err != nil {
+		return err
+	}
+	results, err := suite.Run(cmd.Context(), progressBar(cmd.ErrOrStderr()))
+	if err != nil {
+		return fmt.Errorf("simulate: %w", err)
+	}
+	if err := results.Write(o.out); err != nil {
+		return err
+	}
+	if err := results.WriteSummary(cmd.OutOrStdout()); err != nil {
+		return fmt.Errorf("print summary: %w", err)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "report in %s\n", o.out)
+	return nil
+}
+
+func (o simulateOptions) suite() (sim.Suite, error) {
+	s := sim.Suite{Laws: o.laws, Config: law.DefaultConfig()}
+	known := append(law.Names(), sim.NothingName, sim.OracleName)
+	for _, name := range o.laws {
+		if !slices.Contains(known, name) {
+			return s, fmt.Errorf("no law is named %q: want one of %s", name, strings.Join(known, ", "))
+		}
+	}
+	if o.seeds < 1 {
+		return s, fmt.Errorf("--seeds %d: want at least 1", o.seeds)
+	}
+	for i := range o.seeds {
+		s.Seeds = append(s.Seeds, o.seed+uint64(i))
+	}
+	for _, path := range o.traces {
+		t, err := readTrace(path)
+		if err != nil {
+			return s, err
+		}
+		s.Traces = append(s.Traces, t)
+	}
+	if len(o.traces) > 0 && len(o.scenarios) == 0 {
+		return s, nil
+	}
+	if len(o.scenarios) == 0 {
+		s.Scenarios, s.Traces = sim.Worlds(), sim.Traces()
+		return s, nil
+	}
+	for _, name := range o.scenarios {
+		world, err := sim.World(name)
+		if err != nil {
+			return s, err
+		}
+		s.Scenarios = append(s.Scenarios, world)
+		for _, t := range sim.Traces() {
+			if t.Name == name {
+				s.Traces = append(s.Traces, t)
+			}
+		}
+	}
+	return s, nil
+}
+
+func readTrace(path string) (sim.Trace, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return sim.Trace{}, fmt.Errorf("open trace: %w", err)
+	}
+	defer f.Close()
+	name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+	return sim.ReadTrace(name, f)
+}
+
+func listScenarios(w io.Writer) error {
+	for _, t := range sim.Traces() {
+		if _, err := fmt.Fprintf(w, "%-18s trace  %s\n", t.Name, t.About); err != nil {
+			return err
+		}
+	}
+	for _, s := range sim.Worlds() {
+		if _, err := fmt.Fprintf(w, "%-18s world  %s\n", s.Name, s.About); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// progressBar draws on a terminal, and says a line a tenth elsewhere.
+func progressBar(w io.Writer) func(done, all int, what string) {
+	const width = 30
+	terminal := false
+	if f, ok := w.(*os.File); ok {
+		info, err := f.Stat()
+		terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
+	}
+	said := -1
+	return func(done, all int, what string) {
+		all = max(all, 1)
+		if terminal {
+			full := done * width / all
+			fmt.Fprintf(w, "\r[%s%s] %d/%d %-40.40s", strings.Repeat("#", full), strings.Repeat(".", width-full), done, all, what)
+			if done == all {
+				fmt.Fprintln(w)
+			}
+			return
+		}
+		if tenth := done * 10 / all; tenth > said {
+			said = tenth
+			fmt.Fprintf(w, "%3d %% %s\n", done*100/all, what)
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+)
+
+// handler is what an event wakes. Arg and sent are its own business.
+type handler interface {
+	fire(now time.Duration, e event)
+}
+
+type event struct {
+	at   time.Duration // since the start of the run
+	seq  uint64        // ties are broken by order of scheduling
+	h    handler
+	arg  int
+	sent time.Duration
+}
+
+// clock is the virtual clock: it runs events in order and knows no other time.
+type clock struct {
+	now    time.Duration
+	seq    uint64
+	events eventHeap
+}
+
+func (c *clock) schedule(at time.Duration, h handler, arg int, sent time.Duration) {
+	c.seq++
+	c.events.push(event{at: max(at, c.now), seq: c.seq, h: h, arg: arg, sent: sent})
+}
+
+func (c *clock) run(until time.Duration) {
+	for len(c.events) > 0 && c.events[0].at <= until {
+		e := c.events.pop()
+		c.now = e.at
+		e.h.fire(c.now, e)
+	}
+	c.now = until
+}
+
+// eventHeap is a binary heap; container/heap would allocate for every event.
+type eventHeap []event
+
+func (a event) before(b event) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
+
+func (h *eventHeap) push(e event) {
+	q := append(*h, e)
+	i := len(q) - 1
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !e.before(q[parent]) {
+			break
+		}
+		q[i] = q[parent]
+		i = parent
+	}
+	q[i] = e
+	*h = q
+}
+
+func (h *eventHeap) pop() event {
+	q := *h
+	top, e := q[0], q[len(q)-1]
+	q[len(q)-1] = event{}
+	q = q[:len(q)-1]
+	for i := 0; len(q) > 0; {
+		child := 2*i + 1
+		if child+1 < len(q) && q[child+1].before(q[child]) {
+			child++
+		}
+		if child >= len(q) || !q[child].before(e) {
+			q[i] = e
+			break
+		}
+		q[i] = q[child]
+		i = child
+	}
+	*h = q
+	return top
+}
+
+// link is a drop-tail FIFO of limited bytes in front of a wire. When a packet
+// leaves is known when it arrives, so no event is needed in between.
+type link struct {
+	rate  bitrate.Rate // 0: no limit, no queue
+	limit int          // bytes
+	free  time.Duration
+}
+
+// push queues size bytes and returns when the last of them has left, or false
+// if there is no place for them.
+func (l *link) push(now time.Duration, size int) (time.Duration, bool) {
+	if l.rate == 0 {
+		return now, true
+	}
+	wait := max(l.free-now, 0)
+	if backlog := wait.Seconds() * float64(l.rate) / 8; int(backlog)+size > l.limit {
+		return 0, false
+	}
+	l.free = now + wait + airtime(size, l.rate)
+	return l.free, true
+}
+
+// setRate changes the capacity; what is queued takes longer or shorter.
+func (l *link) setRate(now time.Duration, rate bitrate.Rate) {
+	if wait := l.free - now; wait > 0 && rate > 0 {
+		l.free = now + time.Duration(float64(wait)*float64(l.rate)/float64(rate))
+	}
+	l.rate = rate
+}
+
+func airtime(size int, rate bitrate.Rate) time.Duration {
+	return time.Duration(float64(size) * 8 * float64(time.Second) / float64(rate))
+}
+
+// shaper is a pod's limiter: a token bucket before a FIFO of limited bytes.
+type shaper struct {
+	clock  *clock
+	rate   bitrate.Rate // 0: none
+	burst  int          // bytes that may pass at once after a pause
+	limit  int          // bytes
+	out    func(now time.Duration, sent time.Duration)
+	queue  []time.Duration // when each waiting packet was sent
+	head   int
+	free   time.Duration
+	waking bool
+}
+
+// push takes one packet of size segment; false if it is dropped.
+func (s *shaper) push(now, sent time.Duration) bool {
+	if s.rate == 0 || s.head == len(s.queue) && s.free <= now {
+		s.spend(now)
+		s.out(now, sent)
+		return true
+	}
+	if (len(s.queue)-s.head+1)*segment > s.limit {
+		return false
+	}
+	s.queue = append(s.queue, sent)
+	s.wake()
+	return true
+}
+
+func (s *shaper) spend(now time.Duration) {
+	if s.rate > 0 {
+		s.free = max(s.free, now-airtime(s.burst, s.rate)) + airtime(segment, s.rate)
+	}
+}
+
+func (s *shaper) wake() {
+	if !s.waking {
+		s.waking = true
+		s.clock.schedule(s.free, s, 0, 0)
+	}
+}
+
+func (s *shaper) fire(now time.Duration, _ event) {
+	s.waking = false
+	for s.head < len(s.queue) && (s.free <= now || s.rate == 0) {
+		sent := s.queue[s.head]
+		s.head++
+		s.spend(now)
+		s.out(now, sent)
+	}
+	if s.head == len(s.queue) {
+		s.queue, s.head = s.queue[:0], 0
+		return
+	}
+	if s.head > 1024 {
+		s.queue = append(s.queue[:0], s.queue[s.head:]...)
+		s.head = 0
+	}
+	s.wake()
+}
+
+// setRate puts a new limit in force.
+func (s *shaper) setRate(now time.Duration, rate bitrate.Rate) {
+	if wait := s.free - now; wait > 0 && s.rate > 0 && rate > 0 {
+		s.free = now + time.Duration(float64(wait)*float64(s.rate)/float64(rate))
+	}
+	s.rate = rate
+	if s.head < len(s.queue) {
+		s.wake()
+	}
+}

@@ -1,0 +1,103 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// Record is everything that happened in a run.
+type Record struct {
+	Scenario  Scenario
+	Law       string
+	Seed      uint64
+	Senders   []string
+	Probes    []Probe // in the order of sending, session by session
+	Points    []Point // every 100 ms
+	Decisions []Decision
+	Patches   int
+}
+
+// Probe is one probe packet as the app would have felt it.
+type Probe struct {
+	Session string
+	App     string
+	At      time.Duration
+	Delay   time.Duration // above the least round trip of its session
+	Lost    bool
+	Late    bool // beyond the app's target, or lost
+}
+
+// Point is one sub-window of every sender.
+type Point struct {
+	At      time.Duration
+	Limits  []bitrate.Rate // in force
+	Usage   []bitrate.Rate // sent
+	Goodput []bitrate.Rate // delivered
+	Offered []bitrate.Rate // what the sender would like; greedy: the uplink's rate
+	Room    bitrate.Rate   // capacity of the first node's uplink
+}
+
+// Decision is a plan that did something, or decided differently than before.
+type Decision struct {
+	At     time.Duration
+	Plan   plan.Plan
+	Writes int
+}
+
+// sample records a sub-window.
+func (r *Record) sample(w *world, now time.Duration, usage []bitrate.Rate) {
+	p := Point{At: now, Usage: usage, Room: w.up[w.scenario.Nodes[0].Name].rate}
+	for _, s := range w.sources {
+		p.Limits = append(p.Limits, s.shaper.rate)
+		p.Offered = append(p.Offered, s.rate)
+		p.Goodput = append(p.Goodput, bitrate.Rate(float64(s.arrived-s.seen)*8/reportEvery.Seconds()))
+		s.seen = s.arrived
+	}
+	r.Points = append(r.Points, p)
+}
+
+func (r *Record) decided(now time.Duration, p plan.Plan) {
+	r.Patches += len(p.Limits)
+	if len(p.Limits) > 0 || len(r.Decisions) == 0 || !sameReasons(r.Decisions[len(r.Decisions)-1].Plan, p) {
+		r.Decisions = append(r.Decisions, Decision{At: now, Plan: p, Writes: len(p.Limits)})
+	}
+}
+
+func sameReasons(a, b plan.Plan) bool {
+	if len(a.Reasons) != len(b.Reasons) {
+		return false
+	}
+	for i := range a.Reasons {
+		if a.Reasons[i].Action != b.Reasons[i].Action || a.Reasons[i].Cause != b.Reasons[i].Cause {
+			return false
+		}
+	}
+	return true
+}
+
+// finish turns the probes into what the apps felt.
+func (r *Record) finish(w *world) *Record {
+	for _, s := range w.sources {
+		r.Senders = append(r.Senders, s.spec.Name)
+	}
+	for _, s := range w.sessions {
+		least := probeTimeout
+		for _, d := range s.samples {
+			if !d.sample.Lost {
+				least = min(least, d.sample.RTT)
+			}
+		}
+		for _, d := range s.samples {
+			p := Probe{Session: s.id, App: s.app.Name, At: d.sent, Lost: d.sample.Lost}
+			if !p.Lost {
+				p.Delay = d.sample.RTT - least
+			}
+			slo := s.app.SLO
+			p.Late = p.Lost || slo.Jitter > 0 && p.Delay > slo.Jitter || slo.Latency > 0 && d.sample.RTT > slo.Latency
+			r.Probes = append(r.Probes, p)
+		}
+	}
+	return r
+}

@@ -1,0 +1,128 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/workload"
+)
+
+// Scenario is a closed-loop world: machines with queues, critical apps that are
+// probed, pods that send, and what happens to them in time.
+type Scenario struct {
+	Name    string
+	About   string
+	Length  time.Duration
+	Nodes   []NodeSpec
+	Apps    []AppSpec
+	Senders []SenderSpec
+	Events  []Event
+
+	Propagation time.Duration    // one way, without queues
+	Loop        time.Duration    // between steps of the law
+	PatchDelay  [2]time.Duration // from plan to effect, uniform
+	ReportDelay time.Duration    // from measurement to controller
+	ProbeLoss   float64
+	Noise       Noise
+	CountBefore bool // tx counters sit before the limiter
+
+	Onset time.Duration // when congestion begins; violations count from here
+	End   time.Duration // when it ends; 0: at the end
+	// Elsewhere says that the delay does not come from the senders: what
+	// counts is what a law takes from them in vain.
+	Elsewhere bool
+}
+
+// NodeSpec is a machine with a shaped uplink and, if Down is not 0, downlink.
+type NodeSpec struct {
+	Name  string
+	Up    bitrate.Rate
+	Queue int // bytes
+	Down  bitrate.Rate
+}
+
+// AppSpec is a critical app and the nodes that it is probed from.
+type AppSpec struct {
+	Name     string
+	Node     string
+	Rank     int
+	Protocol workload.Protocol
+	SLO      workload.SLO
+	From     []string
+}
+
+// SenderKind is how a pod sends.
+type SenderKind string
+
+// The kinds.
+const (
+	UDP SenderKind = "udp" // inelastic: sends what it offers
+	TCP SenderKind = "tcp" // elastic: CUBIC-like flows, greedy
+)
+
+// SenderSpec is a pod that sends to another node.
+type SenderSpec struct {
+	Name, Node, To string
+	Kind           SenderKind
+	Flows          int // TCP only
+	Offered        bitrate.Rate
+	Initial        bitrate.Rate // its limit at the start
+	Weight, Rank   int
+	Uncontrolled   bool // no detnet limit: cross traffic
+}
+
+// Event changes the world at a time. Fields that are zero stay as they are.
+type Event struct {
+	At       time.Duration
+	Node     string       // whose
+	Capacity bitrate.Rate // is the uplink's from now on
+	Senders  []string     // that change to Offered
+	Offered  bitrate.Rate
+	CPU      float64 // share of probes that the target's scheduler delays
+	CPUSet   bool
+	Probing  Switch
+	Restart  bool // the controller forgets everything but the limits
+	Frees    bool // capacity becomes usable: recovery is measured from here
+}
+
+// Switch is on, off or as it is.
+type Switch int
+
+// The positions.
+const (
+	Keep Switch = iota
+	On
+	Off
+)
+
+// Noise is what user space adds to a round trip: a body of small delays and a
+// rare long one.
+type Noise struct {
+	Body time.Duration // mean, exponential
+	Rare float64       // share of probes
+	Tail time.Duration // mean of the rare ones
+}
+
+// worldDefaults fills in what the scenarios have in common. The figures are
+// those of three real nodes on a two-core machine.
+func worldDefaults(s Scenario) Scenario {
+	if s.Propagation == 0 {
+		s.Propagation = 100 * time.Microsecond
+	}
+	if s.Loop == 0 {
+		s.Loop = 250 * time.Millisecond
+	}
+	if s.PatchDelay[1] == 0 {
+		s.PatchDelay = [2]time.Duration{50 * time.Millisecond, 150 * time.Millisecond}
+	}
+	if s.ReportDelay == 0 {
+		s.ReportDelay = 20 * time.Millisecond
+	}
+	if s.Noise == (Noise{}) {
+		s.Noise = Noise{Body: 50 * time.Microsecond, Rare: 0.01, Tail: 300 * time.Microsecond}
+	}
+	if s.End == 0 {
+		s.End = s.Length
+	}
+	return s
+}

@@ -1,0 +1,190 @@
+package sim
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// Trace is a given series of jitter that no decision changes: it shows what a
+// law does, not what comes of it.
+type Trace struct {
+	Name  string
+	About string
+	Every time.Duration
+	Value []time.Duration // jitter; negative: no samples
+}
+
+// traceStep is the original's: a value each 5 s.
+const traceStep = 5 * time.Second
+
+// Traces are the original project's six scenarios, each long enough for its
+// event to happen: the original ran for 300 s, and its spike was due at the
+// eightieth sample.
+func Traces() []Trace {
+	wave := func(i int, period float64) float64 { return math.Sin(2 * math.Pi * float64(i) / period) }
+	return []Trace{
+		series("normal-operation", "0.30 to 0.38 ms, nothing to do", 120, func(i int) float64 {
+			return 0.34 + 0.04*wave(i, 12)
+		}),
+		series("jitter-spike", "0.5 ms, at the eightieth sample 3.0 ms, and back", 160, func(i int) float64 {
+			if i >= 80 && i < 100 {
+				return 3.0
+			}
+			return 0.5
+		}),
+		series("sustained-load", "a ramp to 4.8 ms, a plateau, a ramp down", 160, func(i int) float64 {
+			switch {
+			case i < 40:
+				return 0.5 + 4.3*float64(i)/40
+			case i < 100:
+				return 4.8
+			default:
+				return max(0.5, 4.8-4.3*float64(i-100)/40)
+			}
+		}),
+		series("oscillation", "1.0 ± 0.7 ms around the target", 160, func(i int) float64 {
+			return 1 + 0.7*wave(i, 16)
+		}),
+		series("degradation", "worse in steps: 0.5, 0.8, 1.2, 1.8, 2.6 ms", 150, func(i int) float64 {
+			return []float64{0.5, 0.8, 1.2, 1.8, 2.6}[min(i/30, 4)]
+		}),
+		series("recovery", "from 3.5 ms back to normal", 150, func(i int) float64 {
+			return 0.35 + 3.15*math.Exp(-float64(i)/20)
+		}),
+	}
+}
+
+func series(name, about string, n int, at func(int) float64) Trace {
+	t := Trace{Name: name, About: about, Every: traceStep}
+	for i := range n {
+		t.Value = append(t.Value, time.Duration(at(i)*float64(time.Millisecond)))
+	}
+	return t
+}
+
+// ReadTrace reads a trace from CSV: a header, then lines of "seconds,jitter_ms"
+// in even steps; an empty jitter means that nothing was measured.
+func ReadTrace(name string, r io.Reader) (Trace, error) {
+	records, err := csv.NewReader(r).ReadAll()
+	if err != nil {
+		return Trace{}, fmt.Errorf("read trace %s: %w", name, err)
+	}
+	if len(records) < 3 {
+		return Trace{}, fmt.Errorf("read trace %s: want a header and at least two lines of seconds,jitter_ms, got %d lines", name, len(records))
+	}
+	t := Trace{Name: name, About: "from " + name}
+	var times []float64
+	for n, record := range records[1:] {
+		at, err := field(record, 0)
+		if err != nil {
+			return Trace{}, fmt.Errorf("read trace %s, line %d, seconds: %w", name, n+2, err)
+		}
+		value := -1.0
+		if len(record) > 1 && record[1] != "" {
+			if value, err = field(record, 1); err != nil {
+				return Trace{}, fmt.Errorf("read trace %s, line %d, jitter_ms: %w", name, n+2, err)
+			}
+		}
+		times = append(times, at)
+		t.Value = append(t.Value, time.Duration(value*float64(time.Millisecond)))
+	}
+	t.Every = time.Duration((times[1] - times[0]) * float64(time.Second))
+	for i := 1; i < len(times); i++ {
+		if gap := times[i] - times[i-1]; t.Every <= 0 || math.Abs(gap-t.Every.Seconds()) > 0.01*t.Every.Seconds() {
+			return Trace{}, fmt.Errorf("read trace %s, line %d: the steps must be even and forward, got %gs after %v", name, i+2, gap, t.Every)
+		}
+	}
+	return t, nil
+}
+
+func field(record []string, i int) (float64, error) {
+	v, err := strconv.ParseFloat(record[i], 64)
+	if err != nil || v < 0 || v > 1e6 {
+		return 0, fmt.Errorf("%q must be a number from 0 to 1000000", record[i])
+	}
+	return v, nil
+}
+
+// TracePoint is what a law made of one value of a trace.
+type TracePoint struct {
+	At     time.Duration
+	Jitter time.Duration
+	Limit  bitrate.Rate
+	Action plan.Action
+	Cause  plan.Cause
+}
+
+// RunTrace shows a trace to a law. One sender starts at 100 Mbit/s, as in the
+// original, and uses all that it may.
+func RunTrace(t Trace, l law.Law) []TracePoint {
+	const loop = 250 * time.Millisecond
+	limit := 100 * bitrate.Mbit
+	var state law.State
+	var samples []plan.Sample
+	var points []TracePoint
+	var action plan.Action
+	var cause plan.Cause
+	for i, jitter := range t.Value {
+		begin := time.Duration(i) * t.Every
+		for at := begin; at < begin+t.Every; at += loop {
+			samples = append(samples, traceSamples(at, loop, jitter)...)
+			samples = samples[max(0, len(samples)-int(history/probeEvery)):]
+			now := epoch.Add(at + loop)
+			var p plan.Plan
+			state, p = l.Step(state, traceObservation(now, samples, limit))
+			for _, change := range p.Limits {
+				limit = change.To
+			}
+			if len(p.Reasons) > 0 {
+				action, cause = p.Reasons[0].Action, p.Reasons[0].Cause
+			}
+		}
+		points = append(points, TracePoint{At: begin, Jitter: jitter, Limit: limit, Action: action, Cause: cause})
+	}
+	return points
+}
+
+// traceSamples is probes whose interquartile range and 95th percentile of
+// delay variation are both the given jitter: two of three are late by it.
+func traceSamples(at, span, jitter time.Duration) []plan.Sample {
+	if jitter < 0 {
+		return nil
+	}
+	var samples []plan.Sample
+	for sent := at; sent < at+span; sent += probeEvery {
+		s := plan.Sample{At: epoch.Add(sent), RTT: 300 * time.Microsecond}
+		if (sent/probeEvery)%3 != 0 {
+			s.RTT += jitter
+		}
+		samples = append(samples, s)
+	}
+	return samples
+}
+
+func traceObservation(now time.Time, samples []plan.Sample, limit bitrate.Rate) plan.Observation {
+	var rates []plan.TxRate
+	for k := 9; k >= 0; k-- {
+		rates = append(rates, plan.TxRate{At: now.Add(-time.Duration(k) * reportEvery), Tx: limit})
+	}
+	return plan.Observation{
+		At: now,
+		Apps: []plan.App{{
+			Pod: podID("robot-control"), Node: "n1", Rank: 100, Protocol: workload.UDP,
+			SLO:      workload.SLO{Jitter: time.Millisecond},
+			Sessions: []plan.Session{{ID: "trace", Vantage: "n2", Samples: samples}},
+		}},
+		Senders: []plan.Sender{{
+			Pod: podID("telemetry-upload"), Node: "n1", Weight: 1,
+			Min: 10 * bitrate.Mbit, Max: bitrate.Gbit, Limit: limit, Rates: rates,
+		}},
+	}
+}

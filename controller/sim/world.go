@@ -1,0 +1,220 @@
+// Package sim proves the control laws without a cluster: a virtual clock and
+// queues at packet level drive the production law.Step with observations of
+// the production shape, delays, noise and losses included. A run is decided by
+// its scenario, its law and its seed alone.
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// epoch is when every run begins.
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// The production rhythm of probes and reports.
+const (
+	probeEvery   = 20 * time.Millisecond
+	probeSize    = 100
+	probeTimeout = time.Second
+	reportEvery  = 100 * time.Millisecond
+	history      = 3 * time.Second // of samples that an observation holds
+	rateHistory  = time.Second
+)
+
+// world is one run in progress.
+type world struct {
+	clock
+	scenario Scenario
+	law      law.Law
+	state    law.State
+	rng      *rand.Rand
+	up, down map[string]*link
+	sources  []*source
+	sessions []*session
+	limits   map[plan.PodID]bitrate.Rate // annotations
+	rates    map[plan.PodID][]plan.TxRate
+	cpu      float64
+	probing  bool
+	record   *Record
+}
+
+// Run plays a scenario under a law.
+func Run(s Scenario, l law.Law, seed uint64) *Record {
+	s = worldDefaults(s)
+	w := &world{
+		scenario: s, law: l, rng: rand.New(rand.NewPCG(seed, 0x5eed)),
+		up: map[string]*link{}, down: map[string]*link{},
+		limits: map[plan.PodID]bitrate.Rate{}, rates: map[plan.PodID][]plan.TxRate{},
+		probing: true, record: &Record{Scenario: s, Law: l.Name(), Seed: seed},
+	}
+	for _, n := range s.Nodes {
+		w.up[n.Name] = &link{rate: n.Up, limit: n.Queue}
+		w.down[n.Name] = &link{rate: n.Down, limit: n.Queue}
+	}
+	for _, spec := range s.Senders {
+		w.addSource(spec)
+	}
+	for _, a := range s.Apps {
+		for _, from := range a.From {
+			w.addSession(a, from)
+		}
+	}
+	for i, e := range s.Events {
+		w.schedule(e.At, w, doEvent, time.Duration(i))
+	}
+	w.schedule(reportEvery, w, doReport, 0)
+	w.schedule(s.Loop+time.Duration(w.rng.Int64N(int64(s.Loop))), w, doStep, 0)
+	w.run(s.Length)
+	return w.record.finish(w)
+}
+
+// Kinds of event that the world handles.
+const (
+	doEvent = iota
+	doReport
+	doStep
+)
+
+func (w *world) fire(now time.Duration, e event) {
+	switch e.arg {
+	case doEvent:
+		w.happen(now, w.scenario.Events[int(e.sent)])
+	case doReport:
+		w.report(now)
+		w.schedule(now+reportEvery, w, doReport, 0)
+	case doStep:
+		w.step(now)
+		w.schedule(now+w.scenario.Loop, w, doStep, 0)
+	}
+}
+
+func (w *world) addSource(spec SenderSpec) {
+	src := &source{w: w, spec: spec, up: w.up[spec.Node], down: w.down[spec.To], rng: rand.New(rand.NewPCG(w.rng.Uint64(), 1))}
+	src.shaper = shaper{clock: &w.clock, rate: spec.Initial, burst: 16 * segment / 3, limit: 1 << 19, out: src.leave}
+	if spec.Kind == TCP {
+		for i := range max(spec.Flows, 1) {
+			src.flows = append(src.flows, newFlow(src, i))
+		}
+	}
+	if !spec.Uncontrolled {
+		w.limits[podID(spec.Name)] = spec.Initial
+	}
+	w.sources = append(w.sources, src)
+	src.setRate(0, spec.Offered)
+}
+
+func podID(name string) plan.PodID { return plan.PodID{Namespace: "sim", Name: name} }
+
+func (w *world) happen(now time.Duration, e Event) {
+	if e.Capacity > 0 {
+		w.up[e.Node].setRate(now, e.Capacity)
+	}
+	for _, s := range w.sources {
+		if slices.Contains(e.Senders, s.spec.Name) {
+			s.setRate(now, e.Offered)
+		}
+	}
+	if e.CPUSet {
+		w.cpu = e.CPU
+	}
+	switch e.Probing {
+	case On:
+		w.probing = true
+	case Off:
+		w.probing = false
+	}
+	if e.Restart {
+		w.state = law.State{}
+	}
+}
+
+// report closes a sub-window of every counter.
+func (w *world) report(now time.Duration) {
+	usage := make([]bitrate.Rate, len(w.sources))
+	for i, s := range w.sources {
+		rate := bitrate.Rate(float64(s.counted) * 8 / reportEvery.Seconds())
+		s.counted = 0
+		usage[i] = rate
+		if !s.spec.Uncontrolled {
+			id := podID(s.spec.Name)
+			w.rates[id] = append(w.rates[id], plan.TxRate{At: epoch.Add(now), Tx: rate})
+		}
+	}
+	w.record.sample(w, now, usage)
+}
+
+// step observes, asks the law and carries out what it wants.
+func (w *world) step(now time.Duration) {
+	next, p := w.law.Step(w.state, w.observe(now))
+	w.state = next
+	w.record.decided(now, p)
+	for _, limit := range p.Limits {
+		w.limits[limit.Pod] = limit.To
+		spread := w.scenario.PatchDelay[1] - w.scenario.PatchDelay[0]
+		delay := w.scenario.PatchDelay[0]
+		if spread > 0 {
+			delay += time.Duration(w.rng.Int64N(int64(spread)))
+		}
+		for _, s := range w.sources {
+			if podID(s.spec.Name) == limit.Pod && !s.spec.Uncontrolled {
+				s.patched = max(s.patched, now+delay) // patches do not overtake
+				w.schedule(s.patched, (*patch)(s), 0, time.Duration(limit.To))
+			}
+		}
+	}
+}
+
+// patch is a limit on its way to a source.
+type patch source
+
+func (p *patch) fire(now time.Duration, e event) {
+	p.shaper.setRate(now, bitrate.Rate(e.sent))
+}
+
+func (w *world) observe(now time.Duration) plan.Observation {
+	o := plan.Observation{At: epoch.Add(now)}
+	known := now - w.scenario.ReportDelay
+	for _, a := range w.scenario.Apps {
+		app := plan.App{Pod: podID(a.Name), Node: a.Node, Rank: a.Rank, Protocol: a.Protocol, SLO: a.SLO}
+		for _, s := range w.sessions {
+			if s.app.Name == a.Name {
+				app.Sessions = append(app.Sessions, plan.Session{ID: s.id, Vantage: s.from, Samples: s.observed(now, known)})
+			}
+		}
+		o.Apps = append(o.Apps, app)
+	}
+	for _, s := range w.sources {
+		if s.spec.Uncontrolled {
+			continue
+		}
+		id := podID(s.spec.Name)
+		rates := w.rates[id]
+		for len(rates) > 0 && rates[0].At.Before(epoch.Add(now-rateHistory)) {
+			rates = rates[1:]
+		}
+		w.rates[id] = rates
+		seen := rates
+		for len(seen) > 0 && seen[len(seen)-1].At.After(epoch.Add(known)) {
+			seen = seen[:len(seen)-1]
+		}
+		o.Senders = append(o.Senders, plan.Sender{
+			Pod: id, Node: s.spec.Node, Rank: s.spec.Rank, Weight: max(s.spec.Weight, 1),
+			Min: 10 * bitrate.Mbit, Max: bitrate.Gbit, Limit: w.limits[id], Rates: slices.Clone(seen),
+		})
+	}
+	return o
+}
+
+func (w *world) addSession(a AppSpec, from string) {
+	s := &session{w: w, app: a, from: from, id: fmt.Sprintf("%s/%s", from, a.Name), rng: rand.New(rand.NewPCG(w.rng.Uint64(), 2))}
+	s.phase = time.Duration(s.rng.Int64N(int64(reportEvery)))
+	w.sessions = append(w.sessions, s)
+	w.schedule(time.Duration(s.rng.Int64N(int64(probeEvery))), s, probeSend, 0)
+}
