@@ -28,6 +28,7 @@ import (
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/ui"
 )
 
@@ -65,7 +66,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddr},
 		HealthProbeBindAddress:        o.healthAddr,
 		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              "detnet-controller",
+		LeaderElectionID:              leader.Lease,
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true,
 		LeaseDuration:                 &leaseDuration,
@@ -107,7 +108,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		}
 	}
 	if o.uiAddr != "0" && o.uiAddr != "" {
-		server := &http.Server{Addr: o.uiAddr, Handler: ui.Handler(loop.Status), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
+		server := &http.Server{Addr: o.uiAddr, Handler: ui.Handler(loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
 		if err := mgr.Add(&manager.Server{Name: "status", Server: server}); err != nil {
 			return fmt.Errorf("set up the status page: %w", err)
 		}

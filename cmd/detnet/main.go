@@ -30,5 +30,6 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(newDoctorCommand())
 	root.AddCommand(newSimulateCommand())
+	root.AddCommand(newExplainCommand(), newRestoreCommand(), newTopCommand())
 	return root
 }

@@ -4,6 +4,7 @@
 package ui
 
 import (
+	"context"
 	"embed"
 	"encoding/json"
 	"io/fs"
@@ -15,19 +16,30 @@ import (
 //go:embed static
 var static embed.FS
 
-// Handler serves the page at / and the status at /status.
-func Handler(current func() *status.Status) http.Handler {
+// Leader reads the status of the replica that leads.
+type Leader func(context.Context) (*status.Status, error)
+
+// Handler serves the page at / and the status at /status. A standby shows the
+// leader's, unless it is asked for /status?local or can't reach it; leader may
+// be nil.
+func Handler(current func() *status.Status, leader Leader) http.Handler {
 	files, err := fs.Sub(static, "static")
 	if err != nil {
 		panic(err) // the directory is compiled in
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(files))
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		shown := current()
+		if _, local := r.URL.Query()["local"]; !shown.Leader && !local && leader != nil {
+			if theirs, err := leader(r.Context()); err == nil {
+				shown = theirs
+			}
+		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		// An error here is the reader's disappearance: nobody to tell.
-		_ = json.NewEncoder(w).Encode(current())
+		_ = json.NewEncoder(w).Encode(shown)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

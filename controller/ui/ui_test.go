@@ -1,7 +1,9 @@
 package ui
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -13,7 +15,7 @@ import (
 
 func request(method, path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	h := Handler(func() *status.Status { return &status.Status{Law: "adaptive", Leader: true} })
+	h := Handler(func() *status.Status { return &status.Status{Law: "adaptive", Leader: true} }, nil)
 	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
 	return w
 }
@@ -23,6 +25,30 @@ func TestStatus(t *testing.T) {
 	var got status.Status
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Law != "adaptive" || !got.Leader {
 		t.Errorf("GET /status = %s, %v", w.Body, err)
+	}
+}
+
+func TestStandbyShowsTheLeader(t *testing.T) {
+	standby := func() *status.Status { return &status.Status{Replica: "standby"} }
+	leads := func(context.Context) (*status.Status, error) {
+		return &status.Status{Replica: "leader", Leader: true}, nil
+	}
+	lost := func(context.Context) (*status.Status, error) { return nil, errors.New("unreachable") }
+	for _, tt := range []struct {
+		path   string
+		leader Leader
+		want   string
+	}{
+		{"/status", leads, "leader"},
+		{"/status?local", leads, "standby"},
+		{"/status", lost, "standby"},
+		{"/status", nil, "standby"},
+	} {
+		w := httptest.NewRecorder()
+		Handler(standby, tt.leader).ServeHTTP(w, httptest.NewRequest(http.MethodGet, tt.path, nil))
+		if !strings.Contains(w.Body.String(), tt.want) {
+			t.Errorf("%s shows %s, want %s", tt.path, w.Body, tt.want)
+		}
 	}
 }
 

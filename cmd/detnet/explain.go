@@ -1,0 +1,51 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/detnet/detnet/controller/status/text"
+)
+
+func newExplainCommand() *cobra.Command {
+	var from statusSource
+	var output string
+	cmd := &cobra.Command{
+		Use:     "explain NAMESPACE/POD",
+		Short:   "Say why a pod's limit or measurement is what it is",
+		Example: "  detnet explain factory/telemetry-upload-7d4b9",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if output != "text" && output != "json" {
+				return fmt.Errorf("--output %q: want text or json", output)
+			}
+			pod := strings.TrimPrefix(args[0], "pod/")
+			if !strings.Contains(pod, "/") {
+				pod = "default/" + pod
+			}
+			read, err := from.reader()
+			if err != nil {
+				return err
+			}
+			s, err := read(cmd.Context())
+			if err != nil {
+				return err
+			}
+			e, err := text.Explain(s, pod)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(e)
+			}
+			e.Text(cmd.OutOrStdout())
+			return nil
+		},
+	}
+	from.addFlags(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return cmd
+}

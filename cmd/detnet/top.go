@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+
+	"github.com/detnet/detnet/controller/leader"
+	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/controller/status/text"
+)
+
+// statusSource says where a command reads the controller's status.
+type statusSource struct{ namespace, url string }
+
+func (s *statusSource) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&s.namespace, "namespace", "n", "detnet", "namespace of the install")
+	cmd.Flags().StringVar(&s.url, "url", "", "read the status page at this `URL`, such as http://127.0.0.1:8082, not through the API server")
+}
+
+// reader returns a function that reads the status.
+func (s *statusSource) reader() (func(context.Context) (*status.Status, error), error) {
+	if s.url != "" {
+		return func(ctx context.Context) (*status.Status, error) { return leader.Get(ctx, s.url) }, nil
+	}
+	client, err := connect()
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (*status.Status, error) { return leader.Status(ctx, client, s.namespace) }, nil
+}
+
+// connect uses the kubeconfig as kubectl does.
+func connect() (kubernetes.Interface, error) {
+	cluster, err := config.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
+	}
+	client, err := kubernetes.NewForConfig(cluster)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", cluster.Host, err)
+	}
+	return client, nil
+}
+
+func newTopCommand() *cobra.Command {
+	var from statusSource
+	var output string
+	var interval time.Duration
+	cmd := &cobra.Command{
+		Use:   "top",
+		Short: "Show what is measured, what is in force and why",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			read, err := from.reader()
+			if err != nil {
+				return err
+			}
+			return top(cmd.Context(), cmd.OutOrStdout(), read, output, interval)
+		},
+	}
+	from.addFlags(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().DurationVarP(&interval, "watch", "w", 0, "show it again each `interval`, such as 1s, until interrupted")
+	return cmd
+}
+
+func top(ctx context.Context, out io.Writer, read func(context.Context) (*status.Status, error), output string, interval time.Duration) error {
+	if output != "text" && output != "json" {
+		return fmt.Errorf("--output %q: want text or json", output)
+	}
+	for {
+		s, err := read(ctx)
+		if err != nil {
+			return err
+		}
+		if output == "json" {
+			err = json.NewEncoder(out).Encode(s)
+		} else {
+			err = drawTop(out, s, interval > 0)
+		}
+		if err != nil || interval <= 0 {
+			return err
+		}
+		timer := time.NewTimer(interval)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// drawTop writes in one piece, so that a terminal does not flicker.
+func drawTop(out io.Writer, s *status.Status, clear bool) error {
+	var page bytes.Buffer
+	if clear {
+		page.WriteString("\x1b[H\x1b[2J")
+	}
+	if err := text.Top(&page, s); err != nil {
+		return err
+	}
+	_, err := out.Write(page.Bytes())
+	return err
+}

@@ -1,0 +1,85 @@
+// Package leader finds the replica that controls and reads its status: for
+// people, through the API server; for a standby, directly.
+package leader
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/detnet/detnet/controller/status"
+)
+
+// Lease is the name of the lease that the leader holds.
+const Lease = "detnet-controller"
+
+// portName is the container port of the status page.
+const portName = "status"
+
+// ErrNone reports that nobody leads.
+var ErrNone = errors.New("no controller leads: is it installed in this namespace, and running?")
+
+// Find returns the pod that leads in namespace.
+func Find(ctx context.Context, client kubernetes.Interface, namespace string) (*corev1.Pod, error) {
+	lease, err := client.CoordinationV1().Leases(namespace).Get(ctx, Lease, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("find the leader by lease %s/%s: %w", namespace, Lease, err)
+	}
+	holder := ""
+	if lease.Spec.HolderIdentity != nil {
+		holder = *lease.Spec.HolderIdentity
+	}
+	// The identity is "<host name>_<uuid>", and a pod's host name is its own.
+	name, _, ok := strings.Cut(holder, "_")
+	if !ok {
+		return nil, fmt.Errorf("lease %s/%s: %w", namespace, Lease, ErrNone)
+	}
+	pod, err := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("find the leader's pod: %w", err)
+	}
+	return pod, nil
+}
+
+// Port returns the container port of a controller's status page; 0 if it has
+// none.
+func Port(pod *corev1.Pod) int32 {
+	for _, c := range pod.Spec.Containers {
+		for _, p := range c.Ports {
+			if p.Name == portName {
+				return p.ContainerPort
+			}
+		}
+	}
+	return 0
+}
+
+// Status reads the leader's status through the API server, which takes the
+// permission to get pods/proxy in namespace.
+func Status(ctx context.Context, client kubernetes.Interface, namespace string) (*status.Status, error) {
+	pod, err := Find(ctx, client, namespace)
+	if err != nil {
+		return nil, err
+	}
+	port := fmt.Sprint(Port(pod))
+	text, err := client.CoreV1().Pods(namespace).ProxyGet("http", pod.Name, port, "/status", nil).DoRaw(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the status of pod %s/%s through the API server: %w (a network policy may be in the way: kubectl port-forward -n %s pod/%s %s, then --url http://127.0.0.1:%s)", namespace, pod.Name, err, namespace, pod.Name, port, port)
+	}
+	return Decode(text)
+}
+
+// Decode reads a status.
+func Decode(text []byte) (*status.Status, error) {
+	var s status.Status
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, fmt.Errorf("read the status: %w", err)
+	}
+	return &s, nil
+}

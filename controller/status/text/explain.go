@@ -1,0 +1,141 @@
+package text
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
+)
+
+// Explanation is everything in a status that concerns one pod.
+type Explanation struct {
+	App       *status.App       `json:"app,omitempty"`
+	Sender    *status.Sender    `json:"sender,omitempty"`
+	Reasons   []status.Reason   `json:"reasons"`
+	Decisions []status.Decision `json:"decisions"`
+	Problems  []status.Problem  `json:"problems,omitempty"`
+}
+
+// Explain gathers what concerns pod, "namespace/name".
+func Explain(s *status.Status, pod string) (Explanation, error) {
+	var e Explanation
+	for i := range s.Apps {
+		if s.Apps[i].Pod == pod {
+			e.App = &s.Apps[i]
+		}
+	}
+	for i := range s.Senders {
+		if s.Senders[i].Pod == pod {
+			e.Sender = &s.Senders[i]
+		}
+	}
+	for _, p := range s.Problems {
+		if p.Object == "pod "+pod {
+			e.Problems = append(e.Problems, p)
+		}
+	}
+	if e.App == nil && e.Sender == nil && e.Problems == nil {
+		return e, fmt.Errorf("the controller does not know pod %s: it is not labelled, asks for nothing, is not running, or its namespace is off", pod)
+	}
+	for _, r := range s.Reasons {
+		if r.App == pod || (e.Sender != nil && (r.Bottleneck == "node/"+e.Sender.Node || r.Bottleneck == "cluster")) {
+			e.Reasons = append(e.Reasons, r)
+		}
+	}
+	for _, d := range s.Decisions {
+		own := slices.ContainsFunc(d.Limits, func(l status.Limit) bool { return l.Pod == pod })
+		if own || (e.App != nil && d.App == pod) {
+			e.Decisions = append(e.Decisions, d)
+		}
+	}
+	return e, nil
+}
+
+// Text writes e for people.
+func (e Explanation) Text(out io.Writer) {
+	if a := e.App; a != nil {
+		fmt.Fprintf(out, "%s on %s is critical (rank %d), measured by %s.\n", a.Pod, a.Node, a.Rank, a.Probe)
+		explainTargets(out, a)
+		for _, s := range a.Sessions {
+			if s.Blind {
+				fmt.Fprintf(out, "  from %s: blind %s\n", s.From, s.Error)
+				continue
+			}
+			fmt.Fprintf(out, "  from %s: base %s, jitter %s, latency %s, loss %s, %d samples in the last second\n",
+				s.From, ms(s.BaseMs), ms(s.Measured.JitterMs), ms(s.Measured.LatencyMs), percent(s.Measured.Loss), s.Samples)
+		}
+	}
+	if p := e.Sender; p != nil {
+		fmt.Fprintf(out, "%s on %s may be limited (rank %d, weight %d) between %v and %v.\n", p.Pod, p.Node, p.Rank, p.Weight, p.MinBps, p.MaxBps)
+		fmt.Fprintf(out, "  limit in force %s, usage %s, mode %s\n", limit(p.LimitBps), usage(*p), p.Mode)
+	}
+	for _, p := range e.Problems {
+		fmt.Fprintf(out, "  problem: %s\n", p.Text)
+	}
+	fmt.Fprintln(out, "\nNow:")
+	for _, r := range e.Reasons {
+		fmt.Fprintf(out, "  %s: %s, because %s\n", r.Bottleneck, action(r), sentence(r))
+	}
+	if len(e.Reasons) == 0 {
+		fmt.Fprintln(out, "  nothing is decided about it")
+	}
+	fmt.Fprintln(out, "\nBefore, newest first:")
+	for _, d := range e.Decisions {
+		fmt.Fprintf(out, "  %s  %s, because %s\n", d.At.Format("15:04:05.000"), action(d.Reason), sentence(d.Reason))
+		for _, l := range d.Limits {
+			fmt.Fprintf(out, "    %s: %s → %s\n", l.Pod, limit(l.FromBps), limit(l.ToBps))
+		}
+	}
+	if len(e.Decisions) == 0 {
+		fmt.Fprintln(out, "  nothing that the controller remembers")
+	}
+}
+
+func explainTargets(out io.Writer, a *status.App) {
+	if a.State == status.Blind {
+		fmt.Fprintln(out, "  nobody measures it: limits are held as they are")
+		return
+	}
+	fmt.Fprintf(out, "  state %s, %s of its probes in violation over the last five seconds\n", a.State, percent(a.ViolationRatio))
+	for _, t := range []struct {
+		name             string
+		measured, target float64
+		format           func(float64) string
+	}{
+		{"jitter", a.Measured.JitterMs, a.Target.JitterMs, ms},
+		{"latency", a.Measured.LatencyMs, a.Target.LatencyMs, ms},
+		{"loss", a.Measured.Loss, a.Target.Loss, percent},
+	} {
+		if t.target > 0 {
+			fmt.Fprintf(out, "  %s %s, at most %s is asked for\n", t.name, t.format(t.measured), t.format(t.target))
+		}
+	}
+}
+
+// sentence says a reason in words.
+func sentence(r status.Reason) string {
+	why := map[plan.Cause]string{
+		plan.Violation:     "a target is exceeded",
+		plan.Confirming:    "a target was exceeded once; a second look decides",
+		plan.AwaitEffect:   "a change is on its way and has not shown yet",
+		plan.Calm:          "every target behind it is well kept",
+		plan.Unused:        "the senders do not use what they may",
+		plan.NearTarget:    "a target is neither exceeded nor well kept",
+		plan.Blind:         "there are too few samples",
+		plan.Unresponsive:  "limiting did not help: the cause is elsewhere",
+		plan.AtFloor:       "every sender is at its floor: nothing is left to take",
+		plan.NotThrottling: "there is nobody to limit here",
+	}[r.Cause]
+	if why == "" {
+		why = string(r.Cause)
+	}
+	if b := because(r); b != "" {
+		why += fmt.Sprintf(" (%s, %d samples)", b, r.Samples)
+	}
+	if r.FromBps != r.ToBps {
+		why += fmt.Sprintf("; budget %s → %s at a usage of %s", limit(r.FromBps), limit(r.ToBps), rate(r.UsageBps))
+	}
+	return why
+}

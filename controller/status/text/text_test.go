@@ -1,0 +1,89 @@
+package text
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func example() *status.Status {
+	at := time.Date(2026, 11, 22, 10, 30, 0, 0, time.UTC)
+	cut := status.Reason{
+		Bottleneck: "node/worker-2", Action: plan.Cut, Cause: plan.Violation, App: "factory/robot-control", Signal: "jitter",
+		MeasuredMs: 8.7, TargetMs: 1, Samples: 13, UsageBps: 212 * bitrate.Mbit, FromBps: bitrate.Gbit, ToBps: 178 * bitrate.Mbit,
+	}
+	hold := status.Reason{Bottleneck: "node/worker-2", Action: plan.Hold, Cause: plan.AwaitEffect, FromBps: 178 * bitrate.Mbit, ToBps: 178 * bitrate.Mbit}
+	return &status.Status{
+		At: at, Replica: "detnet-controller-7c9", Leader: true, Mode: "enforce", Law: "adaptive",
+		Apps: []status.App{
+			{
+				Pod: "factory/robot-control", Node: "worker-2", Rank: 100, Mode: "enforce", Probe: "udp:5201", State: status.Violated,
+				Target: status.Measures{JitterMs: 1}, Measured: status.Measures{JitterMs: 8.7, LatencyMs: 9, Loss: 0.02}, ViolationRatio: 0.531,
+				Sessions: []status.Session{
+					{From: "worker-1", BaseMs: 0.3, Measured: status.Measures{JitterMs: 8.7, LatencyMs: 9}, Samples: 50},
+					{From: "worker-3", Blind: true, Error: "connection refused"},
+				},
+			},
+			{Pod: "factory/safety-scanner", Node: "worker-9", Probe: "tcp:5202", State: status.Blind},
+		},
+		Senders: []status.Sender{
+			{Pod: "factory/telemetry-upload", Node: "worker-2", Rank: 10, Weight: 1, Mode: "enforce", MinBps: 10 * bitrate.Mbit, MaxBps: bitrate.Gbit, LimitBps: 89 * bitrate.Mbit, UsageBps: 85_100_000, Known: true},
+			{Pod: "factory/erp-dashboard", Node: "worker-2", Rank: 10, Weight: 1, Mode: "observe", MinBps: 10 * bitrate.Mbit, MaxBps: bitrate.Gbit},
+		},
+		Reasons:   []status.Reason{hold},
+		Agents:    []status.Agent{{Connected: true}, {}},
+		Problems:  []status.Problem{{Object: "pod factory/telemetry-upload", Text: "annotation detnet.dev/weight: \"x\" must be a whole number"}},
+		Decisions: []status.Decision{{At: at, Reason: hold}, {At: at.Add(-time.Second), Reason: cut, Limits: []status.Limit{{Pod: "factory/telemetry-upload", FromBps: 500 * bitrate.Mbit, ToBps: 89 * bitrate.Mbit}}}},
+	}
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s differs (%v), got:\n%s", path, err, got)
+	}
+}
+
+func TestTop(t *testing.T) {
+	var out bytes.Buffer
+	if err := Top(&out, example()); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "top.golden", out.Bytes())
+}
+
+func TestExplain(t *testing.T) {
+	for pod, file := range map[string]string{
+		"factory/robot-control":    "app.golden",
+		"factory/telemetry-upload": "sender.golden",
+		"factory/safety-scanner":   "blind.golden",
+	} {
+		e, err := Explain(example(), pod)
+		if err != nil {
+			t.Errorf("%s: %v", pod, err)
+			continue
+		}
+		var out bytes.Buffer
+		e.Text(&out)
+		golden(t, file, out.Bytes())
+	}
+	if _, err := Explain(example(), "factory/stranger"); err == nil {
+		t.Error("a pod that nobody knows is explained")
+	}
+}
