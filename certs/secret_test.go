@@ -237,7 +237,8 @@ func TestSelfManagedWebhookRotatesWithoutAFailedCall(t *testing.T) {
 	}
 }
 
-// The chart ships the Secret empty. Both replicas find it so at once.
+// The chart ships the Secret empty, and an operator empties it after a leak. Both
+// replicas find it so at once, and one certificate comes of it.
 func TestSelfManagedFillsTheEmptySecretOnce(t *testing.T) {
 	admin := apiServer(t)
 	c, err := client.New(admin, client.Options{})
@@ -250,15 +251,37 @@ func TestSelfManagedFillsTheEmptySecretOnce(t *testing.T) {
 	if first.Ready(nil) == nil {
 		t.Error("ready without a certificate")
 	}
-	apply(t, c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})
-	eventually(t, "both replicas have the certificate", func() bool { return first.Ready(nil) == nil && second.Ready(nil) == nil })
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	apply(t, c, secret)
+	agree := func() bool {
+		p, err := first.get()
+		q, err2 := second.get()
+		return err == nil && err2 == nil && bytes.Equal(pemOf(p), pemOf(q))
+	}
+	eventually(t, "both replicas have the same certificate", agree)
 	if _, err := exchange(t, first.MutualServerConfig(), second.MutualClientConfig("detnet-agent")); err != nil {
 		t.Error(err)
 	}
-	p, _ := first.get()
-	q, _ := second.get()
-	if !bytes.Equal(pemOf(p), pemOf(q)) {
-		t.Error("the replicas hold different certificates")
+
+	leaked, err := first.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Get(t.Context(), key, secret); err != nil {
+		t.Fatal(err)
+	}
+	secret.Data = nil
+	if err := c.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both replicas have the same new certificate", func() bool {
+		p, err := first.get()
+		return err == nil && !bytes.Equal(pemOf(p), pemOf(leaked)) && agree()
+	})
+	thief := new(current) // trusts the server; the server must not trust it
+	thief.pair.Store(&pair{leaked.certificate, first.pair.Load().roots})
+	if _, err := exchange(t, first.MutualServerConfig(), thief.MutualClientConfig("detnet-agent")); err == nil {
+		t.Error("the leaked certificate is still trusted")
 	}
 }
 
