@@ -22,20 +22,28 @@ var update = flag.Bool("update", false, "write the golden files")
 
 const namespace = "detnet-system"
 
-// helm runs the helm of $HELM or of the PATH.
-func helm(t *testing.T, args ...string) (string, error) {
+// helmBinary is that of $HELM, of the folder with the API server's binaries, or
+// of the PATH.
+func helmBinary(t *testing.T) string {
 	t.Helper()
-	binary := os.Getenv("HELM")
-	if binary == "" {
-		var err error
-		if binary, err = exec.LookPath("helm"); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal("no helm: in CI set HELM to its path")
-			}
-			t.Skip("no helm: put it on the PATH or set HELM to its path")
+	if binary := os.Getenv("HELM"); binary != "" {
+		return binary
+	}
+	for _, candidate := range []string{filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "helm"), "helm"} {
+		if binary, err := exec.LookPath(candidate); err == nil {
+			return binary
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), binary, args...)
+	if os.Getenv("CI") == "true" {
+		t.Fatal("no helm: in CI set HELM to its path")
+	}
+	t.Skip("no helm: put it on the PATH or set HELM to its path")
+	return ""
+}
+
+func helm(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), helmBinary(t), args...)
 	home := t.TempDir() // nothing of the user's configuration
 	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
 	var stderr bytes.Buffer
