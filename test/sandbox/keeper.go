@@ -57,7 +57,6 @@ func startKeeper(ctx context.Context, s *instance.Spec, detached bool) (*keeperP
 	if err != nil {
 		return nil, err
 	}
-	defer toParent.Close()
 
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{keeperArg0, string(description)}
@@ -68,9 +67,11 @@ func startKeeper(ctx context.Context, s *instance.Spec, detached bool) (*keeperP
 	if detached {
 		cmd.Args = append(cmd.Args, detachedArg)
 	} else if k.lifeline, err = cmd.StdinPipe(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, fromKeeper.Close(), toParent.Close())
 	}
-	if err := cmd.Start(); err != nil {
+	err = cmd.Start()
+	toParent.Close() // the keeper's copy alone is left, so that its end ends the pipe
+	if err != nil {
 		fromKeeper.Close()
 		return nil, fmt.Errorf("start the keeper: %w", err)
 	}
