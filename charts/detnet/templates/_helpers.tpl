@@ -50,14 +50,18 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{- define "detnet.podSpec" -}}
+{{- define "detnet.pullSecrets" }}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . }}
   {{- end }}
 {{- end }}
+{{- end }}
+
+{{- define "detnet.podSpec" -}}
 priorityClassName: detnet-critical
+{{- include "detnet.pullSecrets" . }}
 {{- end }}
 
 {{/* Replicas on different nodes, and zones where there are any. A spread over zones
