@@ -123,6 +123,8 @@ func (r *round) bottleneck(name string, b Budget) {
 		t := turn{
 			law: r.law, now: r.o.At, feedback: r.state.Feedback.p95(r.law.Feedback), pending: g.pending,
 			verdict: v, load: g.load, ramp: func(from time.Time) []delay { return r.ramp(name, from) },
+			sent: func(from, to time.Time) bitrate.Rate { return leastSum(g.senders, from, to) },
+			sure: func() { r.sure(name) },
 		}
 		reason, escalate = t.decide(&b), t.escalate
 	}
@@ -161,6 +163,7 @@ func (b Budget) touched() time.Time {
 // group is the senders behind a bottleneck.
 type group struct {
 	members []int // in Observation.Senders
+	senders []*plan.Sender
 	claims  []claim
 	load    load
 	pending bool // one of them has yet to obey
@@ -168,7 +171,6 @@ type group struct {
 
 func (r *round) group(name string) group {
 	var g group
-	var senders []*plan.Sender
 	for i := range r.o.Senders {
 		s := &r.o.Senders[i]
 		if name != cluster && nodeUplink(s.Node) != name {
@@ -182,9 +184,9 @@ func (r *round) group(name string) group {
 		g.load.room = g.load.room || limit > c.floor
 		g.load.more = g.load.more || limit < c.ceiling
 		g.pending = g.pending || r.state.Feedback.awaits(s.Pod)
-		g.members, senders, g.claims = append(g.members, i), append(senders, s), append(g.claims, c)
+		g.members, g.senders, g.claims = append(g.members, i), append(g.senders, s), append(g.claims, c)
 	}
-	g.load.peak, g.load.limits = peakSum(senders, r.o.At), sumLimits(senders)
+	g.load.peak, g.load.limits = peakSum(g.senders, r.o.At), sumLimits(g.senders)
 	return g
 }
 
@@ -219,7 +221,11 @@ func (r *round) verdict(name string, since time.Time) (verdict, int) {
 			partial = partial || name == nodeUplink(app.Node)
 			continue
 		}
-		if v.excess > worst.excess {
+		v.excused = v.violated() && r.state.Suspects[i].excused(v, r.o.At)
+		if v.excused && !worst.blind && !worst.excused {
+			continue // others decide
+		}
+		if v.excess > worst.excess || worst.excused && !v.excused {
 			worst, index = v, i
 		}
 	}
@@ -243,7 +249,7 @@ func (r *round) ramp(name string, from time.Time) []delay {
 				name != nodeUplink(app.Node) && name != cluster && name != nodeUplink(session.Vantage) {
 				continue
 			}
-			base := r.paths[pathKey{app.Pod, session.ID}].RTT.value()
+			base := r.paths[pathKey{app.Pod, session.ID}].base()
 			for _, s := range session.Samples {
 				if !s.Lost && s.At.After(from) {
 					ramp = append(ramp, delay{s.At, s.RTT - base})
@@ -255,11 +261,31 @@ func (r *round) ramp(name string, from time.Time) []delay {
 	return ramp
 }
 
-// accuse moves an app's suspicion to the next candidate.
+// accuse moves an app's suspicion to the next candidate, or excuses everyone
+// for a while, longer each time.
 func (r *round) accuse(app int, v verdict, present string) {
+	s := &r.state.Suspects[app]
 	if name := next(v, r.sending, present); name != "" {
-		r.state.Suspects[app].Bottleneck = name
+		s.Bottleneck = name
 		r.accused = append(r.accused, name)
+		return
+	}
+	s.Backoff = min(max(2*s.Backoff, r.law.Backoff), r.law.MaxBackoff)
+	s.RetryAt, s.Level = r.o.At.Add(s.Backoff), max(v.worst.median, v.worst.tail)
+}
+
+// sure takes the bases of the paths of all apps that blame a bottleneck as
+// those of empty paths.
+func (r *round) sure(name string) {
+	for _, s := range r.state.Suspects {
+		if s.Bottleneck != name {
+			continue
+		}
+		for i := range r.state.Paths {
+			if r.state.Paths[i].App == s.App {
+				r.state.Paths[i].Sure = true
+			}
+		}
 	}
 }
 

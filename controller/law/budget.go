@@ -26,6 +26,8 @@ type turn struct {
 	verdict  verdict
 	load     load
 	ramp     func(from time.Time) []delay // of all sessions, for measuring
+	sent     func(from, to time.Time) bitrate.Rate
+	sure     func() // the bases of the paths are known now
 	from     bitrate.Rate
 	escalate bool // cuts do not help here: look elsewhere
 }
@@ -44,13 +46,12 @@ func (t *turn) decide(b *Budget) plan.Reason {
 		return t.blind(b)
 	case t.now.Before(b.EffectBy), t.emptying(b):
 		return t.reason(b, plan.Hold, plan.AwaitEffect)
+	case b.Testing:
+		return t.tested(b)
 	case v.violated():
 		return t.relieve(b)
 	}
 	b.clean(t.now)
-	if !b.GaveUpAt.IsZero() && t.now.Sub(b.GaveUpAt) > calmAfter {
-		b.GaveUpAt = time.Time{}
-	}
 	switch {
 	case b.Draining:
 		t.settle(b)
@@ -99,14 +100,18 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 			return t.reason(b, plan.Hold, plan.Confirming)
 		}
 	}
-	if t.now.Before(b.RetryAt) && (b.GaveUpAt.IsZero() || v.worst.median < 2*b.Standing+v.allow) {
+	if v.excused {
+		if b.Cuts > 0 {
+			t.giveUp(b)
+			return t.reason(b, plan.Restore, plan.Unresponsive)
+		}
 		return t.reason(b, plan.Hold, plan.Unresponsive)
 	}
 	again := b.Cuts > 0
 	switch {
 	case !again:
-		b.Began, b.Before, b.Standing, b.Fruitless = t.now, b.Total, v.worst.median, 0
-	case b.CleanAt.IsZero() && float64(v.worst.median) > 0.7*float64(b.Standing):
+		b.Began, b.Before, b.Standing, b.Fruitless = t.now, b.Total, v.worst.level(), 0
+	case b.CleanAt.IsZero() && float64(v.worst.level()) > 0.7*float64(b.Standing):
 		b.Fruitless++
 	}
 	b.CleanAt = time.Time{}
@@ -134,15 +139,27 @@ func (b *Budget) clean(now time.Time) {
 		b.CleanAt = now
 	}
 	if now.Sub(b.CleanAt) >= cleanFor {
-		b.Cuts, b.Backoff = 0, 0
+		b.Cuts = 0
 	}
 }
 
 // giveUp puts the budget back: cuts did not move the signal.
 func (t *turn) giveUp(b *Budget) {
-	b.Total, b.Draining, b.Capacity, b.Exploring = b.Before, false, b.Known, false
-	b.Backoff = min(max(2*b.Backoff, t.law.Backoff), t.law.MaxBackoff)
-	b.GaveUpAt, b.RetryAt, b.Fruitless, b.Cuts = t.now, t.now.Add(b.Backoff), 0, 0
+	b.Total, b.Capacity = b.Before, b.Known
+	b.Draining, b.Exploring, b.Testing = false, false, false
+	b.GaveUpAt, b.Fruitless, b.Cuts = t.now, 0, 0
+}
+
+// tested ends a cut that was made to learn the base of a path: the delay that
+// was there from the start either went away with it, or belongs to the path.
+func (t *turn) tested(b *Budget) plan.Reason {
+	b.Testing = false
+	t.sure()
+	if raw := t.verdict.worst.path.RTT.value(); float64(raw) > 0.8*float64(b.Standing) {
+		t.giveUp(b)
+		return t.reason(b, plan.Restore, plan.Unresponsive)
+	}
+	return t.reason(b, plan.Hold, plan.AwaitEffect)
 }
 
 // cut lowers the budget below what fits through, by as much as it takes to
@@ -183,13 +200,14 @@ func (t *turn) cut(b *Budget, again bool) {
 	b.CutAt, b.Draining, b.Doubtful, b.ProbeStep = t.now, true, 0, l.RaiseStep
 	b.EffectBy = t.now.Add(t.feedback)
 	b.Cuts++
+	b.Testing = v.worst.path != nil && !v.worst.path.Sure
 }
 
 // queue is how long the queue will be when a cut made now takes effect.
 func (t *turn) queue() time.Duration {
 	r := t.verdict.worst
 	growth := min(max(r.slope, 0), 1) * (t.feedback + subWindow).Seconds()
-	return max(r.median, r.recent) + time.Duration(growth*float64(time.Second))
+	return r.level() + time.Duration(growth*float64(time.Second))
 }
 
 // settle ends a cut: the queue is empty, so the budget returns to a share of
@@ -199,6 +217,9 @@ func (t *turn) settle(b *Budget) {
 	if b.Capacity == 0 {
 		inflow := min(b.Total, t.load.peak)
 		fits, sure := fitting(b.Rise, b.RiseInflow, falling(t.ramp(b.CutAt)), inflow)
+		if elastic := t.sent(b.CutAt.Add(-subWindow), b.CutAt.Add(subWindow)); near(elastic, fits, 0.08) {
+			sure = true // elastic senders got all of it: nobody else was there
+		}
 		b.Measured = fits != 0
 		b.Capacity = min(fits, b.Upper)
 		switch {
@@ -259,6 +280,10 @@ func (t *turn) grow(b *Budget) plan.Reason {
 	b.ProbeStep = min(2*step, t.law.MaxRaise)
 	b.RaisedAt, b.ProbeAt = t.now, t.now
 	return t.reason(b, plan.Grow, plan.Calm)
+}
+
+func near(a, b bitrate.Rate, share float64) bool {
+	return max(a-b, b-a) <= scale(b, share)
 }
 
 func scale(r bitrate.Rate, by float64) bitrate.Rate { return bitrate.Rate(float64(r) * by) }

@@ -35,7 +35,7 @@ func fitting(up float64, high bitrate.Rate, down float64, low bitrate.Rate) (fit
 	}
 	c := float64(high-low) / (up - down)
 	others := c*(1+down) - float64(low)
-	if others < 0.15*c {
+	if others < 0.2*c {
 		return bitrate.Rate(alone), true
 	}
 	return bitrate.Rate(max(c-others, float64(low))), false

@@ -26,6 +26,7 @@ const (
 type wish struct {
 	cap        bitrate.Rate // the least of the shares
 	cut, raise bool
+	restore    bool
 	frozen     bool // no raise while a bottleneck of the sender is in trouble
 	reason     int
 }
@@ -51,6 +52,7 @@ func (r *round) plan() plan.Plan {
 		limit := limitOf(s)
 		switch {
 		case w.cut && to < limit:
+		case w.restore && to > limit:
 		case w.raise && !w.frozen && to >= limit+max(bitrate.Mbit, scale(limit, worthRaising)):
 		case w.raise && !w.frozen && to > limit && to == ceiling:
 		default:
@@ -85,6 +87,7 @@ func (r *round) wish(b int, wishes []wish) {
 			w.cut, w.reason, shifted = true, b, true
 		case less < 0 && room && (acting || starved):
 			w.raise, w.reason = true, b
+			w.restore = w.restore || s.reason.Action == plan.Restore
 		}
 	}
 	if shifted {

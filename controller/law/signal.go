@@ -63,10 +63,24 @@ func observePaths(known []Path, apps []plan.App) []Path {
 				p = *old
 			}
 			p.observe(session.Samples)
+			p.Sure = p.Sure || !p.Seen.IsZero() && p.RTT.value() < suspicious*allowance(app.SLO, 0)
 			paths = append(paths, p)
 		}
 	}
 	return paths
+}
+
+// suspicious is how many times its allowance the first base of a path must be
+// for it to be doubted: a queue may have stood there since before the law
+// began to look. One cut then tells.
+const suspicious = 4
+
+// base is the delay of the empty path; 0 while that is in doubt.
+func (p *Path) base() time.Duration {
+	if !p.Sure {
+		return 0
+	}
+	return p.RTT.value()
 }
 
 func (p *Path) observe(samples []plan.Sample) {
@@ -93,11 +107,14 @@ type reading struct {
 	recent    time.Duration // median of the newest four
 	surge     time.Duration // least of the newest four
 	slope     float64       // of the delay, in seconds a second
-	forward   time.Duration // median one-way variation; both 0 if unknown
+	forward   time.Duration // one-way variation of the newest four, median; both 0 if unknown
 	back      time.Duration
 	lost      float64 // share over the loss window
 	lostCount int
 }
+
+// level is how long the queue is now: at its onset most samples have not seen it.
+func (r reading) level() time.Duration { return max(r.median, r.recent) }
 
 const newest = 4 // samples that say whether it is still so
 
@@ -129,7 +146,7 @@ func (l adaptive) read(session *plan.Session, p *Path, since, now time.Time) rea
 		return r
 	}
 	r.samples = len(window)
-	base := p.RTT.value()
+	base := p.base()
 	delays := make([]time.Duration, len(window))
 	ramp := make([]delay, len(window))
 	for i, s := range window {
@@ -142,7 +159,7 @@ func (l adaptive) read(session *plan.Session, p *Path, since, now time.Time) rea
 	r.median = delays[len(delays)/2]
 	r.tail = delays[(len(delays)*9-1)/10]
 	if window[0].HasOneWay {
-		r.forward, r.back = oneWay(window, p)
+		r.forward, r.back = oneWay(window[:newest], p)
 	}
 	return r
 }

@@ -31,6 +31,7 @@ type Path struct {
 	App     plan.PodID
 	ID      string
 	Seen    time.Time // newest sample taken in
+	Sure    bool      // the base is one of an empty path, not of a standing queue
 	RTT     Floor
 	Forward Floor // one-way, with the unknown clock offset
 	Back    Floor
@@ -69,9 +70,8 @@ type Budget struct {
 	Hum       hum
 	SharedAt  time.Time // last shift between senders
 
-	GaveUpAt time.Time // the cause is elsewhere; zero: not given up
-	RetryAt  time.Time
-	Backoff  time.Duration
+	GaveUpAt time.Time // last restored because cuts did not help
+	Testing  bool      // the last cut was to learn the base of a path
 }
 
 // LimitState is a limit asked for at some time.
@@ -81,9 +81,15 @@ type LimitState struct {
 	At    time.Time
 }
 
-// Suspect is the bottleneck that an app's violations are blamed on.
+// Suspect is where the trouble of an app is looked for.
 type Suspect struct {
 	App        plan.PodID
 	Bottleneck string
-	Since      time.Time
+	Since      time.Time // last in trouble
+
+	// No bottleneck is to blame: cuts did not help anywhere. Until RetryAt
+	// the app is not acted upon, unless it gets much worse than Level.
+	RetryAt time.Time
+	Backoff time.Duration
+	Level   time.Duration
 }

@@ -11,9 +11,11 @@ import (
 // nodeUplink names the bottleneck that a node's senders share.
 func nodeUplink(node string) string { return "node/" + node }
 
-// calmAfter is how long an app must have been well before its next trouble is
-// looked at with fresh eyes.
-const calmAfter = 10 * time.Second
+// excused reports whether an app in trouble is left alone for now, because
+// nothing that could be cut helped it.
+func (s Suspect) excused(v verdict, now time.Time) bool {
+	return now.Before(s.RetryAt) && v.worst.median < 2*s.Level+v.allow
+}
 
 // suspects says for every app where its trouble is looked for: kept while it
 // lasts, chosen by evidence when it starts.
@@ -24,7 +26,10 @@ func suspects(known []Suspect, verdicts []verdict, sending map[string]bool, now 
 		i := slices.IndexFunc(known, func(k Suspect) bool { return k.App == v.app.Pod })
 		if i >= 0 {
 			old := known[i]
-			s.Since = old.Since
+			s.Since, s.RetryAt, s.Backoff, s.Level = old.Since, old.RetryAt, old.Backoff, old.Level
+			if !s.RetryAt.IsZero() && now.Sub(s.RetryAt) > s.Backoff {
+				s.RetryAt, s.Backoff = time.Time{}, 0
+			}
 			if now.Sub(old.Since) < cleanFor {
 				s.Bottleneck = old.Bottleneck
 			}
@@ -52,9 +57,11 @@ func candidates(v verdict, sending map[string]bool) []string {
 	var order []string
 	switch {
 	case forward > 2*back && v.paths > 1 && v.forwardLate == v.paths:
-		order = []string{cluster, far, own}
+		order = []string{cluster}
 	case forward > 2*back:
-		order = []string{far, cluster, own}
+		order = []string{far, cluster}
+	case back > 2*forward:
+		order = []string{own, cluster}
 	default:
 		order = []string{own, far, cluster}
 	}

@@ -97,6 +97,22 @@ func peakSum(senders []*plan.Sender, now time.Time) bitrate.Rate {
 	return most
 }
 
+// leastSum is the lowest sum over the senders in the sub-windows that ended
+// from one time to another; 0 if there is none.
+func leastSum(senders []*plan.Sender, from, to time.Time) bitrate.Rate {
+	least := bitrate.Rate(0)
+	for at := from; !at.After(to); at = at.Add(subWindow) {
+		var sum bitrate.Rate
+		for _, s := range senders {
+			sum += rateAt(s.Rates, at)
+		}
+		if sum > 0 && (least == 0 || sum < least) {
+			least = sum
+		}
+	}
+	return least
+}
+
 // rateAt is the rate of the newest sub-window that ended by at, give or take
 // half a sub-window.
 func rateAt(rates []plan.TxRate, at time.Time) bitrate.Rate {

@@ -20,6 +20,7 @@ type verdict struct {
 	standing bool // a queue stands
 	tail     bool // too many samples are late, but not most of them
 	lossy    bool
+	excused  bool          // in trouble, but left alone for now
 	hum      time.Duration // mean of the medians of all sessions
 
 	paths, forwardLate int // sessions across the network, and those late on the way there
@@ -86,7 +87,7 @@ func (l adaptive) weigh(app *plan.App, r reading) verdict {
 		v.blind = !v.lossy
 		return v
 	}
-	v.allow = allowance(app.SLO, r.path.RTT.value())
+	v.allow = allowance(app.SLO, r.path.base())
 	v.soft = time.Duration(l.Soft * float64(v.allow))
 	l.compare(&v)
 	if v.lossy {

@@ -27,7 +27,7 @@ var (
 	orange = color.RGBA{213, 94, 0, 255}
 	green  = color.RGBA{0, 158, 115, 255}
 	grey   = color.RGBA{150, 150, 150, 255}
-	pale   = color.RGBA{86, 180, 233, 120}
+	pale   = color.RGBA{150, 205, 240, 255}
 )
 
 const (

@@ -54,8 +54,8 @@ func pod(name string, kind SenderKind) SenderSpec {
 func base(name, about string, kind SenderKind) Scenario {
 	return Scenario{
 		Name: name, About: about, Length: 120 * time.Second, Onset: 10 * time.Second, End: 110 * time.Second,
-		Nodes:   []NodeSpec{{Name: "n1", Up: uplink, Queue: deepQueue}, {Name: "n2"}},
-		Apps:    []AppSpec{robot("n2")},
+		Nodes:   []NodeSpec{{Name: "n1", Up: uplink, Queue: deepQueue}, {Name: "n2"}, {Name: "n3"}},
+		Apps:    []AppSpec{robot("n2", "n3")},
 		Senders: []SenderSpec{pod("telemetry-upload", kind), pod("erp-dashboard", kind)},
 	}
 }
@@ -120,10 +120,10 @@ func oscillation() Scenario {
 
 func degradation() Scenario {
 	s := base("degradation", "the uplink loses capacity in steps: 200, 170, 140, 110 Mbit/s", TCP)
-	s.Length, s.End = 250*time.Second, 245*time.Second
+	s.Length, s.End = 310*time.Second, 305*time.Second
 	s.Events = []Event{
 		offer(s.Onset, uplink, both...),
-		capacityIs(60*time.Second, 170*mbit), capacityIs(120*time.Second, 140*mbit), capacityIs(180*time.Second, 110*mbit),
+		capacityIs(80*time.Second, 170*mbit), capacityIs(150*time.Second, 140*mbit), capacityIs(220*time.Second, 110*mbit),
 	}
 	return s
 }
@@ -175,14 +175,15 @@ func manyPods() Scenario {
 
 func severalApps() Scenario {
 	s := overload("several-apps", "as tcp-overload, with a UDP app (1 ms) and a TCP app (2 ms)", TCP)
-	s.Apps = append(s.Apps, scanner("n2"))
+	s.Apps = append(s.Apps, scanner("n2", "n3"))
 	return s
 }
 
 func capacityDrop() Scenario {
-	s := base("capacity-drop", "the uplink falls to half at 40 s and comes back at 80 s", TCP)
+	s := base("capacity-drop", "the uplink falls to half at 60 s and comes back at 150 s", TCP)
+	s.Length, s.End = 240*time.Second, 230*time.Second
 	s.Events = []Event{
-		offer(s.Onset, uplink, both...), capacityIs(40*time.Second, 100*mbit), frees(capacityIs(80*time.Second, uplink)),
+		offer(s.Onset, uplink, both...), capacityIs(60*time.Second, 100*mbit), frees(capacityIs(150*time.Second, uplink)),
 	}
 	return s
 }
