@@ -4,6 +4,7 @@
 package nstest
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"runtime"
@@ -69,18 +70,24 @@ func onOwnThread(f func()) {
 // outside; sockets that f opens stay inside.
 func (n *Net) Do(t testing.TB, f func()) {
 	t.Helper()
-	var err error
-	onOwnThread(func() {
-		if err = netns.Set(n.handle); err == nil {
-			f()
-		}
-	})
-	if err != nil {
-		t.Fatalf("enter the network namespace: %v", err)
+	if err := n.Run(f); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// Handle returns the namespace for netlink calls that take one.
+// Run is Do for where there is no test to fail.
+func (n *Net) Run(f func()) (err error) {
+	onOwnThread(func() {
+		if err = netns.Set(n.handle); err == nil {
+			f()
+		} else {
+			err = fmt.Errorf("enter the network namespace: %w", err)
+		}
+	})
+	return err
+}
+
+// FD returns the namespace for netlink calls that take one.
 func (n *Net) FD() int { return int(n.handle) }
 
 // Veth joins a and b by a pair of interfaces with these names and addresses in

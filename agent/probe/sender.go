@@ -1,12 +1,12 @@
 package probe
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
-	"slices"
+	"runtime"
 	"sync"
 	"time"
 
@@ -47,11 +47,11 @@ type Sender struct {
 	base     time.Time
 	resolver Resolver
 	keys     *Keyring
-	wake     chan struct{}
 	lookups  sync.WaitGroup
 
 	mu       sync.Mutex
-	ctx      context.Context // of Run; nil outside
+	ctx      context.Context // of Run
+	alarm    *alarm          // of Run; nil outside
 	sessions []*session
 	rejected []Result // sessions of the assignment that cannot run
 	numbers  map[uint16]*session
@@ -79,7 +79,6 @@ func NewSender(o Options) *Sender {
 		base:     time.Now(),
 		resolver: o.Resolver,
 		keys:     o.Keys,
-		wake:     make(chan struct{}, 1),
 		numbers:  map[uint16]*session{},
 		probers:  map[kind]prober{},
 	}
@@ -132,9 +131,8 @@ func (s *Sender) Assign(specs []Session) error {
 		s.end(gone)
 	}
 	s.sessions = next
-	select {
-	case s.wake <- struct{}{}:
-	default:
+	if s.alarm != nil {
+		s.alarm.ring()
 	}
 	return errors.Join(errs...)
 }
@@ -189,21 +187,31 @@ func (s *Sender) Drops() Drops {
 	return s.drops
 }
 
-// How often the loop works. Packets due within one tick leave together; answers
-// are read when collectEvery has passed or maxUnread packets were sent, before
-// the socket's buffer could fill.
+// How often the loop works. Packets due within one tick leave together, about
+// together of them, so that waking up is not what costs most; more would queue
+// behind each other. Ticks are of random length like the gaps. Answers are read
+// when collectEvery has passed or maxUnread packets were sent, before the
+// socket's buffer could fill.
 const (
-	tick         = time.Millisecond
-	collectEvery = 10 * time.Millisecond
+	together     = 6
+	minTick      = time.Millisecond
+	maxTick      = 5 * time.Millisecond
+	collectEvery = 15 * time.Millisecond
 	maxUnread    = 48
+	maxWait      = 8 * time.Millisecond
 	idle         = time.Second
 )
 
 // Run sends and collects until ctx ends, and then closes every socket.
 func (s *Sender) Run(ctx context.Context) error {
+	alarm, err := newAlarm()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(ctx, alarm.ring)
 	s.mu.Lock()
-	s.ctx = ctx
+	s.ctx, s.alarm = ctx, alarm
 	s.mu.Unlock()
 	defer func() {
 		cancel()
@@ -217,32 +225,31 @@ func (s *Sender) Run(ctx context.Context) error {
 		for _, each := range s.sessions {
 			each.prober = nil
 		}
+		s.alarm = nil
+		stop()
+		alarm.close()
 	}()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
+	for ctx.Err() == nil {
 		s.mu.Lock()
 		now := s.now()
 		wait := time.Duration(s.step(now) - now)
-		fds := s.awaited()
+		alarm.also(s.probers)
 		s.mu.Unlock()
-		if len(fds) > 0 {
-			await(fds, wait)
-			wait = 0
-		}
-		timer.Reset(wait)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.wake:
-		case <-timer.C:
-		}
+		alarm.wait(wait)
+		// Both keep the runtime's monitor asleep, which would cost more than the
+		// sessions do: it takes a processor away from who has not passed the
+		// scheduler for 10 ms, in a system call or not.
+		runtime.Gosched()
 	}
+	return nil
 }
 
 // step does what is due and returns when to come again.
 func (s *Sender) step(now int64) int64 {
-	next := now + int64(idle)
+	next := now + int64(maxWait)
+	if len(s.sessions) == 0 {
+		next = now + int64(idle)
+	}
 	waiting := false
 	for _, each := range s.sessions {
 		if each.due <= now {
@@ -264,7 +271,17 @@ func (s *Sender) step(now int64) int64 {
 	if waiting {
 		next = min(next, s.collects)
 	}
-	return max(next, now+int64(tick))
+	return max(next, now+s.tick())
+}
+
+// tick draws the least time until the next step.
+func (s *Sender) tick() int64 {
+	perSecond := 0.0
+	for _, each := range s.sessions {
+		perSecond += float64(time.Second) / float64(each.Interval)
+	}
+	mean := int64(min(max(together/perSecond*float64(time.Second), float64(minTick)), float64(maxTick)))
+	return mean/2 + rand.Int64N(mean+1)
 }
 
 func (s *Sender) collect(now int64) {
@@ -317,16 +334,4 @@ func (s *Sender) open(k kind) (prober, error) {
 		return newHandshake(s, k.ipv6)
 	}
 	return nil, fmt.Errorf("protocol %q cannot be probed by this agent", k.protocol)
-}
-
-// awaited lists the descriptors that cannot wait for the next tick.
-func (s *Sender) awaited() []int {
-	var fds []int
-	for _, p := range s.probers {
-		if fd := p.awaits(); fd >= 0 {
-			fds = append(fds, fd)
-		}
-	}
-	slices.SortFunc(fds, cmp.Compare[int])
-	return fds
 }

@@ -215,13 +215,3 @@ func openSocket(ipv6 bool, typ, protocol, flags int) (fd int, stamped bool, err 
 	stamped = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, flags) == nil
 	return fd, stamped, nil
 }
-
-// await returns when one of fds is readable or wait has passed, within the
-// millisecond that poll offers.
-func await(fds []int, wait time.Duration) {
-	polled := make([]unix.PollFd, len(fds))
-	for i, fd := range fds {
-		polled[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-	}
-	_, _ = unix.Poll(polled, int(min(wait, 100*time.Millisecond)/time.Millisecond))
-}
