@@ -4,32 +4,40 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+func run() int {
 	out := flag.String("o", "detnet-images.tar", "tarball to write; binaries are kept beside it for the next time")
 	tag := flag.String("tag", "dev", "tag of the images")
 	registry := flag.String("registry", "docker.io/detnet", "what the images' names begin with")
 	arch := flag.String("arch", runtime.GOARCH, "architecture, as GOARCH")
 	flag.Parse()
-	if err := run(*out, *registry, *tag, *arch); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := makeImages(ctx, *out, *registry, *tag, *arch); err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
-func run(out, registry, tag, arch string) error {
+func makeImages(ctx context.Context, out, registry, tag, arch string) error {
 	binaries := filepath.Join(filepath.Dir(out), "image-bin", arch)
 	programs := []string{"detnet-webhook", "detnet-controller", "detnet-agent", "detnet"}
-	if err := build(binaries, programs, arch); err != nil {
+	if err := build(ctx, binaries, programs, arch); err != nil {
 		return err
 	}
 	var images []image
@@ -53,7 +61,7 @@ func run(out, registry, tag, arch string) error {
 
 // build leaves static binaries of the programs in dir. The go command does not
 // touch those that would come out the same.
-func build(dir string, programs []string, arch string) error {
+func build(ctx context.Context, dir string, programs []string, arch string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return fmt.Errorf("build the programs: %w", err)
@@ -61,7 +69,7 @@ func build(dir string, programs []string, arch string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("build the programs: %w", err)
 	}
-	root, err := moduleRoot()
+	root, err := moduleRoot(ctx)
 	if err != nil {
 		return fmt.Errorf("build the programs: %w", err)
 	}
@@ -71,7 +79,7 @@ func build(dir string, programs []string, arch string) error {
 	for _, program := range programs {
 		args = append(args, "./cmd/"+program)
 	}
-	cmd := exec.Command("go", args...)
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
@@ -83,8 +91,8 @@ func build(dir string, programs []string, arch string) error {
 
 // moduleRoot finds detnet's own module from this one, which replaces it by its
 // folder.
-func moduleRoot() (string, error) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/detnet/detnet").Output()
+func moduleRoot(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/detnet/detnet").Output()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return "", fmt.Errorf("find the module (run this in the folder test): %w: %s", err, exit.Stderr)
 	}
