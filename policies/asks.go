@@ -3,6 +3,7 @@ package policies
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/workload"
@@ -39,7 +40,7 @@ var askable = []ask{
 
 // readAsks reads the annotations of the pod and, where it has none that can be
 // read, those of its namespace.
-func readAsks(pod map[string]any, namespace map[string]string) (asks, []Problem) {
+func readAsks(pod Object, namespace map[string]string) (asks, []Problem) {
 	meta, _ := pod["metadata"].(map[string]any)
 	annotations, _ := meta["annotations"].(map[string]any)
 	out := asks{}
@@ -65,12 +66,50 @@ func readAsks(pod map[string]any, namespace map[string]string) (asks, []Problem)
 	return out, problems
 }
 
+func (a asks) text(name string) string {
+	s, _ := a[name].(string)
+	return s
+}
+
+func (a asks) rate(name string) bitrate.Rate {
+	r, _ := a[name].(int64)
+	return bitrate.Rate(r)
+}
+
+func (a asks) weight() int {
+	w, _ := a["weight"].(int64)
+	return int(w)
+}
+
+// shortfalls says where a throttleable pod asked for more than it gets.
+func (a asks) shortfalls(d Decision) []string {
+	b := d.Bandwidth
+	if b.Initial == 0 {
+		return nil
+	}
+	var out []string
+	for _, s := range []struct {
+		key   string
+		short bool
+		got   string
+	}{
+		{workload.MinBandwidth, a.rate("minBandwidth") > b.Min, b.Min.String()},
+		{workload.MaxBandwidth, a.rate("maxBandwidth") > b.Max, b.Max.String()},
+		{workload.Weight, a.weight() > b.Weight, strconv.Itoa(b.Weight)},
+	} {
+		if s.short {
+			out = append(out, fmt.Sprintf("annotation %s asks for more than class %s allows; the pod gets %s", s.key, d.Class, s.got))
+		}
+	}
+	return out
+}
+
 func normalRate(text string) (any, error) {
 	r, err := bitrate.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	return r.String(), nil
+	return int64(r), nil
 }
 
 func normalProbe(text string) (any, error) {
@@ -98,7 +137,7 @@ func normalLoss(text string) (any, error) {
 
 func normalWeight(text string) (any, error) {
 	b, errs := workload.ParseBounds(map[string]string{workload.Weight: text})
-	return b.Weight, bare(errs)
+	return int64(b.Weight), bare(errs)
 }
 
 // bare is the first error without the annotation's name, which the caller

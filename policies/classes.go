@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/detnet/detnet/bitrate"
@@ -23,27 +24,35 @@ type Class struct {
 	PriorityClassName string `json:"priorityClassName,omitempty"`
 	// CiliumPriority is guaranteed, burstable, besteffort or a number.
 	CiliumPriority string `json:"ciliumPriority,omitempty"`
+	// NetworkPolicies is off, allow or strict.
+	NetworkPolicies string `json:"networkPolicies,omitempty"`
 	// SLO holds the targets of a protected class's pods that give none.
 	SLO SLO `json:"slo,omitzero"`
+	// Affinity is added to the pod's own; it may only prefer.
+	Affinity *corev1.Affinity `json:"affinity,omitempty"`
 	// Bandwidth makes the class throttleable.
 	Bandwidth *ClassBandwidth `json:"bandwidth,omitempty"`
 }
 
 // ClassBandwidth is the limit of a throttleable class's pods and what they may
 // ask for.
+//
+// In classes.yaml rates are quantities such as 100M; rules see them as numbers
+// of bit/s.
 type ClassBandwidth struct {
-	Initial string `json:"initial"` // egress limit at admission; the largest floor a pod may ask for
-	Min     string `json:"min"`     // floor
-	Max     string `json:"max"`     // ceiling, also of what a pod may ask for
-	Weight  int    `json:"weight"`
+	Initial quantity `json:"initial"` // egress limit at admission; the largest floor a pod may ask for
+	Min     quantity `json:"min"`     // floor
+	Max     quantity `json:"max"`     // ceiling, also of what a pod may ask for
+	Weight  int      `json:"weight"`
 	// MaxWeight is the largest weight a pod may ask for.
 	MaxWeight int `json:"maxWeight"`
 	// Ingress is a policer at the receiver; "" means none.
-	Ingress string `json:"ingress,omitempty"`
+	Ingress quantity `json:"ingress,omitempty"`
 }
 
 // parseClasses reads data.classes strictly and checks every value, so that a
-// typing error is found when the policy is loaded and not at an admission.
+// typing error is found when the policy is loaded and not at an admission. It
+// puts them back into data as the rules see them.
 func parseClasses(data map[string]any) (map[string]Class, error) {
 	raw, err := json.Marshal(data["classes"])
 	if err != nil {
@@ -63,6 +72,9 @@ func parseClasses(data map[string]any) (map[string]Class, error) {
 			return nil, fmt.Errorf("%w: data.classes.%s: %w", ErrPolicy, name, err)
 		}
 	}
+	if data["classes"], err = plain(classes); err != nil {
+		return nil, fmt.Errorf("%w: data.classes: %w", ErrPolicy, err)
+	}
 	return classes, nil
 }
 
@@ -76,6 +88,12 @@ func (c Class) check(name string) error {
 	if _, errs := workload.ParseSLO(c.SLO.annotations()); len(errs) > 0 {
 		return fmt.Errorf("slo: %w", errs[0])
 	}
+	if !slices.Contains([]string{"", "off", "allow", "strict"}, c.NetworkPolicies) {
+		return fmt.Errorf("networkPolicies: %q must be off, allow or strict", c.NetworkPolicies)
+	}
+	if err := validateAffinity(c.Affinity); err != nil {
+		return fmt.Errorf("affinity: %w", err)
+	}
 	if c.Protected && c.Bandwidth != nil {
 		return fmt.Errorf("a protected class can't have bandwidth: its pods are never limited")
 	}
@@ -86,24 +104,40 @@ func (c Class) check(name string) error {
 }
 
 func (b ClassBandwidth) check() error {
-	rates := map[string]bitrate.Rate{}
-	for _, field := range []struct{ name, text string }{{"initial", b.Initial}, {"min", b.Min}, {"max", b.Max}} {
-		r, err := bitrate.Parse(field.text)
-		if err != nil {
-			return fmt.Errorf("bandwidth.%s: %w", field.name, err)
-		}
-		rates[field.name] = r
-	}
-	if !(rates["min"] <= rates["initial"] && rates["initial"] <= rates["max"]) {
-		return fmt.Errorf("bandwidth: want min <= initial <= max, got %s, %s, %s", b.Min, b.Initial, b.Max)
-	}
-	if b.Ingress != "" {
-		if _, err := bitrate.Parse(b.Ingress); err != nil {
-			return fmt.Errorf("bandwidth.ingress: %w", err)
-		}
+	if !(b.Min > 0 && b.Min <= b.Initial && b.Initial <= b.Max) {
+		return fmt.Errorf("bandwidth: want min <= initial <= max, got %v, %v, %v", bitrate.Rate(b.Min), bitrate.Rate(b.Initial), bitrate.Rate(b.Max))
 	}
 	if b.Weight < 1 || b.MaxWeight < b.Weight || b.MaxWeight > workload.MaxWeight {
 		return fmt.Errorf("bandwidth: want 1 <= weight <= maxWeight <= %d, got %d and %d", workload.MaxWeight, b.Weight, b.MaxWeight)
 	}
 	return nil
+}
+
+// quantity is a rate that is read as text and written as a number.
+type quantity bitrate.Rate
+
+func (q *quantity) UnmarshalJSON(raw []byte) error {
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return fmt.Errorf("bandwidth: %s must be a quantity such as 100M", raw)
+	}
+	r, err := bitrate.Parse(text)
+	if err != nil {
+		return fmt.Errorf("bandwidth: %w", err)
+	}
+	*q = quantity(r)
+	return nil
+}
+
+// plain is v as JSON has it.
+func plain(v any) (any, error) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	var out any
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	err = decoder.Decode(&out)
+	return out, err
 }

@@ -21,10 +21,6 @@ func (e *Engine) decode(v ast.Value) (Decision, error) {
 			d.Class, err = text(v)
 		case "priorityClassName":
 			d.PriorityClassName, err = text(v)
-		case "rank":
-			d.Rank, err = number(v)
-		case "protected":
-			d.Protected, err = boolean(v)
 		case "bandwidth":
 			d.Bandwidth, err = decodeBandwidth(v)
 		case "slo":
@@ -53,7 +49,7 @@ func (e *Engine) decode(v ast.Value) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
-	return d, e.validate(d)
+	return d, nil
 }
 
 var errUnknown = fmt.Errorf("unknown key")
@@ -167,15 +163,15 @@ func number(v ast.Value) (int, error) {
 	return 0, fmt.Errorf("want a whole number, got %v", v)
 }
 
-func boolean(v ast.Value) (bool, error) {
-	b, ok := v.(ast.Boolean)
-	if !ok {
-		return false, fmt.Errorf("want true or false, got %v", v)
-	}
-	return bool(b), nil
-}
-
+// rate reads a number of bit/s or a quantity such as "100M".
 func rate(v ast.Value) (bitrate.Rate, error) {
+	if n, ok := v.(ast.Number); ok {
+		i, ok := n.Int64()
+		if r := bitrate.Rate(i); ok && r >= bitrate.Min && r <= bitrate.Max {
+			return r, nil
+		}
+		return 0, fmt.Errorf("%v bit/s must be a whole number from %d to %d", n, bitrate.Min, bitrate.Max)
+	}
 	s, err := text(v)
 	if err != nil {
 		return 0, err

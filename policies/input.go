@@ -1,13 +1,18 @@
 package policies
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/workload"
 )
 
 // Input is all a decision may depend on. In Rego it is
@@ -17,12 +22,20 @@ import (
 //	input.user       {name, groups}
 //	input.operation  "CREATE"
 //	input.dryRun     boolean
+//	input.workload   {label, name, slug}: the label that names the pod's workload
+//	                 (app.kubernetes.io/name, app or k8s-app), its value, and the value fit
+//	                 for an object's name; {} where the pod has none of them
+//	input.ports      [{port, protocol}], both as text, that containers and the probe
+//	                 annotation declare
+//	input.shape      the ports as one word, such as udp5201-tcp80
 //	input.siblings   [{name, egress}] the workload's running pods that have a limit
 //	input.asks       what pod or, failing it, namespace ask for in annotations
 //	                 that could be read: maxJitter, maxLatency, maxLoss, probe,
 //	                 minBandwidth, maxBandwidth, weight, initial, egress, ingress
+//
+// Rates are numbers of bit/s.
 type Input struct {
-	Pod       json.RawMessage
+	Pod       Object // Decide fills in metadata.namespace
 	Namespace Namespace
 	User      User
 	Operation string
@@ -51,30 +64,47 @@ type Sibling struct {
 // ErrInput marks a pod that could not be read.
 var ErrInput = errors.New("pod is not readable")
 
-// podObject is the pod as Rego sees it.
-func (in Input) podObject() (map[string]any, error) {
-	var pod map[string]any
-	if err := json.Unmarshal(in.Pod, &pod); err != nil {
+// Object is a Kubernetes object as JSON has it, with numbers as json.Number.
+type Object map[string]any
+
+// ReadObject reads an object from JSON.
+func ReadObject(raw []byte) (Object, error) {
+	var o Object
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if err := decoder.Decode(&o); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}
-	meta, ok := pod["metadata"].(map[string]any)
+	return o, nil
+}
+
+// value is the input in the form OPA evaluates. Only what a rule touches is
+// converted: of a typical pod that is a tenth.
+func (in Input) value(a asks) (ast.Value, error) {
+	meta, ok := in.Pod["metadata"].(map[string]any)
 	if !ok {
 		return nil, fmt.Errorf("%w: metadata is not an object", ErrInput)
 	}
 	// The object of a review may lack what the request's path said.
 	meta["namespace"] = in.Namespace.Name
-	return pod, nil
-}
-
-// value converts the input to the form OPA evaluates without another
-// conversion.
-func (in Input) value(pod map[string]any, a asks) (ast.Value, error) {
 	siblings := make([]any, len(in.Siblings))
 	for i, s := range in.Siblings {
-		siblings[i] = map[string]any{"name": s.Name, "egress": s.Egress.String()}
+		siblings[i] = map[string]any{"name": s.Name, "egress": int64(s.Egress)}
 	}
-	value, err := ast.InterfaceToValue(map[string]any{
-		"pod": pod,
+	ports := declaredPorts(in.Pod)
+	if p, err := workload.ParseProbe(a.text("probe")); err == nil && (p.Protocol == workload.UDP || p.Protocol == workload.TCP) {
+		probed := port{strconv.Itoa(int(p.Port)), strings.ToUpper(string(p.Protocol))}
+		if !slices.Contains(ports, probed) {
+			ports = append(ports, probed)
+		}
+	}
+	// Cilium takes at most 40 ports a rule.
+	ports = ports[:min(len(ports), 40)]
+	return ast.LazyObject(map[string]any{
+		"pod":      map[string]any(in.Pod),
+		"workload": workloadName(meta),
+		"ports":    portValues(ports),
+		"shape":    shape(ports),
 		"namespace": map[string]any{
 			"name":        in.Namespace.Name,
 			"labels":      in.Namespace.Labels,
@@ -85,9 +115,5 @@ func (in Input) value(pod map[string]any, a asks) (ast.Value, error) {
 		"dryRun":    in.DryRun,
 		"siblings":  siblings,
 		"asks":      map[string]any(a),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInput, err)
-	}
-	return value, nil
+	}), nil
 }

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -109,12 +110,8 @@ func (e *Engine) Set() Set { return e.set }
 // class is known, its quantities are in range, its Cilium policies are ones
 // that Cilium accepts.
 func (e *Engine) Decide(ctx context.Context, in Input) (Decision, error) {
-	pod, err := in.podObject()
-	if err != nil {
-		return Decision{}, err
-	}
-	asks, problems := readAsks(pod, in.Namespace.Annotations)
-	value, err := in.value(pod, asks)
+	asks, problems := readAsks(in.Pod, in.Namespace.Annotations)
+	value, err := in.value(asks)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -127,11 +124,26 @@ func (e *Engine) Decide(ctx context.Context, in Input) (Decision, error) {
 		return Decision{}, fmt.Errorf("%w %s: %s is undefined for this pod: some rule it needs has no value", ErrPolicy, e.hash, query)
 	}
 	result, _ := results[0].Expressions[0].Value.(ast.Value)
-	d, err := e.decode(result)
+	d, err := e.decide(result, asks, in)
 	if err != nil {
 		return Decision{}, fmt.Errorf("%w %s: %s: %w", ErrPolicy, e.hash, query, err)
 	}
 	d.PolicyHash = e.hash
 	d.Problems = problems
 	return d, nil
+}
+
+// decide turns the value of the decision rule into one that may be used.
+func (e *Engine) decide(v ast.Value, a asks, in Input) (Decision, error) {
+	d, err := e.decode(v)
+	if err != nil || d.Class == "" {
+		return d, err
+	}
+	class, ok := e.classes[d.Class]
+	if !ok {
+		return d, fmt.Errorf("class: %q is not in data.classes, which has %v", d.Class, slices.Sorted(maps.Keys(e.classes)))
+	}
+	class.settle(&d, a, in)
+	d.Warnings = append(d.Warnings, a.shortfalls(d)...)
+	return d, d.validate()
 }

@@ -31,6 +31,9 @@ func Test(ctx context.Context, set Set) ([]TestResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := parseClasses(data); err != nil {
+		return nil, err
+	}
 	var results []TestResult
 	store := newStore(data)
 	err = storage.Txn(ctx, store, storage.TransactionParams{}, func(txn storage.Transaction) error {

@@ -2,7 +2,6 @@ package policies
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 
@@ -13,13 +12,7 @@ import (
 )
 
 // validate refuses what no policy may do, whatever its rules say.
-func (e *Engine) validate(d Decision) error {
-	if d.Class == "" {
-		return nil
-	}
-	if _, ok := e.classes[d.Class]; !ok {
-		return fmt.Errorf("class: %q is not in data.classes, which has %v", d.Class, slices.Sorted(maps.Keys(e.classes)))
-	}
+func (d Decision) validate() error {
 	if msgs := validation.IsDNS1123Subdomain(d.PriorityClassName); d.PriorityClassName != "" && len(msgs) > 0 {
 		return fmt.Errorf("priorityClassName: %q: %v", d.PriorityClassName, msgs)
 	}

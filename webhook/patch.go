@@ -116,9 +116,9 @@ func (s *stamp) members(path string, have, want map[string]string, unwanted []st
 }
 
 // pointer escapes a key for a JSON pointer (RFC 6901 §3).
-func pointer(key string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
-}
+func pointer(key string) string { return pointerEscapes.Replace(key) }
+
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // priority stamps the class where the pod has none of its own. The API
 // server's Priority plugin ran before this webhook, with the globalDefault

@@ -114,6 +114,10 @@ func (m *Mutator) stamp(ctx context.Context, req *admissionv1.AdmissionRequest) 
 
 // input gathers what the decision depends on.
 func (m *Mutator) input(ctx context.Context, req *admissionv1.AdmissionRequest, pod *corev1.Pod) (policies.Input, error) {
+	object, err := policies.ReadObject(req.Object.Raw)
+	if err != nil {
+		return policies.Input{}, err
+	}
 	namespace, err := m.Cluster.Namespace(ctx, req.Namespace)
 	if err != nil {
 		return policies.Input{}, fmt.Errorf("look up namespace %q: %w", req.Namespace, err)
@@ -123,7 +127,7 @@ func (m *Mutator) input(ctx context.Context, req *admissionv1.AdmissionRequest, 
 		return policies.Input{}, fmt.Errorf("look up the workload's running pods: %w", err)
 	}
 	return policies.Input{
-		Pod:       req.Object.Raw,
+		Pod:       object,
 		Namespace: namespace,
 		User:      policies.User{Name: req.UserInfo.Username, Groups: req.UserInfo.Groups},
 		Operation: string(req.Operation),

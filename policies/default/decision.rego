@@ -1,69 +1,41 @@
-# The decision: what a pod gets from detnet. See docs/reference/policy.md for
-# the input and for every field.
+# The decision: what a pod gets from detnet. docs/reference/policy.md describes
+# the input and every field.
 #
 # To change what happens without editing these files, put rules into package
 # detnet.site in a file of your own:
 #
 #   class, priorityClassName, probe     replace what is decided here
-#   bandwidth.max, bandwidth.initial …  likewise, one by one
-#   slo.maxJitter …                     likewise
+#   affinity                            likewise; preferred terms only
+#   bandwidth.max, bandwidth.initial …  replace the class's, one by one; "200M" or bit/s
+#   slo.maxJitter …                     replace the class's and the pod's
 #   labels[k], annotations[k]           are added
-#   networkPolicies[name]               is added, or replaces one of that name
+#   networkPolicies[name]               is added, or replaces the one of that name
 #   warnings, deny, reasons             are added
+#
+# What a decision leaves out comes from what the pod asks for in its annotations,
+# inside the bounds of its class, and from the class's data. Whether a class is
+# protected, and its rank, always do.
 package detnet
 
-decision := {
-	"class": "",
-	"warnings": warnings,
-	"deny": deny,
-	"reasons": reasons,
-} if {
-	class == ""
+decision := with_site if {
+	data.detnet.site
+} else := verdict if {
+	verdict.class == ""
+} else := {
+	"class": verdict.class,
+	"networkPolicies": default_network_policies,
+	"warnings": verdict.warnings,
+	"deny": verdict.deny,
+	"reasons": verdict.reasons,
 }
 
-decision := {
-	"class": class,
-	"rank": settings.rank,
-	"protected": protected,
-	"priorityClassName": priority_class_name,
-	"bandwidth": bandwidth,
-	"slo": slo,
-	"probe": probe,
-	"networkPolicies": network_policies,
-	"labels": labels,
-	"annotations": annotations,
-	"affinity": affinity,
-	"warnings": warnings,
-	"deny": deny,
-	"reasons": reasons,
-} if {
-	class != ""
-}
-
-settings := data.classes[class]
-
-protected if settings.protected
-
-default protected := false
-
-default priority_class_name := ""
-
-priority_class_name := data.detnet.site.priorityClassName if data.detnet.site.priorityClassName
-
-else := settings.priorityClassName if settings.priorityClassName
-
-default labels := {}
-
-labels := data.detnet.site.labels
-
-default annotations := {}
-
-annotations := data.detnet.site.annotations
-
-warnings contains message if some message in data.detnet.site.warnings
-
-deny contains message if some message in data.detnet.site.deny
-
-reasons contains reason if some reason in data.detnet.site.reasons
-
-reasons contains sprintf("class.%s", [claim.by]) if class != ""
+with_site := object.union(
+	{name: data.detnet.site[name] | some name in ["priorityClassName", "affinity", "bandwidth", "slo", "probe", "labels", "annotations"]},
+	{
+		"class": verdict.class,
+		"networkPolicies": network_policies,
+		"warnings": array.concat(verdict.warnings, [m | some m in data.detnet.site.warnings]),
+		"deny": array.concat(verdict.deny, [m | some m in data.detnet.site.deny]),
+		"reasons": array.concat(verdict.reasons, [r | some r in data.detnet.site.reasons]),
+	},
+)
