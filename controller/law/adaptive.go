@@ -82,11 +82,19 @@ func bottlenecks(o plan.Observation, suspects []Suspect, known []Budget) []strin
 	}
 	slices.Sort(names)
 	suspected := slices.ContainsFunc(suspects, func(s Suspect) bool { return s.Bottleneck == cluster })
-	if suspected || slices.ContainsFunc(known, func(b Budget) bool { return b.Name == cluster }) {
+	// A learned budget stays until it has not been needed for long; letting go
+	// of it changes no limit.
+	if suspected || slices.ContainsFunc(known, func(b Budget) bool {
+		return b.Name == cluster && b.Capacity != 0 && o.At.Sub(b.CutAt) < clusterMemory
+	}) {
 		names = append(names, cluster)
 	}
 	return names
 }
+
+// clusterMemory is how long after its last cut the cluster counts as one
+// bottleneck.
+const clusterMemory = 5 * time.Minute
 
 func budget(known []Budget, name string) Budget {
 	if i := slices.IndexFunc(known, func(b Budget) bool { return b.Name == name }); i >= 0 {

@@ -85,8 +85,8 @@ func (t *turn) emptying(b *Budget) bool {
 	if !b.Draining || !t.verdict.violated() {
 		return false
 	}
-	if t.pending {
-		b.EffectBy = t.now
+	if t.pending || b.Awaited {
+		b.EffectBy, b.Awaited = t.now, t.pending
 		return true
 	}
 	return t.now.Sub(b.EffectBy) < 2*time.Second && t.verdict.worst.slope < -0.03 && t.verdict.worst.recent < b.Standing
@@ -107,7 +107,7 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 		}
 		return t.reason(b, plan.Hold, plan.Unresponsive)
 	}
-	again := b.Cuts > 0
+	again := b.Cuts > 0 && !b.RaisedAt.After(b.CutAt)
 	switch {
 	case !again:
 		b.Began, b.Before, b.Standing, b.Fruitless = t.now, b.Total, v.worst.level(), 0
@@ -117,7 +117,7 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 	b.CleanAt = time.Time{}
 	spent := !t.load.room || t.load.peak < bitrate.Mbit
 	switch {
-	case again && (spent || b.Fruitless >= t.law.Fruitless || b.Cuts >= 2*t.law.Fruitless):
+	case b.Cuts > 0 && spent, b.Fruitless >= t.law.Fruitless, b.Cuts >= 2*t.law.Fruitless:
 		t.escalate = true
 		t.giveUp(b)
 		return t.reason(b, plan.Restore, plan.Unresponsive)
@@ -131,7 +131,7 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 
 // cleanFor is how long a bottleneck must be clean for its cuts to count as
 // having helped: a cause elsewhere comes and goes as it likes in between.
-const cleanFor = 3 * time.Second
+const cleanFor = time.Second
 
 // clean notes a look without a violation.
 func (b *Budget) clean(now time.Time) {
@@ -179,7 +179,10 @@ func (t *turn) cut(b *Budget, again bool) {
 	case again && b.Measured && b.Fruitless == 0:
 		depth = 2 * depth // right, but not enough for the queue that was on its way
 	case !again && b.Capacity != 0 && b.Rise != 0:
-		b.Capacity, b.Measured = scale(b.Upper, 1/(1+b.Rise)), true
+		b.Capacity, b.Measured = alone(b.Upper, b.Rise), true
+		if raised {
+			b.Capacity = max(b.Capacity, min(b.Proven, b.Upper))
+		}
 	case v.tail || v.lossy:
 		b.Capacity, depth = b.Upper, l.MinCut
 	case !again && raised && b.Proven > 0:
@@ -215,29 +218,38 @@ func (t *turn) queue() time.Duration {
 // feels its way up from where the queue emptied.
 func (t *turn) settle(b *Budget) {
 	if b.Capacity == 0 {
-		inflow := min(b.Total, t.load.peak)
-		fits, sure := fitting(b.Rise, b.RiseInflow, falling(t.ramp(b.CutAt)), inflow)
-		if elastic := t.sent(b.CutAt.Add(-subWindow), b.CutAt.Add(subWindow)); near(elastic, fits, 0.08) {
-			sure = true // elastic senders got all of it: nobody else was there
-		}
-		b.Measured = fits != 0
-		b.Capacity = min(fits, b.Upper)
-		switch {
-		case fits == 0:
-			b.Capacity, b.Exploring = b.Total, true
-		case !sure:
-			b.ProbeWait = t.law.ProbeEvery / 6
-		}
+		t.measure(b)
 	}
 	wait := b.ProbeWait
 	if b.Exploring {
 		wait = 0
 	}
 	b.Best = max(b.Best, b.Capacity)
+	b.Proven = min(b.Total, t.load.peak) // the queue emptied although this came in
 	b.Total = max(b.Total, scale(b.Capacity, t.law.Settle))
 	b.Draining = false
 	b.Hum = hum{}
 	b.RaisedAt, b.ProbeAt = t.now, t.now.Add(max(wait, t.pause()))
+}
+
+// measure sets the capacity from how fast the queue fell after the cut.
+func (t *turn) measure(b *Budget) {
+	down := falling(t.ramp(b.CutAt))
+	if down == 0 {
+		b.Capacity, b.Exploring, b.Measured = b.Total, true, false
+		return
+	}
+	low := t.sent(b.CutAt.Add(2*subWindow), t.now)
+	if low == 0 || low > b.Total {
+		low = b.Total
+	}
+	b.Capacity, b.Measured = min(alone(low, down), b.Upper), true
+	share, known := others(b.Rise, b.RiseInflow, down, low)
+	// Elastic senders that got all of it show that nobody else was there.
+	elastic := t.sent(b.CutAt.Add(-subWindow), b.CutAt.Add(subWindow))
+	if !(known && share < 0.2) && !near(elastic, b.Capacity, 0.08) {
+		b.ProbeWait = t.law.ProbeEvery / 6 // to be confirmed
+	}
 }
 
 // pause is the least time between raises: each must have shown before the next.
@@ -272,14 +284,24 @@ func (t *turn) grow(b *Budget) plan.Reason {
 	switch {
 	case b.Exploring: // a quarter of the way to what was too much
 		gap := float64(b.Upper-b.Total) / float64(b.Total) / 4
-		step = min(max(gap, 2*t.law.RaiseStep), t.law.MaxRaise/2)
+		step = min(max(gap*t.quiet(), 2*t.law.RaiseStep), t.law.MaxRaise/2)
 	case relief:
 		step = max(step, t.law.MaxRaise/2)
 	}
 	b.Total = scale(b.Total, 1+step)
-	b.ProbeStep = min(2*step, t.law.MaxRaise)
+	if float64(b.Total) > 1.03*float64(b.Capacity) {
+		b.ProbeStep = min(2*step, t.law.MaxRaise) // on new ground
+	}
 	b.RaisedAt, b.ProbeAt = t.now, t.now
 	return t.reason(b, plan.Grow, plan.Calm)
+}
+
+// quiet is how far the delay is from where raising would stop, 0…1.
+func (t *turn) quiet() float64 {
+	if t.verdict.allow == 0 {
+		return 1
+	}
+	return max(0, 1-float64(t.verdict.worst.median)/(t.law.Calm*float64(t.verdict.soft)))
 }
 
 func near(a, b bitrate.Rate, share float64) bool {

@@ -17,28 +17,25 @@ type delay struct {
 const rampTime = 1500 * time.Millisecond
 
 // The queue tells the capacity. While the senders send B, and others X, into a
-// link of capacity C, the delay grows by (B + X − C)/C seconds a second. Senders
-// may have C − X. One slope gives that if X is nothing; two slopes at different
-// B give both C and X.
+// link of capacity C, the delay grows by (B + X − C)/C seconds a second. The
+// senders may have C − X.
 
-// fitting is what fits through for the senders, from the slope on the way up
-// while they sent high and on the way down while they sent low; a slope of 0 is
-// not known. It is sure where both slopes agree on who is there. 0 if nothing
-// is known.
-func fitting(up float64, high bitrate.Rate, down float64, low bitrate.Rate) (fits bitrate.Rate, sure bool) {
-	if down == 0 {
+// alone is what fits through if nobody else is there, from the slope while the
+// senders sent inflow: C = B/(1 + slope). If others are there it is too little,
+// never too much, as long as the queue falls.
+func alone(inflow bitrate.Rate, slope float64) bitrate.Rate {
+	return scale(inflow, 1/(1+slope))
+}
+
+// others is the share of the link that others use, from the slope on the way up
+// while the senders sent high and on the way down while they sent low: two
+// equations for C and X.
+func others(up float64, high bitrate.Rate, down float64, low bitrate.Rate) (share float64, known bool) {
+	if up == 0 || down == 0 || high <= low {
 		return 0, false
 	}
-	alone := float64(low) / (1 + down)
-	if up == 0 || high <= low {
-		return bitrate.Rate(alone), false
-	}
 	c := float64(high-low) / (up - down)
-	others := c*(1+down) - float64(low)
-	if others < 0.2*c {
-		return bitrate.Rate(alone), true
-	}
-	return bitrate.Rate(max(c-others, float64(low))), false
+	return (c*(1+down) - float64(low)) / c, true
 }
 
 // rising is the slope of the way up to the present queue; 0 if unclear.
@@ -51,7 +48,9 @@ func rising(ramp []delay) float64 {
 	for foot > 0 && ramp[foot-1].above > ramp[top].above/12 {
 		foot--
 	}
-	if slope := straight(below(ramp[foot:top+1], 7)); slope > 0.004 {
+	// A burst makes a steep step of few samples; a lasting excess makes a ramp.
+	part := below(ramp[foot:top+1], 7)
+	if slope := straight(part); len(part) >= 4 && slope > 0.004 {
 		return slope
 	}
 	return 0

@@ -50,6 +50,7 @@ type Budget struct {
 
 	CutAt     time.Time
 	EffectBy  time.Time     // samples sent before this say nothing about the last cut
+	Awaited   bool          // its effect was not seen at the last step
 	Draining  bool          // the last cut went below Capacity to empty the queue
 	Doubtful  int           // looks in a row at which only the tail was too long
 	Standing  time.Duration // queue at the first of the cuts in a row

@@ -22,7 +22,11 @@ func (s Suspect) excused(v verdict, now time.Time) bool {
 func suspects(known []Suspect, verdicts []verdict, sending map[string]bool, now time.Time) []Suspect {
 	next := make([]Suspect, 0, len(verdicts))
 	for _, v := range verdicts {
-		s := Suspect{App: v.app.Pod, Bottleneck: candidates(v, sending)[0]}
+		s := Suspect{App: v.app.Pod, Bottleneck: nodeUplink(v.app.Node)}
+		trouble := !v.blind && (v.standing || v.lossy)
+		if trouble {
+			s.Bottleneck = candidates(v, sending)[0]
+		}
 		i := slices.IndexFunc(known, func(k Suspect) bool { return k.App == v.app.Pod })
 		if i >= 0 {
 			old := known[i]
@@ -30,11 +34,11 @@ func suspects(known []Suspect, verdicts []verdict, sending map[string]bool, now 
 			if !s.RetryAt.IsZero() && now.Sub(s.RetryAt) > s.Backoff {
 				s.RetryAt, s.Backoff = time.Time{}, 0
 			}
-			if now.Sub(old.Since) < cleanFor {
+			if now.Sub(old.Since) < 3*cleanFor {
 				s.Bottleneck = old.Bottleneck
 			}
 		}
-		if !v.blind && (v.standing || v.lossy) {
+		if trouble {
 			s.Since = now
 		}
 		next = append(next, s)

@@ -153,11 +153,12 @@ func slowPatches() Scenario {
 
 func manyPods() Scenario {
 	s := base("many-pods", "twelve pods of two classes and weights 1, 2 and 4, elastic and not, one of them modest", TCP)
+	s.Nodes[0].Up, s.Nodes[0].Queue = 2*uplink, 2*deepQueue
 	s.Senders = nil
 	for i := range 12 {
 		p := pod(fmt.Sprintf("pod-%02d", i), TCP)
 		p.Flows, p.Weight = 1, 1<<(i%3)
-		rate := 40 * mbit
+		rate := 80 * mbit
 		if i%2 == 1 {
 			p.Kind = UDP
 		}
