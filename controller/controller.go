@@ -163,7 +163,7 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 		present[s.Pod] = true
 	}
 	t.loop.Limits.Forget(func(pod plan.PodID) bool { return present[pod] })
-	t.journal.problems(t.loop.Log, snapshot.Problems)
+	t.journal.problems(t.loop, snapshot.Problems)
 	t.settings, t.snapshot = settings, snapshot
 }
 

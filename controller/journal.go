@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -111,13 +112,22 @@ func announce(events Events, s *inventory.Snapshot, r plan.Reason) {
 }
 
 // problems logs each problem once for as long as it lasts.
-func (j *journal) problems(log *slog.Logger, all []inventory.Problem) {
+func (j *journal) problems(l *Loop, all []inventory.Problem) {
 	known := make(map[inventory.Problem]bool, len(all))
 	for _, p := range all {
 		known[p] = true
-		if !j.known[p] {
-			log.Warn("unreadable, a default applies", "object", p.Object, "problem", p.Text)
+		if j.known[p] {
+			continue
 		}
+		if p.Unstamped == "" {
+			l.Log.Warn("unreadable, a default applies", "object", p.Object, "problem", p.Text)
+			continue
+		}
+		l.Log.Warn("pod slipped past the webhook", "object", p.Object, "problem", p.Text)
+		pod := &corev1.Pod{}
+		pod.Namespace, pod.Name, _ = strings.Cut(strings.TrimPrefix(p.Object, "pod "), "/")
+		pod.UID = p.Unstamped
+		l.Events.Eventf(pod, nil, corev1.EventTypeWarning, "Unstamped", "admit", "%s", p.Text)
 	}
 	j.known = known
 }

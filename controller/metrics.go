@@ -60,10 +60,11 @@ var (
 	descBudget      = gauge("detnet_bottleneck_budget_bits_per_second", "What the throttleable pods behind a bottleneck may use together.", "bottleneck")
 	descBlind       = gauge("detnet_blind_sessions", "Sessions without any sample in the last two seconds.")
 	descAgent       = gauge("detnet_agent_connected", "1 if the agent reports.", "pod", "node", "role")
-	descProblems    = gauge("detnet_problems", "Annotations that could not be read.")
+	descProblems    = gauge("detnet_problems", "Annotations and modes that could not be read.")
+	descUnstamped   = gauge("detnet_unstamped_pods", "Pods that ask for a class and were created without passing the webhook.")
 	allDescriptions = []*prometheus.Desc{
 		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descViolation, descState,
-		descLimit, descUsage, descBudget, descBlind, descAgent, descProblems,
+		descLimit, descUsage, descBudget, descBlind, descAgent, descProblems, descUnstamped,
 	}
 )
 
@@ -96,7 +97,14 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	put(descBlind, float64(blind))
-	put(descProblems, float64(len(s.Problems)))
+	unstamped := 0
+	for _, p := range s.Problems {
+		if p.Unstamped {
+			unstamped++
+		}
+	}
+	put(descUnstamped, float64(unstamped))
+	put(descProblems, float64(len(s.Problems)-unstamped))
 	for _, sender := range s.Senders {
 		put(descLimit, float64(sender.LimitBps), sender.Pod, sender.Node)
 		if sender.Known {

@@ -36,7 +36,7 @@ func (t *term) show(o observation, decided []outcome) *status.Status {
 		})
 	}
 	for _, p := range t.snapshot.Problems {
-		s.Problems = append(s.Problems, status.Problem(p))
+		s.Problems = append(s.Problems, status.Problem{Object: p.Object, Text: p.Text, Unstamped: p.Unstamped != ""})
 	}
 	return s
 }

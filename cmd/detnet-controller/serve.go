@@ -27,6 +27,7 @@ import (
 	"github.com/detnet/detnet/controller"
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
+	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/ui"
@@ -50,7 +51,13 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
 	klog.SetSlogLogger(log)
 
-	file, cfg, err := load(o)
+	static, err := loadTargets(o, log)
+	if err != nil {
+		return err
+	}
+	base := config.Default()
+	base.Laws = static.Control.Over(base.Laws)
+	file, cfg, err := load(o, base)
 	if err != nil {
 		return err
 	}
@@ -82,6 +89,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	}
 
 	known := inventory.New(client, o.namespace, cfg.Mode)
+	known.AddStatic(static)
 	actuator := actuate.New(actuate.Pods{Client: client.CoreV1()}, actuate.DefaultConfig(), log, metrics.Registry)
 	loop := &controller.Loop{
 		Inventory:    known,

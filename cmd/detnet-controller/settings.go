@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -13,21 +14,42 @@ import (
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
 )
 
-// load reads the configuration file, if there is one, under the flags.
-func load(o options) (*config.File, config.Config, error) {
+// load reads the configuration file, if there is one, over base and under the
+// flags.
+func load(o options, base config.Config) (*config.File, config.Config, error) {
 	if o.config == "" {
-		c, err := o.over(config.Default())
+		c, err := o.over(base)
 		return nil, c, err
 	}
-	file, c, err := config.Open(o.config)
+	file, c, err := config.Open(o.config, base)
 	if err != nil {
 		return nil, config.Config{}, err
 	}
 	c, err = o.over(c)
 	return file, c, err
+}
+
+// loadTargets reads the static targets, if there are any.
+func loadTargets(o options, log *slog.Logger) (targets.Targets, error) {
+	if o.staticTargets == "" {
+		return targets.Targets{}, nil
+	}
+	text, err := os.ReadFile(o.staticTargets)
+	if err != nil {
+		return targets.Targets{}, fmt.Errorf("read static targets: %w", err)
+	}
+	t, err := targets.Parse(text)
+	if err != nil {
+		return t, fmt.Errorf("static targets %s: %w", o.staticTargets, err)
+	}
+	for _, what := range t.Ignored {
+		log.Warn("static targets: ignored", "what", what)
+	}
+	return t, nil
 }
 
 // over lays the flags over a configuration.

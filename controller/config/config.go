@@ -79,11 +79,11 @@ func split(err error) []error {
 	return all
 }
 
-// Parse reads a file. The error names all that is wrong with it.
-func Parse(text []byte) (Config, error) {
-	c := Default()
-	if err := decode(text, &c); err != nil {
-		return Config{}, err
+// Parse reads a file over base. The error names all that is wrong with it.
+func Parse(text []byte, base Config) (Config, error) {
+	c := base
+	if errs := Decode(text, &c); errs != nil {
+		return Config{}, errors.Join(errs...)
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, err

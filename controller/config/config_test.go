@@ -18,7 +18,7 @@ func TestDefaultIsValid(t *testing.T) {
 		t.Error(err)
 	}
 	for _, text := range []string{"", "# nothing\n", "{}"} {
-		if c, err := Parse([]byte(text)); err != nil || c != Default() {
+		if c, err := Parse([]byte(text), Default()); err != nil || c != Default() {
 			t.Errorf("Parse(%q) = %+v, %v; want the default", text, c, err)
 		}
 	}
@@ -33,7 +33,7 @@ writesPerSecond: 0.5
 laws:
   adaptive: {window: 500ms, soft: 0.4, blind: assume}
   aimd: {increase: 20M, window: 30}
-`))
+`), Default())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestParseErrors(t *testing.T) {
 		{"mode: &m enforce\nlaw: *m", []string{"law: anchors are not read"}},
 		{"mode: {", []string{"not YAML"}},
 	} {
-		_, err := Parse([]byte(tt.text))
+		_, err := Parse([]byte(tt.text), Default())
 		if err == nil {
 			t.Errorf("%q is accepted", tt.text)
 			continue
@@ -85,7 +85,7 @@ func TestParseErrors(t *testing.T) {
 }
 
 func TestParseReportsEverything(t *testing.T) {
-	_, err := Parse([]byte("mode: on\nvantages: 99\nlaws: {step: {target: 1h}}"))
+	_, err := Parse([]byte("mode: on\nvantages: 99\nlaws: {step: {target: 1h}}"), Default())
 	for _, path := range []string{"mode:", "vantages:", "laws.step.target:"} {
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("error %v lacks %s", err, path)
@@ -101,7 +101,7 @@ func TestFollowKeepsTheLastGood(t *testing.T) {
 		}
 	}
 	write("vantages: 1")
-	file, current, err := Open(path)
+	file, current, err := Open(path, Default())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestFollowKeepsTheLastGood(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("mode: observe\nlaws: {aimd: {increase: 20M}}")
 	f.Fuzz(func(t *testing.T, text string) {
-		if c, err := Parse([]byte(text)); err == nil && c.Validate() != nil {
+		if c, err := Parse([]byte(text), Default()); err == nil && c.Validate() != nil {
 			t.Errorf("accepted an invalid configuration: %+v", c)
 		}
 	})

@@ -12,27 +12,51 @@ import (
 	"github.com/detnet/detnet/bitrate"
 )
 
-// decode reads text over what to holds. It walks the document beside the type
-// itself, because a YAML library's own errors name lines, not paths, and stop at
-// the first.
-func decode(text []byte, to any) error {
+// ErrUnknown is in the error for a key that the type does not have.
+var ErrUnknown = errors.New("is not known here")
+
+// Decode reads text over what the struct behind to holds, whose fields carry
+// yaml tags, and reports every error with its path. It walks the document beside
+// the type itself, because a YAML library's own errors name lines, not paths, and
+// stop at the first.
+func Decode(text []byte, to any) []error {
 	var document yaml.Node
 	if err := yaml.Unmarshal(text, &document); err != nil {
-		return fmt.Errorf("not YAML: %w", err)
+		return []error{fmt.Errorf("not YAML: %w", err)}
 	}
 	if document.IsZero() {
 		return nil // empty, or comments alone
 	}
-	return errors.Join(walk(document.Content[0], reflect.ValueOf(to).Elem(), "")...)
+	return walk(document.Content[0], reflect.ValueOf(to).Elem(), "")
 }
 
 func walk(n *yaml.Node, to reflect.Value, path string) []error {
 	if n.Kind == yaml.AliasNode {
 		return []error{at(n, path, "anchors are not read")}
 	}
-	if to.Kind() != reflect.Struct {
-		return scalar(n, to, path)
+	switch to.Kind() {
+	case reflect.Struct:
+		return mapping(n, to, path)
+	case reflect.Slice:
+		return list(n, to, path)
 	}
+	return scalar(n, to, path)
+}
+
+func list(n *yaml.Node, to reflect.Value, path string) []error {
+	if n.Kind != yaml.SequenceNode {
+		return []error{at(n, path, "must be a list")}
+	}
+	var errs []error
+	items := reflect.MakeSlice(to.Type(), len(n.Content), len(n.Content))
+	for i, item := range n.Content {
+		errs = append(errs, walk(item, items.Index(i), fmt.Sprintf("%s[%d]", path, i))...)
+	}
+	to.Set(items)
+	return errs
+}
+
+func mapping(n *yaml.Node, to reflect.Value, path string) []error {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		return nil
 	}
@@ -47,7 +71,7 @@ func walk(n *yaml.Node, to reflect.Value, path string) []error {
 		field, ok := fieldOf(to, key.Value)
 		switch {
 		case !ok:
-			errs = append(errs, at(key, below, "is not known here; known are: "+strings.Join(keys(to.Type()), ", ")))
+			errs = append(errs, fmt.Errorf("%s: %w; known are: %s (line %d)", below, ErrUnknown, strings.Join(keys(to.Type()), ", "), key.Line))
 		case seen[key.Value]:
 			errs = append(errs, at(key, below, "is given twice"))
 		default:

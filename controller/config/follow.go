@@ -11,22 +11,23 @@ import (
 // File is a configuration file that may change.
 type File struct {
 	path string
+	base Config
 	text []byte // last seen
 }
 
-// Open reads the file at path.
-func Open(path string) (*File, Config, error) {
+// Open reads the file at path; what it leaves out is as in base.
+func Open(path string, base Config) (*File, Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, Config{}, fmt.Errorf("read configuration: %w", err)
 	}
-	f := &File{path, text}
+	f := &File{path, base, text}
 	c, err := f.parse()
 	return f, c, err
 }
 
 func (f *File) parse() (Config, error) {
-	c, err := Parse(f.text)
+	c, err := Parse(f.text, f.base)
 	if err != nil {
 		return Config{}, fmt.Errorf("configuration %s: %w", f.path, err)
 	}

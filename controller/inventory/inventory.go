@@ -15,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -35,22 +36,27 @@ type Snapshot struct {
 type Problem struct {
 	Object string // "pod factory/robot-0", "namespace factory"
 	Text   string
+	// Unstamped is the UID of a pod that slipped past the webhook.
+	Unstamped types.UID
 }
 
 // Inventory follows pods, namespaces and nodes.
 type Inventory struct {
 	client    kubernetes.Interface
 	namespace string
-	mode      workload.ControlMode
+	static    static
 
-	mu       sync.Mutex
-	pods     map[string]parsed
-	modes    map[string]workload.ControlMode // of the namespaces that state one
-	badModes map[string]string
-	agents   map[string]Agent
-	zones    map[string]string
-	snapshot *Snapshot // nil when something changed since
-	synced   chan struct{}
+	mu         sync.Mutex
+	mode       workload.ControlMode
+	pods       map[string]parsed
+	modes      map[string]workload.ControlMode // of the namespaces that state one
+	badModes   map[string]string
+	unlabelled map[string]parsed // pods of the static targets
+	unstamped  map[string]Problem
+	agents     map[string]Agent
+	zones      map[string]string
+	snapshot   *Snapshot // nil when something changed since
+	synced     chan struct{}
 }
 
 // New returns an Inventory that knows nothing until it runs. Agents are pods
@@ -58,12 +64,14 @@ type Inventory struct {
 func New(client kubernetes.Interface, namespace string, mode workload.ControlMode) *Inventory {
 	return &Inventory{
 		client: client, namespace: namespace, mode: mode,
-		pods:     map[string]parsed{},
-		modes:    map[string]workload.ControlMode{},
-		badModes: map[string]string{},
-		agents:   map[string]Agent{},
-		zones:    map[string]string{},
-		synced:   make(chan struct{}),
+		pods:       map[string]parsed{},
+		unlabelled: map[string]parsed{},
+		unstamped:  map[string]Problem{},
+		modes:      map[string]workload.ControlMode{},
+		badModes:   map[string]string{},
+		agents:     map[string]Agent{},
+		zones:      map[string]string{},
+		synced:     make(chan struct{}),
 	}
 }
 
@@ -85,31 +93,30 @@ func (inv *Inventory) SetMode(mode workload.ControlMode) {
 
 // Start follows the API server until ctx ends.
 func (inv *Inventory) Start(ctx context.Context) error {
-	classed := informers.NewSharedInformerFactoryWithOptions(inv.client, 0,
-		informers.WithTransform(slim),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = workload.LabelClass }))
-	own := informers.NewSharedInformerFactoryWithOptions(inv.client, 0,
-		informers.WithTransform(slim), informers.WithNamespace(inv.namespace),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = labelName + "=detnet" }))
 	cluster := informers.NewSharedInformerFactoryWithOptions(inv.client, 0, informers.WithTransform(slim))
-
-	var registrations []cache.ResourceEventHandlerRegistration
-	for _, follow := range []struct {
-		informer cache.SharedIndexInformer
-		set      func(key string, object any)
-	}{
-		{classed.Core().V1().Pods().Informer(), inv.setPod},
-		{own.Core().V1().Pods().Informer(), inv.setAgent},
+	factories := []informers.SharedInformerFactory{cluster}
+	follows := []follow{
 		{cluster.Core().V1().Namespaces().Informer(), inv.setNamespace},
 		{cluster.Core().V1().Nodes().Informer(), inv.setNode},
-	} {
-		r, err := follow.informer.AddEventHandler(handler(follow.set))
+	}
+	pods := []podFactory{
+		inv.podFactory("", workload.LabelClass, inv.setPod),
+		inv.podFactory(inv.namespace, labelName+"=detnet", inv.setAgent),
+	}
+	pods = append(pods, inv.unstampedFactories()...)
+	pods = append(pods, inv.staticFactories()...)
+	for _, more := range pods {
+		factories = append(factories, more.factory)
+		follows = append(follows, follow{more.factory.Core().V1().Pods().Informer(), more.set})
+	}
+	var registrations []cache.ResourceEventHandlerRegistration
+	for _, f := range follows {
+		r, err := f.informer.AddEventHandler(handler(f.set))
 		if err != nil {
 			return fmt.Errorf("follow the API server: %w", err)
 		}
 		registrations = append(registrations, r)
 	}
-	factories := []informers.SharedInformerFactory{classed, own, cluster}
 	for _, f := range factories {
 		f.Start(ctx.Done())
 	}
@@ -124,6 +131,24 @@ func (inv *Inventory) Start(ctx context.Context) error {
 		f.Shutdown()
 	}
 	return nil
+}
+
+// follow is an informer and what takes in its objects.
+type follow struct {
+	informer cache.SharedIndexInformer
+	set      func(key string, object any)
+}
+
+// podFactory is an informer factory for pods alone.
+type podFactory struct {
+	factory informers.SharedInformerFactory
+	set     func(key string, object any)
+}
+
+func (inv *Inventory) podFactory(namespace, selector string, set func(string, any)) podFactory {
+	return podFactory{informers.NewSharedInformerFactoryWithOptions(inv.client, 0,
+		informers.WithTransform(slim), informers.WithNamespace(namespace),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = selector })), set}
 }
 
 // handler calls set with each object's key and state; nil is a deleted one.
@@ -216,12 +241,20 @@ func (inv *Inventory) Snapshot() *Snapshot {
 func (inv *Inventory) build() *Snapshot {
 	s := &Snapshot{Zones: maps.Clone(inv.zones)}
 	for _, ns := range slices.Sorted(maps.Keys(inv.badModes)) {
-		s.Problems = append(s.Problems, Problem{"namespace " + ns, inv.badModes[ns]})
+		s.Problems = append(s.Problems, Problem{Object: "namespace " + ns, Text: inv.badModes[ns]})
 	}
-	for _, key := range slices.Sorted(maps.Keys(inv.pods)) {
-		p := inv.pods[key]
+	for _, key := range slices.Sorted(maps.Keys(inv.unstamped)) {
+		if p := inv.unstamped[key]; inv.modeOf(namespaceOf(key)) != workload.Off {
+			s.Problems = append(s.Problems, p)
+		}
+	}
+	s.Apps = inv.staticApps()
+	pods := maps.Clone(inv.unlabelled)
+	maps.Copy(pods, inv.pods)
+	for _, key := range slices.Sorted(maps.Keys(pods)) {
+		p := pods[key]
 		for _, text := range p.problems {
-			s.Problems = append(s.Problems, Problem{"pod " + key, text})
+			s.Problems = append(s.Problems, Problem{Object: "pod " + key, Text: text})
 		}
 		switch {
 		case p.app != nil:

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/bitrate"
@@ -27,10 +28,27 @@ type App struct {
 	Mode         workload.ControlMode
 }
 
+// Workload is what a pod was made from; zero for a pod of its own.
+type Workload struct{ Kind, Namespace, Name string }
+
+// workloadOf follows a ReplicaSet's name, "<deployment>-<hash>", to its
+// Deployment without asking.
+func workloadOf(pod *corev1.Pod) Workload {
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil {
+		return Workload{}
+	}
+	if i := strings.LastIndexByte(owner.Name, '-'); owner.Kind == "ReplicaSet" && i > 0 {
+		return Workload{"Deployment", pod.Namespace, owner.Name[:i]}
+	}
+	return Workload{owner.Kind, pod.Namespace, owner.Name}
+}
+
 // Sender is a pod whose egress limit may be moved.
 type Sender struct {
-	plan.Sender              // without Rates
-	UID         types.UID    // tells a pod from its reborn namesake
+	plan.Sender           // without Rates
+	UID         types.UID // tells a pod from its reborn namesake
+	Workload    Workload
 	Initial     bitrate.Rate // limit given at admission
 	Annotation  string       // the limit as it is written
 	Mode        workload.ControlMode
@@ -140,6 +158,7 @@ func parseSender(pod *corev1.Pod) parsed {
 	if s.Annotation != "" {
 		s.Limit = p.rate(pod.Annotations, workload.EgressBandwidth)
 	}
+	s.Workload = workloadOf(pod)
 	p.sender = s
 	return p
 }

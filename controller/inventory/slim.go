@@ -27,6 +27,9 @@ func slimPod(pod *corev1.Pod) *corev1.Pod {
 		Spec:       corev1.PodSpec{NodeName: pod.Spec.NodeName, HostNetwork: pod.Spec.HostNetwork},
 		Status:     corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP},
 	}
+	if owner := metav1.GetControllerOf(pod); owner != nil {
+		out.OwnerReferences = []metav1.OwnerReference{{Kind: owner.Kind, Name: owner.Name, Controller: owner.Controller}}
+	}
 	for _, c := range pod.Spec.Containers {
 		if len(c.Ports) > 0 && out.Labels[labelName] == "detnet" {
 			out.Spec.Containers = append(out.Spec.Containers, corev1.Container{Ports: c.Ports})

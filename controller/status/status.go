@@ -125,10 +125,12 @@ type Agent struct {
 	Connected bool   `json:"connected"`
 }
 
-// Problem is something that could not be read.
+// Problem is something that could not be read, or a pod that slipped past the
+// webhook.
 type Problem struct {
-	Object string `json:"object"`
-	Text   string `json:"text"`
+	Object    string `json:"object"`
+	Text      string `json:"text"`
+	Unstamped bool   `json:"unstamped,omitempty"`
 }
 
 // FromReason converts r.

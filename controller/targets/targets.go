@@ -1,0 +1,176 @@
+// Package targets reads the critical-apps.yaml of the original controller as it
+// is, also wrapped in a ConfigMap: endpoints to measure, Deployments to throttle
+// and the constants of the original's laws. It is for those who come from there,
+// and for endpoints outside the cluster; labels on pods say more.
+package targets
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/config"
+	"github.com/detnet/detnet/workload"
+)
+
+// Targets is what a file says.
+type Targets struct {
+	Apps        []App
+	Deployments []Deployment
+	Control     Control
+	// Ignored names what the file says and detnet does not do, and why.
+	Ignored []string
+}
+
+// App is an endpoint to measure, in the cluster or outside of it.
+type App struct {
+	Name  string
+	Host  string // name or address, as a pod in the cluster resolves it
+	Probe workload.Probe
+	SLO   workload.SLO
+	Rank  int
+}
+
+// Deployment is one whose pods may be throttled without being labelled.
+type Deployment struct {
+	Namespace, Name string
+	Initial         bitrate.Rate // 0: not given
+}
+
+// Control holds the original's constants; zero ones are not given.
+type Control struct {
+	Probe, Interval  time.Duration
+	Window           int
+	StepDown, StepUp bitrate.Rate
+	Decrease         float64 // step_down below 1 is a share
+	Min, Max         bitrate.Rate
+}
+
+// file is critical-apps.yaml.
+type file struct {
+	CriticalApps []struct {
+		Name         string  `yaml:"name"`
+		Service      string  `yaml:"service"`
+		Namespace    string  `yaml:"namespace"`
+		Port         int     `yaml:"port"`
+		Protocol     string  `yaml:"protocol"`
+		MaxJitterMs  float64 `yaml:"max_jitter_ms"`
+		MaxLatencyMs float64 `yaml:"max_latency_ms"`
+		Priority     int     `yaml:"priority"`
+	} `yaml:"critical_apps"`
+	BestEffortTargets []struct {
+		Deployment       string `yaml:"deployment"`
+		Namespace        string `yaml:"namespace"`
+		InitialBandwidth string `yaml:"initial_bandwidth"`
+	} `yaml:"best_effort_targets"`
+	Control struct {
+		ProbeInterval             string  `yaml:"probe_interval"`
+		ControlInterval           string  `yaml:"control_interval"`
+		WindowSize                int     `yaml:"window_size"`
+		StepDown                  float64 `yaml:"step_down"`
+		StepUp                    float64 `yaml:"step_up"`
+		MinBandwidth              string  `yaml:"min_bandwidth"`
+		MaxBandwidth              string  `yaml:"max_bandwidth"`
+		SeverityMultiplierEnabled bool    `yaml:"severity_multiplier_enabled"`
+		SeverityMaxMultiplier     float64 `yaml:"severity_max_multiplier"`
+	} `yaml:"control"`
+}
+
+// Parse reads a file. Keys that it does not know are ignored and named; all else
+// that is wrong is an error with its path and what would be accepted.
+func Parse(text []byte) (Targets, error) {
+	text, err := unwrap(text)
+	if err != nil {
+		return Targets{}, err
+	}
+	var f file
+	var t Targets
+	var errs []error
+	for _, err := range config.Decode(text, &f) {
+		if errors.Is(err, config.ErrUnknown) {
+			t.Ignored = append(t.Ignored, err.Error())
+			continue
+		}
+		errs = append(errs, err)
+	}
+	if errs != nil {
+		return Targets{}, errors.Join(errs...)
+	}
+	c := checker{}
+	for i := range f.CriticalApps {
+		t.Apps = append(t.Apps, c.app(f, i))
+	}
+	for i, d := range f.BestEffortTargets {
+		path := fmt.Sprintf("best_effort_targets[%d]", i)
+		if d.Deployment == "" {
+			c.fail(path+".deployment", "must be given")
+		}
+		t.Deployments = append(t.Deployments, Deployment{cmp.Or(d.Namespace, "default"), d.Deployment, c.rate(path+".initial_bandwidth", d.InitialBandwidth)})
+	}
+	t.Control = c.control(f)
+	if f.Control.SeverityMultiplierEnabled || f.Control.SeverityMaxMultiplier != 0 {
+		t.Ignored = append(t.Ignored, "control.severity_multiplier_enabled, control.severity_max_multiplier: the adaptive law measures the depth of each cut; aimd and step keep the original's fixed ones")
+	}
+	return t, errors.Join(c.errs...)
+}
+
+// checker turns what was decoded into what is meant and collects errors.
+type checker struct{ errs []error }
+
+func (c *checker) fail(path, format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf("%s: "+format, append([]any{path}, args...)...))
+}
+
+func (c *checker) app(f file, i int) App {
+	in, path := f.CriticalApps[i], fmt.Sprintf("critical_apps[%d]", i)
+	if in.Name == "" {
+		c.fail(path+".name", "must be given")
+	}
+	for _, earlier := range f.CriticalApps[:i] {
+		if earlier.Name == in.Name {
+			c.fail(path+".name", "%q is there twice", in.Name)
+		}
+	}
+	if in.Port < 1 || in.Port > 65535 {
+		c.fail(path+".port", "%d must be from 1 to 65535", in.Port)
+	}
+	protocol := workload.Protocol(strings.ToLower(cmp.Or(in.Protocol, "udp")))
+	if protocol != workload.UDP && protocol != workload.TCP {
+		c.fail(path+".protocol", "%q must be UDP or TCP", in.Protocol)
+	}
+	a := App{
+		Name: in.Name, Host: host(cmp.Or(in.Service, in.Name), in.Namespace), Rank: in.Priority,
+		Probe: workload.Probe{Protocol: protocol, Port: uint16(in.Port)},
+		SLO: workload.SLO{
+			Jitter:  c.target(path+".max_jitter_ms", in.MaxJitterMs),
+			Latency: c.target(path+".max_latency_ms", in.MaxLatencyMs),
+		},
+	}
+	if a.SLO.IsZero() {
+		c.fail(path, "must give max_jitter_ms or max_latency_ms")
+	}
+	return a
+}
+
+// host completes the bare name of a Service, which an agent in another
+// namespace could not resolve.
+func host(service, namespace string) string {
+	if strings.Contains(service, ".") || net.ParseIP(service) != nil {
+		return service
+	}
+	return service + "." + cmp.Or(namespace, "default") + ".svc"
+}
+
+// target reads milliseconds; 0 is not asked for.
+func (c *checker) target(path string, ms float64) time.Duration {
+	d := time.Duration(ms * float64(time.Millisecond))
+	if ms != 0 && !(d >= workload.MinTarget && d <= workload.MaxTarget) {
+		c.fail(path, "%v must be from %v to %v, in milliseconds", ms,
+			float64(workload.MinTarget)/float64(time.Millisecond), float64(workload.MaxTarget)/float64(time.Millisecond))
+	}
+	return d
+}

@@ -1,0 +1,115 @@
+package targets
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/workload"
+)
+
+func sample(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("testdata/critical-apps.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestParse(t *testing.T) {
+	want := Targets{
+		Apps: []App{
+			{"robot-control", "robot-control.default.svc", workload.Probe{Protocol: workload.UDP, Port: 5201}, workload.SLO{Jitter: time.Millisecond, Latency: 10 * time.Millisecond}, 100},
+			{"safety-scanner", "safety-scanner.factory.svc.cluster.local", workload.Probe{Protocol: workload.TCP, Port: 5202}, workload.SLO{Jitter: 2 * time.Millisecond}, 90},
+		},
+		Deployments: []Deployment{
+			{"default", "telemetry-upload-deployment", 100 * bitrate.Mbit},
+			{"default", "erp-dashboard", 100 * bitrate.Mbit},
+		},
+		Control: Control{
+			Probe: 500 * time.Millisecond, Interval: 2 * time.Second, Window: 20,
+			StepDown: 50 * bitrate.Mbit, StepUp: 10 * bitrate.Mbit, Min: 10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit,
+		},
+	}
+	indented := strings.ReplaceAll(sample(t), "\n", "\n    ")
+	for name, text := range map[string]string{
+		"as it is":           sample(t),
+		"in a ConfigMap":     "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: critical-apps-config}\ndata:\n  critical-apps.yaml: |\n    " + indented,
+		"under another name": "kind: ConfigMap\ndata:\n  config.yaml: |\n    " + indented,
+	} {
+		got, err := Parse([]byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(got.Ignored) != 1 || !strings.Contains(got.Ignored[0], "severity") {
+			t.Errorf("%s: ignored %q, want the severity multiplier", name, got.Ignored)
+		}
+		got.Ignored = nil
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestControlOver(t *testing.T) {
+	laws := Control{Decrease: 0.2, Max: 500 * bitrate.Mbit, Interval: 3 * time.Second}.Over(law.DefaultConfig())
+	want := law.DefaultConfig()
+	want.AIMD.Decrease, want.AIMD.Max, want.Step.Max = 0.2, 500*bitrate.Mbit, 500*bitrate.Mbit
+	want.AIMD.Interval, want.Step.Interval = 3*time.Second, 3*time.Second
+	if laws != want {
+		t.Errorf("got  %+v\nwant %+v", laws, want)
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"critical_apps: [{name: a, port: 0, max_jitter_ms: 1}]":                                       "critical_apps[0].port: 0 must be from 1 to 65535",
+		"critical_apps: [{name: a, port: x, max_jitter_ms: 1}]":                                       `critical_apps[0].port: "x" must be a whole number`,
+		"critical_apps: [{port: 1, max_jitter_ms: 1}]":                                                "critical_apps[0].name: must be given",
+		"critical_apps: [{name: a, port: 1}]":                                                         "critical_apps[0]: must give max_jitter_ms or max_latency_ms",
+		"critical_apps: [{name: a, port: 1, max_jitter_ms: -1}]":                                      "critical_apps[0].max_jitter_ms: -1 must be from 0.01 to 10000",
+		"critical_apps: [{name: a, port: 1, max_jitter_ms: .nan}]":                                    "critical_apps[0].max_jitter_ms",
+		"critical_apps: [{name: a, port: 1, max_jitter_ms: 1, protocol: SCTP}]":                       `critical_apps[0].protocol: "SCTP" must be UDP or TCP`,
+		"critical_apps: [{name: a, port: 1, max_jitter_ms: 1}, {name: a, port: 1, max_jitter_ms: 1}]": `critical_apps[1].name: "a" is there twice`,
+		"critical_apps: {name: a}":                                                                    "critical_apps: must be a list",
+		"best_effort_targets: [{namespace: b}]":                                                       "best_effort_targets[0].deployment: must be given",
+		"best_effort_targets: [{deployment: b, initial_bandwidth: 0}]":                                "best_effort_targets[0].initial_bandwidth",
+		"control: {min_bandwidth: lots}":                                                              "control.min_bandwidth",
+		"control: {probe_interval: -1}":                                                               "control.probe_interval",
+		"control: {step_down: -5}":                                                                    "must not be negative",
+		"kind: ConfigMap\ndata: {a: x, b: y}":                                                         "data: must have critical-apps.yaml",
+	} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s:\nerror %v\nlacks %s", text, err, want)
+		}
+	}
+}
+
+func TestUnknownKeysAreNamed(t *testing.T) {
+	got, err := Parse([]byte("prometheus_url: http://x\ncritical_apps: [{name: a, port: 1, max_jitter_ms: 1, color: red}]"))
+	if err != nil || len(got.Apps) != 1 || len(got.Ignored) != 2 {
+		t.Errorf("Parse = %+v, %v; want one app and two ignored keys", got, err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("critical_apps: [{name: a, port: 1, max_jitter_ms: 1}]\ncontrol: {step_up: 10}")
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := Parse([]byte(text))
+		if err != nil {
+			return
+		}
+		for _, a := range got.Apps {
+			if a.SLO.IsZero() || a.SLO.Jitter < 0 || a.Probe.Port == 0 {
+				t.Errorf("accepted %+v", a)
+			}
+		}
+	})
+}
