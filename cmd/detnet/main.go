@@ -30,6 +30,6 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(newDoctorCommand())
 	root.AddCommand(newSimulateCommand())
-	root.AddCommand(newExplainCommand(), newRestoreCommand(), newTopCommand())
+	root.AddCommand(newExplainCommand(), newImportCommand(), newRestoreCommand(), newTopCommand())
 	return root
 }
