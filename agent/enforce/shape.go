@@ -16,14 +16,20 @@ type bucket struct {
 }
 
 const (
-	// burst is the same for every rate: what exceeds it is segmented on the way
-	// in, and a packet larger than a burst that shrank behind it would never
-	// leave (tbf_dequeue). The value lies in the gap between sixteen full
-	// frames and the next size that segmentation offload makes at an MTU of
-	// 1500, so that rounding does not matter either. It is 0.4 ms at
-	// 500 Mbit/s, enough for a late timer, 1 ms of a 200 Mbit/s uplink, and 2 %
-	// of what 1 Mbit/s sends in 10 s.
-	burst = 16*1514 + 20
+	// A packet may not be larger than this: what is, segmentation offload has
+	// made, and it is segmented on the way in. The value is the same for every
+	// rate, because a packet larger than a bucket that shrank behind it would
+	// never leave (tbf_dequeue). It lies in the gap between sixteen full frames
+	// and the next size that offload makes at an MTU of 1500.
+	largest = 16*1514 + 20
+
+	// The bucket makes up for a timer that comes this late, as they do on a
+	// busy machine; a sender that was idle may burst as much. The least, one
+	// largest packet, is 2 % of what 1 Mbit/s sends in 10 s.
+	lateTimer = 0.003
+
+	// The peak rate does not limit anything; it is how the largest packet is told.
+	leastPeak = 5_000_000_000
 
 	// The queue holds 50 ms, and at low rates enough for a few large segments.
 	queueTime = 0.05
@@ -39,7 +45,7 @@ func bucketOf(limit bitrate.Rate) bucket {
 	rate := float64(limit) / 8 * headroom
 	return bucket{
 		rate:  uint64(rate),
-		burst: burst,
+		burst: uint32(max(largest, rate*lateTimer)),
 		limit: uint32(max(minQueue, min(rate*queueTime, 64<<20))),
 	}
 }
@@ -55,6 +61,8 @@ func (b bucket) qdisc(index int, handle uint32) *netlink.Tbf {
 		Rate:       b.rate,
 		Limit:      b.limit,
 		Buffer:     b.ticks(),
+		Peakrate:   max(leastPeak, 2*b.rate),
+		Minburst:   largest,
 	}
 }
 
