@@ -1,6 +1,7 @@
 package law
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -214,7 +215,7 @@ func (r *round) divide(b *Budget, g group, action plan.Action) []bitrate.Rate {
 // verdict is that of the app in the worst trouble among those that have a say,
 // and its index, or −1.
 func (r *round) verdict(name string, since time.Time) (verdict, int) {
-	worst, index, partial := verdict{blind: true, excess: -2}, -1, false
+	worst, index, partial := verdict{blind: true}, -1, false
 	fresh := r.o.At.Sub(since) < r.law.Stale+r.law.LossWindow
 	for i := range r.o.Apps {
 		app := &r.o.Apps[i]
@@ -230,10 +231,7 @@ func (r *round) verdict(name string, since time.Time) (verdict, int) {
 			continue
 		}
 		v.excused = v.violated() && r.state.Suspects[i].excused(v, r.o.At)
-		if v.excused && !worst.blind && !worst.excused {
-			continue // others decide
-		}
-		if v.excess > worst.excess || worst.excused && !v.excused {
+		if index < 0 || cmp.Or(cmp.Compare(v.urgency(), worst.urgency()), cmp.Compare(v.excess, worst.excess)) > 0 {
 			worst, index = v, i
 		}
 	}

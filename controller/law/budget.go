@@ -46,7 +46,7 @@ func (t *turn) decide(b *Budget) plan.Reason {
 		return t.blind(b)
 	case t.now.Before(b.EffectBy), t.emptying(b):
 		return t.reason(b, plan.Hold, plan.AwaitEffect)
-	case b.Testing:
+	case b.Testing && v.worst.path != nil:
 		return t.tested(b)
 	case v.violated():
 		return t.relieve(b)

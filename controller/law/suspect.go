@@ -23,7 +23,7 @@ func suspects(known []Suspect, verdicts []verdict, sending map[string]bool, now 
 	next := make([]Suspect, 0, len(verdicts))
 	for _, v := range verdicts {
 		s := Suspect{App: v.app.Pod, Bottleneck: nodeUplink(v.app.Node)}
-		trouble := !v.blind && (v.standing || v.lossy)
+		trouble := !v.blind && !v.app.SLO.IsZero() && (v.standing || v.lossy)
 		if trouble {
 			s.Bottleneck = candidates(v, sending)[0]
 		}
@@ -100,6 +100,9 @@ func next(v verdict, sending map[string]bool, present string) string {
 // concerns reports whether an app has a say in a bottleneck: it is measured
 // across it, and does not blame another one for trouble it has.
 func concerns(name string, app *plan.App, s Suspect, violated bool) bool {
+	if app.SLO.IsZero() {
+		return false
+	}
 	if s.Bottleneck == name {
 		return true
 	}

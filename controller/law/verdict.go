@@ -28,6 +28,18 @@ type verdict struct {
 
 func (v verdict) violated() bool { return v.standing || v.tail || v.lossy }
 
+// urgency orders verdicts: trouble that can be acted upon, trouble that is left
+// alone (nobody is raised into it either), and none.
+func (v verdict) urgency() int {
+	switch {
+	case !v.violated():
+		return 0
+	case v.excused:
+		return 1
+	}
+	return 2
+}
+
 // judge reads every session of an app that crosses the network and lets the
 // worst decide. Only samples sent from since on count.
 func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) verdict {
