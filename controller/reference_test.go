@@ -1,0 +1,87 @@
+package controller
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/status"
+)
+
+var update = flag.Bool("update", false, "write docs/reference/metrics-controller.md")
+
+const reference = "../docs/reference/metrics-controller.md"
+
+const preamble = `# Metrics of the controller
+
+Served at ` + "`/metrics`" + ` on ` + "`--metrics-addr`" + `, in base units: seconds, bits per second, ratios
+0…1. Gauges about pods come from the leader alone and go with the pod. ` + "`pod`" + ` is
+namespace/name. Those of Go, of the process and of controller-runtime are there too.
+
+| name | labels | meaning |
+|---|---|---|
+| ` + "`detnet_config_valid`" + ` | | 1 if the configuration file as it is now is in use, 0 if the last good one is. |
+`
+
+const afterword = `
+## For those who come from the original
+
+| the original's gauge | here |
+|---|---|
+| latency and success per target and protocol | ` + "`detnet_app_measured_seconds{signal=\"latency\"}`, 1 − `detnet_app_loss_ratio`" + `; per packet, the agents' histograms |
+| jitter per service | ` + "`detnet_app_measured_seconds{signal=\"jitter\"}`" + ` |
+| bandwidth limit per deployment | ` + "`detnet_egress_limit_bits_per_second`" + ` |
+`
+
+// collecting remembers the descriptions of what is registered.
+type collecting struct {
+	prometheus.Registerer
+	descriptions []string
+}
+
+func (c *collecting) MustRegister(all ...prometheus.Collector) {
+	for _, collector := range all {
+		ch := make(chan *prometheus.Desc, 100)
+		collector.Describe(ch)
+		close(ch)
+		for d := range ch {
+			c.descriptions = append(c.descriptions, d.String())
+		}
+	}
+}
+
+var parts = regexp.MustCompile(`fqName: "(.*?)", help: "(.*?)", (?:unit|constLabels).*variableLabels: \{+([^}]*)\}`)
+
+func TestMetricsReferenceIsCurrent(t *testing.T) {
+	var c collecting
+	NewMetrics(&c, func() *status.Status { return &status.Status{} })
+	actuate.New(nil, actuate.DefaultConfig(), slog.New(slog.DiscardHandler), &c)
+	slices.Sort(c.descriptions)
+	var want bytes.Buffer
+	want.WriteString(preamble)
+	for _, d := range c.descriptions {
+		m := parts.FindStringSubmatch(d)
+		if m == nil {
+			t.Fatalf("cannot read %s", d)
+		}
+		fmt.Fprintf(&want, "| `%s` | %s | %s |\n", m[1], strings.ReplaceAll(m[3], ",", ", "), m[2])
+	}
+	want.WriteString(afterword)
+	if *update {
+		if err := os.WriteFile(reference, want.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(reference); err != nil || !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("%s is not current (%v): go test ./controller -run Reference -update", reference, err)
+	}
+}
