@@ -264,3 +264,7 @@ func (c *testCluster) installGuard(t *testing.T, form string) (remove func()) {
 		}
 	}
 }
+
+func keyOf(namespace, name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: namespace, Name: name}
+}

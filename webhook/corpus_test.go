@@ -1,0 +1,124 @@
+package webhook_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/policies/manifest"
+	"github.com/detnet/detnet/workload"
+)
+
+// corpus reads the pods of testdata/corpus.
+func corpus(t *testing.T) []manifest.Pod {
+	t.Helper()
+	files, err := filepath.Glob("testdata/corpus/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pods []manifest.Pod
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := manifest.Read(f)
+		f.Close()
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		pods = append(pods, m.Pods...)
+	}
+	if len(pods) < 50 {
+		t.Fatalf("the corpus has only %d pods", len(pods))
+	}
+	return pods
+}
+
+// Every pod of the corpus is accepted by the API server, and what came back is
+// accepted again as it is: the second stamp changes nothing. Its Cilium
+// policies are there, which the CRD's schema has accepted.
+func TestCorpusOnTheAPIServer(t *testing.T) {
+	c := needCluster(t)
+	ns := c.namespace(t)
+	e, err := policies.Load(t.Context(), policies.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range corpus(t) {
+		t.Run(p.Source, func(t *testing.T) {
+			pod := &unstructured.Unstructured{Object: p.Object}
+			d, err := e.Decide(t.Context(), policies.Input{Pod: pod.DeepCopy().Object, Operation: "CREATE", Namespace: policies.Namespace{
+				Name: ns, Labels: map[string]string{"detnet.dev/allow-critical": "true"},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pod.SetNamespace(ns)
+			if err := c.client.Create(t.Context(), pod); err != nil {
+				t.Fatalf("refused: %v", err)
+			}
+			if got := pod.GetLabels()[workload.LabelClass]; got != d.Class {
+				t.Errorf("class %q, decided was %q", got, d.Class)
+			}
+			again := pod.DeepCopy()
+			again.SetName("")
+			again.SetGenerateName("again-")
+			again.SetResourceVersion("")
+			again.SetUID("")
+			again.SetCreationTimestamp(metav1.Time{})
+			again.SetManagedFields(nil)
+			if err := c.client.Create(t.Context(), again); err != nil {
+				t.Fatalf("refused the second time: %v", err)
+			}
+			if diff := cmp.Diff(pod.Object["spec"], again.Object["spec"]) + cmp.Diff(pod.GetLabels(), again.GetLabels()) + cmp.Diff(pod.GetAnnotations(), again.GetAnnotations()); diff != "" {
+				t.Errorf("the second stamp changed (-first +second):\n%s", diff)
+			}
+			for _, want := range d.NetworkPolicies {
+				cnp := &unstructured.Unstructured{}
+				cnp.SetAPIVersion("cilium.io/v2")
+				cnp.SetKind("CiliumNetworkPolicy")
+				if err := c.client.Get(t.Context(), keyOf(ns, want.Name), cnp); err != nil {
+					t.Errorf("Cilium policy %s: %v", want.Name, err)
+				}
+			}
+		})
+	}
+}
+
+// OPA's rule index must not change what is decided.
+func TestCorpusWithoutIndexing(t *testing.T) {
+	indexed, err := policies.Compile(t.Context(), policies.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := policies.Compile(t.Context(), policies.Default(), policies.WithoutIndexing())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range corpus(t) {
+		for _, labels := range []map[string]string{nil, {"detnet.dev/allow-critical": "true"}, {"detnet.dev/priority": "best-effort"}, {"detnet.dev/priority": "gold"}} {
+			in := policies.Input{Pod: p.Object, Operation: "CREATE", Namespace: policies.Namespace{Name: "corpus", Labels: labels}}
+			want, err := plain.Decide(t.Context(), in)
+			if err != nil {
+				t.Fatalf("%s: %v", p.Source, err)
+			}
+			got, err := indexed.Decide(t.Context(), in)
+			if err != nil {
+				t.Fatalf("%s: %v", p.Source, err)
+			}
+			a, _ := json.Marshal(want)
+			b, _ := json.Marshal(got)
+			if !bytes.Equal(a, b) {
+				t.Errorf("%s in a namespace with %v:\nwithout index %s\nwith index    %s", p.Source, labels, a, b)
+			}
+		}
+	}
+}
