@@ -13,8 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/detnet/detnet/controller/config"
+	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/webhook"
 )
 
@@ -221,6 +224,30 @@ func TestGuardIsTheWebhooks(t *testing.T) {
 	}
 	if diff := cmp.Diff(wantBinding.Spec, binding.Spec); diff != "" || binding.Name != wantBinding.Name {
 		t.Errorf("binding %s (-webhook +chart):\n%s", binding.Name, diff)
+	}
+}
+
+// What the values pass through must arrive as the programs read it.
+func TestConfigMapsAreReadable(t *testing.T) {
+	rendered := func(template string) map[string]string {
+		t.Helper()
+		out, err := helm(t, "template", "detnet", "detnet", "--values", "testdata/full.values.yaml", "--show-only", template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var configMap corev1.ConfigMap
+		if err := yaml.UnmarshalStrict([]byte(out), &configMap); err != nil {
+			t.Fatal(err)
+		}
+		return configMap.Data
+	}
+	site := policies.Set(rendered("templates/webhook/policy.yaml"))
+	if _, err := policies.Load(t.Context(), site.Over(policies.Default())); err != nil || len(site) != 1 {
+		t.Errorf("policy of %d files: %v", len(site), err)
+	}
+	c, err := config.Parse([]byte(rendered("templates/controller/config.yaml")["config.yaml"]), config.Default())
+	if err != nil || c.WritesPerSecond != 10 {
+		t.Errorf("configuration: %v writes a second, %v", c.WritesPerSecond, err)
 	}
 }
 
