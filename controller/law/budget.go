@@ -186,7 +186,7 @@ func (t *turn) cut(b *Budget, again bool) {
 	case v.tail || v.lossy:
 		b.Capacity, depth = b.Upper, l.MinCut
 	case !again && raised && b.Proven > 0:
-		b.Capacity, b.Measured = b.Proven, true // and not more than the last raise above it
+		b.Capacity, b.Measured = scale(b.Proven, 1/l.Settle), true // back to what was good
 	default:
 		b.Capacity, b.Measured, depth = 0, false, max(depth, l.MaxCut)
 	}
@@ -243,12 +243,16 @@ func (t *turn) measure(b *Budget) {
 	if low == 0 || low > b.Total {
 		low = b.Total
 	}
-	b.Capacity, b.Measured = min(alone(low, down), b.Upper), true
+	// What came in just before the cut took effect is too much, or, if the
+	// senders are elastic, just what fits.
+	full := t.sent(b.CutAt.Add(-subWindow/2), b.CutAt.Add(subWindow/2))
+	if full == 0 {
+		full = b.Upper
+	}
+	b.Capacity, b.Measured = min(alone(low, down), full, b.Upper), true
 	share, known := others(b.Rise, b.RiseInflow, down, low)
-	// Elastic senders that got all of it show that nobody else was there.
-	elastic := t.sent(b.CutAt.Add(-subWindow), b.CutAt.Add(subWindow))
-	if !(known && share < 0.2) && !near(elastic, b.Capacity, 0.08) {
-		b.ProbeWait = t.law.ProbeEvery / 6 // to be confirmed
+	if !(known && share < 0.2) && !near(full, b.Capacity, 0.08) {
+		b.ProbeWait = t.law.ProbeEvery / 6 // others may be there: to be confirmed
 	}
 }
 

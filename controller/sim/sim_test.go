@@ -15,7 +15,10 @@ func TestSketch(t *testing.T) {
 		if only != "" && s.Name != only {
 			continue
 		}
-		for seed := uint64(1); seed <= 3; seed++ {
+		for seed := uint64(1); seed <= 5; seed++ {
+			if v := os.Getenv("SEED"); v != "" && v != fmt.Sprint(seed) {
+				continue
+			}
 			l, _ := law.New(law.Adaptive, law.DefaultConfig())
 			r := Run(s, l, seed)
 			c := r.Score()

@@ -24,7 +24,7 @@ func Worlds() []Scenario {
 		overload("tcp-overload", "two pods with four greedy TCP flows fill the uplink", TCP),
 		overload("udp-overload", "two pods send half as much again as fits through", UDP),
 		slowPatches(), manyPods(), severalApps(), capacityDrop(), oneLeaves(), bursts(),
-		cpuNoise(), incast(), farUplink(), flappingProbe(), lossyProbe(), restart(), lateStart(),
+		cpuNoise(), incast(), farUplink(), flappingProbe(), lossyProbe(), busyHosts(), restart(), lateStart(),
 	}
 }
 
@@ -130,11 +130,12 @@ func degradation() Scenario {
 
 func recovery() Scenario {
 	s := base("recovery", "traffic that detnet does not control holds half of the uplink, then leaves", UDP)
+	s.Length, s.End = 200*time.Second, 190*time.Second
 	s.Nodes[0].Queue = 87_500
 	s.Senders = append(s.Senders, SenderSpec{Name: "backup", Node: "n1", To: "n2", Kind: UDP, Uncontrolled: true})
 	s.Events = []Event{
 		offer(s.Onset, 100*mbit, both...), offer(s.Onset, 100*mbit, "backup"),
-		frees(offer(50*time.Second, 0, "backup")), offer(s.End, 0, both...),
+		frees(offer(90*time.Second, 0, "backup")), offer(s.End, 0, both...),
 	}
 	return s
 }
@@ -259,6 +260,12 @@ func lossyProbe() Scenario {
 	s := overload("lossy-probe", "as udp-overload, with 0.3 % of the probes lost and noisier hosts", UDP)
 	s.ProbeLoss = 0.003
 	s.Noise = Noise{Body: 100 * time.Microsecond, Rare: 0.01, Tail: 400 * time.Microsecond}
+	return s
+}
+
+func busyHosts() Scenario {
+	s := overload("busy-hosts", "as udp-overload, on hosts so busy that one probe in a hundred is late for that alone", UDP)
+	s.Noise = Noise{Body: 150 * time.Microsecond, Rare: 0.05, Tail: 500 * time.Microsecond}
 	return s
 }
 
