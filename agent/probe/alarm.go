@@ -47,12 +47,19 @@ func (a *alarm) also(probers map[kind]prober) {
 	}
 }
 
-func (a *alarm) wait(d time.Duration) {
+// wait sleeps for d at most, and reports whether a socket ended it.
+func (a *alarm) wait(d time.Duration) (readable bool) {
 	timeout := unix.NsecToTimespec(int64(max(d, 0)))
-	if _, err := unix.Ppoll(a.polled, &timeout, nil); err == nil && a.polled[0].Revents != 0 {
-		var b [8]byte
-		_, _ = unix.Read(int(a.polled[0].Fd), b[:])
+	n, err := unix.Ppoll(a.polled, &timeout, nil)
+	if err != nil || n == 0 {
+		return false
 	}
+	if a.polled[0].Revents == 0 {
+		return true
+	}
+	var b [8]byte
+	_, _ = unix.Read(int(a.polled[0].Fd), b[:])
+	return n > 1
 }
 
 func (a *alarm) close() {

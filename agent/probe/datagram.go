@@ -71,7 +71,11 @@ type queued struct {
 }
 
 func newDatagram(s *Sender, f format, ipv6 bool, typ, protocol int) (*datagram, error) {
-	fd, stamped, err := openSocket(ipv6, typ, protocol, stampFlags)
+	flags := stampFlags
+	if s.user {
+		flags = 0
+	}
+	fd, stamped, err := openSocket(ipv6, typ, protocol, flags)
 	if err != nil {
 		return nil, err
 	}

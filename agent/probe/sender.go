@@ -47,6 +47,7 @@ type Sender struct {
 	base     time.Time
 	resolver Resolver
 	keys     *Keyring
+	user     bool // timestamps by this process
 	lookups  sync.WaitGroup
 
 	mu       sync.Mutex
@@ -68,6 +69,9 @@ type Sender struct {
 type Options struct {
 	Resolver Resolver // nil: the system's
 	Keys     *Keyring // of STAMP's authenticated mode; nil: unauthenticated
+	// UserTimestamps leaves the kernel's timestamps unused, to show what they
+	// are worth.
+	UserTimestamps bool
 }
 
 // NewSender returns a Sender without sessions.
@@ -79,6 +83,7 @@ func NewSender(o Options) *Sender {
 		base:     time.Now(),
 		resolver: o.Resolver,
 		keys:     o.Keys,
+		user:     o.UserTimestamps,
 		numbers:  map[uint16]*session{},
 		probers:  map[kind]prober{},
 	}
@@ -229,13 +234,17 @@ func (s *Sender) Run(ctx context.Context) error {
 		stop()
 		alarm.close()
 	}()
+	readable := false
 	for ctx.Err() == nil {
 		s.mu.Lock()
 		now := s.now()
+		if readable {
+			s.collects = now
+		}
 		wait := time.Duration(s.step(now) - now)
 		alarm.also(s.probers)
 		s.mu.Unlock()
-		alarm.wait(wait)
+		readable = alarm.wait(wait)
 		// Both keep the runtime's monitor asleep, which would cost more than the
 		// sessions do: it takes a processor away from who has not passed the
 		// scheduler for 10 ms, in a system call or not.

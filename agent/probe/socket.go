@@ -212,6 +212,6 @@ func openSocket(ipv6 bool, typ, protocol, flags int) (fd int, stamped bool, err 
 	// and the hop limit of 255 only lets a STAMP reflector see the path length.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, bufferSize)
 	_ = unix.SetsockoptInt(fd, level, ttl, 255)
-	stamped = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, flags) == nil
+	stamped = flags != 0 && unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, flags) == nil
 	return fd, stamped, nil
 }
