@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -30,6 +31,7 @@ import (
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/leader"
+	"github.com/detnet/detnet/controller/rollout"
 	"github.com/detnet/detnet/controller/ui"
 )
 
@@ -101,12 +103,15 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		Version:      version,
 	}
 	loop.Metrics = controller.NewMetrics(metrics.Registry, loop.Status)
-	s := settings{known, actuator, loop}
+	s := settings{known, actuator, loop, new(atomic.Int64)}
 	if err := s.apply(cfg); err != nil {
 		return err
 	}
 
-	runnables := []manager.Runnable{known, loop}
+	runnables := []manager.Runnable{known, loop, &rollout.Rollout{
+		Snapshot: known.Snapshot, Client: client, Log: log,
+		Every: func() time.Duration { return time.Duration(s.rolloutEvery.Load()) },
+	}}
 	if file != nil {
 		runnables = append(runnables, s.follow(file, o, log, metrics.Registry))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -64,9 +65,10 @@ func (o options) over(c config.Config) (config.Config, error) {
 
 // settings hands a configuration to those who work by it.
 type settings struct {
-	inventory *inventory.Inventory
-	actuator  *actuate.Actuator
-	loop      *controller.Loop
+	inventory    *inventory.Inventory
+	actuator     *actuate.Actuator
+	loop         *controller.Loop
+	rolloutEvery *atomic.Int64 // a time.Duration
 }
 
 func (s settings) apply(c config.Config) error {
@@ -76,6 +78,7 @@ func (s settings) apply(c config.Config) error {
 	}
 	s.inventory.SetMode(c.Mode)
 	s.actuator.SetBudget(c.WritesPerSecond)
+	s.rolloutEvery.Store(int64(c.RolloutEvery))
 	s.loop.Set(controller.Settings{Law: chosen, Mode: c.Mode, Vantages: c.Vantages})
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/workload"
@@ -26,6 +27,11 @@ type Config struct {
 	Vantages int `yaml:"vantages"`
 	// WritesPerSecond bounds the writes of limits for the whole cluster.
 	WritesPerSecond float64 `yaml:"writesPerSecond"`
+	// RolloutEvery is for CNIs that read limits at pod creation only and where
+	// no agent enforces: the least time between two changes of the templates
+	// of Deployments, StatefulSets and DaemonSets, each of which replaces all
+	// their pods. 0s leaves templates alone.
+	RolloutEvery time.Duration `yaml:"rolloutEvery"`
 	// Laws tunes the laws; the one in use is chosen by law.
 	Laws law.Config `yaml:"laws"`
 }
@@ -40,6 +46,8 @@ const (
 	maxVantages = 16
 	minWrites   = 0.1
 	maxWrites   = 1000
+	minRollout  = time.Minute
+	maxRollout  = 24 * time.Hour
 )
 
 // Validate reports every value that is out of its range.
@@ -56,6 +64,9 @@ func (c Config) Validate() error {
 	}
 	if !(c.WritesPerSecond >= minWrites && c.WritesPerSecond <= maxWrites) {
 		errs = append(errs, fmt.Errorf("writesPerSecond: %v must be from %v to %v", c.WritesPerSecond, minWrites, maxWrites))
+	}
+	if c.RolloutEvery != 0 && (c.RolloutEvery < minRollout || c.RolloutEvery > maxRollout) {
+		errs = append(errs, fmt.Errorf("rolloutEvery: %v must be 0s or from %v to %v", c.RolloutEvery, minRollout, maxRollout))
 	}
 	for _, err := range split(c.Laws.Validate()) {
 		errs = append(errs, fmt.Errorf("laws.%w", err))

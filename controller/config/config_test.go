@@ -60,6 +60,7 @@ func TestParseErrors(t *testing.T) {
 		{"vantages:", []string{"vantages:", "a whole number"}},
 		{"vantages: [1]", []string{"vantages:", "a whole number"}},
 		{"writesPerSecond: .nan", []string{"writesPerSecond:", "0.1 to 1000"}},
+		{"rolloutEvery: 5s", []string{"rolloutEvery: 5s", "0s or from 1m0s to 24h0m0s"}},
 		{"\nspeed: 1", []string{"speed:", "known are: mode, law", "line 2"}},
 		{"laws: {adaptive: {window: 1}}", []string{"laws.adaptive.window:", "a duration such as 250ms"}},
 		{"laws: {adaptive: {window: 1h}}", []string{"laws.adaptive.window: 1h", "from 20ms to 10s"}},

@@ -40,7 +40,7 @@ func WriteWorkloads(out io.Writer, t Targets) error {
 		}
 	}
 	for _, d := range t.Deployments {
-		errs = append(errs, write(out, "", fragment(d.Namespace, d.Name, "best-effort", t.Control.annotations())))
+		errs = append(errs, write(out, "", fragment(d.Namespace, d.Name, "best-effort", d.annotations(t.Control))))
 	}
 	return errors.Join(errs...)
 }
@@ -56,7 +56,7 @@ func write(out io.Writer, comment string, document any) error {
 	return nil
 }
 
-// values are the chart's: the class's data, and the constants of the laws.
+// values are the chart's: the constants of the laws.
 func values(t Targets) map[string]any {
 	c := t.Control
 	laws := map[string]map[string]any{"aimd": {}, "step": {}}
@@ -79,22 +79,7 @@ func values(t Targets) map[string]any {
 	if len(laws["aimd"])+len(laws["step"]) > 0 {
 		out["controller"] = map[string]any{"config": map[string]any{"laws": laws}}
 	}
-	if initial := t.initial(); initial != 0 {
-		data := fmt.Sprintf("classes:\n  best-effort:\n    bandwidth: {initial: %v}\n", initial)
-		out["policy"] = map[string]any{"files": map[string]any{"imported.yaml": data}}
-	}
 	return out
-}
-
-// initial is the least of the initial limits: detnet knows one for a class.
-func (t Targets) initial() bitrate.Rate {
-	var least bitrate.Rate
-	for _, d := range t.Deployments {
-		if d.Initial != 0 && (least == 0 || d.Initial < least) {
-			least = d.Initial
-		}
-	}
-	return least
 }
 
 func (a App) annotations() map[string]string {
@@ -107,9 +92,11 @@ func (a App) annotations() map[string]string {
 	return out
 }
 
-func (c Control) annotations() map[string]string {
+func (d Deployment) annotations(c Control) map[string]string {
 	out := map[string]string{}
-	for key, r := range map[string]bitrate.Rate{workload.MinBandwidth: c.Min, workload.MaxBandwidth: c.Max} {
+	for key, r := range map[string]bitrate.Rate{
+		workload.InitialBandwidth: d.Initial, workload.MinBandwidth: c.Min, workload.MaxBandwidth: c.Max,
+	} {
 		if r != 0 {
 			out[key] = r.String()
 		}
