@@ -210,8 +210,9 @@ func TestConformance(t *testing.T) {
 }
 
 func conform(t *testing.T, l lab, target Session) {
-	target.Interval, target.Timeout = 5*time.Millisecond, 200*time.Millisecond
+	target.Interval, target.Timeout = 5*time.Millisecond, 5*time.Second // a busy machine is no loss
 	good, vanished, unnamed := target, target, target
+	vanished.Timeout = 200 * time.Millisecond
 	good.ID, vanished.ID, unnamed.ID = "good", "vanished", "unnamed"
 	good.DSCP = 46
 	vanished.Host = "10.99.0.77"
@@ -239,7 +240,7 @@ func conform(t *testing.T, l lab, target Session) {
 		if sum := sample.Forward + sample.Backward; sample.HasOneWay && (sample.Forward <= 0 || sample.Backward <= 0 || sum != sample.RTT) {
 			t.Fatalf("good: sample %d: forward %v, backward %v, round trip %v", i, sample.Forward, sample.Backward, sample.RTT)
 		}
-		if sample.Lost || sample.RTT <= 0 || sample.RTT > 100*time.Millisecond || sample.Age < 0 {
+		if sample.Lost || sample.RTT <= 0 || sample.RTT > sample.Age+time.Millisecond {
 			t.Fatalf("good: sample %d: %+v", i, sample)
 		}
 	}
