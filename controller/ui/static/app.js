@@ -13,6 +13,16 @@ function cell(text, className) {
   return td;
 }
 
+function lines(texts) {
+  const td = cell("");
+  td.append(...texts.map((text) => {
+    const div = document.createElement("div");
+    div.textContent = text;
+    return div;
+  }));
+  return td;
+}
+
 function againstTarget(measured, target, format, blind) {
   const td = cell(blind ? "–" : format(measured), !blind && target > 0 && measured > target ? "violated" : "");
   if (target > 0) {
@@ -87,7 +97,7 @@ function draw(s) {
       againstTarget(a.measured.latency_ms, a.target.latency_ms, ms, blind),
       againstTarget(a.measured.loss, a.target.loss, percent, blind),
       cell(blind ? "–" : percent(a.violation_ratio)),
-      cell((a.sessions || []).map((x) => x.error ? `${x.from} (${x.error})` : x.from).join(", ") || "nowhere: no probe agent"),
+      lines(a.sessions ? a.sessions.map((x) => x.error ? `${x.from} (${x.error})` : x.from) : ["nowhere: no probe agent"]),
     ];
   }), "no pod asks for anything");
   fill("senders", (s.senders || []).map((p) => [
@@ -100,7 +110,7 @@ function draw(s) {
   ]), "none known");
   fill("decisions", (s.decisions || []).map((d) => [
     cell(new Date(d.at).toLocaleTimeString()), cell(d.bottleneck), action(d), cell(d.cause), cell(because(d)),
-    cell((d.limits || []).map((l) => `${l.pod} ${l.from_bps ? rate(l.from_bps) : "none"} → ${rate(l.to_bps)}`).join(", ")),
+    lines((d.limits || []).map((l) => `${l.pod} ${l.from_bps ? rate(l.from_bps) : "none"} → ${rate(l.to_bps)}`)),
   ]), "none yet");
   document.getElementById("problem-section").hidden = (s.problems || []).length === 0;
   document.getElementById("problems").replaceChildren(...(s.problems || []).map((p) => {
