@@ -3,6 +3,7 @@
 # cluster from source and takes about 20 minutes on two cores.
 
 GO      ?= go
+NAME    ?= detnet
 SANDBOX  = cd test && $(GO) run ./sandbox/cmd/sandbox
 TAG     ?= dev
 
@@ -25,7 +26,7 @@ lint-basic:
 
 .PHONY: test-unit
 test-unit: ## Unit, policy and API-server tests, with the race detector
-	@assets=$$($(SANDBOX) assets --only apiserver) && export KUBEBUILDER_ASSETS="$$assets" && \
+	@assets=$$($(SANDBOX) assets) && export KUBEBUILDER_ASSETS="$$assets" && \
 	cd $(CURDIR) && $(GO) test -race ./... && cd test && $(GO) test -race $$($(GO) list ./... | grep -v /e2e)
 
 .PHONY: test-e2e
@@ -42,10 +43,10 @@ image: ## Build the images as dist/detnet-images.tar, without a daemon
 	cd test && $(GO) run ./image -o ../dist/detnet-images.tar -tag $(TAG)
 
 .PHONY: sandbox-up sandbox-down
-sandbox-up: ## Bring up three real nodes and leave them up
-	$(SANDBOX) up
-sandbox-down: ## Take them down
-	$(SANDBOX) down
+sandbox-up: ## Bring up three real nodes and leave them up (NAME=detnet)
+	$(SANDBOX) --name $(NAME) up
+sandbox-down: ## Take them down (NAME=detnet)
+	$(SANDBOX) --name $(NAME) down
 
 .PHONY: generate
 generate: ## Regenerate the gRPC contract (needs protoc)
