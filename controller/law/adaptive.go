@@ -142,7 +142,7 @@ func (r *round) bottleneck(name string, b Budget) {
 	}
 	s := shared{reason: explain(reason, v), members: g.members, total: b.Total, learned: b.Capacity != 0}
 	if reason.Action == plan.Cut && b.Began.Equal(r.o.At) {
-		b.Limits = snapshot(r.o, g.members)
+		b.Limits = r.snapshot(g.members)
 	}
 	if reason.Action == plan.Restore {
 		s.to = recall(r.o, g, b.Limits)
@@ -190,6 +190,9 @@ func (r *round) group(name string) group {
 		limit := limitOf(*s)
 		g.load.bound = g.load.bound || bound(*s, use)
 		g.load.floors += c.floor
+		if n := len(s.Rates); n > 0 && s.Rates[n-1].At.After(g.load.seen) {
+			g.load.seen = s.Rates[n-1].At
+		}
 		g.load.room = g.load.room || limit > c.floor
 		g.load.more = g.load.more || limit < c.ceiling
 		g.pending = g.pending || r.state.Feedback.awaits(s.Pod)
@@ -295,10 +298,21 @@ func (r *round) sure(name string) {
 	}
 }
 
-func snapshot(o plan.Observation, members []int) []LimitState {
+// snapshot is the limits to return to if cuts do not help: those in force, or
+// those that another bottleneck is returning to at this very step.
+func (r *round) snapshot(members []int) []LimitState {
 	was := make([]LimitState, len(members))
 	for k, i := range members {
-		was[k] = LimitState{Pod: o.Senders[i].Pod, Limit: o.Senders[i].Limit, At: o.At}
+		s := r.o.Senders[i]
+		was[k] = LimitState{Pod: s.Pod, Limit: s.Limit, At: r.o.At}
+		for b, budget := range r.state.Budgets {
+			if !budget.GaveUpAt.Equal(r.o.At) {
+				continue
+			}
+			if at := slices.Index(r.shares[b].members, i); at >= 0 {
+				was[k].Limit = max(was[k].Limit, r.shares[b].to[at])
+			}
+		}
 	}
 	return was
 }

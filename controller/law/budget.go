@@ -11,6 +11,7 @@ import (
 type load struct {
 	peak   bitrate.Rate // of their sum
 	limits bitrate.Rate // sum of the limits in force
+	seen   time.Time    // end of the newest sub-window
 	bound  bool         // somebody is held back by a limit
 	floors bitrate.Rate // sum of the floors
 	room   bool         // somebody is above the floor
@@ -100,6 +101,9 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 			return t.reason(b, plan.Hold, plan.Confirming)
 		}
 	}
+	if t.early(b) {
+		return t.reason(b, plan.Hold, plan.Confirming)
+	}
 	if v.excused {
 		if b.Cuts > 0 {
 			t.giveUp(b)
@@ -127,6 +131,16 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 	}
 	t.cut(b, again)
 	return t.reason(b, plan.Cut, plan.Violation)
+}
+
+// early reports whether the queue is younger than what is known of the senders:
+// a cut below the usage of before would be far too deep.
+func (t *turn) early(b *Budget) bool {
+	if !t.verdict.standing || float64(t.load.peak) >= 0.85*float64(b.Total) {
+		return false
+	}
+	began := onset(t.ramp(t.now.Add(-rampTime)))
+	return t.load.seen.Before(began.Add(subWindow*6/10)) && t.now.Sub(began) < 5*subWindow
 }
 
 // cleanFor is how long a bottleneck must be clean for its cuts to count as
@@ -199,7 +213,8 @@ func (t *turn) cut(b *Budget, again bool) {
 		reference = b.Upper
 	}
 	b.Total = max(scale(reference, 1-min(max(depth, l.MinCut), l.MaxCut)), min(t.load.floors, b.Total))
-	b.Proven, b.Exploring = 0, false
+	b.Exploring = b.Proven > 0 && raised && !again && float64(b.Upper) > 1.1*float64(b.Capacity)
+	b.Proven = 0
 	b.CutAt, b.Draining, b.Doubtful, b.ProbeStep = t.now, true, 0, l.RaiseStep
 	b.EffectBy = t.now.Add(t.feedback)
 	b.Cuts++
@@ -249,7 +264,13 @@ func (t *turn) measure(b *Budget) {
 	if full == 0 {
 		full = b.Upper
 	}
-	b.Capacity, b.Measured = min(alone(low, down), full, b.Upper), true
+	b.Capacity, b.Measured = alone(low, down), true
+	if b.Capacity > scale(full, 1.05) {
+		// Elastic senders paused, and the queue fell faster than it should.
+		b.Capacity, b.Upper, b.Exploring, b.Measured = scale(full, 0.9), full, true, false
+		return
+	}
+	b.Capacity = min(b.Capacity, full)
 	share, known := others(b.Rise, b.RiseInflow, down, low)
 	if !(known && share < 0.2) && !near(full, b.Capacity, 0.08) {
 		b.ProbeWait = t.law.ProbeEvery / 6 // others may be there: to be confirmed

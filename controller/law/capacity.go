@@ -38,18 +38,31 @@ func others(up float64, high bitrate.Rate, down float64, low bitrate.Rate) (shar
 	return (c*(1+down) - float64(low)) / c, true
 }
 
+// onset is when the present queue began; zero if there is none.
+func onset(ramp []delay) time.Time {
+	if len(ramp) == 0 {
+		return time.Time{}
+	}
+	return ramp[foot(ramp, highest(ramp))].at
+}
+
+// foot is where the way up to the top began.
+func foot(ramp []delay, top int) int {
+	i := top
+	for i > 0 && ramp[i-1].above > ramp[top].above/12 {
+		i--
+	}
+	return i
+}
+
 // rising is the slope of the way up to the present queue; 0 if unclear.
 func rising(ramp []delay) float64 {
 	if len(ramp) == 0 {
 		return 0
 	}
 	top := highest(ramp)
-	foot := top
-	for foot > 0 && ramp[foot-1].above > ramp[top].above/12 {
-		foot--
-	}
 	// A burst makes a steep step of few samples; a lasting excess makes a ramp.
-	part := below(ramp[foot:top+1], 7)
+	part := below(ramp[foot(ramp, top):top+1], 7)
 	if slope := straight(part); len(part) >= 4 && slope > 0.004 {
 		return slope
 	}

@@ -27,6 +27,7 @@ type wish struct {
 	cap        bitrate.Rate // the least of the shares
 	cut, raise bool
 	restore    bool
+	cutting    bool // a bottleneck of the sender is being cut, if not this sender
 	frozen     bool // no raise while a bottleneck of the sender is in trouble
 	reason     int
 }
@@ -52,7 +53,7 @@ func (r *round) plan() plan.Plan {
 		limit := limitOf(s)
 		switch {
 		case w.cut && to < limit:
-		case w.restore && to > limit:
+		case w.restore && !w.cutting && to > limit:
 		case w.raise && !w.frozen && to >= limit+max(bitrate.Mbit, scale(limit, worthRaising)):
 		case w.raise && !w.frozen && to > limit && to == ceiling:
 		default:
@@ -79,6 +80,7 @@ func (r *round) wish(b int, wishes []wish) {
 			w.cap = min(w.cap, s.to[k])
 		}
 		w.frozen = w.frozen || inTrouble(s.reason)
+		w.cutting = w.cutting || s.reason.Action == plan.Cut
 		less := limit - s.to[k]
 		switch {
 		case s.reason.Action == plan.Cut && less > 0, over && less > 0:
