@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -41,13 +42,32 @@ type Decision struct {
 // Bandwidth is the limit of a throttleable pod; the zero Initial means that
 // the pod is not throttled. Rates are in bit/s.
 type Bandwidth struct {
-	Initial  bitrate.Rate `json:"initial,omitempty"` // the limit to go back to
-	Egress   bitrate.Rate `json:"egress,omitempty"`  // the limit to begin with
-	Ingress  bitrate.Rate `json:"ingress,omitempty"`
-	Min      bitrate.Rate `json:"min,omitempty"`
-	Max      bitrate.Rate `json:"max,omitempty"`
-	Weight   int          `json:"weight,omitempty"`
-	Priority string       `json:"priority,omitempty"` // bandwidth.cilium.io/priority
+	Initial  bitrate.Rate // the limit to go back to
+	Egress   bitrate.Rate // the limit to begin with
+	Ingress  bitrate.Rate
+	Min      bitrate.Rate
+	Max      bitrate.Rate
+	Weight   int
+	Priority string // bandwidth.cilium.io/priority
+}
+
+// MarshalJSON writes the rates as people do, such as "100M".
+func (b Bandwidth) MarshalJSON() ([]byte, error) {
+	text := func(r bitrate.Rate) string {
+		if r == 0 {
+			return ""
+		}
+		return r.String()
+	}
+	return json.Marshal(struct {
+		Initial  string `json:"initial,omitempty"`
+		Egress   string `json:"egress,omitempty"`
+		Ingress  string `json:"ingress,omitempty"`
+		Min      string `json:"min,omitempty"`
+		Max      string `json:"max,omitempty"`
+		Weight   int    `json:"weight,omitempty"`
+		Priority string `json:"priority,omitempty"`
+	}{text(b.Initial), text(b.Egress), text(b.Ingress), text(b.Min), text(b.Max), b.Weight, b.Priority})
 }
 
 // SLO is what a protected pod asks of the network, as annotation values.

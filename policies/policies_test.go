@@ -51,16 +51,16 @@ func mustDecide(t testing.TB, e *Engine, in Input) Decision {
 
 // TestDefaultSet runs the Rego tests that ship with the default set.
 func TestDefaultSet(t *testing.T) {
-	results, err := Test(t.Context(), Default())
+	report, err := Test(t.Context(), Default())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(results) < 14 {
-		t.Errorf("only %d tests ran", len(results))
+	if len(report.Results) < 14 || report.Coverage < 90 {
+		t.Errorf("only %d tests ran, and reached %.0f %%", len(report.Results), report.Coverage)
 	}
-	for _, r := range results {
+	for _, r := range report.Results {
 		if r.Failed {
-			t.Errorf("%s:%d %s failed: %v\n%s", r.File, r.Line, r.Name, r.Err, r.Output)
+			t.Errorf("%s:%d %s failed: %v\n%s", r.File, r.Line, r.Name, r.Error, r.Output)
 		}
 	}
 }
@@ -204,5 +204,33 @@ func TestHashDependsOnContentAlone(t *testing.T) {
 	}
 	if a.Hash() == (Set{"a.rego": "y", "b.rego": "x"}).Hash() {
 		t.Error("swapped contents do not")
+	}
+}
+
+func TestExplainNamesTheRules(t *testing.T) {
+	_, fired, err := mustLoad(t, nil).Explain(t.Context(), podInput(t, map[string]string{workload.LabelPriority: "critical"}, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, f := range fired {
+		seen[f.Rule] = f.File != "" && f.Line > 0
+	}
+	for _, want := range []string{"data.detnet.claim", "data.detnet.verdict", "data.detnet.decision"} {
+		if !seen[want] {
+			t.Errorf("rule %s is missing: %+v", want, fired)
+		}
+	}
+}
+
+func TestCompareNamesTheFields(t *testing.T) {
+	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, nil)
+	a := mustDecide(t, mustLoad(t, nil), in)
+	b := mustDecide(t, mustLoad(t, Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"}), in)
+	if got := Compare(a, a); got != nil {
+		t.Errorf("a decision differs from itself: %v", got)
+	}
+	if diff := cmp.Diff([]Change{{"bandwidth.max", "1G", "500M"}}, Compare(a, b)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -3,39 +3,50 @@ package policies
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/tester"
 )
 
 // TestResult is the outcome of one Rego test.
 type TestResult struct {
-	Name   string // package and rule
-	File   string
-	Line   int
-	Failed bool
-	Err    error // the test could not be evaluated
-	Output string
+	Name   string `json:"name"` // package and rule
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Failed bool   `json:"failed,omitempty"`
+	Error  string `json:"error,omitempty"` // why it could not be evaluated
+	Output string `json:"output,omitempty"`
 }
 
 // testTimeout bounds one Rego test.
 const testTimeout = 10 * time.Second
 
-// Test runs the set's own *_test.rego and returns the results by name.
-func Test(ctx context.Context, set Set) ([]TestResult, error) {
+// TestReport is the outcome of a set's tests.
+type TestReport struct {
+	Results []TestResult `json:"results"` // by name
+	// Coverage is the share of the rules' lines that the tests reached, in
+	// percent.
+	Coverage float64 `json:"coverage"`
+}
+
+// Test runs the set's own *_test.rego.
+func Test(ctx context.Context, set Set) (TestReport, error) {
 	modules, data, err := set.parse()
 	if err != nil {
-		return nil, err
+		return TestReport{}, err
 	}
 	if _, err := parseClasses(data); err != nil {
-		return nil, err
+		return TestReport{}, err
 	}
 	var results []TestResult
 	store := newStore(data)
+	coverage := cover.New()
 	err = storage.Txn(ctx, store, storage.TransactionParams{}, func(txn storage.Transaction) error {
 		done, err := tester.NewRunner().
 			SetCompiler(newCompiler().WithEnablePrintStatements(true)).
@@ -44,6 +55,7 @@ func Test(ctx context.Context, set Set) ([]TestResult, error) {
 			SetTimeout(testTimeout).
 			RaiseBuiltinErrors(true).
 			CapturePrintOutput(true).
+			SetCoverageQueryTracer(coverage).
 			RunTests(ctx, txn)
 		if err != nil {
 			return fmt.Errorf("%w: compile tests: %w", ErrPolicy, err)
@@ -54,13 +66,14 @@ func Test(ctx context.Context, set Set) ([]TestResult, error) {
 		return nil
 	})
 	slices.SortFunc(results, func(a, b TestResult) int { return strings.Compare(a.Name, b.Name) })
-	return results, err
+	maps.DeleteFunc(modules, func(name string, _ *ast.Module) bool { return strings.HasSuffix(name, "_test.rego") })
+	return TestReport{results, coverage.Report(modules).Coverage}, err
 }
 
 func newTestResult(r *tester.Result) TestResult {
 	return TestResult{
 		Name: r.Package + "." + r.Name, File: location(r.Location).File, Line: location(r.Location).Row,
-		Failed: !r.Pass(), Err: r.Error, Output: string(r.Output),
+		Failed: !r.Pass(), Error: errText(r.Error), Output: string(r.Output),
 	}
 }
 
@@ -77,13 +90,13 @@ func Load(ctx context.Context, set Set, options ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	results, err := Test(ctx, set)
+	report, err := Test(ctx, set)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range results {
+	for _, r := range report.Results {
 		if r.Failed {
-			return nil, fmt.Errorf("%w: %s:%d: test %s failed: %s%v", ErrPolicy, r.File, r.Line, r.Name, r.Output, errText(r.Err))
+			return nil, fmt.Errorf("%w: %s:%d: test %s failed: %s%s", ErrPolicy, r.File, r.Line, r.Name, r.Output, r.Error)
 		}
 	}
 	return engine, nil

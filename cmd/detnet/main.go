@@ -28,8 +28,9 @@ func newRootCommand() *cobra.Command {
 		Short:        "Deterministic networking for Kubernetes",
 		SilenceUsage: true,
 	}
-	root.AddCommand(newDoctorCommand())
+	root.AddCommand(newDoctorCommand(), newPolicyCommand())
 	root.AddCommand(newSimulateCommand())
 	root.AddCommand(newExplainCommand(), newImportCommand(), newRestoreCommand(), newTopCommand())
+	root.AddCommand(newProbeCommand(), newReflectCommand())
 	return root
 }

@@ -121,6 +121,7 @@ test_no_network_policy_without_name_or_ports if {
 	decide(json.patch(req, [{"op": "replace", "path": "/workload", "value": {}}])).networkPolicies == []
 	decide(json.patch(req, [{"op": "replace", "path": "/ports", "value": []}])).networkPolicies == []
 	decide(request({"detnet.dev/priority": "standard"}, plain)).networkPolicies == []
+	decide(json.patch(req, [{"op": "add", "path": "/pod/spec/hostNetwork", "value": true}])).networkPolicies == []
 }
 
 test_site_rules_have_the_last_word if {

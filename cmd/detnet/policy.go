@@ -1,0 +1,114 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/policies/manifest"
+)
+
+func newPolicyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Test, check and try the policy that decides what pods get",
+		Long: `A policy is a directory of *.rego and *.yaml files, laid over the default set:
+a file of the same name replaces the default's, other data is merged into it.
+Without --dir the default set itself is used.`,
+	}
+	var dir, output string
+	cmd.PersistentFlags().StringVarP(&dir, "dir", "d", "", "directory of the policy")
+	cmd.PersistentFlags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
+	cmd.AddCommand(
+		newPolicyTestCommand(&dir, &output),
+		newPolicyCheckCommand(&dir, &output),
+		newPolicyEvalCommand(&dir, &output),
+		newPolicyDiffCommand(&dir, &output),
+		newPolicyExplainCommand(&dir, &output),
+	)
+	return cmd
+}
+
+// policySet is the set in dir, over the default one.
+func policySet(dir string) (policies.Set, error) {
+	if dir == "" {
+		return policies.Default(), nil
+	}
+	site, err := policies.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return site.Over(policies.Default()), nil
+}
+
+// emit writes v as JSON or YAML, or calls text.
+func emit(w io.Writer, output string, v any, text func(io.Writer)) error {
+	switch output {
+	case "text":
+		text(w)
+		return nil
+	case "json":
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(v)
+	case "yaml":
+		out, err := yaml.Marshal(v)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(out)
+		return err
+	}
+	return fmt.Errorf("--output %q: want text, json or yaml", output)
+}
+
+// readManifests reads files, "-" being the standard input.
+func readManifests(stdin io.Reader, files []string) (manifest.Manifest, error) {
+	all := manifest.Manifest{Namespaces: map[string]policies.Namespace{}}
+	for _, name := range files {
+		m, err := readManifest(stdin, name)
+		if err != nil {
+			return all, fmt.Errorf("%s: %w", name, err)
+		}
+		all.Pods = append(all.Pods, m.Pods...)
+		for name, ns := range m.Namespaces {
+			all.Namespaces[name] = ns
+		}
+	}
+	if len(all.Pods) == 0 {
+		return all, errors.New("no pods in these manifests: want Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs or CronJobs")
+	}
+	return all, nil
+}
+
+func readManifest(stdin io.Reader, name string) (manifest.Manifest, error) {
+	if name == "-" {
+		return manifest.Read(stdin)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return manifest.Manifest{}, err
+	}
+	defer f.Close()
+	return manifest.Read(f)
+}
+
+// subjects are the pods of m in their namespaces; labels are added to those
+// that the manifests do not describe.
+func subjects(m manifest.Manifest, labels map[string]string) []policies.Subject {
+	out := make([]policies.Subject, len(m.Pods))
+	for i, p := range m.Pods {
+		ns, ok := m.Namespaces[p.Namespace]
+		if !ok {
+			ns = policies.Namespace{Name: p.Namespace, Labels: labels}
+		}
+		out[i] = policies.Subject{Source: p.Source, Input: policies.Input{Pod: p.Object, Namespace: ns, Operation: "CREATE"}}
+	}
+	return out
+}
