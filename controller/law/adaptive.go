@@ -138,7 +138,7 @@ func (r *round) bottleneck(name string, b Budget) {
 		reason, escalate = t.decide(&b), t.escalate
 	}
 	if escalate && app >= 0 {
-		r.accuse(app, v, name)
+		r.accuse(app, v)
 	}
 	s := shared{reason: explain(reason, v), members: g.members, total: b.Total, learned: b.Capacity != 0}
 	if reason.Action == plan.Cut && b.Began.Equal(r.o.At) {
@@ -272,9 +272,10 @@ func (r *round) ramp(name string, from time.Time) []delay {
 
 // accuse moves an app's suspicion to the next candidate, or excuses everyone
 // for a while, longer each time.
-func (r *round) accuse(app int, v verdict, present string) {
+func (r *round) accuse(app int, v verdict) {
 	s := &r.state.Suspects[app]
-	if name := next(v, r.sending, present); name != "" {
+	if name := s.next(v, r.sending); name != "" {
+		s.Tried = append(slices.Clip(s.Tried), s.Bottleneck)
 		s.Bottleneck = name
 		r.accused = append(r.accused, name)
 		return

@@ -86,6 +86,7 @@ type LimitState struct {
 type Suspect struct {
 	App        plan.PodID
 	Bottleneck string
+	Tried      []string  // others that were cut in vain in the present trouble
 	Since      time.Time // last in trouble
 
 	// No bottleneck is to blame: cuts did not help anywhere. Until RetryAt

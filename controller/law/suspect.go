@@ -35,7 +35,7 @@ func suspects(known []Suspect, verdicts []verdict, sending map[string]bool, now 
 				s.RetryAt, s.Backoff = time.Time{}, 0
 			}
 			if now.Sub(old.Since) < 3*cleanFor {
-				s.Bottleneck = old.Bottleneck
+				s.Bottleneck, s.Tried = old.Bottleneck, old.Tried
 			}
 		}
 		if trouble {
@@ -51,7 +51,8 @@ func suspects(known []Suspect, verdicts []verdict, sending map[string]bool, now 
 // leaves through the uplink of the app's node, a request through that of the
 // node it is sent from; one-way delay says which of them is late. Requests that
 // are late from wherever they come point to the app's downlink, and so to all
-// that send.
+// that send. Without one-way delays, several vantage points tell: what is late
+// from all of them is near the app, what is late from one is near that one.
 func candidates(v verdict, sending map[string]bool) []string {
 	own, far := nodeUplink(v.app.Node), ""
 	if r := v.worst; r.session != nil && r.session.Vantage != v.app.Node {
@@ -64,8 +65,10 @@ func candidates(v verdict, sending map[string]bool) []string {
 		order = []string{cluster}
 	case forward > 2*back:
 		order = []string{far, cluster}
-	case back > 2*forward:
+	case back > 2*forward, v.paths > 1 && v.late == v.paths:
 		order = []string{own, cluster}
+	case v.paths > 1:
+		order = []string{far, own, cluster}
 	default:
 		order = []string{own, far, cluster}
 	}
@@ -87,14 +90,15 @@ func sending(senders []plan.Sender, uses []Use) map[string]bool {
 	return names
 }
 
-// next is the candidate after the present one, or "" after the last.
-func next(v verdict, sending map[string]bool, present string) string {
-	list := candidates(v, sending)
-	i := slices.Index(list, present)
-	if i < 0 || i+1 >= len(list) {
-		return ""
+// next is the first candidate that has not been tried in the present trouble;
+// "" if all have.
+func (s *Suspect) next(v verdict, sending map[string]bool) string {
+	for _, name := range candidates(v, sending) {
+		if name != s.Bottleneck && !slices.Contains(s.Tried, name) {
+			return name
+		}
 	}
-	return list[i+1]
+	return ""
 }
 
 // concerns reports whether an app has a say in a bottleneck: it is measured

@@ -23,7 +23,9 @@ type verdict struct {
 	excused  bool          // in trouble, but left alone for now
 	hum      time.Duration // mean of the medians of all sessions
 
-	paths, forwardLate int // sessions across the network, and those late on the way there
+	// Sessions across the network, those of them that are late, and those that
+	// are late on the way there.
+	paths, late, forwardLate int
 }
 
 func (v verdict) violated() bool { return v.standing || v.tail || v.lossy }
@@ -44,7 +46,7 @@ func (v verdict) urgency() int {
 // worst decide. Only samples sent from since on count.
 func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) verdict {
 	v := verdict{app: app, blind: true, excess: -1}
-	seen, late := 0, 0
+	seen, late, there := 0, 0, 0
 	var sum time.Duration
 	for i := range app.Sessions {
 		session := &app.Sessions[i]
@@ -58,14 +60,17 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 		}
 		seen++
 		sum += w.worst.median
-		if w.worst.forward > w.soft && w.worst.forward > 2*w.worst.back {
+		if w.worst.recent > w.soft {
 			late++
+		}
+		if w.worst.forward > w.soft && w.worst.forward > 2*w.worst.back {
+			there++
 		}
 		if w.excess > v.excess {
 			v = w
 		}
 	}
-	v.paths, v.forwardLate = seen, late
+	v.paths, v.late, v.forwardLate = seen, late, there
 	if seen > 0 {
 		v.hum = sum / time.Duration(seen)
 	}

@@ -83,9 +83,11 @@ func (s *session) back(now time.Duration, i int, sent time.Duration) {
 		return
 	}
 	d.known = sent + rtt
-	d.sample = plan.Sample{
-		At: epoch.Add(sent), RTT: rtt, HasOneWay: true,
-		Forward: d.forward + there + clockOffset, Backward: rtt - d.forward - there - clockOffset,
+	d.sample = plan.Sample{At: epoch.Add(sent), RTT: rtt}
+	if !s.w.scenario.Echo {
+		d.sample.HasOneWay = true
+		d.sample.Forward = d.forward + there + clockOffset
+		d.sample.Backward = rtt - d.sample.Forward
 	}
 }
 

@@ -25,6 +25,7 @@ type Scenario struct {
 	ProbeLoss   float64
 	Noise       Noise
 	CountBefore bool // tx counters sit before the limiter
+	Echo        bool // probes are plain echoes: no one-way delay
 
 	Onset time.Duration // when congestion begins; violations count from here
 	End   time.Duration // when it ends; 0: at the end

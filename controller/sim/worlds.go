@@ -24,7 +24,7 @@ func Worlds() []Scenario {
 		overload("tcp-overload", "two pods with four greedy TCP flows fill the uplink", TCP),
 		overload("udp-overload", "two pods send half as much again as fits through", UDP),
 		slowPatches(), manyPods(), severalApps(), capacityDrop(), oneLeaves(), bursts(),
-		cpuNoise(), incast(), farUplink(), flappingProbe(), lossyProbe(), busyHosts(), restart(), lateStart(),
+		cpuNoise(), echo(cpuNoise()), incast(), echo(incast()), farUplink(), echo(farUplink()), countBefore(), flappingProbe(), lossyProbe(), busyHosts(), restart(), lateStart(),
 	}
 }
 
@@ -245,6 +245,18 @@ func farUplink() Scenario {
 	quiet := pod("innocent", UDP)
 	s.Senders = append(s.Senders, quiet)
 	s.Events = []Event{offer(0, 60*mbit, "innocent"), offer(s.Onset, uplink, both...)}
+	return s
+}
+
+// echo takes the one-way delays away: which side is late must be found out.
+func echo(s Scenario) Scenario {
+	s.Name, s.About, s.Echo = s.Name+"-echo", s.About+"; probes are plain echoes", true
+	return s
+}
+
+func countBefore() Scenario {
+	s := overload("count-before", "as udp-overload, with tx counters that sit before the limiter and never show its effect", UDP)
+	s.CountBefore = true
 	return s
 }
 
