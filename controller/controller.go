@@ -118,13 +118,14 @@ func (l *Loop) Start(ctx context.Context) error {
 
 // term is what one leader remembers; the next starts without it.
 type term struct {
-	loop     *Loop
-	settings *Settings
-	snapshot *inventory.Snapshot
-	sessions map[plan.PodID][]session
-	enforced law.State
-	observed law.State
-	journal  journal
+	loop        *Loop
+	settings    *Settings
+	snapshot    *inventory.Snapshot
+	assignments []agents.Assignment
+	sessions    map[plan.PodID][]session
+	enforced    law.State
+	observed    law.State
+	journal     journal
 }
 
 func (t *term) tick(ctx context.Context, now time.Time) {
@@ -155,9 +156,11 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 	if t.settings != nil && settings.Law != t.settings.Law {
 		t.enforced, t.observed = law.State{}, law.State{}
 	}
-	var assignments []agents.Assignment
-	assignments, t.sessions = sessionsOf(snapshot, settings.Vantages)
-	t.loop.Measurements.Assign(ctx, assignments, snapshot.Senders)
+	// Most changes are limits, our own writes; placement is not their concern.
+	if !samePlaces(t.snapshot, snapshot) || t.settings == nil || settings.Vantages != t.settings.Vantages {
+		t.assignments, t.sessions = sessionsOf(snapshot, settings.Vantages)
+	}
+	t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
 	present := make(map[plan.PodID]bool, len(snapshot.Senders))
 	for _, s := range snapshot.Senders {
 		present[s.Pod] = true

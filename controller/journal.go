@@ -52,14 +52,17 @@ func (j *journal) record(l *Loop, s *inventory.Snapshot, decided []outcome) {
 			if !turned && len(limits[i]) == 0 {
 				continue
 			}
-			decision := status.Decision{At: d.At, Reason: status.FromReason(r), Limits: limits[i]}
-			decision.Observed = d.observed
-			j.add(decision)
 			l.Metrics.decided(r)
-			logDecision(l.Log, r, decision)
 			if turned {
 				announce(l.Events, s, r)
 			}
+			if len(limits[i]) == 0 && !telling(r) {
+				continue
+			}
+			decision := status.Decision{At: d.At, Reason: status.FromReason(r), Limits: limits[i]}
+			decision.Observed = d.observed
+			j.add(decision)
+			logDecision(l.Log, r, decision)
 		}
 	}
 	j.last = next
@@ -70,12 +73,18 @@ func (j *journal) add(d status.Decision) {
 	j.decisions = append([]status.Decision{d}, kept...)
 }
 
-func logDecision(log *slog.Logger, r plan.Reason, d status.Decision) {
-	level := slog.LevelInfo
-	if len(d.Limits) == 0 && r.Cause != plan.Unresponsive && r.Cause != plan.Blind {
-		level = slog.LevelDebug
+// telling reasons are worth a line even where no limit changes. The others, such
+// as calm and near the target, come and go several times a second.
+func telling(r plan.Reason) bool {
+	switch r.Cause {
+	case plan.Violation, plan.Unresponsive, plan.AtFloor, plan.Blind:
+		return true
 	}
-	log.LogAttrs(context.Background(), level, "decision",
+	return r.Action == plan.Restore
+}
+
+func logDecision(log *slog.Logger, r plan.Reason, d status.Decision) {
+	log.LogAttrs(context.Background(), slog.LevelInfo, "decision",
 		slog.String("bottleneck", r.Bottleneck), slog.String("action", string(r.Action)), slog.String("cause", string(r.Cause)),
 		slog.Bool("observe_only", d.Observed), slog.String("app", d.App), slog.String("signal", r.Signal),
 		slog.Duration("measured", r.Measured), slog.Duration("target", r.Target), slog.Float64("ratio", r.Ratio),

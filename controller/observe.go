@@ -1,6 +1,9 @@
 package controller
 
 import (
+	"maps"
+	"reflect"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -48,6 +51,11 @@ func sessionsOf(s *inventory.Snapshot, k int) ([]agents.Assignment, map[plan.Pod
 		assignments[i] = agents.Assignment{Agent: a, Sessions: perAgent[a.UID]}
 	}
 	return assignments, perApp
+}
+
+// samePlaces reports whether everyone measured and measuring is where they were.
+func samePlaces(a, b *inventory.Snapshot) bool {
+	return a != nil && maps.Equal(a.Zones, b.Zones) && slices.Equal(a.Agents, b.Agents) && reflect.DeepEqual(a.Apps, b.Apps)
 }
 
 var protocols = map[workload.Protocol]api.Protocol{

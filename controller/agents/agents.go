@@ -38,6 +38,7 @@ type Pool struct {
 
 // session is one measured path.
 type session struct {
+	agent   types.UID // the only one whose word counts
 	samples window[plan.Sample]
 	base    floor
 	err     string
@@ -52,8 +53,9 @@ type Measurement struct {
 
 // rates is one pod's usage.
 type rates struct {
-	uid types.UID
-	tx  window[plan.TxRate]
+	uid  types.UID
+	node string // whose agent's word counts
+	tx   window[plan.TxRate]
 }
 
 // New returns a Pool without streams.
@@ -83,9 +85,12 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []inventor
 		links[a.UID] = l
 		l.assign(&api.Assignment{Sessions: a.Sessions})
 		for _, s := range a.Sessions {
-			if sessions[s.Id] = p.sessions[s.Id]; sessions[s.Id] == nil {
-				sessions[s.Id] = &session{samples: window[plan.Sample]{at: func(s plan.Sample) time.Time { return s.At }}}
+			kept := p.sessions[s.Id]
+			if kept == nil {
+				kept = &session{samples: window[plan.Sample]{at: func(s plan.Sample) time.Time { return s.At }}}
 			}
+			kept.agent = a.UID
+			sessions[s.Id] = kept
 		}
 	}
 	for uid, l := range p.byUID {
@@ -103,7 +108,7 @@ func (p *Pool) follow(senders []inventory.Sender) {
 	for _, s := range senders {
 		r := p.rates[s.Pod]
 		if r == nil || r.uid != s.UID {
-			r = &rates{uid: s.UID, tx: window[plan.TxRate]{at: func(r plan.TxRate) time.Time { return r.At }}}
+			r = &rates{uid: s.UID, node: s.Node, tx: window[plan.TxRate]{at: func(r plan.TxRate) time.Time { return r.At }}}
 		}
 		kept[s.Pod] = r
 	}
@@ -144,13 +149,14 @@ func (p *Pool) Connected(a inventory.Agent) bool {
 	return l != nil && l.connected.Load()
 }
 
-// receive stores a report that arrived at now.
-func (p *Pool) receive(r *api.Report, now time.Time) error {
+// receive stores a report that arrived from an agent at now. An agent speaks
+// for its own sessions and for the pods of its own node.
+func (p *Pool) receive(from inventory.Agent, r *api.Report, now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, sr := range r.GetSessions() {
 		s := p.sessions[sr.GetId()]
-		if s == nil {
+		if s == nil || s.agent != from.UID {
 			continue // taken away since
 		}
 		batch, err := samples(sr, now)
@@ -163,7 +169,7 @@ func (p *Pool) receive(r *api.Report, now time.Time) error {
 	}
 	for _, pr := range r.GetPods() {
 		kept := p.rates[plan.PodID{Namespace: pr.GetNamespace(), Name: pr.GetName()}]
-		if kept != nil && (pr.GetUid() == "" || types.UID(pr.GetUid()) == kept.uid) {
+		if kept != nil && kept.node == from.Node && (pr.GetUid() == "" || types.UID(pr.GetUid()) == kept.uid) {
 			kept.tx.add([]plan.TxRate{rate(pr, now)}, now)
 		}
 	}

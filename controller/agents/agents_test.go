@@ -165,6 +165,7 @@ func TestPool(t *testing.T) {
 		Pods: []*api.PodRate{
 			{Namespace: "factory", Name: "telemetry", Uid: "u1", TxBps: 5_000_000},
 			{Namespace: "factory", Name: "reborn", Uid: "old", TxBps: 1},
+			{Namespace: "factory", Name: "elsewhere", Uid: "u3", TxBps: 1},
 			{Namespace: "factory", Name: "stranger", Uid: "u9", TxBps: 1},
 		},
 	})
@@ -178,8 +179,9 @@ func TestPool(t *testing.T) {
 	gone := inventory.Agent{UID: "a2", Node: "worker-2", Addr: "127.0.0.1:1"}
 	telemetry := plan.PodID{Namespace: "factory", Name: "telemetry"}
 	senders := []inventory.Sender{
-		{Sender: plan.Sender{Pod: telemetry}, UID: "u1"},
-		{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: "reborn"}}, UID: "new"},
+		{Sender: plan.Sender{Pod: telemetry, Node: "worker-1"}, UID: "u1"},
+		{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: "reborn"}, Node: "worker-1"}, UID: "new"},
+		{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: "elsewhere"}, Node: "worker-2"}, UID: "u3"},
 	}
 	assign := func(ids ...string) {
 		a := Assignment{Agent: one}
@@ -199,6 +201,9 @@ func TestPool(t *testing.T) {
 	}
 	if r := p.Rates(senders[1].Pod, time.Now()); r != nil {
 		t.Errorf("a pod got the usage of its dead namesake: %v", r)
+	}
+	if r := p.Rates(senders[2].Pod, time.Now()); r != nil {
+		t.Errorf("an agent spoke for a pod of another node: %v", r)
 	}
 	if m := p.Session("stranger", time.Now()); m.Samples != nil {
 		t.Errorf("samples of a session that nobody asked for: %+v", m)

@@ -152,7 +152,7 @@ func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], w
 			return err
 		}
 		watchdog.Reset(silence)
-		if err := l.pool.receive(r, time.Now()); err != nil {
+		if err := l.pool.receive(l.agent, r, time.Now()); err != nil {
 			return err
 		}
 		if !l.connected.Swap(true) {

@@ -2,11 +2,7 @@
 // pure: the same nodes and pods give the same answer on every replica.
 package placement
 
-import (
-	"cmp"
-	"hash/fnv"
-	"slices"
-)
+import "slices"
 
 // Target is something to measure.
 type Target struct {
@@ -24,27 +20,39 @@ type Vantage struct{ Node, Zone string }
 //
 // The choice is by rendezvous hashing (Thaler and Ravishankar 1998): a node
 // that comes or goes moves only the sessions that it gains or loses. It costs
-// one hash per node; vantages may be in any order.
+// one hash and k comparisons per node; vantages may be in any order.
 func Choose(t Target, vantages []Vantage, k int) []string {
 	if t.Pinned != nil {
 		return pinned(t.Pinned, vantages)
 	}
-	ranked := rank(t, vantages)
+	scores := make([]uint64, len(vantages))
+	key := hash(offset, t.Key)
+	for i, v := range vantages {
+		scores[i] = mix(hash(key, v.Node))
+	}
 	var chosen []string
 	zones := map[string]bool{}
-	for _, v := range ranked {
-		if len(chosen) < k && !(v.Zone != "" && zones[v.Zone]) {
-			chosen = append(chosen, v.Node)
-			zones[v.Zone] = true
+	pick := func(eligible func(Vantage) bool) bool {
+		best := -1
+		for i, v := range vantages {
+			if !eligible(v) || slices.Contains(chosen, v.Node) {
+				continue
+			}
+			if best < 0 || scores[i] > scores[best] || (scores[i] == scores[best] && v.Node < vantages[best].Node) {
+				best = i
+			}
 		}
-	}
-	for _, v := range ranked {
-		if len(chosen) < k && !slices.Contains(chosen, v.Node) {
-			chosen = append(chosen, v.Node)
+		if best < 0 {
+			return false
 		}
+		chosen = append(chosen, vantages[best].Node)
+		zones[vantages[best].Zone] = true
+		return true
 	}
-	if len(chosen) == 0 && k > 0 && slices.ContainsFunc(vantages, func(v Vantage) bool { return v.Node == t.Node }) {
-		chosen = append(chosen, t.Node)
+	elsewhere := func(v Vantage) bool { return v.Node != t.Node }
+	fresh := func(v Vantage) bool { return elsewhere(v) && (v.Zone == "" || !zones[v.Zone]) }
+	anywhere := func(Vantage) bool { return len(chosen) == 0 }
+	for len(chosen) < k && (pick(fresh) || pick(elsewhere) || pick(anywhere)) {
 	}
 	return chosen
 }
@@ -61,36 +69,22 @@ func pinned(nodes []string, vantages []Vantage) []string {
 	return chosen
 }
 
-// rank orders the nodes other than the target's own by their hash with it.
-func rank(t Target, vantages []Vantage) []Vantage {
-	type scored struct {
-		Vantage
-		score uint64
+// FNV-1a, 64 bit (Fowler, Noll and Vo), in a form that goes on from a common prefix.
+const (
+	offset uint64 = 14695981039346656037
+	prime  uint64 = 1099511628211
+)
+
+func hash(h uint64, text string) uint64 {
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * prime
 	}
-	all := make([]scored, 0, len(vantages))
-	for _, v := range vantages {
-		if v.Node != t.Node {
-			all = append(all, scored{v, score(t.Key, v.Node)})
-		}
-	}
-	slices.SortFunc(all, func(a, b scored) int {
-		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.Node, b.Node))
-	})
-	ranked := make([]Vantage, len(all))
-	for i, s := range all {
-		ranked[i] = s.Vantage
-	}
-	return ranked
+	return h * prime // ends the text: "a","bc" is not "ab","c"
 }
 
-// score mixes FNV-1a, whose high bits hardly depend on the last bytes, with
-// the finaliser of SplitMix64 (Steele, Lea and Flood 2014).
-func score(key, node string) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(key))
-	h.Write([]byte{0})
-	h.Write([]byte(node))
-	z := h.Sum64()
+// mix is the finaliser of SplitMix64 (Steele, Lea and Flood 2014): the high bits
+// of FNV-1a hardly depend on the last bytes.
+func mix(z uint64) uint64 {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31
