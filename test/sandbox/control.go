@@ -21,7 +21,7 @@ func (c *Cluster) StartNode(ctx context.Context, node string) error {
 	return c.order(ctx, node, "start")
 }
 
-// RestartNode stops and starts a node. The uplink keeps its shape.
+// RestartNode stops and starts a running node. The uplink keeps its shape.
 func (c *Cluster) RestartNode(ctx context.Context, node string) error {
 	shape, err := c.uplinkShape(ctx, node)
 	if err != nil {

@@ -109,3 +109,13 @@ func machineArguments() (*instance.Spec, int, error) {
 	i, err := strconv.Atoi(os.Args[2])
 	return s, i, err
 }
+
+// Sweep removes what instances left on the host whose processes were killed
+// without a chance to do so. Up does the same first.
+func Sweep() error {
+	spec, err := newSpec(Config{})
+	if err != nil {
+		return err
+	}
+	return keeper.Sweep(spec.Cache, spec.Cgroups.Hierarchies)
+}

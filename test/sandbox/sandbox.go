@@ -59,6 +59,9 @@ type Cluster struct {
 // ErrUnsupported reports that this host can't run a sandbox; see [Require].
 var ErrUnsupported = errors.New("the sandbox needs Linux, root and cgroups")
 
+// ErrNotRunning reports that no instance of that name runs.
+var ErrNotRunning = instance.ErrNotRunning
+
 // Up brings an instance up and returns when its nodes take pods. Programs that
 // are missing in the cache are built first, which takes long once. When Up
 // fails or ctx ends before it returns, nothing is left behind.

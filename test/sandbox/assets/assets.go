@@ -88,7 +88,7 @@ func (c Cache) Ensure(ctx context.Context, log *slog.Logger, which Which) error 
 			return err
 		}
 	}
-	if len(c.missing(which)) == 0 {
+	if c.complete(which) {
 		return nil
 	}
 	unlock, err := c.lock(ctx, log)
@@ -99,6 +99,11 @@ func (c Cache) Ensure(ctx context.Context, log *slog.Logger, which Which) error 
 
 	missing := c.missing(which) // another process may have built them meanwhile
 	for i, m := range missing {
+		if m.command.name == "pause" { // the image must not outlive its binary
+			if err := os.Remove(c.PauseArchive()); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
 		log.Info("building", "program", m.command.name, "version", m.part.version, "step", i+1, "of", len(missing))
 		if err := c.build(ctx, m.part, m.command); err != nil {
 			return fmt.Errorf("build %s %s: %w", m.command.name, m.part.version, err)
@@ -107,10 +112,18 @@ func (c Cache) Ensure(ctx context.Context, log *slog.Logger, which Which) error 
 			return fmt.Errorf("link %s into the cache: %w", m.command.name, err)
 		}
 	}
-	if which == All {
-		return c.pauseImage()
+	if c.complete(which) {
+		return nil
 	}
-	return nil
+	return c.pauseImage()
+}
+
+func (c Cache) complete(which Which) bool {
+	if len(c.missing(which)) > 0 {
+		return false
+	}
+	_, err := os.Stat(c.PauseArchive())
+	return err == nil || which == APIServer
 }
 
 type missing struct {
@@ -161,8 +174,7 @@ func (c Cache) link(p part, cmd command) error {
 	return os.Rename(temp, path)
 }
 
-// pauseImage wraps the pause binary, always: it takes milliseconds and is
-// called only after something was built.
+// pauseImage wraps the pause binary.
 func (c Cache) pauseImage() error {
 	if err := os.MkdirAll(filepath.Dir(c.PauseArchive()), 0o755); err != nil {
 		return err

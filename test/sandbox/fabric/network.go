@@ -14,12 +14,7 @@ import (
 	"github.com/detnet/detnet/test/sandbox/instance"
 )
 
-const (
-	bridgeName = "fabric"
-	// UplinkName is the interface that joins a machine to the fabric, as the
-	// machine sees it. Its egress queue is the node's bottleneck.
-	UplinkName = "eth0"
-)
+const bridgeName = "fabric"
 
 // makeBridge makes the switch that joins the machines and gives the control
 // plane its address on it.
@@ -72,7 +67,7 @@ func plug(s *instance.Spec, i, pid int) error {
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MasterIndex = port, bridge.Attrs().Index
-	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: UplinkName, PeerNamespace: netlink.NsPid(pid)}
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: instance.UplinkName, PeerNamespace: netlink.NsPid(pid)}
 	if err := netlink.LinkAdd(veth); err != nil {
 		return fmt.Errorf("make the veth pair of %s: %w", instance.NodeName(i), err)
 	}
@@ -101,12 +96,12 @@ func configureMachine(s *instance.Spec, i, pid int) error {
 	}
 	defer h.Close()
 
-	for _, name := range []string{"lo", UplinkName} {
+	for _, name := range []string{"lo", instance.UplinkName} {
 		link, err := h.LinkByName(name)
 		if err != nil {
 			return fmt.Errorf("find interface %s: %w", name, err)
 		}
-		if name == UplinkName {
+		if name == instance.UplinkName {
 			addr := netip.PrefixFrom(instance.NodeIP(i), fabricBits())
 			if err := h.AddrAdd(link, &netlink.Addr{IPNet: ipNet(addr)}); err != nil {
 				return fmt.Errorf("add address %s: %w", addr, err)

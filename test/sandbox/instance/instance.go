@@ -31,6 +31,10 @@ const (
 	ControlAddr = "127.0.0.1:7070"
 )
 
+// UplinkName is the interface that joins a node to the fabric, as the node sees
+// it. Its egress queue is the node's bottleneck.
+const UplinkName = "eth0"
+
 // MaxNodes bounds Spec.Nodes.
 const MaxNodes = 5
 

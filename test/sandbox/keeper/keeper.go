@@ -36,12 +36,16 @@ const (
 // every node is Ready; when it returns, nothing of the instance is left but its
 // logs.
 func Run(ctx context.Context, s *instance.Spec, ready func(), log *slog.Logger) (err error) {
+	// Another instance's leftovers that can't be removed are no reason not to
+	// start this one; its own are.
+	if err := Sweep(s.Cache, s.Cgroups.Hierarchies); err != nil {
+		log.Warn("remove earlier instances", "error", err)
+	}
 	lock, err := instance.Lock(s.Cache, s.Name)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	sweep(s, log)
 	if err := remove(s); err != nil {
 		return fmt.Errorf("remove what an earlier instance left: %w", err)
 	}
@@ -167,35 +171,4 @@ func remove(s *instance.Spec) error {
 		return fmt.Errorf("remove the state folder: %w", err)
 	}
 	return nil
-}
-
-// sweep removes what other instances left whose keepers are dead. One that
-// can't be removed is its own next start's problem, not this one's.
-func sweep(s *instance.Spec, log *slog.Logger) {
-	names, err := instance.Names(s.Cache)
-	if err != nil {
-		log.Warn("list earlier instances", "error", err)
-		return
-	}
-	for _, name := range names {
-		if name == s.Name {
-			continue
-		}
-		if err := sweepOne(s, name); err != nil && !errors.Is(err, instance.ErrRunning) {
-			log.Warn("remove an earlier instance", "instance", name, "error", err)
-		}
-	}
-}
-
-func sweepOne(s *instance.Spec, name string) error {
-	lock, err := instance.Lock(s.Cache, name)
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
-	dead, err := instance.New(s.Cache, name, 1, s.Cgroups.Hierarchies)
-	if err != nil {
-		return err
-	}
-	return remove(dead)
 }

@@ -73,12 +73,11 @@ func Run(s *instance.Spec, i int, log *slog.Logger) error {
 	if err := unix.Sethostname([]byte(instance.NodeName(i))); err != nil {
 		return fmt.Errorf("set the host name: %w", err)
 	}
-	// Logs go to the host's folder, which the mounts below may hide.
-	logs, err := openLogs(s, i)
-	if err != nil {
+	if err := mountAll(s, i); err != nil {
 		return err
 	}
-	if err := mountAll(s, i); err != nil {
+	logs, err := openLogs(s, i)
+	if err != nil {
 		return err
 	}
 	if err := configure(s, i); err != nil {

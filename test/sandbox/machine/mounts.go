@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,8 +36,13 @@ func mountAll(s *instance.Spec, i int) error {
 			return fmt.Errorf("prepare the disk: %w", err)
 		}
 	}
+	if err := do(mount{target: "/", flags: unix.MS_REC | unix.MS_PRIVATE}); err != nil {
+		return err
+	}
+	if err := protectHost(s); err != nil {
+		return err
+	}
 	if err := do(
-		mount{target: "/", flags: unix.MS_REC | unix.MS_PRIVATE},
 		mount{source: "proc", target: "/proc", kind: "proc"},
 		mount{source: "sysfs", target: "/sys", kind: "sysfs"},
 	); err != nil {
@@ -66,6 +72,27 @@ func mountAll(s *instance.Spec, i int) error {
 	}
 	// Pods that mount host folders with propagation need a shared tree.
 	return do(mount{target: "/", flags: unix.MS_REC | unix.MS_SHARED})
+}
+
+// protectHost makes everything the machine sees of the host's disks read-only,
+// but for the instance's own disk and logs. What a machine may write it gets
+// mounted on top.
+func protectHost(s *instance.Spec) error {
+	if err := do(mount{source: s.LogDir(), target: s.LogDir(), flags: unix.MS_BIND}); err != nil {
+		return err
+	}
+	set := func(path string, attr unix.MountAttr) error {
+		if err := unix.MountSetattr(unix.AT_FDCWD, path, unix.AT_RECURSIVE, &attr); err != nil {
+			return fmt.Errorf("set mount attributes of %s: %w", path, err)
+		}
+		return nil
+	}
+	return errors.Join(
+		set("/", unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}),
+		set("/dev", unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}),
+		set(s.Disk(), unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}),
+		set(s.LogDir(), unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}),
+	)
 }
 
 // overlay lets the machine change its copy of one of the host's folders.

@@ -13,7 +13,6 @@ import (
 
 // actions are the commands on a running cluster.
 var actions = map[string]func(context.Context, *sandbox.Cluster, []string) error{
-	"down":    func(_ context.Context, c *sandbox.Cluster, _ []string) error { return c.Close() },
 	"exec":    execute,
 	"kubectl": passOn("kubectl"),
 	"helm":    passOn("helm"),

@@ -68,6 +68,8 @@ func run(ctx context.Context, args []string) error {
 		return status(os.Stdout)
 	case "assets":
 		return printAssets(ctx, rest)
+	case "down":
+		return down(*name)
 	}
 	action, ok := actions[command]
 	if !ok {
@@ -112,6 +114,19 @@ func up(ctx context.Context, name string, args []string) error {
 		return c.Close()
 	}
 	return nil
+}
+
+// down also removes what is left of clusters that were killed.
+func down(name string) error {
+	c, err := sandbox.Open(name)
+	if errors.Is(err, sandbox.ErrNotRunning) {
+		fmt.Fprintf(os.Stderr, "sandbox: %s is not running\n", name)
+		return sandbox.Sweep()
+	}
+	if err != nil {
+		return err
+	}
+	return c.Close()
 }
 
 func status(w io.Writer) error {

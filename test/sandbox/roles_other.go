@@ -1,0 +1,23 @@
+//go:build !linux
+
+package sandbox
+
+const (
+	keeperArg0  = ""
+	detachedArg = ""
+)
+
+// reexecuted is never asked for: newSpec fails first.
+const reexecuted = false
+
+// Reexec does nothing: no sandbox can run here.
+func Reexec() {}
+
+// Sweep reports [ErrUnsupported].
+func Sweep() error { return supported() }
+
+func setShape(shape) error { return supported() }
+
+func removeShape() error { return supported() }
+
+func readShape() (*shape, UplinkStats, error) { return nil, UplinkStats{}, supported() }
