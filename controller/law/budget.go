@@ -185,6 +185,7 @@ func (t *turn) cut(b *Budget, again bool) {
 	b.Upper = min(b.Total, t.load.peak)
 	depth := t.queue().Seconds() / l.Drain.Seconds()
 	raised := t.now.Sub(b.RaisedAt) < 2*l.RaiseEvery+2*t.feedback
+	explore := false
 	if !again {
 		b.Known = b.Capacity
 		b.Rise, b.RiseInflow = rising(t.ramp(t.now.Add(-rampTime))), b.Upper
@@ -199,8 +200,11 @@ func (t *turn) cut(b *Budget, again bool) {
 		}
 	case v.tail || v.lossy:
 		b.Capacity, depth = b.Upper, l.MinCut
+	case b.Capacity != 0 && b.Fruitless == 0 && v.worst.level() < 2*v.allow:
+		b.Capacity = b.Upper // a shallow queue: a little too much
 	case !again && raised && b.Proven > 0:
 		b.Capacity, b.Measured = scale(b.Proven, 1/l.Settle), true // back to what was good
+		explore = float64(b.Upper) > 1.1*float64(b.Capacity)
 	default:
 		b.Capacity, b.Measured, depth = 0, false, max(depth, l.MaxCut)
 	}
@@ -213,8 +217,7 @@ func (t *turn) cut(b *Budget, again bool) {
 		reference = b.Upper
 	}
 	b.Total = max(scale(reference, 1-min(max(depth, l.MinCut), l.MaxCut)), min(t.load.floors, b.Total))
-	b.Exploring = b.Proven > 0 && raised && !again && float64(b.Upper) > 1.1*float64(b.Capacity)
-	b.Proven = 0
+	b.Proven, b.Exploring = 0, explore
 	b.CutAt, b.Draining, b.Doubtful, b.ProbeStep = t.now, true, 0, l.RaiseStep
 	b.EffectBy = t.now.Add(t.feedback)
 	b.Cuts++
@@ -240,6 +243,9 @@ func (t *turn) settle(b *Budget) {
 		wait = 0
 	}
 	b.Best = max(b.Best, b.Capacity)
+	if float64(b.Capacity) > 1.1*float64(b.Known) {
+		b.ReliefWait = 0
+	}
 	b.Proven = min(b.Total, t.load.peak) // the queue emptied although this came in
 	b.Total = max(b.Total, scale(b.Capacity, t.law.Settle))
 	b.Draining = false
@@ -296,7 +302,11 @@ func (t *turn) grow(b *Budget) plan.Reason {
 	if float64(t.load.peak) >= 0.9*float64(b.Total) {
 		b.Proven = max(b.Proven, b.Total)
 	}
-	relief := used && b.Hum.listen(t.now, t.verdict.hum)
+	relief := used && b.Hum.listen(t.now, t.verdict.hum) && !t.now.Before(b.ReliefAt)
+	if relief {
+		b.ReliefWait = min(max(2*b.ReliefWait, minReliefWait), maxReliefWait)
+		b.ReliefAt = t.now.Add(b.ReliefWait)
+	}
 	if relief && float64(b.Best) > 1.1*float64(b.Total) {
 		b.Total = scale(b.Best, t.law.Settle)
 		b.RaisedAt, b.ProbeAt = t.now, t.now.Add(t.law.ProbeEvery)
@@ -320,6 +330,13 @@ func (t *turn) grow(b *Budget) plan.Reason {
 	b.RaisedAt, b.ProbeAt = t.now, t.now
 	return t.reason(b, plan.Grow, plan.Calm)
 }
+
+// A host that is busy at times sounds like a link that is full at times: the
+// hum is believed less and less often, until it was right.
+const (
+	minReliefWait = 10 * time.Second
+	maxReliefWait = 5 * time.Minute
+)
 
 // quiet is how far the delay is from where raising would stop, 0…1.
 func (t *turn) quiet() float64 {

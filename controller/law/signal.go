@@ -102,6 +102,7 @@ type reading struct {
 	session   *plan.Session
 	path      *Path
 	samples   int
+	low       time.Duration // lower quartile: a queue delays every packet, a busy host some
 	median    time.Duration
 	tail      time.Duration // 90th percentile
 	recent    time.Duration // median of the newest four
@@ -156,7 +157,7 @@ func (l adaptive) read(session *plan.Session, p *Path, since, now time.Time) rea
 	r.slope, _ = fit(ramp)
 	r.recent, r.surge = median(slices.Clone(delays[:newest])), slices.Min(delays[:newest])
 	slices.Sort(delays)
-	r.median = delays[len(delays)/2]
+	r.low, r.median = delays[len(delays)/4], delays[len(delays)/2]
 	r.tail = delays[(len(delays)*9-1)/10]
 	if window[0].HasOneWay {
 		r.forward, r.back = oneWay(window[:newest], p)

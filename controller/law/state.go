@@ -62,14 +62,16 @@ type Budget struct {
 	Before    bitrate.Rate  // Total before them
 	Limits    []LimitState  // and the limits
 
-	RaisedAt  time.Time
-	Proven    bitrate.Rate // highest Total in use without a queue since it was raised
-	ProbeAt   time.Time    // next try for more
-	ProbeWait time.Duration
-	ProbeStep float64
-	Exploring bool // Capacity is unknown and looked for in even steps
-	Hum       hum
-	SharedAt  time.Time // last shift between senders
+	RaisedAt   time.Time
+	Proven     bitrate.Rate // highest Total in use without a queue since it was raised
+	ProbeAt    time.Time    // next try for more
+	ProbeWait  time.Duration
+	ProbeStep  float64
+	Exploring  bool // Capacity is unknown and looked for in even steps
+	Hum        hum
+	ReliefAt   time.Time // no sooner than this is a quieter link believed again
+	ReliefWait time.Duration
+	SharedAt   time.Time // last shift between senders
 
 	GaveUpAt time.Time // last restored because cuts did not help
 	Testing  bool      // the last cut was to learn the base of a path

@@ -21,7 +21,7 @@ type verdict struct {
 	tail     bool // too many samples are late, but not most of them
 	lossy    bool
 	excused  bool          // in trouble, but left alone for now
-	hum      time.Duration // mean of the medians of all sessions
+	hum      time.Duration // mean of the lower quartiles of all sessions
 
 	// Sessions across the network, those of them that are late, and those that
 	// are late on the way there.
@@ -59,7 +59,7 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 			continue
 		}
 		seen++
-		sum += w.worst.median
+		sum += w.worst.low
 		if w.worst.recent > w.soft {
 			late++
 		}
@@ -88,7 +88,7 @@ func (l adaptive) assumed(app *plan.App) verdict {
 		allow = app.SLO.Latency
 	}
 	w := verdict{app: app, allow: allow, soft: time.Duration(l.Soft * float64(allow))}
-	w.worst = reading{median: l.Assume, tail: l.Assume, recent: l.Assume}
+	w.worst = reading{low: l.Assume, median: l.Assume, tail: l.Assume, recent: l.Assume}
 	l.compare(&w)
 	return w
 }
@@ -119,7 +119,7 @@ func (l adaptive) compare(v *verdict) {
 		return // only loss is asked for
 	}
 	r := v.worst
-	v.standing = r.median > v.soft && r.recent > v.soft || r.surge > v.allow
+	v.standing = r.low > v.soft && r.recent > v.soft || r.surge > v.allow
 	v.tail = !v.standing && r.tail > v.allow
 	v.excess = max(float64(r.median)/float64(v.soft), float64(r.tail)/float64(v.allow))
 }

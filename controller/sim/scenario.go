@@ -82,6 +82,7 @@ type Event struct {
 	CPU      float64 // share of probes that the target's scheduler delays
 	CPUSet   bool
 	Probing  Switch
+	Noise    Noise // from now on, if not zero
 	Restart  bool // the controller forgets everything but the limits
 	Frees    bool // capacity becomes usable: recovery is measured from here
 }

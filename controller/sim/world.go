@@ -124,6 +124,9 @@ func (w *world) happen(now time.Duration, e Event) {
 	if e.CPUSet {
 		w.cpu = e.CPU
 	}
+	if e.Noise != (Noise{}) {
+		w.scenario.Noise = e.Noise
+	}
 	switch e.Probing {
 	case On:
 		w.probing = true

@@ -24,7 +24,7 @@ func Worlds() []Scenario {
 		overload("tcp-overload", "two pods with four greedy TCP flows fill the uplink", TCP),
 		overload("udp-overload", "two pods send half as much again as fits through", UDP),
 		slowPatches(), manyPods(), severalApps(), capacityDrop(), oneLeaves(), bursts(),
-		cpuNoise(), echo(cpuNoise()), incast(), echo(incast()), farUplink(), echo(farUplink()), countBefore(), flappingProbe(), lossyProbe(), busyHosts(), restart(), lateStart(),
+		cpuNoise(), echo(cpuNoise()), incast(), echo(incast()), farUplink(), echo(farUplink()), countBefore(), flappingProbe(), lossyProbe(), busyHosts(), moodyHosts(), restart(), lateStart(),
 	}
 }
 
@@ -278,6 +278,15 @@ func lossyProbe() Scenario {
 func busyHosts() Scenario {
 	s := overload("busy-hosts", "as udp-overload, on hosts so busy that one probe in a hundred is late for that alone", UDP)
 	s.Noise = Noise{Body: 150 * time.Microsecond, Rare: 0.05, Tail: 500 * time.Microsecond}
+	return s
+}
+
+func moodyHosts() Scenario {
+	s := overload("moody-hosts", "as tcp-overload, on hosts that are busy and quiet in turn every 7 s", TCP)
+	busy, quiet := Noise{Body: 300 * time.Microsecond, Rare: 0.01, Tail: 300 * time.Microsecond}, Noise{Body: 50 * time.Microsecond, Rare: 0.01, Tail: 300 * time.Microsecond}
+	for at := 7 * time.Second; at < s.Length; at += 14 * time.Second {
+		s.Events = append(s.Events, Event{At: at, Noise: busy}, Event{At: at + 7*time.Second, Noise: quiet})
+	}
 	return s
 }
 
