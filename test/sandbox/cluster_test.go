@@ -81,9 +81,7 @@ func TestClusterLife(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if after := hostState(t); !slices.Equal(before, after) {
-		t.Errorf("the host before:\n%s\nand after:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
-	}
+	awaitHostState(t, before)
 	if left := leftovers(t); len(left) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 	}

