@@ -17,6 +17,9 @@ type Active struct {
 	since  time.Time
 	failed error // the last reload's, nil if it took effect
 
+	recent recent
+	shadow *Shadow // nil: none
+
 	info    *prometheus.GaugeVec
 	reloads *prometheus.CounterVec
 	broken  prometheus.Gauge
@@ -28,6 +31,8 @@ type Status struct {
 	Since     time.Time `json:"since"`
 	LastError string    `json:"lastError,omitempty"`
 	Files     []string  `json:"files"`
+	// Shadow is what a candidate would change; nil where there is none.
+	Shadow *ShadowStatus `json:"shadow,omitempty"`
 }
 
 // NewActive puts engine in force and registers the policy's metrics.
@@ -51,9 +56,24 @@ func NewActive(engine *Engine, now time.Time, registerer prometheus.Registerer) 
 	return a
 }
 
+// WithShadow has every decision offered to shadow. It is for the time before
+// the first decision.
+func (a *Active) WithShadow(shadow *Shadow) *Active {
+	a.shadow = shadow
+	return a
+}
+
 // Decide asks the engine in force.
 func (a *Active) Decide(ctx context.Context, in Input) (Decision, error) {
-	return a.Engine().Decide(ctx, in)
+	d, err := a.Engine().Decide(ctx, in)
+	if err != nil {
+		return d, err
+	}
+	a.recent.record(in)
+	if a.shadow != nil {
+		a.shadow.Offer(in, d)
+	}
+	return d, nil
 }
 
 // Engine returns the engine in force.
@@ -71,6 +91,10 @@ func (a *Active) Status() Status {
 	if a.failed != nil {
 		s.LastError = a.failed.Error()
 	}
+	if a.shadow != nil {
+		shadow := a.shadow.Status()
+		s.Shadow = &shadow
+	}
 	return s
 }
 
@@ -86,19 +110,24 @@ func (a *Active) put(engine *Engine, now time.Time) {
 // errUnchanged reports that a reload found the set in force.
 var errUnchanged = errors.New("policy set is unchanged")
 
-// reload puts set in force if it may serve; otherwise the engine in force stays.
-func (a *Active) reload(ctx context.Context, set Set, now time.Time) error {
-	if set.Hash() == a.Engine().Hash() {
-		a.put(a.Engine(), a.Status().Since)
-		return errUnchanged
+// reload puts set in force if it may serve; otherwise the engine in force
+// stays. It returns how many of the pods seen lately would be decided otherwise.
+func (a *Active) reload(ctx context.Context, set Set, now time.Time) (changed, of int, err error) {
+	inForce := a.Engine()
+	if set.Hash() == inForce.Hash() {
+		a.put(inForce, a.Status().Since)
+		return 0, 0, errUnchanged
 	}
 	engine, err := Load(ctx, set)
 	if err != nil {
-		return err
+		return 0, 0, err
+	}
+	if changed, of, err = a.recent.copes(ctx, inForce, engine); err != nil {
+		return 0, 0, err
 	}
 	a.put(engine, now)
 	a.reloads.WithLabelValues("applied").Inc()
-	return nil
+	return changed, of, nil
 }
 
 func (a *Active) refuse(err error) {

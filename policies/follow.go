@@ -50,19 +50,25 @@ func followOnce(ctx context.Context, dir string, active *Active, log *slog.Logge
 		log.Warn("policy directory is unreadable; the set in force stays", "dir", dir, "error", err)
 		return last
 	}
-	set := site.Over(Default())
+	return active.take(ctx, site.Over(Default()), log, refused, last)
+}
+
+// take tries set, unless it was the last one tried, reports what came of it and
+// returns its hash.
+func (a *Active) take(ctx context.Context, set Set, log *slog.Logger, refused func(error), last string) string {
 	hash := set.Hash()
-	if hash == last && hash != active.Engine().Hash() {
+	if hash == last && hash != a.Engine().Hash() {
 		return last // refused before
 	}
-	switch err := active.reload(ctx, set, time.Now()); {
+	changed, of, err := a.reload(ctx, set, time.Now())
+	switch {
 	case errors.Is(err, errUnchanged):
 	case err != nil:
-		active.refuse(err)
-		log.Error("policy set refused; the last good one stays", "refused", hash, "active", active.Engine().Hash(), "error", err)
+		a.refuse(err)
+		log.Error("policy set refused; the last good one stays", "refused", hash, "active", a.Engine().Hash(), "error", err)
 		refused(err)
 	default:
-		log.Info("policy set in force", "hash", hash)
+		log.Info("policy set in force", "hash", hash, "recent_pods", of, "decided_otherwise", changed)
 	}
 	return hash
 }

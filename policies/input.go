@@ -86,7 +86,10 @@ func (in Input) value(a asks) (ast.Value, error) {
 		return nil, fmt.Errorf("%w: metadata is not an object", ErrInput)
 	}
 	// The object of a review may lack what the request's path said.
-	meta["namespace"] = in.Namespace.Name
+	// Once it is there the pod is only read, by however many engines.
+	if meta["namespace"] != in.Namespace.Name {
+		meta["namespace"] = in.Namespace.Name
+	}
 	siblings := make([]any, len(in.Siblings))
 	for i, s := range in.Siblings {
 		siblings[i] = map[string]any{"name": s.Name, "egress": int64(s.Egress)}

@@ -36,7 +36,9 @@ import (
 type options struct {
 	port                               int
 	metricsAddr, healthAddr            string
-	policyDir                          string
+	policyDir, shadowDir               string
+	bundleURL, bundleKey               string
+	bundleEvery                        time.Duration
 	certDir                            string
 	certSecret, service, webhookConfig string
 	logLevel, logFormat                string
@@ -77,6 +79,10 @@ func parseFlags(args []string) (options, error) {
 	f.StringVar(&o.metricsAddr, "metrics-addr", ":8080", "address of /metrics and /status")
 	f.StringVar(&o.healthAddr, "health-addr", ":8081", "address of /healthz and /readyz")
 	f.StringVar(&o.policyDir, "policy-dir", "", "directory of policy files laid over the default set; empty: the default set alone")
+	f.StringVar(&o.shadowDir, "policy-shadow-dir", "", "directory of a candidate policy that is evaluated beside the one in force, without effect")
+	f.StringVar(&o.bundleURL, "policy-bundle", "", "URL of a signed OPA bundle laid over the default set, instead of --policy-dir")
+	f.StringVar(&o.bundleKey, "policy-bundle-key", "", "file with the public key (PEM) that verifies the bundle")
+	f.DurationVar(&o.bundleEvery, "policy-bundle-interval", time.Minute, "how often to look for a new bundle")
 	f.StringVar(&o.certDir, "cert-dir", "", "directory with tls.crt, tls.key and ca.crt; empty: self-managed")
 	f.StringVar(&o.certSecret, "cert-secret", "detnet-webhook-tls", "Secret of the self-managed certificate")
 	f.StringVar(&o.service, "service", "detnet-webhook", "Service the API server calls; names the self-managed certificate")
@@ -88,6 +94,12 @@ func parseFlags(args []string) (options, error) {
 	f.DurationVar(&o.linger, "shutdown-linger", 5*time.Second, "how long to go on serving after readiness went off")
 	if err := f.Parse(args); err != nil {
 		return o, err
+	}
+	if o.policyDir != "" && o.bundleURL != "" {
+		return o, errors.New("--policy-dir and --policy-bundle exclude each other")
+	}
+	if o.bundleURL != "" && o.bundleKey == "" {
+		return o, errors.New("--policy-bundle needs --policy-bundle-key: unsigned policies are not taken")
 	}
 	if o.certDir == "" && o.namespace == "" {
 		return o, errors.New("a self-managed certificate needs POD_NAMESPACE in the environment; set it or give --cert-dir")
@@ -111,7 +123,11 @@ func newLogger(level, format string) (*slog.Logger, error) {
 }
 
 func serve(ctx context.Context, o options, log *slog.Logger) error {
-	engine, err := loadPolicy(ctx, o.policyDir)
+	source, err := openPolicy(o)
+	if err != nil {
+		return err
+	}
+	engine, err := source.load(ctx)
 	if err != nil {
 		return err
 	}
@@ -139,31 +155,18 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if err := addShadow(ctx, mgr, o.shadowDir, active); err != nil {
+		return err
+	}
 	if err := addServer(ctx, mgr, o, active, serving, log); err != nil {
 		return err
 	}
-	if o.policyDir != "" {
-		if err := mgr.Add(everyReplica(func(ctx context.Context) error {
-			return policies.Follow(ctx, o.policyDir, active, log, eventOn(mgr, o.namespace))
-		})); err != nil {
-			return err
-		}
+	if err := mgr.Add(everyReplica(func(ctx context.Context) error {
+		return source.follow(ctx, active, log, eventOn(mgr, o.namespace))
+	})); err != nil {
+		return err
 	}
 	return mgr.Start(ctx)
-}
-
-// loadPolicy reads, compiles and tests the policy set: a broken one must not
-// start.
-func loadPolicy(ctx context.Context, dir string) (*policies.Engine, error) {
-	set := policies.Default()
-	if dir != "" {
-		site, err := policies.ReadDir(dir)
-		if err != nil {
-			return nil, err
-		}
-		set = site.Over(set)
-	}
-	return policies.Load(ctx, set)
 }
 
 // certificate comes from a mounted directory where somebody else provides it,

@@ -43,7 +43,9 @@ func TestFlags(t *testing.T) {
 		"":                                   2, // a self-managed certificate without a namespace
 		"--cert-dir=/nowhere --log-level=x":  2,
 		"--cert-dir=/nowhere --log-format=x": 2,
-		"--help":                             0,
+		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1":                   2,
+		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1 --policy-dir=/etc": 2,
+		"--help": 0,
 	} {
 		if code := run(strings.Fields(args)); code != want {
 			t.Errorf("%q: exit code %d, want %d", args, code, want)

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/detnet/detnet/policies"
+)
+
+// policySource is where the policy comes from: the default set alone, or a
+// directory or a signed bundle laid over it.
+type policySource struct {
+	dir    string
+	bundle *policies.Bundle
+	every  time.Duration
+}
+
+func openPolicy(o options) (policySource, error) {
+	s := policySource{dir: o.policyDir, every: o.bundleEvery}
+	if o.bundleURL == "" {
+		return s, nil
+	}
+	key, err := os.ReadFile(o.bundleKey)
+	if err != nil {
+		return s, fmt.Errorf("read the key of the policy bundle: %w", err)
+	}
+	s.bundle, err = policies.NewBundle(o.bundleURL, key, &http.Client{Timeout: 30 * time.Second})
+	return s, err
+}
+
+// load reads, compiles and tests the policy: a broken one must not start.
+func (s policySource) load(ctx context.Context) (*policies.Engine, error) {
+	var site policies.Set
+	var err error
+	switch {
+	case s.bundle != nil:
+		site, err = s.bundle.Fetch(ctx)
+	case s.dir != "":
+		site, err = policies.ReadDir(s.dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return policies.Load(ctx, site.Over(policies.Default()))
+}
+
+// follow reloads until ctx ends.
+func (s policySource) follow(ctx context.Context, active *policies.Active, log *slog.Logger, refused func(error)) error {
+	switch {
+	case s.bundle != nil:
+		return s.bundle.Follow(ctx, s.every, active, log, refused)
+	case s.dir != "":
+		return policies.Follow(ctx, s.dir, active, log, refused)
+	}
+	return nil
+}
+
+// addShadow evaluates the candidate in dir beside the policy in force.
+func addShadow(ctx context.Context, mgr manager.Manager, dir string, active *policies.Active) error {
+	if dir == "" {
+		return nil
+	}
+	candidate, err := policySource{dir: dir}.load(ctx)
+	if err != nil {
+		return fmt.Errorf("candidate policy in %s: %w", dir, err)
+	}
+	shadow := policies.NewShadow(candidate, metrics.Registry)
+	active.WithShadow(shadow)
+	return mgr.Add(everyReplica(shadow.Run))
+}

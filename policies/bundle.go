@@ -1,0 +1,144 @@
+package policies
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/bundle"
+	"sigs.k8s.io/yaml"
+)
+
+// maxBundle bounds a bundle and each file in it, in bytes.
+const maxBundle = 4 << 20
+
+// Bundle is a signed OPA bundle behind a URL.
+type Bundle struct {
+	url    string
+	client *http.Client
+	verify *bundle.VerificationConfig
+	etag   string // of the last one read
+}
+
+// keyID stands for the one key, whatever the bundle calls it.
+const keyID = "detnet"
+
+// NewBundle returns the bundle at url. Only bundles signed by publicKey, an RSA
+// or P-256 key in PEM form, are taken: a policy decides who may limit whom.
+func NewBundle(url string, publicKey []byte, client *http.Client) (*Bundle, error) {
+	block, _ := pem.Decode(publicKey)
+	if block == nil {
+		return nil, errors.New("bundle key: no PEM block in it")
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("bundle key: %w", err)
+	}
+	algorithm := ""
+	switch key.(type) {
+	case *rsa.PublicKey:
+		algorithm = "RS256"
+	case *ecdsa.PublicKey:
+		algorithm = "ES256"
+	default:
+		return nil, fmt.Errorf("bundle key: %T is neither RSA nor P-256", key)
+	}
+	keys := map[string]*bundle.KeyConfig{keyID: {Key: string(publicKey), Algorithm: algorithm}}
+	return &Bundle{url: url, client: client, verify: bundle.NewVerificationConfig(keys, keyID, "", nil)}, nil
+}
+
+// errNotModified reports that the server still has the bundle read last.
+var errNotModified = errors.New("bundle is not modified")
+
+// Fetch downloads the bundle, verifies its signature and returns its files.
+func (b *Bundle) Fetch(ctx context.Context) (Set, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("policy bundle: %w", err)
+	}
+	if b.etag != "" {
+		req.Header.Set("If-None-Match", b.etag)
+	}
+	res, err := b.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("policy bundle: %w", err)
+	}
+	defer res.Body.Close()
+	switch res.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotModified:
+		return nil, errNotModified
+	default:
+		return nil, fmt.Errorf("policy bundle: GET %s: %s", b.url, res.Status)
+	}
+	set, err := b.read(io.LimitReader(res.Body, maxBundle))
+	if err != nil {
+		return nil, fmt.Errorf("%w: bundle %s: %w", ErrPolicy, b.url, err)
+	}
+	b.etag = res.Header.Get("ETag")
+	return set, nil
+}
+
+func (b *Bundle) read(r io.Reader) (Set, error) {
+	content, err := bundle.NewReader(r).
+		WithBundleVerificationConfig(b.verify).
+		WithSizeLimitBytes(maxBundle).
+		WithProcessAnnotations(true).
+		Read()
+	if err != nil {
+		return nil, err
+	}
+	set := Set{}
+	for _, m := range content.Modules {
+		set[fileName(m.Path)] = string(m.Raw)
+	}
+	if len(content.Data) > 0 {
+		data, err := yaml.Marshal(content.Data)
+		if err != nil {
+			return nil, err
+		}
+		set["data.yaml"] = string(data)
+	}
+	return set, nil
+}
+
+// fileName is a path inside a bundle as the name of a file of a set.
+func fileName(path string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", "_")
+}
+
+// Follow fetches the bundle every interval and puts it in force over the
+// default set, until ctx ends. A server that is away changes nothing.
+func (b *Bundle) Follow(ctx context.Context, every time.Duration, active *Active, log *slog.Logger, refused func(error)) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	last := active.Engine().Hash()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		set, err := b.Fetch(ctx)
+		switch {
+		case errors.Is(err, errNotModified), ctx.Err() != nil:
+		case errors.Is(err, ErrPolicy):
+			active.refuse(err)
+			log.Error("policy bundle refused; the last good one stays", "error", err)
+			refused(err)
+		case err != nil:
+			log.Warn("policy bundle is out of reach; the set in force stays", "error", err)
+		default:
+			last = active.take(ctx, set.Over(Default()), log, refused, last)
+		}
+	}
+}

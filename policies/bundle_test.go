@@ -1,0 +1,171 @@
+package policies
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/bundle"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// signer signs bundles as "opa sign" does.
+type signer struct{ private, public []byte }
+
+func newSigner(t *testing.T) signer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer{
+		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private}),
+		pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
+	}
+}
+
+func (s signer) sign(t *testing.T, rego string, data map[string]any) []byte {
+	t.Helper()
+	module, err := ast.ParseModule("site.rego", rego)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data == nil {
+		data = map[string]any{}
+	}
+	b := bundle.Bundle{
+		Modules: []bundle.ModuleFile{{Path: "/site.rego", URL: "/site.rego", Raw: []byte(rego), Parsed: module}},
+		Data:    data,
+	}
+	b.Manifest.Init()
+	if err := b.GenerateSignature(bundle.NewSigningConfig(string(s.private), "ES256", ""), "theirs", false); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := bundle.NewWriter(&out).DisableFormat(true).Write(b); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// shelf serves one bundle.
+type shelf struct {
+	mu      sync.Mutex
+	content []byte
+	etag    string
+}
+
+func (s *shelf) put(content []byte, etag string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.content, s.etag = content, etag
+}
+
+func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.Header.Get("If-None-Match") == s.etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Header().Set("ETag", s.etag)
+	_, _ = w.Write(s.content)
+}
+
+const everyoneStandard = "package detnet.site\n\nclass := \"standard\"\n"
+
+func TestBundle(t *testing.T) {
+	ours, theirs := newSigner(t), newSigner(t)
+	shelf := &shelf{}
+	server := httptest.NewServer(shelf)
+	defer server.Close()
+	b, err := NewBundle(server.URL, ours.public, server.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	shelf.put(ours.sign(t, everyoneStandard, map[string]any{"defaults": map[string]any{"unlabelled": "high"}}), `"1"`)
+	set, err := b.Fetch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := mustDecide(t, mustLoad(t, set), podInput(t, nil, nil)); d.Class != "standard" {
+		t.Errorf("class %q", d.Class)
+	}
+	if _, err := b.Fetch(t.Context()); !errors.Is(err, errNotModified) {
+		t.Errorf("second fetch: %v", err)
+	}
+	shelf.put(theirs.sign(t, everyoneStandard, nil), `"2"`)
+	if set, err := b.Fetch(t.Context()); !errors.Is(err, ErrPolicy) {
+		t.Errorf("signed by somebody else: %v, %v", set, err)
+	}
+	shelf.put([]byte("nonsense"), `"3"`)
+	if set, err := b.Fetch(t.Context()); !errors.Is(err, ErrPolicy) {
+		t.Errorf("no bundle: %v, %v", set, err)
+	}
+}
+
+func TestBundleFollow(t *testing.T) {
+	ours := newSigner(t)
+	shelf := &shelf{}
+	server := httptest.NewServer(shelf)
+	defer server.Close()
+	b, err := NewBundle(server.URL, ours.public, server.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shelf.put([]byte("nonsense"), `"1"`)
+	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry())
+	before := active.Status().Hash
+	ctx, cancel := context.WithCancel(t.Context())
+	refused, done := make(chan error, 100), make(chan error)
+	go func() {
+		done <- b.Follow(ctx, time.Millisecond, active, slog.New(slog.DiscardHandler), func(err error) {
+			select {
+			case refused <- err:
+			default:
+			}
+		})
+	}()
+	if <-refused; active.Status().Hash != before {
+		t.Error("nonsense took effect")
+	}
+	shelf.put(ours.sign(t, everyoneStandard, nil), `"2"`)
+	for deadline := time.Now().Add(10 * time.Second); active.Status().Hash == before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the good bundle did not take effect")
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBundleKeys(t *testing.T) {
+	for _, bad := range []string{"", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"} {
+		if _, err := NewBundle("http://127.0.0.1", []byte(bad), http.DefaultClient); err == nil {
+			t.Errorf("key %q is taken", bad)
+		}
+	}
+}

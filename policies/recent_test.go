@@ -1,0 +1,67 @@
+package policies
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/detnet/detnet/workload"
+)
+
+func TestReloadIsRefusedWhereARecordedPodFails(t *testing.T) {
+	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry())
+	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort", "team": "b"}, nil)
+	if _, err := active.Decide(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	// It compiles, and fails on this cluster's pods only.
+	bad := Set{"site.rego": "package detnet.site\nprobe := 1\nlabels.team := \"no spaces\" if input.pod.metadata.labels.team == \"b\""}.Over(Default())
+	_, _, err := active.reload(t.Context(), bad, time.Now())
+	if !errors.Is(err, ErrPolicy) || !strings.Contains(err.Error(), "shop/p-") {
+		t.Errorf("error %v, want one that names the pod", err)
+	}
+	good := Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"}.Over(Default())
+	changed, of, err := active.reload(t.Context(), good, time.Now())
+	if err != nil || changed != 1 || of != 1 {
+		t.Errorf("%d of %d changed, error %v; want 1 of 1", changed, of, err)
+	}
+}
+
+func TestRecentIsBounded(t *testing.T) {
+	var r recent
+	for n := range 3 * maxRecent {
+		r.record(Input{Pod: Object{"metadata": map[string]any{"name": fmt.Sprint(n)}}})
+	}
+	r.record(Input{Pod: Object{"metadata": map[string]any{"name": strings.Repeat("x", maxRecentSize)}}})
+	if len(r.ring) != maxRecent || len(r.index) != maxRecent || r.all()[maxRecent-1].Source != fmt.Sprint("/", 3*maxRecent-1) {
+		t.Errorf("%d pods, %d names, last %s", len(r.ring), len(r.index), r.all()[maxRecent-1].Source)
+	}
+}
+
+func TestShadowCountsWhatWouldChange(t *testing.T) {
+	candidate := mustLoad(t, Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"})
+	shadow := NewShadow(candidate, prometheus.NewRegistry())
+	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry()).WithShadow(shadow)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- shadow.Run(ctx) }()
+	for _, priority := range []string{"best-effort", "best-effort", "critical", "none"} {
+		if d, err := active.Decide(ctx, podInput(t, map[string]string{workload.LabelPriority: priority}, nil)); err != nil || d.Bandwidth.Max.String() == "500M" {
+			t.Fatalf("decision %+v, %v: the candidate must have no effect", d, err)
+		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); shadow.Status().Pods < 4 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	<-done
+	got := active.Status().Shadow
+	if got.Pods != 4 || got.Changed != 2 || got.Fields["bandwidth.max"] != 2 || got.Failed != 0 {
+		t.Errorf("status %+v, want 2 of 4 changed in bandwidth.max", got)
+	}
+}
