@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,13 +16,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller"
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
+	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/status"
@@ -39,7 +38,7 @@ const (
 // server. Node and agents are stand-ins: the round trip is long while the
 // limits in force add up to more than the uplink carries.
 func TestProtectsOnARealAPIServer(t *testing.T) {
-	client := apiServer(t)
+	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
 	c := cluster{t, client}
 	c.node("worker-1")
 	c.node("worker-2")
@@ -283,26 +282,4 @@ func (c cluster) eventually(what string, is func() bool) {
 			c.t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
-}
-
-func apiServer(t *testing.T) kubernetes.Interface {
-	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("KUBEBUILDER_ASSETS is not set: CI must run the API-server tests")
-		}
-		t.Skip("KUBEBUILDER_ASSETS is not set: it names the directory with etcd and kube-apiserver")
-	}
-	env := &envtest.Environment{}
-	cfg, err := env.Start()
-	if err != nil {
-		t.Fatalf("start an API server: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Errorf("stop the API server: %v", err)
-		}
-	})
-	cfg.QPS = -1
-	return kubernetes.NewForConfigOrDie(cfg)
 }

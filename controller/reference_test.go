@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/status"
 )
 
@@ -65,6 +66,7 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 	var c collecting
 	NewMetrics(&c, func() *status.Status { return &status.Status{} })
 	actuate.New(nil, actuate.DefaultConfig(), slog.New(slog.DiscardHandler), &c)
+	(&repair.Repair{}).Register(&c)
 	slices.Sort(c.descriptions)
 	var want bytes.Buffer
 	want.WriteString(preamble)

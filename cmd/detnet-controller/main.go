@@ -40,6 +40,7 @@ type options struct {
 	uiAddr                      string
 	leaderElect                 bool
 	agentTLSDir, agentTLSSecret string
+	webhookConfig               string
 	logLevel, logFormat         string
 	vantages                    int
 }
@@ -59,6 +60,7 @@ func parseFlags(args []string) (options, error) {
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas lead")
 	f.StringVar(&o.agentTLSDir, "agent-tls-dir", "/etc/detnet/agent-tls", "`directory` with tls.crt, tls.key and ca.crt, used when --agent-tls-secret is empty; both empty: plaintext, for tests")
 	f.StringVar(&o.agentTLSSecret, "agent-tls-secret", "detnet-agent-tls", "Secret in which the controller issues and rotates the certificate itself; empty: somebody else fills --agent-tls-dir")
+	f.StringVar(&o.webhookConfig, "webhook-config", "detnet-webhook", "MutatingWebhookConfiguration whose webhook is asked what a pod that slipped past it lacks; empty: such pods are only reported")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
 	if err := f.Parse(args); err != nil {

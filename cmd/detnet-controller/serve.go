@@ -10,44 +10,26 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/controller"
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/leader"
+	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/rollout"
 	"github.com/detnet/detnet/controller/ui"
 )
 
 // version is set by the linker.
 var version = "dev"
-
-// agentName is on the agents' certificate, whatever address is dialled.
-const agentName = "detnet-agent"
-
-// The lease is shorter than controller-runtime's: while nobody leads, nobody
-// cuts. A leader that stops in order releases it at once.
-var (
-	leaseDuration = 8 * time.Second
-	renewDeadline = 5 * time.Second
-	retryPeriod   = time.Second
-)
 
 func serve(ctx context.Context, o options, log *slog.Logger) error {
 	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
@@ -71,19 +53,9 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("make a client for %s: %w", cluster.Host, err)
 	}
-	mgr, err := ctrl.NewManager(cluster, ctrl.Options{
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddr},
-		HealthProbeBindAddress:        o.healthAddr,
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              leader.Lease,
-		LeaderElectionNamespace:       o.namespace,
-		LeaderElectionReleaseOnCancel: true,
-		LeaseDuration:                 &leaseDuration,
-		RenewDeadline:                 &renewDeadline,
-		RetryPeriod:                   &retryPeriod,
-	})
+	mgr, err := newManager(cluster, o)
 	if err != nil {
-		return fmt.Errorf("set up against %s: %w", cluster.Host, err)
+		return err
 	}
 	creds, err := agentCredentials(mgr, o)
 	if err != nil {
@@ -107,23 +79,13 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err := s.apply(cfg); err != nil {
 		return err
 	}
-
-	runnables := []manager.Runnable{known, loop, &rollout.Rollout{
-		Snapshot: known.Snapshot, Client: client, Log: log,
-		Every: func() time.Duration { return time.Duration(s.rolloutEvery.Load()) },
-	}}
+	runnables := s.runnables(o, client, log)
 	if file != nil {
 		runnables = append(runnables, s.follow(file, o, log, metrics.Registry))
 	}
 	for _, r := range runnables {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up: %w", err)
-		}
-	}
-	if o.uiAddr != "0" && o.uiAddr != "" {
-		server := &http.Server{Addr: o.uiAddr, Handler: ui.Handler(loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
-		if err := mgr.Add(&manager.Server{Name: "status", Server: server}); err != nil {
-			return fmt.Errorf("set up the status page: %w", err)
 		}
 	}
 	if err := addChecks(mgr, known); err != nil {
@@ -133,45 +95,24 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	return mgr.Start(ctx)
 }
 
-func clusterConfig(kubeconfig string) (*rest.Config, error) {
-	var c *rest.Config
-	var err error
-	if kubeconfig != "" {
-		c, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
-	} else if c, err = rest.InClusterConfig(); err != nil {
-		err = fmt.Errorf("%w; outside a pod give --kubeconfig", err)
+// runnables are all that runs beside the manager.
+func (s settings) runnables(o options, client kubernetes.Interface, log *slog.Logger) []manager.Runnable {
+	all := []manager.Runnable{s.inventory, s.loop, &rollout.Rollout{
+		Snapshot: s.inventory.Snapshot, Client: client, Log: log,
+		Every: func() time.Duration { return time.Duration(s.rolloutEvery.Load()) },
+	}}
+	if o.webhookConfig != "" {
+		mender := &repair.Repair{Snapshot: s.inventory.Snapshot, Client: client, Events: s.loop.Events, Log: log, Webhook: o.webhookConfig}
+		mender.Register(metrics.Registry)
+		all = append(all, mender)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w", err)
+	if o.uiAddr != "0" && o.uiAddr != "" {
+		page := ui.Handler(s.loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read)
+		all = append(all, &manager.Server{Name: "status", Server: &http.Server{
+			Addr: o.uiAddr, Handler: page, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
+		}})
 	}
-	// The actuator has its own budget; this one only must not be in its way.
-	c.QPS, c.Burst = 100, 200
-	c.UserAgent = actuate.FieldManager + "/" + version
-	return c, nil
-}
-
-func agentCredentials(mgr manager.Manager, o options) (credentials.TransportCredentials, error) {
-	switch {
-	case o.agentTLSSecret != "":
-		secret, err := certs.SelfManaged(mgr, certs.Config{
-			Secret:   types.NamespacedName{Namespace: o.namespace, Name: o.agentTLSSecret},
-			DNSNames: []string{agentName},
-		})
-		if err != nil {
-			return nil, err
-		}
-		return credentials.NewTLS(secret.MutualClientConfig(agentName)), nil
-	case o.agentTLSDir != "":
-		dir, err := certs.OpenDir(o.agentTLSDir)
-		if err != nil {
-			return nil, err
-		}
-		if err := mgr.Add(everyReplica{dir.Run}); err != nil {
-			return nil, fmt.Errorf("follow certificates: %w", err)
-		}
-		return credentials.NewTLS(dir.MutualClientConfig(agentName)), nil
-	}
-	return insecure.NewCredentials(), nil
+	return all
 }
 
 // everyReplica runs on leaders and standbys alike.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/actuate/actuatetest"
+	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/plan"
 )
 
@@ -19,7 +20,7 @@ func TestFakeConforms(t *testing.T) {
 }
 
 func TestPodsConform(t *testing.T) {
-	client := kubernetes.NewForConfigOrDie(apiServer(t))
+	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
 	actuatetest.Conformance(t, realCluster{actuate.Pods{Client: client.CoreV1()}, client})
 }
 

@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -9,14 +8,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/workload"
 )
 
 // What is selected and dropped is decided by the API server and the informers.
 func TestFollowsARealAPIServer(t *testing.T) {
-	client := apiServer(t)
+	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
 	create := func(name string, labels, annotations map[string]string, change func(*corev1.Pod)) {
 		t.Helper()
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "factory", Name: name, Labels: labels, Annotations: annotations}}
@@ -80,25 +79,4 @@ func TestFollowsARealAPIServer(t *testing.T) {
 			t.Fatalf("30 s after the namespace was set to off: %+v", inv.Snapshot())
 		}
 	}
-}
-
-func apiServer(t *testing.T) kubernetes.Interface {
-	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("KUBEBUILDER_ASSETS is not set: CI must run the API-server tests")
-		}
-		t.Skip("KUBEBUILDER_ASSETS is not set: it names the directory with etcd and kube-apiserver")
-	}
-	env := &envtest.Environment{}
-	cfg, err := env.Start()
-	if err != nil {
-		t.Fatalf("start an API server: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Errorf("stop the API server: %v", err)
-		}
-	})
-	return kubernetes.NewForConfigOrDie(cfg)
 }

@@ -12,8 +12,7 @@ import (
 const originalPriority = "priority"
 
 // unstampedFactories follow pods that ask for a class and carry none: they were
-// created while the webhook was away. Only a new pod gets a priority class, so
-// the controller can't mend them; it says so.
+// created while the webhook was away.
 func (inv *Inventory) unstampedFactories() []podFactory {
 	return []podFactory{
 		inv.podFactory("", workload.LabelPriority+",!"+workload.LabelClass, inv.setUnstamped),
@@ -25,7 +24,7 @@ func (inv *Inventory) setUnstamped(key string, object any) {
 	var p Problem
 	pod, ok := object.(*corev1.Pod)
 	if ok && !inv.exempt(pod.Namespace) && pod.DeletionTimestamp == nil && (pod.Status.Phase == corev1.PodPending || pod.Status.Phase == corev1.PodRunning) {
-		p = Problem{Object: "pod " + key, Unstamped: pod.UID, Text: "it asks for a class but was created without passing the webhook: it is neither protected nor limited; recreate it, as with kubectl rollout restart"}
+		p = Problem{Object: "pod " + key, Unstamped: pod.UID, Text: "it asks for a class but was created without passing the webhook: it is neither protected nor limited until it is mended or recreated, as with kubectl rollout restart"}
 	}
 	keep(inv, inv.unstamped, key, p)
 }

@@ -96,7 +96,7 @@ func (t *turn) emptying(b *Budget) bool {
 // relieve cuts, unless doubt, futility or the floors speak against it.
 func (t *turn) relieve(b *Budget) plan.Reason {
 	v := t.verdict
-	if v.tail {
+	if v.tail && !t.raised(b) { // after a raise there is little doubt
 		if b.Doubtful++; b.Doubtful < 2 {
 			return t.reason(b, plan.Hold, plan.Confirming)
 		}
@@ -184,7 +184,7 @@ func (t *turn) cut(b *Budget, again bool) {
 	v, l := t.verdict, t.law
 	b.Upper = min(b.Total, t.load.peak)
 	depth := t.queue().Seconds() / l.Drain.Seconds()
-	raised := t.now.Sub(b.RaisedAt) < 2*l.RaiseEvery+2*t.feedback
+	raised := t.raised(b)
 	explore := false
 	if !again {
 		b.Known = b.Capacity
@@ -198,13 +198,13 @@ func (t *turn) cut(b *Budget, again bool) {
 		if raised {
 			b.Capacity = max(b.Capacity, min(b.Proven, b.Upper))
 		}
+	case !again && raised && b.Proven > 0:
+		b.Capacity, b.Measured = scale(b.Proven, 1/l.Settle), true // back to what was good
+		explore = float64(b.Upper) > 1.1*float64(b.Capacity)
 	case v.tail || v.lossy:
 		b.Capacity, depth = b.Upper, l.MinCut
 	case b.Capacity != 0 && b.Fruitless == 0 && v.worst.level() < 2*v.allow:
 		b.Capacity = b.Upper // a shallow queue: a little too much
-	case !again && raised && b.Proven > 0:
-		b.Capacity, b.Measured = scale(b.Proven, 1/l.Settle), true // back to what was good
-		explore = float64(b.Upper) > 1.1*float64(b.Capacity)
 	default:
 		b.Capacity, b.Measured, depth = 0, false, max(depth, l.MaxCut)
 	}
@@ -222,6 +222,11 @@ func (t *turn) cut(b *Budget, again bool) {
 	b.EffectBy = t.now.Add(t.feedback)
 	b.Cuts++
 	b.Testing = v.worst.path != nil && !v.worst.path.Sure
+}
+
+// raised reports whether the last raise is so recent that trouble is its doing.
+func (t *turn) raised(b *Budget) bool {
+	return t.now.Sub(b.RaisedAt) < 2*t.law.RaiseEvery+2*t.feedback
 }
 
 // queue is how long the queue will be when a cut made now takes effect.
@@ -334,7 +339,7 @@ func (t *turn) grow(b *Budget) plan.Reason {
 // A host that is busy at times sounds like a link that is full at times: the
 // hum is believed less and less often, until it was right.
 const (
-	minReliefWait = 10 * time.Second
+	minReliefWait = 30 * time.Second
 	maxReliefWait = 5 * time.Minute
 )
 

@@ -164,7 +164,7 @@ func (h *hum) listen(now time.Time, d time.Duration) bool {
 	slow := min(humSlow, learning)
 	h.Slow += (d.Seconds() - h.Slow) * min(1, float64(dt)/float64(slow))
 	h.Fast += (d.Seconds() - h.Fast) * min(1, float64(dt)/float64(min(humFast, learning)))
-	if learning < humLearn || h.Fast > 0.65*h.Slow || h.Slow-h.Fast < humLeast {
+	if learning < humLearn || h.Fast > 0.5*h.Slow || h.Slow-h.Fast < humLeast {
 		return false
 	}
 	*h = hum{}

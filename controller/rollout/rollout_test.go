@@ -2,7 +2,6 @@ package rollout
 
 import (
 	"log/slog"
-	"os"
 	"strings"
 	"testing"
 
@@ -11,9 +10,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/workload"
 )
@@ -47,7 +46,7 @@ func TestWanted(t *testing.T) {
 }
 
 func TestOnceOnARealAPIServer(t *testing.T) {
-	client := apiServer(t)
+	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
 	labels := map[string]string{"app": "a"}
 	pod := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{"other": "kept"}}}
 	pod.Spec.Containers = []corev1.Container{{Name: "main", Image: "none"}}
@@ -96,25 +95,4 @@ func TestOnceOnARealAPIServer(t *testing.T) {
 			}
 		}
 	}
-}
-
-func apiServer(t *testing.T) kubernetes.Interface {
-	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("KUBEBUILDER_ASSETS is not set: CI must run the API-server tests")
-		}
-		t.Skip("KUBEBUILDER_ASSETS is not set: it names the directory with etcd and kube-apiserver")
-	}
-	env := &envtest.Environment{}
-	cfg, err := env.Start()
-	if err != nil {
-		t.Fatalf("start an API server: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Errorf("stop the API server: %v", err)
-		}
-	})
-	return kubernetes.NewForConfigOrDie(cfg)
 }

@@ -1,15 +1,17 @@
-package actuate_test
+// Package apitest starts a real API server for tests.
+package apitest
 
 import (
 	"os"
 	"testing"
 
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// apiServer starts a real one, or skips where there is none to start.
-func apiServer(t *testing.T) *rest.Config {
+// Start starts an API server without kubelets, controllers or scheduler, stopped
+// when the test ends. Without KUBEBUILDER_ASSETS, the directory with etcd and
+// kube-apiserver, the test is skipped; in CI that is a failure.
+func Start(t *testing.T) *envtest.Environment {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		if os.Getenv("CI") == "true" {
@@ -22,10 +24,11 @@ func apiServer(t *testing.T) *rest.Config {
 	if err != nil {
 		t.Fatalf("start an API server: %v", err)
 	}
+	cfg.QPS = -1
 	t.Cleanup(func() {
 		if err := env.Stop(); err != nil {
 			t.Errorf("stop the API server: %v", err)
 		}
 	})
-	return cfg
+	return env
 }

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/leader"
+)
+
+// agentName is on the agents' certificate, whatever address is dialled.
+const agentName = "detnet-agent"
+
+// The lease is shorter than controller-runtime's: while nobody leads, nobody
+// cuts. A leader that stops in order releases it at once.
+var (
+	leaseDuration = 8 * time.Second
+	renewDeadline = 5 * time.Second
+	retryPeriod   = time.Second
+)
+
+func newManager(cluster *rest.Config, o options) (manager.Manager, error) {
+	mgr, err := ctrl.NewManager(cluster, ctrl.Options{
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddr},
+		HealthProbeBindAddress:        o.healthAddr,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              leader.Lease,
+		LeaderElectionNamespace:       o.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &leaseDuration,
+		RenewDeadline:                 &renewDeadline,
+		RetryPeriod:                   &retryPeriod,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up against %s: %w", cluster.Host, err)
+	}
+	return mgr, nil
+}
+
+func clusterConfig(kubeconfig string) (*rest.Config, error) {
+	var c *rest.Config
+	var err error
+	if kubeconfig != "" {
+		c, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
+	} else if c, err = rest.InClusterConfig(); err != nil {
+		err = fmt.Errorf("%w; outside a pod give --kubeconfig", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
+	}
+	// The actuator has its own budget; this one only must not be in its way.
+	c.QPS, c.Burst = 100, 200
+	c.UserAgent = actuate.FieldManager + "/" + version
+	return c, nil
+}
+
+func agentCredentials(mgr manager.Manager, o options) (credentials.TransportCredentials, error) {
+	switch {
+	case o.agentTLSSecret != "":
+		secret, err := certs.SelfManaged(mgr, certs.Config{
+			Secret:   types.NamespacedName{Namespace: o.namespace, Name: o.agentTLSSecret},
+			DNSNames: []string{agentName},
+		})
+		if err != nil {
+			return nil, err
+		}
+		return credentials.NewTLS(secret.MutualClientConfig(agentName)), nil
+	case o.agentTLSDir != "":
+		dir, err := certs.OpenDir(o.agentTLSDir)
+		if err != nil {
+			return nil, err
+		}
+		if err := mgr.Add(everyReplica{dir.Run}); err != nil {
+			return nil, fmt.Errorf("follow certificates: %w", err)
+		}
+		return credentials.NewTLS(dir.MutualClientConfig(agentName)), nil
+	}
+	return insecure.NewCredentials(), nil
+}
