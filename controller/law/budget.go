@@ -136,7 +136,7 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 // early reports whether the queue is younger than what is known of the senders:
 // a cut below the usage of before would be far too deep.
 func (t *turn) early(b *Budget) bool {
-	if !t.verdict.standing || float64(t.load.peak) >= 0.85*float64(b.Total) {
+	if t.verdict.lossy || float64(t.load.peak) >= 0.85*float64(b.Total) {
 		return false
 	}
 	began := onset(t.ramp(t.now.Add(-rampTime)))
