@@ -34,6 +34,8 @@ type Session struct {
 	// Timeout is the age at which an unanswered packet is lost. Zero means
 	// DefaultTimeout.
 	Timeout time.Duration
+	// Count is how many packets to send; zero means without end.
+	Count uint64
 }
 
 // What a Session asks for where it says nothing, and how far it may go.

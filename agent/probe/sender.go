@@ -261,6 +261,9 @@ func (s *Sender) step(now int64) int64 {
 	}
 	waiting := false
 	for _, each := range s.sessions {
+		if each.Count > 0 && each.totals.Sent >= each.Count {
+			each.due = now + int64(idle)
+		}
 		if each.due <= now {
 			each.due = max(each.due+each.gap(), now) // time lost is not made up by a burst
 			if s.ready(each, now) {

@@ -1,0 +1,81 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/agent/probe/stats"
+	"github.com/detnet/detnet/workload"
+)
+
+func sampleReport() Report {
+	samples := make([]probe.Sample, 100)
+	for i := range samples {
+		samples[i] = probe.Sample{RTT: time.Millisecond + time.Duration(i)*10*time.Microsecond, HasOneWay: true,
+			Forward: time.Millisecond / 2, Backward: time.Millisecond/2 + time.Duration(i)*10*time.Microsecond}
+	}
+	series := stats.New(100)
+	series.Add(samples, time.Minute)
+	r := Report{
+		Session:    probe.Session{Protocol: workload.STAMP, Host: "10.0.0.1", Port: 862},
+		Timestamps: probe.SourceKernel,
+		Totals:     probe.Totals{Sent: 101, Received: 100, Lost: 1},
+		Summary:    series.Summary(),
+		Histogram:  Histogram{},
+	}
+	r.Histogram.Add(samples)
+	return r
+}
+
+func TestText(t *testing.T) {
+	var b strings.Builder
+	if err := sampleReport().Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"stamp 10.0.0.1:862: 101 sent, 100 received, 1 lost (0.99 %)", "timestamps by the kernel",
+		"\nrtt            1.000     1.500", "\nbackward ", "waits: far-egress", "a p99 needs 1000 packets, these are 100", "█"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, b.String())
+		}
+	}
+	b.Reset()
+	r := Report{Session: probe.Session{Protocol: workload.ICMP, Host: "h"}, Totals: probe.Totals{Sent: 3, Lost: 3}, Err: errors.New("no route")}
+	if err := r.Text(&b); err != nil || strings.Contains(b.String(), "rtt") || !strings.Contains(b.String(), "error: no route") {
+		t.Errorf("nothing received: %v\n%s", err, b.String())
+	}
+}
+
+func TestJSON(t *testing.T) {
+	b, err := json.Marshal(sampleReport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Target    string
+		Direction string
+		Sent      int
+		RTT       map[string]float64
+		Backward  map[string]float64
+		Queue     any `json:"own_queue"`
+	}
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Target != "10.0.0.1:862" || got.Direction != "far-egress" || got.Sent != 101 || got.RTT["p50_ms"] != 1.5 || got.Backward["max_ms"] == 0 || got.Queue != nil {
+		t.Errorf("%s", b)
+	}
+}
+
+func TestHistogramFits(t *testing.T) {
+	h := Histogram{}
+	h.Add([]probe.Sample{{RTT: time.Microsecond}, {RTT: 10 * time.Second}, {Lost: true}, {}})
+	var b strings.Builder
+	h.write(&b)
+	if rows := strings.Count(b.String(), "\n"); rows == 0 || rows > 21 {
+		t.Errorf("%d rows", rows)
+	}
+}
