@@ -182,6 +182,7 @@ func (s *shaper) setRate(now time.Duration, rate bitrate.Rate) {
 	}
 	s.rate = rate
 	if s.head < len(s.queue) {
+		s.waking = false // the time it was to wake at is no longer right
 		s.wake()
 	}
 }

@@ -83,8 +83,8 @@ type Event struct {
 	CPUSet   bool
 	Probing  Switch
 	Noise    Noise // from now on, if not zero
-	Restart  bool // the controller forgets everything but the limits
-	Frees    bool // capacity becomes usable: recovery is measured from here
+	Restart  bool  // the controller forgets everything but the limits
+	Frees    bool  // capacity becomes usable: recovery is measured from here
 }
 
 // Switch is on, off or as it is.

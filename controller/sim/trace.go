@@ -108,7 +108,7 @@ func ReadTrace(name string, r io.Reader) (Trace, error) {
 
 func field(record []string, i int) (float64, error) {
 	v, err := strconv.ParseFloat(record[i], 64)
-	if err != nil || v < 0 || v > 1e6 {
+	if err != nil || !(v >= 0 && v <= 1e6) {
 		return 0, fmt.Errorf("%q must be a number from 0 to 1000000", record[i])
 	}
 	return v, nil
