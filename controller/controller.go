@@ -161,11 +161,11 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 		t.assignments, t.sessions = sessionsOf(snapshot, settings.Vantages)
 	}
 	t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
-	present := make(map[plan.PodID]bool, len(snapshot.Senders))
+	writable := make(map[plan.PodID]bool, len(snapshot.Senders))
 	for _, s := range snapshot.Senders {
-		present[s.Pod] = true
+		writable[s.Pod] = s.Mode == workload.Enforce
 	}
-	t.loop.Limits.Forget(func(pod plan.PodID) bool { return present[pod] })
+	t.loop.Limits.Forget(func(pod plan.PodID) bool { return writable[pod] })
 	t.journal.problems(t.loop, snapshot.Problems)
 	t.settings, t.snapshot = settings, snapshot
 }

@@ -6,8 +6,8 @@ package actuate
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -20,7 +20,6 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
-	"github.com/detnet/detnet/workload"
 )
 
 // Annotator changes annotations of a live object and touches nothing else.
@@ -84,6 +83,8 @@ type Actuator struct {
 	waiting queue
 	busy    map[plan.PodID]bool
 	written map[plan.PodID]write
+	delay   time.Duration // present back-off; 0 while the API server answers
+	resume  time.Time
 	wake    chan struct{}
 }
 
@@ -111,11 +112,15 @@ func New(to Annotator, c Config, log *slog.Logger, reg prometheus.Registerer) *A
 }
 
 // Submit asks for changes. A pod's newest value replaces one that still waits;
-// a value that was just written, or is in force, costs nothing.
+// a value that was just written, or is in force, costs nothing. Whoever cuts has
+// changed their mind about raises that still wait: those are dropped.
 func (a *Actuator) Submit(changes []Change) {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if slices.ContainsFunc(changes, func(c Change) bool { return c.Urgent() }) {
+		maps.DeleteFunc(a.waiting, func(_ plan.PodID, w waiting) bool { return !w.Urgent() })
+	}
 	for _, c := range changes {
 		c.To = fit(c)
 		last, known := a.written[c.Pod]
@@ -165,123 +170,4 @@ func fit(c Change) bitrate.Rate {
 		hi = bitrate.Max
 	}
 	return max(min(c.To, hi).Quantise(), lo)
-}
-
-// Run writes until ctx ends.
-func (a *Actuator) Run(ctx context.Context) {
-	var workers sync.WaitGroup
-	for range max(1, a.workers) {
-		workers.Go(func() { a.work(ctx) })
-	}
-	workers.Wait()
-}
-
-func (a *Actuator) work(ctx context.Context) {
-	delay := firstDelay
-	for {
-		if !a.await(ctx) || a.limiter.Wait(ctx) != nil {
-			return
-		}
-		// Picked after the wait for a token, so that a cut that came
-		// meanwhile goes first and the value is the newest.
-		w, ok := a.take()
-		if !ok {
-			continue
-		}
-		err := a.write(ctx, w)
-		a.done(w, err)
-		if err == nil || Gone(err) || refused(err) {
-			delay = firstDelay
-			continue
-		}
-		sleep(ctx, delay)
-		delay = min(2*delay, maxDelay)
-	}
-}
-
-// await blocks until something waits; false when ctx has ended.
-func (a *Actuator) await(ctx context.Context) bool {
-	for {
-		a.mu.Lock()
-		ready := a.waiting.next(a.busy) != nil
-		a.mu.Unlock()
-		if ready {
-			return ctx.Err() == nil
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-a.wake:
-		}
-	}
-}
-
-func (a *Actuator) take() (waiting, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	w := a.waiting.next(a.busy)
-	if w == nil {
-		return waiting{}, false
-	}
-	delete(a.waiting, w.Pod)
-	a.busy[w.Pod] = true
-	a.signal() // for the next worker
-	return *w, true
-}
-
-func (a *Actuator) write(ctx context.Context, w waiting) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	err := a.to.Annotate(ctx, w.Pod, w.UID, map[string]string{workload.EgressBandwidth: w.To.String()})
-	if err != nil {
-		return fmt.Errorf("limit pod %s to %v: %w", w.Pod, w.To, err)
-	}
-	return nil
-}
-
-// done records the outcome; a write that may still succeed waits again, unless
-// a newer value does.
-func (a *Actuator) done(w waiting, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.busy, w.Pod)
-	switch {
-	case err == nil:
-		a.written[w.Pod] = write{w.UID, w.To, time.Now()}
-		a.metrics.wrote(w, time.Since(w.since))
-	case Gone(err):
-		a.metrics.failed("gone")
-	case refused(err):
-		a.metrics.failed("refused")
-		a.log.Error("the API server refuses a limit: check the controller's role", "pod", w.Pod.String(), "err", err)
-	case errors.Is(err, context.Canceled):
-	default:
-		a.metrics.failed("unreachable")
-		a.log.Warn("limit not written, will try again", "pod", w.Pod.String(), "err", err)
-		if _, newer := a.waiting[w.Pod]; !newer {
-			a.waiting[w.Pod] = w
-		}
-	}
-	a.signal()
-}
-
-// refused: trying again would give the same answer.
-func refused(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
-}
-
-func (a *Actuator) signal() {
-	select {
-	case a.wake <- struct{}{}:
-	default:
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -88,9 +88,7 @@ func TestCutsGoFirst(t *testing.T) {
 		raise := w.pod("raise", 50*mbit)(60 * mbit)
 		cut := w.pod("cut", 50*mbit)(40 * mbit)
 		fresh := w.pod("unlimited", 0)(90 * mbit)
-		w.Submit([]actuate.Change{raise})
-		time.Sleep(time.Millisecond)
-		w.Submit([]actuate.Change{fresh, cut})
+		w.Submit([]actuate.Change{raise, fresh, cut})
 		w.run()
 		time.Sleep(10 * time.Second)
 		if got := w.written(); len(got) != 3 || got[2] != "raise" {
@@ -127,6 +125,43 @@ func TestNoWriteWithoutChange(t *testing.T) {
 		time.Sleep(time.Second)
 		if n := len(w.written()); n != 1 {
 			t.Errorf("%d writes, want 1", n)
+		}
+	})
+}
+
+// What is asked for again while it is on its way is not written twice.
+func TestNoSecondWriteOfOneInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		count := w.Before
+		w.Before = func(pod plan.PodID) error {
+			time.Sleep(time.Second) // a slow API server
+			return count(pod)
+		}
+		w.run()
+		change := w.pod("a", 100*mbit)
+		w.Submit([]actuate.Change{change(80 * mbit)})
+		time.Sleep(500 * time.Millisecond)
+		w.Submit([]actuate.Change{change(80 * mbit)})
+		time.Sleep(10 * time.Second)
+		if n := len(w.written()); n != 1 {
+			t.Errorf("%d writes, want 1", n)
+		}
+	})
+}
+
+// A raise that still waits when somebody is cut was decided in better times.
+func TestCutDropsWaitingRaises(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		raise := w.pod("raise", 50*mbit)(90 * mbit)
+		cut := w.pod("cut", 50*mbit)(40 * mbit)
+		w.Submit([]actuate.Change{raise})
+		w.Submit([]actuate.Change{cut})
+		w.run()
+		time.Sleep(10 * time.Second)
+		if got := w.written(); !slices.Equal(got, []string{"cut"}) {
+			t.Errorf("written %v, want the cut alone", got)
 		}
 	})
 }
