@@ -31,12 +31,15 @@ func newLab(t testing.TB) lab {
 	v6(l.near, "near", "fd99::1/64")
 	v6(l.far, "far", "fd99::2/64")
 	l.warmUp(t)
-	l.near.Do(t, func() {
-		if err := os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 2147483647"), 0o644); err != nil {
-			t.Logf("allow ping sockets: %v", err)
-		}
-	})
+	l.near.Do(t, func() { setPingGroups(t, "0 2147483647") })
 	return l
+}
+
+// setPingGroups sets who may open ping sockets in the current namespace.
+func setPingGroups(t testing.TB, groups string) {
+	if err := os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte(groups), 0o644); err != nil {
+		t.Logf("set the groups of ping sockets: %v", err)
+	}
 }
 
 // warmUp returns when IPv6 works: its neighbour discovery takes a moment after
@@ -249,6 +252,46 @@ func conform(t *testing.T, l lab, target Session) {
 	}
 	if u := got["unnamed"]; u.Totals.Sent != 0 || len(u.Samples) != 0 {
 		t.Errorf("unnamed: %+v, %d samples; want nothing sent", u.Totals, len(u.Samples))
+	}
+}
+
+// Where ping sockets are not allowed a raw one does, for those who may.
+func TestRawICMP(t *testing.T) {
+	l := newLab(t)
+	l.near.Do(t, func() { setPingGroups(t, "1 0") })
+	for _, host := range []string{"10.99.0.2", "fd99::2"} {
+		t.Run(host, func(t *testing.T) { conform(t, l, Session{Protocol: workload.ICMP, Host: host}) })
+	}
+}
+
+// Steady state, a packet costs no allocation, neither here nor at the
+// reflector. (The runtime's accept allocates, so TCP cannot be counted.)
+func TestStepDoesNotAllocate(t *testing.T) {
+	l := newLab(t)
+	stamp, _ := l.reflect(t, ReflectorOptions{})
+	for _, target := range []Session{{Protocol: workload.STAMP, Port: stamp}, {Protocol: workload.ICMP}} {
+		s := NewSender(Options{})
+		target.ID, target.Host, target.Interval, target.Timeout = "x", "10.99.0.2", time.Millisecond, 50*time.Millisecond
+		if err := s.Assign([]Session{target}); err != nil {
+			t.Fatal(err)
+		}
+		l.near.Do(t, func() {
+			for range 200 { // grow what grows once
+				s.step(s.now())
+				time.Sleep(time.Millisecond)
+			}
+			sent := s.sessions[0].totals.Sent
+			n := testing.AllocsPerRun(200, func() {
+				s.step(s.now())
+				time.Sleep(time.Millisecond)
+			})
+			if n != 0 || s.sessions[0].totals.Sent < sent+50 || s.sessions[0].totals.Received == 0 {
+				t.Errorf("%s: %v allocations a step; %+v", target.Protocol, n, s.sessions[0].totals)
+			}
+		})
+		for _, p := range s.probers {
+			p.close()
+		}
 	}
 }
 

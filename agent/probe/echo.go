@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -28,6 +29,9 @@ type echo struct {
 	key    [8]byte
 	header int   // octets before the payload
 	typ    uint8 // ICMP type of the request
+	// raw says that the socket is not a ping socket: the IPv4 header comes with
+	// an answer, and the identifier and IPv4's checksum are ours to fill in.
+	raw bool
 }
 
 const (
@@ -36,6 +40,7 @@ const (
 	icmpEchoReply    = 0
 	icmpv6Echo       = 128
 	icmpv6EchoReply  = 129
+	icmpFilter       = 1 // ICMP_FILTER of linux/icmp.h
 	pingRangeSetting = "net.ipv4.ping_group_range"
 )
 
@@ -53,12 +58,45 @@ func (s *Sender) newEcho(k kind) (prober, error) {
 	}
 	d, err := newDatagram(s, f, k.ipv6, unix.SOCK_DGRAM, protocol)
 	if err != nil && k.protocol == workload.ICMP {
-		return nil, fmt.Errorf("ping socket (is this group in %s?): %w", pingRangeSetting, err)
+		var errRaw error
+		f.raw = true
+		if d, errRaw = newDatagram(s, f, k.ipv6, unix.SOCK_RAW, protocol); errRaw != nil {
+			return nil, fmt.Errorf("neither a ping socket (is this group in %s?): %w; nor a raw one (is there NET_RAW?): %w", pingRangeSetting, err, errRaw)
+		}
+		err = filterEchoReplies(d.fd, k.ipv6)
 	}
 	if err != nil {
+		if d != nil {
+			d.close()
+		}
 		return nil, err
 	}
 	return d, nil
+}
+
+// filterEchoReplies keeps everything but echo replies out of a raw socket.
+func filterEchoReplies(fd int, ipv6 bool) error {
+	if ipv6 {
+		var f unix.ICMPv6Filter // a set bit blocks a type
+		for i := range f.Data {
+			f.Data[i] = ^uint32(0)
+		}
+		f.Data[icmpv6EchoReply/32] &^= 1 << (icmpv6EchoReply % 32)
+		return os.NewSyscallError("setsockopt ICMPV6_FILTER", unix.SetsockoptICMPv6Filter(fd, unix.SOL_ICMPV6, unix.ICMPV6_FILTER, &f))
+	}
+	return os.NewSyscallError("setsockopt ICMP_FILTER", unix.SetsockoptInt(fd, unix.SOL_RAW, icmpFilter, ^(1<<icmpEchoReply)))
+}
+
+// checksum is that of RFC 1071.
+func checksum(b []byte) uint16 {
+	var sum uint32
+	for ; len(b) >= 2; b = b[2:] {
+		sum += uint32(binary.BigEndian.Uint16(b))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
 }
 
 func (f *echo) size() int { return f.header + echoSize }
@@ -74,9 +112,16 @@ func (f *echo) request(b []byte, number uint16, seq uint32) {
 	binary.BigEndian.PutUint16(p[4:], number)
 	binary.BigEndian.PutUint32(p[8:], seq)
 	copy(p[16:], f.key[:])
+	if f.raw {
+		copy(b[4:6], f.key[:]) // the identifier: any will do, the key decides
+		binary.BigEndian.PutUint16(b[2:], checksum(b))
+	}
 }
 
 func (f *echo) reply(b []byte) (reply, error) {
+	if f.raw && f.typ == icmpEcho && len(b) > 0 {
+		b = b[min(int(b[0]&15)*4, len(b)):] // the IPv4 header
+	}
 	if len(b) != f.size() {
 		return reply{}, errMalformed
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,11 +13,13 @@ import (
 // trip that the kernel measured on SYN and SYN-ACK from TCP_INFO. It closes
 // with a reset, so that no connection lingers on either side.
 type handshake struct {
-	sender *Sender
-	ipv6   bool
-	epoll  int
-	events [batchSize]unix.EpollEvent
-	fds    map[int32]connecting
+	sender   *Sender
+	ipv6     bool
+	epoll    int
+	events   [batchSize]unix.EpollEvent
+	info     unix.TCPInfo
+	interest unix.EpollEvent
+	fds      map[int32]connecting
 }
 
 type connecting struct {
@@ -44,6 +47,8 @@ func (h *handshake) queue(s *session, now int64) {
 	h.fds[p.fd] = connecting{s, p.seq}
 }
 
+// connect begins a handshake. The plain system calls spare the addresses and
+// options that x/sys/unix would allocate each time.
 func (h *handshake) connect(s *session) (int, error) {
 	family, level, tos := unix.AF_INET, unix.IPPROTO_IP, unix.IP_TOS
 	if h.ipv6 {
@@ -53,21 +58,35 @@ func (h *handshake) connect(s *session) (int, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &resetOnClose)
 	if err == nil && s.DSCP != 0 {
 		err = unix.SetsockoptInt(fd, level, tos, int(s.DSCP)<<2)
 	}
 	if err == nil {
-		err = unix.Connect(fd, sockaddr(s.addr))
+		_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&s.target.name[0])), uintptr(s.target.nameLen))
+		if errno != 0 && errno != unix.EINPROGRESS {
+			err = errno
+		}
 	}
-	if err == unix.EINPROGRESS || err == nil {
-		err = unix.EpollCtl(h.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(fd)})
+	if err == nil {
+		h.interest = unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(fd)}
+		err = unix.EpollCtl(h.epoll, unix.EPOLL_CTL_ADD, fd, &h.interest)
 	}
 	if err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
+}
+
+var resetOnClose = unix.Linger{Onoff: 1}
+
+// roundTrip reads what the kernel measured; false if the SYN was sent again.
+func (h *handshake) roundTrip(fd int32) (time.Duration, bool) {
+	size := uint32(unix.SizeofTCPInfo)
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&h.info)), uintptr(unsafe.Pointer(&size)), 0)
+	return time.Duration(h.info.Rtt) * time.Microsecond, errno == 0 && h.info.Total_retrans == 0
 }
 
 func (h *handshake) flush() {}
@@ -108,15 +127,15 @@ func (h *handshake) finish(fd int32) bool {
 		c.session.unresolve()
 		return false
 	}
-	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil || info.Total_retrans > 0 {
+	rtt, ok := h.roundTrip(fd)
+	if !ok {
 		return false // the first SYN or its answer was lost, and so is the packet
 	}
 	p := c.session.answer(c.seq, now)
 	if p == nil {
 		return false
 	}
-	p.rtt = int64(info.Rtt) * int64(time.Microsecond)
+	p.rtt = int64(rtt)
 	return true
 }
 

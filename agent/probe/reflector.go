@@ -41,7 +41,12 @@ type Reflector struct {
 	table *sources
 	in    batch
 	out   batch
-	n     int // packets in out
+	read  int // packets in in
+	n     int // packets in out, and answers
+	// answers are those in out, not yet sealed.
+	answers [batchSize]stamp.Answer
+	receive func(uintptr) bool // receiveFrom and sendTo, made once
+	send    func(uintptr)
 
 	answered prometheus.Counter
 	dropped  *prometheus.CounterVec
@@ -62,6 +67,7 @@ func NewReflector(conn *net.UDPConn, opts ReflectorOptions, r prometheus.Registe
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "detnet_reflector_dropped_packets_total", Help: "Packets not answered, by reason."}, []string{"reason"}),
 	}
+	ref.receive, ref.send = ref.receiveFrom, ref.sendTo
 	if r != nil {
 		r.MustRegister(ref.answered, ref.dropped)
 	}
@@ -106,35 +112,38 @@ func (r *Reflector) Serve(ctx context.Context) error {
 
 // turn waits for packets and answers those that are there.
 func (r *Reflector) turn(raw syscall.RawConn) error {
-	n := 0
-	err := raw.Read(func(fd uintptr) bool {
-		var err error
-		n, err = r.in.receive(int(fd), 0)
-		return n > 0 || err != nil // an error is that of an earlier answer: nobody to tell
-	})
-	if err != nil {
+	if err := raw.Read(r.receive); err != nil {
 		return err
 	}
 	now := time.Now()
 	keys := r.opts.Keys.Keys(now)
-	var answers [batchSize]stamp.Answer
 	r.n = 0
-	for i := range n {
-		if reason := r.answer(i, now, keys, &answers[r.n]); reason != "" {
+	for i := range r.read {
+		if reason := r.answer(i, now, keys, &r.answers[r.n]); reason != "" {
 			r.dropped.WithLabelValues(reason).Inc()
 		}
 	}
 	if r.n == 0 {
 		return nil
 	}
-	return raw.Control(func(fd uintptr) {
-		for i := range r.n { // one by one: the time of sending is in the packet
-			answers[i].Seal(time.Now().UnixNano())
-			if _, err := mmsg(unix.SYS_SENDMMSG, int(fd), r.out.headers[i:i+1], 0); err == nil {
-				r.answered.Inc()
-			}
+	return raw.Control(r.send)
+}
+
+// receiveFrom reads what is there, and asks to be called again if it is nothing.
+func (r *Reflector) receiveFrom(fd uintptr) bool {
+	var err error
+	r.read, err = r.in.receive(int(fd), 0)
+	return r.read > 0 || err != nil // an error is that of an earlier answer: nobody to tell
+}
+
+// sendTo sends the answers one by one: the time of sending is in the packet.
+func (r *Reflector) sendTo(fd uintptr) {
+	for i := range r.n {
+		r.answers[i].Seal(time.Now().UnixNano())
+		if _, err := mmsg(unix.SYS_SENDMMSG, int(fd), r.out.headers[i:i+1], 0); err == nil {
+			r.answered.Inc()
 		}
-	})
+	}
 }
 
 // answer prepares the answer to packet i, or says why there is none.

@@ -43,14 +43,6 @@ func targetOf(addr netip.AddrPort, dscp uint8) target {
 	return t
 }
 
-// sockaddr is addr in the form that connect and bind take.
-func sockaddr(addr netip.AddrPort) unix.Sockaddr {
-	if addr.Addr().Is4() {
-		return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
-	}
-	return &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
-}
-
 const (
 	batchSize  = 64
 	packetSize = 512 // larger than any probe together with the headers the kernel loops back
