@@ -67,14 +67,14 @@ func demo() int {
 func finish(r run, dir string) error {
 	report := newReport(r)
 	report.print(os.Stdout)
-	figures, picture := filepath.Join(dir, "demo.json"), filepath.Join(dir, "demo.svg")
+	figures, drawing := filepath.Join(dir, "demo.json"), filepath.Join(dir, "demo.svg")
 	if err := report.write(figures); err != nil {
 		return fmt.Errorf("write the figures: %w", err)
 	}
-	if err := r.picture(picture); err != nil {
+	if err := r.picture().Write(drawing); err != nil {
 		return fmt.Errorf("write the picture: %w", err)
 	}
-	fmt.Printf("figures in %s, picture in %s\n", figures, picture)
+	fmt.Printf("figures in %s, picture in %s\n", figures, drawing)
 	if r.kept != "" {
 		fmt.Printf("\nthe cluster is left up, as KEEP asked; reach it with\n  export KUBECONFIG=%s\n  kubectl get pods -A\nand take it down with make sandbox-down NAME=demo\n", r.kept)
 	}

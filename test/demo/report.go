@@ -14,12 +14,37 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/scene/picture"
 	"github.com/detnet/detnet/test/scene/record"
 )
 
 // grace is how long after the onset of the load violations do not count in the
 // controlled phase: the time given to the loop to act.
 const grace = 2 * time.Second
+
+// run is all that was seen of a demo.
+type run struct {
+	options options
+	phases  []scene.Phase
+	apps    []record.App
+	ticks   []scene.Tick
+	kept    string // kubeconfig of the cluster, where it was left up
+}
+
+// picture is the run with the phases' names spelt out.
+func (r run) picture() picture.Run {
+	captions := map[string]string{idle: "idle", uncontrolled: "load, without detnet", controlled: "load, with detnet"}
+	drawn := picture.Run{Capacity: r.options.capacity, Apps: r.apps}
+	for _, p := range r.phases {
+		p.Name = captions[p.Name]
+		drawn.Phases = append(drawn.Phases, p)
+	}
+	for _, t := range r.ticks {
+		t.Phase = captions[t.Phase]
+		drawn.Ticks = append(drawn.Ticks, t)
+	}
+	return drawn
+}
 
 // Report is out/demo.json. Durations are milliseconds; of a phase's round trips
 // the delay variation above the smallest one is given (PDV, RFC 5481).

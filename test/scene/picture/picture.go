@@ -1,4 +1,6 @@
-package main
+// Package picture draws a run of the scene: delay variation above, goodput
+// below, its phases side by side.
+package picture
 
 import (
 	"fmt"
@@ -28,26 +30,26 @@ var (
 	grey      = color.RGBA{140, 140, 140, 255}
 )
 
-// run is all that a picture shows of a demo.
-type run struct {
-	options options
-	phases  []scene.Phase
-	apps    []record.App
-	ticks   []scene.Tick
-	kept    string // kubeconfig of the cluster, where it was left up
+// Run is all that a picture shows. Phases are drawn in their order, under
+// their names; a tick belongs to the phase that it names.
+type Run struct {
+	Capacity bitrate.Rate
+	Phases   []scene.Phase
+	Apps     []record.App
+	Ticks    []scene.Tick
 }
 
 // axis puts the phases side by side: seconds on the picture's axis.
-func (r run) axis(phase int, since time.Duration) float64 {
+func (r Run) axis(phase int, since time.Duration) float64 {
 	var before time.Duration
-	for _, p := range r.phases[:phase] {
+	for _, p := range r.Phases[:phase] {
 		before += p.End.Sub(p.Start)
 	}
 	return (before + since).Seconds()
 }
 
-// picture writes the run as an SVG: delay variation above, goodput below.
-func (r run) picture(path string) error {
+// Write writes the picture to path, as an SVG.
+func (r Run) Write(path string) error {
 	delay, err := r.delays()
 	if err != nil {
 		return fmt.Errorf("draw the delays: %w", err)
@@ -77,11 +79,11 @@ const (
 	mostDelay  = 200
 )
 
-func (r run) delays() (*plot.Plot, error) {
+func (r Run) delays() (*plot.Plot, error) {
 	p := r.frame("delay variation, ms", mostDelay)
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Y.Min, p.Y.Max = leastDelay, mostDelay
-	for i, app := range r.apps {
+	for i, app := range r.Apps {
 		dots, err := plotter.NewScatter(r.points(app))
 		if err != nil {
 			return nil, err
@@ -89,7 +91,7 @@ func (r run) delays() (*plot.Plot, error) {
 		hue := []color.Color{vermilion, blue}[i%2]
 		dots.GlyphStyle = draw.GlyphStyle{Color: hue, Radius: vg.Points(0.9), Shape: draw.CircleGlyph{}}
 		ms := float64(app.Target) / float64(time.Millisecond)
-		target, err := line(hue, true, plotter.XY{X: 0, Y: ms}, plotter.XY{X: r.axis(len(r.phases), 0), Y: ms})
+		target, err := line(hue, true, plotter.XY{X: 0, Y: ms}, plotter.XY{X: r.axis(len(r.Phases), 0), Y: ms})
 		if err != nil {
 			return nil, err
 		}
@@ -99,10 +101,10 @@ func (r run) delays() (*plot.Plot, error) {
 	return p, nil
 }
 
-func (r run) points(app record.App) plotter.XYs {
+func (r Run) points(app record.App) plotter.XYs {
 	base := app.Base()
 	var points plotter.XYs
-	for i, phase := range r.phases {
+	for i, phase := range r.Phases {
 		for _, packet := range app.Packets {
 			if packet.At.Before(phase.Start) || !packet.At.Before(phase.End) {
 				continue
@@ -117,12 +119,12 @@ func (r run) points(app record.App) plotter.XYs {
 	return points
 }
 
-func (r run) goodput() (*plot.Plot, error) {
-	top := 1.15 * r.options.capacity.Mbit()
+func (r Run) goodput() (*plot.Plot, error) {
+	top := 1.15 * r.Capacity.Mbit()
 	p := r.frame("best effort, Mbit/s", top)
 	p.X.Label.Text = "seconds of the phases, side by side"
 	sums, each := plotter.XYs{}, make([]plotter.XYs, len(scene.Senders))
-	for _, t := range r.ticks {
+	for _, t := range r.Ticks {
 		x := r.axis(r.phase(t.Phase), t.Elapsed)
 		var sum bitrate.Rate
 		for i, s := range t.Senders {
@@ -143,8 +145,8 @@ func (r run) goodput() (*plot.Plot, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := r.options.capacity.Mbit()
-	capacity, err := line(grey, true, plotter.XY{X: 0, Y: c}, plotter.XY{X: r.axis(len(r.phases), 0), Y: c})
+	c := r.Capacity.Mbit()
+	capacity, err := line(grey, true, plotter.XY{X: 0, Y: c}, plotter.XY{X: r.axis(len(r.Phases), 0), Y: c})
 	if err != nil {
 		return nil, err
 	}
@@ -156,28 +158,28 @@ func (r run) goodput() (*plot.Plot, error) {
 	return p, nil
 }
 
-func (r run) phase(name string) int {
-	for i, p := range r.phases {
+func (r Run) phase(name string) int {
+	for i, p := range r.Phases {
 		if p.Name == name {
 			return i
 		}
 	}
-	return len(r.phases)
+	return len(r.Phases)
 }
 
 // frame is an empty plot with the phases marked and named.
-func (r run) frame(label string, top float64) *plot.Plot {
+func (r Run) frame(label string, top float64) *plot.Plot {
 	p := plot.New()
 	p.Y.Label.Text = label
-	p.X.Min, p.X.Max = 0, r.axis(len(r.phases), 0)
+	p.X.Min, p.X.Max = 0, r.axis(len(r.Phases), 0)
 	p.Legend.Top, p.Legend.Left = true, true
 	for _, style := range []*font.Font{&p.Legend.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font} {
 		style.Size = vg.Points(9)
 	}
 	names := plotter.XYLabels{}
-	for i, phase := range r.phases {
+	for i, phase := range r.Phases {
 		names.XYs = append(names.XYs, plotter.XY{X: r.axis(i, 300*time.Millisecond), Y: top})
-		names.Labels = append(names.Labels, map[string]string{idle: "idle", uncontrolled: "load, without detnet", controlled: "load, with detnet"}[phase.Name])
+		names.Labels = append(names.Labels, phase.Name)
 		if edge, err := line(grey, false, plotter.XY{X: r.axis(i, 0), Y: leastDelay}, plotter.XY{X: r.axis(i, 0), Y: top}); err == nil && i > 0 {
 			p.Add(edge)
 		}
