@@ -140,7 +140,7 @@ func (r *round) bottleneck(name string, b Budget) {
 	if escalate && app >= 0 {
 		r.accuse(app, v)
 	}
-	s := shared{reason: explain(reason, v), members: g.members, total: b.Total, learned: b.Capacity != 0}
+	s := shared{reason: explain(reason, v), members: g.members, total: b.Total, learned: b.Capacity != 0 || b.Draining}
 	if reason.Action == plan.Cut && b.Began.Equal(r.o.At) {
 		b.Limits = r.snapshot(g.members)
 	}

@@ -1,6 +1,7 @@
 package law
 
 import (
+	"math"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -45,7 +46,7 @@ func (t *turn) decide(b *Budget) plan.Reason {
 		return t.reason(b, plan.Hold, plan.AwaitEffect)
 	case v.blind:
 		return t.blind(b)
-	case t.now.Before(b.EffectBy), t.emptying(b):
+	case t.now.Before(b.EffectBy), t.unwritten(b), t.emptying(b):
 		return t.reason(b, plan.Hold, plan.AwaitEffect)
 	case b.Testing && v.worst.path != nil:
 		return t.tested(b)
@@ -77,6 +78,17 @@ func (t *turn) blind(b *Budget) plan.Reason {
 	b.Total = scale(min(b.Total, t.load.peak), 1-t.law.MinCut)
 	b.CutAt, b.EffectBy, b.Draining = t.now, t.now.Add(t.feedback), false
 	return t.reason(b, plan.Cut, plan.Blind)
+}
+
+// unwritten reports whether the last cut is not in force at all: the writes are
+// late or fail, or nobody carries plans out. It is planned again, and says
+// nothing about its cause until it has been tried.
+func (t *turn) unwritten(b *Budget) bool {
+	if !b.Draining || t.load.limits <= scale(max(b.Total, t.load.floors), 1.1)+bitrate.Mbit {
+		return false
+	}
+	b.EffectBy = t.now.Add(t.feedback)
+	return true
 }
 
 // emptying reports whether the queue is on its way out after a cut, or may be:
@@ -125,6 +137,9 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 		t.escalate = true
 		t.giveUp(b)
 		return t.reason(b, plan.Restore, plan.Unresponsive)
+	case spent && v.worst.path != nil && !v.worst.path.Sure:
+		t.sure() // nobody sends: this is what the empty path takes
+		return t.reason(b, plan.Hold, plan.AwaitEffect)
 	case spent:
 		t.escalate = true
 		return t.reason(b, plan.Hold, plan.AtFloor)
@@ -185,7 +200,7 @@ func (t *turn) cut(b *Budget, again bool) {
 	b.Upper = min(b.Total, t.load.peak)
 	depth := t.queue().Seconds() / l.Drain.Seconds()
 	raised := t.raised(b)
-	explore := false
+	explore, most := false, l.MaxCut
 	if !again {
 		b.Known = b.Capacity
 		b.Rise, b.RiseInflow = rising(t.ramp(t.now.Add(-rampTime))), b.Upper
@@ -206,7 +221,8 @@ func (t *turn) cut(b *Budget, again bool) {
 	case b.Capacity != 0 && b.Fruitless == 0 && v.worst.level() < 2*v.allow:
 		b.Capacity = b.Upper // a shallow queue: a little too much
 	default:
-		b.Capacity, b.Measured, depth = 0, false, max(depth, l.MaxCut)
+		b.Capacity, b.Measured, depth = 0, false, 1
+		most = 1 - math.Pow(1-l.MaxCut, float64(1+b.Fruitless)) // half, then a quarter, then an eighth
 	}
 	b.ProbeWait = l.ProbeEvery
 	if b.Measured && raised {
@@ -216,7 +232,7 @@ func (t *turn) cut(b *Budget, again bool) {
 	if reference == 0 {
 		reference = b.Upper
 	}
-	b.Total = max(scale(reference, 1-min(max(depth, l.MinCut), l.MaxCut)), min(t.load.floors, b.Total))
+	b.Total = max(scale(reference, 1-min(max(depth, l.MinCut), most)), min(t.load.floors, b.Total))
 	b.Proven, b.Exploring = 0, explore
 	b.CutAt, b.Draining, b.Doubtful, b.ProbeStep = t.now, true, 0, l.RaiseStep
 	b.EffectBy = t.now.Add(t.feedback)

@@ -1,6 +1,7 @@
 package law
 
 import (
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -75,7 +76,11 @@ func usable(s plan.Sender, tx bitrate.Rate) bitrate.Rate {
 // peakSum is the highest sum over the senders in any of the newest
 // sub-windows. Agents report with different phases, so sums are taken over
 // bins of time; a sender without a value in a bin counts with its last one.
+// Where nobody counts, the limits are all there is to go by.
 func peakSum(senders []*plan.Sender, now time.Time) bitrate.Rate {
+	if !slices.ContainsFunc(senders, func(s *plan.Sender) bool { return len(s.Rates) > 0 }) {
+		return sumLimits(senders)
+	}
 	var sums [subWindows]bitrate.Rate
 	for _, s := range senders {
 		if len(s.Rates) == 0 {
@@ -90,11 +95,7 @@ func peakSum(senders []*plan.Sender, now time.Time) bitrate.Rate {
 			sums[i] += usable(*s, rateAt(s.Rates, at))
 		}
 	}
-	var most bitrate.Rate
-	for _, sum := range sums {
-		most = max(most, sum)
-	}
-	return most
+	return slices.Max(sums[:])
 }
 
 // leastSum is the lowest sum over the senders in the sub-windows that ended

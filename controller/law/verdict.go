@@ -1,6 +1,7 @@
 package law
 
 import (
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
@@ -48,9 +49,10 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 	v := verdict{app: app, blind: true, excess: -1}
 	seen, late, there := 0, 0, 0
 	var sum time.Duration
+	remote := slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return x.Vantage != app.Node })
 	for i := range app.Sessions {
 		session := &app.Sessions[i]
-		if session.Vantage == app.Node && len(app.Sessions) > 1 {
+		if session.Vantage == app.Node && remote {
 			continue // does not cross the uplink
 		}
 		p := paths[pathKey{app.Pod, session.ID}]
