@@ -237,14 +237,14 @@ func (s *suite) hostIsProtected(t *testing.T) {
 	for _, path := range []string{"/usr/sandbox-test", "/root/sandbox-test"} {
 		if _, err := s.Exec(t.Context(), "node1", "touch", path); err == nil {
 			t.Errorf("node1 could write %s", path)
-			os.Remove(path)
+			_ = os.Remove(path)
 		}
 	}
 	for _, path := range []string{"/etc/sandbox-test", "/opt/sandbox-test", "/var/lib/sandbox-test", "/tmp/sandbox-test"} {
 		run(t, s.Cluster, "node1", "touch", path)
 		if _, err := os.Stat(path); err == nil {
 			t.Errorf("node1's %s is the host's", path)
-			os.Remove(path)
+			_ = os.Remove(path)
 		}
 	}
 	if _, err := s.Exec(t.Context(), "node1", "ls", dir); err == nil {

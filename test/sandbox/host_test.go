@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -117,7 +118,7 @@ func TestClusterOfKilledKeeper(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { sandbox.Sweep() })
+	t.Cleanup(func() { _ = sandbox.Sweep(context.Background()) })
 	cache, err := assets.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +141,7 @@ func TestClusterOfKilledKeeper(t *testing.T) {
 	if _, err := sandbox.Open(clusterName); !errors.Is(err, sandbox.ErrNotRunning) {
 		t.Errorf("open what is gone: %v", err)
 	}
-	if err := sandbox.Sweep(); err != nil {
+	if err := sandbox.Sweep(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if left := leftovers(t); len(left) > 0 {

@@ -25,6 +25,7 @@ type keeperProcess struct {
 	lifeline io.Closer
 	reports  *json.Decoder
 	pipe     io.Closer
+	log      string // path
 }
 
 // report is what a keeper tells its parent: once that the instance is up, and,
@@ -58,12 +59,13 @@ func startKeeper(ctx context.Context, s *instance.Spec, detached bool) (*keeperP
 		return nil, err
 	}
 
-	cmd := exec.Command("/proc/self/exe")
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe") // it ends in order, see stop
 	cmd.Args = []string{keeperArg0, string(description)}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{toParent}
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
-	k := &keeperProcess{cmd: cmd, lifeline: io.NopCloser(nil), reports: json.NewDecoder(fromKeeper), pipe: fromKeeper}
+	k := &keeperProcess{cmd: cmd, lifeline: io.NopCloser(nil), reports: json.NewDecoder(fromKeeper), pipe: fromKeeper,
+		log: log.Name()}
 	if detached {
 		cmd.Args = append(cmd.Args, detachedArg)
 	} else if k.lifeline, err = cmd.StdinPipe(); err != nil {
@@ -86,7 +88,10 @@ func (k *keeperProcess) awaitReady(ctx context.Context) error {
 	go func() {
 		var r report
 		err := k.reports.Decode(&r)
-		if err == nil && !r.Ready {
+		switch {
+		case errors.Is(err, io.EOF):
+			err = fmt.Errorf("the keeper ended without a word; see %s", k.log)
+		case err == nil && !r.Ready:
 			err = errors.New(r.Error)
 		}
 		first <- err
@@ -96,7 +101,7 @@ func (k *keeperProcess) awaitReady(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		_ = k.cmd.Process.Signal(unix.SIGTERM) // ended already: fine
-		<-first
+		_ = <-first                            // why it ended is known
 		return ctx.Err()
 	}
 }

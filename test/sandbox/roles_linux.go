@@ -82,7 +82,7 @@ func playFabric(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return fabric.Run(s, os.Stdin, log)
+	return fabric.Run(context.Background(), s, os.Stdin, log)
 }
 
 func playJoin(*slog.Logger) error {
@@ -98,7 +98,7 @@ func playMachine(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return machine.Run(s, i, log)
+	return machine.Run(context.Background(), s, i, log)
 }
 
 func machineArguments() (*instance.Spec, int, error) {
@@ -112,10 +112,10 @@ func machineArguments() (*instance.Spec, int, error) {
 
 // Sweep removes what instances left on the host whose processes were killed
 // without a chance to do so. Up does the same first.
-func Sweep() error {
+func Sweep(ctx context.Context) error {
 	spec, err := newSpec(Config{})
 	if err != nil {
 		return err
 	}
-	return keeper.Sweep(spec.Cache, spec.Cgroups.Hierarchies)
+	return keeper.Sweep(ctx, spec.Cache, spec.Cgroups.Hierarchies)
 }

@@ -2,6 +2,8 @@
 
 package sandbox
 
+import "context"
+
 const (
 	keeperArg0  = ""
 	detachedArg = ""
@@ -14,7 +16,7 @@ const reexecuted = false
 func Reexec() {}
 
 // Sweep reports [ErrUnsupported].
-func Sweep() error { return supported() }
+func Sweep(context.Context) error { return supported() }
 
 func setShape(shape) error { return supported() }
 

@@ -191,12 +191,12 @@ func (c Cache) lock(ctx context.Context, log *slog.Logger) (unlock func(), err e
 	if err := os.MkdirAll(string(c), 0o755); err != nil {
 		return nil, fmt.Errorf("make the cache folder: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(string(c), "build.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(filepath.Join(string(c), "build.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the cache's lock: %w", err)
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == unix.EWOULDBLOCK {
+	if errors.Is(err, unix.EWOULDBLOCK) {
 		log.Info("waiting for another build to finish", "lock", f.Name())
 		err = flockWithin(ctx, f)
 	}

@@ -20,7 +20,7 @@ func (c Cache) build(ctx context.Context, p part, cmd command) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch)
+	defer func() { _ = os.RemoveAll(scratch) }() // left over, it is in the way of nothing
 
 	mod, err := scratchModule(ctx, p)
 	if err != nil {
@@ -41,7 +41,7 @@ func (c Cache) build(ctx context.Context, p part, cmd command) error {
 		return err
 	}
 	temp := fmt.Sprintf("%s.%d", out, os.Getpid())
-	defer os.Remove(temp)
+	defer func() { _ = os.Remove(temp) }() // renamed, unless the build failed
 	if _, err := goCommand(ctx, scratch, "build", "-tags", p.tags, "-ldflags", p.ldflags, "-o", temp, pkg); err != nil {
 		return err
 	}

@@ -73,8 +73,12 @@ func (t Tree) Join(leaf string) error {
 // initCpuset lets a version 1 cpuset start with its parent's processors and
 // hand them on; a new one is empty and refuses processes.
 func initCpuset(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "cpuset.cpus")); err != nil {
+	_, err := os.Stat(filepath.Join(dir, "cpuset.cpus"))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // another controller's hierarchy
+	}
+	if err != nil {
+		return err
 	}
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
 		value, err := os.ReadFile(filepath.Join(filepath.Dir(dir), file))

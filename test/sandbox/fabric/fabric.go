@@ -34,7 +34,7 @@ const ControlLeaf = "control"
 
 // Run is the fabric's life. It returns when lifeline ends (the keeper is gone)
 // or when the sandbox could not be started.
-func Run(s *instance.Spec, lifeline io.Reader, log *slog.Logger) error {
+func Run(ctx context.Context, s *instance.Spec, lifeline io.Reader, log *slog.Logger) error {
 	if err := s.Cgroups.Join(ControlLeaf); err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func Run(s *instance.Spec, lifeline io.Reader, log *slog.Logger) error {
 	}()
 	go func() { failed <- fmt.Errorf("serve control requests: %w", server.ListenAndServe()) }()
 	go func() {
-		if err := start(context.Background(), s, units); err != nil {
+		if err := start(ctx, s, units); err != nil {
 			failed <- err
 		}
 	}()
@@ -85,7 +85,7 @@ func prepare(s *instance.Spec) error {
 // start brings everything up in the order in which it depends on another.
 func start(ctx context.Context, s *instance.Spec, units *units) error {
 	for _, name := range append([]string{Etcd, APIServer}, s.NodeNames()...) {
-		if err := units.start(name); err != nil {
+		if err := units.start(ctx, name); err != nil {
 			return err
 		}
 	}
@@ -107,7 +107,7 @@ func start(ctx context.Context, s *instance.Spec, units *units) error {
 	}
 	units.releaseKubelets()
 	for _, name := range []string{ControllerManager, Scheduler} {
-		if err := units.start(name); err != nil {
+		if err := units.start(ctx, name); err != nil {
 			return err
 		}
 	}
@@ -159,5 +159,5 @@ func openLog(s *instance.Spec, part string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(s.Log(part)), 0o755); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(s.Log(part), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	return os.OpenFile(s.Log(part), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 }

@@ -42,8 +42,9 @@ func (u *units) names() []string {
 	return append([]string{Etcd, APIServer, ControllerManager, Scheduler}, u.spec.NodeNames()...)
 }
 
-// start starts a unit; one that runs is left alone.
-func (u *units) start(name string) error {
+// start starts a unit, which then runs until ctx ends or it is stopped; one that
+// runs is left alone.
+func (u *units) start(ctx context.Context, name string) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.runningLocked(name) {
@@ -53,7 +54,7 @@ func (u *units) start(name string) error {
 	if _, err := u.spec.Index(name); err == nil {
 		start = u.startMachine
 	}
-	p, err := start(name)
+	p, err := start(ctx, name)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}
@@ -65,22 +66,22 @@ func (u *units) start(name string) error {
 	return nil
 }
 
-func (u *units) startProgram(name string) (*pid1.Process, error) {
-	cmd := exec.Command(filepath.Join(u.spec.Cache.Bin(), name), arguments(u.spec, name)...)
+func (u *units) startProgram(ctx context.Context, name string) (*pid1.Process, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(u.spec.Cache.Bin(), name), arguments(u.spec, name)...)
 	return u.startLogged(cmd, name)
 }
 
 // startMachine starts a machine's first process in namespaces of its own, plugs
 // it into the network and opens its gate.
-func (u *units) startMachine(name string) (*pid1.Process, error) {
+func (u *units) startMachine(ctx context.Context, name string) (*pid1.Process, error) {
 	i, err := u.spec.Index(name)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), renewTimeout)
+	renewing, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	// A kubelet that finds cgroups of pods from before takes them for running.
-	if err := u.spec.Cgroups.Renew(ctx, name); err != nil {
+	if err := u.spec.Cgroups.Renew(renewing, name); err != nil {
 		return nil, err
 	}
 	gate, open, err := os.Pipe()
@@ -88,7 +89,7 @@ func (u *units) startMachine(name string) (*pid1.Process, error) {
 		return nil, err
 	}
 	defer gate.Close()
-	cmd := machine.Command(u.spec, i, gate)
+	cmd := machine.Command(ctx, u.spec, i, gate)
 	p, err := u.startLogged(cmd, name)
 	if err != nil {
 		open.Close()
@@ -197,7 +198,7 @@ func (u *units) handler() http.Handler {
 		}
 		switch action {
 		case "start":
-			if err := u.start(name); err != nil {
+			if err := u.start(context.WithoutCancel(r.Context()), name); err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 			}
 		case "stop":

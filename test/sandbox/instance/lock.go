@@ -28,7 +28,7 @@ func Lock(cache assets.Cache, name string) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		if err == unix.EWOULDBLOCK {
+		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: %s", ErrRunning, name)
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)

@@ -12,21 +12,21 @@ import (
 
 // forward accepts connections from the host and connects each to addr inside
 // the target's network namespace, until listener is closed.
-func forward(listener net.Listener, target enter.Target, addr string) {
+func forward(ctx context.Context, listener net.Listener, target enter.Target, addr string) {
 	for {
 		conn, err := listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err == nil {
-			go relay(conn, target, addr)
+			go relay(ctx, conn, target, addr)
 		}
 	}
 }
 
-func relay(client net.Conn, target enter.Target, addr string) {
+func relay(ctx context.Context, client net.Conn, target enter.Target, addr string) {
 	defer client.Close()
-	server, err := target.Dial(context.Background(), "tcp", addr)
+	server, err := target.Dial(ctx, "tcp", addr)
 	if err != nil {
 		return // the client sees its connection closed
 	}

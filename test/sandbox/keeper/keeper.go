@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,7 +40,7 @@ const (
 func Run(ctx context.Context, s *instance.Spec, ready func(), log *slog.Logger) (err error) {
 	// Another instance's leftovers that can't be removed are no reason not to
 	// start this one; its own are.
-	if err := Sweep(s.Cache, s.Cgroups.Hierarchies); err != nil {
+	if err := Sweep(ctx, s.Cache, s.Cgroups.Hierarchies); err != nil {
 		log.Warn("remove earlier instances", "error", err)
 	}
 	lock, err := lock(s)
@@ -47,27 +48,27 @@ func Run(ctx context.Context, s *instance.Spec, ready func(), log *slog.Logger) 
 		return err
 	}
 	defer lock.Close()
-	if err := remove(s); err != nil {
+	if err := remove(ctx, s); err != nil {
 		return fmt.Errorf("remove what an earlier instance left: %w", err)
 	}
 	defer func() {
-		if removal := remove(s); removal != nil {
+		if removal := remove(ctx, s); removal != nil {
 			err = errors.Join(err, removal)
 		}
 	}()
-	listener, err := prepare(s)
+	listener, err := prepare(ctx, s)
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
 
-	f, err := startFabric(s)
+	f, err := startFabric(ctx, s)
 	if err != nil {
 		return fmt.Errorf("start the fabric: %w", err)
 	}
 	defer f.kill()
 	s.Fabric = f.cmd.Process.Pid
-	go forward(listener, enter.Process(s.Fabric), net.JoinHostPort(instance.FabricIP, strconv.Itoa(instance.APIPort)))
+	go forward(ctx, listener, enter.Process(s.Fabric), net.JoinHostPort(instance.FabricIP, strconv.Itoa(instance.APIPort)))
 
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -79,7 +80,7 @@ func Run(ctx context.Context, s *instance.Spec, ready func(), log *slog.Logger) 
 			return err
 		}
 	case err := <-f.done:
-		return fmt.Errorf("the fabric ended while starting: %w; see %s", err, s.LogDir())
+		return fmt.Errorf("the fabric ended while starting: %w: %s; see %s", err, lastLine(s.Log("fabric")), s.LogDir())
 	}
 	if err := s.Write(); err != nil { // with Fabric set: Open works from here on
 		return err
@@ -89,7 +90,7 @@ func Run(ctx context.Context, s *instance.Spec, ready func(), log *slog.Logger) 
 	case <-ctx.Done():
 		return nil
 	case err := <-f.done:
-		return fmt.Errorf("the fabric ended: %w; see %s", err, s.LogDir())
+		return fmt.Errorf("the fabric ended: %w: %s; see %s", err, lastLine(s.Log("fabric")), s.LogDir())
 	}
 }
 
@@ -106,7 +107,7 @@ func lock(s *instance.Spec) (*os.File, error) {
 
 // prepare makes what the fabric needs to start, and the listener of the API
 // server's address on the host.
-func prepare(s *instance.Spec) (net.Listener, error) {
+func prepare(ctx context.Context, s *instance.Spec) (net.Listener, error) {
 	if err := os.RemoveAll(s.LogDir()); err != nil {
 		return nil, fmt.Errorf("remove the logs of the last run: %w", err)
 	}
@@ -118,7 +119,7 @@ func prepare(s *instance.Spec) (net.Listener, error) {
 	if err := s.Cgroups.Create(append(s.NodeNames(), fabric.ControlLeaf)...); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for clients of the API server: %w", err)
 	}
@@ -139,13 +140,13 @@ type process struct {
 
 // startFabric starts the fabric in its namespaces. The pipe on its standard
 // input is its lifeline: it ends with the keeper, even one that is killed.
-func startFabric(s *instance.Spec) (*process, error) {
+func startFabric(ctx context.Context, s *instance.Spec) (*process, error) {
 	log, err := os.Create(s.Log("fabric"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command("/proc/self/exe")
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "/proc/self/exe") // Run ends it, in order
 	cmd.Args = []string{FabricArg0, s.File()}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: fabric.Flags, Setsid: true}
@@ -164,6 +165,13 @@ func startFabric(s *instance.Spec) (*process, error) {
 	return p, nil
 }
 
+// lastLine is the end of a log, for an error message; empty where there is none.
+func lastLine(path string) string {
+	log, _ := os.ReadFile(path)
+	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+	return lines[len(lines)-1]
+}
+
 // kill ends the fabric, and so every process of the instance, and waits for it.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // gone already: fine
@@ -172,9 +180,10 @@ func (p *process) kill() {
 }
 
 // remove takes away the instance's cgroups and state, with whatever processes
-// an earlier keeper that was killed left in them.
-func remove(s *instance.Spec) error {
-	ctx, cancel := context.WithTimeout(context.Background(), removalTimeout)
+// an earlier keeper that was killed left in them. It does so also when ctx has
+// ended, which is when it is needed.
+func remove(ctx context.Context, s *instance.Spec) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removalTimeout)
 	defer cancel()
 	if err := s.Cgroups.Remove(ctx); err != nil {
 		return err

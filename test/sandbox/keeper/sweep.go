@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -11,14 +12,14 @@ import (
 
 // Sweep removes what instances left whose keepers were killed. The kernel ended
 // their processes with the keeper; cgroups and state folders stay behind.
-func Sweep(cache assets.Cache, hierarchies []cgroups.Hierarchy) error {
+func Sweep(ctx context.Context, cache assets.Cache, hierarchies []cgroups.Hierarchy) error {
 	names, err := instance.Names(cache)
 	if err != nil {
 		return fmt.Errorf("list earlier instances: %w", err)
 	}
 	var failed error
 	for _, name := range names {
-		err := sweepOne(cache, hierarchies, name)
+		err := sweepOne(ctx, cache, hierarchies, name)
 		if err != nil && !errors.Is(err, instance.ErrRunning) {
 			failed = errors.Join(failed, fmt.Errorf("instance %s: %w", name, err))
 		}
@@ -26,7 +27,7 @@ func Sweep(cache assets.Cache, hierarchies []cgroups.Hierarchy) error {
 	return failed
 }
 
-func sweepOne(cache assets.Cache, hierarchies []cgroups.Hierarchy, name string) error {
+func sweepOne(ctx context.Context, cache assets.Cache, hierarchies []cgroups.Hierarchy, name string) error {
 	lock, err := instance.Lock(cache, name)
 	if err != nil {
 		return err
@@ -36,5 +37,5 @@ func sweepOne(cache assets.Cache, hierarchies []cgroups.Hierarchy, name string) 
 	if err != nil {
 		return err
 	}
-	return remove(dead)
+	return remove(ctx, dead)
 }

@@ -3,6 +3,7 @@
 package machine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,8 +42,8 @@ const gateFD = 3
 const containerdSocket = "/run/containerd/containerd.sock"
 
 // Command is the start of machine i, in namespaces of its own.
-func Command(s *instance.Spec, i int, gate *os.File) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe")
+func Command(ctx context.Context, s *instance.Spec, i int, gate *os.File) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Args = []string{JoinArg0, s.File(), strconv.Itoa(i)}
 	cmd.ExtraFiles = []*os.File{gate}
 	cmd.SysProcAttr = &unix.SysProcAttr{
@@ -69,7 +70,7 @@ func Join(s *instance.Spec, i int) error {
 }
 
 // Run is the machine's life; it returns on failure only.
-func Run(s *instance.Spec, i int, log *slog.Logger) error {
+func Run(ctx context.Context, s *instance.Spec, i int, log *slog.Logger) error {
 	if err := unix.Sethostname([]byte(instance.NodeName(i))); err != nil {
 		return fmt.Errorf("set the host name: %w", err)
 	}
@@ -95,15 +96,15 @@ func Run(s *instance.Spec, i int, log *slog.Logger) error {
 	}
 	m := &host{spec: s, index: i, reaper: pid1.New(), log: log, logs: logs}
 	ended := make(chan error, len(programs))
-	go m.keep("containerd", ended)
-	if err := m.loadPauseImage(); err != nil {
+	go m.keep(ctx, "containerd", ended)
+	if err := m.loadPauseImage(ctx); err != nil {
 		return err
 	}
 	if err := await(gate, APIReady); err != nil {
 		return err
 	}
-	go m.keep("kubelet", ended)
-	go m.keep("kube-proxy", ended)
+	go m.keep(ctx, "kubelet", ended)
+	go m.keep(ctx, "kube-proxy", ended)
 	return <-ended
 }
 
@@ -125,7 +126,7 @@ var programs = []string{"containerd", "kubelet", "kube-proxy"}
 func openLogs(s *instance.Spec, i int) (map[string]*os.File, error) {
 	logs := map[string]*os.File{}
 	for _, p := range programs {
-		f, err := os.OpenFile(s.Log(instance.NodeName(i)+"-"+p), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+		f, err := os.OpenFile(s.Log(instance.NodeName(i)+"-"+p), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("open a log: %w", err)
 		}
@@ -162,9 +163,9 @@ func (h *host) arguments(program string) []string {
 
 // keep runs a program and starts it again when it ends, as a service manager
 // would.
-func (h *host) keep(program string, failed chan<- error) {
+func (h *host) keep(ctx context.Context, program string, failed chan<- error) {
 	for {
-		cmd := exec.Command(filepath.Join(h.spec.Cache.Bin(), program), h.arguments(program)...)
+		cmd := exec.CommandContext(ctx, filepath.Join(h.spec.Cache.Bin(), program), h.arguments(program)...)
 		cmd.Stdout, cmd.Stderr = h.logs[program], h.logs[program]
 		p, err := h.reaper.Start(cmd)
 		if err != nil {
@@ -178,10 +179,10 @@ func (h *host) keep(program string, failed chan<- error) {
 }
 
 // loadPauseImage waits for containerd and gives it the image of every pod.
-func (h *host) loadPauseImage() error {
+func (h *host) loadPauseImage(ctx context.Context) error {
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		conn, err := net.Dial("unix", containerdSocket)
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", containerdSocket)
 		if err == nil {
 			conn.Close()
 			break
@@ -191,7 +192,7 @@ func (h *host) loadPauseImage() error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	cmd := exec.Command("ctr", "--namespace=k8s.io", "images", "import", h.spec.Cache.PauseArchive())
+	cmd := exec.CommandContext(ctx, "ctr", "--namespace=k8s.io", "images", "import", h.spec.Cache.PauseArchive())
 	cmd.Stdout, cmd.Stderr = h.logs["containerd"], h.logs["containerd"]
 	if err := h.reaper.Run(cmd); err != nil {
 		return errors.Join(fmt.Errorf("import image %s", assets.PauseImage), err)

@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string) error {
 	case "assets":
 		return printAssets(ctx, rest)
 	case "down":
-		return down(*name)
+		return down(ctx, *name)
 	}
 	action, ok := actions[command]
 	if !ok {
@@ -117,11 +117,11 @@ func up(ctx context.Context, name string, args []string) error {
 }
 
 // down also removes what is left of clusters that were killed.
-func down(name string) error {
+func down(ctx context.Context, name string) error {
 	c, err := sandbox.Open(name)
 	if errors.Is(err, sandbox.ErrNotRunning) {
 		fmt.Fprintf(os.Stderr, "sandbox: %s is not running\n", name)
-		return sandbox.Sweep()
+		return sandbox.Sweep(ctx)
 	}
 	if err != nil {
 		return err
