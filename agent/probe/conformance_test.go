@@ -144,11 +144,16 @@ func (l lab) start(t testing.TB, sessions ...Session) *Sender {
 	if err := s.Assign(sessions); err != nil {
 		t.Fatal(err)
 	}
+	l.run(t, s)
+	return s
+}
+
+// run serves s in the near namespace for the length of the test.
+func (l lab) run(t testing.TB, s *Sender) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { l.near.Do(t, func() { _ = s.Run(ctx) }) })
 	t.Cleanup(func() { cancel(); done.Wait() })
-	return s
 }
 
 type fakeNames struct{}

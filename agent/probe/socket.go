@@ -45,8 +45,8 @@ func targetOf(addr netip.AddrPort, dscp uint8) target {
 
 const (
 	batchSize  = 64
-	packetSize = 512 // larger than any probe together with the headers the kernel loops back
-	metaSize   = 256 // control messages of one packet
+	packetSize = 1600 // a full frame, and any probe together with the headers that the kernel loops back
+	metaSize   = 256  // control messages of one packet
 	bufferSize = 1 << 20
 )
 
