@@ -38,6 +38,10 @@ lint: lint-basic ## All linters (builds golangci-lint the first time)
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 	cd test && $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
+.PHONY: bench-control
+bench-control: ## The laws side by side on real queues, about 20 minutes (ARGS="-worlds tcp,udp -contenders adaptive,oracle")
+	cd test && $(GO) run ./bench/control $(ARGS)
+
 .PHONY: image
 image: ## Build the images as dist/detnet-images.tar, without a daemon
 	cd test && $(GO) run ./image -o ../dist/detnet-images.tar -tag $(TAG)

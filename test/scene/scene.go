@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/agent/api"
@@ -28,6 +29,7 @@ import (
 	"github.com/detnet/detnet/test/sandbox"
 	"github.com/detnet/detnet/test/scene/record"
 	"github.com/detnet/detnet/test/workload/load"
+	"github.com/detnet/detnet/workload"
 )
 
 //go:embed manifests
@@ -54,6 +56,9 @@ var critical = []target{
 // Senders are the best-effort workloads.
 var Senders = []string{"erp-dashboard", "telemetry-upload"}
 
+// Hog is the actor that burns CPU on Node.
+const Hog = "hog"
+
 // Scene is a stage with its actors in place.
 type Scene struct {
 	cluster    *sandbox.Cluster
@@ -64,7 +69,7 @@ type Scene struct {
 	limits     *limits
 	stopWatch  context.CancelFunc
 	addresses  map[string]string // pod IP by app label
-	sink       string
+	sink, hog  string            // pod IPs
 }
 
 // Deploy shapes the uplinks to capacity, creates the lab and the factory, and
@@ -92,11 +97,11 @@ func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity 
 			return nil, err
 		}
 	}
-	labPods, err := s.awaitPods(ctx, lab, 2)
+	labPods, err := s.awaitPods(ctx, lab, 3)
 	if err != nil {
 		return nil, err
 	}
-	s.sink = labPods["sink"]
+	s.sink, s.hog = labPods["sink"], labPods["hog"]
 	if s.instrument, err = newInstrument(net.JoinHostPort(labPods["instrument"], "9443"), cluster.Dial); err != nil {
 		return nil, err
 	}
@@ -199,7 +204,7 @@ func (s *Scene) StartLoads(ctx context.Context, loads map[string]load.Load) erro
 	for name, l := range loads {
 		l.To = net.JoinHostPort(s.sink, "5001")
 		g.Go(func() error {
-			if err := s.call(ctx, http.MethodPost, s.addresses[name], "/load", l, nil); err != nil {
+			if err := s.call(ctx, http.MethodPost, s.address(name), "/load", l, nil); err != nil {
 				return fmt.Errorf("start the load of %s: %w", name, err)
 			}
 			return nil
@@ -208,14 +213,44 @@ func (s *Scene) StartLoads(ctx context.Context, loads map[string]load.Load) erro
 	return g.Wait()
 }
 
-// StopLoads makes every sender stop.
+// StopLoads makes every sender, and the hog, stop.
 func (s *Scene) StopLoads(ctx context.Context) error {
-	for _, name := range Senders {
-		if err := s.call(ctx, http.MethodDelete, s.addresses[name], "/load", nil, nil); err != nil {
+	for _, name := range append([]string{Hog}, Senders...) {
+		if err := s.call(ctx, http.MethodDelete, s.address(name), "/load", nil, nil); err != nil {
 			return fmt.Errorf("stop the load of %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+func (s *Scene) address(name string) string {
+	if name == Hog {
+		return s.hog
+	}
+	return s.addresses[name]
+}
+
+// SetLimits writes egress limits to the senders' pods, as an administrator
+// would who knew what to write.
+func (s *Scene) SetLimits(ctx context.Context, each bitrate.Rate) error {
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, workload.EgressBandwidth, each)
+	for _, name := range Senders {
+		pods, err := s.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + name})
+		if err != nil {
+			return fmt.Errorf("find the pod of %s: %w", name, err)
+		}
+		for _, p := range pods.Items {
+			if _, err := s.client.CoreV1().Pods(namespace).Patch(ctx, p.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+				return fmt.Errorf("limit %s to %v: %w", name, each, err)
+			}
+		}
+	}
+	return nil
+}
+
+// SetCapacity changes the capacity of the bottleneck.
+func (s *Scene) SetCapacity(ctx context.Context, capacity bitrate.Rate) error {
+	return s.cluster.ShapeUplink(ctx, Node, capacity, QueueBytes)
 }
 
 // call makes a control request to a pod from inside the cluster's network.

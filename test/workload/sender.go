@@ -95,11 +95,25 @@ func sendOnce(ctx context.Context, l load.Load) error {
 	if l.Kind == load.UDP {
 		return sendUDP(ctx, l)
 	}
+	one := func(ctx context.Context) error { return sendTCP(ctx, l.To) }
+	if l.Kind == load.CPU {
+		one = spin
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for range l.Conns {
-		g.Go(func() error { return sendTCP(ctx, l.To) })
+		g.Go(func() error { return one(ctx) })
 	}
 	return g.Wait()
+}
+
+// spin keeps a core busy.
+func spin(ctx context.Context) error {
+	for ctx.Err() == nil {
+		for n := 0; n < 1_000_000; n++ {
+			_ = n // the loop is the load
+		}
+	}
+	return nil
 }
 
 // sendTCP fills one connection. It asks for CUBIC, the default of most

@@ -152,3 +152,17 @@ func SortedByTime(packets []Packet) []Packet {
 	slices.SortStableFunc(sorted, func(a, b Packet) int { return a.At.Compare(b.At) })
 	return sorted
 }
+
+// Jain is the fairness index of equal claims (Jain, Chiu, Hawe 1984): 1 where
+// all get the same, 1/n where one gets everything, 0 where nobody gets any.
+func Jain(got []float64) float64 {
+	var sum, squares float64
+	for _, x := range got {
+		sum += x
+		squares += x * x
+	}
+	if squares == 0 {
+		return 0
+	}
+	return sum * sum / (float64(len(got)) * squares)
+}

@@ -87,3 +87,14 @@ func TestFirstEffectiveCut(t *testing.T) {
 		t.Errorf("FirstEffectiveCut = %v, want none", got)
 	}
 }
+
+func TestJain(t *testing.T) {
+	for _, tt := range []struct {
+		got  []float64
+		want float64
+	}{{[]float64{5, 5}, 1}, {[]float64{1, 0}, 0.5}, {[]float64{3, 1}, 0.8}, {nil, 0}} {
+		if got := Jain(tt.got); math.Abs(got-tt.want) > 1e-12 {
+			t.Errorf("Jain(%v) = %v, want %v", tt.got, got, tt.want)
+		}
+	}
+}

@@ -17,6 +17,7 @@ type Kind string
 const (
 	TCP Kind = "tcp" // elastic: takes all it gets
 	UDP Kind = "udp" // inelastic: Rate, whatever happens to it
+	CPU Kind = "cpu" // sends nothing and keeps Conns cores busy
 )
 
 // Load is one sender's task.
@@ -24,7 +25,7 @@ type Load struct {
 	Kind  Kind         `json:"kind"`
 	To    string       `json:"to"`              // host:port of the sink
 	Rate  bitrate.Rate `json:"rate,omitempty"`  // UDP: IP packets, bit/s
-	Conns int          `json:"conns,omitempty"` // TCP: connections
+	Conns int          `json:"conns,omitempty"` // TCP: connections; CPU: cores
 	// On and Off alternate where both are given; else the load is steady.
 	On  time.Duration `json:"on,omitempty"`
 	Off time.Duration `json:"off,omitempty"`
@@ -42,12 +43,12 @@ func Parse(data []byte) (Load, error) {
 		return Load{}, fmt.Errorf("read load: %w", err)
 	}
 	switch {
-	case l.Kind == TCP && (l.Conns < 1 || l.Conns > 64):
+	case l.Kind != UDP && (l.Conns < 1 || l.Conns > 64):
 		return Load{}, fmt.Errorf("load: conns is %d, must be from 1 to 64", l.Conns)
 	case l.Kind == UDP && (l.Rate < bitrate.Min || l.Rate > bitrate.Gbit):
 		return Load{}, fmt.Errorf("load: rate is %v, must be from %v to %v", l.Rate, bitrate.Min, bitrate.Gbit)
-	case l.Kind != TCP && l.Kind != UDP:
-		return Load{}, fmt.Errorf("load: kind is %q, must be %s or %s", l.Kind, TCP, UDP)
+	case l.Kind != TCP && l.Kind != UDP && l.Kind != CPU:
+		return Load{}, fmt.Errorf("load: kind is %q, must be %s, %s or %s", l.Kind, TCP, UDP, CPU)
 	case l.For <= 0 || l.For > MaxFor:
 		return Load{}, fmt.Errorf("load: for is %v, must be more than 0 and at most %v", l.For, MaxFor)
 	case l.On < 0 || l.Off < 0 || (l.On == 0) != (l.Off == 0):

@@ -18,7 +18,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("Parse(%s) = %+v, %v", data, got, err)
 	}
 	for name, bad := range map[string]Load{
-		"kind":      {Kind: "sctp", For: time.Second},
+		"kind":      {Kind: "sctp", Conns: 1, For: time.Second},
 		"conns":     {Kind: TCP, For: time.Second},
 		"rate":      {Kind: UDP, For: time.Second},
 		"unbounded": {Kind: TCP, Conns: 1},
