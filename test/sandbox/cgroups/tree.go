@@ -133,14 +133,6 @@ func toEnable(available, enabled string) string {
 	return strings.Join(add, " ")
 }
 
-// Exists reports whether any part of the branch is there.
-func (t Tree) Exists() bool {
-	return slices.ContainsFunc(t.Hierarchies, func(h Hierarchy) bool {
-		_, err := os.Stat(filepath.Join(h.Mount, t.Name))
-		return err == nil
-	})
-}
-
 // Remove kills what is left in the branch and removes it. The kernel takes a
 // moment to let go of a cgroup whose processes have died, so it tries again
 // until ctx ends.
