@@ -1,0 +1,109 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// A request that is under way when the shutdown begins gets its answer, the
+// server is not ready any more, and nobody connects after it.
+func TestServerDrains(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	arrived, release := make(chan struct{}), make(chan struct{})
+	certificate := httptest.NewUnstartedServer(nil)
+	certificate.StartTLS()
+	defer certificate.Close()
+
+	server := &Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(arrived)
+			<-release
+			_, _ = io.WriteString(w, "served")
+		}),
+		TLS:   &tls.Config{Certificates: certificate.TLS.Certificates},
+		Log:   slog.New(slog.DiscardHandler),
+		Grace: 10 * time.Second,
+	}
+	if server.Ready(nil) == nil {
+		t.Error("ready before it serves")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ctx, listener) }()
+
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
+	}}
+	answer := make(chan string, 1)
+	go func() {
+		r, err := client.Get("https://" + listener.Addr().String())
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		defer r.Body.Close()
+		body, _ := io.ReadAll(r.Body)
+		answer <- string(body)
+	}()
+	<-arrived
+	if err := server.Ready(nil); err != nil {
+		t.Errorf("not ready while serving: %v", err)
+	}
+	stop()
+	for server.Ready(nil) == nil {
+		time.Sleep(time.Millisecond)
+	}
+	close(release)
+	if got := <-answer; got != "served" {
+		t.Errorf("the request under way got %q", got)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if _, err := client.Get("https://" + listener.Addr().String()); err == nil {
+		t.Error("it still answers")
+	}
+}
+
+// Requests that outlast the grace are cut, and that is an error.
+func TestServerGraceEnds(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	certificate := httptest.NewUnstartedServer(nil)
+	certificate.StartTLS()
+	defer certificate.Close()
+	server := &Server{
+		Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(arrived); <-release }),
+		TLS:     &tls.Config{Certificates: certificate.TLS.Certificates},
+		Log:     slog.New(slog.DiscardHandler),
+		Grace:   time.Millisecond,
+	}
+	defer close(release)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ctx, listener) }()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	go func() { _, _ = client.Get("https://" + listener.Addr().String()) }()
+	<-arrived
+	stop()
+	if err := <-done; err == nil {
+		t.Error("no word of the request that was cut")
+	}
+}
