@@ -125,10 +125,13 @@ func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 		case <-ticker.C:
 		}
 		report := &api.Report{Node: s.Node, Role: s.Role}
+		present := map[string]bool{}
 		sender.Collect(func(r probe.Result) {
+			present[r.Session.ID] = true
 			s.Metrics.observe(r)
 			report.Sessions = append(report.Sessions, sessionReport(r))
 		})
+		s.Metrics.keepOnly(present)
 		if s.Meter != nil {
 			var rates []usage.Rate
 			rates, cursor = s.Meter.Since(cursor)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -86,6 +88,31 @@ func TestMeasure(t *testing.T) {
 				t.Errorf("timestamps by %v", s.GetTimestamps())
 			}
 		}
+	}
+}
+
+// Everything a session measures can be scraped, lints as Prometheus asks, and
+// goes when the session does.
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	m := NewMetrics(registry)
+	session := probe.Session{ID: "a", Protocol: "stamp", Host: "10.0.0.1", Port: 862}
+	m.observe(probe.Result{Session: session, Timestamps: probe.SourceKernel, Totals: probe.Totals{Sent: 3, Received: 2, Lost: 1},
+		Samples: []probe.Sample{{RTT: time.Millisecond, HasOneWay: true}, {Lost: true}, {RTT: 2 * time.Millisecond, HasOneWay: true, HasQueue: true}}})
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v, %v", problems, err)
+	}
+	want := `
+# HELP detnet_probe_latency_seconds Median round trip of the newest probes.
+# TYPE detnet_probe_latency_seconds gauge
+detnet_probe_latency_seconds{host="10.0.0.1",port="862",protocol="stamp",session="a"} 0.002
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "detnet_probe_latency_seconds"); err != nil {
+		t.Error(err)
+	}
+	m.keepOnly(map[string]bool{})
+	if n, err := testutil.GatherAndCount(registry, "detnet_probe_rtt_seconds", "detnet_probe_packets_total", "detnet_probe_success"); err != nil || n != 0 {
+		t.Errorf("%d series outlived their session, %v", n, err)
 	}
 }
 

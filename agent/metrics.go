@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/agent/probe/stats"
 )
 
 // Metrics shows what the sessions of all streams measure. Series of a session
@@ -20,11 +23,27 @@ type Metrics struct {
 	mu      sync.Mutex
 	senders map[*probe.Sender]bool
 	dropped probe.Drops // of senders that are gone
-	last    map[string]probe.Result
+	last    map[string]*measured
+	begin   time.Time
 }
+
+// measured is one session's recent past.
+type measured struct {
+	probe.Result
+	series *stats.Series
+	rtt    prometheus.Observer
+}
+
+// window is how many samples the gauges describe: five seconds at 50 Hz.
+const window = 256
 
 // sessionLabels identify one session in every series.
 var sessionLabels = []string{"session", "protocol", "host", "port"}
+
+// with is labels and more, in memory of its own.
+func with(labels []string, more ...string) []string {
+	return append(slices.Clone(labels), more...)
+}
 
 // outcomes are the values of detnet_probe_packets_total's label.
 var outcomes = []string{"sent", "received", "lost", "duplicated", "reordered", "late"}
@@ -41,13 +60,19 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			NativeHistogramMaxBucketNumber: 100,
 		}, sessionLabels),
 		session: map[string]*prometheus.Desc{
-			"packets": prometheus.NewDesc("detnet_probe_packets_total", "Probe packets by what became of them.", append(sessionLabels, "outcome"), nil),
+			"packets": prometheus.NewDesc("detnet_probe_packets_total", "Probe packets by what became of them.", with(sessionLabels, "outcome"), nil),
 			"up":      prometheus.NewDesc("detnet_probe_success", "1 if the session can measure, 0 if it has an error.", sessionLabels, nil),
+			"latency": prometheus.NewDesc("detnet_probe_latency_seconds", "Median round trip of the newest probes.", sessionLabels, nil),
+			"jitter":  prometheus.NewDesc("detnet_probe_jitter_seconds", "95th percentile of the delay variation (PDV, RFC 5481) of the newest probes.", sessionLabels, nil),
+			"oneway":  prometheus.NewDesc("detnet_probe_one_way_variation_seconds", "95th percentile of the delay above the base in one direction.", with(sessionLabels, "direction"), nil),
+			"queue":   prometheus.NewDesc("detnet_probe_own_queue_seconds", "95th percentile of the time in this host's own queue.", sessionLabels, nil),
+			"segment": prometheus.NewDesc("detnet_probe_congested_segment", "1 for the segment where the session's packets wait.", with(sessionLabels, "segment"), nil),
 			"source":  prometheus.NewDesc("detnet_probe_timestamp_source", "Who reads the clock: 1 this process, 2 the kernel, 3 the NIC.", sessionLabels, nil),
 		},
 		drops:   prometheus.NewDesc("detnet_probe_dropped_packets_total", "Received packets that answer no probe, by reason.", []string{"reason"}, nil),
 		senders: map[*probe.Sender]bool{},
-		last:    map[string]probe.Result{},
+		last:    map[string]*measured{},
+		begin:   time.Now(),
 	}
 	r.MustRegister(m.rtt, m)
 	return m
@@ -57,18 +82,40 @@ func labelsOf(s probe.Session) []string {
 	return []string{s.ID, string(s.Protocol), s.Host, strconv.Itoa(int(s.Port))}
 }
 
-// observe takes the samples of r, and keeps its totals for the next scrape.
+// observe takes the samples of r, and keeps what the next scrape wants to know.
 func (m *Metrics) observe(r probe.Result) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	rtt := m.rtt.WithLabelValues(labelsOf(r.Session)...)
+	kept := m.last[r.Session.ID]
+	if kept == nil || kept.Session != r.Session {
+		if kept != nil {
+			m.forget(kept.Session)
+		}
+		kept = &measured{series: stats.New(window), rtt: m.rtt.WithLabelValues(labelsOf(r.Session)...)}
+		m.last[r.Session.ID] = kept
+	}
+	kept.series.Add(r.Samples, time.Since(m.begin))
 	for _, s := range r.Samples {
 		if !s.Lost {
-			rtt.Observe(s.RTT.Seconds())
+			kept.rtt.Observe(s.RTT.Seconds())
 		}
 	}
 	r.Samples = nil
-	m.last[r.Session.ID] = r
+	kept.Result = r
+}
+
+// keepOnly forgets the sessions that are no longer among those just observed.
+func (m *Metrics) keepOnly(present map[string]bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.senders) > 1 {
+		return // another stream's may be among them
+	}
+	for id, kept := range m.last {
+		if !present[id] {
+			m.forget(kept.Session)
+		}
+	}
 }
 
 func (m *Metrics) add(s *probe.Sender) {
@@ -109,17 +156,46 @@ func (m *Metrics) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range dropped.ByReason() {
 		out <- prometheus.MustNewConstMetric(m.drops, prometheus.CounterValue, float64(n), reason)
 	}
-	for _, r := range m.last {
-		labels := labelsOf(r.Session)
-		up := 1.0
-		if r.Err != nil {
-			up = 0
-		}
-		out <- prometheus.MustNewConstMetric(m.session["up"], prometheus.GaugeValue, up, labels...)
-		out <- prometheus.MustNewConstMetric(m.session["source"], prometheus.GaugeValue, float64(r.Timestamps), labels...)
-		t := r.Totals
-		for i, n := range []uint64{t.Sent, t.Received, t.Lost, t.Duplicated, t.Reordered, t.Late} {
-			out <- prometheus.MustNewConstMetric(m.session["packets"], prometheus.CounterValue, float64(n), append(labels, outcomes[i])...)
-		}
+	views := make([]stats.View, 0, len(m.last))
+	sessions := make([]*measured, 0, len(m.last))
+	for _, kept := range m.last {
+		sessions = append(sessions, kept)
+		views = append(views, stats.View{Node: kept.Session.Host, Summary: kept.series.Summary()})
+	}
+	for i, segment := range stats.Congested(views, congestion) {
+		m.collect(out, sessions[i], views[i].Summary, segment)
+	}
+}
+
+// congestion is the median wait from which a segment is named.
+const congestion = 500 * time.Microsecond
+
+// collect sends one session's series.
+func (m *Metrics) collect(out chan<- prometheus.Metric, kept *measured, s stats.Summary, segment stats.Segment) {
+	labels := labelsOf(kept.Session)
+	gauge := func(name string, v float64, more ...string) {
+		out <- prometheus.MustNewConstMetric(m.session[name], prometheus.GaugeValue, v, with(labels, more...)...)
+	}
+	up := 1.0
+	if kept.Err != nil {
+		up = 0
+	}
+	gauge("up", up)
+	gauge("source", float64(kept.Timestamps))
+	if s.Samples > s.Lost {
+		gauge("latency", s.RTT.P50.Seconds())
+		gauge("jitter", s.PDV.P95.Seconds())
+		gauge("segment", 1, string(segment))
+	}
+	if s.HasOneWay {
+		gauge("oneway", s.Forward.P95.Seconds(), "forward")
+		gauge("oneway", s.Backward.P95.Seconds(), "backward")
+	}
+	if s.HasQueue {
+		gauge("queue", s.Queue.P95.Seconds())
+	}
+	t := kept.Totals
+	for i, n := range []uint64{t.Sent, t.Received, t.Lost, t.Duplicated, t.Reordered, t.Late} {
+		out <- prometheus.MustNewConstMetric(m.session["packets"], prometheus.CounterValue, float64(n), with(labels, outcomes[i])...)
 	}
 }
