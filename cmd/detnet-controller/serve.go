@@ -39,9 +39,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	base := config.Default()
-	base.Laws = static.Control.Over(base.Laws)
-	file, cfg, err := load(o, base)
+	file, cfg, err := load(o, config.Default().With(static.Control))
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/detnet/detnet/controller/config/strict"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -93,11 +95,37 @@ func split(err error) []error {
 // Parse reads a file over base. The error names all that is wrong with it.
 func Parse(text []byte, base Config) (Config, error) {
 	c := base
-	if errs := Decode(text, &c); errs != nil {
+	if errs := strict.Decode(text, &c); errs != nil {
 		return Config{}, errors.Join(errs...)
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, err
 	}
 	return c, nil
+}
+
+// With lays the original's constants, as far as they are given, over the laws
+// that reproduce it.
+func (c Config) With(given targets.Control) Config {
+	aimd, step := &c.Laws.AIMD, &c.Laws.Step
+	set(&aimd.Probe, given.Probe)
+	set(&aimd.Interval, given.Interval)
+	set(&step.Interval, given.Interval)
+	set(&aimd.Window, given.Window)
+	set(&aimd.Decrease, given.Decrease)
+	set(&step.Decrease, given.StepDown)
+	set(&aimd.Increase, given.StepUp)
+	set(&step.Increase, given.StepUp)
+	set(&aimd.Min, given.Min)
+	set(&step.Min, given.Min)
+	set(&aimd.Max, given.Max)
+	set(&step.Max, given.Max)
+	return c
+}
+
+func set[T comparable](to *T, given T) {
+	var none T
+	if given != none {
+		*to = given
+	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -9,7 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -130,6 +134,49 @@ func TestFollowKeepsTheLastGood(t *testing.T) {
 		step("vantages: 0", 4, 1)
 		step("vantages: 5", 5, 1)
 	})
+}
+
+func TestWith(t *testing.T) {
+	got := Default().With(targets.Control{Decrease: 0.3, Max: 500 * bitrate.Mbit, Interval: 3 * time.Second})
+	want := Default()
+	want.Laws.AIMD.Decrease, want.Laws.AIMD.Max, want.Laws.Step.Max = 0.3, 500*bitrate.Mbit, 500*bitrate.Mbit
+	want.Laws.AIMD.Interval, want.Laws.Step.Interval = 3*time.Second, 3*time.Second
+	if got != want {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// What is imported is a configuration that the controller accepts, and the one
+// that it would have had by reading the file as it is.
+func TestImportedValuesAreTheSameLaws(t *testing.T) {
+	text, err := os.ReadFile("../targets/testdata/critical-apps.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	original, err := targets.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := targets.WriteValues(&out, original); err != nil {
+		t.Fatal(err)
+	}
+	var values struct {
+		Controller struct {
+			Config yaml.Node `yaml:"config"`
+		} `yaml:"controller"`
+	}
+	if err := yaml.Unmarshal(out.Bytes(), &values); err != nil {
+		t.Fatal(err)
+	}
+	imported, err := yaml.Marshal(&values.Controller.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Parse(imported, Default())
+	if want := Default().With(original.Control); err != nil || got != want || want == Default() {
+		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
+	}
 }
 
 func FuzzParse(f *testing.F) {

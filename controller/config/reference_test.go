@@ -14,6 +14,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/detnet/detnet/controller/config/strict"
 )
 
 var update = flag.Bool("update", false, "write docs/reference/configuration.md")
@@ -57,7 +59,7 @@ func writeReference(t *testing.T) []byte {
 // table writes one section for v's own values and one for each struct below.
 func table(out *bytes.Buffer, v reflect.Value, path string, docs map[string]string) {
 	header := false
-	names := keys(v.Type())
+	names := strict.Keys(v.Type())
 	for i, name := range names {
 		if v.Field(i).Kind() == reflect.Struct {
 			continue
@@ -88,7 +90,7 @@ func acceptedAt(path string, field reflect.Value) string {
 	c := Default()
 	target := reflect.ValueOf(&c).Elem()
 	for name := range strings.SplitSeq(path, ".") {
-		target, _ = fieldOf(target, name)
+		target, _ = strict.Field(target, name)
 	}
 	switch target.Kind() {
 	case reflect.String:

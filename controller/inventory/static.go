@@ -27,7 +27,7 @@ type static struct {
 // AddStatic adds targets that no label names. Call it before Start.
 func (inv *Inventory) AddStatic(t targets.Targets) {
 	inv.static = static{apps: t.Apps, deployments: map[Workload]targets.Deployment{}}
-	inv.static.min, inv.static.max = t.Control.Defaults()
+	inv.static.min, inv.static.max = t.Control.Bounds()
 	for _, d := range t.Deployments {
 		inv.static.deployments[Workload{"Deployment", d.Namespace, d.Name}] = d
 	}

@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -8,8 +9,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/config"
-	"github.com/detnet/detnet/controller/law"
 )
 
 // unwrap returns the file inside a ConfigMap, or text as it is.
@@ -84,35 +83,14 @@ func (c *checker) rate(path, text string) bitrate.Rate {
 	return r
 }
 
-// Over lays the constants that were given over those of the original's laws.
-func (c Control) Over(laws law.Config) law.Config {
-	set(&laws.AIMD.Probe, c.Probe)
-	set(&laws.AIMD.Interval, c.Interval)
-	set(&laws.Step.Interval, c.Interval)
-	set(&laws.AIMD.Window, c.Window)
-	set(&laws.AIMD.Decrease, c.Decrease)
-	set(&laws.Step.Decrease, c.StepDown)
-	set(&laws.AIMD.Increase, c.StepUp)
-	set(&laws.Step.Increase, c.StepUp)
-	set(&laws.AIMD.Min, c.Min)
-	set(&laws.Step.Min, c.Min)
-	set(&laws.AIMD.Max, c.Max)
-	set(&laws.Step.Max, c.Max)
-	return laws
-}
+// Bounds of throttled pods that state none, as in the original.
+const (
+	defaultMin = 10 * bitrate.Mbit
+	defaultMax = 1000 * bitrate.Mbit
+)
 
-func set[T comparable](to *T, given T) {
-	var none T
-	if given != none {
-		*to = given
-	}
-}
-
-// Defaults are the bounds of throttled pods that state none.
-func (c Control) Defaults() (lo, hi bitrate.Rate) {
-	d := config.Default().Laws.Step
-	lo, hi = d.Min, d.Max
-	set(&lo, c.Min)
-	set(&hi, c.Max)
+// Bounds are the floor and the ceiling of throttled pods that state none.
+func (c Control) Bounds() (lo, hi bitrate.Rate) {
+	lo, hi = cmp.Or(c.Min, defaultMin), cmp.Or(c.Max, defaultMax)
 	return lo, max(lo, hi)
 }

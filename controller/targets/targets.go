@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/config"
+	"github.com/detnet/detnet/controller/config/strict"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -90,8 +90,8 @@ func Parse(text []byte) (Targets, error) {
 	var f file
 	var t Targets
 	var errs []error
-	for _, err := range config.Decode(text, &f) {
-		if errors.Is(err, config.ErrUnknown) {
+	for _, err := range strict.Decode(text, &f) {
+		if errors.Is(err, strict.ErrUnknown) {
 			t.Ignored = append(t.Ignored, err.Error())
 			continue
 		}

@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -55,16 +54,6 @@ func TestParse(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
-	}
-}
-
-func TestControlOver(t *testing.T) {
-	laws := Control{Decrease: 0.2, Max: 500 * bitrate.Mbit, Interval: 3 * time.Second}.Over(law.DefaultConfig())
-	want := law.DefaultConfig()
-	want.AIMD.Decrease, want.AIMD.Max, want.Step.Max = 0.2, 500*bitrate.Mbit, 500*bitrate.Mbit
-	want.AIMD.Interval, want.Step.Interval = 3*time.Second, 3*time.Second
-	if laws != want {
-		t.Errorf("got  %+v\nwant %+v", laws, want)
 	}
 }
 

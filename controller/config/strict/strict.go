@@ -1,4 +1,6 @@
-package config
+// Package strict reads YAML into structs and reports everything that is wrong,
+// each with its path in the document and what would be accepted there.
+package strict
 
 import (
 	"errors"
@@ -61,17 +63,17 @@ func mapping(n *yaml.Node, to reflect.Value, path string) []error {
 		return nil
 	}
 	if n.Kind != yaml.MappingNode {
-		return []error{at(n, path, "must be a mapping with some of: "+strings.Join(keys(to.Type()), ", "))}
+		return []error{at(n, path, "must be a mapping with some of: "+strings.Join(Keys(to.Type()), ", "))}
 	}
 	var errs []error
 	seen := map[string]bool{}
 	for i := 0; i < len(n.Content); i += 2 {
 		key := n.Content[i]
 		below := strings.TrimPrefix(path+"."+key.Value, ".")
-		field, ok := fieldOf(to, key.Value)
+		field, ok := Field(to, key.Value)
 		switch {
 		case !ok:
-			errs = append(errs, fmt.Errorf("%s: %w; known are: %s (line %d)", below, ErrUnknown, strings.Join(keys(to.Type()), ", "), key.Line))
+			errs = append(errs, fmt.Errorf("%s: %w; known are: %s (line %d)", below, ErrUnknown, strings.Join(Keys(to.Type()), ", "), key.Line))
 		case seen[key.Value]:
 			errs = append(errs, at(key, below, "is given twice"))
 		default:
@@ -119,8 +121,9 @@ func at(n *yaml.Node, path, what string) error {
 	return fmt.Errorf("%s: %s (line %d)", path, what, n.Line)
 }
 
-func fieldOf(v reflect.Value, name string) (reflect.Value, bool) {
-	for i, key := range keys(v.Type()) {
+// Field returns the field of struct v that a file calls name.
+func Field(v reflect.Value, name string) (reflect.Value, bool) {
+	for i, key := range Keys(v.Type()) {
 		if key == name {
 			return v.Field(i), true
 		}
@@ -128,8 +131,8 @@ func fieldOf(v reflect.Value, name string) (reflect.Value, bool) {
 	return reflect.Value{}, false
 }
 
-// keys are the names of a struct's fields in a file, in their order.
-func keys(t reflect.Type) []string {
+// Keys are the names of a struct's fields in a file, in their order.
+func Keys(t reflect.Type) []string {
 	names := make([]string, t.NumField())
 	for i := range names {
 		names[i], _, _ = strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
