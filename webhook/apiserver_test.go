@@ -16,7 +16,7 @@ import (
 )
 
 // namespace makes a namespace that trusts its critical pods.
-func (c *testCluster) namespace(t *testing.T, labels ...string) string {
+func (c *testCluster) namespace(t testing.TB, labels ...string) string {
 	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "t-", Labels: map[string]string{"detnet.dev/allow-critical": "true"}}}
 	for i := 0; i+1 < len(labels); i += 2 {

@@ -176,6 +176,9 @@ func ciliumCRD() (*apiextensionsv1.CustomResourceDefinition, error) {
 	return crd, yaml.UnmarshalStrict(raw, crd)
 }
 
+// unserved is the label of namespaces that the webhook is not called for.
+const unserved = "unserved"
+
 func mutatingWebhooks() []*admissionregv1.MutatingWebhookConfiguration {
 	path, fail, none := "/mutate", admissionregv1.Fail, admissionregv1.SideEffectClassNoneOnDryRun
 	again := admissionregv1.IfNeededReinvocationPolicy
@@ -187,7 +190,10 @@ func mutatingWebhooks() []*admissionregv1.MutatingWebhookConfiguration {
 			FailurePolicy:           &fail, // a failed call must fail the test
 			SideEffects:             &none,
 			ReinvocationPolicy:      &again,
-			ClientConfig:            admissionregv1.WebhookClientConfig{Service: &admissionregv1.ServiceReference{Name: "detnet-webhook", Namespace: "default", Path: &path}},
+			NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
+				Key: unserved, Operator: metav1.LabelSelectorOpDoesNotExist,
+			}}},
+			ClientConfig: admissionregv1.WebhookClientConfig{Service: &admissionregv1.ServiceReference{Name: "detnet-webhook", Namespace: "default", Path: &path}},
 			Rules: []admissionregv1.RuleWithOperations{{
 				Operations: []admissionregv1.OperationType{admissionregv1.Create},
 				Rule:       admissionregv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
