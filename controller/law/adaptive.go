@@ -1,7 +1,6 @@
 package law
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -48,7 +47,7 @@ func (l adaptive) Step(s State, o plan.Observation) (State, plan.Plan) {
 	return next, p
 }
 
-// ordered returns o with apps, sessions and senders in their order, so that
+// ordered returns o with apps and senders in their order, so that
 // equal observations give equal plans. It copies only what is out of order.
 func ordered(o plan.Observation) plan.Observation {
 	byPod := func(a, b plan.App) int { return a.Pod.Compare(b.Pod) }
@@ -123,7 +122,8 @@ func (r *round) bottleneck(name string, b Budget) {
 		b.Total = g.load.limits // nothing learned: the budget is what is in force
 	}
 	if b.ProbeAt.IsZero() {
-		b.ProbeAt = r.o.At.Add(r.law.ProbeEvery)
+		// Limits of before may be far too low, or just right after a restart.
+		b.ProbeAt = r.o.At.Add(r.law.ProbeEvery / 12)
 	}
 	v, app := r.verdict(name, b.EffectBy)
 	reason := plan.Reason{Bottleneck: name, Action: plan.Hold, Cause: plan.NotThrottling}
@@ -152,201 +152,4 @@ func (r *round) bottleneck(name string, b Budget) {
 	s.rebalance = s.learned && r.o.At.Sub(b.SharedAt) >= r.law.RebalanceEvery
 	r.state.Budgets = append(r.state.Budgets, b)
 	r.shares = append(r.shares, s)
-}
-
-// settleTime is how long a change that was asked for may take to be in force
-// before the limits in force are believed instead.
-const settleTime = 3 * time.Second
-
-// touched is when the budget was last changed.
-func (b Budget) touched() time.Time {
-	last := b.CutAt
-	for _, at := range []time.Time{b.RaisedAt, b.GaveUpAt} {
-		if at.After(last) {
-			last = at
-		}
-	}
-	return last
-}
-
-// group is the senders behind a bottleneck.
-type group struct {
-	members []int // in Observation.Senders
-	senders []*plan.Sender
-	claims  []claim
-	load    load
-	pending bool // one of them has yet to obey
-}
-
-func (r *round) group(name string) group {
-	var g group
-	for i := range r.o.Senders {
-		s := &r.o.Senders[i]
-		if name != cluster && nodeUplink(s.Node) != name {
-			continue
-		}
-		use := max(r.state.Uses[i].Now, r.state.Uses[i].Last)
-		c := claimOf(*s, use, len(s.Rates) > 0)
-		limit := limitOf(*s)
-		g.load.bound = g.load.bound || bound(*s, use)
-		g.load.floors += c.floor
-		if n := len(s.Rates); n > 0 && s.Rates[n-1].At.After(g.load.seen) {
-			g.load.seen = s.Rates[n-1].At
-		}
-		g.load.room = g.load.room || limit > c.floor
-		g.load.more = g.load.more || limit < c.ceiling
-		g.pending = g.pending || r.state.Feedback.awaits(s.Pod)
-		g.members, g.senders, g.claims = append(g.members, i), append(g.senders, s), append(g.claims, c)
-	}
-	g.load.peak, g.load.limits = peakSum(g.senders, r.o.At), sumLimits(g.senders)
-	return g
-}
-
-// divide shares the budget. While no capacity is known nobody is lowered in
-// favour of another: a raise adds to the limits in force.
-func (r *round) divide(b *Budget, g group, action plan.Action) []bitrate.Rate {
-	claims := g.claims
-	if b.Capacity == 0 && action == plan.Grow {
-		claims = slices.Clone(claims)
-		for k, i := range g.members {
-			claims[k].floor = max(claims[k].floor, limitOf(r.o.Senders[i]))
-		}
-	}
-	return share(b.Total, claims)
-}
-
-// verdict is that of the app in the worst trouble among those that have a say,
-// and its index, or −1.
-func (r *round) verdict(name string, since time.Time) (verdict, int) {
-	worst, index, partial := verdict{blind: true}, -1, false
-	fresh := r.o.At.Sub(since) < r.law.Stale+r.law.LossWindow
-	for i := range r.o.Apps {
-		app := &r.o.Apps[i]
-		v := r.verdicts[i]
-		if !concerns(name, app, r.state.Suspects[i], !v.blind && v.violated()) {
-			continue
-		}
-		if fresh {
-			v = r.law.judge(app, r.paths, since, r.o.At)
-		}
-		if v.blind {
-			partial = partial || name == nodeUplink(app.Node)
-			continue
-		}
-		v.excused = v.violated() && r.state.Suspects[i].excused(v, r.o.At)
-		if index < 0 || cmp.Or(cmp.Compare(v.urgency(), worst.urgency()), cmp.Compare(v.excess, worst.excess)) > 0 {
-			worst, index = v, i
-		}
-	}
-	worst.partial = partial
-	return worst, index
-}
-
-// ramp is the delays that all sessions with a say in a bottleneck saw since a
-// time, in the order of sending.
-func (r *round) ramp(name string, from time.Time) []delay {
-	var ramp []delay
-	for i := range r.o.Apps {
-		app := &r.o.Apps[i]
-		v := r.verdicts[i]
-		if !concerns(name, app, r.state.Suspects[i], !v.blind && v.violated()) {
-			continue
-		}
-		for k := range app.Sessions {
-			session := &app.Sessions[k]
-			if name == nodeUplink(app.Node) && session.Vantage == app.Node ||
-				name != nodeUplink(app.Node) && name != cluster && name != nodeUplink(session.Vantage) {
-				continue
-			}
-			base := r.paths[pathKey{app.Pod, session.ID}].base()
-			for _, s := range session.Samples {
-				if !s.Lost && s.At.After(from) {
-					ramp = append(ramp, delay{s.At, s.RTT - base})
-				}
-			}
-		}
-	}
-	slices.SortStableFunc(ramp, func(a, b delay) int { return a.at.Compare(b.at) })
-	return ramp
-}
-
-// accuse moves an app's suspicion to the next candidate, or excuses everyone
-// for a while, longer each time.
-func (r *round) accuse(app int, v verdict) {
-	s := &r.state.Suspects[app]
-	if name := s.next(v, r.sending); name != "" {
-		s.Tried = append(slices.Clip(s.Tried), s.Bottleneck)
-		s.Bottleneck = name
-		r.accused = append(r.accused, name)
-		return
-	}
-	s.Backoff = min(max(2*s.Backoff, r.law.Backoff), r.law.MaxBackoff)
-	s.RetryAt, s.Level = r.o.At.Add(s.Backoff), max(v.worst.median, v.worst.tail)
-}
-
-// sure takes the bases of the paths of all apps that blame a bottleneck as
-// those of empty paths.
-func (r *round) sure(name string) {
-	for _, s := range r.state.Suspects {
-		if s.Bottleneck != name {
-			continue
-		}
-		for i := range r.state.Paths {
-			if r.state.Paths[i].App == s.App {
-				r.state.Paths[i].Sure = true
-			}
-		}
-	}
-}
-
-// snapshot is the limits to return to if cuts do not help: those in force, or
-// those that another bottleneck is returning to at this very step.
-func (r *round) snapshot(members []int) []LimitState {
-	was := make([]LimitState, len(members))
-	for k, i := range members {
-		s := r.o.Senders[i]
-		was[k] = LimitState{Pod: s.Pod, Limit: s.Limit, At: r.o.At}
-		for b, budget := range r.state.Budgets {
-			if !budget.GaveUpAt.Equal(r.o.At) {
-				continue
-			}
-			if at := slices.Index(r.shares[b].members, i); at >= 0 {
-				was[k].Limit = max(was[k].Limit, r.shares[b].to[at])
-			}
-		}
-	}
-	return was
-}
-
-// recall is the limits as they were, for the senders that were there.
-func recall(o plan.Observation, g group, was []LimitState) []bitrate.Rate {
-	to := make([]bitrate.Rate, len(g.members))
-	for k, i := range g.members {
-		s := o.Senders[i]
-		to[k] = limitOf(s)
-		if w, found := slices.BinarySearchFunc(was, s.Pod, func(l LimitState, id plan.PodID) int { return l.Pod.Compare(id) }); found {
-			to[k] = max(to[k], was[w].Limit)
-			if was[w].Limit == 0 {
-				to[k] = g.claims[k].ceiling
-			}
-		}
-	}
-	return to
-}
-
-// explain adds what was measured to a reason.
-func explain(r plan.Reason, v verdict) plan.Reason {
-	if v.app == nil || v.blind {
-		return r
-	}
-	r.App, r.Samples = v.app.Pod, v.worst.samples
-	switch {
-	case v.lossy:
-		r.Signal, r.Ratio = "loss", v.worst.lost
-	case v.app.SLO.Jitter == 0 && v.app.SLO.Latency > 0 && v.worst.path != nil:
-		r.Signal, r.Measured, r.Target = "latency", v.worst.tail+v.worst.path.RTT.value(), v.app.SLO.Latency
-	default:
-		r.Signal, r.Measured, r.Target = "jitter", max(v.worst.median, v.worst.tail), v.allow
-	}
-	return r
 }

@@ -136,10 +136,10 @@ func fit(ramp []delay) (slope, explained float64) {
 	return td / tt, td * td / (tt * dd)
 }
 
-// hum is the small delay of a link that is nearly full: the packets of others
+// Hum is the small delay of a link that is nearly full: the packets of others
 // that happen to be in the way. When it falls while the senders send as much
 // as before, there is room again, although no queue says so.
-type hum struct {
+type Hum struct {
 	Since      time.Time
 	At         time.Time
 	Slow, Fast float64 // seconds
@@ -153,9 +153,9 @@ const (
 )
 
 // listen takes in the median delay of now and reports a lasting fall.
-func (h *hum) listen(now time.Time, d time.Duration) bool {
+func (h *Hum) listen(now time.Time, d time.Duration) bool {
 	if h.Since.IsZero() || now.Sub(h.At) > 2*time.Second {
-		*h = hum{Since: now, At: now, Slow: d.Seconds(), Fast: d.Seconds()}
+		*h = Hum{Since: now, At: now, Slow: d.Seconds(), Fast: d.Seconds()}
 		return false
 	}
 	dt := now.Sub(h.At)
@@ -167,6 +167,6 @@ func (h *hum) listen(now time.Time, d time.Duration) bool {
 	if learning < humLearn || h.Fast > 0.5*h.Slow || h.Slow-h.Fast < humLeast {
 		return false
 	}
-	*h = hum{}
+	*h = Hum{}
 	return true
 }

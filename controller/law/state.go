@@ -48,7 +48,8 @@ type Budget struct {
 	RiseInflow bitrate.Rate
 	Upper      bitrate.Rate // usage at the last cut: more than fits through
 
-	CutAt     time.Time
+	CutAt     time.Time     // last cut
+	InForce   bitrate.Rate  // sum of the limits at that time
 	EffectBy  time.Time     // samples sent before this say nothing about the last cut
 	Awaited   bool          // its effect was not seen at the last step
 	Draining  bool          // the last cut went below Capacity to empty the queue
@@ -68,7 +69,7 @@ type Budget struct {
 	ProbeWait  time.Duration
 	ProbeStep  float64
 	Exploring  bool // Capacity is unknown and looked for in even steps
-	Hum        hum
+	Hum        Hum
 	ReliefAt   time.Time // no sooner than this is a quieter link believed again
 	ReliefWait time.Duration
 	SharedAt   time.Time // last shift between senders

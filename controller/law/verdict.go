@@ -13,6 +13,7 @@ type verdict struct {
 	app     *plan.App
 	worst   reading
 	blind   bool
+	silent  bool          // nobody has a say
 	partial bool          // others that have a say are blind
 	allow   time.Duration // delay variation that the target leaves
 	soft    time.Duration // share of it at which the law acts

@@ -118,6 +118,7 @@ func TestAdaptive(t *testing.T) {
 		{"far-uplink-echo", 0.01, 240 * mbit, time.Second, 0},
 		{"flapping-probe", 0.01, 190 * mbit, time.Second, 0},
 		{"restart", 0.01, 190 * mbit, time.Second, 0},
+		{"low-limits", 0.01, 180 * mbit, time.Second, 0},
 		{"late-start", 0.01, 190 * mbit, time.Second, 0},
 	}
 	for _, tt := range tests {

@@ -24,7 +24,7 @@ func Worlds() []Scenario {
 		overload("tcp-overload", "two pods with four greedy TCP flows fill the uplink", TCP),
 		overload("udp-overload", "two pods send half as much again as fits through", UDP),
 		slowPatches(), manyPods(), severalApps(), capacityDrop(), oneLeaves(), bursts(),
-		cpuNoise(), echo(cpuNoise()), incast(), echo(incast()), farUplink(), echo(farUplink()), countBefore(), flappingProbe(), lossyProbe(), busyHosts(), moodyHosts(), restart(), lateStart(),
+		cpuNoise(), echo(cpuNoise()), incast(), echo(incast()), farUplink(), echo(farUplink()), countBefore(), flappingProbe(), lossyProbe(), busyHosts(), moodyHosts(), restart(), lateStart(), lowLimits(),
 	}
 }
 
@@ -291,8 +291,18 @@ func moodyHosts() Scenario {
 }
 
 func restart() Scenario {
-	s := overload("restart", "as tcp-overload; the controller forgets everything at 40 s and 70 s", TCP)
-	s.Events = append(s.Events, Event{At: 40 * time.Second, Restart: true}, Event{At: 70 * time.Second, Restart: true})
+	s := overload("restart", "as tcp-overload; the controller forgets everything at 50 s", TCP)
+	s.Events = append(s.Events, Event{At: 50 * time.Second, Restart: true})
+	return s
+}
+
+func lowLimits() Scenario {
+	s := overload("low-limits", "limits begin at a quarter of what fits through", TCP)
+	s.Length, s.End = 200*time.Second, 190*time.Second
+	s.Events[1].At = s.End
+	for i := range s.Senders {
+		s.Senders[i].Initial = 25 * mbit
+	}
 	return s
 }
 

@@ -1,0 +1,182 @@
+package law
+
+import (
+	"math"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// unwritten reports whether nothing of the last cut is in force: the writes are
+// late or fail, or nobody carries plans out. It is planned again, and says
+// nothing about its cause until it has been tried.
+func (t *turn) unwritten(b *Budget) bool {
+	if !b.Draining || b.InForce <= scale(b.Total, 1.1) || t.load.limits < scale(b.InForce, 0.99) {
+		return false
+	}
+	b.EffectBy = t.now.Add(t.feedback)
+	return true
+}
+
+// emptying reports whether the queue is on its way out after a cut, or may be:
+// the patch has not been seen to work yet, or samples sent since are still
+// late but less and less.
+func (t *turn) emptying(b *Budget) bool {
+	if !b.Draining || !t.verdict.violated() {
+		return false
+	}
+	if t.pending || b.Awaited {
+		b.EffectBy, b.Awaited = t.now, t.pending
+		return true
+	}
+	return t.now.Sub(b.EffectBy) < 2*time.Second && t.verdict.worst.slope < -0.03 && t.verdict.worst.recent < b.Standing
+}
+
+// relieve cuts, unless doubt, futility or the floors speak against it.
+func (t *turn) relieve(b *Budget) plan.Reason {
+	v := t.verdict
+	if v.tail && !t.raised(b) { // after a raise there is little doubt
+		if b.Doubtful++; b.Doubtful < 2 {
+			return t.reason(b, plan.Hold, plan.Confirming)
+		}
+	}
+	if t.early(b) {
+		return t.reason(b, plan.Hold, plan.Confirming)
+	}
+	if v.excused {
+		if b.Cuts > 0 {
+			t.giveUp(b)
+			return t.reason(b, plan.Restore, plan.Unresponsive)
+		}
+		return t.reason(b, plan.Hold, plan.Unresponsive)
+	}
+	again := b.Cuts > 0 && !b.RaisedAt.After(b.CutAt)
+	switch {
+	case !again:
+		b.Began, b.Before, b.Standing, b.Fruitless = t.now, b.Total, v.worst.level(), 0
+	case b.CleanAt.IsZero() && float64(v.worst.level()) > 0.7*float64(b.Standing):
+		b.Fruitless++
+	}
+	b.CleanAt = time.Time{}
+	spent := !t.load.room || t.load.peak < bitrate.Mbit
+	switch {
+	case b.Cuts > 0 && spent, b.Fruitless >= t.law.Fruitless, b.Cuts >= 2*t.law.Fruitless:
+		t.escalate = true
+		t.giveUp(b)
+		return t.reason(b, plan.Restore, plan.Unresponsive)
+	case spent && v.worst.path != nil && !v.worst.path.Sure:
+		t.sure() // nobody sends: this is what the empty path takes
+		return t.reason(b, plan.Hold, plan.AwaitEffect)
+	case spent:
+		t.escalate = true
+		return t.reason(b, plan.Hold, plan.AtFloor)
+	}
+	t.cut(b, again)
+	return t.reason(b, plan.Cut, plan.Violation)
+}
+
+// early reports whether the queue is younger than what is known of the senders:
+// a cut below the usage of before would be far too deep.
+func (t *turn) early(b *Budget) bool {
+	if t.verdict.lossy || float64(t.load.peak) >= 0.85*float64(b.Total) {
+		return false
+	}
+	began := onset(t.ramp(t.now.Add(-rampTime)))
+	return t.load.seen.Before(began.Add(subWindow*6/10)) && t.now.Sub(began) < 5*subWindow
+}
+
+// cleanFor is how long a bottleneck must be clean for its cuts to count as
+// having helped: a cause elsewhere comes and goes as it likes in between.
+const cleanFor = time.Second
+
+// clean notes a look without a violation.
+func (b *Budget) clean(now time.Time) {
+	if b.CleanAt.IsZero() {
+		b.CleanAt = now
+	}
+	if now.Sub(b.CleanAt) >= cleanFor {
+		b.Cuts = 0
+	}
+}
+
+// giveUp puts the budget back: cuts did not move the signal.
+func (t *turn) giveUp(b *Budget) {
+	b.Total, b.Capacity = b.Before, b.Known
+	b.Draining, b.Exploring, b.Testing = false, false, false
+	b.GaveUpAt, b.Fruitless, b.Cuts = t.now, 0, 0
+}
+
+// tested ends a cut that was made to learn the base of a path: the delay that
+// was there from the start either went away with it, or belongs to the path.
+func (t *turn) tested(b *Budget) plan.Reason {
+	b.Testing = false
+	t.sure()
+	if raw := t.verdict.worst.path.RTT.value(); float64(raw) > 0.8*float64(b.Standing) {
+		t.giveUp(b)
+		return t.reason(b, plan.Restore, plan.Unresponsive)
+	}
+	return t.reason(b, plan.Hold, plan.AwaitEffect)
+}
+
+// cut lowers the budget below what fits through, by as much as it takes to
+// empty the standing queue within the drain time: a queue of d seconds leaves
+// at 1 − B/C seconds a second. Where nothing tells the capacity the cut is
+// deep, and how fast the queue then leaves will tell it.
+func (t *turn) cut(b *Budget, again bool) {
+	v, l := t.verdict, t.law
+	b.Upper = min(b.Total, t.load.peak)
+	depth := t.queue().Seconds() / l.Drain.Seconds()
+	raised := t.raised(b)
+	explore, most := false, l.MaxCut
+	if !again {
+		b.Known = b.Capacity
+		b.Rise, b.RiseInflow = rising(t.ramp(t.now.Add(-rampTime))), b.Upper
+	}
+	switch {
+	case again && b.Measured && b.Fruitless == 0:
+		depth = 2 * depth // right, but not enough for the queue that was on its way
+	case !again && b.Rise != 0 && (b.Capacity != 0 || raised):
+		b.Capacity, b.Measured = alone(b.Upper, b.Rise), true
+		if raised {
+			b.Capacity = max(b.Capacity, min(b.Proven, b.Upper))
+		}
+	case !again && raised && b.Proven > 0:
+		b.Capacity, b.Measured = scale(b.Proven, 1/l.Settle), true // back to what was good
+		explore = float64(b.Upper) > 1.1*float64(b.Capacity)
+	case v.tail || v.lossy:
+		b.Capacity, depth = b.Upper, l.MinCut
+	case b.Capacity != 0 && b.Fruitless == 0 && v.worst.level() < 2*v.allow:
+		b.Capacity = b.Upper // a shallow queue: a little too much
+	default:
+		b.Capacity, b.Measured, depth = 0, false, 1
+		most = 1 - math.Pow(1-l.MaxCut, float64(1+b.Fruitless)) // half, then a quarter, then an eighth
+	}
+	b.ProbeWait = l.ProbeEvery
+	if b.Measured && raised {
+		b.ProbeWait = min(max(2*b.ProbeWait, l.ProbeEvery), l.MaxProbeEvery)
+	}
+	reference := b.Capacity
+	if reference == 0 {
+		reference = b.Upper
+	}
+	b.Total = max(scale(reference, 1-min(max(depth, l.MinCut), most)), min(t.load.floors, b.Total))
+	b.Proven, b.Exploring = 0, explore
+	b.InForce = t.load.limits
+	b.CutAt, b.Draining, b.Doubtful, b.ProbeStep = t.now, true, 0, l.RaiseStep
+	b.EffectBy = t.now.Add(t.feedback)
+	b.Cuts++
+	b.Testing = v.worst.path != nil && !v.worst.path.Sure
+}
+
+// raised reports whether the last raise is so recent that trouble is its doing.
+func (t *turn) raised(b *Budget) bool {
+	return t.now.Sub(b.RaisedAt) < 2*t.law.RaiseEvery+2*t.feedback
+}
+
+// queue is how long the queue will be when a cut made now takes effect.
+func (t *turn) queue() time.Duration {
+	r := t.verdict.worst
+	growth := min(max(r.slope, 0), 1) * (t.feedback + subWindow).Seconds()
+	return r.level() + time.Duration(growth*float64(time.Second))
+}
