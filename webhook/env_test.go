@@ -126,6 +126,7 @@ func (c *testCluster) serve(ctx context.Context, o *envtest.WebhookInstallOption
 		Decider: engine, Cluster: informers, Ensurer: webhook.NewApplier(cl.GetClient(), time.Now),
 		Metrics: metrics, Log: slog.New(slog.DiscardHandler),
 	})
+	mux.HandleFunc("/sidecar", injectSidecar)
 	mux.Handle("/guard", &webhook.Guard{Trusted: trusted, Metrics: metrics, Log: slog.New(slog.DiscardHandler)})
 	if err := copyCA(o.LocalServingCertDir); err != nil {
 		return err

@@ -31,6 +31,10 @@ const (
 	believeAbsent  = time.Minute
 )
 
+// applyTimeout bounds what the first pod of a kind waits. The policy is worth
+// less than the pod's start.
+const applyTimeout = 2 * time.Second
+
 // maxApplied bounds the memory of what was applied; beyond it, it starts anew.
 const maxApplied = 8192
 
@@ -72,7 +76,12 @@ func (a *Applier) ensure(ctx context.Context, namespace string, p policies.Netwo
 	if a.known(key) {
 		return nil
 	}
-	_, err, _ = a.flight.Do(key, func() (any, error) { return nil, a.apply(ctx, namespace, p.Name, spec) })
+	_, err, _ = a.flight.Do(key, func() (any, error) {
+		// Others may wait for the same policy: it outlives this request.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), applyTimeout)
+		defer cancel()
+		return nil, a.apply(ctx, namespace, p.Name, spec)
+	})
 	if isAbsent(err) {
 		a.mu.Lock()
 		a.absent = a.now().Add(believeAbsent)
