@@ -147,7 +147,7 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 		t.observed, p = settings.Law.Step(t.observed, within(o.Observation, snapshot, workload.Observe))
 		decided = append(decided, outcome{Plan: concerning(p, snapshot), observed: true})
 	}
-	t.journal.record(t.loop, snapshot, decided)
+	t.journal.record(ctx, t.loop, snapshot, decided)
 	t.loop.shown.Store(t.show(o, decided))
 }
 

@@ -37,7 +37,7 @@ type mind struct {
 }
 
 // record notes what is new in the outcomes.
-func (j *journal) record(l *Loop, s *inventory.Snapshot, decided []outcome) {
+func (j *journal) record(ctx context.Context, l *Loop, s *inventory.Snapshot, decided []outcome) {
 	next := map[mind]plan.Reason{}
 	for _, d := range decided {
 		limits := make([][]status.Limit, len(d.Reasons))
@@ -62,7 +62,7 @@ func (j *journal) record(l *Loop, s *inventory.Snapshot, decided []outcome) {
 			decision := status.Decision{At: d.At, Reason: status.FromReason(r), Limits: limits[i]}
 			decision.Observed = d.observed
 			j.add(decision)
-			logDecision(l.Log, r, decision)
+			logDecision(ctx, l.Log, r, decision)
 		}
 	}
 	j.last = next
@@ -83,8 +83,8 @@ func telling(r plan.Reason) bool {
 	return r.Action == plan.Restore
 }
 
-func logDecision(log *slog.Logger, r plan.Reason, d status.Decision) {
-	log.LogAttrs(context.Background(), slog.LevelInfo, "decision",
+func logDecision(ctx context.Context, log *slog.Logger, r plan.Reason, d status.Decision) {
+	log.LogAttrs(ctx, slog.LevelInfo, "decision",
 		slog.String("bottleneck", r.Bottleneck), slog.String("action", string(r.Action)), slog.String("cause", string(r.Cause)),
 		slog.Bool("observe_only", d.Observed), slog.String("app", d.App), slog.String("signal", r.Signal),
 		slog.Duration("measured", r.Measured), slog.Duration("target", r.Target), slog.Float64("ratio", r.Ratio),
@@ -92,7 +92,7 @@ func logDecision(log *slog.Logger, r plan.Reason, d status.Decision) {
 		slog.String("old_budget", r.From.String()), slog.String("new_budget", r.To.String()),
 		slog.Duration("feedback", r.Feedback))
 	for _, limit := range d.Limits {
-		log.LogAttrs(context.Background(), slog.LevelInfo, "limit",
+		log.LogAttrs(ctx, slog.LevelInfo, "limit",
 			slog.String("pod", limit.Pod), slog.String("old_limit", limit.FromBps.String()), slog.String("new_limit", limit.ToBps.String()),
 			slog.String("cause", string(r.Cause)), slog.String("signal", r.Signal),
 			slog.Duration("measured", r.Measured), slog.Duration("target", r.Target), slog.Bool("observe_only", d.Observed))

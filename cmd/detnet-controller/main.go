@@ -42,7 +42,6 @@ type options struct {
 	agentTLSDir, agentTLSSecret string
 	webhookConfig               string
 	logLevel, logFormat         string
-	vantages                    int
 }
 
 func parseFlags(args []string) (options, error) {

@@ -17,8 +17,10 @@ func unwrap(text []byte) ([]byte, error) {
 		Kind string            `yaml:"kind"`
 		Data map[string]string `yaml:"data"`
 	}
-	if yaml.Unmarshal(text, &wrapper) != nil || wrapper.Kind != "ConfigMap" {
-		return text, nil // what is wrong with it is said when it is decoded
+	// What is wrong with a text that is no YAML is said when it is decoded.
+	wrapped := yaml.Unmarshal(text, &wrapper) == nil && wrapper.Kind == "ConfigMap"
+	if !wrapped {
+		return text, nil
 	}
 	if len(wrapper.Data) == 1 {
 		for _, inside := range wrapper.Data {

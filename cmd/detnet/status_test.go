@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/controller/ui"
+)
+
+// runRoot runs the CLI as it is wired.
+func runRoot(args ...string) (string, error) {
+	var out bytes.Buffer
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(&out)
+	root.SetErr(&out)
+	err := root.Execute()
+	return out.String(), err
+}
+
+func TestTopAndExplain(t *testing.T) {
+	server := httptest.NewServer(ui.Handler(func() *status.Status {
+		return &status.Status{Leader: true, Law: "adaptive", Mode: "enforce", Senders: []status.Sender{{Pod: "factory/telemetry", Node: "worker-1", MaxBps: 1e9, LimitBps: 85e6}}}
+	}, nil))
+	defer server.Close()
+	for _, tt := range []struct {
+		args []string
+		want string // "" : an error
+	}{
+		{[]string{"top"}, "factory/telemetry"},
+		{[]string{"top", "-o", "json"}, `"limit_bps":85000000`},
+		{[]string{"top", "-o", "xml"}, ""},
+		{[]string{"explain", "factory/telemetry"}, "limit in force 85.0M"},
+		{[]string{"explain", "pod/factory/telemetry", "-o", "json"}, `"sender":{"pod":"factory/telemetry"`},
+		{[]string{"explain", "factory/stranger"}, ""},
+		{[]string{"explain"}, ""},
+	} {
+		out, err := runRoot(append(tt.args, "--url", server.URL)...)
+		if (err != nil) != (tt.want == "") || !strings.Contains(out, tt.want) {
+			t.Errorf("detnet %s: %v\n%s\nlacks %q", strings.Join(tt.args, " "), err, out, tt.want)
+		}
+	}
+}
+
+func TestImportCommand(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "critical-apps.yaml")
+	text := "critical_apps: [{name: robot, port: 5201, max_jitter_ms: 1}]\ncontrol: {step_up: 10}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for only, want := range map[string][2]string{ // has, lacks
+		"":          {"kind: Deployment", "nothing of the kind"},
+		"values":    {"increase: 10M", "kind: Deployment"},
+		"workloads": {"kind: Deployment", "increase"},
+	} {
+		out, err := runRoot("import", path, "--only", only)
+		if err != nil || !strings.Contains(out, want[0]) || strings.Contains(out, want[1]) {
+			t.Errorf("--only %q: %v\n%s", only, err, out)
+		}
+	}
+	if _, err := runRoot("import", path, "--only", "half"); err == nil {
+		t.Error("--only half is accepted")
+	}
+	if err := os.WriteFile(path, []byte("critical_apps: [{name: robot}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := runRoot("import", path); err == nil || !strings.Contains(err.Error(), "critical_apps[0].port") {
+		t.Errorf("a bad file: %v\n%s", err, out)
+	}
+}
