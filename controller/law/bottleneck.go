@@ -137,6 +137,7 @@ func (r *round) accuse(app int, v verdict) {
 		return
 	}
 	s.Backoff = min(max(2*s.Backoff, r.law.Backoff), r.law.MaxBackoff)
+	s.Bottleneck, s.Tried = nodeUplink(r.o.Apps[app].Node), nil
 	s.RetryAt, s.Level = r.o.At.Add(s.Backoff), max(v.worst.median, v.worst.tail)
 }
 

@@ -71,6 +71,7 @@ func (t *turn) reason(b *Budget, a plan.Action, c plan.Cause) plan.Reason {
 
 // blind holds, or takes a little each second if it is told to.
 func (t *turn) blind(b *Budget) plan.Reason {
+	b.ProbeAt = maxTime(b.ProbeAt, t.now.Add(t.law.ProbeEvery/12)) // sight comes back without a jump
 	if t.law.Blind != BlindDecrease || t.now.Sub(b.CutAt) < time.Second || !t.load.room {
 		return t.reason(b, plan.Hold, plan.Blind)
 	}
@@ -192,6 +193,13 @@ func (t *turn) quiet() float64 {
 		return 1
 	}
 	return max(0, 1-float64(t.verdict.worst.median)/(t.law.Calm*float64(t.verdict.soft)))
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func near(a, b bitrate.Rate, share float64) bool {

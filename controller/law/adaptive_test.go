@@ -1,0 +1,316 @@
+package law
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+const mbit = bitrate.Mbit
+
+// stage is a hand-made node n1 under the adaptive law: a test says how late
+// probes are and what the senders send, and lets time pass.
+type stage struct {
+	t       *testing.T
+	law     Law
+	state   State
+	o       plan.Observation
+	delay   time.Duration // above a base of 0.3 ms
+	lost    int           // of every 50 probes
+	deaf    bool          // plans are not carried out
+	sending bitrate.Rate  // what each sender would send
+	reasons []plan.Reason // of the last step
+	writes  int
+}
+
+func newStage(t *testing.T, slo workload.SLO, limits ...bitrate.Rate) *stage {
+	t.Helper()
+	l, err := New(Adaptive, DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{t: t, law: l, sending: 150 * mbit}
+	s.o.At = t0
+	s.o.Apps = []plan.App{{
+		Pod: plan.PodID{Namespace: "factory", Name: "robot"}, Node: "n1", Protocol: workload.UDP, SLO: slo,
+		Sessions: []plan.Session{{ID: "a", Vantage: "n2"}},
+	}}
+	for i, limit := range limits {
+		s.o.Senders = append(s.o.Senders, sender(string(rune('a'+i)), limit))
+	}
+	return s
+}
+
+// run lets time pass in steps of a quarter of a second.
+func (s *stage) run(d time.Duration) {
+	for range d / (250 * ms) {
+		session := &s.o.Apps[0].Sessions[0]
+		for range 12 {
+			s.o.At = s.o.At.Add(20 * ms)
+			n := len(session.Samples)
+			session.Samples = append(session.Samples[:n:n], plan.Sample{
+				At: s.o.At, RTT: 300*time.Microsecond + s.delay + time.Duration(n%5)*10*time.Microsecond, Lost: n%50 < s.lost,
+			})
+		}
+		s.o.At = s.o.At.Add(10 * ms)
+		for i := range s.o.Senders {
+			x := &s.o.Senders[i]
+			rate := min(s.sending, x.Limit)
+			x.Rates = append(x.Rates[:len(x.Rates):len(x.Rates)],
+				plan.TxRate{At: s.o.At.Add(-100 * ms), Tx: rate}, plan.TxRate{At: s.o.At, Tx: rate})
+		}
+		var p plan.Plan
+		s.state, p = s.law.Step(s.state, s.o)
+		s.reasons = p.Reasons
+		for _, limit := range p.Limits {
+			s.writes++
+			if x := findSender(s.o.Senders, limit.Pod); x != nil && !s.deaf {
+				x.Limit = limit.To
+			}
+		}
+	}
+}
+
+func (s *stage) limits() []float64 {
+	var all []float64
+	for _, x := range s.o.Senders {
+		all = append(all, x.Limit.Mbit())
+	}
+	return all
+}
+
+func (s *stage) reason() plan.Reason {
+	s.t.Helper()
+	if len(s.reasons) == 0 {
+		s.t.Fatal("no reasons")
+	}
+	return s.reasons[0]
+}
+
+var jitter1ms = workload.SLO{Jitter: ms}
+
+// A new leader knows nothing but the limits in force, and changes nothing for
+// that alone.
+func TestANewLeaderGoesOnWithTheLimitsInForce(t *testing.T) {
+	s := newStage(t, jitter1ms, 95*mbit, 95*mbit)
+	s.run(8 * time.Second)
+	if s.writes != 0 {
+		t.Errorf("%d writes after a restart in calm: %v", s.writes, s.limits())
+	}
+	if r := s.reason(); r.To != 190*mbit {
+		t.Errorf("budget %v, want what is in force", r.To)
+	}
+}
+
+func TestAQueueIsCutFromTheUsageNotFromTheLimit(t *testing.T) {
+	s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit)
+	s.run(2 * time.Second)
+	s.delay = 40 * ms
+	s.run(500 * ms)
+	for _, limit := range s.limits() {
+		if limit > 75 {
+			t.Errorf("limits %v of senders that send 150 each", s.limits())
+		}
+	}
+}
+
+func TestTrulyIdleSendersAreNotTouched(t *testing.T) {
+	s := newStage(t, jitter1ms, 1000*mbit)
+	s.sending = 0
+	s.run(2 * time.Second)
+	s.delay = 40 * ms
+	s.run(5 * time.Second)
+	if s.writes != 0 {
+		t.Errorf("%d writes to a pod that sends nothing", s.writes)
+	}
+	if r := s.reason(); r.Action != plan.Hold || r.Cause != plan.Unresponsive && r.Cause != plan.AtFloor {
+		t.Errorf("reason %+v", r)
+	}
+}
+
+// Cuts that change nothing are taken back, each pod to its own old limit.
+func TestFruitlessCutsAreTakenBack(t *testing.T) {
+	s := newStage(t, jitter1ms, 1000*mbit, 300*mbit)
+	s.run(2 * time.Second)
+	s.delay = 5 * ms // for good, whatever the senders do
+	s.run(3 * time.Second)
+	if got := s.limits(); got[0] != 1000 || got[1] != 300 {
+		t.Errorf("after 3 s: %v, want the old limits back", got)
+	}
+	before := s.writes
+	s.run(50 * time.Second)
+	if s.writes != before {
+		t.Errorf("%d more writes within the back-off", s.writes-before)
+	}
+	if r := s.reason(); r.Cause != plan.Unresponsive {
+		t.Errorf("reason %+v", r)
+	}
+	s.delay = 40 * ms // much worse: that is something else
+	s.run(time.Second)
+	if s.writes == before {
+		t.Error("a queue eight times as long was let be")
+	}
+}
+
+// In observe mode, or while writes fail, the same cut stays planned and the
+// cause is not judged.
+func TestACutThatIsNotInForceProvesNothing(t *testing.T) {
+	s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit)
+	s.run(2 * time.Second)
+	s.delay, s.deaf = 40*ms, true
+	for range 40 {
+		s.run(250 * ms)
+		if r := s.reason(); r.Action == plan.Restore {
+			t.Fatal("gave up on cuts that were never made")
+		}
+	}
+	s.deaf = false
+	s.run(250 * ms)
+	if got := s.limits(); got[0] > 75 {
+		t.Errorf("first step that is carried out left %v", got)
+	}
+}
+
+func TestLatencyTarget(t *testing.T) {
+	for _, tt := range []struct {
+		delay time.Duration
+		cut   bool
+	}{{2 * ms, false}, {9 * ms, true}, {12 * ms, true}} {
+		s := newStage(t, workload.SLO{Latency: 10 * ms}, 1000*mbit)
+		s.run(2 * time.Second)
+		s.delay = tt.delay
+		s.run(time.Second)
+		if cut := s.writes > 0; cut != tt.cut {
+			t.Errorf("%v above base of a latency target of 10 ms: cut %v", tt.delay, cut)
+		}
+		if !tt.cut && s.reason().Signal != "latency" {
+			t.Errorf("signal %q", s.reason().Signal)
+		}
+	}
+}
+
+func TestLoss(t *testing.T) {
+	for _, tt := range []struct {
+		slo  workload.SLO
+		lost int
+		cut  bool
+	}{
+		{workload.SLO{Loss: 0.01}, 5, true},
+		{workload.SLO{Loss: 0.2}, 5, false},
+		{jitter1ms, 3, false}, // 6 % and no target of its own
+		{jitter1ms, 10, true}, // 20 %
+	} {
+		s := newStage(t, tt.slo, 1000*mbit)
+		s.run(2 * time.Second)
+		s.lost = tt.lost
+		s.run(3 * time.Second)
+		if cut := s.writes > 0; cut != tt.cut {
+			t.Errorf("%+v, %d of 50 lost: cut %v", tt.slo, tt.lost, cut)
+		}
+	}
+}
+
+// A delay that was there from the start and stays belongs to the path.
+func TestALongPathIsNotAQueue(t *testing.T) {
+	s := newStage(t, jitter1ms, 1000*mbit)
+	s.delay = 20 * ms
+	s.run(5 * time.Second)
+	if got := s.limits()[0]; got != 1000 {
+		t.Errorf("limit %v after the test cut", got)
+	}
+	before := s.writes
+	s.run(10 * time.Second)
+	if s.writes != before {
+		t.Errorf("%d more writes on a path that is known", s.writes-before)
+	}
+}
+
+func TestBlindnessHoldsAndEndsWithoutAJump(t *testing.T) {
+	s := newStage(t, jitter1ms, 95*mbit, 95*mbit)
+	s.run(2 * time.Second)
+	s.o.At = s.o.At.Add(30 * time.Second) // nothing arrives
+	state, p := s.law.Step(s.state, s.o)
+	s.state = state
+	if len(p.Limits) != 0 || p.Reasons[0].Cause != plan.Blind {
+		t.Errorf("blind: %+v", p)
+	}
+	s.run(time.Second)
+	if s.writes != 0 {
+		t.Errorf("%d writes when sight came back", s.writes)
+	}
+}
+
+// A pod that comes with a high limit must not break a budget that was learned.
+func TestANewcomerIsFittedIn(t *testing.T) {
+	s := newStage(t, jitter1ms, 95*mbit, 95*mbit)
+	s.run(time.Second)
+	for i := range s.state.Budgets {
+		s.state.Budgets[i].Total, s.state.Budgets[i].Capacity = 190*mbit, 196*mbit
+		s.state.Budgets[i].ProbeAt = s.o.At.Add(time.Hour)
+	}
+	s.o.Senders = append(s.o.Senders, sender("c", 1000*mbit))
+	s.run(250 * ms)
+	var sum float64
+	for _, limit := range s.limits() {
+		sum += limit
+	}
+	if sum > 190*overcommit {
+		t.Errorf("limits %v sum to %v of 190", s.limits(), sum)
+	}
+}
+
+func TestCapacityFromSlopes(t *testing.T) {
+	ramp := func(from, to time.Duration, slope float64) []delay {
+		var r []delay
+		at, above := t0, from
+		for slope > 0 && above < to || slope < 0 && above > to {
+			r = append(r, delay{at, above})
+			at, above = at.Add(10*ms), above+time.Duration(slope*float64(10*ms))
+		}
+		return r
+	}
+	// 150 into 200 falls by a quarter, 300 rises by a half.
+	down, up := falling(ramp(42*ms, 0, -0.25)), rising(ramp(0, 42*ms, 0.5))
+	if math.Abs(down+0.25) > 0.01 || math.Abs(up-0.5) > 0.01 {
+		t.Fatalf("slopes %v, %v", down, up)
+	}
+	if c := alone(150*mbit, down); max(c-200*mbit, 200*mbit-c) > 3*mbit {
+		t.Errorf("capacity %v, want 200M", c)
+	}
+	if share, known := others(up, 300*mbit, down, 150*mbit); !known || math.Abs(share) > 0.03 {
+		t.Errorf("others use %v", share)
+	}
+	// With 60 of others in it, 90 falls by a quarter and 240 rises by a half.
+	if share, known := others(0.5, 240*mbit, -0.25, 90*mbit); !known || math.Abs(share-0.3) > 0.03 {
+		t.Errorf("others use %v, want 0.3", share)
+	}
+	if falling(ramp(42*ms, 0, -0.25)[:2]) != 0 || rising(nil) != 0 || falling(nil) != 0 {
+		t.Error("a slope was seen in next to nothing")
+	}
+}
+
+func TestFeedbackIsMeasured(t *testing.T) {
+	s := []plan.Sender{sender("a", 100*mbit)}
+	f := Feedback{Pending: []LimitState{{Pod: s[0].Pod, Limit: 50 * mbit, At: t0}}}
+	s[0].Rates = []plan.TxRate{{At: t0.Add(100 * ms), Tx: 100 * mbit}, {At: t0.Add(200 * ms), Tx: 80 * mbit}}
+	f = f.observe(s, t0.Add(250*ms))
+	if len(f.Pending) != 1 || len(f.Delays) != 0 {
+		t.Fatalf("no effect yet: %+v", f)
+	}
+	s[0].Rates = append(s[0].Rates, plan.TxRate{At: t0.Add(300 * ms), Tx: 50 * mbit})
+	f = f.observe(s, t0.Add(500*ms))
+	if len(f.Pending) != 0 || len(f.Delays) != 1 || f.Delays[0] != 200*ms {
+		t.Fatalf("the limit was in force when the last sub-window began: %+v", f)
+	}
+	if f.p95(300*ms) != 300*ms {
+		t.Error("one measurement was believed")
+	}
+	f.Delays = append(f.Delays, 250*ms, 400*ms)
+	if f.p95(300*ms) != 400*ms {
+		t.Errorf("p95 %v", f.p95(300*ms))
+	}
+}
