@@ -1,0 +1,57 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestParse(t *testing.T) {
+	t.Setenv("NODE_NAME", "n1")
+	for _, tt := range []struct {
+		args string
+		want string // part of the error; empty if there is none
+	}{
+		{"--role=probe", ""},
+		{"--role=node --enforce=tc", ""},
+		{"--role=probe --insecure --tls-dir=", ""},
+		{"", `--role="" must be probe or node`},
+		{"--role=both", "must be probe or node"},
+		{"--role=probe --node-name=", "NODE_NAME"},
+		{"--role=probe --enforce=tc", "--role=node"},
+		{"--role=node --enforce=bpf", "must be off or tc"},
+		{"--role=probe --tls-dir=", "--insecure"},
+		{"--role=probe --stamp-auth-only", "--stamp-key-file"},
+		{"--role=probe --reflector-allow=10", "reflector-allow"},
+		{"--role=probe extra", `"extra"`},
+		{"--role=probe --no-such-flag", "no-such-flag"},
+	} {
+		o, err := parse(strings.Fields(tt.args))
+		switch {
+		case tt.want == "" && err != nil:
+			t.Errorf("%s: %v", tt.args, err)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%s: error %v, want one with %q", tt.args, err, tt.want)
+		}
+		if err == nil && (o.node != "n1" || o.listen == "" || o.metricsAddr == "") {
+			t.Errorf("%s: %+v", tt.args, o)
+		}
+	}
+}
+
+// The agent runs on every node, some of the time as root: it stays free of
+// what only the webhook and the controller need.
+func TestDependencies(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range strings.Fields(string(out)) {
+		for _, forbidden := range []string{"github.com/open-policy-agent/opa", "github.com/cilium/cilium",
+			"github.com/detnet/detnet/controller", "github.com/detnet/detnet/webhook", "github.com/detnet/detnet/policies"} {
+			if path == forbidden || strings.HasPrefix(path, forbidden+"/") {
+				t.Errorf("the agent links %s", path)
+			}
+		}
+	}
+}
