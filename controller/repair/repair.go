@@ -105,7 +105,7 @@ func (r *Repair) mend(ctx context.Context, p inventory.Problem) error {
 	if err != nil {
 		return fmt.Errorf("read pod: %w", err)
 	}
-	e, err := endpointOf(hook)
+	e, err := endpointOf(hook, r.clusterIP(ctx, hook.ClientConfig.Service))
 	if err != nil {
 		return err
 	}
@@ -133,6 +133,18 @@ func (r *Repair) hook(ctx context.Context) (registrationv1.MutatingWebhook, erro
 		return registrationv1.MutatingWebhook{}, fmt.Errorf("find the webhook: configuration %s has %d, want 1", r.Webhook, len(c.Webhooks))
 	}
 	return c.Webhooks[0], nil
+}
+
+// clusterIP is the address of a Service; "" leaves it to DNS.
+func (r *Repair) clusterIP(ctx context.Context, ref *registrationv1.ServiceReference) string {
+	if ref == nil {
+		return ""
+	}
+	service, err := r.Client.CoreV1().Services(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	if err != nil || service.Spec.ClusterIP == corev1.ClusterIPNone {
+		return ""
+	}
+	return service.Spec.ClusterIP
 }
 
 // stamp puts on the live pod the labels and annotations that it lacks.

@@ -45,15 +45,16 @@ type endpoint struct {
 	client *http.Client
 }
 
-// endpointOf reads a webhook's configuration as the API server does. The caller
-// closes idle connections.
-func endpointOf(hook registrationv1.MutatingWebhook) (endpoint, error) {
+// endpointOf reads a webhook's configuration as the API server does. clusterIP, if
+// not empty, is dialled in place of the Service's name, for clusters without DNS.
+// The caller closes idle connections.
+func endpointOf(hook registrationv1.MutatingWebhook, clusterIP string) (endpoint, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(hook.ClientConfig.CABundle) {
 		return endpoint{}, fmt.Errorf("webhook %s: no certificate authority yet", hook.Name)
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}
-	e := endpoint{client: &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: config}}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}}
+	e := endpoint{client: &http.Client{Timeout: patience, Transport: transport}}
 	if hook.ClientConfig.URL != nil {
 		e.url = *hook.ClientConfig.URL
 		return e, nil
@@ -62,10 +63,16 @@ func endpointOf(hook registrationv1.MutatingWebhook) (endpoint, error) {
 	if service == nil {
 		return endpoint{}, fmt.Errorf("webhook %s: neither URL nor Service", hook.Name)
 	}
-	u := url.URL{Scheme: "https", Host: net.JoinHostPort(service.Name+"."+service.Namespace+".svc", "443")}
+	port := "443"
 	if service.Port != nil {
-		u.Host = net.JoinHostPort(service.Name+"."+service.Namespace+".svc", strconv.Itoa(int(*service.Port)))
+		port = strconv.Itoa(int(*service.Port))
 	}
+	if clusterIP != "" {
+		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(clusterIP, port))
+		}
+	}
+	u := url.URL{Scheme: "https", Host: net.JoinHostPort(service.Name+"."+service.Namespace+".svc", port)}
 	if service.Path != nil {
 		u.Path = *service.Path
 	}
