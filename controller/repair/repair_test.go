@@ -77,7 +77,7 @@ func TestEndpoint(t *testing.T) {
 	path, port32 := "/mutate", int32(port)
 	hook := registrationv1.MutatingWebhook{ClientConfig: registrationv1.WebhookClientConfig{
 		CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
-		Service: &registrationv1.ServiceReference{Name: "detnet-webhook", Namespace: "detnet", Path: &path, Port: &port32},
+		Service:  &registrationv1.ServiceReference{Name: "detnet-webhook", Namespace: "detnet", Path: &path, Port: &port32},
 	}}
 	e, err := endpointOf(hook, host)
 	if err != nil {
