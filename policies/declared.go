@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/detnet/detnet/workload"
 )
 
 // port is a port as Cilium's rules have it.
@@ -39,25 +42,41 @@ func portValues(ports []port) []any {
 	return out
 }
 
-// shape is the ports as one word for the name of an object, cut where names
-// end.
-func shape(ports []port) string {
-	words := make([]string, min(len(ports), 12))
-	for i := range words {
-		words[i] = strings.ToLower(ports[i].protocol) + ports[i].number
-	}
-	return strings.Join(words, "-")
+// declared is what a pod says about the workload it belongs to.
+type declared struct {
+	label, name string // the label that names the workload, and its value; "" if none does
+	ports       []port
 }
 
-// workloadName says which label names the pod's workload.
-func workloadName(meta map[string]any) map[string]any {
+// maxPorts is how many ports Cilium takes in a rule.
+const maxPorts = 40
+
+// declaredBy reads the pod; the probe annotation declares a port too.
+func declaredBy(pod Object, a asks) declared {
+	d := declared{ports: declaredPorts(pod)}
+	if p, err := workload.ParseProbe(a.text("probe")); err == nil && (p.Protocol == workload.UDP || p.Protocol == workload.TCP) {
+		probed := port{strconv.Itoa(int(p.Port)), strings.ToUpper(string(p.Protocol))}
+		if !slices.Contains(d.ports, probed) {
+			d.ports = append(d.ports, probed)
+		}
+	}
+	d.ports = d.ports[:min(len(d.ports), maxPorts)]
+	meta, _ := pod["metadata"].(map[string]any)
 	labels, _ := meta["labels"].(map[string]any)
 	for _, label := range []string{"app.kubernetes.io/name", "app", "k8s-app"} {
 		if name, _ := labels[label].(string); name != "" {
-			return map[string]any{"label": label, "name": name, "slug": slug(name)}
+			d.label, d.name = label, name
+			break
 		}
 	}
-	return map[string]any{}
+	return d
+}
+
+func (d declared) value() map[string]any {
+	if d.name == "" {
+		return map[string]any{}
+	}
+	return map[string]any{"label": d.label, "name": d.name, "slug": slug(d.name)}
 }
 
 // slug is a label's value as part of an object's name: label values also have

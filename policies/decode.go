@@ -125,7 +125,7 @@ func (e *Engine) decodeNetworkPolicies(v ast.Value) ([]NetworkPolicy, error) {
 			case "name":
 				p.Name, err = text(v)
 			case "spec":
-				p.Spec, err = e.rules.rule(v)
+				p.Spec, err = e.rules.byValue(v)
 			default:
 				err = errUnknown
 			}

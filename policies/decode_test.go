@@ -32,7 +32,7 @@ func FuzzDecision(f *testing.F) {
 		if err != nil {
 			return
 		}
-		d, err := e.decide(v, asks{}, Input{Pod: Object{}})
+		d, err := e.decide(v, asks{}, declared{}, Input{Pod: Object{}})
 		if err != nil || d.Class == "" {
 			return
 		}

@@ -5,14 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/workload"
 )
 
 // Input is all a decision may depend on. In Rego it is
@@ -27,7 +23,6 @@ import (
 //	                 for an object's name; {} where the pod has none of them
 //	input.ports      [{port, protocol}], both as text, that containers and the probe
 //	                 annotation declare
-//	input.shape      the ports as one word, such as udp5201-tcp80
 //	input.siblings   [{name, egress}] the workload's running pods that have a limit
 //	input.asks       what pod or, failing it, namespace ask for in annotations
 //	                 that could be read: maxJitter, maxLatency, maxLoss, probe,
@@ -80,7 +75,7 @@ func ReadObject(raw []byte) (Object, error) {
 
 // value is the input in the form OPA evaluates. Only what a rule touches is
 // converted: of a typical pod that is a tenth.
-func (in Input) value(a asks) (ast.Value, error) {
+func (in Input) value(a asks, w declared) (ast.Value, error) {
 	meta, ok := in.Pod["metadata"].(map[string]any)
 	if !ok {
 		return nil, fmt.Errorf("%w: metadata is not an object", ErrInput)
@@ -94,20 +89,10 @@ func (in Input) value(a asks) (ast.Value, error) {
 	for i, s := range in.Siblings {
 		siblings[i] = map[string]any{"name": s.Name, "egress": int64(s.Egress)}
 	}
-	ports := declaredPorts(in.Pod)
-	if p, err := workload.ParseProbe(a.text("probe")); err == nil && (p.Protocol == workload.UDP || p.Protocol == workload.TCP) {
-		probed := port{strconv.Itoa(int(p.Port)), strings.ToUpper(string(p.Protocol))}
-		if !slices.Contains(ports, probed) {
-			ports = append(ports, probed)
-		}
-	}
-	// Cilium takes at most 40 ports a rule.
-	ports = ports[:min(len(ports), 40)]
 	return ast.LazyObject(map[string]any{
 		"pod":      map[string]any(in.Pod),
-		"workload": workloadName(meta),
-		"ports":    portValues(ports),
-		"shape":    shape(ports),
+		"workload": w.value(),
+		"ports":    portValues(w.ports),
 		"namespace": map[string]any{
 			"name":        in.Namespace.Name,
 			"labels":      in.Namespace.Labels,

@@ -111,7 +111,8 @@ func (e *Engine) Set() Set { return e.set }
 // that Cilium accepts.
 func (e *Engine) Decide(ctx context.Context, in Input) (Decision, error) {
 	asks, problems := readAsks(in.Pod, in.Namespace.Annotations)
-	value, err := in.value(asks)
+	w := declaredBy(in.Pod, asks)
+	value, err := in.value(asks, w)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -124,7 +125,7 @@ func (e *Engine) Decide(ctx context.Context, in Input) (Decision, error) {
 		return Decision{}, fmt.Errorf("%w %s: %s is undefined for this pod: some rule it needs has no value", ErrPolicy, e.hash, query)
 	}
 	result, _ := results[0].Expressions[0].Value.(ast.Value)
-	d, err := e.decide(result, asks, in)
+	d, err := e.decide(result, asks, w, in)
 	if err != nil {
 		return Decision{}, fmt.Errorf("%w %s: %s: %w", ErrPolicy, e.hash, query, err)
 	}
@@ -134,7 +135,7 @@ func (e *Engine) Decide(ctx context.Context, in Input) (Decision, error) {
 }
 
 // decide turns the value of the decision rule into one that may be used.
-func (e *Engine) decide(v ast.Value, a asks, in Input) (Decision, error) {
+func (e *Engine) decide(v ast.Value, a asks, w declared, in Input) (Decision, error) {
 	d, err := e.decode(v)
 	if err != nil || d.Class == "" {
 		return d, err
@@ -143,7 +144,12 @@ func (e *Engine) decide(v ast.Value, a asks, in Input) (Decision, error) {
 	if !ok {
 		return d, fmt.Errorf("class: %q is not in data.classes, which has %v", d.Class, slices.Sorted(maps.Keys(e.classes)))
 	}
-	class.settle(&d, a, in)
+	class.settle(&d, a, w, in.Siblings)
+	rendered, err := e.workloadPolicy(d, w, in.Pod)
+	if err != nil {
+		return d, fmt.Errorf("networkPolicies: %w", err)
+	}
+	d.NetworkPolicies = overlay(rendered, d.NetworkPolicies)
 	d.Warnings = append(d.Warnings, a.shortfalls(d)...)
 	return d, d.validate()
 }

@@ -55,7 +55,7 @@ func TestDefaultSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Results) < 14 || report.Coverage < 90 {
+	if len(report.Results) < 11 || report.Coverage < 90 {
 		t.Errorf("only %d tests ran, and reached %.0f %%", len(report.Results), report.Coverage)
 	}
 	for _, r := range report.Results {

@@ -15,7 +15,8 @@ import (
 // evaluation.
 type ruleCache struct {
 	mu    sync.Mutex
-	byKey map[int][]cachedRule
+	rules map[string]*api.Rule
+	seen  map[int][]cachedRule // by the hash of the value a policy gave
 	size  int
 }
 
@@ -27,37 +28,39 @@ type cachedRule struct {
 // maxCachedRules bounds the cache; beyond it the cache starts anew.
 const maxCachedRules = 4096
 
-func newRuleCache() *ruleCache { return &ruleCache{byKey: map[int][]cachedRule{}} }
+func newRuleCache() *ruleCache {
+	return &ruleCache{rules: map[string]*api.Rule{}, seen: map[int][]cachedRule{}}
+}
 
-// rule returns the Cilium rule that v describes. The result is shared.
-func (c *ruleCache) rule(v ast.Value) (*api.Rule, error) {
-	key := v.Hash()
+// byText returns the rule that key stands for, made by marshal where it is new.
+// The result is shared.
+func (c *ruleCache) byText(key string, marshal func() ([]byte, error)) (*api.Rule, error) {
 	c.mu.Lock()
-	for _, cached := range c.byKey[key] {
-		if cached.value.Compare(v) == 0 {
-			c.mu.Unlock()
-			return cached.rule, nil
-		}
-	}
+	rule, ok := c.rules[key]
 	c.mu.Unlock()
-	rule, err := parseRule(v)
+	if ok {
+		return rule, nil
+	}
+	raw, err := marshal()
 	if err != nil {
+		return nil, err
+	}
+	if rule, err = parseRule(raw); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.size >= maxCachedRules {
-		clear(c.byKey)
-		c.size = 0
-	}
-	c.byKey[key] = append(c.byKey[key], cachedRule{v, rule})
-	c.size++
+	c.makeRoom()
+	c.rules[key] = rule
 	return rule, nil
 }
 
-// parseRule reads v and has Cilium's own validation accept it, on a copy,
-// because Sanitize changes the rule.
-func parseRule(v ast.Value) (*api.Rule, error) {
+// byValue returns the Cilium rule that v describes. The result is shared.
+func (c *ruleCache) byValue(v ast.Value) (*api.Rule, error) {
+	key := v.Hash()
+	if rule := c.find(key, v); rule != nil {
+		return rule, nil
+	}
 	plain, err := ast.JSON(v)
 	if err != nil {
 		return nil, err
@@ -66,6 +69,40 @@ func parseRule(v ast.Value) (*api.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
+	rule, err := parseRule(raw)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.makeRoom()
+	c.seen[key] = append(c.seen[key], cachedRule{v, rule})
+	return rule, nil
+}
+
+func (c *ruleCache) find(key int, v ast.Value) *api.Rule {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cached := range c.seen[key] {
+		if cached.value.Compare(v) == 0 {
+			return cached.rule
+		}
+	}
+	return nil
+}
+
+// makeRoom counts one more rule. The caller holds mu.
+func (c *ruleCache) makeRoom() {
+	if c.size++; c.size > maxCachedRules {
+		clear(c.rules)
+		clear(c.seen)
+		c.size = 1
+	}
+}
+
+// parseRule reads a rule and has Cilium's own validation accept it, on a copy,
+// because Sanitize changes the rule.
+func parseRule(raw []byte) (*api.Rule, error) {
 	rule := &api.Rule{}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()

@@ -8,11 +8,11 @@ import (
 
 // settle fills in what the policy left open: from what the pod asks for, inside
 // the bounds of its class, and from the class's data.
-func (c Class) settle(d *Decision, a asks, in Input) {
+func (c Class) settle(d *Decision, a asks, w declared, siblings []Sibling) {
 	d.Rank, d.Protected = c.Rank, c.Protected
 	d.PriorityClassName = cmp.Or(d.PriorityClassName, c.PriorityClassName)
 	d.Affinity = cmp.Or(d.Affinity, c.Affinity)
-	d.Bandwidth = c.bandwidth(d.Bandwidth, a, in.Siblings)
+	d.Bandwidth = c.bandwidth(d.Bandwidth, a, siblings)
 	if !c.Protected {
 		d.SLO, d.Probe = SLO{}, ""
 		return
@@ -20,7 +20,7 @@ func (c Class) settle(d *Decision, a asks, in Input) {
 	d.SLO.MaxJitter = cmp.Or(d.SLO.MaxJitter, a.text("maxJitter"), c.SLO.MaxJitter)
 	d.SLO.MaxLatency = cmp.Or(d.SLO.MaxLatency, a.text("maxLatency"), c.SLO.MaxLatency)
 	d.SLO.MaxLoss = cmp.Or(d.SLO.MaxLoss, a.text("maxLoss"), c.SLO.MaxLoss)
-	d.Probe = cmp.Or(d.Probe, a.text("probe"), handshake(in.Pod))
+	d.Probe = cmp.Or(d.Probe, a.text("probe"), handshake(w.ports))
 }
 
 // bandwidth settles the limits of a pod for which the policy wants want. A
@@ -69,8 +69,8 @@ func lowest(siblings []Sibling) bitrate.Rate {
 
 // handshake is the probe of a protected pod that asks for none: a TCP handshake
 // with the first port it declares, else ICMP echo.
-func handshake(pod Object) string {
-	for _, p := range declaredPorts(pod) {
+func handshake(ports []port) string {
+	for _, p := range ports {
 		if p.protocol == "TCP" {
 			return "tcp:" + p.number
 		}

@@ -13,27 +13,20 @@
 #   warnings, deny, reasons             are added
 #
 # What a decision leaves out comes from what the pod asks for in its annotations,
-# inside the bounds of its class, and from the class's data. Whether a class is
+# inside the bounds of its class, and from the class's data; so does the Cilium
+# policy of its workload. Whether a class is
 # protected, and its rank, always do.
 package detnet
 
 decision := with_site if {
 	data.detnet.site
-} else := verdict if {
-	verdict.class == ""
-} else := {
-	"class": verdict.class,
-	"networkPolicies": default_network_policies,
-	"warnings": verdict.warnings,
-	"deny": verdict.deny,
-	"reasons": verdict.reasons,
-}
+} else := verdict
 
 with_site := object.union(
 	{name: data.detnet.site[name] | some name in ["priorityClassName", "affinity", "bandwidth", "slo", "probe", "labels", "annotations"]},
 	{
 		"class": verdict.class,
-		"networkPolicies": network_policies,
+		"networkPolicies": [{"name": name, "spec": spec} | some name, spec in data.detnet.site.networkPolicies],
 		"warnings": array.concat(verdict.warnings, [m | some m in data.detnet.site.warnings]),
 		"deny": array.concat(verdict.deny, [m | some m in data.detnet.site.deny]),
 		"reasons": array.concat(verdict.reasons, [r | some r in data.detnet.site.reasons]),

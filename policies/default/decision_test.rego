@@ -5,9 +5,9 @@ import data.detnet
 # The tests fix the data they depend on and leave a site's rules out, so that
 # neither breaks them.
 classes := {
-	"critical": {"rank": 100, "protected": true, "networkPolicies": "allow"},
+	"critical": {"rank": 100, "protected": true},
 	"standard": {"rank": 50},
-	"best-effort": {"rank": 10, "networkPolicies": "strict", "bandwidth": {"initial": 100000000, "min": 10000000, "max": 1000000000, "weight": 1, "maxWeight": 10}},
+	"best-effort": {"rank": 10, "bandwidth": {"initial": 100000000, "min": 10000000, "max": 1000000000, "weight": 1, "maxWeight": 10}},
 }
 
 defaults := {"unlabelled": ""}
@@ -20,9 +20,7 @@ plain := {"name": "shop", "labels": {}, "annotations": {}}
 
 request(labels, namespace) := {
 	"pod": {"metadata": {"name": "p", "namespace": "shop", "labels": labels}, "spec": {}},
-	"workload": {"label": "app", "name": "Robot_Control", "slug": "robot-control"},
-	"ports": [{"port": "5201", "protocol": "UDP"}],
-	"shape": "udp5201",
+	"workload": {}, "ports": [],
 	"namespace": namespace, "asks": {}, "siblings": [],
 	"operation": "CREATE", "dryRun": false, "user": {"name": "u", "groups": []},
 }
@@ -101,29 +99,6 @@ test_static_pod_is_left_alone if {
 	decide(req).class == ""
 }
 
-test_network_policy_allows_without_denying if {
-	d := decide(request({"detnet.dev/priority": "critical"}, trusted))
-	some policy in d.networkPolicies
-	policy.name == "detnet-robot-control-udp5201"
-	policy.spec.endpointSelector.matchLabels == {"k8s:app": "Robot_Control", "k8s:detnet.dev/class": "critical"}
-	policy.spec.enableDefaultDeny == {"ingress": false, "egress": false}
-	policy.spec.ingress[0].toPorts[0].ports == [{"port": "5201", "protocol": "UDP"}]
-}
-
-test_strict_network_policy_denies_the_rest if {
-	d := decide(request({"detnet.dev/priority": "best-effort"}, plain))
-	some policy in d.networkPolicies
-	policy.spec.enableDefaultDeny == {"ingress": true, "egress": true}
-}
-
-test_no_network_policy_without_name_or_ports if {
-	req := request({"detnet.dev/priority": "critical"}, trusted)
-	decide(json.patch(req, [{"op": "replace", "path": "/workload", "value": {}}])).networkPolicies == []
-	decide(json.patch(req, [{"op": "replace", "path": "/ports", "value": []}])).networkPolicies == []
-	decide(request({"detnet.dev/priority": "standard"}, plain)).networkPolicies == []
-	decide(json.patch(req, [{"op": "add", "path": "/pod/spec/hostNetwork", "value": true}])).networkPolicies == []
-}
-
 test_site_rules_have_the_last_word if {
 	d := detnet.decision with input as request({"detnet.dev/priority": "standard"}, plain)
 		with data.classes as classes
@@ -134,11 +109,11 @@ test_site_rules_have_the_last_word if {
 			"bandwidth": {"max": "200M"},
 			"labels": {"team": "x"},
 			"deny": {"no"},
-			"networkPolicies": {"detnet-robot-control-udp5201": {"egress": []}, "more": {"egress": []}},
+			"networkPolicies": {"more": {"egress": []}},
 		}
 	d.class == "critical"
 	d.bandwidth.max == "200M"
 	d.labels == {"team": "x"}
 	d.deny == ["no"]
-	count(d.networkPolicies) == 2
+	d.networkPolicies == [{"name": "more", "spec": {"egress": []}}]
 }
