@@ -85,7 +85,7 @@ func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity 
 	}
 	s := &Scene{
 		cluster: cluster, client: client, tag: tag,
-		http: &http.Client{Transport: &http.Transport{DialContext: cluster.Dial, DisableKeepAlives: true}, Timeout: 5 * time.Second},
+		http: &http.Client{Transport: &http.Transport{DialContext: cluster.Dial, DisableKeepAlives: true}, Timeout: 15 * time.Second},
 	}
 	for _, node := range cluster.Nodes() {
 		if err := cluster.ShapeUplink(ctx, node, capacity, QueueBytes); err != nil {
