@@ -141,6 +141,9 @@ func (r *round) bottleneck(name string, b Budget) {
 		r.accuse(app, v)
 	}
 	s := shared{reason: explain(reason, v), members: g.members, total: b.Total, learned: b.Capacity != 0 || b.Draining}
+	if reason.Action == plan.Cut && app >= 0 {
+		r.state.Suspects[app].Since = r.o.At
+	}
 	if reason.Action == plan.Cut && b.Began.Equal(r.o.At) {
 		b.Limits = r.snapshot(g.members)
 	}

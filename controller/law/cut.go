@@ -55,7 +55,7 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 	switch {
 	case !again:
 		b.Began, b.Before, b.Standing, b.Fruitless = t.now, b.Total, v.worst.level(), 0
-	case b.CleanAt.IsZero() && float64(v.worst.level()) > 0.7*float64(b.Standing):
+	case b.CleanAt.IsZero() && b.Depth >= telling && float64(v.worst.level()) > 0.7*float64(b.Standing):
 		b.Fruitless++
 	}
 	b.CleanAt = time.Time{}
@@ -85,6 +85,10 @@ func (t *turn) early(b *Budget) bool {
 	began := onset(t.ramp(t.now.Add(-rampTime)))
 	return t.load.seen.Before(began.Add(subWindow*6/10)) && t.now.Sub(began) < 5*subWindow
 }
+
+// telling is the depth of a cut that a queue must answer to: a gentle one may
+// just not have been enough.
+const telling = 0.15
 
 // cleanFor is how long a bottleneck must be clean for its cuts to count as
 // having helped: a cause elsewhere comes and goes as it likes in between.
@@ -132,10 +136,11 @@ func (t *turn) cut(b *Budget, again bool) {
 	if !again {
 		b.Known = b.Capacity
 		b.Rise, b.RiseInflow = rising(t.ramp(t.now.Add(-rampTime))), b.Upper
+		b.Used = b.Upper
 	}
 	switch {
-	case again && b.Measured && b.Fruitless == 0:
-		depth = 2 * depth // right, but not enough for the queue that was on its way
+	case again && b.Capacity != 0 && b.Fruitless == 0 && v.standing:
+		depth = max(2*depth, telling) // not enough for the queue that was on its way
 	case !again && b.Rise != 0 && (b.Capacity != 0 || raised):
 		b.Capacity, b.Measured = alone(b.Upper, b.Rise), true
 		if raised {
@@ -144,8 +149,11 @@ func (t *turn) cut(b *Budget, again bool) {
 	case !again && raised && b.Proven > 0:
 		b.Capacity, b.Measured = scale(b.Proven, 1/l.Settle), true // back to what was good
 		explore = float64(b.Upper) > 1.1*float64(b.Capacity)
-	case v.tail || v.lossy:
-		b.Capacity, depth = b.Upper, l.MinCut
+	case v.tail || v.lossy: // gently: most packets are well
+		if !again {
+			b.Capacity, depth = b.Upper, l.MinCut
+		}
+		depth = max(depth, telling*float64(b.Cuts))
 	case b.Capacity != 0 && b.Fruitless == 0 && v.worst.level() < 2*v.allow:
 		b.Capacity = b.Upper // a shallow queue: a little too much
 	default:
@@ -161,6 +169,7 @@ func (t *turn) cut(b *Budget, again bool) {
 		reference = b.Upper
 	}
 	b.Total = max(scale(reference, 1-min(max(depth, l.MinCut), most)), min(t.load.floors, b.Total))
+	b.Depth = 1 - float64(b.Total)/float64(b.Used)
 	b.Proven, b.Exploring = 0, explore
 	b.InForce = t.load.limits
 	b.CutAt, b.Draining, b.Doubtful, b.ProbeStep = t.now, true, 0, l.RaiseStep

@@ -50,6 +50,8 @@ type Budget struct {
 
 	CutAt     time.Time     // last cut
 	InForce   bitrate.Rate  // sum of the limits at that time
+	Used      bitrate.Rate  // usage at the first of the cuts in a row
+	Depth     float64       // share of it that they took together
 	EffectBy  time.Time     // samples sent before this say nothing about the last cut
 	Awaited   bool          // its effect was not seen at the last step
 	Draining  bool          // the last cut went below Capacity to empty the queue

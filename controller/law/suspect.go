@@ -38,7 +38,7 @@ func suspects(known []Suspect, verdicts []verdict, sending map[string]bool, now 
 				s.Bottleneck, s.Tried = old.Bottleneck, old.Tried
 			}
 		}
-		if trouble {
+		if trouble || !v.blind && v.violated() && now.Sub(s.Since) < 3*cleanFor {
 			s.Since = now
 		}
 		next = append(next, s)
@@ -72,7 +72,16 @@ func candidates(v verdict, sending map[string]bool) []string {
 	default:
 		order = []string{own, far, cluster}
 	}
-	order = slices.DeleteFunc(order, func(name string) bool { return !sending[name] })
+	elsewhere := len(sending)
+	for _, name := range order {
+		if sending[name] {
+			elsewhere--
+		}
+	}
+	order = slices.DeleteFunc(order, func(name string) bool {
+		// The cluster is no other suspect if all that send are suspects already.
+		return !sending[name] || name == cluster && elsewhere == 0 && len(order) > 1
+	})
 	if len(order) == 0 {
 		return []string{own}
 	}
