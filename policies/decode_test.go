@@ -2,14 +2,9 @@ package policies
 
 import (
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/detnet/detnet/workload"
 )
 
 // Whatever a policy answers, reading it does not panic, and what is accepted
@@ -43,42 +38,4 @@ func FuzzDecision(f *testing.F) {
 			t.Fatalf("a protected pod is limited: %+v", d)
 		}
 	})
-}
-
-// Decisions go on, each by one whole set, while sets are replaced.
-func TestReloadDropsNoDecision(t *testing.T) {
-	sets := []Set{
-		Set{"site.yaml": "classes: {best-effort: {bandwidth: {initial: 50M, max: 500M}}}"}.Over(Default()),
-		Set{"site.yaml": "classes: {best-effort: {bandwidth: {initial: 60M, max: 600M}}}"}.Over(Default()),
-	}
-	active := NewActive(mustLoad(t, Set{"site.yaml": sets[0]["site.yaml"]}), time.Now(), prometheus.NewRegistry())
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				d, err := active.Decide(t.Context(), podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, nil))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if d.Bandwidth.Max != 10*d.Bandwidth.Initial {
-					t.Errorf("a decision of two sets: %+v", d.Bandwidth)
-					return
-				}
-			}
-		})
-	}
-	for n := range 10 {
-		if _, _, err := active.reload(t.Context(), sets[(n+1)%2], time.Now()); err != nil {
-			t.Error(err)
-		}
-	}
-	close(stop)
-	wg.Wait()
 }

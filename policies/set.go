@@ -26,7 +26,7 @@ type Set map[string]string
 
 // Default is the policy set that detnet ships.
 func Default() Set {
-	set, err := ReadFS(embedded, "default")
+	set, err := readFS(embedded, "default")
 	if err != nil {
 		panic(err) // the files are part of the program
 	}
@@ -34,10 +34,10 @@ func Default() Set {
 }
 
 // ReadDir reads a directory of policy files, such as a mounted ConfigMap.
-func ReadDir(dir string) (Set, error) { return ReadFS(os.DirFS(dir), ".") }
+func ReadDir(dir string) (Set, error) { return readFS(os.DirFS(dir), ".") }
 
-// ReadFS reads the policy files that lie directly in dir.
-func ReadFS(fsys fs.FS, dir string) (Set, error) {
+// readFS reads the policy files that lie directly in dir.
+func readFS(fsys fs.FS, dir string) (Set, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
 		return nil, fmt.Errorf("read policy directory: %w", err)

@@ -22,7 +22,7 @@ import (
 	"github.com/detnet/detnet/policies"
 )
 
-// Decider decides; policies.Engine and policies.Active do.
+// Decider decides; policies.Engine and live.Active do.
 type Decider interface {
 	Decide(ctx context.Context, in policies.Input) (policies.Decision, error)
 }

@@ -29,7 +29,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/detnet/detnet/certs"
-	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/policies/live"
 	"github.com/detnet/detnet/webhook"
 )
 
@@ -131,7 +131,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	active := policies.NewActive(engine, time.Now(), metrics.Registry)
+	active := live.NewActive(engine, time.Now(), metrics.Registry)
 	log.Info("policy set in force", "hash", engine.Hash())
 
 	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
@@ -190,7 +190,7 @@ func certificate(mgr manager.Manager, o options) (*tls.Config, error) {
 	return secret.ServerConfig(), mgr.AddReadyzCheck("certificate", secret.Ready)
 }
 
-func addServer(ctx context.Context, mgr manager.Manager, o options, active *policies.Active, serving *tls.Config, log *slog.Logger) error {
+func addServer(ctx context.Context, mgr manager.Manager, o options, active *live.Active, serving *tls.Config, log *slog.Logger) error {
 	cluster, err := webhook.NewInformers(ctx, mgr.GetCache(), mgr.GetAPIReader())
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/policies/live"
 )
 
 func TestBrokenPolicyDoesNotStart(t *testing.T) {
@@ -115,7 +116,7 @@ func TestServe(t *testing.T) {
 	}
 	defer r.Body.Close()
 	body, _ := io.ReadAll(r.Body)
-	var status struct{ Policy policies.Status }
+	var status struct{ Policy live.Status }
 	if err := json.Unmarshal(body, &status); err != nil || status.Policy.Hash != policies.Default().Hash() {
 		t.Errorf("status %s: %v", body, err)
 	}

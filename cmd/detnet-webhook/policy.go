@@ -12,13 +12,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/policies/live"
 )
 
 // policySource is where the policy comes from: the default set alone, or a
 // directory or a signed bundle laid over it.
 type policySource struct {
 	dir    string
-	bundle *policies.Bundle
+	bundle *live.Bundle
 	every  time.Duration
 }
 
@@ -31,7 +32,7 @@ func openPolicy(o options) (policySource, error) {
 	if err != nil {
 		return s, fmt.Errorf("read the key of the policy bundle: %w", err)
 	}
-	s.bundle, err = policies.NewBundle(o.bundleURL, key, &http.Client{Timeout: 30 * time.Second})
+	s.bundle, err = live.NewBundle(o.bundleURL, key, &http.Client{Timeout: 30 * time.Second})
 	return s, err
 }
 
@@ -52,18 +53,18 @@ func (s policySource) load(ctx context.Context) (*policies.Engine, error) {
 }
 
 // follow reloads until ctx ends.
-func (s policySource) follow(ctx context.Context, active *policies.Active, log *slog.Logger, refused func(error)) error {
+func (s policySource) follow(ctx context.Context, active *live.Active, log *slog.Logger, refused func(error)) error {
 	switch {
 	case s.bundle != nil:
 		return s.bundle.Follow(ctx, s.every, active, log, refused)
 	case s.dir != "":
-		return policies.Follow(ctx, s.dir, active, log, refused)
+		return live.Follow(ctx, s.dir, active, log, refused)
 	}
 	return nil
 }
 
 // addShadow evaluates the candidate in dir beside the policy in force.
-func addShadow(ctx context.Context, mgr manager.Manager, dir string, active *policies.Active) error {
+func addShadow(ctx context.Context, mgr manager.Manager, dir string, active *live.Active) error {
 	if dir == "" {
 		return nil
 	}
@@ -71,7 +72,7 @@ func addShadow(ctx context.Context, mgr manager.Manager, dir string, active *pol
 	if err != nil {
 		return fmt.Errorf("candidate policy in %s: %w", dir, err)
 	}
-	shadow := policies.NewShadow(candidate, metrics.Registry)
+	shadow := live.NewShadow(candidate, metrics.Registry)
 	active.WithShadow(shadow)
 	return mgr.Add(everyReplica(shadow.Run))
 }

@@ -1,4 +1,4 @@
-package policies
+package live
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+
+	"github.com/detnet/detnet/policies"
 )
 
 // mount mimics kubelet: files lie behind ..data, which one rename moves.
@@ -18,7 +20,7 @@ type mount struct {
 	n   int
 }
 
-func (m *mount) put(t *testing.T, set Set) {
+func (m *mount) put(t *testing.T, set policies.Set) {
 	t.Helper()
 	m.n++
 	version := filepath.Join(m.dir, "..version"+string(rune('0'+m.n)))
@@ -43,9 +45,11 @@ func (m *mount) put(t *testing.T, set Set) {
 func TestFollowTakesTheGoodAndKeepsTheLast(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	m := &mount{dir: t.TempDir()}
-	unlabelled := func(class string) Set { return Set{"site.yaml": "defaults: {unlabelled: " + class + "}\n"} }
+	unlabelled := func(class string) policies.Set {
+		return policies.Set{"site.yaml": "defaults: {unlabelled: " + class + "}\n"}
+	}
 	m.put(t, unlabelled("standard"))
-	site, err := ReadDir(m.dir)
+	site, err := policies.ReadDir(m.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +61,7 @@ func TestFollowTakesTheGoodAndKeepsTheLast(t *testing.T) {
 	go func() {
 		done <- Follow(ctx, m.dir, active, slog.New(slog.DiscardHandler), func(err error) { refused <- err })
 	}()
-	pod := podInput(t, nil, nil)
+	pod := podInput(t, nil)
 	classBecomes := func(class string) {
 		t.Helper()
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -78,7 +82,7 @@ func TestFollowTakesTheGoodAndKeepsTheLast(t *testing.T) {
 	classBecomes("best-effort")
 	good := active.Status().Hash
 
-	m.put(t, Set{"site.yaml": "defaults: {unlabelled: \"\"}\n", "site.rego": "package detnet.site\nclass := oops\n"})
+	m.put(t, policies.Set{"site.yaml": "defaults: {unlabelled: \"\"}\n", "site.rego": "package detnet.site\nclass := oops\n"})
 	if err := <-refused; err == nil {
 		t.Error("no reason given")
 	}
@@ -87,7 +91,7 @@ func TestFollowTakesTheGoodAndKeepsTheLast(t *testing.T) {
 		t.Errorf("status %+v, want hash %s and an error", s, good)
 	}
 
-	m.put(t, Set{"site.yaml": "defaults: {unlabelled: high}\n", "site.rego": "package detnet.site\n"})
+	m.put(t, policies.Set{"site.yaml": "defaults: {unlabelled: high}\n", "site.rego": "package detnet.site\n"})
 	classBecomes("high")
 	if s := active.Status(); s.LastError != "" {
 		t.Errorf("the error %q stays after a good reload", s.LastError)

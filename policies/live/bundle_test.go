@@ -1,4 +1,4 @@
-package policies
+package live
 
 import (
 	"bytes"
@@ -19,6 +19,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/bundle"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/detnet/detnet/policies"
 )
 
 // signer signs bundles as "opa sign" does.
@@ -109,18 +111,18 @@ func TestBundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := mustDecide(t, mustLoad(t, set), podInput(t, nil, nil)); d.Class != "standard" {
+	if d := mustDecide(t, mustLoad(t, set), podInput(t, nil)); d.Class != "standard" {
 		t.Errorf("class %q", d.Class)
 	}
 	if _, err := b.Fetch(t.Context()); !errors.Is(err, errNotModified) {
 		t.Errorf("second fetch: %v", err)
 	}
 	shelf.put(theirs.sign(t, everyoneStandard, nil), `"2"`)
-	if set, err := b.Fetch(t.Context()); !errors.Is(err, ErrPolicy) {
+	if set, err := b.Fetch(t.Context()); !errors.Is(err, policies.ErrPolicy) {
 		t.Errorf("signed by somebody else: %v, %v", set, err)
 	}
 	shelf.put([]byte("nonsense"), `"3"`)
-	if set, err := b.Fetch(t.Context()); !errors.Is(err, ErrPolicy) {
+	if set, err := b.Fetch(t.Context()); !errors.Is(err, policies.ErrPolicy) {
 		t.Errorf("no bundle: %v, %v", set, err)
 	}
 }

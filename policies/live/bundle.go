@@ -1,4 +1,4 @@
-package policies
+package live
 
 import (
 	"context"
@@ -16,6 +16,8 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/bundle"
 	"sigs.k8s.io/yaml"
+
+	"github.com/detnet/detnet/policies"
 )
 
 // maxBundle bounds a bundle and each file in it, in bytes.
@@ -60,7 +62,7 @@ func NewBundle(url string, publicKey []byte, client *http.Client) (*Bundle, erro
 var errNotModified = errors.New("bundle is not modified")
 
 // Fetch downloads the bundle, verifies its signature and returns its files.
-func (b *Bundle) Fetch(ctx context.Context) (Set, error) {
+func (b *Bundle) Fetch(ctx context.Context) (policies.Set, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url, nil)
 	if err != nil {
 		return nil, fmt.Errorf("policy bundle: %w", err)
@@ -82,13 +84,13 @@ func (b *Bundle) Fetch(ctx context.Context) (Set, error) {
 	}
 	set, err := b.read(io.LimitReader(res.Body, maxBundle))
 	if err != nil {
-		return nil, fmt.Errorf("%w: bundle %s: %w", ErrPolicy, b.url, err)
+		return nil, fmt.Errorf("%w: bundle %s: %w", policies.ErrPolicy, b.url, err)
 	}
 	b.etag = res.Header.Get("ETag")
 	return set, nil
 }
 
-func (b *Bundle) read(r io.Reader) (Set, error) {
+func (b *Bundle) read(r io.Reader) (policies.Set, error) {
 	content, err := bundle.NewReader(r).
 		WithBundleVerificationConfig(b.verify).
 		WithSizeLimitBytes(maxBundle).
@@ -97,7 +99,7 @@ func (b *Bundle) read(r io.Reader) (Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := Set{}
+	set := policies.Set{}
 	for _, m := range content.Modules {
 		set[fileName(m.Path)] = string(m.Raw)
 	}
@@ -131,14 +133,14 @@ func (b *Bundle) Follow(ctx context.Context, every time.Duration, active *Active
 		set, err := b.Fetch(ctx)
 		switch {
 		case errors.Is(err, errNotModified), ctx.Err() != nil:
-		case errors.Is(err, ErrPolicy):
+		case errors.Is(err, policies.ErrPolicy):
 			active.refuse(err)
 			log.Error("policy bundle refused; the last good one stays", "error", err)
 			refused(err)
 		case err != nil:
 			log.Warn("policy bundle is out of reach; the set in force stays", "error", err)
 		default:
-			last = active.take(ctx, set.Over(Default()), log, refused, last)
+			last = active.take(ctx, set.Over(policies.Default()), log, refused, last)
 		}
 	}
 }

@@ -1,9 +1,11 @@
-package policies
+package live
 
 import (
 	"context"
 	"fmt"
 	"sync"
+
+	"github.com/detnet/detnet/policies"
 )
 
 // What is kept of the pods decided lately: enough to notice a policy that
@@ -17,12 +19,12 @@ const (
 type recent struct {
 	mu    sync.Mutex
 	index map[string]int
-	ring  []Subject
+	ring  []policies.Subject
 	next  int
 }
 
 // record remembers in, in the place of an earlier pod of the same workload.
-func (r *recent) record(in Input) {
+func (r *recent) record(in policies.Input) {
 	source := sourceOf(in)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -32,7 +34,7 @@ func (r *recent) record(in Input) {
 	if _, known := r.index[source]; known || textIn(map[string]any(in.Pod), maxRecentSize) > maxRecentSize {
 		return
 	}
-	s := Subject{Source: source, Input: in}
+	s := policies.Subject{Source: source, Input: in}
 	if len(r.ring) < maxRecent {
 		r.ring = append(r.ring, s)
 		r.index[source] = len(r.ring) - 1
@@ -44,15 +46,15 @@ func (r *recent) record(in Input) {
 	r.next = (r.next + 1) % maxRecent
 }
 
-func (r *recent) all() []Subject {
+func (r *recent) all() []policies.Subject {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]Subject(nil), r.ring...)
+	return append([]policies.Subject(nil), r.ring...)
 }
 
 // sourceOf names the workload: pods of a controller share what they are
 // generated from.
-func sourceOf(in Input) string {
+func sourceOf(in policies.Input) string {
 	meta, _ := in.Pod["metadata"].(map[string]any)
 	name, _ := meta["generateName"].(string)
 	if name == "" {
@@ -85,15 +87,15 @@ func textIn(v any, most int) int {
 
 // copes checks that next decides on every recorded pod on which the engine in
 // force does, and returns how many would change.
-func (r *recent) copes(ctx context.Context, inForce, next *Engine) (changed, of int, err error) {
+func (r *recent) copes(ctx context.Context, inForce, next *policies.Engine) (changed, of int, err error) {
 	subjects := r.all()
-	differences, err := Diff(ctx, inForce, next, subjects)
+	differences, err := policies.Diff(ctx, inForce, next, subjects)
 	if err != nil {
 		return 0, 0, err
 	}
 	for _, d := range differences {
 		if d.Error != "" {
-			return 0, 0, fmt.Errorf("%w: it fails on a pod seen lately, %s: %s", ErrPolicy, d.Source, d.Error)
+			return 0, 0, fmt.Errorf("%w: it fails on a pod seen lately, %s: %s", policies.ErrPolicy, d.Source, d.Error)
 		}
 	}
 	return len(differences), len(subjects), nil

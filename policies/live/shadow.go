@@ -1,16 +1,18 @@
-package policies
+package live
 
 import (
 	"context"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/detnet/detnet/policies"
 )
 
 // Shadow decides by a candidate policy beside the one in force, on live
 // traffic and without effect, and counts what would change.
 type Shadow struct {
-	candidate *Engine
+	candidate *policies.Engine
 	queue     chan shadowed
 
 	mu     sync.Mutex
@@ -22,8 +24,8 @@ type Shadow struct {
 
 // shadowed is a decision to compare with the candidate's.
 type shadowed struct {
-	in       Input
-	decision Decision
+	in       policies.Input
+	decision policies.Decision
 }
 
 // ShadowStatus is what a candidate would change: Changed of Pods.
@@ -40,7 +42,7 @@ type ShadowStatus struct {
 const shadowQueue = 256
 
 // NewShadow returns a Shadow of candidate and registers its metrics.
-func NewShadow(candidate *Engine, registerer prometheus.Registerer) *Shadow {
+func NewShadow(candidate *policies.Engine, registerer prometheus.Registerer) *Shadow {
 	s := &Shadow{
 		candidate: candidate,
 		queue:     make(chan shadowed, shadowQueue),
@@ -59,7 +61,7 @@ func NewShadow(candidate *Engine, registerer prometheus.Registerer) *Shadow {
 }
 
 // Offer hands over a decision of the policy in force. It never waits.
-func (s *Shadow) Offer(in Input, decision Decision) {
+func (s *Shadow) Offer(in policies.Input, decision policies.Decision) {
 	select {
 	case s.queue <- shadowed{in, decision}:
 	default:
@@ -88,7 +90,7 @@ func (s *Shadow) compare(ctx context.Context, offered shadowed) {
 		s.count("failed", func(st *ShadowStatus) { st.Pods++; st.Failed++ })
 		return
 	}
-	changes := Compare(offered.decision, d)
+	changes := policies.Compare(offered.decision, d)
 	if len(changes) == 0 {
 		s.count("same", func(st *ShadowStatus) { st.Pods++ })
 		return

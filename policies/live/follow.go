@@ -1,4 +1,4 @@
-package policies
+package live
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/detnet/detnet/policies"
 )
 
 // Follow reloads active from dir, laid over the default set, whenever it
@@ -45,17 +47,17 @@ func Follow(ctx context.Context, dir string, active *Active, log *slog.Logger, r
 // followOnce reads and reloads once, and returns the hash it tried, so that a
 // refused set is reported once.
 func followOnce(ctx context.Context, dir string, active *Active, log *slog.Logger, refused func(error), last string) string {
-	site, err := ReadDir(dir)
+	site, err := policies.ReadDir(dir)
 	if err != nil {
 		log.Warn("policy directory is unreadable; the set in force stays", "dir", dir, "error", err)
 		return last
 	}
-	return active.take(ctx, site.Over(Default()), log, refused, last)
+	return active.take(ctx, site.Over(policies.Default()), log, refused, last)
 }
 
 // take tries set, unless it was the last one tried, reports what came of it and
 // returns its hash.
-func (a *Active) take(ctx context.Context, set Set, log *slog.Logger, refused func(error), last string) string {
+func (a *Active) take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string {
 	hash := set.Hash()
 	if hash == last && hash != a.Engine().Hash() {
 		return last // refused before

@@ -1,4 +1,4 @@
-package policies
+package live
 
 import (
 	"context"
@@ -11,21 +11,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/detnet/detnet/workload"
+
+	"github.com/detnet/detnet/policies"
 )
 
 func TestReloadIsRefusedWhereARecordedPodFails(t *testing.T) {
 	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry())
-	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort", "team": "b"}, nil)
+	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort", "team": "b"})
 	if _, err := active.Decide(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 	// It compiles, and fails on this cluster's pods only.
-	bad := Set{"site.rego": "package detnet.site\nprobe := 1\nlabels.team := \"no spaces\" if input.pod.metadata.labels.team == \"b\""}.Over(Default())
+	bad := policies.Set{"site.rego": "package detnet.site\nprobe := 1\nlabels.team := \"no spaces\" if input.pod.metadata.labels.team == \"b\""}.Over(policies.Default())
 	_, _, err := active.reload(t.Context(), bad, time.Now())
-	if !errors.Is(err, ErrPolicy) || !strings.Contains(err.Error(), "shop/p-") {
+	if !errors.Is(err, policies.ErrPolicy) || !strings.Contains(err.Error(), "shop/p-") {
 		t.Errorf("error %v, want one that names the pod", err)
 	}
-	good := Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"}.Over(Default())
+	good := policies.Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"}.Over(policies.Default())
 	changed, of, err := active.reload(t.Context(), good, time.Now())
 	if err != nil || changed != 1 || of != 1 {
 		t.Errorf("%d of %d changed, error %v; want 1 of 1", changed, of, err)
@@ -35,23 +37,23 @@ func TestReloadIsRefusedWhereARecordedPodFails(t *testing.T) {
 func TestRecentIsBounded(t *testing.T) {
 	var r recent
 	for n := range 3 * maxRecent {
-		r.record(Input{Pod: Object{"metadata": map[string]any{"name": fmt.Sprint(n)}}})
+		r.record(policies.Input{Pod: policies.Object{"metadata": map[string]any{"name": fmt.Sprint(n)}}})
 	}
-	r.record(Input{Pod: Object{"metadata": map[string]any{"name": strings.Repeat("x", maxRecentSize)}}})
+	r.record(policies.Input{Pod: policies.Object{"metadata": map[string]any{"name": strings.Repeat("x", maxRecentSize)}}})
 	if len(r.ring) != maxRecent || len(r.index) != maxRecent || r.all()[maxRecent-1].Source != fmt.Sprint("/", 3*maxRecent-1) {
 		t.Errorf("%d pods, %d names, last %s", len(r.ring), len(r.index), r.all()[maxRecent-1].Source)
 	}
 }
 
 func TestShadowCountsWhatWouldChange(t *testing.T) {
-	candidate := mustLoad(t, Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"})
+	candidate := mustLoad(t, policies.Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"})
 	shadow := NewShadow(candidate, prometheus.NewRegistry())
 	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry()).WithShadow(shadow)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- shadow.Run(ctx) }()
 	for _, priority := range []string{"best-effort", "best-effort", "critical", "none"} {
-		if d, err := active.Decide(ctx, podInput(t, map[string]string{workload.LabelPriority: priority}, nil)); err != nil || d.Bandwidth.Max.String() == "500M" {
+		if d, err := active.Decide(ctx, podInput(t, map[string]string{workload.LabelPriority: priority})); err != nil || d.Bandwidth.Max.String() == "500M" {
 			t.Fatalf("decision %+v, %v: the candidate must have no effect", d, err)
 		}
 	}

@@ -1,19 +1,26 @@
-package policies
+// Package live keeps the policy in force while admissions go on: it follows a
+// directory or a signed bundle, takes a new set only if it compiles, passes its
+// tests and copes with the pods seen lately, and can try a candidate beside it.
+package live
 
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/detnet/detnet/policies"
 )
 
 // Active is the engine in force. Replacing it never disturbs a decision in
 // flight.
 type Active struct {
 	mu     sync.RWMutex
-	engine *Engine
+	engine *policies.Engine
 	since  time.Time
 	failed error // the last reload's, nil if it took effect
 
@@ -36,7 +43,7 @@ type Status struct {
 }
 
 // NewActive puts engine in force and registers the policy's metrics.
-func NewActive(engine *Engine, now time.Time, registerer prometheus.Registerer) *Active {
+func NewActive(engine *policies.Engine, now time.Time, registerer prometheus.Registerer) *Active {
 	a := &Active{
 		info: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "detnet_policy_info",
@@ -64,7 +71,7 @@ func (a *Active) WithShadow(shadow *Shadow) *Active {
 }
 
 // Decide asks the engine in force.
-func (a *Active) Decide(ctx context.Context, in Input) (Decision, error) {
+func (a *Active) Decide(ctx context.Context, in policies.Input) (policies.Decision, error) {
 	d, err := a.Engine().Decide(ctx, in)
 	if err != nil {
 		return d, err
@@ -77,7 +84,7 @@ func (a *Active) Decide(ctx context.Context, in Input) (Decision, error) {
 }
 
 // Engine returns the engine in force.
-func (a *Active) Engine() *Engine {
+func (a *Active) Engine() *policies.Engine {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return a.engine
@@ -87,7 +94,7 @@ func (a *Active) Engine() *Engine {
 func (a *Active) Status() Status {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	s := Status{Hash: a.engine.Hash(), Since: a.since, Files: a.engine.Set().names()}
+	s := Status{Hash: a.engine.Hash(), Since: a.since, Files: slices.Sorted(maps.Keys(a.engine.Set()))}
 	if a.failed != nil {
 		s.LastError = a.failed.Error()
 	}
@@ -98,7 +105,7 @@ func (a *Active) Status() Status {
 	return s
 }
 
-func (a *Active) put(engine *Engine, now time.Time) {
+func (a *Active) put(engine *policies.Engine, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.engine, a.since, a.failed = engine, now, nil
@@ -112,13 +119,13 @@ var errUnchanged = errors.New("policy set is unchanged")
 
 // reload puts set in force if it may serve; otherwise the engine in force
 // stays. It returns how many of the pods seen lately would be decided otherwise.
-func (a *Active) reload(ctx context.Context, set Set, now time.Time) (changed, of int, err error) {
+func (a *Active) reload(ctx context.Context, set policies.Set, now time.Time) (changed, of int, err error) {
 	inForce := a.Engine()
 	if set.Hash() == inForce.Hash() {
 		a.put(inForce, a.Status().Since)
 		return 0, 0, errUnchanged
 	}
-	engine, err := Load(ctx, set)
+	engine, err := policies.Load(ctx, set)
 	if err != nil {
 		return 0, 0, err
 	}
