@@ -39,8 +39,14 @@ func Explain(s *status.Status, pod string) (Explanation, error) {
 	if e.App == nil && e.Sender == nil && e.Problems == nil {
 		return e, fmt.Errorf("the controller does not know pod %s: it is not labelled, asks for nothing, is not running, or its namespace is off", pod)
 	}
+	var node string
+	if e.App != nil {
+		node = e.App.Node
+	} else if e.Sender != nil {
+		node = e.Sender.Node
+	}
 	for _, r := range s.Reasons {
-		if r.App == pod || (e.Sender != nil && (r.Bottleneck == "node/"+e.Sender.Node || r.Bottleneck == "cluster")) {
+		if r.App == pod || r.Bottleneck == "node/"+node || r.Bottleneck == "cluster" {
 			e.Reasons = append(e.Reasons, r)
 		}
 	}
