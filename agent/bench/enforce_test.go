@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,7 +18,9 @@ import (
 	"github.com/detnet/detnet/agent/enforce"
 	"github.com/detnet/detnet/agent/nstest"
 	"github.com/detnet/detnet/agent/pods"
+	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/workload"
 )
 
 // onePod is a node with one pod, whose limits the benchmark sets.
@@ -50,27 +54,23 @@ func BenchmarkLimit(b *testing.B) {
 	}
 }
 
-func limited(b *testing.B, direction, rate, load string, limit bitrate.Rate) float64 {
-	host, pod, far := nstest.New(b), nstest.New(b), nstest.New(b)
-	nstest.Veth(b, host, "vethpod", "10.88.0.1/32", pod, "eth0", "10.88.0.2/24")
-	nstest.Veth(b, host, "uplink", "10.89.0.1/24", far, "eth0", "10.89.0.2/24")
-	host.Route(b, "10.88.0.2/32", "vethpod", "")
-	pod.Route(b, "10.89.0.0/24", "eth0", "10.88.0.1")
-	far.Route(b, "10.88.0.0/24", "eth0", "10.89.0.1")
-	run(b, host, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+// shaped is a node with a pod and somebody else behind its uplink.
+type shaped struct{ host, pod, far *nstest.Net }
 
-	node := &onePod{changed: make(chan struct{}, 1),
-		pod: pods.Pod{UID: "u", IPs: []netip.Addr{netip.MustParseAddr("10.88.0.2")}}}
-	sender, receiver, to := pod, far, "10.89.0.2"
-	if direction == "egress" {
-		node.pod.Egress = rate
-	} else {
-		node.pod.Ingress = rate
-		sender, receiver, to = far, pod, "10.88.0.2"
-	}
+// newShaped limits the pod; empty means that it has no limit.
+func newShaped(b *testing.B, egress, ingress string) shaped {
+	s := shaped{nstest.New(b), nstest.New(b), nstest.New(b)}
+	nstest.Veth(b, s.host, "vethpod", "10.88.0.1/32", s.pod, "eth0", "10.88.0.2/24")
+	nstest.Veth(b, s.host, "uplink", "10.89.0.1/24", s.far, "eth0", "10.89.0.2/24")
+	s.host.Route(b, "10.88.0.2/32", "vethpod", "")
+	s.pod.Route(b, "10.89.0.0/24", "eth0", "10.88.0.1")
+	s.far.Route(b, "10.88.0.0/24", "eth0", "10.89.0.1")
+	run(b, s.host, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+	node := &onePod{changed: make(chan struct{}, 1), pod: pods.Pod{
+		UID: "u", IPs: []netip.Addr{netip.MustParseAddr("10.88.0.2")}, Egress: egress, Ingress: ingress}}
 	var e *enforce.Enforcer
 	var err error
-	host.Do(b, func() { e, err = enforce.New(node, slog.New(slog.DiscardHandler), prometheus.NewRegistry()) })
+	s.host.Do(b, func() { e, err = enforce.New(node, slog.New(slog.DiscardHandler), prometheus.NewRegistry()) })
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -79,8 +79,95 @@ func limited(b *testing.B, direction, rate, load string, limit bitrate.Rate) flo
 	go func() { finished <- e.Run(ctx) }()
 	b.Cleanup(func() { cancel(); <-finished })
 	node.changed <- struct{}{}
+	for e.Enforced("u").Egress == 0 && e.Enforced("u").Ingress == 0 && egress+ingress != "" {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return s
+}
 
+// BenchmarkBelowLimit is the delay that a limiter adds for a pod that sends
+// half of what it may, evenly.
+func BenchmarkBelowLimit(b *testing.B) {
+	for _, rate := range []string{"10M", "100M", "500M"} {
+		b.Run(rate, func(b *testing.B) {
+			free, freeP99 := below(b, newShaped(b, "", ""), rate)
+			held, heldP99 := below(b, newShaped(b, rate, ""), rate)
+			b.ReportMetric(held-free, "µs-added-p50")
+			b.ReportMetric(heldP99-freeP99, "µs-added-p99")
+			b.ReportMetric(heldP99, "µs-p99")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// below probes from the pod while it sends half of rate, and returns the median
+// and the p99 of the round trip in microseconds.
+func below(b *testing.B, s shaped, rate string) (p50, p99 float64) {
+	limit, err := bitrate.Parse(rate)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var echo *net.UDPConn
+	s.far.Do(b, func() { echo, err = net.ListenUDP("udp4", &net.UDPAddr{Port: stampPort}) })
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, err := probe.NewReflector(echo, probe.ReflectorOptions{}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var load net.Conn
+	s.pod.Do(b, func() { load, err = net.Dial("udp", "10.89.0.2:9") })
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer load.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Second)
+	defer cancel()
+	var running sync.WaitGroup
+	running.Go(func() { _ = r.Serve(ctx) })
+	running.Go(func() {
+		packet := make([]byte, 1200)
+		sent, begin := 0.0, time.Now()
+		for ctx.Err() == nil {
+			time.Sleep(200 * time.Microsecond)
+			for ; sent < float64(limit)/2*time.Since(begin).Seconds()/8; sent += 1242 {
+				_, _ = load.Write(packet)
+			}
+		}
+	})
+	sender := probe.NewSender(probe.Options{})
+	if err := sender.Assign([]probe.Session{{ID: "x", Protocol: workload.STAMP, Host: "10.89.0.2", Port: stampPort, Interval: 5 * time.Millisecond}}); err != nil {
+		b.Fatal(err)
+	}
+	running.Go(func() { _ = s.pod.Run(func() { _ = sender.Run(ctx) }) })
+	var trips []time.Duration
+	for ctx.Err() == nil {
+		time.Sleep(100 * time.Millisecond)
+		sender.Collect(func(r probe.Result) {
+			for _, sample := range r.Samples {
+				if !sample.Lost {
+					trips = append(trips, sample.RTT)
+				}
+			}
+		})
+	}
+	running.Wait()
+	return micros(trips, 0.5), micros(trips, 0.99)
+}
+
+func limited(b *testing.B, direction, rate, load string, limit bitrate.Rate) float64 {
+	egress, ingress := rate, ""
+	if direction == "ingress" {
+		egress, ingress = "", rate
+	}
+	s := newShaped(b, egress, ingress)
+	sender, receiver, to := s.pod, s.far, "10.89.0.2"
+	if direction == "ingress" {
+		sender, receiver, to = s.far, s.pod, "10.88.0.2"
+	}
 	server := exec.Command("iperf3", "-s", "-1")
+	var err error
 	receiver.Do(b, func() { err = server.Start() })
 	if err != nil {
 		b.Fatal(err)

@@ -33,7 +33,7 @@ const (
 
 	// The queue holds 50 ms, and at low rates enough for a few large segments.
 	queueTime = 0.05
-	minQueue  = 128 << 10
+	minQueue  = 64 << 10
 
 	// headroom covers Ethernet, IP and TCP headers by half: a limit is then met
 	// within 3 % whether one counts what an application sends in full-sized

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/detnet/detnet/agent/nstest"
 	"github.com/detnet/detnet/workload"
@@ -257,6 +258,47 @@ func conform(t *testing.T, l lab, target Session) {
 	}
 	if u := got["unnamed"]; u.Totals.Sent != 0 || len(u.Samples) != 0 {
 		t.Errorf("unnamed: %+v, %d samples; want nothing sent", u.Totals, len(u.Samples))
+	}
+}
+
+// Without the kernel's timestamps the result says so, and answers are read as
+// they come.
+func TestUserTimestamps(t *testing.T) {
+	l := newLab(t)
+	s := NewSender(Options{UserTimestamps: true})
+	session := Session{ID: "x", Protocol: workload.UDP, Host: "10.99.0.2", Port: l.echoUDP(t, nil), Interval: 5 * time.Millisecond}
+	if err := s.Assign([]Session{session}); err != nil {
+		t.Fatal(err)
+	}
+	l.run(t, s)
+	if r := gather(t, s, samples("x", 20))["x"]; r.Timestamps != SourceUser || r.Samples[0].HasQueue {
+		t.Errorf("timestamps by %v, first sample %+v", r.Timestamps, r.Samples[0])
+	}
+}
+
+// A kernel that promises timestamps and gives none is found out, and what was
+// read late until then is no sample.
+func TestMissingTimestamps(t *testing.T) {
+	l := newLab(t)
+	s := NewSender(Options{})
+	session := Session{ID: "x", Protocol: workload.UDP, Host: "10.99.0.2", Port: l.echoUDP(t, nil), Interval: 5 * time.Millisecond}
+	if err := s.Assign([]Session{session}); err != nil {
+		t.Fatal(err)
+	}
+	l.near.Do(t, func() {
+		d, err := newDatagram(s, &echo{}, false, unix.SOCK_DGRAM, unix.IPPROTO_UDP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.SetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, 0); err != nil {
+			t.Fatal(err)
+		}
+		s.probers[kind{workload.UDP, false}] = d
+	})
+	l.run(t, s)
+	r := gather(t, s, samples("x", 20))["x"]
+	if r.Timestamps != SourceUser || r.Totals.Received < uint64(len(r.Samples)+patience) {
+		t.Errorf("timestamps by %v; %+v, %d samples", r.Timestamps, r.Totals, len(r.Samples))
 	}
 }
 

@@ -63,7 +63,14 @@ type datagram struct {
 	out, in batch
 	queued  [batchSize]queued
 	n       int
+
+	seen   int // answers
+	stamps int // send timestamps
 }
+
+// patience is how many answers may come before the first send timestamp; then
+// the kernel gives none (as with net.core.tstamp_allow_data=0).
+const patience = 20
 
 type queued struct {
 	session *session
@@ -134,6 +141,9 @@ func (d *datagram) flush() {
 // collect reads the answers first and the send timestamps after: a packet that
 // was answered has left, so its timestamps are there.
 func (d *datagram) collect(now int64) int {
+	if d.seen >= patience && d.stamps == 0 {
+		d.stamped = false
+	}
 	answers := 0
 	for {
 		n, err := d.in.receive(d.fd, 0)
@@ -162,6 +172,7 @@ func (d *datagram) collect(now int64) int {
 			break
 		}
 	}
+	d.seen += answers
 	return answers
 }
 
@@ -237,6 +248,7 @@ func (d *datagram) looped(i int, now int64) {
 		p.hwLeft = m.hardware
 	case m.stamp == unix.SCM_TSTAMP_SND:
 		p.left = m.software
+		d.stamps++
 	}
 }
 

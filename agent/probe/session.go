@@ -142,14 +142,17 @@ func (s *session) answer(seq uint32, now int64) *slot {
 }
 
 // complete turns the answered packets into samples. offset is CLOCK_REALTIME
-// minus the monotonic clock.
+// minus the monotonic clock. Where the kernel's timestamps are relied upon,
+// answers are read late on purpose: one whose timestamps are missing was
+// received, but says nothing.
 func (s *session) complete(offset int64) {
 	for _, p := range s.pending {
 		if p.state != slotAnswered {
 			continue
 		}
 		p.state = slotDone
-		if sample, source, ok := p.sample(offset); ok {
+		sample, source, ok := p.sample(offset)
+		if ok && (source != SourceUser || s.prober != nil && s.prober.awaits() >= 0) {
 			s.source = source
 			s.keep(p.sent, sample)
 		}
