@@ -122,7 +122,7 @@ func exchange(t *testing.T, l lab, port uint16, packets ...[]byte) (answers [][]
 	}
 	for range packets {
 		b := make([]byte, 2048)
-		_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
 		n, err := conn.Read(b)
 		if err != nil {
 			break
