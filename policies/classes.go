@@ -72,6 +72,9 @@ func parseClasses(data map[string]any) (map[string]Class, error) {
 			return nil, fmt.Errorf("%w: data.classes.%s: %w", ErrPolicy, name, err)
 		}
 	}
+	if err := checkSettings(data, classes); err != nil {
+		return nil, err
+	}
 	if data["classes"], err = plain(classes); err != nil {
 		return nil, fmt.Errorf("%w: data.classes: %w", ErrPolicy, err)
 	}

@@ -3,10 +3,13 @@ package policies
 import (
 	"encoding/json"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/format"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/workload"
@@ -61,6 +64,23 @@ func TestDefaultSet(t *testing.T) {
 	for _, r := range report.Results {
 		if r.Failed {
 			t.Errorf("%s:%d %s failed: %v\n%s", r.File, r.Line, r.Name, r.Error, r.Output)
+		}
+	}
+}
+
+// The shipped rules are models for people's own: they are formatted by OPA's
+// own formatter.
+func TestDefaultSetIsFormatted(t *testing.T) {
+	for name, content := range Default() {
+		if filepath.Ext(name) != ".rego" {
+			continue
+		}
+		want, err := format.SourceWithOpts(name, []byte(content), format.Opts{RegoVersion: ast.RegoV1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), content); diff != "" {
+			t.Errorf("%s (-formatted +file):\n%s", name, diff)
 		}
 	}
 }
@@ -132,6 +152,9 @@ func TestBrokenSetsAreRefused(t *testing.T) {
 		"bad rate":     {Set{"x.yaml": "classes: {best-effort: {bandwidth: {max: 1000Mbit}}}"}, []string{"classes", "bandwidth", "1000Mbit"}},
 		"crossed":      {Set{"x.yaml": "classes: {best-effort: {bandwidth: {min: 2G}}}"}, []string{"min <= initial <= max"}},
 		"limited":      {Set{"x.yaml": "classes: {critical: {bandwidth: {min: 1M, initial: 1M, max: 1M, weight: 1, maxWeight: 1}}}"}, []string{"classes.critical", "never limited"}},
+		"bad trust":    {Set{"x.yaml": "trust: {otherwise: denny}"}, []string{"trust.otherwise", "denny", "downgrade, deny or allow"}},
+		"bad default":  {Set{"x.yaml": "defaults: {unlabelled: gold}"}, []string{"defaults.unlabelled", "gold"}},
+		"bad fallback": {Set{"x.yaml": "trust: {downgradeTo: gold}"}, []string{"trust.downgradeTo", "gold"}},
 		"failing test": {Set{"x_test.rego": "package x_test\n\ntest_it if 1 == 2"}, []string{"x_test.rego:3", "test_it"}},
 		"taken":        {Set{"x.yaml": "detnet: {}"}, []string{"x.yaml", "detnet"}},
 	} {

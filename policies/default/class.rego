@@ -45,6 +45,7 @@ untrusted if {
 	claim.class in data.trust.classes
 	claim.by in {"class.pod-label", "class.plain-label", "class.namespace-label"}
 	not input.namespace.labels["detnet.dev/allow-critical"] == "true"
+	data.trust.otherwise != "allow"
 }
 
 unknown(priority) if {
