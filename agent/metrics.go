@@ -34,8 +34,8 @@ type measured struct {
 	rtt    prometheus.Observer
 }
 
-// window is how many samples the gauges describe: five seconds at 50 Hz.
-const window = 256
+// window is how many samples the gauges describe: two and a half seconds at 50 Hz.
+const window = 128
 
 // sessionLabels identify one session in every series.
 var sessionLabels = []string{"session", "protocol", "host", "port"}
