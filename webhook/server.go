@@ -47,7 +47,7 @@ func (s *Server) Ready(*http.Request) error {
 // Serve answers on listener until ctx ends, drains and returns nil.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler:           s.Handler,
+		Handler:           s.parting(s.Handler),
 		TLSConfig:         s.TLS,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
@@ -57,8 +57,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // TLS handshakes of probes
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.ServeTLS(listener, "", "") }()
 	s.serving.Store(true)
+	go func() { failed <- server.ServeTLS(listener, "", "") }()
 	select {
 	case err := <-failed:
 		s.serving.Store(false)
@@ -74,4 +74,16 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		return fmt.Errorf("requests were still in flight after %v: %w", s.Grace, err)
 	}
 	return nil
+}
+
+// parting asks who calls during a shutdown not to call on this connection
+// again. API servers keep theirs for the next call; were it closed under that,
+// the call would fail, because a POST is not sent twice.
+func (s *Server) parting(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.serving.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }

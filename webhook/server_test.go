@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -107,3 +108,73 @@ func TestServerGraceEnds(t *testing.T) {
 		t.Error("no word of the request that was cut")
 	}
 }
+
+// Who calls while it lingers is served, and told to connect anew.
+func TestServerPartsFromClients(t *testing.T) {
+	certificate := httptest.NewUnstartedServer(nil)
+	certificate.StartTLS()
+	defer certificate.Close()
+	pair := certificate.TLS.Certificates
+	synctest.Test(t, func(t *testing.T) {
+		server := &Server{
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }),
+			TLS:     &tls.Config{Certificates: pair},
+			Log:     slog.New(slog.DiscardHandler),
+			Linger:  5 * time.Second,
+			Grace:   time.Second,
+		}
+		listener := make(pipes)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- server.Serve(ctx, listener) }()
+		client := &http.Client{Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+			DialContext:     func(context.Context, string, string) (net.Conn, error) { return listener.dial(), nil },
+		}}
+		defer client.CloseIdleConnections()
+		closes := func() bool {
+			r, err := client.Get("https://webhook")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Body.Close()
+			if body, err := io.ReadAll(r.Body); err != nil || string(body) != "served" {
+				t.Errorf("answer %q, %v", body, err)
+			}
+			return r.Close
+		}
+		if closes() {
+			t.Error("it closes connections while it is ready")
+		}
+		stop()
+		synctest.Wait()
+		if server.Ready(nil) == nil {
+			t.Error("ready while it lingers")
+		}
+		if !closes() {
+			t.Error("it keeps a connection that it is about to close")
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+}
+
+// pipes is a listener whose connections are in memory.
+type pipes chan net.Conn
+
+func (p pipes) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	p <- theirs
+	return ours
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	if conn, open := <-p; open {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error   { close(p); return nil }
+func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes"} }
