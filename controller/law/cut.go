@@ -154,7 +154,7 @@ func (t *turn) cut(b *Budget, again bool) {
 			b.Capacity, depth = b.Upper, l.MinCut
 		}
 		depth = max(depth, telling*float64(b.Cuts))
-	case b.Capacity != 0 && b.Fruitless == 0 && v.worst.level() < 2*v.allow:
+	case b.Fruitless == 0 && v.worst.level() < 2*v.allow && (b.Capacity != 0 || v.worst.slope < 0.1):
 		b.Capacity = b.Upper // a shallow queue: a little too much
 	default:
 		b.Capacity, b.Measured, depth = 0, false, 1
