@@ -17,8 +17,10 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 15 * time.Second
 	writeTimeout      = 15 * time.Second
-	idleTimeout       = 90 * time.Second
-	maxHeader         = 32 << 10 // bytes
+	// API servers give up an idle connection after 90 s. It must be them: a
+	// connection closed here may have their next call under way.
+	idleTimeout = 3 * time.Minute
+	maxHeader   = 32 << 10 // bytes
 )
 
 // Server serves the webhook over TLS until its context ends, and then drains.
