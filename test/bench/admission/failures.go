@@ -32,7 +32,15 @@ const workers = 8
 
 // countFailures creates pods under each disturbance and under all together.
 func (b *bench) countFailures(ctx context.Context, o options) ([]Failures, error) {
-	phases := [][]disturbance{{disturbances[0]}, {disturbances[1]}, {disturbances[2]}, disturbances}
+	var phases [][]disturbance
+	for _, d := range disturbances {
+		if o.wants(d.name) {
+			phases = append(phases, []disturbance{d})
+		}
+	}
+	if o.wants(partTogether) {
+		phases = append(phases, disturbances)
+	}
 	var out []Failures
 	for _, during := range phases {
 		f, err := b.endure(ctx, o, during)
@@ -76,7 +84,7 @@ func (b *bench) endure(ctx context.Context, o options, during []disturbance) (Fa
 		return Failures{}, err
 	}
 	f := t.failures()
-	f.During, f.Events = "all together", map[string]int{}
+	f.During, f.Events = partTogether, map[string]int{}
 	if len(during) == 1 {
 		f.During = during[0].name
 	}

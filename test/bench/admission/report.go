@@ -17,13 +17,16 @@ const (
 
 // Report is all that was measured.
 type Report struct {
-	Rate     int          `json:"creates_per_second"`
-	CPUs     int          `json:"cpus"`
-	Latency  []Comparison `json:"latency,omitempty"`
-	Failures []Failures   `json:"failures,omitempty"`
+	Rate     int               `json:"creates_per_second"`
+	CPUs     int               `json:"cpus"`
+	Values   map[string]string `json:"chart_values,omitempty"`
+	Latency  []Comparison      `json:"latency,omitempty"`
+	Failures []Failures        `json:"failures,omitempty"`
 }
 
-func newReport(rate int) *Report { return &Report{Rate: rate, CPUs: runtime.NumCPU()} }
+func newReport(o options) *Report {
+	return &Report{Rate: o.rate, CPUs: runtime.NumCPU(), Values: o.values}
+}
 
 func (q Quantiles) String() string {
 	return fmt.Sprintf("p50 %+.2f  p90 %+.2f  p99 %+.2f ms", q.P50, q.P90, q.P99)
@@ -62,6 +65,9 @@ func met(ok bool) string {
 }
 
 func (r *Report) printFailures(w io.Writer) {
+	if len(r.Failures) == 0 {
+		return
+	}
 	fmt.Fprintf(w, "\nCreates with failurePolicy Fail, up to %d a second, one in %d kept, the others dry runs\n\n", r.Rate, keepEvery)
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(tab, "during\trollouts\trotations\treloads\tpolicy sets seen\tcreates\tfailed\tunstamped\tp50 ms\tp99 ms\tlongest ms\t")

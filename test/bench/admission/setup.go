@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -36,7 +37,7 @@ type bench struct {
 	http    *http.Client // reaches pods
 }
 
-func setUp(ctx context.Context) (*bench, error) {
+func setUp(ctx context.Context, values map[string]string) (*bench, error) {
 	images, err := install.BuildImages(ctx)
 	if err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func setUp(ctx context.Context) (*bench, error) {
 		return nil, err
 	}
 	b := &bench{cluster: cluster}
-	if err := b.prepare(ctx); err != nil {
+	if err := b.prepare(ctx, values); err != nil {
 		return nil, errors.Join(err, cluster.Close())
 	}
 	return b, nil
@@ -55,14 +56,16 @@ func setUp(ctx context.Context) (*bench, error) {
 
 // prepare installs detnet with all defaults of the webhook but two: it must not
 // be possible to miss it (Fail), and one namespace does without it.
-func (b *bench) prepare(ctx context.Context) error {
-	if err := install.Detnet(ctx, b.cluster, map[string]string{
+func (b *bench) prepare(ctx context.Context, values map[string]string) error {
+	all := map[string]string{
 		"webhook.failurePolicy":     "Fail",
 		"webhook.ignoreNamespaces":  "{" + ignored + "}",
 		"policy.files.bench\\.yaml": policyGeneration(0),
 		"controller.replicas":       "1",
 		"controller.mode":           "off",
-	}); err != nil {
+	}
+	maps.Copy(all, values)
+	if err := install.Detnet(ctx, b.cluster, all); err != nil {
 		return err
 	}
 	config, err := b.cluster.RESTConfig()
