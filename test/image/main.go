@@ -37,7 +37,7 @@ func run() int {
 func makeImages(ctx context.Context, out, registry, tag, arch string) error {
 	binaries := filepath.Join(filepath.Dir(out), "image-bin", arch)
 	programs := []string{"detnet-webhook", "detnet-controller", "detnet-agent", "detnet"}
-	if err := build(ctx, binaries, programs, arch); err != nil {
+	if err := build(ctx, binaries, programs, arch, tag); err != nil {
 		return err
 	}
 	var images []image
@@ -61,7 +61,7 @@ func makeImages(ctx context.Context, out, registry, tag, arch string) error {
 
 // build leaves static binaries of the programs in dir. The go command does not
 // touch those that would come out the same.
-func build(ctx context.Context, dir string, programs []string, arch string) error {
+func build(ctx context.Context, dir string, programs []string, arch, version string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return fmt.Errorf("build the programs: %w", err)
@@ -75,7 +75,7 @@ func build(ctx context.Context, dir string, programs []string, arch string) erro
 	}
 	// Neither paths nor the state of the checkout get into the binaries: the
 	// same source gives the same image.
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", dir + string(filepath.Separator)}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version=" + version, "-o", dir + string(filepath.Separator)}
 	for _, program := range programs {
 		args = append(args, "./cmd/"+program)
 	}

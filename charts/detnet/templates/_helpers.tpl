@@ -97,3 +97,8 @@ affinity:
       - {key: tls.key, path: tls.key}
       - {key: ca.crt, path: ca.crt}
 {{- end }}
+
+{{- /* Whether the controller has files of its own. */}}
+{{- define "detnet.controllerFiles" -}}
+{{- if or .Values.controller.config .Values.controller.staticTargets }}yes{{ end }}
+{{- end }}
