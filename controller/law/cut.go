@@ -147,7 +147,7 @@ func (t *turn) cut(b *Budget, again bool) {
 			b.Capacity = max(b.Capacity, min(b.Proven, b.Upper))
 		}
 	case !again && raised && b.Proven > 0:
-		b.Capacity, b.Measured = scale(b.Proven, 1/l.Settle), true // back to what was good
+		b.Capacity, b.Measured = scale(b.Proven, 0.985/l.Settle), true // back to what was good
 		explore = float64(b.Upper) > 1.1*float64(b.Capacity)
 	case v.tail || v.lossy: // gently: most packets are well
 		if !again {
