@@ -26,6 +26,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/certs/issuer"
 )
 
 // apiServer starts a real API server for the test and writes a kubeconfig.
@@ -55,7 +56,7 @@ func apiServer(t *testing.T) (cfg *rest.Config, kubeconfig string) {
 }
 
 // manage runs a self-managed certificate as the chart's service account.
-func manage(t *testing.T, cfg *rest.Config, account string, config certs.Config) *certs.Secret {
+func manage(t *testing.T, cfg *rest.Config, account string, config issuer.Config) *issuer.Secret {
 	t.Helper()
 	limited := rest.CopyConfig(cfg)
 	limited.Impersonate.UserName = "system:serviceaccount:" + namespace + ":" + account
@@ -66,7 +67,7 @@ func manage(t *testing.T, cfg *rest.Config, account string, config certs.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret, err := certs.SelfManaged(mgr, config)
+	secret, err := issuer.SelfManaged(mgr, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,12 +114,12 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 	if after := everything(t, cfg); len(after) < len(before)+25 {
 		t.Fatalf("install made %d objects", len(after)-len(before))
 	}
-	manage(t, cfg, "detnet-webhook", certs.Config{
+	manage(t, cfg, "detnet-webhook", issuer.Config{
 		Secret:   types.NamespacedName{Namespace: namespace, Name: "detnet-webhook-tls"},
 		DNSNames: []string{"detnet-webhook." + namespace + ".svc"},
 		Webhooks: "detnet-webhook",
 	})
-	manage(t, cfg, "detnet-controller", certs.Config{
+	manage(t, cfg, "detnet-controller", issuer.Config{
 		Secret:   types.NamespacedName{Namespace: namespace, Name: "detnet-agent-tls"},
 		DNSNames: []string{"detnet-agent"},
 	})

@@ -76,7 +76,7 @@ func newShaped(b *testing.B, egress, ingress string) shaped {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	finished := make(chan error, 1)
-	go func() { finished <- e.Run(ctx) }()
+	go func() { finished <- e.Run(ctx, func() bool { return false }) }()
 	b.Cleanup(func() { cancel(); <-finished })
 	node.changed <- struct{}{}
 	for e.Enforced("u").Egress == 0 && e.Enforced("u").Ingress == 0 && egress+ingress != "" {

@@ -100,14 +100,18 @@ func (e *Enforcer) Enforced(uid string) usage.Enforced {
 	return e.enforced[uid]
 }
 
-// Run follows the pods until ctx ends, and leaves the limits in force.
-func (e *Enforcer) Run(ctx context.Context) error {
+// Run follows the pods until ctx ends. The limits stay in force for the next
+// agent, unless retired says that there will be none.
+func (e *Enforcer) Run(ctx context.Context, retired func() bool) error {
 	defer e.kernel.Close()
 	ticker := time.NewTicker(verifyEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			if retired() {
+				e.release()
+			}
 			return nil
 		case <-e.pods.Changed():
 			if e.pods.Synced() {
@@ -235,6 +239,25 @@ func (e *Enforcer) set(a *applied, egress, ingress bitrate.Rate) (usage.Enforced
 		errs = append(errs, fmt.Errorf("free ingress: %w", err))
 	}
 	return now, errors.Join(errs...)
+}
+
+// drainTime lets what waits behind a lifted limit leave before its queue goes.
+const drainTime = 200 * time.Millisecond
+
+// release lifts every limit and removes everything of ours.
+func (e *Enforcer) release() {
+	for _, a := range e.applied {
+		if a.limits == (usage.Enforced{}) {
+			continue
+		}
+		left, err := e.set(a, 0, 0)
+		a.limits = left
+		e.note(a, err)
+	}
+	time.Sleep(drainTime)
+	e.finishDraining()
+	e.sweep(nil)
+	e.log.Info("the agent is being removed: limits were lifted")
 }
 
 // removeUnused and removeIngress run one verification after a limit was lifted:

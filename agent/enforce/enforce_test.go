@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -176,6 +177,22 @@ func TestPodGone(t *testing.T) {
 	}
 	if e := n.enforcer.Enforced("uid-1"); e.Egress != 0 {
 		t.Errorf("Enforced = %+v", e)
+	}
+}
+
+// The last agent lifts its limits; one that is to be replaced leaves them.
+func TestEnd(t *testing.T) {
+	for _, retired := range []bool{false, true} {
+		n := newNode(t)
+		n.annotate("20M", "30M")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := n.enforcer.Run(ctx, func() bool { return retired }); err != nil {
+			t.Fatal(err)
+		}
+		if got := n.buckets(t); (len(got) == 0) != retired || n.redirected(t) == retired {
+			t.Errorf("retired %v: left %v, redirected %v", retired, got, n.redirected(t))
+		}
 	}
 }
 

@@ -143,7 +143,9 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 		if err != nil {
 			return nil, err
 		}
-		group.Go(func() error { return enforcer.Run(ctx) })
+		group.Go(func() error {
+			return enforcer.Run(ctx, func() bool { return retired(config, opts.daemonSet, log) })
+		})
 		limiter = enforcer
 	}
 	meter, err := usage.New(watch, limiter, log)

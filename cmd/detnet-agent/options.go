@@ -13,7 +13,7 @@ import (
 
 type options struct {
 	role, node, listen, tlsDir, metricsAddr, reflector, enforce string
-	stampKeys                                                   string
+	daemonSet, stampKeys                                        string
 	stampAuthOnly, insecure                                     bool
 	reflectorAllow                                              []netip.Prefix
 	reflectorRate                                               float64
@@ -45,6 +45,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.stampKeys, "stamp-key-file", "", "file with one or two secrets, each on a line, for STAMP's authenticated mode; the first signs")
 	f.BoolVar(&o.stampAuthOnly, "stamp-auth-only", false, "reflect authenticated packets only")
 	f.StringVar(&o.enforce, "enforce", "off", "off, or tc where the CNI does not follow the bandwidth annotations of running pods (role node)")
+	f.StringVar(&o.daemonSet, "daemonset", "", "NAMESPACE/NAME of this agent's DaemonSet: when it is gone as the agent ends, the limits are lifted; empty means they always stay")
 	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	if err := f.Parse(args); err != nil {
 		return o, err
