@@ -1,19 +1,13 @@
-// Package certs holds the certificates of detnet's servers and clients, follows
-// them as they are renewed, and, where nothing else does, issues and rotates
-// them. Every tls.Config it hands out reads the newest good pair at each
-// handshake, so a renewal needs no restart.
+// Package certs holds the certificates of detnet's servers and clients and
+// follows them as they are renewed. Every tls.Config it hands out reads the
+// newest good pair at each handshake, so a renewal needs no restart.
 //
-// Two sources have the same methods: Dir, for a mounted Secret that somebody
-// else (cert-manager, or detnet's own controller for its agents) fills, and
-// Secret, which SelfManaged issues, rotates and reads through the API, because a
-// kubelet takes up to two minutes to refresh a mount. A program that may do
-// either chooses once, as in the package example, and then uses its
-// tls.Configs.
-//
-// SelfManaged needs get, list, watch and update on its one Secret and, where
-// Config.Webhooks is set, on the mutatingwebhookconfigurations and
-// validatingwebhookconfigurations of that one name; no permission without a
-// resource name.
+// Two sources embed Current and so have the same methods: Dir, for a mounted
+// Secret that somebody else (cert-manager, or detnet's own controller for its
+// agents) fills, and issuer.Secret, for one that the program issues itself. It
+// is a package of its own because the agent, which only reads, runs on every
+// node and is to be small. A program that may do either chooses once, as in the
+// example of package issuer, and then uses its tls.Configs.
 package certs
 
 import (
@@ -21,6 +15,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,14 +29,26 @@ const (
 	CAFile   = "ca.crt"
 )
 
-// current is the pair in use; both sources embed it for its methods.
-type current struct {
+// Current is the certificate in use, with the CA that its peers are held to.
+// The zero value has none yet: handshakes fail and Ready says so.
+type Current struct {
 	pair atomic.Pointer[pair]
 }
 
 type pair struct {
 	certificate tls.Certificate
 	roots       *x509.CertPool
+}
+
+// Set puts a certificate to use from the next handshake on; an error leaves the
+// one before in use.
+func (c *Current) Set(certPEM, keyPEM, caPEM []byte) error {
+	p, err := parsePair(certPEM, keyPEM, caPEM)
+	if err != nil {
+		return err
+	}
+	c.pair.Store(p)
+	return nil
 }
 
 func parsePair(certPEM, keyPEM, caPEM []byte) (*pair, error) {
@@ -58,7 +65,7 @@ func parsePair(certPEM, keyPEM, caPEM []byte) (*pair, error) {
 
 var errNoCertificate = errors.New("no certificate yet: wait until it has been issued")
 
-func (c *current) get() (*pair, error) {
+func (c *Current) get() (*pair, error) {
 	p := c.pair.Load()
 	if p == nil {
 		return nil, errNoCertificate
@@ -66,10 +73,16 @@ func (c *current) get() (*pair, error) {
 	return p, nil
 }
 
+// Ready is a readiness check: nil once there is a certificate.
+func (c *Current) Ready(*http.Request) error {
+	_, err := c.get()
+	return err
+}
+
 // RegisterExpiry registers the gauge
 // detnet_certificate_expiry_timestamp_seconds with the label certificate: the
 // end of validity in Unix time, 0 while there is no certificate.
-func (c *current) RegisterExpiry(registerer prometheus.Registerer, certificate string) error {
+func (c *Current) RegisterExpiry(registerer prometheus.Registerer, certificate string) error {
 	return registerer.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name:        "detnet_certificate_expiry_timestamp_seconds",
 		Help:        "End of validity of the certificate in use, as Unix time; 0 while there is none.",
@@ -85,7 +98,7 @@ func (c *current) RegisterExpiry(registerer prometheus.Registerer, certificate s
 
 // ServerConfig is for a server that anyone who trusts the CA may call: TLS 1.3,
 // no client certificate asked for.
-func (c *current) ServerConfig() *tls.Config {
+func (c *Current) ServerConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -100,7 +113,7 @@ func (c *current) ServerConfig() *tls.Config {
 
 // MutualServerConfig is for a server that only holders of a certificate from
 // the same CA may call.
-func (c *current) MutualServerConfig() *tls.Config {
+func (c *Current) MutualServerConfig() *tls.Config {
 	config := c.ServerConfig()
 	// The verification is ours because ClientCAs is fixed once, and the CA is not.
 	config.ClientAuth = tls.RequireAnyClientCert
@@ -112,7 +125,7 @@ func (c *current) MutualServerConfig() *tls.Config {
 
 // MutualClientConfig is for a client of MutualServerConfig. The server's
 // certificate must carry serverName, whatever address was dialled.
-func (c *current) MutualClientConfig(serverName string) *tls.Config {
+func (c *Current) MutualClientConfig(serverName string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		ServerName: serverName,
@@ -136,7 +149,7 @@ func (c *current) MutualClientConfig(serverName string) *tls.Config {
 	}
 }
 
-func (c *current) verify(state tls.ConnectionState, usage x509.ExtKeyUsage) error {
+func (c *Current) verify(state tls.ConnectionState, usage x509.ExtKeyUsage) error {
 	p, err := c.get()
 	if err != nil {
 		return err

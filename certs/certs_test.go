@@ -83,14 +83,12 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-func fromPEM(t *testing.T, cert, key, ca []byte) *current {
+func fromPEM(t *testing.T, cert, key, ca []byte) *Current {
 	t.Helper()
-	p, err := parsePair(cert, key, ca)
-	if err != nil {
+	c := new(Current)
+	if err := c.Set(cert, key, ca); err != nil {
 		t.Fatal(err)
 	}
-	c := new(current)
-	c.pair.Store(p)
 	return c
 }
 
@@ -136,14 +134,14 @@ func exchange(t *testing.T, server, client *tls.Config) (string, error) {
 func TestMutualHandshake(t *testing.T) {
 	ca, stranger := newAuthority(t), newAuthority(t)
 	valid := time.Now().Add(time.Hour)
-	agent := func(a *authority, trust []byte, name string, until time.Time, usages ...x509.ExtKeyUsage) *current {
+	agent := func(a *authority, trust []byte, name string, until time.Time, usages ...x509.ExtKeyUsage) *Current {
 		cert, key := a.issue(t, name, until, usages...)
 		return fromPEM(t, cert, key, trust)
 	}
 	good := agent(ca, ca.pem, "detnet-agent", valid, bothUsages...)
 	tests := []struct {
 		name           string
-		server, client *current
+		server, client *Current
 		wantErr        string
 	}{
 		{"same authority", good, good, ""},
@@ -153,8 +151,8 @@ func TestMutualHandshake(t *testing.T) {
 		{"client certificate without the client usage", good, agent(ca, ca.pem, "detnet-agent", valid, x509.ExtKeyUsageServerAuth), "incompatible key usage"},
 		{"server certificate without the server usage", agent(ca, ca.pem, "detnet-agent", valid, x509.ExtKeyUsageClientAuth), good, "incompatible key usage"},
 		{"expired client", good, agent(ca, ca.pem, "detnet-agent", time.Now().Add(-time.Minute), bothUsages...), "expired"},
-		{"server without a certificate", new(current), good, errNoCertificate.Error()},
-		{"client without a certificate", good, new(current), errNoCertificate.Error()},
+		{"server without a certificate", new(Current), good, errNoCertificate.Error()},
+		{"client without a certificate", good, new(Current), errNoCertificate.Error()},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -187,7 +185,7 @@ func TestExpiryIsMeasured(t *testing.T) {
 	ca := newAuthority(t)
 	until := time.Now().Add(time.Hour).Truncate(time.Second)
 	cert, key := ca.issue(t, "detnet-webhook", until)
-	for want, c := range map[float64]*current{float64(until.Unix()): fromPEM(t, cert, key, ca.pem), 0: new(current)} {
+	for want, c := range map[float64]*Current{float64(until.Unix()): fromPEM(t, cert, key, ca.pem), 0: new(Current)} {
 		registry := prometheus.NewPedanticRegistry()
 		if err := c.RegisterExpiry(registry, "webhook"); err != nil {
 			t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 // Dir follows the certificate in a directory: tls.crt, tls.key and ca.crt, as a
 // Secret of cert-manager is mounted.
 type Dir struct {
-	current
+	Current
 	path string
 }
 
@@ -71,10 +71,8 @@ func (d *Dir) read() error {
 			return fmt.Errorf("read the certificate in %s: %w", d.path, err)
 		}
 	}
-	p, err := parsePair(content[0], content[1], content[2])
-	if err != nil {
+	if err := d.Set(content[0], content[1], content[2]); err != nil {
 		return fmt.Errorf("read the certificate in %s: %w", d.path, err)
 	}
-	d.pair.Store(p)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/certs/issuer"
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/leader"
 )
@@ -67,7 +68,7 @@ func clusterConfig(kubeconfig string) (*rest.Config, error) {
 func agentCredentials(mgr manager.Manager, o options) (credentials.TransportCredentials, error) {
 	switch {
 	case o.agentTLSSecret != "":
-		secret, err := certs.SelfManaged(mgr, certs.Config{
+		secret, err := issuer.SelfManaged(mgr, issuer.Config{
 			Secret:   types.NamespacedName{Namespace: o.namespace, Name: o.agentTLSSecret},
 			DNSNames: []string{agentName},
 		})

@@ -29,6 +29,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/certs/issuer"
 	"github.com/detnet/detnet/policies/live"
 	"github.com/detnet/detnet/webhook"
 )
@@ -179,7 +180,7 @@ func certificate(mgr manager.Manager, o options) (*tls.Config, error) {
 		}
 		return dir.ServerConfig(), mgr.Add(everyReplica(dir.Run))
 	}
-	secret, err := certs.SelfManaged(mgr, certs.Config{
+	secret, err := issuer.SelfManaged(mgr, issuer.Config{
 		Secret:   types.NamespacedName{Namespace: o.namespace, Name: o.certSecret},
 		DNSNames: []string{o.service + "." + o.namespace + ".svc"},
 		Webhooks: o.webhookConfig,

@@ -1,11 +1,18 @@
-package certs
+// Package issuer issues and rotates the certificate of a program where nothing
+// else does, in a Secret that it reads through the API, because a kubelet takes
+// up to two minutes to refresh a mount.
+//
+// SelfManaged needs get, list, watch and update on its one Secret and, where
+// Config.Webhooks is set, on the mutatingwebhookconfigurations and
+// validatingwebhookconfigurations of that one name; no permission without a
+// resource name.
+package issuer
 
 import (
 	"bytes"
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -23,6 +30,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/detnet/detnet/certs"
 )
 
 // Config describes a self-managed certificate.
@@ -47,8 +56,11 @@ type Config struct {
 // Secret is a certificate in a Secret that detnet manages itself: issued when
 // missing, replaced before it expires, read through the API. Every replica may
 // manage the same one; the first write wins and the others follow it.
+//
+// It is ready once there is a certificate, and the webhook configurations, if
+// any, trust it.
 type Secret struct {
-	current
+	certs.Current
 	config   Config
 	rotation rotation
 	client   client.Client
@@ -105,13 +117,6 @@ func SelfManaged(mgr manager.Manager, config Config) (*Secret, error) {
 	return s, nil
 }
 
-// Ready is a readiness check: nil once there is a certificate, and the webhook
-// configurations, if any, trust it.
-func (s *Secret) Ready(*http.Request) error {
-	_, err := s.get()
-	return err
-}
-
 // Reconcile is called by the manager.
 func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	var secret corev1.Secret
@@ -121,7 +126,7 @@ func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 	}
 	// Trust first: a certificate is put to use only below, so never before the
 	// API server has been told of it.
-	if err := s.inject(ctx, secret.Data[CAFile]); err != nil {
+	if err := s.inject(ctx, secret.Data[certs.CAFile]); err != nil {
 		return reconcile.Result{}, ignoreConflict(err)
 	}
 	data, due, err := s.rotation.advance(secret.Data, time.Now())
@@ -136,11 +141,9 @@ func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 		log.FromContext(ctx).Info("rotated the certificate", "due", due)
 		return reconcile.Result{}, nil // the write comes back as an event
 	}
-	p, err := parsePair(data[CertFile], data[KeyFile], data[CAFile])
-	if err != nil {
+	if err := s.Set(data[certs.CertFile], data[certs.KeyFile], data[certs.CAFile]); err != nil {
 		return reconcile.Result{}, fmt.Errorf("read certificate %s: %w", s.config.Secret, err)
 	}
-	s.pair.Store(p)
 	return reconcile.Result{RequeueAfter: max(time.Until(due), time.Second)}, nil
 }
 

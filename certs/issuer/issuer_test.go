@@ -1,10 +1,11 @@
-package certs
+package issuer
 
 import (
 	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -27,6 +28,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/detnet/detnet/certs"
 )
 
 const secretName = "detnet-webhook-tls"
@@ -208,9 +211,8 @@ func TestSelfManagedWebhookRotatesWithoutAFailedCall(t *testing.T) {
 			c.Create(ctx, configMap()) == nil // the API server's own copy of the configuration lags a little
 	})
 	replaced := func() bool {
-		p, err := first.get()
-		q, err2 := second.get()
-		return err == nil && err2 == nil && !bytes.Equal(pemOf(p), old[CertFile]) && bytes.Equal(pemOf(p), pemOf(q))
+		p, q := serving(first), serving(second)
+		return p != nil && !bytes.Equal(p, old[certs.CertFile]) && bytes.Equal(p, q)
 	}
 	calls := 0
 	eventually(t, "both replicas serve the replacement", func() bool {
@@ -254,35 +256,78 @@ func TestSelfManagedFillsTheEmptySecretOnce(t *testing.T) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	apply(t, c, secret)
 	agree := func() bool {
-		p, err := first.get()
-		q, err2 := second.get()
-		return err == nil && err2 == nil && bytes.Equal(pemOf(p), pemOf(q))
+		p := serving(first)
+		return p != nil && bytes.Equal(p, serving(second))
 	}
 	eventually(t, "both replicas have the same certificate", agree)
-	if _, err := exchange(t, first.MutualServerConfig(), second.MutualClientConfig("detnet-agent")); err != nil {
+	if err := handshake(t, first.MutualServerConfig(), second.MutualClientConfig("detnet-agent")); err != nil {
 		t.Error(err)
 	}
 
-	leaked, err := first.get()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := c.Get(t.Context(), key, secret); err != nil {
 		t.Fatal(err)
 	}
+	leaked := secret.Data
 	secret.Data = nil
 	if err := c.Update(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "both replicas have the same new certificate", func() bool {
-		p, err := first.get()
-		return err == nil && !bytes.Equal(pemOf(p), pemOf(leaked)) && agree()
+		return !bytes.Equal(serving(first), leaked[certs.CertFile]) && agree()
 	})
-	thief := new(current) // trusts the server; the server must not trust it
-	thief.pair.Store(&pair{leaked.certificate, first.pair.Load().roots})
-	if _, err := exchange(t, first.MutualServerConfig(), thief.MutualClientConfig("detnet-agent")); err == nil {
+	if err := c.Get(t.Context(), key, secret); err != nil {
+		t.Fatal(err)
+	}
+	thief := new(certs.Current) // trusts the server; the server must not trust it
+	if err := thief.Set(leaked[certs.CertFile], leaked[certs.KeyFile], secret.Data[certs.CAFile]); err != nil {
+		t.Fatal(err)
+	}
+	if err := handshake(t, first.MutualServerConfig(), thief.MutualClientConfig("detnet-agent")); err == nil {
 		t.Error("the leaked certificate is still trusted")
 	}
 }
 
-func pemOf(p *pair) []byte { return encodeCertificate(p.certificate.Leaf) }
+// serving is the certificate in use as PEM, nil if there is none.
+func serving(s *Secret) []byte {
+	certificate, err := s.ServerConfig().GetCertificate(nil)
+	if err != nil {
+		return nil
+	}
+	return encodeCertificate(certificate.Leaf)
+}
+
+// handshake returns what either side has to say against the other.
+func handshake(t *testing.T, server, client *tls.Config) error {
+	t.Helper()
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	served := make(chan error, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err == nil {
+			err = conn.(*tls.Conn).HandshakeContext(t.Context())
+			conn.Close()
+		}
+		served <- err
+	}()
+	conn, err := tls.Dial("tcp", listener.Addr().String(), client)
+	if err == nil {
+		conn.Close()
+	}
+	return errors.Join(err, <-served)
+}
+
+// eventually waits for what the API server brings about.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !is() {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}

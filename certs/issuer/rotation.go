@@ -1,4 +1,4 @@
-package certs
+package issuer
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	"math/big"
 	"slices"
 	"time"
+
+	"github.com/detnet/detnet/certs"
 )
 
 // Where the certificate waits that everyone already trusts and nobody yet uses.
@@ -55,7 +57,7 @@ func (i *issued) renewAt() time.Time {
 // advance returns what the Secret should hold at now instead of data, equal to
 // data where nothing is due, and when something will be.
 func (r rotation) advance(data map[string][]byte, now time.Time) (map[string][]byte, time.Time, error) {
-	active := r.usable(data[CertFile], data[KeyFile], now)
+	active := r.usable(data[certs.CertFile], data[certs.KeyFile], now)
 	next := r.usable(data[nextCertFile], data[nextKeyFile], now)
 	if next != nil && (active == nil || !now.Before(next.issuedAt().Add(r.spread))) {
 		active, next = next, nil
@@ -72,15 +74,15 @@ func (r rotation) advance(data map[string][]byte, now time.Time) (map[string][]b
 		}
 	}
 
-	trusted := append(parseBundle(data[CAFile]), active.certificate)
+	trusted := append(parseBundle(data[certs.CAFile]), active.certificate)
 	due := active.renewAt()
-	out := map[string][]byte{CertFile: active.certPEM, KeyFile: active.keyPEM}
+	out := map[string][]byte{certs.CertFile: active.certPEM, certs.KeyFile: active.keyPEM}
 	if next != nil {
 		trusted = append(trusted, next.certificate)
 		due = next.issuedAt().Add(r.spread)
 		out[nextCertFile], out[nextKeyFile] = next.certPEM, next.keyPEM
 	}
-	out[CAFile] = encodeBundle(trusted, now)
+	out[certs.CAFile] = encodeBundle(trusted, now)
 	return out, due, nil
 }
 

@@ -1,13 +1,15 @@
-package certs_test
+package issuer_test
 
 import (
 	"context"
 	"crypto/tls"
 	"fmt"
 
-	"github.com/detnet/detnet/certs"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/certs/issuer"
 )
 
 // The webhook: a mounted directory where somebody else provides the
@@ -24,7 +26,7 @@ func Example() {
 			}
 			return dir.ServerConfig(), mgr.Add(everyReplica(dir.Run))
 		}
-		secret, err := certs.SelfManaged(mgr, certs.Config{
+		secret, err := issuer.SelfManaged(mgr, issuer.Config{
 			Secret:   types.NamespacedName{Namespace: namespace, Name: "detnet-webhook-tls"},
 			DNSNames: []string{"detnet-webhook." + namespace + ".svc"},
 			Webhooks: "detnet-webhook",
@@ -40,12 +42,12 @@ func Example() {
 }
 
 // The controller: it issues the agents' certificate and calls them with it.
-// The agents mount the same Secret and use Dir.MutualServerConfig.
+// The agents mount the same Secret and use certs.Dir.MutualServerConfig.
 func ExampleSelfManaged() {
 	var mgr manager.Manager
 	var namespace string
 
-	secret, err := certs.SelfManaged(mgr, certs.Config{
+	secret, err := issuer.SelfManaged(mgr, issuer.Config{
 		Secret:   types.NamespacedName{Namespace: namespace, Name: "detnet-agent-tls"},
 		DNSNames: []string{"detnet-agent"},
 	})

@@ -1,12 +1,15 @@
-package certs
+package issuer
 
 import (
 	"bytes"
+	"crypto/tls"
 	"maps"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/detnet/detnet/certs"
 )
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -23,11 +26,11 @@ type version struct {
 
 // trusts reports whether a reader of one version accepts a holder of another.
 func trusts(t *rapid.T, reader, holder version, now time.Time) bool {
-	active := testRotation().usable(holder.data[CertFile], holder.data[KeyFile], now)
+	active := testRotation().usable(holder.data[certs.CertFile], holder.data[certs.KeyFile], now)
 	if active == nil {
 		t.Fatalf("at %v: the certificate written at %v is unusable", now, holder.from)
 	}
-	for _, certificate := range parseBundle(reader.data[CAFile]) {
+	for _, certificate := range parseBundle(reader.data[certs.CAFile]) {
 		if certificate.Equal(active.certificate) {
 			return true
 		}
@@ -53,7 +56,7 @@ func TestRotationNeverBreaksTrust(t *testing.T) {
 				t.Fatalf("at %v: due %v is not in the future", now, due)
 			}
 			if !maps.EqualFunc(data, latest.data, bytes.Equal) {
-				if !bytes.Equal(data[CertFile], latest.data[CertFile]) {
+				if !bytes.Equal(data[certs.CertFile], latest.data[certs.CertFile]) {
 					rotations++
 				}
 				history = append(history, version{now, data})
@@ -114,7 +117,7 @@ func TestRotationInSteps(t *testing.T) {
 	renewal := start.Add(60 * 24 * time.Hour)
 	first := advance(nil, start)
 	announced := advance(first, renewal)
-	if !bytes.Equal(announced[CertFile], first[CertFile]) || len(parseBundle(announced[CAFile])) != 2 {
+	if !bytes.Equal(announced[certs.CertFile], first[certs.CertFile]) || len(parseBundle(announced[certs.CAFile])) != 2 {
 		t.Fatal("the renewal did not add trust alone")
 	}
 	waiting := advance(announced, renewal.Add(r.spread-time.Second))
@@ -122,15 +125,15 @@ func TestRotationInSteps(t *testing.T) {
 		t.Fatal("the replacement was used before it had spread")
 	}
 	used := advance(announced, renewal.Add(r.spread))
-	if !bytes.Equal(used[CertFile], announced[nextCertFile]) || !bytes.Equal(used[KeyFile], announced[nextKeyFile]) {
+	if !bytes.Equal(used[certs.CertFile], announced[nextCertFile]) || !bytes.Equal(used[certs.KeyFile], announced[nextKeyFile]) {
 		t.Fatal("the replacement was not used after it had spread")
 	}
-	if !bytes.Equal(used[CAFile], announced[CAFile]) {
+	if !bytes.Equal(used[certs.CAFile], announced[certs.CAFile]) {
 		t.Fatal("the bundle changed together with the certificate")
 	}
 	// Its next renewal drops the first one, long expired, from the bundle.
-	if later := advance(used, renewal.Add(60*24*time.Hour)); len(parseBundle(later[CAFile])) != 2 {
-		t.Fatalf("%d certificates in the bundle, want the one in use and its replacement", len(parseBundle(later[CAFile])))
+	if later := advance(used, renewal.Add(60*24*time.Hour)); len(parseBundle(later[certs.CAFile])) != 2 {
+		t.Fatalf("%d certificates in the bundle, want the one in use and its replacement", len(parseBundle(later[certs.CAFile])))
 	}
 }
 
@@ -149,9 +152,9 @@ func TestAdvanceReplacesTheUnusable(t *testing.T) {
 	}
 	tests := map[string]map[string][]byte{
 		"empty":             {},
-		"certificate alone": {CertFile: good[CertFile], CAFile: good[CAFile]},
-		"no PEM":            {CertFile: []byte("x"), KeyFile: []byte("y"), CAFile: []byte("z")},
-		"another's key":     {CertFile: good[CertFile], KeyFile: foreign[KeyFile], CAFile: good[CAFile]},
+		"certificate alone": {certs.CertFile: good[certs.CertFile], certs.CAFile: good[certs.CAFile]},
+		"no PEM":            {certs.CertFile: []byte("x"), certs.KeyFile: []byte("y"), certs.CAFile: []byte("z")},
+		"another's key":     {certs.CertFile: good[certs.CertFile], certs.KeyFile: foreign[certs.KeyFile], certs.CAFile: good[certs.CAFile]},
 		"other names":       foreign,
 	}
 	for name, data := range tests {
@@ -159,8 +162,11 @@ func TestAdvanceReplacesTheUnusable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := parsePair(out[CertFile], out[KeyFile], out[CAFile])
-		if err != nil || p.certificate.Leaf.DNSNames[0] != "detnet-agent" {
+		p, err := tls.X509KeyPair(out[certs.CertFile], out[certs.KeyFile])
+		if err != nil || p.Leaf.DNSNames[0] != "detnet-agent" {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := new(certs.Current).Set(out[certs.CertFile], out[certs.KeyFile], out[certs.CAFile]); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -170,11 +176,11 @@ func TestAdvanceReplacesTheUnusable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if trusted := parseBundle(out[CAFile]); len(trusted) != 1 || !late.Before(trusted[0].NotAfter) {
+	if trusted := parseBundle(out[certs.CAFile]); len(trusted) != 1 || !late.Before(trusted[0].NotAfter) {
 		t.Errorf("after a year the bundle holds %d certificates", len(trusted))
 	}
 	// The bundle alone was lost: trust in the certificate in use comes back.
-	out, _, err = r.advance(map[string][]byte{CertFile: good[CertFile], KeyFile: good[KeyFile]}, start)
+	out, _, err = r.advance(map[string][]byte{certs.CertFile: good[certs.CertFile], certs.KeyFile: good[certs.KeyFile]}, start)
 	if err != nil || !maps.EqualFunc(out, good, bytes.Equal) {
 		t.Errorf("a lost bundle was not restored: %v", err)
 	}
