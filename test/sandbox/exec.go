@@ -24,6 +24,15 @@ func (c *Cluster) Dial(ctx context.Context, network, addr string) (net.Conn, err
 	return c.fabric().Dial(ctx, network, addr)
 }
 
+// DialFrom connects from inside a node, so that nothing crosses its uplink.
+func (c *Cluster) DialFrom(ctx context.Context, node, network, addr string) (net.Conn, error) {
+	target, err := c.node(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	return target.Dial(ctx, network, addr)
+}
+
 // Exec runs a program of the host, or one of the sandbox's (such as ctr), inside
 // a node and returns its standard output.
 func (c *Cluster) Exec(ctx context.Context, node, program string, args ...string) (string, error) {

@@ -63,7 +63,8 @@ const Hog = "hog"
 type Scene struct {
 	cluster    *sandbox.Cluster
 	client     kubernetes.Interface
-	http       *http.Client
+	http       *http.Client // to the lab
+	beside     *http.Client // to pods of Node, not over the uplink that the load fills
 	tag        string
 	instrument *instrument
 	limits     *limits
@@ -85,7 +86,10 @@ func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity 
 	}
 	s := &Scene{
 		cluster: cluster, client: client, tag: tag,
-		http: &http.Client{Transport: &http.Transport{DialContext: cluster.Dial, DisableKeepAlives: true}, Timeout: 15 * time.Second},
+		http: newClient(cluster.Dial),
+		beside: newClient(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return cluster.DialFrom(ctx, Node, network, addr)
+		}),
 	}
 	for _, node := range cluster.Nodes() {
 		if err := cluster.ShapeUplink(ctx, node, capacity, QueueBytes); err != nil {
@@ -108,6 +112,11 @@ func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity 
 	watching, stop := context.WithCancel(ctx)
 	s.stopWatch, s.limits = stop, watchLimits(watching, client)
 	return s, s.settle(ctx)
+}
+
+// newClient makes a client of the actors' control ports.
+func newClient(dial dialer) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 10 * time.Second}
 }
 
 // Close stops measuring; the cluster stays as it is.
@@ -188,7 +197,7 @@ func isReady(p *corev1.Pod) bool {
 // Received returns the payload bytes that each sender has got through so far.
 func (s *Scene) Received(ctx context.Context) (map[string]uint64, error) {
 	var counters struct{ Bytes map[string]uint64 }
-	if err := s.call(ctx, http.MethodGet, s.sink, "/received", nil, &counters); err != nil {
+	if err := call(ctx, s.http, http.MethodGet, s.sink, "/received", nil, &counters); err != nil {
 		return nil, fmt.Errorf("read the sink's counters: %w", err)
 	}
 	received := map[string]uint64{}
@@ -204,7 +213,7 @@ func (s *Scene) StartLoads(ctx context.Context, loads map[string]load.Load) erro
 	for name, l := range loads {
 		l.To = net.JoinHostPort(s.sink, "5001")
 		g.Go(func() error {
-			if err := s.call(ctx, http.MethodPost, s.address(name), "/load", l, nil); err != nil {
+			if err := call(ctx, s.beside, http.MethodPost, s.address(name), "/load", l, nil); err != nil {
 				return fmt.Errorf("start the load of %s: %w", name, err)
 			}
 			return nil
@@ -216,7 +225,7 @@ func (s *Scene) StartLoads(ctx context.Context, loads map[string]load.Load) erro
 // StopLoads makes every sender, and the hog, stop.
 func (s *Scene) StopLoads(ctx context.Context) error {
 	for _, name := range append([]string{Hog}, Senders...) {
-		if err := s.call(ctx, http.MethodDelete, s.address(name), "/load", nil, nil); err != nil {
+		if err := call(ctx, s.beside, http.MethodDelete, s.address(name), "/load", nil, nil); err != nil {
 			return fmt.Errorf("stop the load of %s: %w", name, err)
 		}
 	}
@@ -254,7 +263,7 @@ func (s *Scene) SetCapacity(ctx context.Context, capacity bitrate.Rate) error {
 }
 
 // call makes a control request to a pod from inside the cluster's network.
-func (s *Scene) call(ctx context.Context, method, ip, path string, body, into any) error {
+func call(ctx context.Context, client *http.Client, method, ip, path string, body, into any) error {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -263,7 +272,7 @@ func (s *Scene) call(ctx context.Context, method, ip, path string, body, into an
 	if err != nil {
 		return err
 	}
-	response, err := s.http.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}
