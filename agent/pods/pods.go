@@ -13,8 +13,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/detnet/detnet/workload"
@@ -38,19 +39,22 @@ type Watch struct {
 	pods map[string]Pod // by UID
 }
 
-// New returns a Watch of the pods on node.
-func New(client kubernetes.Interface, node string) (*Watch, error) {
-	onNode := func(o *metav1.ListOptions) {
-		o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", node).String()
+// New returns a Watch of the pods on node, by the API server of config.
+func New(config *rest.Config, node string) (*Watch, error) {
+	client, err := newClient(config)
+	if err != nil {
+		return nil, fmt.Errorf("watch the pods of node %s: %w", node, err)
 	}
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0,
-		informers.WithTweakListOptions(onNode), informers.WithTransform(strip))
+	onNode := cache.NewListWatchFromClient(client, "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", node))
 	w := &Watch{
-		informer: factory.Core().V1().Pods().Informer(),
+		informer: cache.NewSharedIndexInformer(onNode, &corev1.Pod{}, 0, cache.Indexers{}),
 		changed:  make(chan struct{}, 1),
 		pods:     map[string]Pod{},
 	}
-	_, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	if err := w.informer.SetTransform(strip); err != nil {
+		return nil, fmt.Errorf("watch the pods of node %s: %w", node, err)
+	}
+	_, err = w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    w.put,
 		UpdateFunc: func(_, obj any) { w.put(obj) },
 		DeleteFunc: w.remove,
@@ -59,6 +63,23 @@ func New(client kubernetes.Interface, node string) (*Watch, error) {
 		return nil, fmt.Errorf("watch the pods of node %s: %w", node, err)
 	}
 	return w, nil
+}
+
+// newClient knows core/v1 alone: the clientset of all groups would more than
+// double the program, whose mapped pages count as the agent's memory.
+func newClient(config *rest.Config) (*rest.RESTClient, error) {
+	scheme := runtime.NewScheme()
+	if err := corev1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("register the types of core/v1: %w", err)
+	}
+	core := rest.CopyConfig(config)
+	core.APIPath, core.GroupVersion = "/api", &corev1.SchemeGroupVersion
+	core.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	client, err := rest.RESTClientFor(core)
+	if err != nil {
+		return nil, fmt.Errorf("make an API client: %w", err)
+	}
+	return client, nil
 }
 
 // Run watches until ctx ends.

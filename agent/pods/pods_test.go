@@ -1,14 +1,19 @@
 package pods
 
 import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/detnet/detnet/workload"
@@ -16,7 +21,7 @@ import (
 
 func newWatch(t *testing.T) *Watch {
 	t.Helper()
-	w, err := New(fake.NewClientset(), "n1")
+	w, err := New(&rest.Config{}, "n1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,5 +79,58 @@ func TestFollows(t *testing.T) {
 	w.remove(cache.DeletedFinalStateUnknown{Obj: pod("a", nil)})
 	if got := w.List(); len(got) != 0 {
 		t.Errorf("deleted: %+v", got)
+	}
+}
+
+// What goes over the wire: one node's pods are asked for, and what the API
+// server says of them, in the list and afterwards, is followed.
+func TestRun(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query := r.URL.Query()
+		if r.URL.Path != "/api/v1/pods" || query.Get("fieldSelector") != "spec.nodeName=n1" {
+			t.Errorf("asked for %v", r.URL)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case query.Get("sendInitialEvents") == "true": // as of a server that can only list
+			http.Error(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`, http.StatusUnprocessableEntity)
+		case query.Get("watch") == "":
+			send(t, w, corev1.PodList{
+				TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, ListMeta: metav1.ListMeta{ResourceVersion: "1"},
+				Items: []corev1.Pod{*pod("a", nil)}})
+		default:
+			added := pod("b", func(p *corev1.Pod) {
+				p.TypeMeta, p.ResourceVersion = metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}, "2"
+			})
+			send(t, w, map[string]any{"type": "ADDED", "object": added})
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}
+	}))
+	defer server.Close()
+	w, err := New(&rest.Config{Host: server.URL}, "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var running errgroup.Group
+	running.Go(func() error { return w.Run(ctx) })
+	defer func() {
+		stop()
+		if err := running.Wait(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for len(w.List()) < 2 {
+		<-w.Changed()
+	}
+	if got := w.List(); got[0].UID != "uid-a" || got[1].UID != "uid-b" || got[1].Egress != "10M" {
+		t.Errorf("List: %+v", got)
+	}
+}
+
+func send(t *testing.T, w http.ResponseWriter, object any) {
+	if err := json.NewEncoder(w).Encode(object); err != nil {
+		t.Errorf("answer the watch: %v", err)
 	}
 }

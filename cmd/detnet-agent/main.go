@@ -24,7 +24,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/detnet/detnet/agent"
@@ -129,11 +128,7 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 	if err != nil {
 		return nil, fmt.Errorf("role node watches the pods of its node, and needs the cluster's API: %w", err)
 	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("make an API client: %w", err)
-	}
-	watch, err := pods.New(client, opts.node)
+	watch, err := pods.New(config, opts.node)
 	if err != nil {
 		return nil, err
 	}
