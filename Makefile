@@ -42,6 +42,18 @@ lint: lint-basic ## All linters (builds golangci-lint the first time)
 bench-control: ## The laws side by side on real queues, about 20 minutes (ARGS="-worlds tcp,udp -contenders adaptive,oracle")
 	cd test && $(GO) run ./bench/control $(ARGS)
 
+.PHONY: bench-agent
+bench-agent: ## CPU, memory and accuracy of the agent
+	$(GO) test ./agent/bench -run '^$$' -bench . -benchtime 1x -timeout 30m
+
+.PHONY: bench-admission
+bench-admission: ## Added latency and failed creates on the real API server (ARGS=-short)
+	cd test && $(GO) run ./bench/admission $(ARGS)
+
+.PHONY: simulate
+simulate: ## The laws side by side in simulated worlds; report in out/simulate
+	$(GO) run ./cmd/detnet simulate --out out/simulate $(ARGS)
+
 .PHONY: image
 image: ## Build the images as dist/detnet-images.tar, without a daemon
 	cd test && $(GO) run ./image -o ../dist/detnet-images.tar -tag $(TAG)
