@@ -175,6 +175,7 @@ func (s *Sender) Collect(visit func(Result)) {
 		visit(Result{
 			Session:    each.Session,
 			Err:        each.err,
+			Failures:   each.failures,
 			Samples:    s.samples,
 			Timestamps: each.source,
 			Totals:     each.totals,

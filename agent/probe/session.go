@@ -57,6 +57,7 @@ type session struct {
 	totals    Totals
 	source    Source
 	err       error
+	failures  int
 	backoff   time.Duration
 	resolving bool
 }
@@ -158,7 +159,7 @@ func (s *session) complete(offset int64) {
 		}
 	}
 	if len(s.pending) > 0 {
-		s.err, s.backoff = nil, 0
+		s.err, s.failures, s.backoff = nil, 0, 0
 	}
 	s.pending = s.pending[:0]
 }
@@ -252,7 +253,7 @@ func (s *session) drain(now int64, samples []Sample, scratch []completed) ([]Sam
 		return 0
 	})
 	for _, c := range scratch {
-		c.Sample.Age = time.Duration(now - c.sent)
+		c.Age = time.Duration(now - c.sent)
 		samples = append(samples, c.Sample)
 	}
 	return samples, scratch
@@ -271,6 +272,7 @@ func (s *session) fail(err error, now int64) {
 	if s.backoff > 0 && s.due-now > int64(s.backoff)/2 {
 		return
 	}
+	s.failures++
 	s.backoff = min(max(2*s.backoff, firstBackoff), lastBackoff)
 	s.due = now + int64(s.backoff)
 }

@@ -37,7 +37,9 @@ func newProbeCommand() *cobra.Command {
 		Short: "Measure a path: round trip, delay variation, loss and direction",
 		Long: `Probe sends small packets to a host and shows how long their answers take, by
 the kernel's timestamps. It ends after --count packets, after --duration, or by
-Ctrl-C. The exit code is 1 if no packet was answered.`,
+Ctrl-C. With --count it gives up on a host that cannot be found or that refuses
+five times in a row. The exit code is 1 if it gave up, or if no packet was
+answered.`,
 		Example: "  detnet probe 10.1.2.3 --protocol stamp --dscp 46\n  detnet probe robot.lab:5201 --protocol udp --rate 100 --count 1000 -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -103,6 +105,10 @@ func target(s *probe.Session, text string) error {
 	return s.Validate()
 }
 
+// patience is how many tries in a row may fail before a measurement that is to
+// end by itself gives up; with the back-off between them, about two seconds.
+const patience = 5
+
 var errNoAnswer = errors.New("no packet was answered")
 
 // probeUntil runs one session until ctx ends or it is complete, and writes its
@@ -127,6 +133,7 @@ func probeUntil(ctx context.Context, session probe.Session, opts probe.Options, 
 	begin := time.Now()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
+	var gaveUp error
 	for ended := false; !ended; {
 		select {
 		case <-ctx.Done():
@@ -138,8 +145,11 @@ func probeUntil(ctx context.Context, session probe.Session, opts probe.Options, 
 			r.Histogram.Add(result.Samples)
 			r.Totals, r.Timestamps, r.Err = result.Totals, result.Timestamps, result.Err
 			rows.write(time.Now(), result.Samples)
+			if session.Count > 0 && result.Failures >= patience {
+				gaveUp = fmt.Errorf("gave up after %d tries: %w", result.Failures, result.Err)
+			}
 		})
-		ended = ended || session.Count > 0 && r.Totals.Received+r.Totals.Lost >= session.Count
+		ended = ended || gaveUp != nil || session.Count > 0 && r.Totals.Received+r.Totals.Lost >= session.Count
 		if live {
 			r.Summary = series.Summary()
 			fmt.Fprintf(os.Stderr, "\r\x1b[K%s", r.Line())
@@ -149,7 +159,10 @@ func probeUntil(ctx context.Context, session probe.Session, opts probe.Options, 
 		fmt.Fprint(os.Stderr, "\r\x1b[K")
 	}
 	r.Summary = series.Summary()
-	return errors.Join(finish(r, output, rows, out), answered(r))
+	if gaveUp == nil {
+		gaveUp = answered(r)
+	}
+	return errors.Join(finish(r, output, rows, out), gaveUp)
 }
 
 func answered(r report.Report) error {

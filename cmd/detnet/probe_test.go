@@ -1,0 +1,58 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/workload"
+)
+
+var errUnknownName = errors.New("no such host")
+
+type emptyResolver struct{}
+
+func (emptyResolver) LookupHost(context.Context, string) ([]string, error) {
+	return nil, errUnknownName
+}
+
+// A script that asks for a number of packets gets an end and a reason.
+func TestProbeGivesUp(t *testing.T) {
+	unused, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := uint16(unused.Addr().(*net.TCPAddr).Port)
+	unused.Close()
+	for name, tt := range map[string]struct {
+		host     string
+		protocol workload.Protocol
+		cause    error
+	}{
+		"unknown name":     {"robot.invalid", workload.STAMP, errUnknownName},
+		"refused over TCP": {"127.0.0.1", workload.TCP, syscall.ECONNREFUSED},
+		"refused over UDP": {"127.0.0.1", workload.UDP, syscall.ECONNREFUSED},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			session := probe.Session{ID: name, Host: tt.host, Port: port, Protocol: tt.protocol, Interval: 20 * time.Millisecond, Timeout: time.Second, Count: 1000}
+			err := probeUntil(ctx, session, probe.Options{Resolver: emptyResolver{}}, "json", io.Discard)
+			if !errors.Is(err, tt.cause) || !strings.Contains(err.Error(), "gave up") {
+				t.Errorf("error %v, want to have given up because of: %v", err, tt.cause)
+			}
+			if ctx.Err() != nil {
+				t.Error("it did not end by itself")
+			}
+		})
+	}
+}
