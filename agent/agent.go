@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -74,12 +75,14 @@ func (s *Server) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 		opts.Keys = keys
 	}
 	sender := probe.NewSender(opts)
-	finished := make(chan error, 1)
-	go func() { finished <- sender.Run(ctx) }()
+	var running errgroup.Group
+	running.Go(func() error { return sender.Run(ctx) })
 	s.Metrics.add(sender)
 	defer func() {
 		cancel()
-		<-finished
+		if err := running.Wait(); err != nil {
+			s.Log.Error("sessions of a controller ended early", "error", err)
+		}
 		s.Metrics.remove(sender)
 	}()
 	received := make(chan error, 1)

@@ -17,7 +17,6 @@ import (
 type Metrics struct {
 	rtt     *prometheus.HistogramVec
 	session map[string]*prometheus.Desc
-	up      *prometheus.Desc
 	drops   *prometheus.Desc
 
 	mu      sync.Mutex

@@ -77,7 +77,12 @@ func newShaped(b *testing.B, egress, ingress string) shaped {
 	ctx, cancel := context.WithCancel(context.Background())
 	finished := make(chan error, 1)
 	go func() { finished <- e.Run(ctx, func() bool { return false }) }()
-	b.Cleanup(func() { cancel(); <-finished })
+	b.Cleanup(func() {
+		cancel()
+		if err := <-finished; err != nil {
+			b.Error(err)
+		}
+	})
 	node.changed <- struct{}{}
 	for e.Enforced("u").Egress == 0 && e.Enforced("u").Ingress == 0 && egress+ingress != "" {
 		time.Sleep(10 * time.Millisecond)

@@ -43,7 +43,7 @@ func New(t testing.TB) *Net {
 		t.Fatalf("make a network namespace: %v", err)
 	}
 	t.Cleanup(func() {
-		n.Handle.Close()
+		n.Close()
 		n.handle.Close()
 	})
 	lo, err := n.LinkByName("lo")

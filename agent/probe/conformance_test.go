@@ -186,9 +186,9 @@ func gather(t testing.TB, s *Sender, enough func(map[string]*Result) bool) map[s
 				all = &Result{}
 				got[r.Session.ID] = all
 			}
-			samples := append(all.Samples, r.Samples...)
+			samples := all.Samples
 			*all = r
-			all.Samples = samples
+			all.Samples = append(samples, r.Samples...)
 		})
 	}
 	return got

@@ -139,7 +139,7 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 			return nil, err
 		}
 		group.Go(func() error {
-			return enforcer.Run(ctx, func() bool { return retired(config, opts.daemonSet, log) })
+			return enforcer.Run(ctx, func() bool { return retired(config, opts.daemonSet, log) }) //nolint:contextcheck // asked when ctx has ended
 		})
 		limiter = enforcer
 	}
@@ -166,7 +166,7 @@ func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server 
 		group.Go(func() error { return dir.Run(ctx) })
 		settings = append(settings, grpc.Creds(credentials.NewTLS(dir.MutualServerConfig())))
 	}
-	listener, err := net.Listen("tcp", opts.listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", opts.listen)
 	if err != nil {
 		return fmt.Errorf("listen for controllers: %w", err)
 	}
@@ -189,7 +189,7 @@ func startHTTP(ctx context.Context, group *errgroup.Group, addr string, registry
 			http.Error(w, "the list of this node's pods is not complete", http.StatusServiceUnavailable)
 		}
 	})
-	listener, err := net.Listen("tcp", addr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen for metrics: %w", err)
 	}

@@ -40,11 +40,11 @@ func daemonSetGone(ctx context.Context, config *rest.Config, namespace, name str
 		return false, fmt.Errorf("find the API server: %w", err)
 	}
 	url := base.JoinPath("apis/apps/v1/namespaces", namespace, "daemonsets", name)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url.String(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url.String(), nil) //nolint:gosec // the address is the API server's, the rest from a flag
 	if err != nil {
 		return false, err
 	}
-	response, err := client.Do(request)
+	response, err := client.Do(request) //nolint:gosec // as above
 	if err != nil {
 		return false, fmt.Errorf("read DaemonSet %s/%s: %w", namespace, name, err)
 	}

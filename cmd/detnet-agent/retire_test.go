@@ -33,7 +33,7 @@ func TestRetired(t *testing.T) {
 					t.Errorf("asked for %s, want %s", r.URL.Path, want)
 				}
 				w.WriteHeader(tt.code)
-				io.WriteString(w, tt.body)
+				_, _ = io.WriteString(w, tt.body)
 			}))
 			defer server.Close()
 			if got := retired(&rest.Config{Host: server.URL}, "detnet/detnet-agent-node", log); got != tt.want {
