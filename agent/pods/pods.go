@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -47,7 +46,7 @@ func New(config *rest.Config, node string) (*Watch, error) {
 	}
 	onNode := cache.NewListWatchFromClient(client, "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", node))
 	w := &Watch{
-		informer: cache.NewSharedIndexInformer(onNode, &corev1.Pod{}, 0, cache.Indexers{}),
+		informer: cache.NewSharedIndexInformer(onNode, &object{}, 0, cache.Indexers{}),
 		changed:  make(chan struct{}, 1),
 		pods:     map[string]Pod{},
 	}
@@ -65,16 +64,11 @@ func New(config *rest.Config, node string) (*Watch, error) {
 	return w, nil
 }
 
-// newClient knows core/v1 alone: the clientset of all groups would more than
-// double the program, whose mapped pages count as the agent's memory.
 func newClient(config *rest.Config) (*rest.RESTClient, error) {
-	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
-		return nil, fmt.Errorf("register the types of core/v1: %w", err)
-	}
 	core := rest.CopyConfig(config)
-	core.APIPath, core.GroupVersion = "/api", &corev1.SchemeGroupVersion
-	core.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	core.APIPath, core.GroupVersion = "/api", &coreV1
+	core.ContentType = runtime.ContentTypeJSON // the only one that object has
+	core.NegotiatedSerializer = serializer.NewCodecFactory(newScheme()).WithoutConversion()
 	client, err := rest.RESTClientFor(core)
 	if err != nil {
 		return nil, fmt.Errorf("make an API client: %w", err)
@@ -107,22 +101,22 @@ func (w *Watch) List() []Pod {
 }
 
 func (w *Watch) put(obj any) {
-	object, ok := obj.(*corev1.Pod)
+	o, ok := obj.(*object)
 	if !ok {
 		return
 	}
-	if object.Spec.HostNetwork || object.Status.Phase == corev1.PodSucceeded || object.Status.Phase == corev1.PodFailed {
-		w.remove(object)
+	if o.Spec.HostNetwork || o.Status.Phase == succeeded || o.Status.Phase == failed {
+		w.remove(o)
 		return
 	}
 	p := Pod{
-		Namespace: object.Namespace,
-		Name:      object.Name,
-		UID:       string(object.UID),
-		Egress:    object.Annotations[workload.EgressBandwidth],
-		Ingress:   object.Annotations[workload.IngressBandwidth],
+		Namespace: o.Namespace,
+		Name:      o.Name,
+		UID:       string(o.UID),
+		Egress:    o.Annotations[workload.EgressBandwidth],
+		Ingress:   o.Annotations[workload.IngressBandwidth],
 	}
-	for _, ip := range object.Status.PodIPs {
+	for _, ip := range o.Status.PodIPs {
 		if addr, err := netip.ParseAddr(ip.IP); err == nil {
 			p.IPs = append(p.IPs, addr)
 		}
@@ -137,12 +131,12 @@ func (w *Watch) remove(obj any) {
 	if unknown, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = unknown.Obj
 	}
-	object, ok := obj.(*corev1.Pod)
+	o, ok := obj.(*object)
 	if !ok {
 		return
 	}
 	w.mu.Lock()
-	delete(w.pods, string(object.UID))
+	delete(w.pods, string(o.UID))
 	w.mu.Unlock()
 	w.notify()
 }
@@ -152,26 +146,4 @@ func (w *Watch) notify() {
 	case w.changed <- struct{}{}:
 	default:
 	}
-}
-
-// strip drops what nobody here reads before the informer stores it.
-func strip(obj any) (any, error) {
-	p, ok := obj.(*corev1.Pod)
-	if !ok {
-		return obj, nil
-	}
-	slim := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: p.UID, ResourceVersion: p.ResourceVersion},
-		Spec:       corev1.PodSpec{HostNetwork: p.Spec.HostNetwork, NodeName: p.Spec.NodeName},
-		Status:     corev1.PodStatus{Phase: p.Status.Phase, PodIPs: p.Status.PodIPs},
-	}
-	for _, key := range []string{workload.EgressBandwidth, workload.IngressBandwidth} {
-		if text, ok := p.Annotations[key]; ok {
-			if slim.Annotations == nil {
-				slim.Annotations = map[string]string{}
-			}
-			slim.Annotations[key] = text
-		}
-	}
-	return slim, nil
 }

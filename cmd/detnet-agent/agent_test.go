@@ -47,7 +47,7 @@ func TestDependencies(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range strings.Fields(string(out)) {
-		for _, forbidden := range []string{"github.com/open-policy-agent/opa", "github.com/cilium/cilium", "sigs.k8s.io/controller-runtime", "k8s.io/client-go/kubernetes",
+		for _, forbidden := range []string{"github.com/open-policy-agent/opa", "github.com/cilium/cilium", "sigs.k8s.io/controller-runtime", "k8s.io/client-go/kubernetes", "k8s.io/api",
 			"github.com/detnet/detnet/controller", "github.com/detnet/detnet/webhook", "github.com/detnet/detnet/policies"} {
 			if path == forbidden || strings.HasPrefix(path, forbidden+"/") {
 				t.Errorf("the agent links %s", path)
