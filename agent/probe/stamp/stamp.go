@@ -39,6 +39,9 @@
 //	 0 flags: U 0x80 unrecognised, M 0x40 malformed, I 0x20 integrity
 //	 1 Type: 1 extra padding, 4 class of service, 5 direct measurement, 8 HMAC
 //	 2 Length of the value        2
+//
+//	Class of service, 4 octets (RFC 8972 §4.4)
+//	 DSCP1, 6 bits | DSCP2, 6 bits | ECN, 2 bits | RP, 2 bits | 16 bits of .
 package stamp
 
 import (

@@ -170,11 +170,42 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
+// The fields of a class of service TLV one by one.
+func TestCoS(t *testing.T) {
+	for _, tt := range []struct {
+		hex string
+		cos CoS
+	}{
+		{"00000000", CoS{}},
+		{"fc000000", CoS{Wanted: 63}},
+		{"03f00000", CoS{Seen: 63}},
+		{"000c0000", CoS{ECN: 3}},
+		{"00010000", CoS{Rejected: true}},
+		{"b8a50000", CoS{Wanted: 46, Seen: 10, ECN: 1, Rejected: true}},
+	} {
+		if got := AppendCoS(nil, tt.cos); !bytes.Equal(got, unhex(t, tt.hex)) {
+			t.Errorf("AppendCoS(%+v) = %x, want %s", tt.cos, got, tt.hex)
+		}
+		if got, ok := ParseCoS(unhex(t, tt.hex)); !ok || got != tt.cos {
+			t.Errorf("ParseCoS(%s) = %+v, %v, want %+v", tt.hex, got, ok, tt.cos)
+		}
+	}
+}
+
+// What a session-sender writes says that nobody has recognised it yet, and
+// nothing else: U set, M and I clear.
+func TestAppendTLV(t *testing.T) {
+	if got := AppendTLV(nil, ClassOfService, AppendCoS(nil, CoS{Wanted: 46})); !bytes.Equal(got, unhex(t, "80 04 0004 b8000000")) {
+		t.Errorf("%x", got)
+	}
+}
+
 // The extensions of a test packet, and what a reflector makes of them.
 func TestRespondTLVs(t *testing.T) {
 	in := Arrival{At: 1e18, TTL: 63, DSCP: 10, ECN: 1, Rx: 9, Tx: 8}
 	for name, tt := range map[string]struct{ sent, want string }{
 		"padding":              {"80 01 0003 aabbcc", "00 01 0003 aabbcc"},
+		"stray RP and below":   {"80 04 0004 0003ffff", "00 04 0004 00a40000"},
 		"class of service":     {"80 04 0004 b8000000", "00 04 0004 b8a40000"},
 		"direct measurement":   {"80 05 000c 0000000a 00000000 00000000", "00 05 000c 0000000a 00000009 00000008"},
 		"unknown":              {"00 63 0002 0102", "80 63 0002 0102"},
@@ -193,12 +224,15 @@ func TestRespondTLVs(t *testing.T) {
 		if got := a.Packet[Size:]; !bytes.Equal(got, unhex(t, tt.want)) {
 			t.Errorf("%s: %x, want %s", name, got, tt.want)
 		}
-		if wanted := uint8(10); name == "class of service" {
-			if a.DSCP != 46 {
-				t.Errorf("%s: DSCP %d", name, a.DSCP)
-			}
-		} else if a.DSCP != wanted {
-			t.Errorf("%s: DSCP %d, want that of the test packet", name, a.DSCP)
+		wanted := in.DSCP
+		switch name {
+		case "class of service":
+			wanted = 46
+		case "stray RP and below":
+			wanted = 0
+		}
+		if a.DSCP != wanted {
+			t.Errorf("%s: DSCP %d, want %d", name, a.DSCP, wanted)
 		}
 	}
 }

@@ -65,7 +65,7 @@ type CoS struct {
 	Wanted   uint8 // DSCP1: for the reflected packet
 	Seen     uint8 // DSCP2: with which the test packet came
 	ECN      uint8 // likewise
-	Rejected bool  // RP: the reflector would not use Wanted
+	Rejected bool  // RP is not 0: the reflector would not use Wanted; ours permits every one
 }
 
 // AppendCoS appends the value of c to b.
