@@ -47,13 +47,14 @@ func (o *object) DeepCopyObject() runtime.Object { return o.deepCopy() }
 
 func (o *object) deepCopy() *object {
 	c := *o
-	c.ObjectMeta = *o.ObjectMeta.DeepCopy()
+	o.DeepCopyInto(&c.ObjectMeta)
 	c.Status.PodIPs = slices.Clone(o.Status.PodIPs)
 	return &c
 }
 
 func (l *objectList) DeepCopyObject() runtime.Object {
-	c := &objectList{TypeMeta: l.TypeMeta, ListMeta: *l.ListMeta.DeepCopy()}
+	c := &objectList{TypeMeta: l.TypeMeta}
+	l.DeepCopyInto(&c.ListMeta)
 	for i := range l.Items {
 		c.Items = append(c.Items, *l.Items[i].deepCopy())
 	}
