@@ -117,11 +117,11 @@ func (i image) pack() (v1.Image, error) {
 
 // writeArchive writes the tarball. It is complete or not there.
 func writeArchive(path string, images []image) (err error) {
-	partial := path + ".partial"
-	file, err := os.Create(partial)
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("write the images: %w", err)
 	}
+	partial := file.Name()
 	defer func() {
 		if err != nil {
 			os.Remove(partial)
