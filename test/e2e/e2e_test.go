@@ -42,15 +42,27 @@ type world struct {
 func TestDetnet(t *testing.T) {
 	sandbox.Require(t)
 	w := setUp(t)
-	t.Run("stamps what the label asks for", w.stamps)
-	t.Run("admits bad annotations with a warning", w.badAnnotations)
-	t.Run("leaves nothing behind on a dry run", w.dryRun)
-	t.Run("protects critical traffic", w.protects)
-	t.Run("goes on after the leader is gone", w.leaderGone)
-	t.Run("keeps limits while the agents restart", w.agentsRestart)
-	t.Run("keeps limits while the API server is away", w.apiServerAway)
-	t.Run("writes nothing in observe mode", w.observe)
-	t.Run("uninstalls without a trace", w.uninstall)
+	w.run(t, "stamps what the label asks for", w.stamps)
+	w.run(t, "admits bad annotations with a warning", w.badAnnotations)
+	w.run(t, "leaves nothing behind on a dry run", w.dryRun)
+	w.run(t, "protects critical traffic", w.protects)
+	w.run(t, "goes on after the leader is gone", w.leaderGone)
+	w.run(t, "keeps limits while the agents restart", w.agentsRestart)
+	w.run(t, "keeps limits while the API server is away", w.apiServerAway)
+	w.run(t, "writes nothing in observe mode", w.observe)
+	w.run(t, "uninstalls without a trace", w.uninstall)
+}
+
+// run plays one part, and shows what the cluster looked like if it failed.
+func (w *world) run(t *testing.T, name string, part func(*testing.T)) {
+	t.Run(name, func(t *testing.T) {
+		defer func() {
+			if t.Failed() {
+				w.dump(t)
+			}
+		}()
+		part(t)
+	})
 }
 
 func setUp(t *testing.T) *world {
@@ -86,11 +98,6 @@ func setUp(t *testing.T) *world {
 	}
 	t.Cleanup(w.scene.Close)
 	w.awaitMeasured(t)
-	t.Cleanup(func() {
-		if t.Failed() {
-			w.dump(t)
-		}
-	})
 	return w
 }
 

@@ -158,8 +158,11 @@ func (w *world) observe(t *testing.T) {
 	if err := install.Detnet(ctx, w.cluster, map[string]string{"controller.mode": "observe"}); err != nil {
 		t.Fatal(err)
 	}
-	// Pods made anew start from their initial limits, far above the uplink.
 	if err := w.scene.Recreate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// New pods inherit the limits of those they replace: lift them.
+	if err := w.scene.SetLimits(ctx, bitrate.Gbit); err != nil {
 		t.Fatal(err)
 	}
 	w.awaitMeasured(t)

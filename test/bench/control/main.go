@@ -121,20 +121,35 @@ func (b *bench) compete(ctx context.Context, contender string, ws []world) error
 		return err
 	}
 	for _, w := range ws {
-		// New pods: nobody profits from what was learnt in the world before.
-		if err := b.scene.Recreate(ctx); err != nil {
+		if err := b.reset(ctx, values["controller.mode"] == "enforce"); err != nil {
 			return err
-		}
-		if values["controller.mode"] == "enforce" {
-			if err := install.AwaitMeasured(ctx, b.cluster, 2, len(scene.Senders)); err != nil {
-				return err
-			}
 		}
 		if err := b.play(ctx, contender, w); err != nil {
 			return fmt.Errorf("world %s: %w", w.name, err)
 		}
 	}
 	return nil
+}
+
+// reset begins anew: nobody profits from what was learnt in the world before.
+func (b *bench) reset(ctx context.Context, controlled bool) error {
+	if err := b.scene.Recreate(ctx); err != nil {
+		return err
+	}
+	// New pods inherit the limits of those they replace: lift them.
+	if err := b.scene.SetLimits(ctx, bitrate.Gbit); err != nil {
+		return err
+	}
+	if !controlled {
+		return nil
+	}
+	for _, args := range [][]string{{"rollout", "restart"}, {"rollout", "status", "--timeout=1m"}} {
+		args = append(args, "--namespace", install.Namespace, "deployment/detnet-controller")
+		if _, err := b.cluster.Kubectl(ctx, args...); err != nil {
+			return fmt.Errorf("restart the controller: %w", err)
+		}
+	}
+	return install.AwaitMeasured(ctx, b.cluster, 2, len(scene.Senders))
 }
 
 func (b *bench) play(ctx context.Context, contender string, w world) error {
