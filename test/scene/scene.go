@@ -6,6 +6,7 @@
 package scene
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"encoding/json"
@@ -116,7 +117,7 @@ func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity 
 
 // newClient makes a client of the actors' control ports.
 func newClient(dial dialer) *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	return &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 5 * time.Second}
 }
 
 // Close stops measuring; the cluster stays as it is.
@@ -262,13 +263,26 @@ func (s *Scene) SetCapacity(ctx context.Context, capacity bitrate.Rate) error {
 	return s.cluster.ShapeUplink(ctx, Node, capacity, QueueBytes)
 }
 
-// call makes a control request to a pod from inside the cluster's network.
-func call(ctx context.Context, client *http.Client, method, ip, path string, body, into any) error {
+// attempts at a control request: on a flooded host a connection may fail, and
+// every request may be repeated.
+const attempts = 3
+
+// call makes a control request to a pod.
+func call(ctx context.Context, client *http.Client, method, ip, path string, body, into any) (err error) {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(ip, "8080")+path, strings.NewReader(string(encoded)))
+	for range attempts {
+		if err = callOnce(ctx, client, method, "http://"+net.JoinHostPort(ip, "8080")+path, encoded, into); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
+func callOnce(ctx context.Context, client *http.Client, method, url string, body []byte, into any) error {
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -278,7 +292,7 @@ func call(ctx context.Context, client *http.Client, method, ip, path string, bod
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: %s", method, path, response.Status)
+		return fmt.Errorf("%s %s: %s", method, url, response.Status)
 	}
 	if into == nil {
 		return nil
