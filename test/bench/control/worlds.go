@@ -26,6 +26,7 @@ type world struct {
 }
 
 var worlds = []world{
+	{name: "calm", about: "two inelastic senders at half the capacity: nothing to do", least: 1, loads: calm, elsewhere: true},
 	{name: "tcp", about: "two elastic senders", least: 1, loads: named("tcp")},
 	{name: "udp", about: "two inelastic senders, 1.5 × capacity", least: 1, loads: named("udp")},
 	{name: "bursty", about: "one elastic sender, 3 s on and 2 s off, and one inelastic at 0.75 × capacity", least: 1, loads: named("bursty")},
@@ -43,11 +44,17 @@ func named(name string) func(bitrate.Rate, time.Duration) scene.Loads {
 	}
 }
 
-func hogged(capacity bitrate.Rate, d time.Duration) scene.Loads {
-	loads := scene.Loads{scene.Hog: {Kind: load.CPU, Conns: 4, For: d}}
+func calm(capacity bitrate.Rate, d time.Duration) scene.Loads {
+	loads := scene.Loads{}
 	for _, name := range scene.Senders {
 		loads[name] = load.Load{Kind: load.UDP, Rate: capacity / 4, For: d}
 	}
+	return loads
+}
+
+func hogged(capacity bitrate.Rate, d time.Duration) scene.Loads {
+	loads := calm(capacity, d)
+	loads[scene.Hog] = load.Load{Kind: load.CPU, Conns: 4, For: d}
 	return loads
 }
 
