@@ -42,6 +42,11 @@ type App struct {
 	Protocol workload.Protocol
 	SLO      workload.SLO
 	Sessions []Session // one per vantage point
+	// Witnesses are the same paths, from the same vantage points, to the probe
+	// agent on the app's node, without the time that its reflector held each
+	// packet: what delays an App and not its witness is not the network. There
+	// is none where no agent runs beside the app.
+	Witnesses []Session
 }
 
 // Session is one measured path to an App.
@@ -49,6 +54,10 @@ type Session struct {
 	ID      string
 	Vantage string   // node of the session-sender
 	Samples []Sample // the recent past, oldest first
+	// Lag is how long a change of the network may take to show in a sample,
+	// beyond its RTT: 0 for packets, the query's range and the scrape interval
+	// for a PromQL source.
+	Lag time.Duration
 }
 
 // Sample is one probe packet.
