@@ -1,9 +1,10 @@
 package main
 
 import (
-	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/detnet/detnet/internal/deptest"
 )
 
 func TestParse(t *testing.T) {
@@ -42,16 +43,7 @@ func TestParse(t *testing.T) {
 // The agent runs on every node, some of the time as root: it stays free of
 // what only the webhook and the controller need.
 func TestDependencies(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", ".").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range strings.Fields(string(out)) {
-		for _, forbidden := range []string{"github.com/open-policy-agent/opa", "github.com/cilium/cilium", "sigs.k8s.io/controller-runtime", "k8s.io/client-go/kubernetes", "k8s.io/api",
-			"github.com/detnet/detnet/controller", "github.com/detnet/detnet/webhook", "github.com/detnet/detnet/policies"} {
-			if path == forbidden || strings.HasPrefix(path, forbidden+"/") {
-				t.Errorf("the agent links %s", path)
-			}
-		}
-	}
+	deptest.Refuse(t, "github.com/open-policy-agent/opa", "github.com/cilium/cilium", "sigs.k8s.io/controller-runtime",
+		"k8s.io/client-go/kubernetes", "k8s.io/api",
+		deptest.Module+"/controller", deptest.Module+"/webhook", deptest.Module+"/policies")
 }

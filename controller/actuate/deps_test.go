@@ -1,27 +1,12 @@
 package actuate_test
 
 import (
-	"os/exec"
-	"strings"
 	"testing"
+
+	"github.com/detnet/detnet/internal/deptest"
 )
 
 // The writer decides nothing about limits but their bounds.
 func TestWritesWithoutThinking(t *testing.T) {
-	refuse(t, "github.com/detnet/detnet/controller/law", "github.com/detnet/detnet/controller/inventory", "github.com/detnet/detnet/controller/agents")
-}
-
-func refuse(t *testing.T, prefixes ...string) {
-	t.Helper()
-	out, err := exec.Command("go", "list", "-deps", ".").CombinedOutput()
-	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, out)
-	}
-	for line := range strings.Lines(string(out)) {
-		for _, prefix := range prefixes {
-			if pkg := strings.TrimSpace(line); strings.HasPrefix(pkg, prefix) {
-				t.Errorf("imports %s", pkg)
-			}
-		}
-	}
+	deptest.Refuse(t, deptest.Module+"/controller/law", deptest.Module+"/controller/inventory", deptest.Module+"/controller/agents")
 }
