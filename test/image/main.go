@@ -15,6 +15,8 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+
+	"github.com/detnet/detnet/test/sandbox/image"
 )
 
 func main() { os.Exit(run()) }
@@ -34,25 +36,34 @@ func run() int {
 	return 0
 }
 
+// nonroot is the uid and gid that the chart asks for.
+const nonroot = "65532:65532"
+
 func makeImages(ctx context.Context, out, registry, tag, arch string) error {
 	binaries := filepath.Join(filepath.Dir(out), "image-bin", arch)
 	programs := []string{"detnet-webhook", "detnet-controller", "detnet-agent", "detnet"}
 	if err := build(ctx, binaries, programs, arch, tag); err != nil {
 		return err
 	}
-	var images []image
+	var images []image.Image
 	for _, program := range programs {
-		img, err := newImage(fmt.Sprintf("%s/%s:%s", registry, program, tag), filepath.Join(binaries, program), arch)
+		img, err := image.New(fmt.Sprintf("%s/%s:%s", registry, program, tag), filepath.Join(binaries, program), arch)
 		if err != nil {
 			return err
 		}
+		img.User = nonroot
+		img.Labels = map[string]string{
+			"org.opencontainers.image.title":    program,
+			"org.opencontainers.image.source":   "https://github.com/detnet/detnet",
+			"org.opencontainers.image.licenses": "Apache-2.0",
+		}
 		images = append(images, img)
 	}
-	if upToDate(out, images) {
+	if image.UpToDate(out, images...) {
 		fmt.Println(out, "is up to date")
 		return nil
 	}
-	if err := writeArchive(out, images); err != nil {
+	if err := image.Write(out, images...); err != nil {
 		return err
 	}
 	fmt.Println("wrote", out)

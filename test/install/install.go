@@ -49,7 +49,11 @@ func BuildImages(ctx context.Context) ([]string, error) {
 	if err := goCommand(ctx, "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./workload"); err != nil {
 		return nil, fmt.Errorf("build the demo's workload: %w", err)
 	}
-	return archives, image.WriteArchive(archives[1], "detnet.local/workload:"+Tag, binary)
+	workload, err := image.New("detnet.local/workload:"+Tag, binary, runtime.GOARCH)
+	if err != nil {
+		return nil, err
+	}
+	return archives, image.Write(archives[1], workload)
 }
 
 // goCommand runs the go command in the test module.

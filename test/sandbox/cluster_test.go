@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -305,7 +306,11 @@ func podImage(t *testing.T) string {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if err := image.WriteArchive(archive, "detnet.local/pod:1", binary); err != nil {
+	pod, err := image.New("detnet.local/pod:1", binary, runtime.GOARCH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := image.Write(archive, pod); err != nil {
 		t.Fatal(err)
 	}
 	return archive

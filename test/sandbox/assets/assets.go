@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -179,11 +180,11 @@ func (c Cache) pauseImage() error {
 	if err := os.MkdirAll(filepath.Dir(c.PauseArchive()), 0o755); err != nil {
 		return err
 	}
-	temp := c.PauseArchive() + ".new"
-	if err := image.WriteArchive(temp, PauseImage, filepath.Join(c.Bin(), "pause")); err != nil {
+	pause, err := image.New(PauseImage, filepath.Join(c.Bin(), "pause"), runtime.GOARCH)
+	if err != nil {
 		return err
 	}
-	return os.Rename(temp, c.PauseArchive())
+	return image.Write(c.PauseArchive(), pause)
 }
 
 // lock takes the cache's lock, which the kernel drops with the process.

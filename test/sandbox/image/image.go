@@ -1,75 +1,268 @@
-// Package image writes container images that hold one static binary and nothing
-// else, as archives that containerd imports without a registry.
+// Package image packs static binaries into container images, one file each, in
+// an OCI-layout tarball that containerd imports under their names. It needs no
+// daemon, no registry and no base image.
 package image
 
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// WriteArchive writes to path a docker-archive of an image called ref (such as
-// detnet.local/pause:1) whose only file is the static binary, at the root and
-// under its own base name, which is also the entrypoint.
-func WriteArchive(path, ref, binary string) error {
-	tag, err := name.NewTag(ref, name.StrictValidation)
-	if err != nil {
-		return fmt.Errorf("image name: %w", err)
-	}
-	layer, err := binaryLayer(binary)
-	if err != nil {
-		return fmt.Errorf("layer of image %s: %w", ref, err)
-	}
-	base, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
-		OS:           "linux",
-		Architecture: runtime.GOARCH,
-		Config:       v1.Config{Entrypoint: []string{"/" + filepath.Base(binary)}},
-		RootFS:       v1.RootFS{Type: "layers"},
-	})
-	if err != nil {
-		return fmt.Errorf("configuration of image %s: %w", ref, err)
-	}
-	img, err := mutate.AppendLayers(base, layer)
-	if err != nil {
-		return fmt.Errorf("image %s: %w", ref, err)
-	}
-	if err := tarball.WriteToFile(path, tag, img); err != nil {
-		return fmt.Errorf("write image %s to %s: %w", ref, path, err)
-	}
-	return nil
+// Annotations in the index. The first two are how containerd, and the others
+// that follow the OCI image layout, learn an image's name; the third is how
+// UpToDate knows what is inside.
+const (
+	containerdName = "io.containerd.image.name"
+	referenceName  = "org.opencontainers.image.ref.name"
+	binaryDigest   = "dev.detnet.binary"
+)
+
+// Image is one program to be packed. Set User and Labels before it is written.
+type Image struct {
+	User   string            // uid:gid that the program runs as; empty for root
+	Labels map[string]string // of the image's configuration
+	tag    name.Tag
+	binary string // path
+	arch   string
+	digest string // of the binary, hex SHA-256
 }
 
-// binaryLayer is a layer with one file. Owner and time are left at zero so that
-// the same binary gives the same image.
-func binaryLayer(binary string) (v1.Layer, error) {
-	data, err := os.ReadFile(binary)
+// New names an image whose only file is the static binary, at the root and
+// under its own base name, which is also the entrypoint. The name is full, such
+// as detnet.local/pause:1, and arch is what GOARCH calls it.
+func New(ref, binary, arch string) (Image, error) {
+	tag, err := name.NewTag(ref, name.StrictValidation)
+	if err != nil {
+		return Image{}, fmt.Errorf("image %s: %w", ref, err)
+	}
+	file, err := os.Open(binary)
+	if err != nil {
+		return Image{}, fmt.Errorf("image %s: %w", ref, err)
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		return Image{}, fmt.Errorf("image %s: read %s: %w", ref, binary, err)
+	}
+	return Image{tag: tag, binary: binary, arch: arch, digest: hex.EncodeToString(hash.Sum(nil))}, nil
+}
+
+// String is the full name, as containerd writes it: the default registry is
+// docker.io there and index.docker.io in go-containerregistry.
+func (i Image) String() string {
+	registry := i.tag.RegistryStr()
+	if registry == name.DefaultRegistry {
+		registry = "docker.io"
+	}
+	return registry + "/" + i.tag.RepositoryStr() + ":" + i.tag.TagStr()
+}
+
+func (i Image) annotations() map[string]string {
+	return map[string]string{containerdName: i.String(), referenceName: i.tag.TagStr(), binaryDigest: i.digest}
+}
+
+// pack makes the image: the binary at the root, and nothing else. Times and
+// owners stay zero, so that the same binary gives the same image.
+func (i Image) pack() (v1.Image, error) {
+	program := filepath.Base(i.binary)
+	content, err := os.ReadFile(i.binary)
 	if err != nil {
 		return nil, err
 	}
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	if err := w.WriteHeader(&tar.Header{
-		Typeflag: tar.TypeReg, Name: filepath.Base(binary), Mode: 0o755, Size: int64(len(data)),
-	}); err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(data); err != nil {
+	if err := writeFile(w, program, 0o755, content); err != nil {
 		return nil, err
 	}
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	return tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(buf.Bytes())), nil
-	})
+	layer, err := tarball.LayerFromOpener(
+		func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil },
+		tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(gzip.BestSpeed), tarball.WithCompressedCaching)
+	if err != nil {
+		return nil, err
+	}
+	config := &v1.ConfigFile{
+		OS:           "linux",
+		Architecture: i.arch,
+		Config: v1.Config{
+			Entrypoint: []string{"/" + program},
+			User:       i.User,
+			Labels:     i.Labels,
+		},
+		RootFS: v1.RootFS{Type: "layers"},
+	}
+	base, err := mutate.ConfigFile(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), config)
+	if err != nil {
+		return nil, err
+	}
+	return mutate.AppendLayers(base, layer)
+}
+
+// Write writes the tarball. It is complete or not there.
+func Write(path string, images ...Image) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write the images: %w", err)
+	}
+	partial := file.Name()
+	defer func() {
+		if err != nil {
+			os.Remove(partial)
+		}
+	}()
+	if err := writeLayout(file, images); err != nil {
+		file.Close()
+		return fmt.Errorf("write the images to %s: %w", partial, err)
+	}
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("write the images: %w", err)
+	}
+	if err := os.Rename(partial, path); err != nil {
+		return fmt.Errorf("write the images: %w", err)
+	}
+	return nil
+}
+
+// writeLayout writes an OCI image layout, the index first, where UpToDate
+// finds it without reading the rest.
+func writeLayout(out io.Writer, images []Image) error {
+	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
+	var packed []v1.Image
+	for _, i := range images {
+		img, err := i.pack()
+		if err != nil {
+			return fmt.Errorf("pack %s: %w", i, err)
+		}
+		descriptor, err := describe(i, img)
+		if err != nil {
+			return fmt.Errorf("describe %s: %w", i, err)
+		}
+		index.Manifests = append(index.Manifests, descriptor)
+		packed = append(packed, img)
+	}
+	indexJSON, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	w := tar.NewWriter(out)
+	if err := writeFile(w, "index.json", 0o644, indexJSON); err != nil {
+		return err
+	}
+	if err := writeFile(w, "oci-layout", 0o644, []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
+		return err
+	}
+	for n, img := range packed {
+		if err := writeBlobs(w, img); err != nil {
+			return fmt.Errorf("write %s: %w", images[n], err)
+		}
+	}
+	return w.Close()
+}
+
+func describe(i Image, img v1.Image) (v1.Descriptor, error) {
+	manifest, err := img.RawManifest()
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	return v1.Descriptor{
+		MediaType:   types.OCIManifestSchema1,
+		Size:        int64(len(manifest)),
+		Digest:      digest,
+		Platform:    &v1.Platform{OS: "linux", Architecture: i.arch},
+		Annotations: i.annotations(),
+	}, nil
+}
+
+func writeBlobs(w *tar.Writer, img v1.Image) error {
+	manifest, err := img.RawManifest()
+	if err != nil {
+		return err
+	}
+	config, err := img.RawConfigFile()
+	if err != nil {
+		return err
+	}
+	blobs := [][]byte{manifest, config}
+	layers, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	for _, layer := range layers {
+		compressed, err := layer.Compressed()
+		if err != nil {
+			return err
+		}
+		blob, err := io.ReadAll(compressed)
+		if err != nil {
+			return err
+		}
+		blobs = append(blobs, blob)
+	}
+	for _, blob := range blobs {
+		sum := sha256.Sum256(blob)
+		if err := writeFile(w, "blobs/sha256/"+hex.EncodeToString(sum[:]), 0o644, blob); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeFile(w *tar.Writer, name string, mode int64, content []byte) error {
+	header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: mode, Size: int64(len(content)), ModTime: time.Unix(0, 0)}
+	if err := w.WriteHeader(header); err != nil {
+		return err
+	}
+	_, err := w.Write(content)
+	return err
+}
+
+// UpToDate reports whether the tarball at path holds exactly these images.
+func UpToDate(path string, images ...Image) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	r := tar.NewReader(file)
+	if header, err := r.Next(); err != nil || header.Name != "index.json" {
+		return false
+	}
+	var index v1.IndexManifest
+	if err := json.NewDecoder(r).Decode(&index); err != nil || len(index.Manifests) != len(images) {
+		return false
+	}
+	for n, i := range images {
+		has := index.Manifests[n]
+		if has.Platform == nil || has.Platform.Architecture != i.arch {
+			return false
+		}
+		for key, want := range i.annotations() {
+			if has.Annotations[key] != want {
+				return false
+			}
+		}
+	}
+	return true
 }
