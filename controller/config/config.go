@@ -116,6 +116,8 @@ func (c Config) With(given targets.Control) Config {
 	set(&step.Decrease, given.StepDown)
 	set(&aimd.Increase, given.StepUp)
 	set(&step.Increase, given.StepUp)
+	set(&aimd.Severity, given.Severity)
+	set(&step.Severity, given.Severity)
 	set(&aimd.Min, given.Min)
 	set(&step.Min, given.Min)
 	set(&aimd.Max, given.Max)

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+	"pgregory.net/rapid"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/targets"
@@ -144,6 +146,26 @@ func TestWith(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
+}
+
+// Whatever the static targets accept, the laws do: an error is found where it
+// is made.
+func TestEveryControlIsAValidConfiguration(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		number := func(name string, some ...float64) float64 {
+			return rapid.OneOf(rapid.SampledFrom(some), rapid.Float64Range(0, 2000)).Draw(t, name)
+		}
+		text := fmt.Sprintf("control: {probe_interval: %v, control_interval: %v, window_size: %d, step_down: %v, step_up: %v, min_bandwidth: %v, max_bandwidth: %v, severity_multiplier_enabled: true, severity_max_multiplier: %v}",
+			number("probe", 0.01, 60, 61), number("interval", 0.1, 3600), rapid.IntRange(0, 1100).Draw(t, "window"),
+			number("down", 0.005, 0.2, 0.9, 0.91, 50), number("up", 0, 0.5, 10), number("min", 0.001, 10), number("max", 1000), number("severity", 1, 5, 10.5))
+		given, err := targets.Parse([]byte(text))
+		if err != nil {
+			return
+		}
+		if err := Default().With(given.Control).Validate(); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	})
 }
 
 // What is imported is a configuration that the controller accepts, and the one

@@ -41,7 +41,8 @@ func (l aimd) Step(s State, o plan.Observation) (State, plan.Plan) {
 		switch r.Action {
 		case plan.Cut:
 			whole := int64(from.Mbit())
-			to = bitrate.Rate(whole-int64(l.Decrease*float64(whole)+1e-9)) * bitrate.Mbit
+			share := min(l.Decrease*severity(r, l.Severity), 1)
+			to = bitrate.Rate(whole-int64(share*float64(whole)+1e-9)) * bitrate.Mbit
 		case plan.Grow:
 			to = from + l.Increase
 		}
@@ -80,6 +81,13 @@ func (l aimd) decide(apps []plan.App, memory []Baseline) plan.Reason {
 		r.Action, r.Cause = plan.Hold, plan.Blind
 	}
 	return r
+}
+
+// severity is how many times deeper than usual a cut is to be: as many times as
+// the measured jitter is the target, from 1 to most. The original had settings
+// for it without a formula; this is the proportional one.
+func severity(r plan.Reason, most float64) float64 {
+	return min(max(float64(r.Measured)/float64(r.Target), 1), most)
 }
 
 func rank(apps []plan.App, pod plan.PodID) int {

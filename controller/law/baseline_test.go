@@ -45,7 +45,12 @@ func sender(name string, limit bitrate.Rate) plan.Sender {
 // after the interval acts.
 func act(t *testing.T, name string, o plan.Observation) map[string]float64 {
 	t.Helper()
-	l, err := New(name, DefaultConfig())
+	return actWith(t, name, DefaultConfig(), o)
+}
+
+func actWith(t *testing.T, name string, cfg Config, o plan.Observation) map[string]float64 {
+	t.Helper()
+	l, err := New(name, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,5 +151,40 @@ func TestStep(t *testing.T) {
 	got := act(t, Stepwise, plan.Observation{At: t0, Senders: []plan.Sender{sender("telemetry", 100*bitrate.Mbit)}})
 	if got["telemetry"] != 110 {
 		t.Errorf("without samples: %v", got)
+	}
+}
+
+// The original's severity_max_multiplier of 3: cuts are as many times deeper as
+// the jitter is above its target.
+func TestSeverity(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.AIMD.Severity, cfg.Step.Severity = 3, 3
+	tests := []struct {
+		law    string
+		jitter time.Duration
+		from   float64
+		want   float64
+	}{
+		{AIMD, 1500 * time.Microsecond, 100, 70}, // 1.5 × 20 %
+		{AIMD, 1500 * time.Microsecond, 99, 70},  // 29.7, in whole Mbit/s
+		{AIMD, 2 * ms, 100, 60},
+		{AIMD, 3 * ms, 100, 40},
+		{AIMD, 30 * ms, 100, 40}, // not more than 3 ×
+		{AIMD, 30 * ms, 20, 10},  // nor below the floor
+		{AIMD, ms, 100, 0},
+		{AIMD, ms / 4, 100, 110}, // raises stay as they are
+		{Stepwise, 1500 * time.Microsecond, 600, 525},
+		{Stepwise, 1330 * time.Microsecond, 600, 534}, // 66.5, in whole Mbit/s
+		{Stepwise, 3200 * time.Microsecond, 600, 450},
+		{Stepwise, 3200 * time.Microsecond, 100, 10},
+		{Stepwise, ms, 600, 0},
+		{Stepwise, ms / 2, 600, 610},
+	}
+	for _, tt := range tests {
+		app := udpApp("robot", 100, ms, spread(t0, 500*ms, 20, tt.jitter))
+		got := actWith(t, tt.law, cfg, plan.Observation{At: t0, Apps: []plan.App{app}, Senders: []plan.Sender{sender("telemetry", bitrate.FromMbit(tt.from))}})
+		if got["telemetry"] != tt.want {
+			t.Errorf("%s, jitter %v: %v Mbit/s → %v, want %v", tt.law, tt.jitter, tt.from, got["telemetry"], tt.want)
+		}
 	}
 }

@@ -87,8 +87,11 @@ type AIMDConfig struct {
 	Window   int           `yaml:"window"`   // samples in the interquartile range
 	Decrease float64       `yaml:"decrease"` // share taken on violation
 	Increase bitrate.Rate  `yaml:"increase"` // added when all is well
-	Min      bitrate.Rate  `yaml:"min"`      // for senders without a floor
-	Max      bitrate.Rate  `yaml:"max"`      // for senders without a ceiling
+	// Severity is the most by which a violation may deepen a cut: measured over
+	// target times Decrease. 1 keeps every cut as deep as the original's.
+	Severity float64      `yaml:"severity"`
+	Min      bitrate.Rate `yaml:"min"` // for senders without a floor
+	Max      bitrate.Rate `yaml:"max"` // for senders without a ceiling
 }
 
 // StepConfig tunes the original proportional controller.
@@ -97,11 +100,16 @@ type StepConfig struct {
 	Target   time.Duration `yaml:"target"`   // for apps without a jitter target
 	Decrease bitrate.Rate  `yaml:"decrease"`
 	Increase bitrate.Rate  `yaml:"increase"`
+	// Severity is as in aimd.
+	Severity float64       `yaml:"severity"`
 	Least    bitrate.Rate  `yaml:"least"`  // smaller changes are not written
 	Assume   time.Duration `yaml:"assume"` // what is taken for granted without samples
 	Min      bitrate.Rate  `yaml:"min"`
 	Max      bitrate.Rate  `yaml:"max"`
 }
+
+// MaxSeverity is the largest severity that aimd and step take.
+const MaxSeverity = 10
 
 // DefaultConfig returns the constants that docs/control-law.md explains.
 func DefaultConfig() Config {
@@ -120,12 +128,12 @@ func DefaultConfig() Config {
 		},
 		AIMD: AIMDConfig{
 			Probe: 500 * time.Millisecond, Interval: 2 * time.Second, Window: 20,
-			Decrease: 0.20, Increase: 10 * bitrate.Mbit,
+			Decrease: 0.20, Increase: 10 * bitrate.Mbit, Severity: 1,
 			Min: 10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit,
 		},
 		Step: StepConfig{
 			Interval: 5 * time.Second, Target: time.Millisecond,
-			Decrease: 50 * bitrate.Mbit, Increase: 10 * bitrate.Mbit, Least: 5 * bitrate.Mbit,
+			Decrease: 50 * bitrate.Mbit, Increase: 10 * bitrate.Mbit, Severity: 1, Least: 5 * bitrate.Mbit,
 			Assume: 500 * time.Microsecond,
 			Min:    10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit,
 		},
@@ -179,6 +187,7 @@ func (c AIMDConfig) validate() error {
 		within("aimd.window", c.Window, 5, 1000),
 		within("aimd.decrease", c.Decrease, 0.01, 0.9),
 		within("aimd.increase", c.Increase, bitrate.Mbit, bitrate.Max),
+		within("aimd.severity", c.Severity, 1, MaxSeverity),
 		within("aimd.min", c.Min, bitrate.Min, bitrate.Max),
 		within("aimd.max", c.Max, max(c.Min, bitrate.Min), bitrate.Max),
 	)
@@ -190,6 +199,7 @@ func (c StepConfig) validate() error {
 		within("step.target", c.Target, 10*time.Microsecond, 10*time.Second),
 		within("step.decrease", c.Decrease, bitrate.Mbit, bitrate.Max),
 		within("step.increase", c.Increase, bitrate.Mbit, bitrate.Max),
+		within("step.severity", c.Severity, 1, MaxSeverity),
 		within("step.least", c.Least, 0, bitrate.Max),
 		within("step.assume", c.Assume, 0, 10*time.Second),
 		within("step.min", c.Min, bitrate.Min, bitrate.Max),

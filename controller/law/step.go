@@ -42,7 +42,8 @@ func (l step) Step(s State, o plan.Observation) (State, plan.Plan) {
 		to := from
 		switch r.Action {
 		case plan.Cut:
-			to -= l.Decrease
+			// In whole Mbit/s, as the original's steps are.
+			to -= bitrate.Rate(l.Decrease.Mbit()*severity(r, l.Severity)+1e-9) * bitrate.Mbit
 		case plan.Grow:
 			to += l.Increase
 		}

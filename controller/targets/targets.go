@@ -47,6 +47,7 @@ type Control struct {
 	Window           int
 	StepDown, StepUp bitrate.Rate
 	Decrease         float64 // step_down below 1 is a share
+	Severity         float64 // most that a violation deepens a cut by; 1: not at all
 	Min, Max         bitrate.Rate
 }
 
@@ -78,6 +79,9 @@ type file struct {
 		SeverityMultiplierEnabled bool    `yaml:"severity_multiplier_enabled"`
 		SeverityMaxMultiplier     float64 `yaml:"severity_max_multiplier"`
 	} `yaml:"control"`
+	// These two stand here in some files, below control in others.
+	SeverityMultiplierEnabled bool    `yaml:"severity_multiplier_enabled"`
+	SeverityMaxMultiplier     float64 `yaml:"severity_max_multiplier"`
 }
 
 // Parse reads a file. Keys that it does not know are ignored and named; all else
@@ -112,9 +116,6 @@ func Parse(text []byte) (Targets, error) {
 		t.Deployments = append(t.Deployments, Deployment{cmp.Or(d.Namespace, "default"), d.Deployment, c.rate(path+".initial_bandwidth", d.InitialBandwidth)})
 	}
 	t.Control = c.control(f)
-	if f.Control.SeverityMultiplierEnabled || f.Control.SeverityMaxMultiplier != 0 {
-		t.Ignored = append(t.Ignored, "control.severity_multiplier_enabled, control.severity_max_multiplier: the adaptive law measures the depth of each cut; aimd and step keep the original's fixed ones")
-	}
 	return t, errors.Join(c.errs...)
 }
 

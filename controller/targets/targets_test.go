@@ -33,7 +33,7 @@ func TestParse(t *testing.T) {
 		},
 		Control: Control{
 			Probe: 500 * time.Millisecond, Interval: 2 * time.Second, Window: 20,
-			StepDown: 50 * bitrate.Mbit, StepUp: 10 * bitrate.Mbit, Min: 10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit,
+			StepDown: 50 * bitrate.Mbit, StepUp: 10 * bitrate.Mbit, Severity: 3, Min: 10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit,
 		},
 	}
 	indented := strings.ReplaceAll(sample(t), "\n", "\n    ")
@@ -47,10 +47,6 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if len(got.Ignored) != 1 || !strings.Contains(got.Ignored[0], "severity") {
-			t.Errorf("%s: ignored %q, want the severity multiplier", name, got.Ignored)
-		}
-		got.Ignored = nil
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
@@ -72,11 +68,34 @@ func TestParseErrors(t *testing.T) {
 		"best_effort_targets: [{deployment: b, initial_bandwidth: 0}]":                                "best_effort_targets[0].initial_bandwidth",
 		"control: {min_bandwidth: lots}":                                                              "control.min_bandwidth",
 		"control: {probe_interval: -1}":                                                               "control.probe_interval",
-		"control: {step_down: -5}":                                                                    "must not be negative",
+		"control: {probe_interval: 120}":                                                              `control.probe_interval: "120" must be seconds, such as 0.5, or a duration, such as 500ms, from 10ms to 1m0s`,
+		"control: {control_interval: 1ms}":                                                            "control.control_interval",
+		"control: {window_size: 3}":                                                                   "control.window_size: 3 must be from 5 to 1000",
+		"control: {step_down: -5}":                                                                    "control.step_down: -5 must be from 1 to",
+		"control: {step_down: 0.95}":                                                                  "control.step_down: 0.95 must be a share from 0.01 to 0.9",
+		"control: {step_up: .nan}":                                                                    "control.step_up",
+		"control: {min_bandwidth: 100, max_bandwidth: 50}":                                            "control.min_bandwidth: 100M must be at most max_bandwidth, 50M",
+		"control: {severity_max_multiplier: 0.5}":                                                     "control.severity_max_multiplier: 0.5 must be from 1 to 10",
+		"severity_max_multiplier: .nan":                                                               "severity_max_multiplier: NaN must be from 1 to 10",
 		"kind: ConfigMap\ndata: {a: x, b: y}":                                                         "data: must have critical-apps.yaml",
 	} {
 		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s:\nerror %v\nlacks %s", text, err, want)
+		}
+	}
+}
+
+func TestSeverity(t *testing.T) {
+	for text, want := range map[string]float64{
+		"{}":                                0,
+		"severity_multiplier_enabled: true": 5,
+		"severity_multiplier_enabled: true\nseverity_max_multiplier: 2.5":                 2.5,
+		"control: {severity_multiplier_enabled: true, severity_max_multiplier: 2}":        2,
+		"severity_multiplier_enabled: false\nseverity_max_multiplier: 5.0":                1,
+		"control: {severity_multiplier_enabled: true}\nseverity_multiplier_enabled: true": 5,
+	} {
+		if got, err := Parse([]byte(text)); err != nil || got.Control.Severity != want || len(got.Ignored) > 0 {
+			t.Errorf("%s: severity %v, ignored %q, %v; want %v", text, got.Control.Severity, got.Ignored, err, want)
 		}
 	}
 }
