@@ -122,7 +122,7 @@ type term struct {
 	settings    *Settings
 	snapshot    *inventory.Snapshot
 	assignments []agents.Assignment
-	sessions    map[plan.PodID][]session
+	paths       map[plan.PodID]paths
 	enforced    law.State
 	observed    law.State
 	journal     journal
@@ -133,7 +133,7 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 	if settings != t.settings || snapshot != t.snapshot {
 		t.adopt(ctx, settings, snapshot)
 	}
-	o := observe(snapshot, t.sessions, t.loop.Measurements, now)
+	o := observe(snapshot, t.paths, t.loop.Measurements, now)
 
 	var decided []outcome
 	if anyIn(snapshot, workload.Enforce) {
@@ -158,7 +158,7 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 	}
 	// Most changes are limits, our own writes; placement is not their concern.
 	if !samePlaces(t.snapshot, snapshot) || t.settings == nil || settings.Vantages != t.settings.Vantages {
-		t.assignments, t.sessions = sessionsOf(snapshot, settings.Vantages)
+		t.assignments, t.paths = place(snapshot, settings.Vantages)
 	}
 	t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
 	writable := make(map[plan.PodID]bool, len(snapshot.Senders))

@@ -206,15 +206,30 @@ func TestSessions(t *testing.T) {
 	lonely := app("lonely", workload.Enforce)
 	lonely.Node, lonely.NodeReflects = "9", true
 
-	assignments, perApp := sessionsOf(&inventory.Snapshot{
+	pinned := app("pinned", workload.Enforce)
+	pinned.Pinned = []string{"7"}
+	local := app("local", workload.Enforce)
+	local.Node, local.Pinned = "2", []string{"2"}
+
+	assignments, perApp := place(&inventory.Snapshot{
 		Agents: []inventory.Agent{one, two, three, counter},
-		Apps:   []inventory.App{beside, lonely, robot},
+		Apps:   []inventory.App{beside, lonely, local, pinned, robot},
 	}, 2)
-	if n := len(perApp[robot.Pod]); n != 2 {
-		t.Errorf("robot has %d sessions, want 2", n)
-	}
-	if n := len(perApp[lonely.Pod]); n != 0 {
-		t.Errorf("an app beside no reflector has %d sessions, want none", n)
+	for _, tt := range []struct {
+		app                 inventory.App
+		sessions, witnesses int
+		nobody              string
+	}{
+		{robot, 2, 2, ""},
+		{beside, 1, 0, ""}, // is its own witness
+		{local, 1, 0, ""},  // never leaves the node
+		{lonely, 0, 0, "no probe agent runs on node 9"},
+		{pinned, 0, 0, "no probe agent runs on 7, where detnet.dev/probe-from"},
+	} {
+		got := perApp[tt.app.Pod]
+		if len(got.sessions) != tt.sessions || len(got.witnesses) != tt.witnesses || !strings.HasPrefix(got.nobody, tt.nobody) || (got.nobody == "") != (tt.nobody == "") {
+			t.Errorf("%s: %d sessions and %d witnesses, %q; want %d, %d, %q", tt.app.Pod, len(got.sessions), len(got.witnesses), got.nobody, tt.sessions, tt.witnesses, tt.nobody)
+		}
 	}
 	var hosts []string
 	for _, a := range assignments {
@@ -226,10 +241,76 @@ func TestSessions(t *testing.T) {
 		}
 	}
 	slices.Sort(hosts)
-	want := []string{"2 PROTOCOL_UDP 10.0.0.9:5201", "3 PROTOCOL_STAMP 10.1.0.2:8620", "3 PROTOCOL_UDP 10.0.0.9:5201"}
+	want := []string{
+		"2 PROTOCOL_STAMP 10.1.0.1:8620", "2 PROTOCOL_UDP 10.0.0.9:5201", "2 PROTOCOL_UDP 10.0.0.9:5201",
+		"3 PROTOCOL_STAMP 10.1.0.1:8620", "3 PROTOCOL_STAMP 10.1.0.2:8620", "3 PROTOCOL_UDP 10.0.0.9:5201",
+	}
 	if !slices.Equal(hosts, want) {
 		t.Errorf("sessions %q, want %q", hosts, want)
 	}
+}
+
+// However many apps are on a node, a vantage point measures the way to its agent
+// once.
+func TestWitnessesAreShared(t *testing.T) {
+	var s inventory.Snapshot
+	for _, node := range []string{"1", "2", "3"} {
+		s.Agents = append(s.Agents, inventory.Agent{UID: types.UID(node), Role: api.Role_ROLE_PROBE, Node: node, IP: "10.1.0." + node, STAMP: 862})
+	}
+	for i := range 50 {
+		robot := app(fmt.Sprint("robot-", i), workload.Enforce)
+		robot.Node, robot.IP, robot.NodeReflects = "1", fmt.Sprint("10.0.0.", i), i%10 == 0
+		s.Apps = append(s.Apps, robot)
+	}
+	assignments, _ := place(&s, 2)
+	for _, a := range assignments {
+		stamp, ids := 0, map[string]bool{}
+		for _, session := range a.Sessions {
+			if session.Protocol == api.Protocol_PROTOCOL_STAMP {
+				stamp++
+			}
+			ids[session.Id] = true
+		}
+		if want := min(len(a.Sessions), 1); stamp != want || len(ids) != len(a.Sessions) {
+			t.Errorf("the agent on %s measures the way to another agent %d times, want %d; %d ids of %d sessions", a.Node, stamp, want, len(ids), len(a.Sessions))
+		}
+	}
+}
+
+// What the witness saw reaches the law beside what the app's session saw, and
+// people see both.
+func TestWitnessIsObservedAndShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		robot := app("robot", workload.Enforce)
+		robot.Node = "1"
+		s := &witnessStage{stage{snapshot: &inventory.Snapshot{Apps: []inventory.App{robot}, Agents: []inventory.Agent{
+			{UID: "1", Role: api.Role_ROLE_PROBE, Node: "1", IP: "10.1.0.1", STAMP: 862},
+			{UID: "2", Role: api.Role_ROLE_PROBE, Node: "2", IP: "10.1.0.2", STAMP: 862},
+		}}}}
+		l := s.loop(Settings{Law: constant{plan.Calm, 0}, Vantages: 2})
+		l.Measurements = s
+		shown := run(t, l, time.Second)
+		session := shown.Apps[0].Sessions[0]
+		if session.Measured.JitterMs != 5 || session.Witness == nil || session.Witness.Measured.JitterMs != 0 || session.From != "2" {
+			t.Errorf("shown %+v with witness %+v, want 5 ms of jitter that the witness does not see", session, session.Witness)
+		}
+		_, placed := place(s.snapshot, 2)
+		o := observe(s.snapshot, placed, s, time.Now())
+		if w := o.Apps[0].Witnesses; len(w) != 1 || w[0].Vantage != "2" || len(w[0].Samples) != 1 {
+			t.Errorf("witnesses %+v, want one from node 2 with its sample", w)
+		}
+	})
+}
+
+// witnessStage measures 5 ms above the base to apps and none to agents.
+type witnessStage struct{ stage }
+
+func (s *witnessStage) Session(id string, now time.Time) agents.Measurement {
+	m := agents.Measurement{Base: time.Millisecond, Samples: []plan.Sample{{At: now, RTT: time.Millisecond}}}
+	if !strings.Contains(id, "agent on") {
+		m.Samples[0].RTT = 6 * time.Millisecond
+	}
+	return m
 }
 
 // Two agents on a node for a moment, as in a rolling update, must not break a

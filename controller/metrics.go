@@ -53,6 +53,7 @@ var (
 	descTarget      = gauge("detnet_app_target_seconds", "What the critical pod asks for.", "pod", "signal")
 	descLoss        = gauge("detnet_app_loss_ratio", "Share of a critical pod's probes lost over the last three seconds.", "pod")
 	descLossTarget  = gauge("detnet_app_loss_target_ratio", "What the critical pod asks for.", "pod")
+	descWitness     = gauge("detnet_app_witness_seconds", "90th percentile of delay variation over the last second to the agent on a critical pod's node, of the worst session: jitter that is not in it is not the network's.", "pod")
 	descViolation   = gauge("detnet_app_violation_ratio", "Share of the probes of the last five seconds that broke a target.", "pod")
 	descState       = gauge("detnet_app_state", "1 for the critical pod's state: ok, violated or blind.", "pod", "state")
 	descLimit       = gauge("detnet_egress_limit_bits_per_second", "Egress limit in force on a throttleable pod; 0 is none.", "pod", "node")
@@ -63,7 +64,7 @@ var (
 	descProblems    = gauge("detnet_problems", "Annotations and modes that could not be read.")
 	descUnstamped   = gauge("detnet_unstamped_pods", "Pods that ask for a class and were created without passing the webhook.")
 	allDescriptions = []*prometheus.Desc{
-		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descViolation, descState,
+		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descWitness, descViolation, descState,
 		descLimit, descUsage, descBudget, descBlind, descAgent, descProblems, descUnstamped,
 	}
 )
@@ -144,9 +145,22 @@ func collectApp(put func(*prometheus.Desc, float64, ...string), app status.App) 
 		put(descLoss, app.Measured.Loss, app.Pod)
 		put(descViolation, app.ViolationRatio, app.Pod)
 	}
+	if worst, known := witnessed(app); known {
+		put(descWitness, worst*ms, app.Pod)
+	}
 	if app.Target.Loss > 0 {
 		put(descLossTarget, app.Target.Loss, app.Pod)
 	}
+}
+
+// witnessed is the worst jitter that the app's witnesses see, in ms.
+func witnessed(app status.App) (worst float64, known bool) {
+	for _, s := range app.Sessions {
+		if s.Witness != nil && !s.Witness.Blind {
+			worst, known = max(worst, s.Witness.Measured.JitterMs), true
+		}
+	}
+	return worst, known
 }
 
 func number(b bool) float64 {

@@ -18,7 +18,7 @@ func (t *term) show(o observation, decided []outcome) *status.Status {
 		Decisions: t.journal.decisions,
 	}
 	for i, app := range t.snapshot.Apps {
-		s.Apps = append(s.Apps, showApp(app, o.Apps[i].Sessions, o))
+		s.Apps = append(s.Apps, t.showApp(app, o.Apps[i], o))
 	}
 	for i, sender := range t.snapshot.Senders {
 		s.Senders = append(s.Senders, showSender(sender, o.Senders[i].Rates, o.At))
@@ -41,28 +41,47 @@ func (t *term) show(o observation, decided []outcome) *status.Status {
 	return s
 }
 
-func showApp(app inventory.App, sessions []plan.Session, o observation) status.App {
+func (t *term) showApp(app inventory.App, seen plan.App, o observation) status.App {
+	known := t.paths[app.Pod]
 	out := status.App{
 		Pod: app.Pod.String(), Node: app.Node, Rank: app.Rank, Mode: string(app.Mode),
-		Probe: app.Probe.String(), Target: status.Targets(app.SLO), State: status.Blind,
+		Probe: app.Probe.String(), Target: status.Targets(app.SLO), State: status.Blind, Nobody: known.nobody,
 	}
 	var violations, all int
-	for _, session := range sessions {
-		known := o.measured[session.ID]
-		m, n, blind := status.Measure(session.Samples, known.Base, o.At)
-		out.Sessions = append(out.Sessions, status.Session{
-			ID: session.ID, From: session.Vantage, BaseMs: status.Milliseconds(known.Base),
-			Measured: m, Samples: n, Blind: blind, Error: known.Error,
-		})
-		if blind {
+	for i, session := range seen.Sessions {
+		shown := t.showSession(session, known.sessions[i], o)
+		for j, witness := range seen.Witnesses {
+			if witness.Vantage == session.Vantage {
+				w := t.showSession(witness, known.witnesses[j], o)
+				shown.Witness = &w
+			}
+		}
+		out.Sessions = append(out.Sessions, shown)
+		if shown.Blind {
 			continue
 		}
-		v, sent := status.ViolationRatio(session.Samples, known.Base, app.SLO)
+		v, sent := status.ViolationRatio(session.Samples, o.measured[session.ID].Base, app.SLO)
 		violations, all = violations+v, all+sent
-		out.Measured = status.Worst(out.Measured, m)
+		out.Measured = status.Worst(out.Measured, shown.Measured)
 		out.State = status.Judge(out.Measured, out.Target)
 	}
 	out.ViolationRatio = float64(violations) / float64(max(1, all))
+	return out
+}
+
+func (t *term) showSession(s plan.Session, by session, o observation) status.Session {
+	known := o.measured[s.ID]
+	m, n, blind := status.Measure(s.Samples, known.Base, o.At)
+	out := status.Session{
+		ID: s.ID, From: s.Vantage, BaseMs: status.Milliseconds(known.Base),
+		Measured: m, Samples: n, Blind: blind, Error: known.Error,
+	}
+	if blind && out.Error == "" {
+		out.Error = "nothing is measured yet"
+		if !t.loop.Measurements.Connected(by.agent) {
+			out.Error = "the agent there does not report"
+		}
+	}
 	return out
 }
 

@@ -42,6 +42,8 @@ type App struct {
 	// target; lost ones count.
 	ViolationRatio float64   `json:"violation_ratio"`
 	Sessions       []Session `json:"sessions"`
+	// Nobody says why there are no sessions.
+	Nobody string `json:"nobody,omitempty"`
 }
 
 // States of an App.
@@ -68,7 +70,10 @@ type Session struct {
 	Measured Measures `json:"measured"`
 	Samples  int      `json:"samples"` // of the last second
 	Blind    bool     `json:"blind"`
-	Error    string   `json:"error,omitempty"`
+	Error    string   `json:"error,omitempty"` // why nothing is measured
+	// Witness is the same path as far as the agent on the App's node: delay
+	// that it does not see is not the network's.
+	Witness *Session `json:"witness,omitempty"`
 }
 
 // Sender is a throttleable pod.

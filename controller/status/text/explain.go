@@ -37,7 +37,7 @@ func Explain(s *status.Status, pod string) (Explanation, error) {
 		}
 	}
 	if e.App == nil && e.Sender == nil && e.Problems == nil {
-		return e, fmt.Errorf("the controller does not know pod %s: it is not labelled, asks for nothing, is not running, or its namespace is off", pod)
+		return e, fmt.Errorf("the controller does not know pod %s: it is not labelled, asks for nothing, is not running and ready, or its namespace is off", pod)
 	}
 	var node string
 	if e.App != nil {
@@ -65,12 +65,10 @@ func (e Explanation) Text(out io.Writer) {
 		fmt.Fprintf(out, "%s on %s is critical (rank %d), measured by %s.\n", a.Pod, a.Node, a.Rank, a.Probe)
 		explainTargets(out, a)
 		for _, s := range a.Sessions {
-			if s.Blind {
-				fmt.Fprintf(out, "  from %s: blind %s\n", s.From, s.Error)
-				continue
+			explainSession(out, "  from "+s.From, s)
+			if s.Witness != nil {
+				explainSession(out, "    witness, the agent on "+a.Node, *s.Witness)
 			}
-			fmt.Fprintf(out, "  from %s: base %s, jitter %s, latency %s, loss %s, %d samples in the last second\n",
-				s.From, ms(s.BaseMs), ms(s.Measured.JitterMs), ms(s.Measured.LatencyMs), percent(s.Measured.Loss), s.Samples)
 		}
 	}
 	if p := e.Sender; p != nil {
@@ -99,9 +97,22 @@ func (e Explanation) Text(out io.Writer) {
 	}
 }
 
+func explainSession(out io.Writer, which string, s status.Session) {
+	if s.Blind {
+		fmt.Fprintf(out, "%s: blind, %s\n", which, s.Error)
+		return
+	}
+	fmt.Fprintf(out, "%s: base %s, jitter %s, latency %s, loss %s, %d samples in the last second\n",
+		which, ms(s.BaseMs), ms(s.Measured.JitterMs), ms(s.Measured.LatencyMs), percent(s.Measured.Loss), s.Samples)
+}
+
 func explainTargets(out io.Writer, a *status.App) {
 	if a.State == status.Blind {
-		fmt.Fprintln(out, "  nobody measures it: limits are held as they are")
+		why := "no session has seen anything lately"
+		if a.Nobody != "" {
+			why = a.Nobody
+		}
+		fmt.Fprintf(out, "  nobody measures it, because %s: limits are held as they are\n", why)
 		return
 	}
 	fmt.Fprintf(out, "  state %s, %s of its probes in violation over the last five seconds\n", a.State, percent(a.ViolationRatio))

@@ -97,12 +97,14 @@ func vantages(a status.App) string {
 			from = append(from, s.From+" ("+s.Error+")")
 		case s.Blind:
 			from = append(from, s.From+" (blind)")
+		case s.Witness != nil && !s.Witness.Blind:
+			from = append(from, s.From+" (witness "+ms(s.Witness.Measured.JitterMs)+")")
 		default:
 			from = append(from, s.From)
 		}
 	}
 	if from == nil {
-		return "nowhere"
+		return "nowhere: " + a.Nobody
 	}
 	return strings.Join(from, ", ")
 }

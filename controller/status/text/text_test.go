@@ -29,11 +29,11 @@ func example() *status.Status {
 				Pod: "factory/robot-control", Node: "worker-2", Rank: 100, Mode: "enforce", Probe: "udp:5201", State: status.Violated,
 				Target: status.Measures{JitterMs: 1}, Measured: status.Measures{JitterMs: 8.7, LatencyMs: 9, Loss: 0.02}, ViolationRatio: 0.531,
 				Sessions: []status.Session{
-					{From: "worker-1", BaseMs: 0.3, Measured: status.Measures{JitterMs: 8.7, LatencyMs: 9}, Samples: 50},
+					{From: "worker-1", BaseMs: 0.3, Measured: status.Measures{JitterMs: 8.7, LatencyMs: 9}, Samples: 50, Witness: &status.Session{From: "worker-1", BaseMs: 0.2, Measured: status.Measures{JitterMs: 0.1, LatencyMs: 0.3}, Samples: 49}},
 					{From: "worker-3", Blind: true, Error: "connection refused"},
 				},
 			},
-			{Pod: "factory/safety-scanner", Node: "worker-9", Probe: "tcp:5202", State: status.Blind},
+			{Pod: "factory/safety-scanner", Node: "worker-9", Probe: "tcp:5202", State: status.Blind, Nobody: "no probe agent runs on any node"},
 		},
 		Senders: []status.Sender{
 			{Pod: "factory/telemetry-upload", Node: "worker-2", Rank: 10, Weight: 1, Mode: "enforce", MinBps: 10 * bitrate.Mbit, MaxBps: bitrate.Gbit, LimitBps: 89 * bitrate.Mbit, UsageBps: 85_100_000, Known: true},

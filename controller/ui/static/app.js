@@ -78,6 +78,12 @@ function because(r) {
   return `${r.app}: ${r.signal} ${ms(r.measured_ms)} / ${ms(r.target_ms)}`;
 }
 
+function vantage(x) {
+  if (x.error) return `${x.from} (${x.error})`;
+  if (x.witness && !x.witness.blind) return `${x.from} (witness ${ms(x.witness.measured.jitter_ms)})`;
+  return x.from;
+}
+
 const action = (r) => cell(r.observed ? `${r.action} (observe only)` : r.action, r.action);
 
 function draw(s) {
@@ -97,7 +103,7 @@ function draw(s) {
       againstTarget(a.measured.latency_ms, a.target.latency_ms, ms, blind),
       againstTarget(a.measured.loss, a.target.loss, percent, blind),
       cell(blind ? "–" : percent(a.violation_ratio)),
-      lines(a.sessions ? a.sessions.map((x) => x.error ? `${x.from} (${x.error})` : x.from) : ["nowhere: no probe agent"]),
+      lines(a.sessions ? a.sessions.map(vantage) : [`nowhere: ${a.nobody}`]),
     ];
   }), "no pod asks for anything");
   fill("senders", (s.senders || []).map((p) => [

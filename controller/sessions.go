@@ -1,0 +1,141 @@
+package controller
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/controller/agents"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/placement"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// session is a path to be measured, and by whom.
+type session struct {
+	id    string
+	agent inventory.Agent
+}
+
+// paths is how one app is measured.
+type paths struct {
+	sessions []session
+	// witnesses go to the probe agent on the app's node, from the same vantage
+	// points.
+	witnesses []session
+	nobody    string // why there are no sessions
+}
+
+// placing decides who measures whom.
+type placing struct {
+	probers  map[string]inventory.Agent // by node
+	vantages []placement.Vantage
+	perAgent map[types.UID][]*api.Session
+	placed   map[string]bool // by session id
+}
+
+// place decides what each agent is to probe, with k vantage points an app, and
+// how each app is measured. Agents without sessions are listed too, since they
+// report usage.
+func place(s *inventory.Snapshot, k int) ([]agents.Assignment, map[plan.PodID]paths) {
+	p := placing{probers: map[string]inventory.Agent{}, perAgent: map[types.UID][]*api.Session{}, placed: map[string]bool{}}
+	for _, a := range s.Agents {
+		if _, twice := p.probers[a.Node]; a.Role == api.Role_ROLE_PROBE && !twice {
+			p.probers[a.Node] = a
+			p.vantages = append(p.vantages, placement.Vantage{Node: a.Node, Zone: s.Zones[a.Node]})
+		}
+	}
+	perApp := make(map[plan.PodID]paths, len(s.Apps))
+	for _, app := range s.Apps {
+		perApp[app.Pod] = p.app(app, k)
+	}
+	assignments := make([]agents.Assignment, len(s.Agents))
+	for i, a := range s.Agents {
+		assignments[i] = agents.Assignment{Agent: a, Sessions: p.perAgent[a.UID]}
+	}
+	return assignments, perApp
+}
+
+// app places the sessions of one app. Where the agent on its node answers for
+// it, the session is its own witness; one that stays on the node has none,
+// since it meets no queue.
+func (p *placing) app(app inventory.App, k int) paths {
+	beside, isBeside := p.probers[app.Node]
+	target := toApp(app)
+	if app.NodeReflects {
+		if !isBeside {
+			return paths{nobody: fmt.Sprintf("no probe agent runs on node %s to answer in the pod's place", app.Node)}
+		}
+		target = toAgent(beside)
+	}
+	nodes := placement.Choose(placement.Target{Key: app.Pod.String(), Node: app.Node, Pinned: app.Pinned}, p.vantages, k)
+	var out paths
+	for _, node := range nodes {
+		out.sessions = append(out.sessions, p.add(node, target))
+		if isBeside && !app.NodeReflects && node != app.Node {
+			out.witnesses = append(out.witnesses, p.add(node, toAgent(beside)))
+		}
+	}
+	switch {
+	case len(nodes) > 0:
+	case app.Pinned != nil:
+		out.nobody = fmt.Sprintf("no probe agent runs on %s, where %s wants it to be measured from", strings.Join(app.Pinned, ", "), workload.ProbeFrom)
+	default:
+		out.nobody = "no probe agent runs on any node"
+	}
+	return out
+}
+
+// add has node's agent measure target, once, whoever else asks for the same.
+func (p *placing) add(node string, target *api.Session) session {
+	agent := p.probers[node]
+	id := node + " → " + target.Id
+	if !p.placed[id] {
+		p.placed[id] = true
+		p.perAgent[agent.UID] = append(p.perAgent[agent.UID], &api.Session{
+			Id: id, Protocol: target.Protocol, Host: target.Host, Port: target.Port, Dscp: target.Dscp,
+		})
+	}
+	return session{id, agent}
+}
+
+var protocols = map[workload.Protocol]api.Protocol{
+	workload.STAMP: api.Protocol_PROTOCOL_STAMP,
+	workload.UDP:   api.Protocol_PROTOCOL_UDP,
+	workload.TCP:   api.Protocol_PROTOCOL_TCP,
+	workload.ICMP:  api.Protocol_PROTOCOL_ICMP,
+}
+
+// toApp is the session towards app, whoever measures it. Everything that makes
+// it another path is in the id: a pod that moves starts a new session.
+func toApp(app inventory.App) *api.Session {
+	return &api.Session{
+		Id:       app.Pod.String() + " " + app.Probe.String() + " " + app.IP,
+		Protocol: protocols[app.Probe.Protocol],
+		Host:     app.IP,
+		Port:     uint32(app.Probe.Port),
+	}
+}
+
+// toAgent is the session towards an agent's reflector: one for all the apps on
+// its node that share it.
+func toAgent(a inventory.Agent) *api.Session {
+	probe := workload.Probe{Protocol: workload.STAMP, Port: a.STAMP}
+	return &api.Session{
+		Id:       "agent on " + a.Node + " " + probe.String() + " " + a.IP,
+		Protocol: protocols[probe.Protocol],
+		Host:     a.IP,
+		Port:     uint32(probe.Port),
+	}
+}
+
+// samePlaces reports whether everyone measured and measuring is where they were.
+func samePlaces(a, b *inventory.Snapshot) bool {
+	return a != nil && maps.Equal(a.Zones, b.Zones) && slices.Equal(a.Agents, b.Agents) && reflect.DeepEqual(a.Apps, b.Apps)
+}
