@@ -1,86 +1,70 @@
 package pods
 
 import (
-	"maps"
-	"slices"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"encoding/json"
+	"net/netip"
 
 	"github.com/detnet/detnet/workload"
 )
 
-// object is what is read of a Pod of core/v1. The package of the API's own types
-// would add 4 MB to the program, mapped even in the role that watches no pods.
+// object is what is read of a Pod of core/v1.
 type object struct {
-	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata"`
-
+	Metadata struct {
+		Namespace       string            `json:"namespace"`
+		Name            string            `json:"name"`
+		UID             string            `json:"uid"`
+		ResourceVersion string            `json:"resourceVersion"`
+		Annotations     map[string]string `json:"annotations"`
+	} `json:"metadata"`
 	Spec struct {
 		HostNetwork bool `json:"hostNetwork"`
 	} `json:"spec"`
 	Status struct {
-		Phase  string  `json:"phase"`
-		PodIPs []podIP `json:"podIPs"`
+		Phase  string `json:"phase"`
+		PodIPs []struct {
+			IP string `json:"ip"`
+		} `json:"podIPs"`
 	} `json:"status"`
 }
 
-type podIP struct {
-	IP string `json:"ip"`
-}
-
-// Phases in which a pod sends no more.
-const (
-	succeeded = "Succeeded"
-	failed    = "Failed"
-)
-
-type objectList struct {
-	metav1.TypeMeta `json:",inline"`
-	metav1.ListMeta `json:"metadata"`
-
+// list is a PodList of core/v1.
+type list struct {
+	Metadata struct {
+		ResourceVersion string `json:"resourceVersion"`
+	} `json:"metadata"`
 	Items []object `json:"items"`
 }
 
-func (o *object) DeepCopyObject() runtime.Object { return o.deepCopy() }
-
-func (o *object) deepCopy() *object {
-	c := *o
-	o.DeepCopyInto(&c.ObjectMeta)
-	c.Status.PodIPs = slices.Clone(o.Status.PodIPs)
-	return &c
+// event is a WatchEvent of meta/v1. Its object is a Pod, or a Status where the
+// type is ERROR.
+type event struct {
+	Type   string          `json:"type"`
+	Object json.RawMessage `json:"object"`
 }
 
-func (l *objectList) DeepCopyObject() runtime.Object {
-	c := &objectList{TypeMeta: l.TypeMeta}
-	l.DeepCopyInto(&c.ListMeta)
-	for i := range l.Items {
-		c.Items = append(c.Items, *l.Items[i].deepCopy())
+// status is what is read of a Status of meta/v1.
+type status struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+// sends reports whether the pod may send from a network namespace of its own.
+func (o *object) sends() bool {
+	return !o.Spec.HostNetwork && o.Status.Phase != "Succeeded" && o.Status.Phase != "Failed"
+}
+
+func (o *object) pod() Pod {
+	p := Pod{
+		Namespace: o.Metadata.Namespace,
+		Name:      o.Metadata.Name,
+		UID:       o.Metadata.UID,
+		Egress:    o.Metadata.Annotations[workload.EgressBandwidth],
+		Ingress:   o.Metadata.Annotations[workload.IngressBandwidth],
 	}
-	return c
-}
-
-var coreV1 = schema.GroupVersion{Version: "v1"}
-
-// newScheme decodes Pods into object.
-func newScheme() *runtime.Scheme {
-	scheme := runtime.NewScheme()
-	scheme.AddKnownTypeWithName(coreV1.WithKind("Pod"), &object{})
-	scheme.AddKnownTypeWithName(coreV1.WithKind("PodList"), &objectList{})
-	metav1.AddToGroupVersion(scheme, coreV1)
-	return scheme
-}
-
-// strip drops what nobody here reads before the informer stores it.
-func strip(obj any) (any, error) {
-	o, ok := obj.(*object)
-	if !ok {
-		return obj, nil
+	for _, ip := range o.Status.PodIPs {
+		if addr, err := netip.ParseAddr(ip.IP); err == nil {
+			p.IPs = append(p.IPs, addr)
+		}
 	}
-	slim := &object{Spec: o.Spec, Status: o.Status, ObjectMeta: metav1.ObjectMeta{
-		Namespace: o.Namespace, Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion,
-		Annotations: maps.Clone(o.Annotations)}}
-	maps.DeleteFunc(slim.Annotations, func(key, _ string) bool { return key != workload.EgressBandwidth && key != workload.IngressBandwidth })
-	return slim, nil
+	return p
 }

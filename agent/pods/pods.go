@@ -1,23 +1,25 @@
 // Package pods watches the pods of one node: where they are and what their
-// bandwidth annotations say. It is the agent's only use of the Kubernetes API.
+// bandwidth annotations say.
 package pods
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
-
-	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/agent/kube"
 )
 
 // Pod is a pod with a network namespace of its own that may be sending.
@@ -31,59 +33,28 @@ type Pod struct {
 
 // Watch follows the pods of one node. Make it with New, serve it with Run.
 type Watch struct {
-	informer cache.SharedIndexInformer
-	changed  chan struct{}
+	client  *kube.Client
+	node    string
+	log     *slog.Logger
+	changed chan struct{}
+	version string // the newest resource version seen; of Run alone
 
-	mu   sync.Mutex
-	pods map[string]Pod // by UID
+	mu     sync.Mutex
+	synced bool
+	pods   map[string]Pod // by UID
 }
 
-// New returns a Watch of the pods on node, by the API server of config.
-func New(config *rest.Config, node string) (*Watch, error) {
-	client, err := newClient(config)
-	if err != nil {
-		return nil, fmt.Errorf("watch the pods of node %s: %w", node, err)
-	}
-	onNode := cache.NewListWatchFromClient(client, "pods", metav1.NamespaceAll, fields.OneTermEqualSelector("spec.nodeName", node))
-	w := &Watch{
-		informer: cache.NewSharedIndexInformer(onNode, &object{}, 0, cache.Indexers{}),
-		changed:  make(chan struct{}, 1),
-		pods:     map[string]Pod{},
-	}
-	if err := w.informer.SetTransform(strip); err != nil {
-		return nil, fmt.Errorf("watch the pods of node %s: %w", node, err)
-	}
-	_, err = w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    w.put,
-		UpdateFunc: func(_, obj any) { w.put(obj) },
-		DeleteFunc: w.remove,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("watch the pods of node %s: %w", node, err)
-	}
-	return w, nil
-}
-
-func newClient(config *rest.Config) (*rest.RESTClient, error) {
-	core := rest.CopyConfig(config)
-	core.APIPath, core.GroupVersion = "/api", &coreV1
-	core.ContentType = runtime.ContentTypeJSON // the only one that object has
-	core.NegotiatedSerializer = serializer.NewCodecFactory(newScheme()).WithoutConversion()
-	client, err := rest.RESTClientFor(core)
-	if err != nil {
-		return nil, fmt.Errorf("make an API client: %w", err)
-	}
-	return client, nil
-}
-
-// Run watches until ctx ends.
-func (w *Watch) Run(ctx context.Context) error {
-	w.informer.RunWithContext(ctx)
-	return nil
+// New returns a Watch of the pods on node.
+func New(client *kube.Client, node string, log *slog.Logger) *Watch {
+	return &Watch{client: client, node: node, log: log, changed: make(chan struct{}, 1), pods: map[string]Pod{}}
 }
 
 // Synced reports whether the first list is complete.
-func (w *Watch) Synced() bool { return w.informer.HasSynced() }
+func (w *Watch) Synced() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.synced
+}
 
 // Changed receives after the pods changed; several changes may come as one.
 func (w *Watch) Changed() <-chan struct{} { return w.changed }
@@ -100,45 +71,146 @@ func (w *Watch) List() []Pod {
 	return list
 }
 
-func (w *Watch) put(obj any) {
-	o, ok := obj.(*object)
-	if !ok {
-		return
-	}
-	if o.Spec.HostNetwork || o.Status.Phase == succeeded || o.Status.Phase == failed {
-		w.remove(o)
-		return
-	}
-	p := Pod{
-		Namespace: o.Namespace,
-		Name:      o.Name,
-		UID:       string(o.UID),
-		Egress:    o.Annotations[workload.EgressBandwidth],
-		Ingress:   o.Annotations[workload.IngressBandwidth],
-	}
-	for _, ip := range o.Status.PodIPs {
-		if addr, err := netip.ParseAddr(ip.IP); err == nil {
-			p.IPs = append(p.IPs, addr)
+// How long to wait before the next try, and how long one watch may take: then
+// the API server ends it, so that connections spread over its replicas.
+const (
+	firstWait = time.Second
+	lastWait  = 30 * time.Second
+	watchTime = 5 * time.Minute
+)
+
+// oldest asks for a list of any age, which an API server has in memory.
+const oldest = "0"
+
+// Run watches until ctx ends. What fails is reported and tried again; the pods
+// stay as they were last known.
+func (w *Watch) Run(ctx context.Context) error {
+	w.version = oldest
+	wait, timer := firstWait, time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		begun := time.Now()
+		err := w.follow(ctx)
+		if ctx.Err() != nil {
+			return nil
 		}
+		if time.Since(begun) > lastWait {
+			wait = firstWait
+		}
+		w.log.Warn("the watch of this node's pods was interrupted; it begins again", "error", err, "in", wait)
+		timer.Reset(wait/2 + rand.N(wait)) // agents that were interrupted together come back one by one
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		wait = min(2*wait, lastWait)
 	}
-	w.mu.Lock()
-	w.pods[p.UID] = p
-	w.mu.Unlock()
-	w.notify()
 }
 
-func (w *Watch) remove(obj any) {
-	if unknown, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = unknown.Obj
+// follow lists the pods, and watches them from there until that fails.
+func (w *Watch) follow(ctx context.Context) error {
+	if err := w.list(ctx); err != nil {
+		// An API server that does not have that version, or not yet, is asked for
+		// what is true now.
+		if refused := new(kube.StatusError); errors.As(err, &refused) && (refused.Code == http.StatusGone || refused.Code == http.StatusGatewayTimeout) {
+			w.version = ""
+		}
+		return fmt.Errorf("list the pods of node %s: %w", w.node, err)
 	}
-	o, ok := obj.(*object)
-	if !ok {
-		return
+	for {
+		if err := w.watch(ctx); err != nil {
+			return fmt.Errorf("watch the pods of node %s: %w", w.node, err)
+		}
 	}
+}
+
+func (w *Watch) get(ctx context.Context, query url.Values) (io.ReadCloser, error) {
+	query.Set("fieldSelector", "spec.nodeName="+w.node)
+	query.Set("resourceVersion", w.version)
+	return w.client.Get(ctx, "/api/v1/pods", query)
+}
+
+// list replaces all that is known by a list that is not older than that.
+func (w *Watch) list(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lastWait)
+	defer cancel()
+	body, err := w.get(ctx, url.Values{})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	var l list
+	if err := json.NewDecoder(body).Decode(&l); err != nil {
+		return err
+	}
+	pods := make(map[string]Pod, len(l.Items))
+	for i := range l.Items {
+		if o := &l.Items[i]; o.sends() {
+			pods[o.Metadata.UID] = o.pod()
+		}
+	}
+	w.version = l.Metadata.ResourceVersion
 	w.mu.Lock()
-	delete(w.pods, string(o.UID))
+	w.pods, w.synced = pods, true
 	w.mu.Unlock()
 	w.notify()
+	return nil
+}
+
+// watch follows the pods until the API server ends the watch, which it does
+// without an error after the time that it is asked for.
+func (w *Watch) watch(ctx context.Context) error {
+	length := watchTime + rand.N(watchTime)
+	ctx, cancel := context.WithTimeout(ctx, length+lastWait)
+	defer cancel()
+	begun := time.Now()
+	body, err := w.get(ctx, url.Values{
+		"watch": {"true"}, "allowWatchBookmarks": {"true"}, "timeoutSeconds": {strconv.Itoa(int(length.Seconds()))}})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	for events := json.NewDecoder(body); ; {
+		var e event
+		err := events.Decode(&e)
+		if err == nil {
+			err = w.apply(e)
+		}
+		if errors.Is(err, io.EOF) && time.Since(begun) > firstWait {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (w *Watch) apply(e event) error {
+	if e.Type == "ERROR" {
+		var s status
+		if err := json.Unmarshal(e.Object, &s); err != nil {
+			return err
+		}
+		return &kube.StatusError{Code: s.Code, Message: s.Message}
+	}
+	var o object
+	if err := json.Unmarshal(e.Object, &o); err != nil {
+		return fmt.Errorf("read a pod: %w", err)
+	}
+	w.version = o.Metadata.ResourceVersion
+	if e.Type == "BOOKMARK" {
+		return nil
+	}
+	w.mu.Lock()
+	if e.Type != "DELETED" && o.sends() {
+		w.pods[o.Metadata.UID] = o.pod()
+	} else {
+		delete(w.pods, o.Metadata.UID)
+	}
+	w.mu.Unlock()
+	w.notify()
+	return nil
 }
 
 func (w *Watch) notify() {

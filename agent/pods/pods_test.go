@@ -1,36 +1,35 @@
 package pods
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
+	"net/url"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 
+	"github.com/detnet/detnet/agent/kube"
 	"github.com/detnet/detnet/workload"
 )
 
-func newWatch(t *testing.T) *Watch {
-	t.Helper()
-	w, err := New(&rest.Config{}, "n1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w
-}
-
+// pod is one as the API server has it.
 func pod(uid string, change func(*corev1.Pod)) *corev1.Pod {
 	p := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "p-" + uid, UID: types.UID("uid-" + uid), Annotations: map[string]string{
+		TypeMeta: metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "p-" + uid, UID: types.UID(uid), Annotations: map[string]string{
 			workload.EgressBandwidth: "10M", "other": "x"}},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: "10.0.0.1"}, {IP: "fd00::1"}, {IP: "bad"}}},
 	}
@@ -40,111 +39,186 @@ func pod(uid string, change func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
-func TestFollows(t *testing.T) {
-	w := newWatch(t)
-	put := func(p *corev1.Pod) {
-		slim, err := strip(read(t, p))
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.put(slim)
-	}
-	put(pod("a", nil))
-	want := []Pod{{Namespace: "ns", Name: "p-a", UID: "uid-a", Egress: "10M",
-		IPs: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")}}}
-	if diff := cmp.Diff(want, w.List(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
-		t.Errorf("List (-want +got):\n%s", diff)
-	}
-	select {
-	case <-w.Changed():
-	default:
-		t.Error("nobody was told")
-	}
-	put(pod("a", func(p *corev1.Pod) { delete(p.Annotations, workload.EgressBandwidth) }))
-	if got := w.List(); len(got) != 1 || got[0].Egress != "" {
-		t.Errorf("annotation removed: %+v", got)
-	}
-	for name, gone := range map[string]func(*corev1.Pod){
-		"succeeded":    func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded },
-		"failed":       func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed },
-		"host network": func(p *corev1.Pod) { p.Spec.HostNetwork = true },
-	} {
-		put(pod("a", nil))
-		put(pod("a", gone))
-		if got := w.List(); len(got) != 0 {
-			t.Errorf("%s: %+v", name, got)
-		}
-	}
-	put(pod("a", nil))
-	w.remove(cache.DeletedFinalStateUnknown{Obj: read(t, pod("a", nil))})
-	if got := w.List(); len(got) != 0 {
-		t.Errorf("deleted: %+v", got)
-	}
+// server is an API server that answers each request when the test does. There
+// are no sockets: time may be that of synctest.
+type server struct{ requests chan request }
+
+type request struct {
+	url    *url.URL
+	answer chan<- *http.Response
 }
 
-// What goes over the wire: one node's pods are asked for, and what the API
-// server says of them, in the list and afterwards, is followed.
-func TestRun(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		query := r.URL.Query()
-		if r.URL.Path != "/api/v1/pods" || query.Get("fieldSelector") != "spec.nodeName=n1" {
-			t.Errorf("asked for %v", r.URL)
-		}
-		w.Header().Set("Content-Type", "application/json")
-		switch {
-		case query.Get("sendInitialEvents") == "true": // as of a server that can only list
-			http.Error(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`, http.StatusUnprocessableEntity)
-		case query.Get("watch") == "":
-			send(t, w, corev1.PodList{
-				TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, ListMeta: metav1.ListMeta{ResourceVersion: "1"},
-				Items: []corev1.Pod{*pod("a", nil)}})
-		default:
-			added := pod("b", func(p *corev1.Pod) {
-				p.TypeMeta, p.ResourceVersion = metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"}, "2"
-			})
-			send(t, w, map[string]any{"type": "ADDED", "object": added})
-			w.(http.Flusher).Flush()
-			<-r.Context().Done()
-		}
-	}))
-	defer server.Close()
-	w, err := New(&rest.Config{Host: server.URL}, "n1")
+func (s server) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer := make(chan *http.Response)
+	select {
+	case s.requests <- request{r.URL, answer}:
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+	response := <-answer
+	if pipe, ok := response.Body.(*io.PipeReader); ok {
+		context.AfterFunc(r.Context(), func() { pipe.CloseWithError(r.Context().Err()) })
+	}
+	return response, nil
+}
+
+// next waits for a request and checks that it is for version; "watch" or "list"
+// is what it is to be.
+func (s server) next(t *testing.T, kind, version string) request {
+	t.Helper()
+	r := <-s.requests
+	q := r.url.Query()
+	if r.url.Path != "/api/v1/pods" || q.Get("fieldSelector") != "spec.nodeName=n1" {
+		t.Errorf("asked for %v", r.url)
+	}
+	if q.Get("resourceVersion") != version || (q.Get("watch") == "true") != (kind == "watch") {
+		t.Errorf("asked for %v; want a %s from version %q", r.url, kind, version)
+	}
+	return r
+}
+
+func (r request) refuse(code int) {
+	r.answer <- &http.Response{StatusCode: code, Body: io.NopCloser(strings.NewReader(`{"kind":"Status","message":"no"}`))}
+}
+
+func (r request) list(version string, pods ...*corev1.Pod) {
+	l := corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: version}}
+	for _, p := range pods {
+		l.Items = append(l.Items, *p)
+	}
+	text, err := json.Marshal(l)
+	if err != nil {
+		panic(err)
+	}
+	r.answer <- &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(text))}
+}
+
+// watch returns the writing end of the events.
+func (r request) watch() *io.PipeWriter {
+	from, to := io.Pipe()
+	r.answer <- &http.Response{StatusCode: http.StatusOK, Body: from}
+	return to
+}
+
+func send(t *testing.T, to io.Writer, typ, version string, object any) {
+	t.Helper()
+	if p, ok := object.(*corev1.Pod); ok {
+		p.ResourceVersion = version
+	}
+	text, err := json.Marshal(object)
+	if err == nil {
+		_, err = fmt.Fprintf(to, "{\"type\":%q,\"object\":%s}\n", typ, text)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	var running errgroup.Group
-	running.Go(func() error { return w.Run(ctx) })
-	defer func() {
+	synctest.Wait()
+}
+
+// follow runs a watch of node n1 inside a bubble until the test ends.
+func follow(t *testing.T, test func(*testing.T, *Watch, server)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := server{make(chan request)}
+		w := New(kube.New("http://api", s, ""), "n1", slog.New(slog.DiscardHandler))
+		ctx, stop := context.WithCancel(t.Context())
+		var running errgroup.Group
+		running.Go(func() error { return w.Run(ctx) })
+		test(t, w, s)
 		stop()
 		if err := running.Wait(); err != nil {
 			t.Error(err)
 		}
-	}()
-	for len(w.List()) < 2 {
+	})
+}
+
+func uids(w *Watch) string {
+	synctest.Wait()
+	var all []string
+	for _, p := range w.List() {
+		all = append(all, p.UID)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestFollows(t *testing.T) {
+	follow(t, func(t *testing.T, w *Watch, s server) {
+		r := s.next(t, "list", "0")
+		if w.Synced() {
+			t.Error("synced before the list came")
+		}
+		r.list("7", pod("a", nil), pod("h", func(p *corev1.Pod) { p.Spec.HostNetwork = true }))
+		events := s.next(t, "watch", "7").watch()
+		want := []Pod{{Namespace: "ns", Name: "p-a", UID: "a", Egress: "10M",
+			IPs: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")}}}
+		synctest.Wait()
+		if diff := cmp.Diff(want, w.List(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" || !w.Synced() {
+			t.Errorf("List (-want +got):\n%s", diff)
+		}
 		<-w.Changed()
-	}
-	if got := w.List(); got[0].UID != "uid-a" || got[1].UID != "uid-b" || got[1].Egress != "10M" {
-		t.Errorf("List: %+v", got)
-	}
+		send(t, events, "MODIFIED", "8", pod("a", func(p *corev1.Pod) { delete(p.Annotations, workload.EgressBandwidth) }))
+		<-w.Changed()
+		if got := w.List(); len(got) != 1 || got[0].Egress != "" {
+			t.Errorf("annotation removed: %+v", got)
+		}
+		version := 10
+		for name, gone := range map[string]func(*corev1.Pod){
+			"succeeded": func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded },
+			"failed":    func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed },
+			"deleted":   nil,
+		} {
+			version++
+			send(t, events, "ADDED", fmt.Sprint(version), pod("b", nil))
+			if got := uids(w); got != "a b" {
+				t.Errorf("added: %s", got)
+			}
+			typ := "MODIFIED"
+			if gone == nil {
+				typ = "DELETED"
+			}
+			send(t, events, typ, fmt.Sprint(version), pod("b", gone))
+			if got := uids(w); got != "a" {
+				t.Errorf("%s: %s", name, got)
+			}
+		}
+	})
 }
 
-func send(t *testing.T, w http.ResponseWriter, object any) {
-	if err := json.NewEncoder(w).Encode(object); err != nil {
-		t.Errorf("answer the watch: %v", err)
-	}
-}
-
-// read turns a pod into what the API client makes of its JSON.
-func read(t *testing.T, p *corev1.Pod) *object {
-	t.Helper()
-	text, err := json.Marshal(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := new(object)
-	if err := json.Unmarshal(text, o); err != nil {
-		t.Fatal(err)
-	}
-	return o
+// A watch is not for ever. Whatever ends it, nothing is forgotten meanwhile, and
+// what happened meanwhile is seen in the end.
+func TestBeginsAgain(t *testing.T) {
+	follow(t, func(t *testing.T, w *Watch, s server) {
+		s.next(t, "list", "0").refuse(http.StatusForbidden)
+		s.next(t, "list", "0").list("7", pod("a", nil))
+		events := s.next(t, "watch", "7").watch()
+		send(t, events, "BOOKMARK", "20", pod("", nil))
+		// The API server's time is up: go on from where it was.
+		time.Sleep(2 * firstWait)
+		events.Close()
+		events = s.next(t, "watch", "20").watch()
+		// A connection that breaks, in the middle of an event.
+		_, _ = io.WriteString(events, `{"type":"ADDED","obj`)
+		events.Close()
+		r := s.next(t, "list", "20")
+		if got := uids(w); got != "a" {
+			t.Errorf("pods between two lists: %s", got)
+		}
+		r.list("30", pod("b", nil))
+		events = s.next(t, "watch", "30").watch()
+		if got := uids(w); got != "b" {
+			t.Errorf("after another list: %s", got)
+		}
+		// The API server has forgotten our version, and the list is of no use.
+		send(t, events, "ERROR", "", map[string]any{"kind": "Status", "status": "Failure", "code": 410, "message": "too old"})
+		s.next(t, "list", "30").refuse(http.StatusGatewayTimeout)
+		s.next(t, "list", "").list("5", pod("c", nil))
+		// A watch that ends at once is no watch, and is not begun anew at once.
+		s.next(t, "watch", "5").watch().Close()
+		s.next(t, "list", "5").list("6")
+		events = s.next(t, "watch", "6").watch()
+		_, _ = io.WriteString(events, `[]`)
+		s.next(t, "list", "6").list("7", pod("d", nil))
+		if got := uids(w); got != "d" {
+			t.Errorf("in the end: %s", got)
+		}
+	})
 }

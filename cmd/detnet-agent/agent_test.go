@@ -44,6 +44,6 @@ func TestParse(t *testing.T) {
 // what only the webhook and the controller need.
 func TestDependencies(t *testing.T) {
 	deptest.Refuse(t, "github.com/open-policy-agent/opa", "github.com/cilium/cilium", "sigs.k8s.io/controller-runtime",
-		"k8s.io/client-go/kubernetes", "k8s.io/api",
+		"k8s.io",
 		deptest.Module+"/controller", deptest.Module+"/webhook", deptest.Module+"/policies")
 }

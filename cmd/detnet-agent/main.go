@@ -24,11 +24,11 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-	"k8s.io/client-go/rest"
 
 	"github.com/detnet/detnet/agent"
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/agent/enforce"
+	"github.com/detnet/detnet/agent/kube"
 	"github.com/detnet/detnet/agent/pods"
 	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/agent/usage"
@@ -124,14 +124,11 @@ func startReflector(ctx context.Context, group *errgroup.Group, opts options, se
 // startNode begins to watch the node's pods, to measure them and, if asked, to
 // enforce their limits.
 func startNode(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, registry *prometheus.Registry, log *slog.Logger) (ready func() bool, err error) {
-	config, err := rest.InClusterConfig()
+	client, err := kube.InCluster()
 	if err != nil {
 		return nil, fmt.Errorf("role node watches the pods of its node, and needs the cluster's API: %w", err)
 	}
-	watch, err := pods.New(config, opts.node)
-	if err != nil {
-		return nil, err
-	}
+	watch := pods.New(client, opts.node, log)
 	var limiter usage.Limiter
 	if opts.enforce == "tc" {
 		enforcer, err := enforce.New(watch, log, registry)
@@ -139,7 +136,7 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 			return nil, err
 		}
 		group.Go(func() error {
-			return enforcer.Run(ctx, func() bool { return retired(config, opts.daemonSet, log) }) //nolint:contextcheck // asked when ctx has ended
+			return enforcer.Run(ctx, func() bool { return retired(client, opts.daemonSet, log) }) //nolint:contextcheck // asked when ctx has ended
 		})
 		limiter = enforcer
 	}

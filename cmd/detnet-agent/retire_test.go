@@ -7,7 +7,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"k8s.io/client-go/rest"
+	"github.com/detnet/detnet/agent/kube"
 )
 
 // Limits may only be lifted on proof that no agent follows.
@@ -36,14 +36,15 @@ func TestRetired(t *testing.T) {
 				_, _ = io.WriteString(w, tt.body)
 			}))
 			defer server.Close()
-			if got := retired(&rest.Config{Host: server.URL}, "detnet/detnet-agent-node", log); got != tt.want {
+			client := kube.New(server.URL, server.Client().Transport, "")
+			if got := retired(client, "detnet/detnet-agent-node", log); got != tt.want {
 				t.Errorf("retired = %v, want %v", got, tt.want)
 			}
 			server.Close()
-			if retired(&rest.Config{Host: server.URL}, "detnet/detnet-agent-node", log) {
+			if retired(client, "detnet/detnet-agent-node", log) {
 				t.Error("retired without an answer")
 			}
-			if retired(&rest.Config{Host: server.URL}, "", log) {
+			if retired(client, "", log) {
 				t.Error("retired without a DaemonSet")
 			}
 		})
