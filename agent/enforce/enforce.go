@@ -215,6 +215,9 @@ func (e *Enforcer) set(a *applied, egress, ingress bitrate.Rate) (usage.Enforced
 			errs = append(errs, fmt.Errorf("limit egress to %v: %w", egress, err))
 		} else {
 			now.Egress, now.Behind = egress, behind
+			if err := e.kernel.passReplies(index, a.pod.IPs); err != nil {
+				errs = append(errs, err)
+			}
 		}
 	} else if left, err := e.kernel.freeEgress(index, ifb); err == nil {
 		if left {

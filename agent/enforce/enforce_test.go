@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -194,6 +195,82 @@ func TestEnd(t *testing.T) {
 			t.Errorf("retired %v: left %v, redirected %v", retired, got, n.redirected(t))
 		}
 	}
+}
+
+// What a pod answers the node, the kubelet's probes above all, does not wait in
+// its limiter. What it sends on its own accord does, also to the node: behind a
+// node port may be another node.
+func TestRepliesToTheNodePass(t *testing.T) {
+	for _, tt := range []struct {
+		name, node, pod string
+		prepare         func(*node)
+	}{
+		{"IPv4", "10.88.0.1", "10.88.0.2", func(*node) {}},
+		{"IPv6", "fd88::1", "fd88::2", func(n *node) {
+			n.host.Up(t, "vethpod", "fd88::1/64")
+			n.pod.Up(t, "eth0", "fd88::2/64")
+			n.list[0].IPs = []netip.Addr{netip.MustParseAddr("fd88::2")}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := newNode(t)
+			tt.prepare(n)
+			n.annotate("10M", "")
+			before := n.tc(t, "filter show dev vethpod parent ffff:")
+			n.restart(t)
+			n.annotate("20M", "")
+			if n.enforcer.applied["uid-1"].err != "" {
+				t.Fatal(n.enforcer.applied["uid-1"].err)
+			}
+			if after := n.tc(t, "filter show dev vethpod parent ffff:"); after != before {
+				t.Errorf("the next agent changed the filters from\n%s\nto\n%s", before, after)
+			}
+			if waited := n.transfer(t, n.host, n.pod, net.JoinHostPort(tt.pod, "8080")); waited > 0 {
+				t.Errorf("%d packets of an answer to the node waited in the limiter", waited)
+			}
+			if waited := n.transfer(t, n.pod, n.host, net.JoinHostPort(tt.node, "30080")); waited == 0 {
+				t.Error("what the pod sent to a node port did not pass the limiter")
+			}
+		})
+	}
+}
+
+// transfer lets client ask server, which listens on address, for 100 kB, and
+// returns how many packets passed the limiter meanwhile.
+func (n *node) transfer(t *testing.T, client, server *nstest.Net, address string) uint64 {
+	t.Helper()
+	limiter := func() uint64 {
+		link, err := n.host.LinkByName(ifbName("uid-1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return link.Attrs().Statistics.TxPackets
+	}
+	before := limiter()
+	var listener net.Listener
+	var conn net.Conn
+	var err error
+	server.Do(t, func() { listener, err = net.Listen("tcp", address) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		if c, err := listener.Accept(); err == nil {
+			_, _ = c.Write(make([]byte, 100_000))
+			c.Close()
+		}
+	}()
+	client.Do(t, func() { conn, err = net.DialTimeout("tcp", address, 10*time.Second) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if got, err := io.Copy(io.Discard, conn); got != 100_000 {
+		t.Fatalf("received %d octets: %v", got, err)
+	}
+	return limiter() - before
 }
 
 // Traffic control of others is refused and left as it was.

@@ -93,8 +93,8 @@ func (k kernel) ingressOf(index int) (ingress, error) {
 		return found, fmt.Errorf("list filters: %w", err)
 	}
 	for _, f := range filters {
-		if f.Attrs().Priority != ourPriority || f.Type() != "u32" {
-			return found, fmt.Errorf("a %s filter with priority %d: %w", f.Type(), f.Attrs().Priority, ErrForeign)
+		if p := f.Attrs().Priority; p < firstPriority || p > ourPriority || f.Type() != "u32" {
+			return found, fmt.Errorf("a %s filter with priority %d: %w", f.Type(), p, ErrForeign)
 		}
 		if u, ok := f.(*netlink.U32); ok && u.RedirIndex != 0 {
 			found.redirects = u.RedirIndex
