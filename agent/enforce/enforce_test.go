@@ -225,10 +225,10 @@ func TestRepliesToTheNodePass(t *testing.T) {
 			if after := n.tc(t, "filter show dev vethpod parent ffff:"); after != before {
 				t.Errorf("the next agent changed the filters from\n%s\nto\n%s", before, after)
 			}
-			if waited := n.transfer(t, n.host, n.pod, net.JoinHostPort(tt.pod, "8080")); waited > 0 {
-				t.Errorf("%d packets of an answer to the node waited in the limiter", waited)
+			if waited := n.transfer(t, n.host, n.pod, net.JoinHostPort(tt.pod, "8080")); waited > 10_000 { // IPv6 greets its neighbours now and then
+				t.Errorf("%d octets of an answer to the node waited in the limiter", waited)
 			}
-			if waited := n.transfer(t, n.pod, n.host, net.JoinHostPort(tt.node, "30080")); waited == 0 {
+			if waited := n.transfer(t, n.pod, n.host, net.JoinHostPort(tt.node, "30080")); waited < 100_000 {
 				t.Error("what the pod sent to a node port did not pass the limiter")
 			}
 		})
@@ -236,7 +236,7 @@ func TestRepliesToTheNodePass(t *testing.T) {
 }
 
 // transfer lets client ask server, which listens on address, for 100 kB, and
-// returns how many packets passed the limiter meanwhile.
+// returns how many octets passed the limiter meanwhile.
 func (n *node) transfer(t *testing.T, client, server *nstest.Net, address string) uint64 {
 	t.Helper()
 	limiter := func() uint64 {
@@ -244,7 +244,7 @@ func (n *node) transfer(t *testing.T, client, server *nstest.Net, address string
 		if err != nil {
 			t.Fatal(err)
 		}
-		return link.Attrs().Statistics.TxPackets
+		return link.Attrs().Statistics.TxBytes
 	}
 	before := limiter()
 	var listener net.Listener
