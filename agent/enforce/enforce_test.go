@@ -235,8 +235,8 @@ func TestRepliesToTheNodePass(t *testing.T) {
 	}
 }
 
-// transfer lets client ask server, which listens on address, for 100 kB, and
-// returns how many octets passed the limiter meanwhile.
+// transfer sends 100 kB from client to server, which listens on address, and
+// back, and returns how many octets passed the limiter meanwhile.
 func (n *node) transfer(t *testing.T, client, server *nstest.Net, address string) uint64 {
 	t.Helper()
 	limiter := func() uint64 {
@@ -257,7 +257,7 @@ func (n *node) transfer(t *testing.T, client, server *nstest.Net, address string
 	defer listener.Close()
 	go func() {
 		if c, err := listener.Accept(); err == nil {
-			_, _ = c.Write(make([]byte, 100_000))
+			_, _ = io.Copy(c, c)
 			c.Close()
 		}
 	}()
@@ -267,6 +267,10 @@ func (n *node) transfer(t *testing.T, client, server *nstest.Net, address string
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	go func() {
+		_, _ = conn.Write(make([]byte, 100_000))
+		_ = conn.(*net.TCPConn).CloseWrite()
+	}()
 	if got, err := io.Copy(io.Discard, conn); got != 100_000 {
 		t.Fatalf("received %d octets: %v", got, err)
 	}
