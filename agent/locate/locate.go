@@ -1,7 +1,8 @@
 // Package locate finds the host's end of a pod's interface from the pod's
 // address: the device that the route to it names (routed CNIs, Cilium's lxc*
 // with endpoint routes), or, where that is a bridge, the port behind which the
-// bridge has learnt the pod's hardware address.
+// bridge has learnt the pod's hardware address. Where Cilium keeps no route to
+// each pod, the kernel's tables don't tell, and [Endpoints] does.
 package locate
 
 import (
@@ -17,6 +18,14 @@ import (
 // ErrNotFound says that the node does not know (yet) where the address is.
 var ErrNotFound = errors.New("no host-side interface known")
 
+// ErrCilium is the [ErrNotFound] of Cilium's default, without endpoint routes:
+// the node's whole range is routed to ciliumHost, and programs on that
+// interface, not tables, hand packets to the pods' own.
+var ErrCilium = fmt.Errorf("%w: Cilium keeps no route to each pod", ErrNotFound)
+
+// ciliumHost is the node's own end in Cilium's network, by its fixed name.
+const ciliumHost = "cilium_host"
+
 // Interface returns the index of the host-side interface of the pod with this
 // address. h is a handle in the host's network namespace.
 func Interface(h *netlink.Handle, pod netip.Addr) (int, error) {
@@ -28,12 +37,17 @@ func Interface(h *netlink.Handle, pod netip.Addr) (int, error) {
 		return 0, fmt.Errorf("route to %v: %w", pod, ErrNotFound)
 	}
 	route := routes[0]
-	if route.Gw != nil || route.Type == unix.RTN_LOCAL {
-		return 0, fmt.Errorf("route to %v leads elsewhere: %w", pod, ErrNotFound)
-	}
 	link, err := h.LinkByIndex(route.LinkIndex)
 	if err != nil {
 		return 0, fmt.Errorf("look up interface %d of the route to %v: %w", route.LinkIndex, pod, err)
+	}
+	switch {
+	case route.Type == unix.RTN_LOCAL:
+		return 0, fmt.Errorf("%v is the node's own address: %w", pod, ErrNotFound)
+	case link.Attrs().Name == ciliumHost:
+		return 0, fmt.Errorf("route to %v: %w", pod, ErrCilium)
+	case route.Gw != nil:
+		return 0, fmt.Errorf("route to %v leads elsewhere: %w", pod, ErrNotFound)
 	}
 	switch link.Type() {
 	case "bridge":

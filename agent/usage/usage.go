@@ -6,7 +6,6 @@ package usage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -15,7 +14,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/detnet/detnet/agent/locate"
 	"github.com/detnet/detnet/agent/pods"
 	"github.com/detnet/detnet/bitrate"
 )
@@ -56,7 +54,7 @@ type Meter struct {
 	pods    Lister
 	limiter Limiter // may be nil
 	log     *slog.Logger
-	handle  *netlink.Handle
+	find    *finder
 	stats   statsSocket
 
 	known map[string]*known // by UID
@@ -72,16 +70,15 @@ const keep = 16
 
 // known is what the meter remembers of a pod.
 type known struct {
-	index    int // host-side interface
-	last     counters
-	at       time.Time
-	behind   int
-	lookAt   time.Time // not before, after a failure
-	attempts int
+	index  int // host-side interface
+	last   counters
+	at     time.Time
+	behind int
+	search search // for the interface
 }
 
 // New returns a Meter of the network namespace that the calling thread is in.
-func New(list Lister, limiter Limiter, log *slog.Logger) (*Meter, error) {
+func New(list Lister, endpoints Endpoints, limiter Limiter, log *slog.Logger) (*Meter, error) {
 	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open a netlink handle: %w", err)
@@ -92,15 +89,15 @@ func New(list Lister, limiter Limiter, log *slog.Logger) (*Meter, error) {
 		return nil, err
 	}
 	return &Meter{
-		pods: list, limiter: limiter, log: log, handle: handle, stats: stats,
+		pods: list, limiter: limiter, log: log, stats: stats,
+		find:  newFinder(handle, endpoints, log),
 		known: map[string]*known{}, now: map[int]counters{},
 	}, nil
 }
 
 // Run measures until ctx ends.
 func (m *Meter) Run(ctx context.Context) error {
-	defer m.handle.Close()
-	defer m.stats.close()
+	defer m.close()
 	ticker := time.NewTicker(Window)
 	defer ticker.Stop()
 	failing := false
@@ -110,7 +107,7 @@ func (m *Meter) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		err := m.measure()
+		err := m.measure(ctx)
 		if err != nil && !failing {
 			m.log.Warn("cannot read interface counters; rates are missing until it works again", "error", err)
 		}
@@ -136,17 +133,32 @@ func (m *Meter) Since(cursor uint64) ([]Rate, uint64) {
 	return rates, m.seq
 }
 
-func (m *Meter) measure() error {
+func (m *Meter) close() {
+	m.find.close()
+	m.stats.close()
+}
+
+func (m *Meter) measure(ctx context.Context) error {
 	if err := m.stats.read(m.now); err != nil {
 		return err
 	}
-	now := time.Now()
+	rates := m.rates(ctx, time.Now())
+	m.mu.Lock()
+	m.kept[m.seq%keep] = rates
+	m.seq++
+	m.mu.Unlock()
+	return nil
+}
+
+// rates computes the rates of the window that ends now, and forgets the pods
+// that have gone.
+func (m *Meter) rates(ctx context.Context, now time.Time) []Rate {
 	list := m.pods.List()
 	rates := make([]Rate, 0, len(list))
 	present := make(map[string]bool, len(list))
 	for _, p := range list {
 		present[p.UID] = true
-		if rate, ok := m.rate(p, now); ok {
+		if rate, ok := m.rate(ctx, p, now); ok {
 			rates = append(rates, rate)
 		}
 	}
@@ -155,26 +167,27 @@ func (m *Meter) measure() error {
 			delete(m.known, uid)
 		}
 	}
-	m.mu.Lock()
-	m.kept[m.seq%keep] = rates
-	m.seq++
-	m.mu.Unlock()
-	return nil
+	return rates
 }
 
 // rate computes a pod's rate; false in the window in which its interface was
 // found, or changed.
-func (m *Meter) rate(p pods.Pod, now time.Time) (Rate, bool) {
+func (m *Meter) rate(ctx context.Context, p pods.Pod, now time.Time) (Rate, bool) {
 	k := m.known[p.UID]
 	if k == nil {
 		k = &known{}
 		m.known[p.UID] = k
 	}
-	host, found := m.now[k.index]
-	if !found && !m.find(p, k, now) {
-		return Rate{}, false
-	} else if !found {
-		host = m.now[k.index]
+	host, there := m.now[k.index]
+	if !there {
+		index, ok := m.find.interfaceOf(ctx, p, &k.search, now)
+		if !ok {
+			return Rate{}, false
+		}
+		k.index, k.at = index, time.Time{}
+		if host, there = m.now[index]; !there {
+			return Rate{}, false // made since the dump
+		}
 	}
 	var limits Enforced
 	if m.limiter != nil {
@@ -207,28 +220,4 @@ func perSecond(octets uint64, d time.Duration) bitrate.Rate {
 		return 0
 	}
 	return bitrate.Rate(float64(octets) * 8 / d.Seconds())
-}
-
-// find locates the pod's interface anew, with a back-off: a pod that nobody has
-// talked to yet may be unknown to a bridge for long.
-func (m *Meter) find(p pods.Pod, k *known, now time.Time) bool {
-	if now.Before(k.lookAt) {
-		return false
-	}
-	*k = known{attempts: k.attempts + 1, lookAt: now.Add(min(time.Duration(k.attempts+1)*Window, 2*time.Second))}
-	var errs []error
-	for _, ip := range p.IPs {
-		index, err := locate.Interface(m.handle, ip)
-		if err == nil {
-			k.index, k.attempts, k.lookAt = index, 0, time.Time{}
-			_, counted := m.now[index]
-			return counted
-		}
-		errs = append(errs, err)
-	}
-	if k.attempts == 20 {
-		m.log.Warn("no host-side interface found for the pod; its rate is unknown",
-			"namespace", p.Namespace, "pod", p.Name, "error", errors.Join(errs...))
-	}
-	return false
 }

@@ -50,25 +50,25 @@ func TestMeter(t *testing.T) {
 			list := one{pods.Pod{Namespace: "ns", Name: "pod", UID: "u", IPs: []netip.Addr{netip.MustParseAddr("10.77.0.2")}}}
 			var m *Meter
 			var err error
-			host.Do(t, func() { m, err = New(list, nil, slog.New(slog.DiscardHandler)) })
+			host.Do(t, func() { m, err = New(list, nil, nil, slog.New(slog.DiscardHandler)) })
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { m.handle.Close(); m.stats.close() })
+			t.Cleanup(m.close)
 			send(t, pod, host, 1, 10) // the bridge learns from it
 
 			now := time.Now()
 			if err := m.stats.read(m.now); err != nil {
 				t.Fatal(err)
 			}
-			if _, ok := m.rate(list.pod, now); ok {
+			if _, ok := m.rate(t.Context(), list.pod, now); ok {
 				t.Fatal("a rate without a window")
 			}
 			send(t, pod, host, 100, 1000)
 			if err := m.stats.read(m.now); err != nil {
 				t.Fatal(err)
 			}
-			got, ok := m.rate(list.pod, now.Add(time.Second))
+			got, ok := m.rate(t.Context(), list.pod, now.Add(time.Second))
 			// 100 datagrams of 1000 octets with 42 of Ethernet, IP and UDP, over one second.
 			if sent := int64(100 * 1042 * 8); !ok || int64(got.Tx) < sent || int64(got.Tx) > sent+5000 || int64(got.Rx) > 5000 {
 				t.Errorf("rate %+v, %v; want tx just above %d bit/s, next to no rx", got, ok, sent)
@@ -109,20 +109,20 @@ func TestUnknownPod(t *testing.T) {
 	list := one{pods.Pod{UID: "u", IPs: []netip.Addr{netip.MustParseAddr("10.77.0.2")}}}
 	var m *Meter
 	var err error
-	host.Do(t, func() { m, err = New(list, nil, slog.New(slog.DiscardHandler)) })
+	host.Do(t, func() { m, err = New(list, nil, nil, slog.New(slog.DiscardHandler)) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { m.handle.Close(); m.stats.close() })
+	t.Cleanup(m.close)
 	for range 3 {
-		if err := m.measure(); err != nil {
+		if err := m.measure(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if rates, cursor := m.Since(0); len(rates) != 0 || cursor != 3 {
 		t.Errorf("Since = %v, %d", rates, cursor)
 	}
-	if k := m.known["u"]; k.attempts > 3 || k.lookAt.IsZero() {
+	if k := m.known["u"]; k.search.failures > 2 || k.search.notUntil.IsZero() {
 		t.Errorf("lookups do not back off: %+v", k)
 	}
 }

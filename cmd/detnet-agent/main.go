@@ -29,6 +29,7 @@ import (
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/agent/enforce"
 	"github.com/detnet/detnet/agent/kube"
+	"github.com/detnet/detnet/agent/locate"
 	"github.com/detnet/detnet/agent/pods"
 	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/agent/usage"
@@ -140,7 +141,7 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 		})
 		limiter = enforcer
 	}
-	meter, err := usage.New(watch, limiter, log)
+	meter, err := usage.New(watch, locate.NewEndpoints(client), limiter, log)
 	if err != nil {
 		return nil, err
 	}
