@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/workload"
 )
 
 // fieldOwner is the field manager of everything the webhook applies.
@@ -25,9 +26,10 @@ const fieldOwner = "detnet-webhook"
 var policyKind = schema.GroupVersionKind{Group: "cilium.io", Version: "v2", Kind: "CiliumNetworkPolicy"}
 
 // How long an applied policy is believed to exist, and how long a cluster
-// without Cilium's CRDs is not asked again.
+// without Cilium's CRDs is not asked again. The controller deletes policies
+// that no pod has needed for UnusedFor.
 const (
-	believeApplied = 10 * time.Minute
+	believeApplied = workload.UnusedFor / 2
 	believeAbsent  = time.Minute
 )
 
@@ -127,5 +129,6 @@ func (a *Applier) apply(ctx context.Context, namespace, name string, spec []byte
 	object.SetNamespace(namespace)
 	object.SetName(name)
 	object.SetLabels(map[string]string{"app.kubernetes.io/managed-by": "detnet"})
+	object.SetAnnotations(map[string]string{workload.UnusedSince: workload.NeverUnused})
 	return a.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner(fieldOwner), client.ForceOwnership)
 }

@@ -3,6 +3,8 @@
 // them, the controller reads them back; nothing else carries state.
 package workload
 
+import "time"
+
 // Labels. Priority is the one label most users ever set; Class is what the
 // policy made of it.
 const (
@@ -39,6 +41,17 @@ const (
 	EgressBandwidth  = "kubernetes.io/egress-bandwidth"
 	IngressBandwidth = "kubernetes.io/ingress-bandwidth"
 	CiliumPriority   = "bandwidth.cilium.io/priority"
+)
+
+// UnusedSince is on every CiliumNetworkPolicy that detnet made: the time
+// (RFC 3339) since which no pod has needed it, or NeverUnused. The controller
+// writes the time and deletes the policy UnusedFor later; the webhook puts the
+// word back with each apply, and must believe in none for longer than that
+// without applying it again.
+const (
+	UnusedSince = "detnet.dev/unused-since"
+	NeverUnused = "never"
+	UnusedFor   = 20 * time.Minute
 )
 
 // ClassCritical is the class that is measured and never limited.

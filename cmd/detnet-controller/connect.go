@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/detnet/detnet/certs"
@@ -75,7 +76,7 @@ func agentCredentials(mgr manager.Manager, o options) (credentials.TransportCred
 		if err != nil {
 			return nil, err
 		}
-		return credentials.NewTLS(secret.MutualClientConfig(agentName)), nil
+		return credentials.NewTLS(secret.MutualClientConfig(agentName)), secret.RegisterExpiry(metrics.Registry, "controller")
 	case o.agentTLSDir != "":
 		dir, err := certs.OpenDir(o.agentTLSDir)
 		if err != nil {
@@ -84,7 +85,7 @@ func agentCredentials(mgr manager.Manager, o options) (credentials.TransportCred
 		if err := mgr.Add(everyReplica{dir.Run}); err != nil {
 			return nil, fmt.Errorf("follow certificates: %w", err)
 		}
-		return credentials.NewTLS(dir.MutualClientConfig(agentName)), nil
+		return credentials.NewTLS(dir.MutualClientConfig(agentName)), dir.RegisterExpiry(metrics.Registry, "controller")
 	}
 	return insecure.NewCredentials(), nil
 }

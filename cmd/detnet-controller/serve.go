@@ -102,7 +102,9 @@ func (s settings) runnables(o options, client kubernetes.Interface, log *slog.Lo
 	if o.webhookConfig != "" {
 		mender := &repair.Repair{Snapshot: s.inventory.Snapshot, Client: client, Events: s.loop.Events, Log: log, Webhook: o.webhookConfig}
 		mender.Register(metrics.Registry)
-		all = append(all, mender)
+		unused := &repair.Unused{Client: client, Now: time.Now, Log: log}
+		unused.Register(metrics.Registry)
+		all = append(all, mender, unused)
 	}
 	if o.uiAddr != "0" && o.uiAddr != "" {
 		page := ui.Handler(s.loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read)

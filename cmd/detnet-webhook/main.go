@@ -178,6 +178,9 @@ func certificate(mgr manager.Manager, o options) (*tls.Config, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := dir.RegisterExpiry(metrics.Registry, "webhook"); err != nil {
+			return nil, err
+		}
 		return dir.ServerConfig(), mgr.Add(everyReplica(dir.Run))
 	}
 	secret, err := issuer.SelfManaged(mgr, issuer.Config{
@@ -186,6 +189,9 @@ func certificate(mgr manager.Manager, o options) (*tls.Config, error) {
 		Webhooks: o.webhookConfig,
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := secret.RegisterExpiry(metrics.Registry, "webhook"); err != nil {
 		return nil, err
 	}
 	return secret.ServerConfig(), mgr.AddReadyzCheck("certificate", secret.Ready)

@@ -2,17 +2,20 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/restore"
 )
 
 func newRestoreCommand() *cobra.Command {
 	var namespace, output string
-	var dryRun bool
+	var dryRun, networkPolicies bool
 	cmd := &cobra.Command{
 		Use:   "restore",
 		Short: "Put the limits that pods were admitted with back",
@@ -25,6 +28,9 @@ such as the group system:masters.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "text" && output != "json" {
 				return fmt.Errorf("--output %q: want text or json", output)
+			}
+			if dryRun && networkPolicies {
+				return errors.New("--network-policies deletes, and can't be tried with --dry-run")
 			}
 			client, err := connect()
 			if err != nil {
@@ -46,14 +52,27 @@ such as the group system:masters.`,
 				}
 				return unreadable
 			}
-			if err := restore.Apply(cmd.Context(), actuate.Pods{Client: client.CoreV1()}, changes, report); err != nil {
-				return err
+			errs := []error{unreadable, restore.Apply(cmd.Context(), actuate.Pods{Client: client.CoreV1()}, changes, report)}
+			if networkPolicies {
+				errs = append(errs, removePolicies(cmd, client, namespace, output))
 			}
-			return unreadable
+			return errors.Join(errs...)
 		},
 	}
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "only this namespace; default all")
+	cmd.Flags().BoolVar(&networkPolicies, "network-policies", false, "also delete the CiliumNetworkPolicies that detnet made, as uninstalling does")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would change")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
+}
+
+// removePolicies deletes what the webhook made for workloads.
+func removePolicies(cmd *cobra.Command, client kubernetes.Interface, namespace, output string) error {
+	return repair.RemovePolicies(cmd.Context(), client, namespace, func(namespace, name string) {
+		if output == "json" {
+			_ = json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{"deleted": "CiliumNetworkPolicy " + namespace + "/" + name})
+			return
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "CiliumNetworkPolicy %s/%s: deleted\n", namespace, name)
+	})
 }

@@ -1,7 +1,8 @@
-// Package repair mends pods that were created while the webhook was away. It
-// asks the webhook what it would have stamped and puts on the live pod what can
-// be: labels and annotations. What only a new pod can get, such as a priority
-// class, is said in an Event.
+// Package repair mends what admission leaves behind. Pods that were created
+// while the webhook was away: it asks the webhook what it would have stamped and
+// puts on the live pod what can be, labels and annotations; what only a new pod
+// can get, such as a priority class, is said in an Event. And Cilium policies of
+// workloads that are gone: they are deleted.
 package repair
 
 import (
