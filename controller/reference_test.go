@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/status"
 )
@@ -30,7 +31,6 @@ namespace/name. Those of Go, of the process and of controller-runtime are there 
 
 | name | labels | meaning |
 |---|---|---|
-| ` + "`detnet_config_valid`" + ` | | 1 if the configuration file as it is now is in use, 0 if the last good one is. |
 `
 
 const afterword = `
@@ -67,6 +67,7 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 	NewMetrics(&c, func() *status.Status { return &status.Status{} })
 	actuate.New(nil, actuate.DefaultConfig(), slog.New(slog.DiscardHandler), &c)
 	(&repair.Repair{}).Register(&c)
+	(&config.Files{}).Register(&c)
 	slices.Sort(c.descriptions)
 	var want bytes.Buffer
 	want.WriteString(preamble)

@@ -48,7 +48,7 @@ func parseFlags(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("detnet-controller", flag.ContinueOnError)
 	f.StringVar(&o.config, "config", "", "configuration `file` (docs/reference/configuration.md), followed as it changes; flags win")
-	f.StringVar(&o.staticTargets, "static-targets", "", "critical-apps.yaml of the original controller: `file` with endpoints to measure and Deployments to throttle, read at start")
+	f.StringVar(&o.staticTargets, "static-targets", "", "critical-apps.yaml of the original controller: `file` with endpoints to measure and Deployments to throttle, followed as it changes")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` to reach the cluster with from outside; empty in a pod")
 	f.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the install; default $POD_NAMESPACE")
 	f.StringVar(&o.mode, "mode", "", "enforce, observe (decide and report, write nothing) or off; empty: as configured")

@@ -10,11 +10,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -35,8 +37,16 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	static := filepath.Join(t.TempDir(), "critical-apps.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(static, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("critical_apps: [{name: plc, service: 192.0.2.7, port: 5201, max_jitter_ms: 1}]")
+	t.Setenv("POD_NAME", "detnet-controller-0")
 	o, err := parseFlags([]string{
-		"--kubeconfig=" + kubeconfig, "--namespace=default",
+		"--kubeconfig=" + kubeconfig, "--namespace=default", "--static-targets=" + static,
 		"--metrics-addr=" + freeAddr(t), "--health-addr=" + freeAddr(t), "--ui-addr=" + freeAddr(t),
 	})
 	if err != nil {
@@ -47,11 +57,27 @@ func TestServe(t *testing.T) {
 	go func() { ended <- serve(ctx, o, slog.New(slog.NewTextHandler(t.Output(), nil))) }()
 
 	eventually(t, "ready", func() bool { code, _ := get(o.healthAddr, "/readyz"); return code == http.StatusOK })
-	eventually(t, "leading", func() bool {
+	apps := func(names ...string) bool {
 		_, body := get(o.uiAddr, "/status")
 		var s status.Status
-		return json.Unmarshal([]byte(body), &s) == nil && s.Leader && s.Law == "adaptive"
+		if json.Unmarshal([]byte(body), &s) != nil || !s.Leader || s.Law != "adaptive" {
+			return false
+		}
+		return slices.EqualFunc(s.Apps, names, func(a status.App, name string) bool { return a.Pod == "(static)/"+name })
+	}
+	eventually(t, "leading", func() bool { return apps("plc") })
+	write("kind: ConfigMap\ndata: {critical-apps.yaml: 'critical_apps: [{name: plc, port: 1, max_jitter_ms: 1}, {name: scanner, port: 2, max_jitter_ms: 1}]'}")
+	eventually(t, "static targets change", func() bool { return apps("plc", "scanner") })
+	write("critical_apps: [{name: plc, port: 70000, max_jitter_ms: 1}]")
+	eventually(t, "an Event says what is wrong with them", func() bool {
+		events, err := client.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{})
+		return err == nil && slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool {
+			return e.Regarding.Name == "detnet-controller-0" && e.Reason == "SettingsRefused" && strings.Contains(e.Note, "critical_apps[0].port: 70000 must be from 1 to 65535")
+		})
 	})
+	if _, body := get(o.metricsAddr, "/metrics"); !apps("plc", "scanner") || !strings.Contains(body, `detnet_config_valid{file="static-targets"} 0`) {
+		t.Error("bad static targets are not the metric's zero, or the last good ones are gone")
+	}
 	if _, body := get(o.metricsAddr, "/metrics"); !strings.Contains(body, "\ndetnet_leader 1\n") {
 		t.Error("/metrics lacks detnet_leader 1")
 	}

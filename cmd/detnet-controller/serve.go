@@ -35,14 +35,12 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
 	klog.SetSlogLogger(log)
 
-	static, err := loadTargets(o, log)
+	files, cfg, err := config.Open(o.config, o.staticTargets, o.over)
 	if err != nil {
 		return err
 	}
-	file, cfg, err := load(o, config.Default().With(static.Control))
-	if err != nil {
-		return err
-	}
+	files.Register(metrics.Registry)
+	warnIgnored(cfg.Targets, log)
 	cluster, err := clusterConfig(o.kubeconfig)
 	if err != nil {
 		return err
@@ -61,7 +59,6 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	}
 
 	known := inventory.New(client, o.namespace, cfg.Mode)
-	known.AddStatic(static)
 	actuator := actuate.New(actuate.Pods{Client: client.CoreV1()}, actuate.DefaultConfig(), log, metrics.Registry)
 	loop := &controller.Loop{
 		Inventory:    known,
@@ -73,15 +70,11 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		Version:      version,
 	}
 	loop.Metrics = controller.NewMetrics(metrics.Registry, loop.Status)
-	s := settings{known, actuator, loop, new(atomic.Int64)}
+	s := settings{known, actuator, loop, new(atomic.Int64), ownPod(o.namespace)}
 	if err := s.apply(cfg); err != nil {
 		return err
 	}
-	runnables := s.runnables(o, client, log)
-	if file != nil {
-		runnables = append(runnables, s.follow(file, o, log, metrics.Registry))
-	}
-	for _, r := range runnables {
+	for _, r := range append(s.runnables(o, client, log), s.follow(files, log)) {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}

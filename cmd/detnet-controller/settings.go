@@ -5,10 +5,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 
-	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/controller"
 	"github.com/detnet/detnet/controller/actuate"
@@ -18,40 +22,6 @@ import (
 	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
 )
-
-// load reads the configuration file, if there is one, over base and under the
-// flags.
-func load(o options, base config.Config) (*config.File, config.Config, error) {
-	if o.config == "" {
-		c, err := o.over(base)
-		return nil, c, err
-	}
-	file, c, err := config.Open(o.config, base)
-	if err != nil {
-		return nil, config.Config{}, err
-	}
-	c, err = o.over(c)
-	return file, c, err
-}
-
-// loadTargets reads the static targets, if there are any.
-func loadTargets(o options, log *slog.Logger) (targets.Targets, error) {
-	if o.staticTargets == "" {
-		return targets.Targets{}, nil
-	}
-	text, err := os.ReadFile(o.staticTargets)
-	if err != nil {
-		return targets.Targets{}, fmt.Errorf("read static targets: %w", err)
-	}
-	t, err := targets.Parse(text)
-	if err != nil {
-		return t, fmt.Errorf("static targets %s: %w", o.staticTargets, err)
-	}
-	for _, what := range t.Ignored {
-		log.Warn("static targets: ignored", "what", what)
-	}
-	return t, nil
-}
 
 // over lays the flags over a configuration.
 func (o options) over(c config.Config) (config.Config, error) {
@@ -69,45 +39,68 @@ type settings struct {
 	actuator     *actuate.Actuator
 	loop         *controller.Loop
 	rolloutEvery *atomic.Int64 // a time.Duration
+	self         *corev1.Pod
 }
 
-func (s settings) apply(c config.Config) error {
+func (s settings) apply(c config.Settings) error {
 	chosen, err := law.New(c.Law, c.Laws)
 	if err != nil {
 		return err
 	}
 	s.inventory.SetMode(c.Mode)
+	s.inventory.SetStatic(c.Targets)
 	s.actuator.SetBudget(c.WritesPerSecond)
 	s.rolloutEvery.Store(int64(c.RolloutEvery))
 	s.loop.Set(controller.Settings{Law: chosen, Mode: c.Mode, Vantages: c.Vantages})
 	return nil
 }
 
-// follow applies the file as it changes; what can't be applied is reported and
-// the last good configuration stays.
-func (s settings) follow(file *config.File, o options, log *slog.Logger, reg prometheus.Registerer) everyReplica {
-	valid := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "detnet_config_valid",
-		Help: "1 if the configuration file as it is now is in use, 0 if the last good one is.",
-	})
-	reg.MustRegister(valid)
-	valid.Set(1)
+// follow applies the files as they change; what can't be applied is said in the
+// log, as an Event on this pod and by a metric, and the last good state stays.
+func (s settings) follow(files *config.Files, log *slog.Logger) everyReplica {
 	return everyReplica{func(ctx context.Context) error {
-		file.Follow(ctx, func(c config.Config, err error) {
-			if err == nil {
-				c, err = o.over(c)
+		files.Follow(ctx, func(now config.Settings, refused map[string]error) {
+			for _, name := range slices.Sorted(maps.Keys(refused)) {
+				log.Error("settings refused, the last good ones stay", "file", name, "err", refused[name])
+				s.announce(corev1.EventTypeWarning, "SettingsRefused", refused[name].Error())
 			}
-			if err == nil {
-				err = s.apply(c)
-			}
-			if err != nil {
-				valid.Set(0)
-				log.Error("configuration refused, the last good one stays", "err", err)
+			if err := s.apply(now); err != nil {
+				log.Error("settings not applied", "err", err)
 				return
 			}
-			valid.Set(1)
-			log.Info("configuration taken up", "mode", c.Mode, "law", c.Law)
+			warnIgnored(now.Targets, log)
+			log.Info("settings in use", "mode", now.Mode, "law", now.Law, "static_apps", len(now.Targets.Apps), "static_deployments", len(now.Targets.Deployments))
+			if len(refused) == 0 {
+				s.announce(corev1.EventTypeNormal, "SettingsTaken", "the settings were changed and are in use")
+			}
 		})
 		return nil
 	}}
+}
+
+func warnIgnored(t targets.Targets, log *slog.Logger) {
+	for _, what := range t.Ignored {
+		log.Warn("static targets: ignored", "what", what)
+	}
+}
+
+// maxNote is the length of an Event's note that the API server takes.
+const maxNote = 1000
+
+// announce puts an Event on the controller's own pod, where it runs in one.
+func (s settings) announce(kind, reason, note string) {
+	if s.self.Name == "" {
+		return
+	}
+	if len(note) > maxNote {
+		note = strings.ToValidUTF8(note[:maxNote], "") + " …"
+	}
+	s.loop.Events.Eventf(s.self, nil, kind, reason, "load", "%s", note)
+}
+
+// ownPod is this pod, as far as its environment tells.
+func ownPod(namespace string) *corev1.Pod {
+	pod := &corev1.Pod{}
+	pod.Namespace, pod.Name, pod.UID = namespace, os.Getenv("POD_NAME"), types.UID(os.Getenv("POD_UID"))
+	return pod
 }

@@ -2,13 +2,10 @@ package config
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -98,44 +95,6 @@ func TestParseReportsEverything(t *testing.T) {
 			t.Errorf("error %v lacks %s", err, path)
 		}
 	}
-}
-
-func TestFollowKeepsTheLastGood(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "config.yaml")
-	write := func(text string) {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("vantages: 1")
-	file, current, err := Open(path, Default())
-	if err != nil {
-		t.Fatal(err)
-	}
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		var failures int
-		go file.Follow(ctx, func(c Config, err error) {
-			if err != nil {
-				failures++
-				return
-			}
-			current = c
-		})
-		step := func(text string, vantages, failed int) {
-			t.Helper()
-			write(text)
-			time.Sleep(3 * interval)
-			synctest.Wait()
-			if current.Vantages != vantages || failures != failed {
-				t.Errorf("after %q: vantages %d, %d failures; want %d, %d", text, current.Vantages, failures, vantages, failed)
-			}
-		}
-		step("vantages: 4", 4, 0)
-		step("vantages: 0", 4, 1)
-		step("vantages: 5", 5, 1)
-	})
 }
 
 func TestWith(t *testing.T) {

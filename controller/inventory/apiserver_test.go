@@ -39,9 +39,10 @@ func TestFollowsARealAPIServer(t *testing.T) {
 	create("slipped-original", map[string]string{"priority": "best-effort"}, nil, asIs)
 	create("stranger", map[string]string{"priority": "whatever"}, nil, asIs)
 	create("static", nil, nil, func(pod *corev1.Pod) { ownedBy(pod, "telemetry-upload-5d4f") })
+	create("another", nil, nil, func(pod *corev1.Pod) { ownedBy(pod, "erp-5d4f") })
 
 	inv := New(client, "detnet", workload.Enforce)
-	inv.AddStatic(staticTargets(t))
+	inv.SetStatic(staticTargets(t))
 	done := make(chan error, 1)
 	go func() { done <- inv.Start(t.Context()) }()
 	select {
@@ -68,6 +69,26 @@ func TestFollowsARealAPIServer(t *testing.T) {
 	}
 	if s.Zones["worker-1"] != "hall-a" {
 		t.Errorf("zones = %v", s.Zones)
+	}
+
+	// The static targets change while it runs; nobody else's sender goes away
+	// for it, not even for a moment.
+	next := staticTargets(t)
+	next.Deployments[0].Name = "erp"
+	inv.SetStatic(next)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		s := inv.Snapshot()
+		var names []string
+		for _, sender := range s.Senders {
+			names = append(names, sender.Pod.Name)
+		}
+		got := strings.Join(names, " ")
+		if got == "another stamped" {
+			break
+		}
+		if got != "stamped static" || time.Now().After(deadline) {
+			t.Fatalf("senders %q on the way from one static target to another", got)
+		}
 	}
 
 	patch := []byte(`{"metadata":{"annotations":{"detnet.dev/mode":"off"}}}`)

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -24,19 +25,20 @@ import (
 type Inventory struct {
 	client    kubernetes.Interface
 	namespace string
-	static    static
+	synced    chan struct{}
+	retarget  chan struct{} // the static targets are others now
 
-	mu         sync.Mutex
-	mode       workload.ControlMode
-	pods       map[string]parsed
-	modes      map[string]workload.ControlMode // of the namespaces that state one
-	badModes   map[string]string
-	unlabelled map[string]parsed // pods of the static targets
-	unstamped  map[string]Problem
-	agents     map[string]Agent
-	zones      map[string]string
-	snapshot   *Snapshot // nil when something changed since
-	synced     chan struct{}
+	mu        sync.Mutex
+	mode      workload.ControlMode
+	pods      map[string]parsed
+	modes     map[string]workload.ControlMode // of the namespaces that state one
+	badModes  map[string]string
+	targets   targets.Targets // as last set
+	static    *static         // as last known with their pods
+	unstamped map[string]Problem
+	agents    map[string]Agent
+	zones     map[string]string
+	snapshot  *Snapshot // nil when something changed since
 }
 
 // New returns an Inventory that knows nothing until it runs. Agents are pods
@@ -44,14 +46,15 @@ type Inventory struct {
 func New(client kubernetes.Interface, namespace string, mode workload.ControlMode) *Inventory {
 	return &Inventory{
 		client: client, namespace: namespace, mode: mode,
-		pods:       map[string]parsed{},
-		unlabelled: map[string]parsed{},
-		unstamped:  map[string]Problem{},
-		modes:      map[string]workload.ControlMode{},
-		badModes:   map[string]string{},
-		agents:     map[string]Agent{},
-		zones:      map[string]string{},
-		synced:     make(chan struct{}),
+		synced:    make(chan struct{}),
+		retarget:  make(chan struct{}, 1),
+		pods:      map[string]parsed{},
+		static:    newStatic(targets.Targets{}),
+		unstamped: map[string]Problem{},
+		modes:     map[string]workload.ControlMode{},
+		badModes:  map[string]string{},
+		agents:    map[string]Agent{},
+		zones:     map[string]string{},
 	}
 }
 
@@ -74,61 +77,56 @@ func (inv *Inventory) SetMode(mode workload.ControlMode) {
 // Start follows the API server until ctx ends.
 func (inv *Inventory) Start(ctx context.Context) error {
 	cluster := informers.NewSharedInformerFactoryWithOptions(inv.client, 0, informers.WithTransform(slim))
-	factories := []informers.SharedInformerFactory{cluster}
-	follows := []follow{
-		{cluster.Core().V1().Namespaces().Informer(), inv.setNamespace},
-		{cluster.Core().V1().Nodes().Informer(), inv.setNode},
+	all := []source{
+		{cluster, cluster.Core().V1().Namespaces().Informer(), inv.setNamespace},
+		{cluster, cluster.Core().V1().Nodes().Informer(), inv.setNode},
+		inv.podSource("", workload.LabelClass, inv.setPod),
+		inv.podSource(inv.namespace, labelName+"=detnet", inv.setAgent),
 	}
-	pods := []podFactory{
-		inv.podFactory("", workload.LabelClass, inv.setPod),
-		inv.podFactory(inv.namespace, labelName+"=detnet", inv.setAgent),
+	stop, err := follow(ctx, append(all, inv.unstampedPods()...)...)
+	if err != nil {
+		return err
 	}
-	pods = append(pods, inv.unstampedFactories()...)
-	pods = append(pods, inv.staticFactories()...)
-	for _, more := range pods {
-		factories = append(factories, more.factory)
-		follows = append(follows, follow{more.factory.Core().V1().Pods().Informer(), more.set})
-	}
-	var registrations []cache.ResourceEventHandlerRegistration
-	for _, f := range follows {
-		r, err := f.informer.AddEventHandler(handler(f.set))
-		if err != nil {
-			return fmt.Errorf("follow the API server: %w", err)
-		}
-		registrations = append(registrations, r)
-	}
-	for _, f := range factories {
-		f.Start(ctx.Done())
-	}
-	for _, r := range registrations {
-		if !cache.WaitForCacheSync(ctx.Done(), r.HasSynced) {
-			return nil // stopped before the API server answered
-		}
-	}
-	close(inv.synced)
-	<-ctx.Done()
-	for _, f := range factories {
-		f.Shutdown()
-	}
-	return nil
+	defer stop()
+	return inv.followStatic(ctx, func() { close(inv.synced) })
 }
 
-// follow is an informer and what takes in its objects.
-type follow struct {
+// source is an informer and what takes in its objects.
+type source struct {
+	factory  informers.SharedInformerFactory
 	informer cache.SharedIndexInformer
 	set      func(key string, object any)
 }
 
-// podFactory is an informer factory for pods alone.
-type podFactory struct {
-	factory informers.SharedInformerFactory
-	set     func(key string, object any)
+// follow runs the sources and returns when their first lists are in; stop ends
+// them. That ctx ends meanwhile is no error.
+func follow(ctx context.Context, all ...source) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop = func() {
+		cancel()
+		for _, s := range all {
+			s.factory.Shutdown()
+		}
+	}
+	var synced []cache.InformerSynced
+	for _, s := range all {
+		registration, err := s.informer.AddEventHandler(handler(s.set))
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("follow the API server: %w", err)
+		}
+		synced = append(synced, registration.HasSynced)
+		s.factory.Start(ctx.Done())
+	}
+	cache.WaitForCacheSync(ctx.Done(), synced...)
+	return stop, nil
 }
 
-func (inv *Inventory) podFactory(namespace, selector string, set func(string, any)) podFactory {
-	return podFactory{informers.NewSharedInformerFactoryWithOptions(inv.client, 0,
+func (inv *Inventory) podSource(namespace, selector string, set func(string, any)) source {
+	factory := informers.NewSharedInformerFactoryWithOptions(inv.client, 0,
 		informers.WithTransform(slim), informers.WithNamespace(namespace),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = selector })), set}
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = selector }))
+	return source{factory, factory.Core().V1().Pods().Informer(), set}
 }
 
 // handler calls set with each object's key and state; nil is a deleted one.

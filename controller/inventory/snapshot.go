@@ -48,7 +48,7 @@ func (inv *Inventory) build() *Snapshot {
 		}
 	}
 	s.Apps = inv.staticApps()
-	pods := maps.Clone(inv.unlabelled)
+	pods := maps.Clone(inv.static.pods)
 	maps.Copy(pods, inv.pods)
 	for _, key := range slices.Sorted(maps.Keys(pods)) {
 		p := pods[key]

@@ -2,7 +2,9 @@ package inventory
 
 import (
 	"cmp"
+	"context"
 	"maps"
+	"reflect"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,19 +19,73 @@ import (
 // of a static target. No namespace can be called so.
 const StaticNamespace = "(static)"
 
-// static is what the inventory knows without the API server.
+// static is what the inventory knows of targets that no label names.
 type static struct {
 	apps        []targets.App
 	deployments map[Workload]targets.Deployment
 	min, max    bitrate.Rate
+	pods        map[string]parsed // of the deployments
 }
 
-// AddStatic adds targets that no label names. Call it before Start.
-func (inv *Inventory) AddStatic(t targets.Targets) {
-	inv.static = static{apps: t.Apps, deployments: map[Workload]targets.Deployment{}}
-	inv.static.min, inv.static.max = t.Control.Bounds()
+// SetStatic replaces the targets that no label names. Before Start they are
+// there from the first snapshot on; later they are once their pods are known,
+// and until then the former ones are.
+func (inv *Inventory) SetStatic(t targets.Targets) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	if reflect.DeepEqual(t, inv.targets) {
+		return
+	}
+	inv.targets = t
+	select {
+	case inv.retarget <- struct{}{}:
+	default: // it is looked at anyway
+	}
+}
+
+func newStatic(t targets.Targets) *static {
+	s := &static{apps: t.Apps, deployments: map[Workload]targets.Deployment{}, pods: map[string]parsed{}}
+	s.min, s.max = t.Control.Bounds()
 	for _, d := range t.Deployments {
-		inv.static.deployments[Workload{"Deployment", d.Namespace, d.Name}] = d
+		s.deployments[Workload{"Deployment", d.Namespace, d.Name}] = d
+	}
+	return s
+}
+
+// followStatic keeps to the newest targets until ctx ends. It calls ready when
+// the first are in.
+func (inv *Inventory) followStatic(ctx context.Context, ready func()) error {
+	stop := func() {}
+	defer func() { stop() }()
+	for {
+		inv.mu.Lock()
+		select {
+		case <-inv.retarget: // these are the newest
+		default:
+		}
+		next := newStatic(inv.targets)
+		inv.mu.Unlock()
+		stopNext, err := follow(ctx, inv.staticPods(next)...)
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			stopNext()
+			return nil // perhaps before the API server answered
+		}
+		inv.mu.Lock()
+		inv.static = next
+		inv.touch()
+		inv.mu.Unlock()
+		stop()
+		stop = stopNext
+		ready()
+		ready = func() {}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-inv.retarget:
+		}
 	}
 }
 
@@ -48,31 +104,32 @@ func (inv *Inventory) staticApps() []App {
 	return apps
 }
 
-// staticFactories follow the pods of the namespaces that static Deployments are
-// in.
-func (inv *Inventory) staticFactories() []podFactory {
+// staticPods follow the pods of the namespaces that static Deployments are in.
+func (inv *Inventory) staticPods(of *static) []source {
 	namespaces := map[string]bool{}
-	for w := range inv.static.deployments {
+	for w := range of.deployments {
 		namespaces[w.Namespace] = true
 	}
-	var factories []podFactory
+	var all []source
 	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
-		factories = append(factories, inv.podFactory(ns, "!"+workload.LabelClass, inv.setUnlabelled))
+		all = append(all, inv.podSource(ns, "!"+workload.LabelClass, func(key string, object any) {
+			inv.setStatic(of, key, object)
+		}))
 	}
-	return factories
+	return all
 }
 
-func (inv *Inventory) setUnlabelled(key string, object any) {
+func (inv *Inventory) setStatic(of *static, key string, object any) {
 	var p parsed
 	if pod, ok := object.(*corev1.Pod); ok {
-		p = inv.static.parse(pod)
+		p = of.parse(pod)
 	}
-	keep(inv, inv.unlabelled, key, p)
+	keep(inv, of.pods, key, p)
 }
 
 // parse reads a pod that nobody stamped: what its annotations don't say, the
 // static target does.
-func (s static) parse(pod *corev1.Pod) parsed {
+func (s *static) parse(pod *corev1.Pod) parsed {
 	d, ok := s.deployments[workloadOf(pod)]
 	if !ok || pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return parsed{}

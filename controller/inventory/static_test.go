@@ -33,9 +33,9 @@ func ownedBy(pod *corev1.Pod, replicaSet string) *corev1.Pod {
 
 func TestStaticTargets(t *testing.T) {
 	inv := New(nil, "detnet", workload.Enforce)
-	inv.AddStatic(staticTargets(t))
-	inv.setUnlabelled("factory/pod", ownedBy(running("", nil), "telemetry-upload-5d4f"))
-	inv.setUnlabelled("factory/other", ownedBy(running("", nil), "telemetry-5d4f"))
+	inv.static = newStatic(staticTargets(t))
+	inv.setStatic(inv.static, "factory/pod", ownedBy(running("", nil), "telemetry-upload-5d4f"))
+	inv.setStatic(inv.static, "factory/other", ownedBy(running("", nil), "telemetry-5d4f"))
 	s := inv.Snapshot()
 	if len(s.Apps) != 1 || s.Apps[0].IP != "192.0.2.7" || s.Apps[0].Node != "" || s.Apps[0].Rank != 100 {
 		t.Errorf("apps = %+v, want the endpoint", s.Apps)

@@ -11,12 +11,12 @@ import (
 // originalPriority is the label of the original's manifests.
 const originalPriority = "priority"
 
-// unstampedFactories follow pods that ask for a class and carry none: they were
+// unstampedPods follow pods that ask for a class and carry none: they were
 // created while the webhook was away.
-func (inv *Inventory) unstampedFactories() []podFactory {
-	return []podFactory{
-		inv.podFactory("", workload.LabelPriority+",!"+workload.LabelClass, inv.setUnstamped),
-		inv.podFactory("", originalPriority+" in (critical,best-effort),!"+workload.LabelPriority+",!"+workload.LabelClass, inv.setUnstamped),
+func (inv *Inventory) unstampedPods() []source {
+	return []source{
+		inv.podSource("", workload.LabelPriority+",!"+workload.LabelClass, inv.setUnstamped),
+		inv.podSource("", originalPriority+" in (critical,best-effort),!"+workload.LabelPriority+",!"+workload.LabelClass, inv.setUnstamped),
 	}
 }
 

@@ -1,0 +1,141 @@
+package config
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/detnet/detnet/bitrate"
+)
+
+func asIs(c Config) (Config, error) { return c, nil }
+
+// mounted plays a ConfigMap's volume: files are links through ..data, which is
+// swapped as a whole.
+type mounted struct {
+	t   *testing.T
+	dir string
+	n   int
+}
+
+func (m *mounted) write(config, targets string) {
+	m.t.Helper()
+	m.n++
+	fresh := filepath.Join(m.dir, "..version"+strings.Repeat("x", m.n))
+	data := filepath.Join(m.dir, "..data")
+	steps := []error{os.Mkdir(fresh, 0o700)}
+	for name, text := range map[string]string{"config.yaml": config, "critical-apps.yaml": targets} {
+		steps = append(steps, os.WriteFile(filepath.Join(fresh, name), []byte(text), 0o600))
+		if m.n == 1 {
+			steps = append(steps, os.Symlink(filepath.Join("..data", name), filepath.Join(m.dir, name)))
+		}
+	}
+	steps = append(steps, os.Symlink(filepath.Base(fresh), data+"_tmp"), os.Rename(data+"_tmp", data))
+	if err := cmp.Or(steps...); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *mounted) path(name string) string { return filepath.Join(m.dir, name) }
+
+const endpoint = "critical_apps: [{name: plc, port: 5201, max_jitter_ms: 1}]\n"
+
+func TestFollow(t *testing.T) {
+	files := &mounted{t: t, dir: t.TempDir()}
+	files.write("vantages: 1", endpoint+"control: {step_up: 20}")
+	f, now, err := Open(files.path("config.yaml"), files.path("critical-apps.yaml"), asIs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	f.Register(registry)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var refused map[string]error
+		calls := 0
+		go f.Follow(ctx, func(s Settings, r map[string]error) { now, refused, calls = s, r, calls+1 })
+		for _, step := range []struct {
+			name, config, targets string
+			vantages, apps        int
+			up                    bitrate.Rate
+			refused               map[string]string
+		}{
+			{"both change", "vantages: 4", endpoint + "control: {step_up: 30}", 4, 1, 30, nil},
+			{"the configuration turns bad", "vantages: 0", endpoint + "control: {step_up: 30}", 4, 1, 30, map[string]string{ConfigFile: "vantages: 0 must be from 1 to 16"}},
+			{"the targets still change", "vantages: 0", "control: {step_up: 40}", 4, 0, 40, map[string]string{ConfigFile: "vantages: 0"}},
+			{"the targets turn bad too", "vantages: 0", "control: {window_size: 2}", 4, 0, 40, map[string]string{ConfigFile: "vantages: 0", TargetsFile: "control.window_size: 2 must be from 5 to 1000"}},
+			{"the configuration is mended", "vantages: 5", "control: {window_size: 2}", 5, 0, 40, map[string]string{TargetsFile: "control.window_size"}},
+			{"it wins over the targets", "vantages: 5\nlaws: {aimd: {increase: 50M, max: 400M}}", "control: {step_up: 60}", 5, 0, 50, nil},
+			{"they don't go together", "vantages: 5\nlaws: {aimd: {increase: 50M, max: 400M}}", "control: {min_bandwidth: 500}", 5, 0, 50, map[string]string{TargetsFile: "laws.aimd.max: 400M must be from 500M"}},
+			{"all is well", "vantages: 6", endpoint, 6, 1, 10, nil},
+		} {
+			files.write(step.config, step.targets)
+			calls = 0
+			time.Sleep(3 * interval)
+			synctest.Wait()
+			if now.Vantages != step.vantages || len(now.Targets.Apps) != step.apps || now.Laws.AIMD.Increase != step.up*bitrate.Mbit || calls != 1 {
+				t.Errorf("%s: vantages %d, %d apps, increase %v, %d calls; want %d, %d, %dM, 1", step.name, now.Vantages, len(now.Targets.Apps), now.Laws.AIMD.Increase, calls, step.vantages, step.apps, step.up)
+			}
+			if got, want := slices.Sorted(maps.Keys(refused)), slices.Sorted(maps.Keys(step.refused)); !slices.Equal(got, want) {
+				t.Errorf("%s: refused %v, want %v", step.name, refused, step.refused)
+			}
+			for name, err := range refused {
+				if !strings.Contains(err.Error(), step.refused[name]) || !strings.Contains(err.Error(), files.dir) {
+					t.Errorf("%s: error %q lacks %q or the path", step.name, err, step.refused[name])
+				}
+				if got := testutil.ToFloat64(f.valid.WithLabelValues(name)); got != 0 {
+					t.Errorf("%s: %s is valid by its metric", step.name, name)
+				}
+			}
+		}
+		// A volume that goes is said once, and no reason to forget anything.
+		calls = 0
+		if err := os.Remove(files.path("..data")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * interval)
+		synctest.Wait()
+		if now.Vantages != 6 || calls != 1 || len(refused) != 2 {
+			t.Errorf("without files: vantages %d, %d calls, refused %v", now.Vantages, calls, refused)
+		}
+		files.write("vantages: 6", endpoint)
+		time.Sleep(3 * interval)
+		synctest.Wait()
+		if calls != 2 || len(refused) != 0 || testutil.ToFloat64(f.valid.WithLabelValues(TargetsFile)) != 1 {
+			t.Errorf("with them again: %d calls, refused %v", calls, refused)
+		}
+	})
+}
+
+func TestOpenRefuses(t *testing.T) {
+	files := &mounted{t: t, dir: t.TempDir()}
+	files.write("vantages: 0", "control: {window_size: 2}")
+	config, targets := files.path("config.yaml"), files.path("critical-apps.yaml")
+	for _, tt := range []struct {
+		config, targets string
+		want            string
+	}{
+		{config, "", "vantages: 0"},
+		{"", targets, "control.window_size"},
+		{config + "x", "", "read configuration"},
+		{"", targets + "x", "read static-targets"},
+	} {
+		if _, _, err := Open(tt.config, tt.targets, asIs); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("Open(%q, %q): %v, want %q", tt.config, tt.targets, err, tt.want)
+		}
+	}
+	if _, s, err := Open("", "", asIs); err != nil || s.Config != Default() {
+		t.Errorf("without files: %+v, %v", s, err)
+	}
+}
