@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -39,6 +40,8 @@ import (
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
+	// One thread at a time is plenty, and a packet that is due wakes but one.
+	runtime.GOMAXPROCS(1)
 	// On every node memory counts for more than the little that is collected.
 	debug.SetGCPercent(50)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -79,7 +82,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := startGRPC(ctx, group, opts, server); err != nil {
+	if err := startGRPC(ctx, group, opts, server, registry); err != nil {
 		return err
 	}
 	if err := startHTTP(ctx, group, opts.metricsAddr, registry, ready); err != nil {
@@ -151,7 +154,7 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 	return watch.Synced, nil
 }
 
-func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server) error {
+func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, registry *prometheus.Registry) error {
 	settings := []grpc.ServerOption{
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
@@ -159,6 +162,9 @@ func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server 
 	if opts.tlsDir != "" {
 		dir, err := certs.OpenDir(opts.tlsDir)
 		if err != nil {
+			return err
+		}
+		if err := dir.RegisterExpiry(registry, "agent"); err != nil {
 			return err
 		}
 		group.Go(func() error { return dir.Run(ctx) })
