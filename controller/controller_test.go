@@ -200,7 +200,7 @@ func TestSessions(t *testing.T) {
 	one.UID, two.UID, three.UID = "p1", "p2", "p3"
 	counter := inventory.Agent{UID: "n1", Role: api.Role_ROLE_NODE, Node: "1"}
 	robot := app("robot", workload.Enforce)
-	robot.Node = "1"
+	robot.Node, robot.DSCP = "1", 46
 	beside := app("beside", workload.Enforce)
 	beside.Node, beside.NodeReflects, beside.Pinned = "2", true, []string{"3"}
 	lonely := app("lonely", workload.Enforce)
@@ -237,13 +237,13 @@ func TestSessions(t *testing.T) {
 			t.Errorf("a node agent is to probe %v", a.Sessions)
 		}
 		for _, s := range a.Sessions {
-			hosts = append(hosts, fmt.Sprintf("%s %s %s:%d", a.Node, s.Protocol, s.Host, s.Port))
+			hosts = append(hosts, fmt.Sprintf("%s %s %s:%d %d", a.Node, s.Protocol, s.Host, s.Port, s.Dscp))
 		}
 	}
 	slices.Sort(hosts)
 	want := []string{
-		"2 PROTOCOL_STAMP 10.1.0.1:8620", "2 PROTOCOL_UDP 10.0.0.9:5201", "2 PROTOCOL_UDP 10.0.0.9:5201",
-		"3 PROTOCOL_STAMP 10.1.0.1:8620", "3 PROTOCOL_STAMP 10.1.0.2:8620", "3 PROTOCOL_UDP 10.0.0.9:5201",
+		"2 PROTOCOL_STAMP 10.1.0.1:8620 46", "2 PROTOCOL_UDP 10.0.0.9:5201 0", "2 PROTOCOL_UDP 10.0.0.9:5201 46",
+		"3 PROTOCOL_STAMP 10.1.0.1:8620 46", "3 PROTOCOL_STAMP 10.1.0.2:8620 0", "3 PROTOCOL_UDP 10.0.0.9:5201 46",
 	}
 	if !slices.Equal(hosts, want) {
 		t.Errorf("sessions %q, want %q", hosts, want)
@@ -260,6 +260,7 @@ func TestWitnessesAreShared(t *testing.T) {
 	for i := range 50 {
 		robot := app(fmt.Sprint("robot-", i), workload.Enforce)
 		robot.Node, robot.IP, robot.NodeReflects = "1", fmt.Sprint("10.0.0.", i), i%10 == 0
+		robot.DSCP = workload.DSCP(i % 2)
 		s.Apps = append(s.Apps, robot)
 	}
 	assignments, _ := place(&s, 2)
@@ -271,8 +272,8 @@ func TestWitnessesAreShared(t *testing.T) {
 			}
 			ids[session.Id] = true
 		}
-		if want := min(len(a.Sessions), 1); stamp != want || len(ids) != len(a.Sessions) {
-			t.Errorf("the agent on %s measures the way to another agent %d times, want %d; %d ids of %d sessions", a.Node, stamp, want, len(ids), len(a.Sessions))
+		if want := min(len(a.Sessions), 2); stamp != want || len(ids) != len(a.Sessions) {
+			t.Errorf("the agent on %s measures the way to another agent %d times, want %d, one for each codepoint; %d ids of %d sessions", a.Node, stamp, want, len(ids), len(a.Sessions))
 		}
 	}
 }

@@ -72,14 +72,14 @@ func (p *placing) app(app inventory.App, k int) paths {
 		if !isBeside {
 			return paths{nobody: fmt.Sprintf("no probe agent runs on node %s to answer in the pod's place", app.Node)}
 		}
-		target = toAgent(beside)
+		target = toAgent(beside, app.DSCP)
 	}
 	nodes := placement.Choose(placement.Target{Key: app.Pod.String(), Node: app.Node, Pinned: app.Pinned}, p.vantages, k)
 	var out paths
 	for _, node := range nodes {
 		out.sessions = append(out.sessions, p.add(node, target))
 		if isBeside && !app.NodeReflects && node != app.Node {
-			out.witnesses = append(out.witnesses, p.add(node, toAgent(beside)))
+			out.witnesses = append(out.witnesses, p.add(node, toAgent(beside, app.DSCP)))
 		}
 	}
 	switch {
@@ -116,23 +116,33 @@ var protocols = map[workload.Protocol]api.Protocol{
 // it another path is in the id: a pod that moves starts a new session.
 func toApp(app inventory.App) *api.Session {
 	return &api.Session{
-		Id:       app.Pod.String() + " " + app.Probe.String() + " " + app.IP,
+		Id:       app.Pod.String() + " " + app.Probe.String() + " " + app.IP + marked(app.DSCP),
 		Protocol: protocols[app.Probe.Protocol],
 		Host:     app.IP,
 		Port:     uint32(app.Probe.Port),
+		Dscp:     uint32(app.DSCP),
 	}
 }
 
 // toAgent is the session towards an agent's reflector: one for all the apps on
-// its node that share it.
-func toAgent(a inventory.Agent) *api.Session {
+// its node whose probes look the same to the network.
+func toAgent(a inventory.Agent, dscp workload.DSCP) *api.Session {
 	probe := workload.Probe{Protocol: workload.STAMP, Port: a.STAMP}
 	return &api.Session{
-		Id:       "agent on " + a.Node + " " + probe.String() + " " + a.IP,
+		Id:       "agent on " + a.Node + " " + probe.String() + " " + a.IP + marked(dscp),
 		Protocol: protocols[probe.Protocol],
 		Host:     a.IP,
 		Port:     uint32(probe.Port),
+		Dscp:     uint32(dscp),
 	}
+}
+
+// marked is the part of an id that tells a codepoint from default forwarding.
+func marked(dscp workload.DSCP) string {
+	if dscp == 0 {
+		return ""
+	}
+	return " " + dscp.String()
 }
 
 // samePlaces reports whether everyone measured and measuring is where they were.

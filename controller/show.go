@@ -45,7 +45,7 @@ func (t *term) showApp(app inventory.App, seen plan.App, o observation) status.A
 	known := t.paths[app.Pod]
 	out := status.App{
 		Pod: app.Pod.String(), Node: app.Node, Rank: app.Rank, Mode: string(app.Mode),
-		Probe: app.Probe.String(), Target: status.Targets(app.SLO), State: status.Blind, Nobody: known.nobody,
+		Probe: app.Probe.String(), DSCP: app.DSCP.String(), Target: status.Targets(app.SLO), State: status.Blind, Nobody: known.nobody,
 	}
 	var violations, all int
 	for i, session := range seen.Sessions {

@@ -30,6 +30,8 @@ var askable = []ask{
 	{"maxLatency", workload.MaxLatency, normalLatency},
 	{"maxLoss", workload.MaxLoss, normalLoss},
 	{"probe", workload.ProbeWith, normalProbe},
+	{"query", workload.PromQL, normalQuery},
+	{"dscp", workload.ProbeDSCP, normalDSCP},
 	{"minBandwidth", workload.MinBandwidth, normalRate},
 	{"maxBandwidth", workload.MaxBandwidth, normalRate},
 	{"weight", workload.Weight, normalWeight},
@@ -118,6 +120,16 @@ func normalProbe(text string) (any, error) {
 		return nil, err
 	}
 	return p.String(), nil
+}
+
+func normalQuery(text string) (any, error) {
+	q, err := workload.ParseQuery(text)
+	return q.Text, err
+}
+
+func normalDSCP(text string) (any, error) {
+	d, err := workload.ParseDSCP(text)
+	return d.String(), err
 }
 
 func normalJitter(text string) (any, error) {

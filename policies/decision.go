@@ -22,6 +22,8 @@ type Decision struct {
 	Bandwidth         Bandwidth         `json:"bandwidth,omitzero"`
 	SLO               SLO               `json:"slo,omitzero"`
 	Probe             string            `json:"probe,omitempty"`
+	Query             string            `json:"query,omitempty"` // PromQL, where Probe is prometheus
+	DSCP              string            `json:"dscp,omitempty"`
 	NetworkPolicies   []NetworkPolicy   `json:"networkPolicies,omitempty"`
 	Labels            map[string]string `json:"labels,omitempty"`
 	Annotations       map[string]string `json:"annotations,omitempty"`
@@ -108,6 +110,7 @@ var (
 		workload.Decision, workload.Rank, workload.InitialBandwidth,
 		workload.MinBandwidth, workload.MaxBandwidth, workload.Weight,
 		workload.MaxJitter, workload.MaxLatency, workload.MaxLoss, workload.ProbeWith,
+		workload.PromQL, workload.ProbeDSCP,
 		workload.EgressBandwidth, workload.IngressBandwidth, workload.CiliumPriority,
 	}
 )

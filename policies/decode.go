@@ -27,6 +27,10 @@ func (e *Engine) decode(v ast.Value) (Decision, error) {
 			d.SLO, err = decodeSLO(v)
 		case "probe":
 			d.Probe, err = text(v)
+		case "query":
+			d.Query, err = text(v)
+		case "dscp":
+			d.DSCP, err = textOrNumber(v)
 		case "networkPolicies":
 			d.NetworkPolicies, err = e.decodeNetworkPolicies(v)
 		case "labels":
@@ -151,6 +155,13 @@ func text(v ast.Value) (string, error) {
 		return "", fmt.Errorf("want a string, got %s", ast.ValueName(v))
 	}
 	return string(s), nil
+}
+
+func textOrNumber(v ast.Value) (string, error) {
+	if n, ok := v.(ast.Number); ok {
+		return string(n), nil
+	}
+	return text(v)
 }
 
 func number(v ast.Value) (int, error) {

@@ -25,8 +25,8 @@ import (
 //	                 annotation declare
 //	input.siblings   [{name, egress}] the workload's running pods that have a limit
 //	input.asks       what pod or, failing it, namespace ask for in annotations
-//	                 that could be read: maxJitter, maxLatency, maxLoss, probe,
-//	                 minBandwidth, maxBandwidth, weight, initial, egress, ingress
+//	                 that could be read: maxJitter, maxLatency, maxLoss, probe, query,
+//	                 dscp, minBandwidth, maxBandwidth, weight, initial, egress, ingress
 //
 // Rates are numbers of bit/s.
 type Input struct {

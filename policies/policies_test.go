@@ -139,6 +139,40 @@ func TestBadAnnotations(t *testing.T) {
 	}
 }
 
+// How a pod is measured: what goes with what, and what is said where it does
+// not.
+func TestProbeAsks(t *testing.T) {
+	const query = "histogram_quantile(0.95, rate(hubble_flow_latency_seconds_bucket[60s]))"
+	e := mustLoad(t, nil)
+	site := mustLoad(t, Set{"site.rego": "package detnet.site\n\nprobe := \"prometheus\"\n\nquery := \"max(site_delay_seconds)\"\n\ndscp := 34\n"})
+	for name, tt := range map[string]struct {
+		engine                   *Engine
+		asks                     map[string]string
+		probe, query, dscp, says string
+	}{
+		"query":              {e, map[string]string{workload.ProbeWith: "prometheus", workload.PromQL: " " + query + "\n"}, "prometheus", query, "", ""},
+		"query missing":      {e, map[string]string{workload.ProbeWith: "prometheus"}, "tcp:8080", "", "", "needs a query in detnet.dev/query; the pod is measured by tcp:8080"},
+		"query unreadable":   {e, map[string]string{workload.ProbeWith: "prometheus", workload.PromQL: "rate(x[60s]"}, "tcp:8080", "", "", "detnet.dev/query is ignored"},
+		"query out of place": {e, map[string]string{workload.ProbeWith: "udp:1", workload.PromQL: query}, "udp:1", "", "", "detnet.dev/query is ignored: detnet.dev/probe is udp:1"},
+		"codepoint":          {e, map[string]string{workload.ProbeDSCP: "46"}, "tcp:8080", "", "EF", ""},
+		"bad codepoint":      {e, map[string]string{workload.ProbeDSCP: "64"}, "tcp:8080", "", "", "pod annotation detnet.dev/dscp is ignored: \"64\" must be a number from 0 to 63"},
+		"site":               {site, map[string]string{workload.ProbeWith: "udp:1", workload.ProbeDSCP: "EF"}, "prometheus", "max(site_delay_seconds)", "AF41", ""},
+	} {
+		d := mustDecide(t, tt.engine, podInput(t, map[string]string{workload.LabelPriority: "critical"}, tt.asks))
+		if d.Probe != tt.probe || d.Query != tt.query || d.DSCP != tt.dscp {
+			t.Errorf("%s: probe %q, query %q, dscp %q; want %q, %q, %q", name, d.Probe, d.Query, d.DSCP, tt.probe, tt.query, tt.dscp)
+		}
+		said := strings.Join(d.Warn(), "; ")
+		if tt.says == "" && said != "" || !strings.Contains(said, tt.says) {
+			t.Errorf("%s: warnings %q, want %q", name, said, tt.says)
+		}
+	}
+	d := mustDecide(t, site, podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, map[string]string{workload.ProbeDSCP: "EF"}))
+	if d.Probe+d.Query+d.DSCP != "" {
+		t.Errorf("a pod that nobody measures gets probe %q, query %q, dscp %q", d.Probe, d.Query, d.DSCP)
+	}
+}
+
 func TestBrokenSetsAreRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		site Set
@@ -178,6 +212,9 @@ func TestUnusableDecisions(t *testing.T) {
 	for name, test := range map[string]struct{ rule, want string }{
 		"unknown class": {`class := "gold"`, "is not in data.classes"},
 		"bad probe":     {"class := \"critical\"\nprobe := \"sctp:1\"", "probe"},
+		"no query":      {"class := \"critical\"\nprobe := \"prometheus\"", "query: probe prometheus needs one"},
+		"bad query":     {"class := \"critical\"\nprobe := \"prometheus\"\nquery := \"rate(x\"", "query"},
+		"bad codepoint": {"class := \"critical\"\ndscp := 64", "from 0 to 63"},
 		"bad jitter":    {"class := \"critical\"\nslo.maxJitter := \"never\"", "slo"},
 		"managed key":   {"class := \"standard\"\nannotations[\"detnet.dev/rank\"] := \"1\"", "can't be set by hand"},
 		"label value":   {"class := \"standard\"\nlabels[\"a\"] := \"no spaces\"", "labels"},

@@ -2,8 +2,10 @@ package policies
 
 import (
 	"cmp"
+	"fmt"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/workload"
 )
 
 // settle fills in what the policy left open: from what the pod asks for, inside
@@ -14,13 +16,37 @@ func (c Class) settle(d *Decision, a asks, w declared, siblings []Sibling) {
 	d.Affinity = cmp.Or(d.Affinity, c.Affinity)
 	d.Bandwidth = c.bandwidth(d.Bandwidth, a, siblings)
 	if !c.Protected {
-		d.SLO, d.Probe = SLO{}, ""
+		d.SLO, d.Probe, d.Query, d.DSCP = SLO{}, "", "", ""
 		return
 	}
 	d.SLO.MaxJitter = cmp.Or(d.SLO.MaxJitter, a.text("maxJitter"), c.SLO.MaxJitter)
 	d.SLO.MaxLatency = cmp.Or(d.SLO.MaxLatency, a.text("maxLatency"), c.SLO.MaxLatency)
 	d.SLO.MaxLoss = cmp.Or(d.SLO.MaxLoss, a.text("maxLoss"), c.SLO.MaxLoss)
-	d.Probe = cmp.Or(d.Probe, a.text("probe"), handshake(w.ports))
+	d.settleProbe(a, w)
+}
+
+// settleProbe says how a protected pod is measured. To ask Prometheus needs a
+// query, and a query needs to be asked for.
+func (d *Decision) settleProbe(a asks, w declared) {
+	d.DSCP = cmp.Or(d.DSCP, a.text("dscp"))
+	if codepoint, err := workload.ParseDSCP(d.DSCP); err == nil {
+		d.DSCP = codepoint.String()
+	}
+	asked := a.text("probe")
+	query := cmp.Or(d.Query, a.text("query"))
+	if asked == string(workload.Prometheus) && query == "" && d.Probe == "" {
+		asked = ""
+		d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s: prometheus needs a query in %s; the pod is measured by %s", workload.ProbeWith, workload.PromQL, handshake(w.ports)))
+	}
+	d.Probe = cmp.Or(d.Probe, asked, handshake(w.ports))
+	if d.Probe == string(workload.Prometheus) {
+		d.Query = query
+		return
+	}
+	if a.text("query") != "" {
+		d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s is ignored: %s is %s, not prometheus", workload.PromQL, workload.ProbeWith, d.Probe))
+	}
+	d.Query = ""
 }
 
 // bandwidth settles the limits of a pod for which the policy wants want. A

@@ -22,10 +22,8 @@ func (d Decision) validate() error {
 	if _, errs := workload.ParseSLO(d.SLO.annotations()); len(errs) > 0 {
 		return fmt.Errorf("slo: %w", errs[0])
 	}
-	if d.Probe != "" {
-		if _, err := workload.ParseProbe(d.Probe); err != nil {
-			return fmt.Errorf("probe: %w", err)
-		}
+	if err := d.validateProbe(); err != nil {
+		return err
 	}
 	if err := validateNetworkPolicies(d.NetworkPolicies); err != nil {
 		return err
@@ -34,6 +32,25 @@ func (d Decision) validate() error {
 		return fmt.Errorf("affinity: %w", err)
 	}
 	return validateExtras(d)
+}
+
+func (d Decision) validateProbe() error {
+	if d.Probe != "" {
+		if _, err := workload.ParseProbe(d.Probe); err != nil {
+			return fmt.Errorf("probe: %w", err)
+		}
+	}
+	if d.Probe == string(workload.Prometheus) {
+		if _, err := workload.ParseQuery(d.Query); err != nil {
+			return fmt.Errorf("query: probe prometheus needs one: %w", err)
+		}
+	}
+	if d.DSCP != "" {
+		if _, err := workload.ParseDSCP(d.DSCP); err != nil {
+			return fmt.Errorf("dscp: %w", err)
+		}
+	}
+	return nil
 }
 
 func (b Bandwidth) validate(protected bool) error {

@@ -217,7 +217,7 @@ func stamped(d policies.Decision) (labels, annotations map[string]string) {
 	}
 	for key, text := range map[string]string{
 		workload.MaxJitter: d.SLO.MaxJitter, workload.MaxLatency: d.SLO.MaxLatency, workload.MaxLoss: d.SLO.MaxLoss,
-		workload.ProbeWith: d.Probe, workload.CiliumPriority: b.Priority,
+		workload.ProbeWith: d.Probe, workload.PromQL: d.Query, workload.ProbeDSCP: d.DSCP, workload.CiliumPriority: b.Priority,
 		workload.Decision: d.ID(), workload.Rank: strconv.Itoa(d.Rank),
 	} {
 		if text != "" {

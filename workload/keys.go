@@ -18,7 +18,9 @@ const (
 	MaxJitter    = "detnet.dev/max-jitter"    // "1ms": bound on packet delay variation
 	MaxLatency   = "detnet.dev/max-latency"   // "10ms": bound on the round trip
 	MaxLoss      = "detnet.dev/max-loss"      // "0.1%": bound on lost probes
-	ProbeWith    = "detnet.dev/probe"         // "stamp", "udp:5201", "tcp:5202", "icmp"
+	ProbeWith    = "detnet.dev/probe"         // "stamp", "udp:5201", "tcp:5202", "icmp", "prometheus"
+	PromQL       = "detnet.dev/query"         // what Prometheus is asked, for that probe
+	ProbeDSCP    = "detnet.dev/dscp"          // "EF": the codepoint of the probes' packets
 	MinBandwidth = "detnet.dev/min-bandwidth" // "10M": floor of a throttleable pod
 	MaxBandwidth = "detnet.dev/max-bandwidth" // "1G": ceiling of a throttleable pod
 	Weight       = "detnet.dev/weight"        // "2": share within its class

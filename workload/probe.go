@@ -15,6 +15,9 @@ const (
 	UDP   Protocol = "udp"   // any UDP echo
 	TCP   Protocol = "tcp"   // handshake; needs no cooperation
 	ICMP  Protocol = "icmp"  // echo
+
+	// Prometheus takes what others measured, by the PromQL annotation's query.
+	Prometheus Protocol = "prometheus"
 )
 
 // STAMPPort is the session-reflector's well-known port (RFC 8762 §4.1).
@@ -23,7 +26,7 @@ const STAMPPort = 862
 // Probe says how to measure a critical workload.
 type Probe struct {
 	Protocol Protocol
-	Port     uint16 // 0 for ICMP
+	Port     uint16 // 0 for ICMP and Prometheus
 }
 
 // String is the annotation value of p.
@@ -34,7 +37,8 @@ func (p Probe) String() string {
 	return fmt.Sprintf("%s:%d", p.Protocol, p.Port)
 }
 
-// ParseProbe reads "stamp", "stamp:8620", "udp:5201", "tcp:5202" or "icmp".
+// ParseProbe reads "stamp", "stamp:8620", "udp:5201", "tcp:5202", "icmp" or
+// "prometheus".
 func ParseProbe(text string) (Probe, error) {
 	name, portText, hasPort := strings.Cut(text, ":")
 	port, err := strconv.ParseUint(portText, 10, 16)
@@ -46,13 +50,13 @@ func ParseProbe(text string) (Probe, error) {
 			p.Port, valid = STAMPPort, true
 		}
 	case UDP, TCP:
-	case ICMP:
+	case ICMP, Prometheus:
 		valid = !hasPort
 	default:
 		valid = false
 	}
 	if !valid {
-		return Probe{}, fmt.Errorf("%q must be stamp, stamp:PORT, udp:PORT, tcp:PORT or icmp, with a port from 1 to 65535", text)
+		return Probe{}, fmt.Errorf("%q must be stamp, stamp:PORT, udp:PORT, tcp:PORT, icmp or prometheus, with a port from 1 to 65535", text)
 	}
 	return p, nil
 }

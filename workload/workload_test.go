@@ -42,15 +42,36 @@ func TestParseProbe(t *testing.T) {
 		"udp:5201":   {UDP, 5201},
 		"tcp:5202":   {TCP, 5202},
 		"icmp":       {Protocol: ICMP},
+		"prometheus": {Protocol: Prometheus},
 	} {
 		got, err := ParseProbe(text)
 		if err != nil || got != want || got.String() != text {
 			t.Errorf("ParseProbe(%q) = %v, %v", text, got, err)
 		}
 	}
-	for _, bad := range []string{"", "udp", "udp:", "udp:0", "udp:65536", "udp:-1", "tcp:http", "icmp:1", "sctp:1", "UDP:1", "stamp:", "stamp:0"} {
+	for _, bad := range []string{"", "udp", "udp:", "udp:0", "udp:65536", "udp:-1", "tcp:http", "icmp:1", "sctp:1", "UDP:1", "stamp:", "stamp:0", "prometheus:9090"} {
 		if got, err := ParseProbe(bad); err == nil {
 			t.Errorf("ParseProbe(%q) = %v, want an error", bad, got)
+		}
+	}
+}
+
+func TestParseDSCP(t *testing.T) {
+	for text, want := range map[string]DSCP{
+		"0": 0, "DF": 0, "cs0": 0, "EF": 46, "ef": 46, "46": 46, "AF11": 10, "AF42": 36, "CS5": 40, "LE": 1, "voice-admit": 44, "63": 63, "047": 47,
+	} {
+		if got, err := ParseDSCP(text); err != nil || got != want {
+			t.Errorf("ParseDSCP(%q) = %v, %v; want %d", text, got, err, want)
+		}
+	}
+	for d := range DSCP(MaxDSCP + 1) {
+		if back, err := ParseDSCP(d.String()); err != nil || back != d {
+			t.Errorf("%d is written %q and read back as %d, %v", d, d, back, err)
+		}
+	}
+	for _, bad := range []string{"", "64", "-1", "46.0", "0x2e", "AF14", "AF01", "AF51", "CS8", "EF ", "ЕF"} {
+		if got, err := ParseDSCP(bad); err == nil || !strings.Contains(err.Error(), "from 0 to 63") {
+			t.Errorf("ParseDSCP(%q) = %v, %v; want an error with the range", bad, got, err)
 		}
 	}
 }
@@ -76,8 +97,11 @@ func TestParseBounds(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add("1ms", "0.1%", "udp:5201", "2")
-	f.Fuzz(func(t *testing.T, jitter, loss, probe, weight string) {
+	f.Add("1ms", "0.1%", "udp:5201", "2", "EF")
+	f.Fuzz(func(t *testing.T, jitter, loss, probe, weight, dscp string) {
+		if d, err := ParseDSCP(dscp); err == nil && d > MaxDSCP {
+			t.Fatalf("codepoint %d of %q", d, dscp)
+		}
 		slo, _ := ParseSLO(map[string]string{MaxJitter: jitter, MaxLoss: loss})
 		if slo.Jitter < 0 || slo.Jitter > MaxTarget || !(slo.Loss >= 0 && slo.Loss <= 1) {
 			t.Fatalf("SLO out of range: %+v", slo)

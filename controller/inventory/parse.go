@@ -21,6 +21,8 @@ type App struct {
 	UID      types.UID
 	IP       string
 	Probe    workload.Probe
+	Query    workload.Query // where Probe is Prometheus
+	DSCP     workload.DSCP  // of the probes' packets
 	// NodeReflects: the agent on the pod's node answers the probes, behind the
 	// same uplink, because the pod can't.
 	NodeReflects bool
@@ -94,6 +96,12 @@ func parseApp(pod *corev1.Pod) parsed {
 	app.SLO = slo
 	app.Rank = p.rank(pod.Annotations)
 	app.Probe, app.NodeReflects = p.probe(pod.Annotations)
+	if app.Probe.Protocol == workload.Prometheus {
+		if app.Query = p.query(pod.Annotations); app.Query.Text == "" {
+			app.Probe, app.NodeReflects = fallback, true
+		}
+	}
+	app.DSCP = p.dscp(pod.Annotations)
 	app.Protocol = app.Probe.Protocol
 	for node := range strings.SplitSeq(pod.Annotations[workload.ProbeFrom], ",") {
 		if node = strings.TrimSpace(node); node != "" {
@@ -118,9 +126,11 @@ func measurable(pod *corev1.Pod) bool {
 	return true
 }
 
-// probe falls back to the reflector beside the pod, which needs nothing of it.
+// fallback is the probe where none can be read: the reflector beside the pod
+// needs nothing of it.
+var fallback = workload.Probe{Protocol: workload.STAMP, Port: workload.STAMPPort}
+
 func (p *parsed) probe(annotations map[string]string) (_ workload.Probe, nodeReflects bool) {
-	fallback := workload.Probe{Protocol: workload.STAMP, Port: workload.STAMPPort}
 	text, ok := annotations[workload.ProbeWith]
 	if !ok {
 		return fallback, true
@@ -138,6 +148,27 @@ func (p *parsed) probe(annotations map[string]string) (_ workload.Probe, nodeRef
 		p.report(fmt.Errorf("annotation %s: %q must be pod or node", workload.Reflector, where))
 	}
 	return probe, false
+}
+
+// query is what Prometheus is asked; one that can't be read is zero.
+func (p *parsed) query(annotations map[string]string) workload.Query {
+	q, err := workload.ParseQuery(annotations[workload.PromQL])
+	if err != nil {
+		p.report(fmt.Errorf("annotation %s: %w", workload.PromQL, err))
+	}
+	return q
+}
+
+func (p *parsed) dscp(annotations map[string]string) workload.DSCP {
+	text, ok := annotations[workload.ProbeDSCP]
+	if !ok {
+		return 0
+	}
+	d, err := workload.ParseDSCP(text)
+	if err != nil {
+		p.report(fmt.Errorf("annotation %s: %w", workload.ProbeDSCP, err))
+	}
+	return d
 }
 
 func parseSender(pod *corev1.Pod) parsed {

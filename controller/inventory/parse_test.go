@@ -120,6 +120,15 @@ func TestParseApp(t *testing.T) {
 		}, ""},
 		{"stamp beside the pod", asked(workload.ProbeWith, "stamp", workload.Reflector, "node"), beside, ""},
 		{"unreadable reflector", asked(workload.Reflector, "moon"), func(*App) {}, "reflector"},
+		{"codepoint", asked(workload.ProbeDSCP, "EF"), func(a *App) { a.DSCP = 46 }, ""},
+		{"unreadable codepoint", asked(workload.ProbeDSCP, "64"), func(*App) {}, "dscp"},
+		{"query", asked(workload.ProbeWith, "prometheus", workload.PromQL, "max(x[1m])"), func(a *App) {
+			a.Probe, a.Protocol = workload.Probe{Protocol: workload.Prometheus}, workload.Prometheus
+			a.Query = workload.Query{Text: "max(x[1m])", Range: time.Minute, Selectors: []string{"x"}}
+		}, ""},
+		{"query missing", asked(workload.ProbeWith, "prometheus"), beside, "query"},
+		{"unreadable query", asked(workload.ProbeWith, "prometheus", workload.PromQL, "max(x[1m]"), beside, "query"},
+		{"query out of place", asked(workload.PromQL, "max(x[1m]"), func(*App) {}, ""},
 		{"pinned", asked(workload.ProbeFrom, " worker-2,, worker-3 "), func(a *App) { a.Pinned = []string{"worker-2", "worker-3"} }, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -250,14 +259,15 @@ func checkProblem(t *testing.T, problems []string, about string) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add("100M", "10M", "1G", "1ms", "udp:5201", "5")
-	f.Fuzz(func(t *testing.T, limit, lo, hi, jitter, probe, rank string) {
+	f.Add("100M", "10M", "1G", "1ms", "udp:5201", "5", "EF", "max(x)")
+	f.Fuzz(func(t *testing.T, limit, lo, hi, jitter, probe, rank, dscp, query string) {
 		a := stamped(workload.EgressBandwidth, limit, workload.MinBandwidth, lo, workload.MaxBandwidth, hi, workload.Rank, rank)
 		if s := parse(running("best-effort", a)).sender; s == nil || s.Min < bitrate.Min || s.Max < s.Min || s.Limit < 0 {
 			t.Errorf("unsafe sender %+v", s)
 		}
-		a = map[string]string{workload.MaxJitter: jitter, workload.ProbeWith: probe}
-		if app := parse(running(workload.ClassCritical, a)).app; app != nil && (app.SLO.IsZero() || app.Protocol == "") {
+		a = map[string]string{workload.MaxJitter: jitter, workload.ProbeWith: probe, workload.ProbeDSCP: dscp, workload.PromQL: query}
+		if app := parse(running(workload.ClassCritical, a)).app; app != nil &&
+			(app.SLO.IsZero() || app.Protocol == "" || app.DSCP > workload.MaxDSCP || app.Protocol == workload.Prometheus && app.Query.Text == "") {
 			t.Errorf("unmeasurable app %+v", app)
 		}
 	})

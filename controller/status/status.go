@@ -35,6 +35,7 @@ type App struct {
 	Rank     int      `json:"rank"`
 	Mode     string   `json:"mode"`
 	Probe    string   `json:"probe"`
+	DSCP     string   `json:"dscp"`   // of the probes: a name or a number
 	State    string   `json:"state"`  // ok, violated or blind
 	Target   Measures `json:"target"` // 0: not asked for
 	Measured Measures `json:"measured"`

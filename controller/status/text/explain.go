@@ -7,6 +7,7 @@ import (
 
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/workload"
 )
 
 // Explanation is everything in a status that concerns one pod.
@@ -62,7 +63,7 @@ func Explain(s *status.Status, pod string) (Explanation, error) {
 // Text writes e for people.
 func (e Explanation) Text(out io.Writer) {
 	if a := e.App; a != nil {
-		fmt.Fprintf(out, "%s on %s is critical (rank %d), measured by %s.\n", a.Pod, a.Node, a.Rank, a.Probe)
+		fmt.Fprintf(out, "%s on %s is critical (rank %d), measured by %s.\n", a.Pod, a.Node, a.Rank, probe(a))
 		explainTargets(out, a)
 		for _, s := range a.Sessions {
 			explainSession(out, "  from "+s.From, s)
@@ -95,6 +96,14 @@ func (e Explanation) Text(out io.Writer) {
 	if len(e.Decisions) == 0 {
 		fmt.Fprintln(out, "  nothing that the controller remembers")
 	}
+}
+
+// probe is how the app is measured.
+func probe(a *status.App) string {
+	if a.DSCP == "" || a.DSCP == workload.DSCP(0).String() {
+		return a.Probe
+	}
+	return a.Probe + " with DSCP " + a.DSCP
 }
 
 func explainSession(out io.Writer, which string, s status.Session) {
