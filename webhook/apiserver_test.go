@@ -5,8 +5,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -265,23 +267,103 @@ func TestNewPodBeginsAtItsSiblingsLimit(t *testing.T) {
 	c := needCluster(t)
 	ns := c.namespace(t)
 	owned := func(hash string) *corev1.Pod {
-		pod := newPod(ns, bestEffort(), nil)
+		pod := ownedBy(ns, "ReplicaSet", "up-"+hash)
 		pod.Labels["pod-template-hash"] = hash
-		yes := true
-		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "up-" + hash, UID: "u", Controller: &yes}}
 		return pod
 	}
-	old := owned("old")
-	c.create(t, old)
-	throttle := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"kubernetes.io/egress-bandwidth":"23M"}}}`))
-	if err := c.client.Patch(t.Context(), old, throttle); err != nil {
-		t.Fatal(err)
-	}
+	c.throttled(t, owned("old"), "23M")
 	eventually(t, func() bool {
 		next := owned("new")
 		c.create(t, next, client.DryRunAll)
 		return next.Annotations[workload.EgressBandwidth] == "23M" && next.Annotations[workload.InitialBandwidth] == "100M"
 	})
+}
+
+// throttled creates a pod owned by owner and gives it a limit as the controller
+// does.
+func (c *testCluster) throttled(t *testing.T, pod *corev1.Pod, limit string) {
+	t.Helper()
+	c.create(t, pod)
+	body := `{"metadata":{"annotations":{"kubernetes.io/egress-bandwidth":"` + limit + `"}}}`
+	if err := c.client.Patch(t.Context(), pod, client.RawPatch("application/merge-patch+json", []byte(body))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ownedBy(ns, kind, name string) *corev1.Pod {
+	pod, yes := newPod(ns, bestEffort(), nil), true
+	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: kind, Name: name, UID: "u", Controller: &yes}}
+	return pod
+}
+
+// beginsAt waits until a new pod would begin at limit.
+func (c *testCluster) beginsAt(t *testing.T, limit string, another func() *corev1.Pod) {
+	t.Helper()
+	eventually(t, func() bool {
+		next := another()
+		c.create(t, next, client.DryRunAll)
+		return next.Annotations[workload.EgressBandwidth] == limit
+	})
+}
+
+// The only pod of a StatefulSet is gone before the next one is made.
+func TestReplacedPodDoesNotEscape(t *testing.T) {
+	c := needCluster(t)
+	ns := c.namespace(t)
+	another := func() *corev1.Pod { return ownedBy(ns, "StatefulSet", "store") }
+	pod := another()
+	c.throttled(t, pod, "24M")
+	c.beginsAt(t, "24M", another)
+	if err := c.client.Delete(t.Context(), pod, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool {
+		return apierrors.IsNotFound(c.client.Get(t.Context(), client.ObjectKeyFromObject(pod), pod))
+	})
+	for range 20 {
+		next := another()
+		c.create(t, next, client.DryRunAll)
+		if got := next.Annotations[workload.EgressBandwidth]; got != "24M" {
+			t.Fatalf("a replacement begins at %s, want 24M", got)
+		}
+	}
+}
+
+// Each run of a CronJob is another Job; its pods are siblings of the last run's.
+func TestLaterJobsOfACronJobAreSiblings(t *testing.T) {
+	c := needCluster(t)
+	ns := c.namespace(t)
+	yes := true
+	job := func(name string) {
+		j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, OwnerReferences: []metav1.OwnerReference{
+			{APIVersion: "batch/v1", Kind: "CronJob", Name: "backup", UID: "u", Controller: &yes},
+		}}}
+		j.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "c", Image: "i"}}}
+		if err := c.client.Create(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	job("backup-1")
+	first := ownedBy(ns, "Job", "backup-1")
+	c.throttled(t, first, "25M")
+	job("backup-2")
+	c.beginsAt(t, "25M", func() *corev1.Pod { return ownedBy(ns, "Job", "backup-2") })
+
+	first.Status.Phase = corev1.PodSucceeded
+	if err := c.client.Status().Update(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	job("backup-3")
+	next := ownedBy(ns, "Job", "backup-3")
+	c.create(t, next)
+	if got := next.Annotations[workload.EgressBandwidth]; got != "25M" {
+		t.Errorf("the run after a finished one begins at %s, want 25M", got)
+	}
+	stranger := ownedBy(ns, "Job", "backup-of-somebody")
+	c.create(t, stranger)
+	if got := stranger.Annotations[workload.EgressBandwidth]; got != "100M" {
+		t.Errorf("a Job of nobody's CronJob begins at %s, want 100M", got)
+	}
 }
 
 func TestEphemeralContainersPass(t *testing.T) {
