@@ -23,6 +23,7 @@ import (
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/leader"
+	"github.com/detnet/detnet/controller/marks"
 	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/rollout"
 	"github.com/detnet/detnet/controller/ui"
@@ -70,7 +71,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		Version:      version,
 	}
 	loop.Metrics = controller.NewMetrics(metrics.Registry, loop.Status)
-	s := settings{known, actuator, loop, new(atomic.Int64), ownPod(o.namespace)}
+	s := settings{known, actuator, loop, new(atomic.Int64), new(atomic.Pointer[marks.Config]), ownPod(o.namespace)}
 	if err := s.apply(cfg); err != nil {
 		return err
 	}
@@ -91,6 +92,9 @@ func (s settings) runnables(o options, client kubernetes.Interface, log *slog.Lo
 	all := []manager.Runnable{s.inventory, s.loop, &rollout.Rollout{
 		Snapshot: s.inventory.Snapshot, Client: client, Log: log,
 		Every: func() time.Duration { return time.Duration(s.rolloutEvery.Load()) },
+	}, &marks.Marker{
+		Snapshot: s.inventory.Snapshot, Status: s.loop.Status, Nodes: client.CoreV1().Nodes(), Log: log,
+		Config: func() marks.Config { return *s.marks.Load() },
 	}}
 	if o.webhookConfig != "" {
 		mender := &repair.Repair{Snapshot: s.inventory.Snapshot, Client: client, Events: s.loop.Events, Log: log, Webhook: o.webhookConfig}

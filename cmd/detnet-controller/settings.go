@@ -19,6 +19,7 @@ import (
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/marks"
 	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
 )
@@ -39,6 +40,7 @@ type settings struct {
 	actuator     *actuate.Actuator
 	loop         *controller.Loop
 	rolloutEvery *atomic.Int64 // a time.Duration
+	marks        *atomic.Pointer[marks.Config]
 	self         *corev1.Pod
 }
 
@@ -51,6 +53,7 @@ func (s settings) apply(c config.Settings) error {
 	s.inventory.SetStatic(c.Targets)
 	s.actuator.SetBudget(c.WritesPerSecond)
 	s.rolloutEvery.Store(int64(c.RolloutEvery))
+	s.marks.Store(&c.Nodes)
 	s.loop.Set(controller.Settings{Law: chosen, Mode: c.Mode, Vantages: c.Vantages})
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/detnet/detnet/controller/config/strict"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/marks"
 	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
 )
@@ -34,6 +35,8 @@ type Config struct {
 	// of Deployments, StatefulSets and DaemonSets, each of which replaces all
 	// their pods. 0s leaves templates alone.
 	RolloutEvery time.Duration `yaml:"rolloutEvery"`
+	// Nodes says what nodes are marked with for the scheduler.
+	Nodes marks.Config `yaml:"nodes"`
 	// Laws tunes the laws; the one in use is chosen by law.
 	Laws law.Config `yaml:"laws"`
 }
@@ -50,6 +53,8 @@ const (
 	maxWrites   = 1000
 	minRollout  = time.Minute
 	maxRollout  = 24 * time.Hour
+	minTaint    = 10 * time.Second
+	maxTaint    = time.Hour
 )
 
 // Validate reports every value that is out of its range.
@@ -69,6 +74,9 @@ func (c Config) Validate() error {
 	}
 	if c.RolloutEvery != 0 && (c.RolloutEvery < minRollout || c.RolloutEvery > maxRollout) {
 		errs = append(errs, fmt.Errorf("rolloutEvery: %v must be 0s or from %v to %v", c.RolloutEvery, minRollout, maxRollout))
+	}
+	if c.Nodes.TaintAfter != 0 && (c.Nodes.TaintAfter < minTaint || c.Nodes.TaintAfter > maxTaint) {
+		errs = append(errs, fmt.Errorf("nodes.taintAfter: %v must be 0s or from %v to %v", c.Nodes.TaintAfter, minTaint, maxTaint))
 	}
 	for _, err := range split(c.Laws.Validate()) {
 		errs = append(errs, fmt.Errorf("laws.%w", err))

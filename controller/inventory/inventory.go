@@ -38,6 +38,7 @@ type Inventory struct {
 	unstamped map[string]Problem
 	agents    map[string]Agent
 	zones     map[string]string
+	marks     map[string]Marks
 	snapshot  *Snapshot // nil when something changed since
 }
 
@@ -55,6 +56,7 @@ func New(client kubernetes.Interface, namespace string, mode workload.ControlMod
 		badModes:  map[string]string{},
 		agents:    map[string]Agent{},
 		zones:     map[string]string{},
+		marks:     map[string]Marks{},
 	}
 }
 
@@ -176,14 +178,6 @@ func (inv *Inventory) setNamespace(key string, object any) {
 	}
 	keep(inv, inv.modes, key, mode)
 	keep(inv, inv.badModes, key, problem)
-}
-
-func (inv *Inventory) setNode(key string, object any) {
-	var zone string
-	if node, ok := object.(*corev1.Node); ok {
-		zone = node.Labels[corev1.LabelTopologyZone]
-	}
-	keep(inv, inv.zones, key, zone)
 }
 
 // keep stores value under key, or forgets a zero one; only a real change makes

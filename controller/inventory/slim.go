@@ -8,13 +8,13 @@ import (
 )
 
 // slim drops what detnet never reads before an object is kept: of a pod little
-// more than its name, place and stamps, of a node its labels.
+// more than its name, place and stamps, of a node its zone and marks.
 func slim(object any) (any, error) {
 	switch o := object.(type) {
 	case *corev1.Pod:
 		return slimPod(o), nil
 	case *corev1.Node:
-		return &corev1.Node{ObjectMeta: slimMeta(&o.ObjectMeta)}, nil
+		return slimNode(o), nil
 	case *corev1.Namespace:
 		return &corev1.Namespace{ObjectMeta: slimMeta(&o.ObjectMeta)}, nil
 	}

@@ -15,6 +15,7 @@ type Snapshot struct {
 	Senders  []Sender          // likewise
 	Agents   []Agent           // likewise
 	Zones    map[string]string // of the nodes that are in one
+	Marks    map[string]Marks  // of the nodes that carry any
 	Problems []Problem
 }
 
@@ -38,7 +39,7 @@ func (inv *Inventory) Snapshot() *Snapshot {
 }
 
 func (inv *Inventory) build() *Snapshot {
-	s := &Snapshot{Zones: maps.Clone(inv.zones)}
+	s := &Snapshot{Zones: maps.Clone(inv.zones), Marks: maps.Clone(inv.marks)}
 	for _, ns := range slices.Sorted(maps.Keys(inv.badModes)) {
 		s.Problems = append(s.Problems, Problem{Object: "namespace " + ns, Text: inv.badModes[ns]})
 	}

@@ -1,0 +1,94 @@
+package marks
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/workload"
+)
+
+// Marker is the runnable. Its fields are set before Start and not after.
+type Marker struct {
+	Snapshot func() *inventory.Snapshot
+	Status   func() *status.Status
+	Nodes    corev1client.NodeInterface
+	Log      *slog.Logger
+	// Config is asked anew each time.
+	Config func() Config
+
+	known  map[string]uplink
+	last   time.Time
+	failed map[string]string // what was last said of a node
+}
+
+// interval between two looks.
+const interval = 2 * time.Second
+
+// NeedLeaderElection is true: one replica at a time may write.
+func (*Marker) NeedLeaderElection() bool { return true }
+
+// Start marks nodes until ctx ends. The marks stay: the next leader goes on.
+func (m *Marker) Start(ctx context.Context) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			m.once(ctx, time.Now())
+		}
+	}
+}
+
+// once brings every node up to date. What fails is tried again the next time,
+// and said when it is new.
+func (m *Marker) once(ctx context.Context, now time.Time) {
+	s, nodes := m.Status(), m.Snapshot().Marks
+	if !s.Leader || s.Mode != string(workload.Enforce) {
+		return
+	}
+	step := min(now.Sub(m.last), 2*interval) // the first one is short
+	m.last = now
+	var wanted map[string]want
+	m.known, wanted = decide(m.Config(), m.known, nodes, s.Reasons, now, step)
+	failed := map[string]string{}
+	for _, node := range slices.Sorted(maps.Keys(wanted)) {
+		err := m.mark(ctx, node, nodes[node], wanted[node])
+		switch {
+		case err == nil, apierrors.IsConflict(err): // somebody else was first: next time
+		case apierrors.IsNotFound(err):
+			delete(m.known, node)
+		default:
+			failed[node] = err.Error()
+			if failed[node] != m.failed[node] {
+				m.Log.Error("node not marked; after the marks were switched off, \"detnet restore\" removes them", "node", node, "err", err)
+			}
+		}
+	}
+	m.failed = failed
+}
+
+func (m *Marker) mark(ctx context.Context, node string, has inventory.Marks, w want) error {
+	if w.congested != has.Congested {
+		if err := taint(ctx, m.Nodes, node, w.congested); err != nil {
+			return err
+		}
+		m.Log.Info("taint changed", "node", node, "congested", w.congested)
+	}
+	if w.bandwidth != advertised(has) || (w.bandwidth == 0 && has.Advertised != "") {
+		if err := advertise(ctx, m.Nodes, node, w.bandwidth); err != nil {
+			return err
+		}
+		m.Log.Info("bandwidth advertised", "node", node, "bandwidth", w.bandwidth.String())
+	}
+	return nil
+}

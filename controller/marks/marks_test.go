@@ -1,0 +1,151 @@
+package marks
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
+)
+
+const (
+	mbit = bitrate.Mbit
+	sec  = time.Second
+)
+
+func reason(cause plan.Cause, usage, budget bitrate.Rate) status.Reason {
+	return status.Reason{Bottleneck: "node/n1", Cause: cause, UsageBps: usage * mbit, ToBps: budget * mbit}
+}
+
+var (
+	violated = reason(plan.Violation, 150, 90)
+	pressed  = reason(plan.Calm, 94, 95)
+	calm     = reason(plan.Calm, 10, 95)
+	unused   = reason(plan.Unused, 400, 400)
+	blind    = reason(plan.Blind, 94, 95)
+)
+
+// play runs decide every second through phases and returns what is wanted of
+// n1 after each.
+type phase struct {
+	r    status.Reason
+	span time.Duration
+}
+
+func play(c Config, marks inventory.Marks, phases ...phase) []want {
+	nodes := map[string]inventory.Marks{}
+	if marks != (inventory.Marks{}) {
+		nodes["n1"] = marks
+	}
+	var known map[string]uplink
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var after []want
+	for _, p := range phases {
+		var w map[string]want
+		for range p.span / sec {
+			now = now.Add(sec)
+			known, w = decide(c, known, nodes, []status.Reason{p.r}, now, sec)
+		}
+		after = append(after, w["n1"])
+	}
+	return after
+}
+
+func TestTaint(t *testing.T) {
+	c := Config{TaintAfter: 30 * sec}
+	for _, tt := range []struct {
+		name   string
+		marks  inventory.Marks
+		phases []phase
+		want   []bool
+	}{
+		{"violation for long enough", inventory.Marks{}, []phase{{violated, 29 * sec}, {violated, 1 * sec}}, []bool{false, true}},
+		{"best effort presses", inventory.Marks{}, []phase{{pressed, 30 * sec}}, []bool{true}},
+		{"room left", inventory.Marks{}, []phase{{calm, 90 * sec}}, []bool{false}},
+		{"the limits hold nobody back", inventory.Marks{}, []phase{{unused, 90 * sec}}, []bool{false}},
+		{"blind", inventory.Marks{}, []phase{{blind, 90 * sec}}, []bool{false}},
+		{"goes as slowly as it came", inventory.Marks{}, []phase{{pressed, 40 * sec}, {calm, 29 * sec}, {calm, sec}}, []bool{true, true, false}},
+		{"half the time is not enough", inventory.Marks{}, []phase{{pressed, 20 * sec}, {calm, 20 * sec}, {pressed, 20 * sec}, {calm, 20 * sec}, {pressed, 20 * sec}}, []bool{false, false, false, false, false}},
+		{"a pause does not lift it", inventory.Marks{}, []phase{{pressed, 60 * sec}, {calm, 20 * sec}, {pressed, 20 * sec}, {calm, 20 * sec}}, []bool{true, true, true, true}},
+		{"the next leader goes on", inventory.Marks{Congested: true}, []phase{{calm, 29 * sec}, {calm, sec}}, []bool{true, false}},
+	} {
+		for i, w := range play(c, tt.marks, tt.phases...) {
+			if w.congested != tt.want[i] {
+				t.Errorf("%s: after phase %d tainted is %v", tt.name, i, w.congested)
+			}
+		}
+	}
+	if w := play(Config{}, inventory.Marks{Congested: true, Advertised: "95M"}, phase{pressed, sec}); w[0] != (want{}) {
+		t.Errorf("switched off, and still wanted: %+v", w[0])
+	}
+}
+
+func TestBandwidth(t *testing.T) {
+	c := Config{Bandwidth: true}
+	at := func(budget bitrate.Rate) status.Reason { return reason(plan.Calm, budget, budget) }
+	for _, tt := range []struct {
+		name   string
+		marks  inventory.Marks
+		phases []phase
+		want   []bitrate.Rate // in Mbit/s
+	}{
+		{"unknown until the uplink was full", inventory.Marks{}, []phase{{calm, 90 * sec}, {unused, 90 * sec}, {violated, sec}}, []bitrate.Rate{0, 0, 0}},
+		{"what fits", inventory.Marks{}, []phase{{at(95), sec}, {calm, 90 * sec}}, []bitrate.Rate{95, 95}},
+		{"not for a little", inventory.Marks{}, []phase{{at(95), sec}, {at(100), 90 * sec}}, []bitrate.Rate{95, 95}},
+		{"once a minute at most", inventory.Marks{}, []phase{{at(95), sec}, {at(50), 59 * sec}, {at(50), sec}, {at(90), 59 * sec}, {at(90), sec}}, []bitrate.Rate{95, 95, 50, 50, 90}},
+		{"not what drains a queue", inventory.Marks{}, []phase{{at(95), sec}, {reason(plan.AwaitEffect, 40, 40), 90 * sec}}, []bitrate.Rate{95, 95}},
+		{"people know better", inventory.Marks{Stated: 400 * mbit}, []phase{{at(95), sec}}, []bitrate.Rate{400}},
+		{"the next leader goes on", inventory.Marks{Advertised: "95M"}, []phase{{calm, sec}, {at(99), 90 * sec}, {at(50), sec}}, []bitrate.Rate{95, 95, 50}},
+	} {
+		for i, w := range play(c, tt.marks, tt.phases...) {
+			if w.bandwidth != tt.want[i]*mbit || w.congested {
+				t.Errorf("%s: after phase %d %+v, want %dM", tt.name, i, w, tt.want[i])
+			}
+		}
+	}
+}
+
+// Nobody but nodes' uplinks is marked, and nothing that is only observed.
+func TestOnlyUplinks(t *testing.T) {
+	observed := violated
+	observed.Observed = true
+	cluster := violated
+	cluster.Bottleneck = "cluster"
+	_, w := decide(Config{TaintAfter: sec, Bandwidth: true}, nil, nil, []status.Reason{observed, cluster}, time.Time{}, time.Minute)
+	if len(w) != 0 {
+		t.Errorf("wanted %v", w)
+	}
+}
+
+// However the trouble comes and goes, two changes of a taint are at least
+// TaintAfter apart.
+func TestTaintsDoNotFlap(t *testing.T) {
+	c := Config{TaintAfter: 30 * sec}
+	rapid.Check(t, func(t *rapid.T) {
+		var known map[string]uplink
+		var now, changed time.Time
+		now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		was := false
+		for _, full := range rapid.SliceOfN(rapid.Bool(), 1, 300).Draw(t, "full") {
+			now = now.Add(sec)
+			r := calm
+			if full {
+				r = pressed
+			}
+			var w map[string]want
+			known, w = decide(c, known, nil, []status.Reason{r}, now, sec)
+			if w["n1"].congested == was {
+				continue
+			}
+			was = !was
+			if !changed.IsZero() && now.Sub(changed) < c.TaintAfter {
+				t.Fatalf("changed twice within %v", now.Sub(changed))
+			}
+			changed = now
+		}
+	})
+}
