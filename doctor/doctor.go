@@ -15,7 +15,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -50,6 +49,7 @@ var checks = []check{
 	{"pods are stamped", podsStamped},
 	{"controller leads", controllerLeads},
 	{"agents run", agentsRun},
+	{"pods' traffic is measured", trafficMeasured},
 	{"limits are enforced", limitsEnforced},
 }
 
@@ -157,9 +157,7 @@ func agentsRun(ctx context.Context, c client.Client, i Install) (problem, advice
 	return strings.Join(problems, "; "), fmt.Sprintf("kubectl -n %s get pods -o wide; what these nodes carry is not measured", i.Namespace), nil
 }
 
-// limitsEnforced finds out who follows the annotations of running pods. That
-// Cilium's status says its bandwidth manager is on is not enough: the program
-// on the native device is attached only where something else needs it too.
+// limitsEnforced finds out who follows the annotations of running pods.
 func limitsEnforced(ctx context.Context, c client.Client, i Install) (problem, advice string, err error) {
 	var agent appsv1.DaemonSet
 	if err := c.Get(ctx, client.ObjectKey{Namespace: i.Namespace, Name: "detnet-agent-node"}, &agent); err != nil {
@@ -170,20 +168,24 @@ func limitsEnforced(ctx context.Context, c client.Client, i Install) (problem, a
 			return "", "", nil
 		}
 	}
-	var cilium corev1.ConfigMap
-	err = c.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: "cilium-config"}, &cilium)
-	if apierrors.IsNotFound(err) {
-		return "nobody follows the limits: there is no Cilium and the agents do not enforce", "helm upgrade with --set agent.enforce=tc", nil
-	}
+	cilium, err := getCilium(ctx, c)
 	if err != nil {
 		return "", "", err
 	}
-	on := func(key string) bool { return cilium.Data[key] == "true" }
-	switch {
-	case !on("enable-bandwidth-manager"):
-		return "Cilium's bandwidth manager is off", "install Cilium with bandwidthManager.enabled=true", nil
-	case !on("kube-proxy-replacement") && !on("enable-bpf-masquerade") && !on("enable-host-firewall"):
-		return "Cilium's limiter is not attached to the native device", "enable one of kubeProxyReplacement, bpf.masquerade and hostFirewall in Cilium", nil
+	if cilium == nil {
+		return "nobody follows the limits: there is no Cilium and the agents do not enforce", "helm upgrade with --set agent.enforce=tc", nil
 	}
-	return "", "", nil
+	problem, advice = cilium.limits()
+	return problem, advice, nil
+}
+
+// trafficMeasured finds out whether the agents can tell which interface is
+// whose.
+func trafficMeasured(ctx context.Context, c client.Client, _ Install) (problem, advice string, err error) {
+	cilium, err := getCilium(ctx, c)
+	if err != nil || cilium == nil {
+		return "", "", err
+	}
+	problem, advice = cilium.interfaces()
+	return problem, advice, nil
 }

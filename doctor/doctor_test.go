@@ -130,7 +130,7 @@ func steps(t *testing.T, c client.Client) []struct {
 	webhook, configuration := deployment(), webhookConfiguration()
 	probe, node := daemonSet("detnet-agent-probe"), daemonSet("detnet-agent-node")
 	lease := &coordinationv1.Lease{ObjectMeta: named("detnet-controller")}
-	cilium := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cilium-config"}, Data: map[string]string{"cluster-name": "default"}}
+	cilium := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cilium-config"}, Data: map[string]string{"disable-endpoint-crd": "true"}}
 	holder := "controller-0"
 	renewed := func(age time.Duration) {
 		lease.Spec.HolderIdentity, lease.Spec.RenewTime = &holder, &metav1.MicroTime{Time: time.Now().Add(-age)}
@@ -162,6 +162,10 @@ func steps(t *testing.T, c client.Client) []struct {
 		{"agents run", "detnet-agent-probe is ready on 0 of 0", func() { ready(probe, 2); ready(node, 3) }},
 		{"agents run", "detnet-agent-probe is ready on 2 of 3", func() { ready(probe, 3) }},
 		{"limits are enforced", "no Cilium", func() { create(cilium) }},
+		{"pods' traffic is measured", "neither CiliumEndpoints nor a route", func() {
+			cilium.Data["enable-endpoint-routes"] = "true"
+			must(c.Update(t.Context(), cilium))
+		}},
 		{"limits are enforced", "bandwidth manager is off", func() {
 			cilium.Data["enable-bandwidth-manager"] = "true"
 			must(c.Update(t.Context(), cilium))

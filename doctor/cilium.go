@@ -1,0 +1,57 @@
+package doctor
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// cilium is how Cilium is set up: its ConfigMap, whose keys are the flags of its
+// agents. Single nodes may differ.
+type cilium map[string]string
+
+// getCilium returns nil on a cluster without Cilium.
+func getCilium(ctx context.Context, c client.Client) (cilium, error) {
+	var config corev1.ConfigMap
+	err := c.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: "cilium-config"}, &config)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return config.Data, err
+}
+
+func (c cilium) on(key string) bool { return c[key] == "true" }
+
+// limits says what keeps Cilium from enforcing them. That its status says that
+// the bandwidth manager is on is not enough: the program on the native device is
+// attached only where something else needs it too (AreDevicesRequired in
+// pkg/option of Cilium 1.19 and 1.20), and without it only the tunnel limits.
+func (c cilium) limits() (problem, advice string) {
+	const attach = "enable one of kubeProxyReplacement, bpf.masquerade and hostFirewall in Cilium"
+	native := c.on("kube-proxy-replacement") || c.on("enable-bpf-masquerade") || c.on("enable-host-firewall") ||
+		c.on("enable-wireguard") || c.on("enable-l2-announcements")
+	switch {
+	case !c.on("enable-bandwidth-manager"):
+		return "Cilium's bandwidth manager is off", "install Cilium with bandwidthManager.enabled=true"
+	case c.on("enable-ipsec"):
+		return "Cilium turns its bandwidth manager off under IPsec", "encrypt with WireGuard, or not at all"
+	case !native && c["routing-mode"] == "native":
+		return "Cilium's limiter is not attached to the native device: nothing is limited", attach
+	case !native:
+		return "Cilium's limiter is not attached to the native device: what leaves the cluster is not limited", attach
+	}
+	return "", ""
+}
+
+// interfaces says what keeps the agents from knowing which interface is whose:
+// they know it from the route to each pod, or from the pods' CiliumEndpoints.
+func (c cilium) interfaces() (problem, advice string) {
+	if c.on("disable-endpoint-crd") && !c.on("enable-endpoint-routes") {
+		return "Cilium has neither CiliumEndpoints nor a route to each pod: what pods send is not known, and no limit follows it",
+			"install Cilium with endpointRoutes.enabled=true, or without disableEndpointCRD"
+	}
+	return "", ""
+}
