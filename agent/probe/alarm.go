@@ -1,70 +1,95 @@
 package probe
 
 import (
-	"encoding/binary"
+	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// alarm is how the Sender's loop sleeps: one ppoll for a time, for a ring and
-// for sockets that cannot wait. A Go timer would do the first two, at the price
-// of waking several threads each time; at some hundred times a second that is
-// most of what a small number of sessions costs.
+// alarm is how the Sender's loop sleeps: for a time, until it rings, or until a
+// socket that cannot wait has something to read. It is a timerfd that Go's
+// poller waits for. A Go timer would be up to a millisecond late, which is what
+// epoll counts in; a system call that blocks, or might, wakes the runtime's
+// monitor thread. At some hundred times a second that is most of what a small
+// number of sessions costs.
 type alarm struct {
-	polled []unix.PollFd // the ring first
+	raw      syscall.RawConn
+	rung     atomic.Bool
+	readable atomic.Bool
 
-	mu sync.Mutex
-	fd int // -1 once closed
+	mu   sync.Mutex
+	file *os.File // nil once closed
+	fd   int
 }
 
 func newAlarm() (*alarm, error) {
-	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
-		return nil, os.NewSyscallError("eventfd", err)
+		return nil, os.NewSyscallError("timerfd_create", err)
 	}
-	return &alarm{polled: []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, fd: fd}, nil
+	a := &alarm{file: os.NewFile(uintptr(fd), "timerfd"), fd: fd}
+	if a.raw, err = a.file.SyscallConn(); err != nil {
+		a.close()
+		return nil, fmt.Errorf("wait for a timerfd: %w", err)
+	}
+	return a, nil
+}
+
+func (a *alarm) set(d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.file == nil {
+		return
+	}
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(max(d, 1)))} // zero would disarm it
+	_ = unix.TimerfdSettime(a.fd, 0, &spec, nil)                          // cannot fail with these arguments
 }
 
 // ring ends the current wait, or the next.
 func (a *alarm) ring() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.fd >= 0 {
-		_, _ = unix.Write(a.fd, binary.NativeEndian.AppendUint64(nil, 1)) // fails only if it rings already
-	}
-}
-
-// also makes wait end when one of the probers that await their packets can read.
-func (a *alarm) also(probers map[kind]prober) {
-	a.polled = a.polled[:1]
-	for _, p := range probers {
-		if fd := p.awaits(); fd >= 0 {
-			a.polled = append(a.polled, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-		}
-	}
+	a.rung.Store(true)
+	a.set(0)
 }
 
 // wait sleeps for d at most, and reports whether a socket ended it.
 func (a *alarm) wait(d time.Duration) (readable bool) {
-	timeout := unix.NsecToTimespec(int64(max(d, 0)))
-	n, err := unix.Ppoll(a.polled, &timeout, nil)
-	if err != nil || n == 0 {
-		return false
+	a.set(d)
+	if !a.rung.Load() { // a ring from here on comes after the setting, and counts
+		_ = a.raw.Read(expired) // fails only when closed, which the loop's end is
 	}
-	if a.polled[0].Revents == 0 {
-		return true
+	a.rung.Store(false)
+	return a.readable.Swap(false)
+}
+
+// expired reports whether the timerfd has, and forgets it.
+func expired(fd uintptr) bool {
+	var times [8]byte
+	_, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&times)), unsafe.Sizeof(times))
+	return errno != unix.EAGAIN
+}
+
+// watch rings whenever there is something to read from file, until that is closed.
+func (a *alarm) watch(file *os.File) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return // closed already
 	}
-	var b [8]byte
-	_, _ = unix.Read(int(a.polled[0].Fd), b[:])
-	return n > 1
+	_ = raw.Read(func(uintptr) bool {
+		a.readable.Store(true)
+		a.ring()
+		return false // wait for more
+	})
 }
 
 func (a *alarm) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	unix.Close(a.fd)
-	a.fd = -1
+	a.file.Close()
+	a.file = nil
 }

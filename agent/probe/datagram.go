@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,7 +60,8 @@ type datagram struct {
 	format  format
 	fd      int
 	stamped bool
-	checked bool // answers must come from the target
+	awaited *os.File // fd once more, for the poller; nil where nothing awaits it
+	checked bool     // answers must come from the target
 	out, in batch
 	queued  [batchSize]queued
 	n       int
@@ -131,7 +133,7 @@ func (d *datagram) flush() {
 			}
 			q := d.queued[sent]
 			q.session.untake(q.slot)
-			q.session.fail(fmt.Errorf("send to %v: %w", q.session.addr, err), now)
+			q.session.fail(fmt.Errorf("send to %v: %w", q.session.addr, err), now, now)
 			sent, again = sent+1, true
 		}
 	}
@@ -143,6 +145,9 @@ func (d *datagram) flush() {
 func (d *datagram) collect(now int64) int {
 	if d.seen >= patience && d.stamps == 0 {
 		d.stamped = false
+	}
+	if d.awaits() && d.awaited == nil && d.sender.alarm != nil {
+		d.await()
 	}
 	answers := 0
 	for {
@@ -239,7 +244,7 @@ func (d *datagram) looped(i int, now int64) {
 	switch {
 	case p == nil:
 	case m.failed != 0:
-		s.fail(fmt.Errorf("probe %v: %w", s.addr, m.failed), now)
+		s.fail(fmt.Errorf("probe %v: %w", s.addr, m.failed), p.sent, now)
 		s.unresolve()
 	case !m.looped:
 	case m.stamp == unix.SCM_TSTAMP_SCHED:
@@ -254,11 +259,23 @@ func (d *datagram) looped(i int, now int64) {
 
 func (d *datagram) forget(*session) {}
 
-func (d *datagram) awaits() int {
-	if d.stamped {
-		return -1
+func (d *datagram) awaits() bool { return !d.stamped }
+
+// await makes answers wake the Sender's loop.
+func (d *datagram) await() {
+	// Go's poller owns what it waits for: it gets a descriptor of its own.
+	fd, err := unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return // no descriptor left: the next collect tries again
 	}
-	return d.fd
+	alarm, file := d.sender.alarm, os.NewFile(uintptr(fd), "probes")
+	d.awaited = file
+	d.sender.waiting.Go(func() { alarm.watch(file) })
 }
 
-func (d *datagram) close() { unix.Close(d.fd) }
+func (d *datagram) close() {
+	if d.awaited != nil {
+		d.awaited.Close()
+	}
+	unix.Close(d.fd)
+}

@@ -25,6 +25,7 @@ type handshake struct {
 type connecting struct {
 	session *session
 	seq     uint32
+	sent    int64
 }
 
 func newHandshake(s *Sender, ipv6 bool) (*handshake, error) {
@@ -40,11 +41,11 @@ func (h *handshake) queue(s *session, now int64) {
 	fd, err := h.connect(s)
 	if err != nil {
 		s.untake(p)
-		s.fail(fmt.Errorf("connect to %v: %w", s.addr, err), now)
+		s.fail(fmt.Errorf("connect to %v: %w", s.addr, err), now, now)
 		return
 	}
 	p.fd = int32(fd)
-	h.fds[p.fd] = connecting{s, p.seq}
+	h.fds[p.fd] = connecting{s, p.seq, now}
 }
 
 // connect begins a handshake. The plain system calls spare the addresses and
@@ -123,7 +124,7 @@ func (h *handshake) finish(fd int32) bool {
 	defer h.drop(fd)
 	now := h.sender.now()
 	if code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
-		c.session.fail(fmt.Errorf("connect to %v: %w", c.session.addr, unix.Errno(code)), now)
+		c.session.fail(fmt.Errorf("connect to %v: %w", c.session.addr, unix.Errno(code)), c.sent, now)
 		c.session.unresolve()
 		return false
 	}
@@ -152,7 +153,7 @@ func (h *handshake) forget(s *session) {
 	}
 }
 
-func (h *handshake) awaits() int { return -1 }
+func (h *handshake) awaits() bool { return false }
 
 func (h *handshake) close() {
 	for fd := range h.fds {

@@ -21,13 +21,14 @@ func (s *Sender) resolve(each *session) {
 		return
 	}
 	each.resolving = true
-	s.lookups.Go(func() {
+	s.waiting.Go(func() {
 		addr, err := s.lookup(s.ctx, each.Host)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		each.resolving = false
 		if err != nil {
-			each.fail(fmt.Errorf("resolve %q: %w", each.Host, err), s.now())
+			now := s.now()
+			each.fail(fmt.Errorf("resolve %q: %w", each.Host, err), now, now)
 			return
 		}
 		each.addr = netip.AddrPortFrom(addr, each.Port)

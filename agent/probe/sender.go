@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"runtime"
 	"sync"
 	"time"
 
@@ -25,9 +24,9 @@ type prober interface {
 	collect(now int64) int
 	// forget releases what the prober holds for a session that ends.
 	forget(s *session)
-	// awaits returns the descriptor to wait on where the time of reading is the
-	// measurement, and -1 where the kernel's timestamps make it immaterial.
-	awaits() int
+	// awaits reports whether answers must be read as they come, because the time
+	// of reading is the measurement. The kernel's timestamps make it immaterial.
+	awaits() bool
 	close()
 }
 
@@ -47,8 +46,8 @@ type Sender struct {
 	base     time.Time
 	resolver Resolver
 	keys     *Keyring
-	user     bool // timestamps by this process
-	lookups  sync.WaitGroup
+	user     bool           // timestamps by this process
+	waiting  sync.WaitGroup // lookups and sockets that are awaited
 
 	mu       sync.Mutex
 	ctx      context.Context // of Run
@@ -199,12 +198,12 @@ func (s *Sender) Drops() Drops {
 // when collectEvery has passed or maxUnread packets were sent, before the
 // socket's buffer could fill.
 const (
-	together     = 6
+	together     = 8
 	minTick      = time.Millisecond
-	maxTick      = 5 * time.Millisecond
-	collectEvery = 15 * time.Millisecond
+	maxTick      = 8 * time.Millisecond
+	collectEvery = 20 * time.Millisecond
 	maxUnread    = 48
-	maxWait      = 8 * time.Millisecond
+	maxWait      = 20 * time.Millisecond
 	idle         = time.Second
 )
 
@@ -221,18 +220,9 @@ func (s *Sender) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	defer func() {
 		cancel()
-		s.lookups.Wait()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for k, p := range s.probers {
-			p.close()
-			delete(s.probers, k)
-		}
-		for _, each := range s.sessions {
-			each.prober = nil
-		}
-		s.alarm = nil
 		stop()
+		s.closeProbers()
+		s.waiting.Wait()
 		alarm.close()
 	}()
 	readable := false
@@ -243,15 +233,24 @@ func (s *Sender) Run(ctx context.Context) error {
 			s.collects = now
 		}
 		wait := time.Duration(s.step(now) - now)
-		alarm.also(s.probers)
 		s.mu.Unlock()
 		readable = alarm.wait(wait)
-		// Both keep the runtime's monitor asleep, which would cost more than the
-		// sessions do: it takes a processor away from who has not passed the
-		// scheduler for 10 ms, in a system call or not.
-		runtime.Gosched()
 	}
 	return nil
+}
+
+// closeProbers ends what Run began; another Run may follow.
+func (s *Sender) closeProbers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, p := range s.probers {
+		p.close()
+		delete(s.probers, k)
+	}
+	for _, each := range s.sessions {
+		each.prober = nil
+	}
+	s.alarm = nil
 }
 
 // step does what is due and returns when to come again.
@@ -266,7 +265,7 @@ func (s *Sender) step(now int64) int64 {
 			each.due = now + int64(idle)
 		}
 		if each.due <= now {
-			each.due = max(each.due+each.gap(), now) // time lost is not made up by a burst
+			each.due = each.after(now)
 			if s.ready(each, now) {
 				each.prober.queue(each, now)
 				s.unread++
@@ -306,7 +305,7 @@ func (s *Sender) collect(now int64) {
 	offset := time.Now().UnixNano() - s.now()
 	for _, each := range s.sessions {
 		if answers > 0 {
-			each.complete(offset)
+			each.complete(now, offset)
 		}
 		each.expire(now)
 	}
@@ -327,7 +326,7 @@ func (s *Sender) ready(each *session, now int64) bool {
 	if p == nil {
 		var err error
 		if p, err = s.open(k); err != nil {
-			each.fail(fmt.Errorf("open the %s prober: %w", k.protocol, err), now)
+			each.fail(fmt.Errorf("open the %s prober: %w", k.protocol, err), now, now)
 			return false
 		}
 		s.probers[k] = p

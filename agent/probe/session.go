@@ -58,6 +58,7 @@ type session struct {
 	source    Source
 	err       error
 	failures  int
+	failed    int64 // monotonic time of the newest failure
 	backoff   time.Duration
 	resolving bool
 }
@@ -83,9 +84,14 @@ func newSession(spec Session, number uint16, now int64) *session {
 	return s
 }
 
-// gap draws the distance to the next packet.
-func (s *session) gap() int64 {
-	return int64(s.Interval)/2 + rand.Int64N(int64(s.Interval)+1)
+// after returns when the packet after the one due now is due: time lost is not
+// made up by a burst, and a target that fails is tried once a back-off.
+func (s *session) after(now int64) int64 {
+	if s.backoff > 0 {
+		return now + int64(s.backoff)
+	}
+	gap := int64(s.Interval)/2 + rand.Int64N(int64(s.Interval)+1)
+	return max(s.due+gap, now)
 }
 
 // take prepares the slot of the next packet.
@@ -146,19 +152,22 @@ func (s *session) answer(seq uint32, now int64) *slot {
 // minus the monotonic clock. Where the kernel's timestamps are relied upon,
 // answers are read late on purpose: one whose timestamps are missing was
 // received, but says nothing.
-func (s *session) complete(offset int64) {
+func (s *session) complete(now, offset int64) {
 	for _, p := range s.pending {
 		if p.state != slotAnswered {
 			continue
 		}
 		p.state = slotDone
 		sample, source, ok := p.sample(offset)
-		if ok && (source != SourceUser || s.prober != nil && s.prober.awaits() >= 0) {
+		if ok && (source != SourceUser || s.prober != nil && s.prober.awaits()) {
 			s.source = source
 			s.keep(p.sent, sample)
 		}
 	}
 	if len(s.pending) > 0 {
+		if s.backoff > 0 {
+			s.due = now
+		}
 		s.err, s.failures, s.backoff = nil, 0, 0
 	}
 	s.pending = s.pending[:0]
@@ -266,12 +275,13 @@ const (
 )
 
 // fail notes why the session cannot measure and slows it down until an answer
-// comes. A burst of errors for packets sent together counts once.
-func (s *session) fail(err error, now int64) {
+// comes. Errors of packets that were sent before it had slowed down count once.
+func (s *session) fail(err error, sent, now int64) {
 	s.err = err
-	if s.backoff > 0 && s.due-now > int64(s.backoff)/2 {
+	if s.failures > 0 && sent <= s.failed {
 		return
 	}
+	s.failed = now
 	s.failures++
 	s.backoff = min(max(2*s.backoff, firstBackoff), lastBackoff)
 	s.due = now + int64(s.backoff)

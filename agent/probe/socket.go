@@ -76,7 +76,9 @@ func (b *batch) receive(fd, flags int) (int, error) {
 
 func mmsg(call uintptr, fd int, headers []unix.Mmsghdr, flags int) (int, error) {
 	for {
-		n, _, errno := unix.Syscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), uintptr(flags), 0, 0)
+		// Raw, because with MSG_DONTWAIT or a socket's empty buffer it does not
+		// wait: the runtime need not be told.
+		n, _, errno := unix.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), uintptr(flags), 0, 0)
 		switch errno {
 		case 0:
 			return int(n), nil
