@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -10,7 +9,6 @@ import (
 	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/workload"
@@ -40,12 +38,12 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	serveReview(w, r, g.Metrics, g.Log, g.admit)
 }
 
-func (g *Guard) admit(ctx context.Context, req *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+func (g *Guard) admit(ctx context.Context, req *request) *admissionv1.AdmissionResponse {
 	if req.Operation != admissionv1.Update || req.Resource != podResource || g.Trusted.includes(req.UserInfo.Username, req.UserInfo.Groups) {
 		g.Metrics.request(resultUnchanged)
 		return allowed()
 	}
-	changed, err := changedKeys(req.OldObject.Raw, req.Object.Raw)
+	changed, err := changedKeys(req.OldObject, req.Object)
 	if err != nil {
 		g.Log.ErrorContext(ctx, "pod update not guarded", "namespace", req.Namespace, "name", req.Name, "error", err)
 		g.Metrics.request(resultUnevaluated)
@@ -68,13 +66,14 @@ func (t Trusted) includes(user string, groups []string) bool {
 
 // changedKeys lists the managed keys in which two pods differ. Pods without a
 // class, before and after, are none of detnet's business.
-func changedKeys(oldRaw, newRaw []byte) ([]string, error) {
-	var before, after metav1.PartialObjectMetadata
-	if err := json.Unmarshal(oldRaw, &before); err != nil {
-		return nil, fmt.Errorf("decode the old pod: %w", err)
+func changedKeys(oldPod, newPod policies.Object) ([]string, error) {
+	before, err := metadataOf(oldPod)
+	if err != nil {
+		return nil, fmt.Errorf("the old pod: %w", err)
 	}
-	if err := json.Unmarshal(newRaw, &after); err != nil {
-		return nil, fmt.Errorf("decode the new pod: %w", err)
+	after, err := metadataOf(newPod)
+	if err != nil {
+		return nil, fmt.Errorf("the new pod: %w", err)
 	}
 	if before.Labels[workload.LabelClass] == "" && after.Labels[workload.LabelClass] == "" {
 		return nil, nil

@@ -15,6 +15,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/policies"
 )
@@ -30,11 +31,29 @@ const maxWarning = 1024
 // errReview marks a request that is no AdmissionReview.
 var errReview = errors.New("not an AdmissionReview")
 
-type admitFunc func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse
+// request is what is read of an AdmissionReview. The objects are decoded with
+// it, once: decoding is most of what the webhook itself does.
+type request struct {
+	UID         types.UID                   `json:"uid"`
+	Resource    metav1.GroupVersionResource `json:"resource"`
+	SubResource string                      `json:"subResource"`
+	Name        string                      `json:"name"`
+	Namespace   string                      `json:"namespace"`
+	Operation   admissionv1.Operation       `json:"operation"`
+	UserInfo    struct {
+		Username string   `json:"username"`
+		Groups   []string `json:"groups"`
+	} `json:"userInfo"`
+	Object    policies.Object `json:"object"`
+	OldObject policies.Object `json:"oldObject"`
+	DryRun    bool            `json:"dryRun"`
+}
+
+type admitFunc func(context.Context, *request) *admissionv1.AdmissionResponse
 
 // serveReview decodes, calls admit under the request's deadline and encodes.
 func serveReview(w http.ResponseWriter, r *http.Request, metrics *Metrics, log *slog.Logger, admit admitFunc) {
-	review, status, err := readReview(w, r)
+	req, status, err := readReview(w, r)
 	if err != nil {
 		metrics.request(resultMalformed)
 		metrics.problem(reasonMalformed)
@@ -44,10 +63,12 @@ func serveReview(w http.ResponseWriter, r *http.Request, metrics *Metrics, log *
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), budget(r))
 	defer cancel()
-	response := guarded(ctx, review.Request, metrics, log, admit)
-	response.UID = review.Request.UID
-	review.Request, review.Response = nil, response
-	body, err := json.Marshal(review)
+	answer := admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: reviewVersion, Kind: reviewKind},
+		Response: guarded(ctx, req, metrics, log, admit),
+	}
+	answer.Response.UID = req.UID
+	body, err := json.Marshal(answer)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -57,7 +78,7 @@ func serveReview(w http.ResponseWriter, r *http.Request, metrics *Metrics, log *
 }
 
 // guarded turns a panic into an answer: the pod is admitted unstamped.
-func guarded(ctx context.Context, req *admissionv1.AdmissionRequest, metrics *Metrics, log *slog.Logger, admit admitFunc) (response *admissionv1.AdmissionResponse) {
+func guarded(ctx context.Context, req *request, metrics *Metrics, log *slog.Logger, admit admitFunc) (response *admissionv1.AdmissionResponse) {
 	defer func() {
 		if p := recover(); p != nil {
 			metrics.request(resultUnevaluated)
@@ -69,38 +90,46 @@ func guarded(ctx context.Context, req *admissionv1.AdmissionRequest, metrics *Me
 	return admit(ctx, req)
 }
 
-// readReview returns the review or the HTTP status that refuses it.
-func readReview(w http.ResponseWriter, r *http.Request) (*admissionv1.AdmissionReview, int, error) {
+// What a review says of itself.
+const (
+	reviewVersion = "admission.k8s.io/v1"
+	reviewKind    = "AdmissionReview"
+)
+
+// readReview returns the request in the body or the HTTP status that refuses it.
+func readReview(w http.ResponseWriter, r *http.Request) (*request, int, error) {
 	if r.Method != http.MethodPost {
 		return nil, http.StatusMethodNotAllowed, fmt.Errorf("%w: method %s, want POST", errReview, r.Method)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReview))
+	req, err := decodeReview(http.MaxBytesReader(w, r.Body, maxReview))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("%w: body exceeds %d bytes", errReview, maxReview)
 	}
 	if err != nil {
-		return nil, http.StatusBadRequest, fmt.Errorf("read admission request: %w", err)
-	}
-	review, err := decodeReview(body)
-	if err != nil {
 		return nil, http.StatusBadRequest, err
 	}
-	return review, http.StatusOK, nil
+	return req, http.StatusOK, nil
 }
 
 // decodeReview reads a v1 AdmissionReview with a request in it.
-func decodeReview(body []byte) (*admissionv1.AdmissionReview, error) {
-	var review admissionv1.AdmissionReview
-	if err := json.Unmarshal(body, &review); err != nil {
+func decodeReview(body io.Reader) (*request, error) {
+	var review struct {
+		APIVersion string   `json:"apiVersion"`
+		Kind       string   `json:"kind"`
+		Request    *request `json:"request"`
+	}
+	decoder := json.NewDecoder(body)
+	decoder.UseNumber()
+	if err := decoder.Decode(&review); err != nil {
 		return nil, fmt.Errorf("%w: %w", errReview, err)
 	}
-	if review.APIVersion != admissionv1.SchemeGroupVersion.String() || review.Kind != "AdmissionReview" {
-		return nil, fmt.Errorf("%w: got %q %q, want %s AdmissionReview", errReview, review.APIVersion, review.Kind, admissionv1.SchemeGroupVersion)
+	if review.APIVersion != reviewVersion || review.Kind != reviewKind {
+		return nil, fmt.Errorf("%w: got %q %q, want %s %s", errReview, review.APIVersion, review.Kind, reviewVersion, reviewKind)
 	}
 	if review.Request == nil {
 		return nil, fmt.Errorf("%w: it has no request", errReview)
 	}
-	return &review, nil
+	return review.Request, nil
 }
 
 // budget is how long an answer may take. The API server says in the URL when

@@ -8,7 +8,6 @@ package webhook
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -60,7 +59,7 @@ func (m *Mutator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // subresource.
 var podResource = metav1.GroupVersionResource{Version: "v1", Resource: "pods"}
 
-func (m *Mutator) admit(ctx context.Context, req *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+func (m *Mutator) admit(ctx context.Context, req *request) *admissionv1.AdmissionResponse {
 	if req.Operation != admissionv1.Create || req.Resource != podResource || req.SubResource != "" {
 		m.Metrics.request(resultUnchanged)
 		return allowed()
@@ -78,12 +77,12 @@ func (m *Mutator) admit(ctx context.Context, req *admissionv1.AdmissionRequest) 
 }
 
 // stamp decides and patches. An error means that nothing was decided.
-func (m *Mutator) stamp(ctx context.Context, req *admissionv1.AdmissionRequest) (*admissionv1.AdmissionResponse, error) {
-	var pod corev1.Pod
-	if err := json.Unmarshal(req.Object.Raw, &pod); err != nil {
-		return nil, fmt.Errorf("decode pod: %w", errors.Join(policies.ErrInput, err))
+func (m *Mutator) stamp(ctx context.Context, req *request) (*admissionv1.AdmissionResponse, error) {
+	pod, err := podOf(req.Object)
+	if err != nil {
+		return nil, err
 	}
-	in, err := m.input(ctx, req, &pod)
+	in, err := m.input(ctx, req, pod)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +99,7 @@ func (m *Mutator) stamp(ctx context.Context, req *admissionv1.AdmissionRequest) 
 	if err != nil {
 		return nil, fmt.Errorf("look up PriorityClass %q: %w", decision.PriorityClassName, err)
 	}
-	ops, warnings := Patch(&pod, decision, priorities)
+	ops, warnings := Patch(pod, decision, priorities)
 	for _, w := range warnings {
 		m.Metrics.problem(w.Reason)
 	}
@@ -113,11 +112,7 @@ func (m *Mutator) stamp(ctx context.Context, req *admissionv1.AdmissionRequest) 
 }
 
 // input gathers what the decision depends on.
-func (m *Mutator) input(ctx context.Context, req *admissionv1.AdmissionRequest, pod *corev1.Pod) (policies.Input, error) {
-	object, err := policies.ReadObject(req.Object.Raw)
-	if err != nil {
-		return policies.Input{}, err
-	}
+func (m *Mutator) input(ctx context.Context, req *request, pod *corev1.Pod) (policies.Input, error) {
 	namespace, err := m.Cluster.Namespace(ctx, req.Namespace)
 	if err != nil {
 		return policies.Input{}, fmt.Errorf("look up namespace %q: %w", req.Namespace, err)
@@ -127,19 +122,19 @@ func (m *Mutator) input(ctx context.Context, req *admissionv1.AdmissionRequest, 
 		return policies.Input{}, fmt.Errorf("look up the workload's running pods: %w", err)
 	}
 	return policies.Input{
-		Pod:       object,
+		Pod:       req.Object,
 		Namespace: namespace,
 		User:      policies.User{Name: req.UserInfo.Username, Groups: req.UserInfo.Groups},
 		Operation: string(req.Operation),
-		DryRun:    req.DryRun != nil && *req.DryRun,
+		DryRun:    req.DryRun,
 		Siblings:  siblings,
 	}, nil
 }
 
 // ensure applies the decision's Cilium policies, except on a dry run, which
 // must have no side effect.
-func (m *Mutator) ensure(ctx context.Context, req *admissionv1.AdmissionRequest, d policies.Decision) error {
-	if len(d.NetworkPolicies) == 0 || req.DryRun != nil && *req.DryRun {
+func (m *Mutator) ensure(ctx context.Context, req *request, d policies.Decision) error {
+	if len(d.NetworkPolicies) == 0 || req.DryRun {
 		return nil
 	}
 	return m.Ensurer.Ensure(ctx, req.Namespace, d.NetworkPolicies)
