@@ -25,6 +25,7 @@ import (
 	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/workload"
 )
@@ -90,6 +91,7 @@ func startLoop(t *testing.T, client kubernetes.Interface) (*controller.Loop, fun
 	loop := &controller.Loop{
 		Inventory:    known,
 		Measurements: agents.New(insecure.NewCredentials(), log),
+		Queries:      promql.New(promql.DefaultConfig(), log, reg),
 		Limits:       actuate.New(actuate.Pods{Client: client.CoreV1()}, actuate.DefaultConfig(), log, reg),
 		Events:       noEvents{},
 		Log:          log,

@@ -17,6 +17,7 @@ import (
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/workload"
 )
@@ -39,6 +40,13 @@ type Measurements interface {
 	Wait()
 }
 
+// Queries asks Prometheus for what others measured.
+type Queries interface {
+	Ask(context.Context, []workload.Query)
+	Answer(text string, now time.Time) promql.Answer
+	Wait()
+}
+
 // Limits writes limits to pods.
 type Limits interface {
 	Submit([]actuate.Change)
@@ -57,6 +65,7 @@ type Settings struct {
 type Loop struct {
 	Inventory    Inventory
 	Measurements Measurements
+	Queries      Queries
 	Limits       Limits
 	Events       Events
 	Metrics      *Metrics
@@ -113,6 +122,7 @@ func (l *Loop) Start(ctx context.Context) error {
 	}
 	writer.Wait()
 	l.Measurements.Wait()
+	l.Queries.Wait()
 	return nil
 }
 
@@ -133,7 +143,7 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 	if settings != t.settings || snapshot != t.snapshot {
 		t.adopt(ctx, settings, snapshot)
 	}
-	o := observe(snapshot, t.paths, t.loop.Measurements, now)
+	o := t.observe(snapshot, now)
 
 	var decided []outcome
 	if anyIn(snapshot, workload.Enforce) {
@@ -161,6 +171,7 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 		t.assignments, t.paths = place(snapshot, settings.Vantages)
 	}
 	t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
+	t.loop.Queries.Ask(ctx, queriesOf(snapshot))
 	writable := make(map[plan.PodID]bool, len(snapshot.Senders))
 	for _, s := range snapshot.Senders {
 		writable[s.Pod] = s.Mode == workload.Enforce

@@ -22,6 +22,7 @@ import (
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/workload"
 )
@@ -33,6 +34,8 @@ type stage struct {
 	mu        sync.Mutex
 	snapshot  *inventory.Snapshot
 	assigned  []agents.Assignment
+	asked     []workload.Query
+	answer    promql.Answer
 	submitted []actuate.Change
 	events    []string
 	log       strings.Builder
@@ -48,6 +51,9 @@ func (s *stage) Session(string, time.Time) agents.Measurement { return agents.Me
 func (s *stage) Rates(plan.PodID, time.Time) []plan.TxRate    { return nil }
 func (s *stage) Connected(inventory.Agent) bool               { return true }
 func (s *stage) Wait()                                        {}
+
+func (s *stage) Ask(_ context.Context, q []workload.Query) { s.asked = q }
+func (s *stage) Answer(string, time.Time) promql.Answer    { return s.answer }
 
 func (s *stage) Submit(c []actuate.Change)    { s.submitted = append(s.submitted, c...) }
 func (s *stage) Forget(func(plan.PodID) bool) {}
@@ -77,7 +83,7 @@ func (c constant) Step(s law.State, o plan.Observation) (law.State, plan.Plan) {
 }
 
 func (s *stage) loop(settings Settings) *Loop {
-	l := &Loop{Inventory: s, Measurements: s, Limits: s, Events: s, Log: slog.New(slog.NewTextHandler(s, nil)), Replica: "r1"}
+	l := &Loop{Inventory: s, Measurements: s, Queries: s, Limits: s, Events: s, Log: slog.New(slog.NewTextHandler(s, nil)), Replica: "r1"}
 	l.Metrics = NewMetrics(prometheus.NewRegistry(), l.Status)
 	l.Set(settings)
 	return l
@@ -296,9 +302,44 @@ func TestWitnessIsObservedAndShown(t *testing.T) {
 			t.Errorf("shown %+v with witness %+v, want 5 ms of jitter that the witness does not see", session, session.Witness)
 		}
 		_, placed := place(s.snapshot, 2)
-		o := observe(s.snapshot, placed, s, time.Now())
+		o := (&term{loop: l, paths: placed}).observe(s.snapshot, time.Now())
 		if w := o.Apps[0].Witnesses; len(w) != 1 || w[0].Vantage != "2" || len(w[0].Samples) != 1 {
 			t.Errorf("witnesses %+v, want one from node 2 with its sample", w)
+		}
+	})
+}
+
+// A query's answers are observed with their lag, and shown as of the newest; one
+// that has none is blind and says why.
+func TestQueryIsObservedAndShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		robot := app("robot", workload.Enforce)
+		robot.Probe = workload.Probe{Protocol: workload.Prometheus}
+		robot.Query = workload.Query{Text: "max(x[1m])", Range: time.Minute, Selectors: []string{"x"}}
+		twin := robot
+		twin.Pod.Name = "twin"
+		s := &stage{snapshot: &inventory.Snapshot{Apps: []inventory.App{robot, twin}}}
+		old := time.Now().Add(-time.Minute)
+		s.answer = promql.Answer{Base: time.Millisecond, Lag: 90 * time.Second, Samples: []plan.Sample{
+			{At: old, RTT: time.Millisecond}, {At: old.Add(50 * time.Second), RTT: 4 * time.Millisecond},
+		}}
+		l := s.loop(Settings{Law: constant{plan.Calm, 0}, Vantages: 2})
+		got := run(t, l, time.Second).Apps[0]
+		session := got.Sessions[0]
+		if len(s.asked) == 0 || s.asked[0].Text != robot.Query.Text {
+			t.Errorf("Prometheus is asked %v", s.asked)
+		}
+		if got.State != status.Violated || got.ViolationRatio != 1 || session.Measured.JitterMs != 3 || session.LagMs != 90_000 || session.From != "Prometheus" || got.Query != robot.Query.Text {
+			t.Errorf("shown %+v, want 3 ms of jitter, violated, 90 s late", got)
+		}
+		_, placed := place(s.snapshot, 2)
+		o := (&term{loop: l, paths: placed}).observe(s.snapshot, time.Now())
+		if seen := o.Apps[1].Sessions; len(seen) != 1 || seen[0].Lag != 90*time.Second || len(seen[0].Samples) != 2 {
+			t.Errorf("observed %+v", seen)
+		}
+		s.answer = promql.Answer{Lag: 90 * time.Second, Error: "no data"}
+		if got := run(t, l, time.Second).Apps[0]; got.State != status.Blind || got.Sessions[0].Error != "no data" {
+			t.Errorf("without data: %+v, want blind", got)
 		}
 	})
 }

@@ -59,7 +59,7 @@ var (
 	descLimit       = gauge("detnet_egress_limit_bits_per_second", "Egress limit in force on a throttleable pod; 0 is none.", "pod", "node")
 	descUsage       = gauge("detnet_egress_usage_bits_per_second", "What a throttleable pod sent over the last second.", "pod", "node")
 	descBudget      = gauge("detnet_bottleneck_budget_bits_per_second", "What the throttleable pods behind a bottleneck may use together.", "bottleneck")
-	descBlind       = gauge("detnet_blind_sessions", "Sessions without any sample in the last two seconds.")
+	descBlind       = gauge("detnet_blind_sessions", "Sessions without any sample in the last two seconds, or any good answer of Prometheus.")
 	descAgent       = gauge("detnet_agent_connected", "1 if the agent reports.", "pod", "node", "role")
 	descProblems    = gauge("detnet_problems", "Annotations and modes that could not be read.")
 	descUnstamped   = gauge("detnet_unstamped_pods", "Pods that ask for a class and were created without passing the webhook.")

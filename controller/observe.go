@@ -10,17 +10,17 @@ import (
 )
 
 // observe joins the inventory with what was measured.
-func observe(s *inventory.Snapshot, measured map[plan.PodID]paths, m Measurements, now time.Time) observation {
+func (t *term) observe(s *inventory.Snapshot, now time.Time) observation {
 	o := observation{Observation: plan.Observation{At: now}, measured: map[string]agents.Measurement{}}
 	for _, a := range s.Apps {
-		app := a.App
-		app.Sessions = o.sessions(measured[a.Pod].sessions, m)
-		app.Witnesses = o.sessions(measured[a.Pod].witnesses, m)
+		app, paths := a.App, t.paths[a.Pod]
+		app.Sessions = t.sessions(o, paths.sessions)
+		app.Witnesses = t.sessions(o, paths.witnesses)
 		o.Apps = append(o.Apps, app)
 	}
 	for _, snd := range s.Senders {
 		sender := snd.Sender
-		sender.Rates = m.Rates(snd.Pod, now)
+		sender.Rates = t.loop.Measurements.Rates(snd.Pod, now)
 		o.Senders = append(o.Senders, sender)
 	}
 	return o
@@ -33,12 +33,21 @@ type observation struct {
 }
 
 // sessions looks up what was measured on each of these paths.
-func (o observation) sessions(paths []session, m Measurements) []plan.Session {
+func (t *term) sessions(o observation, paths []session) []plan.Session {
 	var out []plan.Session
 	for _, path := range paths {
-		known := m.Session(path.id, o.At)
+		s := plan.Session{ID: path.id, Vantage: path.agent.Node}
+		var known agents.Measurement
+		if path.query == "" {
+			known = t.loop.Measurements.Session(path.id, o.At)
+		} else {
+			a := t.loop.Queries.Answer(path.query, o.At)
+			known = agents.Measurement{Samples: a.Samples, Base: a.Base, Error: a.Error}
+			s.Lag = a.Lag
+		}
+		s.Samples = known.Samples
 		o.measured[path.id] = known
-		out = append(out, plan.Session{ID: path.id, Vantage: path.agent.Node, Samples: known.Samples})
+		out = append(out, s)
 	}
 	return out
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/config"
+	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/status"
 )
@@ -66,6 +67,7 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 	var c collecting
 	NewMetrics(&c, func() *status.Status { return &status.Status{} })
 	actuate.New(nil, actuate.DefaultConfig(), slog.New(slog.DiscardHandler), &c)
+	promql.New(promql.DefaultConfig(), slog.New(slog.DiscardHandler), &c)
 	(&repair.Repair{}).Register(&c)
 	(&config.Files{}).Register(&c)
 	slices.Sort(c.descriptions)

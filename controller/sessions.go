@@ -17,10 +17,12 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// session is a path to be measured, and by whom.
+// session is a path to be measured, and by whom: an agent, or where query is
+// set, Prometheus.
 type session struct {
 	id    string
 	agent inventory.Agent
+	query string
 }
 
 // paths is how one app is measured.
@@ -66,6 +68,9 @@ func place(s *inventory.Snapshot, k int) ([]agents.Assignment, map[plan.PodID]pa
 // it, the session is its own witness; one that stays on the node has none,
 // since it meets no queue.
 func (p *placing) app(app inventory.App, k int) paths {
+	if app.Probe.Protocol == workload.Prometheus {
+		return paths{sessions: []session{{id: "prometheus " + app.Query.Text, query: app.Query.Text}}}
+	}
 	beside, isBeside := p.probers[app.Node]
 	target := toApp(app)
 	if app.NodeReflects {
@@ -102,7 +107,18 @@ func (p *placing) add(node string, target *api.Session) session {
 			Id: id, Protocol: target.Protocol, Host: target.Host, Port: target.Port, Dscp: target.Dscp,
 		})
 	}
-	return session{id, agent}
+	return session{id: id, agent: agent}
+}
+
+// queriesOf is what Prometheus is to be asked.
+func queriesOf(s *inventory.Snapshot) []workload.Query {
+	var queries []workload.Query
+	for _, app := range s.Apps {
+		if app.Probe.Protocol == workload.Prometheus {
+			queries = append(queries, app.Query)
+		}
+	}
+	return queries
 }
 
 var protocols = map[workload.Protocol]api.Protocol{

@@ -45,7 +45,7 @@ func (t *term) showApp(app inventory.App, seen plan.App, o observation) status.A
 	known := t.paths[app.Pod]
 	out := status.App{
 		Pod: app.Pod.String(), Node: app.Node, Rank: app.Rank, Mode: string(app.Mode),
-		Probe: app.Probe.String(), DSCP: app.DSCP.String(), Target: status.Targets(app.SLO), State: status.Blind, Nobody: known.nobody,
+		Probe: app.Probe.String(), DSCP: app.DSCP.String(), Query: app.Query.Text, Target: status.Targets(app.SLO), State: status.Blind, Nobody: known.nobody,
 	}
 	var violations, all int
 	for i, session := range seen.Sessions {
@@ -60,7 +60,7 @@ func (t *term) showApp(app inventory.App, seen plan.App, o observation) status.A
 		if shown.Blind {
 			continue
 		}
-		v, sent := status.ViolationRatio(session.Samples, o.measured[session.ID].Base, app.SLO)
+		v, sent := status.ViolationRatio(current(session), o.measured[session.ID].Base, app.SLO)
 		violations, all = violations+v, all+sent
 		out.Measured = status.Worst(out.Measured, shown.Measured)
 		out.State = status.Judge(out.Measured, out.Target)
@@ -71,10 +71,17 @@ func (t *term) showApp(app inventory.App, seen plan.App, o observation) status.A
 
 func (t *term) showSession(s plan.Session, by session, o observation) status.Session {
 	known := o.measured[s.ID]
-	m, n, blind := status.Measure(s.Samples, known.Base, o.At)
+	at, samples := o.At, current(s)
+	if s.Lag > 0 && len(samples) > 0 {
+		at = samples[0].At // as good as any until the next, or it would not be there
+	}
+	m, n, blind := status.Measure(samples, known.Base, at)
 	out := status.Session{
-		ID: s.ID, From: s.Vantage, BaseMs: status.Milliseconds(known.Base),
+		ID: s.ID, From: s.Vantage, BaseMs: status.Milliseconds(known.Base), LagMs: status.Milliseconds(s.Lag),
 		Measured: m, Samples: n, Blind: blind, Error: known.Error,
+	}
+	if by.query != "" {
+		out.From = "Prometheus"
 	}
 	if blind && out.Error == "" {
 		out.Error = "nothing is measured yet"
@@ -83,6 +90,15 @@ func (t *term) showSession(s plan.Session, by session, o observation) status.Ses
 		}
 	}
 	return out
+}
+
+// current are the samples that say how it is now: of a signal that lags, each
+// sums up the past already.
+func current(s plan.Session) []plan.Sample {
+	if s.Lag > 0 {
+		return s.Samples[max(0, len(s.Samples)-1):]
+	}
+	return s.Samples
 }
 
 func showSender(sender inventory.Sender, rates []plan.TxRate, now time.Time) status.Sender {

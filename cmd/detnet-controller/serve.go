@@ -24,6 +24,7 @@ import (
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/marks"
+	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/rollout"
 	"github.com/detnet/detnet/controller/ui"
@@ -61,9 +62,11 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 
 	known := inventory.New(client, o.namespace, cfg.Mode)
 	actuator := actuate.New(actuate.Pods{Client: client.CoreV1()}, actuate.DefaultConfig(), log, metrics.Registry)
+	queries := promql.New(cfg.Prometheus, log, metrics.Registry)
 	loop := &controller.Loop{
 		Inventory:    known,
 		Measurements: agents.New(creds, log),
+		Queries:      queries,
 		Limits:       actuator,
 		Events:       mgr.GetEventRecorder(actuate.FieldManager),
 		Log:          log,
@@ -71,7 +74,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		Version:      version,
 	}
 	loop.Metrics = controller.NewMetrics(metrics.Registry, loop.Status)
-	s := settings{known, actuator, loop, new(atomic.Int64), new(atomic.Pointer[marks.Config]), ownPod(o.namespace)}
+	s := settings{known, actuator, queries, loop, new(atomic.Int64), new(atomic.Pointer[marks.Config]), ownPod(o.namespace)}
 	if err := s.apply(cfg); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/marks"
 	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
@@ -38,6 +39,7 @@ func (o options) over(c config.Config) (config.Config, error) {
 type settings struct {
 	inventory    *inventory.Inventory
 	actuator     *actuate.Actuator
+	queries      *promql.Poller
 	loop         *controller.Loop
 	rolloutEvery *atomic.Int64 // a time.Duration
 	marks        *atomic.Pointer[marks.Config]
@@ -52,6 +54,7 @@ func (s settings) apply(c config.Settings) error {
 	s.inventory.SetMode(c.Mode)
 	s.inventory.SetStatic(c.Targets)
 	s.actuator.SetBudget(c.WritesPerSecond)
+	s.queries.Set(c.Prometheus)
 	s.rolloutEvery.Store(int64(c.RolloutEvery))
 	s.marks.Store(&c.Nodes)
 	s.loop.Set(controller.Settings{Law: chosen, Mode: c.Mode, Vantages: c.Vantages})

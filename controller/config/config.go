@@ -14,6 +14,7 @@ import (
 	"github.com/detnet/detnet/controller/config/strict"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/marks"
+	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
 )
@@ -37,13 +38,16 @@ type Config struct {
 	RolloutEvery time.Duration `yaml:"rolloutEvery"`
 	// Nodes says what nodes are marked with for the scheduler.
 	Nodes marks.Config `yaml:"nodes"`
+	// Prometheus measures critical pods that ask for it by the annotation
+	// detnet.dev/probe.
+	Prometheus promql.Config `yaml:"prometheus"`
 	// Laws tunes the laws; the one in use is chosen by law.
 	Laws law.Config `yaml:"laws"`
 }
 
 // Default is the configuration of an empty file.
 func Default() Config {
-	return Config{Mode: workload.Enforce, Law: law.Adaptive, Vantages: 2, WritesPerSecond: 20, Laws: law.DefaultConfig()}
+	return Config{Mode: workload.Enforce, Law: law.Adaptive, Vantages: 2, WritesPerSecond: 20, Prometheus: promql.DefaultConfig(), Laws: law.DefaultConfig()}
 }
 
 // Bounds of the numbers.
@@ -77,6 +81,9 @@ func (c Config) Validate() error {
 	}
 	if c.Nodes.TaintAfter != 0 && (c.Nodes.TaintAfter < minTaint || c.Nodes.TaintAfter > maxTaint) {
 		errs = append(errs, fmt.Errorf("nodes.taintAfter: %v must be 0s or from %v to %v", c.Nodes.TaintAfter, minTaint, maxTaint))
+	}
+	for _, err := range split(c.Prometheus.Validate()) {
+		errs = append(errs, fmt.Errorf("prometheus.%w", err))
 	}
 	for _, err := range split(c.Laws.Validate()) {
 		errs = append(errs, fmt.Errorf("laws.%w", err))

@@ -35,9 +35,10 @@ type App struct {
 	Rank     int      `json:"rank"`
 	Mode     string   `json:"mode"`
 	Probe    string   `json:"probe"`
-	DSCP     string   `json:"dscp"`   // of the probes: a name or a number
-	State    string   `json:"state"`  // ok, violated or blind
-	Target   Measures `json:"target"` // 0: not asked for
+	DSCP     string   `json:"dscp"`            // of the probes: a name or a number
+	Query    string   `json:"query,omitempty"` // what Prometheus is asked, for that probe
+	State    string   `json:"state"`           // ok, violated or blind
+	Target   Measures `json:"target"`          // 0: not asked for
 	Measured Measures `json:"measured"`
 	// ViolationRatio is the share of the probes of the last 5 s that broke a
 	// target; lost ones count.
@@ -66,7 +67,8 @@ type Measures struct {
 // Session is one measured path to an App.
 type Session struct {
 	ID       string   `json:"id"`
-	From     string   `json:"from"` // node
+	From     string   `json:"from"`             // node, or Prometheus
+	LagMs    float64  `json:"lag_ms,omitempty"` // how late a change shows, beyond the delay itself
 	BaseMs   float64  `json:"base_ms"`
 	Measured Measures `json:"measured"`
 	Samples  int      `json:"samples"` // of the last second

@@ -64,6 +64,9 @@ func Explain(s *status.Status, pod string) (Explanation, error) {
 func (e Explanation) Text(out io.Writer) {
 	if a := e.App; a != nil {
 		fmt.Fprintf(out, "%s on %s is critical (rank %d), measured by %s.\n", a.Pod, a.Node, a.Rank, probe(a))
+		if a.Query != "" {
+			fmt.Fprintf(out, "  query %s\n", a.Query)
+		}
 		explainTargets(out, a)
 		for _, s := range a.Sessions {
 			explainSession(out, "  from "+s.From, s)
@@ -109,6 +112,11 @@ func probe(a *status.App) string {
 func explainSession(out io.Writer, which string, s status.Session) {
 	if s.Blind {
 		fmt.Fprintf(out, "%s: blind, %s\n", which, s.Error)
+		return
+	}
+	if s.LagMs > 0 {
+		fmt.Fprintf(out, "%s: base %s, jitter %s, latency %s, up to %.0f s late\n",
+			which, ms(s.BaseMs), ms(s.Measured.JitterMs), ms(s.Measured.LatencyMs), s.LagMs/1000)
 		return
 	}
 	fmt.Fprintf(out, "%s: base %s, jitter %s, latency %s, loss %s, %d samples in the last second\n",
