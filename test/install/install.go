@@ -67,15 +67,23 @@ func goCommand(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// Detnet installs the chart with the given values on top of the sandbox's, or
-// upgrades an install to them, and returns when it is ready.
+// Detnet gives the cluster Cilium's kinds and installs the chart, whose agents
+// enforce the limits. It returns when the install is ready.
 func Detnet(ctx context.Context, cluster *sandbox.Cluster, values map[string]string) error {
 	if err := cluster.ApplyCiliumCRDs(ctx); err != nil {
 		return err
 	}
+	return Chart(ctx, cluster, values, "--set", "agent.enforce=tc")
+}
+
+// Chart installs the chart with the given values on top of the sandbox's, or
+// upgrades an install to them, and returns when it is ready. More are further
+// arguments for helm.
+func Chart(ctx context.Context, cluster *sandbox.Cluster, values map[string]string, more ...string) error {
 	args := []string{"upgrade", "--install", "detnet", filepath.Join(root(), "charts", "detnet"),
 		"--namespace", Namespace, "--create-namespace", "--wait", "--timeout", "2m",
-		"--set", "image.tag=" + Tag, "--set", "image.pullPolicy=Never", "--set", "agent.enforce=tc"}
+		"--set", "image.tag=" + Tag, "--set", "image.pullPolicy=Never"}
+	args = append(args, more...)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		args = append(args, "--set", name+"="+values[name])
 	}
@@ -107,9 +115,13 @@ func Status(ctx context.Context, cluster *sandbox.Cluster) (status.Status, error
 	if err != nil {
 		return status.Status{}, fmt.Errorf("find the controller's pods: %w", err)
 	}
-	caller := &http.Client{Transport: &http.Transport{DialContext: cluster.Dial, DisableKeepAlives: true}, Timeout: 2 * time.Second}
 	err = fmt.Errorf("none of %d controller pods leads", len(pods.Items))
 	for _, pod := range pods.Items {
+		// No network policy is in the way of a pod's own node.
+		beside := func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return cluster.DialFrom(ctx, pod.Spec.NodeName, network, addr)
+		}
+		caller := &http.Client{Transport: &http.Transport{DialContext: beside, DisableKeepAlives: true}, Timeout: 2 * time.Second}
 		s, getErr := get(ctx, caller, "http://"+net.JoinHostPort(pod.Status.PodIP, "8082")+"/status")
 		if getErr != nil {
 			err = fmt.Errorf("%w; %s: %w", err, pod.Name, getErr)

@@ -27,6 +27,7 @@ import (
 	"github.com/detnet/detnet/test/sandbox/cgroups"
 	"github.com/detnet/detnet/test/sandbox/enter"
 	"github.com/detnet/detnet/test/sandbox/instance"
+	"github.com/detnet/detnet/test/sandbox/pki"
 )
 
 // DefaultName is the name of an instance that was given none.
@@ -177,7 +178,10 @@ func (c *Cluster) Logs() string { return c.spec.LogDir() }
 // host.
 func (c *Cluster) Kubeconfig() string { return c.spec.Kubeconfig() }
 
-// RESTConfig is the same for client-go.
+// NodeKubeconfig is the path of one that works inside the nodes.
+func (c *Cluster) NodeKubeconfig() string { return c.spec.Credentials(pki.Admin) }
+
+// RESTConfig is Kubeconfig for client-go.
 func (c *Cluster) RESTConfig() (*rest.Config, error) {
 	return clientcmd.BuildConfigFromFlags("", c.Kubeconfig())
 }

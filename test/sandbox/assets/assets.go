@@ -7,6 +7,7 @@
 //
 //	bin/    links to the programs of the current versions: KUBEBUILDER_ASSETS
 //	cni/    links to the CNI plugins
+//	cilium/ links to Cilium's programs and sources, where they were asked for
 //	tools/  one folder per upstream release and build recipe
 //	images/ the pause image
 //	run/    state of running instances, log/ their logs
@@ -37,6 +38,8 @@ const (
 	All Which = iota
 	// APIServer is etcd, kube-apiserver and kubectl.
 	APIServer
+	// Cilium is Cilium's agent with what it needs, and nothing else.
+	Cilium
 )
 
 // PauseImage is the reference of the image that holds pods' namespaces.
@@ -64,6 +67,10 @@ func (c Cache) Bin() string { return filepath.Join(string(c), "bin") }
 // CNI is the folder of CNI plugins.
 func (c Cache) CNI() string { return filepath.Join(string(c), "cni") }
 
+// Cilium is the folder of cilium-agent, cilium-cni, cilium-dbg, bpf (the sources
+// of its BPF programs) and crds (the manifests of its kinds).
+func (c Cache) Cilium() string { return filepath.Join(string(c), "cilium") }
+
 // PauseArchive is the docker-archive of [PauseImage].
 func (c Cache) PauseArchive() string { return filepath.Join(string(c), "images", "pause.tar") }
 
@@ -84,10 +91,8 @@ func APIServerDir(ctx context.Context, log *slog.Logger) (string, error) {
 // calls. Interrupted, it leaves finished programs and no half ones; two at once
 // wait for each other.
 func (c Cache) Ensure(ctx context.Context, log *slog.Logger, which Which) error {
-	if which == All {
-		if err := ensureDistro(ctx, log); err != nil {
-			return err
-		}
+	if err := ensureDistro(ctx, log, distroPrograms[which]); err != nil {
+		return err
 	}
 	if c.complete(which) {
 		return nil
@@ -124,7 +129,7 @@ func (c Cache) complete(which Which) bool {
 		return false
 	}
 	_, err := os.Stat(c.PauseArchive())
-	return err == nil || which == APIServer
+	return err == nil || which != All
 }
 
 type missing struct {
@@ -138,7 +143,7 @@ func (c Cache) missing(which Which) []missing {
 	var ms []missing
 	for _, p := range parts() {
 		for _, cmd := range p.commands {
-			if which == APIServer && !apiServerOnly[cmd.name] {
+			if !which.has(p, cmd) {
 				continue
 			}
 			target, err := os.Readlink(c.linkPath(p, cmd))

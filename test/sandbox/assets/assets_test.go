@@ -47,7 +47,7 @@ func TestKeysAreDistinctAndNameTheVersion(t *testing.T) {
 
 func TestCommands(t *testing.T) {
 	got := commands("/plugins", "main/ptp", "ipam/host-local")
-	want := []command{{"ptp", "/plugins/main/ptp"}, {"host-local", "/plugins/ipam/host-local"}}
+	want := []command{{name: "ptp", path: "/plugins/main/ptp"}, {name: "host-local", path: "/plugins/ipam/host-local"}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -83,7 +83,7 @@ require (
 }
 
 func TestScratchModule(t *testing.T) {
-	got, err := scratchModule(t.Context(), part{module: "example.com/p/v2", version: "v2.1.0"})
+	got, _, err := scratchModule(t.Context(), part{module: "example.com/p/v2", version: "v2.1.0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,11 +94,11 @@ func TestScratchModule(t *testing.T) {
 }
 
 func TestMissingPackages(t *testing.T) {
-	got := missingPackages(func(program string) bool { return program == "runc" })
+	got := missingPackages(distroPrograms[All], func(program string) bool { return program == "runc" })
 	if want := []string{"iproute2", "mount", "nftables"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got := missingPackages(func(string) bool { return true }); len(got) > 0 {
+	if got := missingPackages(distroPrograms[All], func(string) bool { return true }); len(got) > 0 {
 		t.Errorf("nothing is missing, and yet %v", got)
 	}
 }

@@ -11,21 +11,32 @@ import (
 	"strings"
 )
 
+// Clang is the compiler with which Cilium's agent makes BPF programs. Those of
+// Cilium need a newer one than some distributions call clang.
+const Clang = "clang-19"
+
 // distroPrograms come from the distribution: program → Debian package. runc is
 // C and Go and needs libseccomp; nft belongs to the running kernel, and so do
 // the tools that people use inside a node.
-var distroPrograms = map[string]string{
-	"runc":  "runc",
-	"nft":   "nftables",
-	"ip":    "iproute2",
-	"tc":    "iproute2",
-	"mount": "mount",
+var distroPrograms = map[Which]map[string]string{
+	All: {
+		"runc":  "runc",
+		"nft":   "nftables",
+		"ip":    "iproute2",
+		"tc":    "iproute2",
+		"mount": "mount",
+	},
+	Cilium: {
+		Clang:      Clang,
+		"iptables": "iptables",
+		"ipset":    "ipset",
+	},
 }
 
 // ensureDistro installs what is missing with apt-get where that can be done,
 // and otherwise says what to install.
-func ensureDistro(ctx context.Context, log *slog.Logger) error {
-	packages := missingPackages(func(program string) bool {
+func ensureDistro(ctx context.Context, log *slog.Logger, programs map[string]string) error {
+	packages := missingPackages(programs, func(program string) bool {
 		_, err := exec.LookPath(program)
 		return err == nil
 	})
@@ -52,9 +63,9 @@ func ensureDistro(ctx context.Context, log *slog.Logger) error {
 
 // missingPackages returns the packages of the programs that has denies, each
 // once and sorted.
-func missingPackages(has func(program string) bool) []string {
+func missingPackages(programs map[string]string, has func(program string) bool) []string {
 	missing := map[string]bool{}
-	for program, pkg := range distroPrograms {
+	for program, pkg := range programs {
 		if !has(program) {
 			missing[pkg] = true
 		}

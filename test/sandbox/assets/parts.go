@@ -16,6 +16,7 @@ const (
 	containerdVersion = "v2.2.9"
 	cniVersion        = "v1.9.1"
 	helmVersion       = "v4.3.1"
+	CiliumVersion     = "v1.19.5"
 )
 
 //go:embed pause/main.go.txt
@@ -33,13 +34,18 @@ type part struct {
 	ldflags string
 	// staged says that the module requires its siblings at v0.0.0, as
 	// k8s.io/kubernetes does, and that sibling v0.N.P belongs to its v1.N.P.
-	staged   bool
+	staged bool
+	// forked says that the module replaces others by forks of its own, whose
+	// checksums its go.sum vouches for.
+	forked   bool
+	which    Which
 	commands []command
 }
 
 type command struct {
 	name string
 	path string // below the module
+	tree bool   // a folder of the module's sources, copied instead of built
 }
 
 // key names the part's folder in the cache. It changes with everything that
@@ -100,7 +106,27 @@ func parts() []part {
 			ldflags:  "-s -w -X helm.sh/helm/v4/internal/version.version=" + helmVersion,
 			commands: commands("/cmd", "helm"),
 		},
+		{
+			name: "cilium", module: "github.com/cilium/cilium", version: CiliumVersion, folder: "cilium", forked: true,
+			which: Cilium, tags: "osusergo",
+			ldflags: "-s -w -X github.com/cilium/cilium/pkg/version.ciliumVersion=" + strings.TrimPrefix(CiliumVersion, "v"),
+			commands: []command{
+				{name: "cilium-agent", path: "/daemon"},
+				{name: "cilium-cni", path: "/plugins/cilium-cni"},
+				{name: "cilium-dbg", path: "/cilium-dbg"},
+				{name: "bpf", path: "/bpf", tree: true}, // compiled by the agent, on its node
+				{name: "crds", path: "/pkg/k8s/apis/cilium.io/client/crds", tree: true},
+			},
+		},
 	}
+}
+
+// has reports whether a command belongs to what is asked for.
+func (w Which) has(p part, cmd command) bool {
+	if w == APIServer {
+		return apiServerOnly[cmd.name]
+	}
+	return p.which == w
 }
 
 // apiServerOnly is what a test needs that talks to an API server and to nothing

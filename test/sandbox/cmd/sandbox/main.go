@@ -30,7 +30,7 @@ const usage = `usage: sandbox [--name NAME] COMMAND
   shape NODE RATE|off [QUEUE_BYTES]                    set the capacity of a node's uplink
   restart NODE                                         cut a node's power and turn it on again
   crds                                                 apply Cilium's policy kinds
-  assets [--only apiserver]                            build what is missing, print its folder
+  assets [--only apiserver|cilium]                     build what is missing, print its folder
 `
 
 func main() {
@@ -150,9 +150,9 @@ func printAssets(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	which, ok := map[string]assets.Which{"": assets.All, "apiserver": assets.APIServer}[*only]
+	which, ok := map[string]assets.Which{"": assets.All, "apiserver": assets.APIServer, "cilium": assets.Cilium}[*only]
 	if !ok {
-		return fmt.Errorf("--only %s: want apiserver", *only)
+		return fmt.Errorf("--only %s: want apiserver or cilium", *only)
 	}
 	cache, err := assets.Open()
 	if err != nil {
@@ -161,6 +161,10 @@ func printAssets(ctx context.Context, args []string) error {
 	if err := cache.Ensure(ctx, slog.New(slog.NewTextHandler(os.Stderr, nil)), which); err != nil {
 		return err
 	}
-	fmt.Println(cache.Bin())
+	folder := cache.Bin()
+	if which == assets.Cilium {
+		folder = cache.Cilium()
+	}
+	fmt.Println(folder)
 	return nil
 }
