@@ -196,7 +196,7 @@ func changes(p plan.Plan, s *inventory.Snapshot) []actuate.Change {
 	var out []actuate.Change
 	for _, limit := range p.Limits {
 		if sender := senders[limit.Pod]; sender != nil && sender.Mode == workload.Enforce {
-			out = append(out, actuate.Change{Limit: limit, UID: sender.UID, Min: sender.Min, Max: sender.Max})
+			out = append(out, actuate.Change{Limit: limit, UID: sender.UID, Min: sender.Min, Max: sender.Max, Before: sender.Before})
 		}
 	}
 	return out

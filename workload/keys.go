@@ -39,6 +39,10 @@ const (
 	// InitialBandwidth is the egress limit given at admission; "detnet restore"
 	// puts it back. Its presence makes a pod throttleable.
 	InitialBandwidth = "detnet.dev/initial-bandwidth"
+	// TemplateBefore is on a Deployment, StatefulSet or DaemonSet whose template
+	// was given a limit: the annotations that the template had before, as a
+	// JSON object with null for those it had not.
+	TemplateBefore = "detnet.dev/template-before"
 
 	EgressBandwidth  = "kubernetes.io/egress-bandwidth"
 	IngressBandwidth = "kubernetes.io/ingress-bandwidth"
@@ -55,6 +59,10 @@ const (
 	NeverUnused = "never"
 	UnusedFor   = 20 * time.Minute
 )
+
+// NoLimit stands in InitialBandwidth for a pod that nobody stamped and that had
+// no limit before it was given the first.
+const NoLimit = "none"
 
 // ClassCritical is the class that is measured and never limited.
 const ClassCritical = "critical"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/restore"
 )
@@ -18,8 +18,10 @@ func newRestoreCommand() *cobra.Command {
 	var dryRun, networkPolicies bool
 	cmd := &cobra.Command{
 		Use:   "restore",
-		Short: "Put the limits that pods were admitted with back",
-		Long: `Put the limits that pods were admitted with back.
+		Short: "Put back what detnet changed: limits, templates, marks of nodes",
+		Long: `Put back what detnet changed: the limits that pods were admitted with, the templates
+of workloads (which replaces their pods), and the taints and resources of nodes, the
+last not with --namespace.
 
 A controller that enforces moves them again: set its mode to observe or off first.
 Where detnet guards its annotations, this takes an identity that the guard trusts,
@@ -40,19 +42,19 @@ such as the group system:masters.`,
 				if output == "json" {
 					// A write that fails here fails for the next pod too, and
 					// must not keep it from being restored.
-					_ = json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{"pod": c.Pod.String(), "from": c.From, "to": c.To})
+					_ = json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{"object": c.Object, "from": c.From, "to": c.To})
 					return
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "pod %s: %s → %s\n", c.Pod, c.From, c.To)
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s → %s\n", c.Object, cmp.Or(c.From, "none"), cmp.Or(c.To, "none"))
 			}
-			changes, unreadable := restore.Find(cmd.Context(), client.CoreV1(), namespace)
+			changes, unreadable := restore.Find(cmd.Context(), client, namespace)
 			if dryRun {
 				for _, c := range changes {
 					report(c)
 				}
 				return unreadable
 			}
-			errs := []error{unreadable, restore.Apply(cmd.Context(), actuate.Pods{Client: client.CoreV1()}, changes, report)}
+			errs := []error{unreadable, restore.Apply(cmd.Context(), changes, report)}
 			if networkPolicies {
 				errs = append(errs, removePolicies(cmd, client, namespace, output))
 			}

@@ -25,8 +25,8 @@ import (
 // Annotator changes annotations of a live object and touches nothing else.
 // actuatetest.Conformance says what is expected of one.
 type Annotator interface {
-	// Annotate sets the given annotations on the pod that has this UID. It
-	// never creates: a pod that is gone, or was replaced by a namesake, is an
+	// Annotate sets the given annotations on the pod that has this UID; an
+	// empty value takes its annotation away. It never creates: a pod that is gone, or was replaced by a namesake, is an
 	// error for which Gone is true.
 	Annotate(ctx context.Context, pod plan.PodID, uid types.UID, annotations map[string]string) error
 }
@@ -51,6 +51,7 @@ type Change struct {
 	plan.Limit
 	UID      types.UID
 	Min, Max bitrate.Rate // the value is brought inside, whatever a law asked for
+	Before   string       // written beside it as workload.InitialBandwidth; "" if it is there
 }
 
 // Config bounds the writes.

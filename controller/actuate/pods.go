@@ -24,8 +24,15 @@ type Pods struct {
 // It carries the UID, so that a namesake refuses it. Patch, unlike apply, can't
 // create.
 func (p Pods) Annotate(ctx context.Context, pod plan.PodID, uid types.UID, annotations map[string]string) error {
+	values := make(map[string]any, len(annotations))
+	for key, value := range annotations {
+		values[key] = value
+		if value == "" {
+			values[key] = nil
+		}
+	}
 	body, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": uid, "annotations": annotations},
+		"metadata": map[string]any{"uid": uid, "annotations": values},
 	})
 	if err != nil {
 		return fmt.Errorf("encode annotations: %w", err)

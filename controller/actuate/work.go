@@ -72,7 +72,11 @@ func (a *Actuator) take() (waiting, bool) {
 func (a *Actuator) write(ctx context.Context, w waiting) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := a.to.Annotate(ctx, w.Pod, w.UID, map[string]string{workload.EgressBandwidth: w.To.String()})
+	annotations := map[string]string{workload.EgressBandwidth: w.To.String()}
+	if w.Before != "" {
+		annotations[workload.InitialBandwidth] = w.Before
+	}
+	err := a.to.Annotate(ctx, w.Pod, w.UID, annotations)
 	if err != nil {
 		return fmt.Errorf("limit pod %s to %v: %w", w.Pod, w.To, err)
 	}

@@ -55,7 +55,7 @@ const (
 	maxVantages = 16
 	minWrites   = 0.1
 	maxWrites   = 1000
-	minRollout  = time.Minute
+	minRollout  = 10 * time.Second
 	maxRollout  = 24 * time.Hour
 	minTaint    = 10 * time.Second
 	maxTaint    = time.Hour

@@ -63,7 +63,7 @@ func TestParseErrors(t *testing.T) {
 		{"vantages:", []string{"vantages:", "a whole number"}},
 		{"vantages: [1]", []string{"vantages:", "a whole number"}},
 		{"writesPerSecond: .nan", []string{"writesPerSecond:", "0.1 to 1000"}},
-		{"rolloutEvery: 5s", []string{"rolloutEvery: 5s", "0s or from 1m0s to 24h0m0s"}},
+		{"rolloutEvery: 5s", []string{"rolloutEvery: 5s", "0s or from 10s to 24h0m0s"}},
 		{"nodes: {taintAfter: 1s}", []string{"nodes.taintAfter: 1s", "0s or from 10s to 1h0m0s"}},
 		{"nodes: {bandwidth: 1}", []string{"nodes.bandwidth:", "true or false"}},
 		{"\nspeed: 1", []string{"speed:", "known are: mode, law", "line 2"}},

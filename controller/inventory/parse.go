@@ -53,7 +53,10 @@ type Sender struct {
 	Workload    Workload
 	Initial     bitrate.Rate // limit given at admission
 	Annotation  string       // the limit as it is written
-	Mode        workload.ControlMode
+	// Before is what a pod that nobody stamped had for a limit and has to be
+	// told with the first write (workload.NoLimit for none); "" if it is on it.
+	Before string
+	Mode   workload.ControlMode
 }
 
 // Bounds of a throttleable pod whose own can't be read: the class defaults

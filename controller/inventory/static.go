@@ -138,6 +138,13 @@ func (s *static) parse(pod *corev1.Pod) parsed {
 	if stamped.Annotations == nil {
 		stamped.Annotations = map[string]string{}
 	}
+	before := ""
+	switch pod.Annotations[workload.InitialBandwidth] {
+	case "":
+		before = cmp.Or(pod.Annotations[workload.EgressBandwidth], workload.NoLimit)
+	case workload.NoLimit:
+		delete(stamped.Annotations, workload.InitialBandwidth)
+	}
 	for key, value := range map[string]bitrate.Rate{
 		workload.InitialBandwidth: min(max(cmp.Or(d.Initial, s.max), s.min), s.max),
 		workload.MinBandwidth:     s.min,
@@ -147,5 +154,9 @@ func (s *static) parse(pod *corev1.Pod) parsed {
 			stamped.Annotations[key] = value.String()
 		}
 	}
-	return parseSender(stamped)
+	p := parseSender(stamped)
+	if p.sender != nil {
+		p.sender.Before = before
+	}
+	return p
 }

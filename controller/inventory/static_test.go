@@ -48,6 +48,15 @@ func TestStaticTargets(t *testing.T) {
 		t.Errorf("sender = %+v, want 20M to 500M, 100M at first, no limit in force", got)
 	}
 
+	if got.Before != workload.NoLimit {
+		t.Errorf("before the first limit %q, want none", got.Before)
+	}
+	limited := ownedBy(running("", map[string]string{workload.InitialBandwidth: workload.NoLimit, workload.EgressBandwidth: "50M"}), "telemetry-upload-5d4f")
+	inv.setStatic(inv.static, "factory/pod", limited)
+	if got := inv.Snapshot().Senders[0]; got.Before != "" || got.Initial != 100*bitrate.Mbit || got.Limit != 50*bitrate.Mbit {
+		t.Errorf("sender = %+v, want the limit in force and nothing more to tell the pod", got)
+	}
+
 	inv.setPod("factory/pod", running("best-effort", stamped()))
 	if s := inv.Snapshot(); len(s.Senders) != 1 || s.Senders[0].Limit != 85*bitrate.Mbit {
 		t.Errorf("senders = %+v, want the pod once, as it was stamped", s.Senders)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -62,28 +63,19 @@ func patch(ctx context.Context, nodes corev1client.NodeInterface, name string, b
 	return err
 }
 
-// Remove takes the marks off all nodes and calls done for each that had any.
-func Remove(ctx context.Context, nodes corev1client.NodeInterface, done func(node string)) error {
-	list, err := nodes.List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("list nodes: %w", err)
+// Of names the marks that a node carries; "" is none.
+func Of(node *corev1.Node) string {
+	var all []string
+	if slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == workload.TaintCongested }) {
+		all = append(all, "taint "+workload.TaintCongested)
 	}
-	var errs []error
-	for _, node := range list.Items {
-		_, advertises := node.Status.Capacity[workload.BestEffortBandwidth]
-		marked := slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == workload.TaintCongested })
-		var one error
-		if marked {
-			one = taint(ctx, nodes, node.Name, false)
-		}
-		if advertises {
-			one = errors.Join(one, advertise(ctx, nodes, node.Name, 0))
-		}
-		if one != nil {
-			errs = append(errs, one)
-		} else if marked || advertises {
-			done(node.Name)
-		}
+	if q, ok := node.Status.Capacity[workload.BestEffortBandwidth]; ok {
+		all = append(all, workload.BestEffortBandwidth+" "+q.String())
 	}
-	return errors.Join(errs...)
+	return strings.Join(all, ", ")
+}
+
+// Clear takes all marks off a node.
+func Clear(ctx context.Context, nodes corev1client.NodeInterface, name string) error {
+	return errors.Join(taint(ctx, nodes, name, false), advertise(ctx, nodes, name, 0))
 }

@@ -1,5 +1,6 @@
-// Package restore puts the limits that pods were admitted with back, for when
-// detnet is taken out or is to stop.
+// Package restore puts back what detnet changed in a cluster, for when it is
+// taken out or is to stop: the limits that pods were admitted with, the
+// templates of workloads, and the marks of nodes.
 package restore
 
 import (
@@ -7,60 +8,148 @@ import (
 	"errors"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/marks"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/rollout"
 	"github.com/detnet/detnet/workload"
 )
 
-// Change is one pod whose limit is not the one it was admitted with.
+// Change is one object that is not as it was before detnet.
 type Change struct {
-	Pod      plan.PodID
-	UID      types.UID
-	From, To string // annotation values
+	Object   string // "pod factory/telemetry-0", "Deployment factory/telemetry", "node worker-1"
+	From, To string // its limit, "" for none; a node's marks
+	apply    func(context.Context) error
 }
 
-// Find lists what would change in namespace, "" for all. A pod whose original
-// limit can't be read is reported and left alone.
-func Find(ctx context.Context, pods corev1client.PodsGetter, namespace string) ([]Change, error) {
-	list, err := pods.Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: workload.LabelClass})
-	if err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
-	var changes []Change
+// Find lists what would change in namespace; "" is all, nodes included. What
+// can't be read is reported and left alone.
+func Find(ctx context.Context, client kubernetes.Interface, namespace string) ([]Change, error) {
+	var all []Change
 	var errs []error
-	for _, pod := range list.Items {
-		initial, ok := pod.Annotations[workload.InitialBandwidth]
-		now := pod.Annotations[workload.EgressBandwidth]
-		if !ok || now == initial {
-			continue
-		}
-		id := plan.PodID{Namespace: pod.Namespace, Name: pod.Name}
-		if _, err := bitrate.Parse(initial); err != nil {
-			errs = append(errs, fmt.Errorf("pod %s: annotation %s: %w", id, workload.InitialBandwidth, err))
-			continue
-		}
-		changes = append(changes, Change{id, pod.UID, now, initial})
+	// Templates come first: their pods are replaced anyway.
+	finders := []func() ([]Change, error){
+		func() ([]Change, error) { return templates(ctx, client, namespace) },
+		func() ([]Change, error) { return pods(ctx, client, namespace, workload.LabelClass, stamped) },
+		func() ([]Change, error) { return pods(ctx, client, namespace, "!"+workload.LabelClass, unstamped) },
 	}
-	return changes, errors.Join(errs...)
+	if namespace == "" {
+		finders = append(finders, func() ([]Change, error) { return nodes(ctx, client) })
+	}
+	for _, find := range finders {
+		changes, err := find()
+		all = append(all, changes...)
+		errs = append(errs, err)
+	}
+	return all, errors.Join(errs...)
 }
 
-// Apply makes the changes and calls done after each that was made. Pods that
+// Apply makes the changes and calls done after each that was made. Objects that
 // have gone meanwhile are no error.
-func Apply(ctx context.Context, to actuate.Annotator, changes []Change, done func(Change)) error {
+func Apply(ctx context.Context, changes []Change, done func(Change)) error {
 	var errs []error
 	for _, c := range changes {
-		err := to.Annotate(ctx, c.Pod, c.UID, map[string]string{workload.EgressBandwidth: c.To})
+		err := c.apply(ctx)
 		switch {
 		case err == nil:
 			done(c)
 		case !actuate.Gone(err):
-			errs = append(errs, fmt.Errorf("restore pod %s: %w", c.Pod, err))
+			errs = append(errs, fmt.Errorf("restore %s: %w", c.Object, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// page is the number of pods asked for at once.
+const page = 500
+
+func pods(ctx context.Context, client kubernetes.Interface, namespace, selector string, before func(map[string]string) (map[string]string, error)) ([]Change, error) {
+	var all []Change
+	var errs []error
+	to := actuate.Pods{Client: client.CoreV1()}
+	for options := (metav1.ListOptions{LabelSelector: selector, Limit: page}); ; {
+		list, err := client.CoreV1().Pods(namespace).List(ctx, options)
+		if err != nil {
+			return all, fmt.Errorf("list pods: %w", err)
+		}
+		for _, pod := range list.Items {
+			id, uid := plan.PodID{Namespace: pod.Namespace, Name: pod.Name}, pod.UID
+			annotations, err := before(pod.Annotations)
+			switch {
+			case err != nil:
+				errs = append(errs, fmt.Errorf("pod %s: annotation %s: %w", id, workload.InitialBandwidth, err))
+			case annotations != nil && running(&pod):
+				all = append(all, Change{
+					Object: "pod " + id.String(), From: pod.Annotations[workload.EgressBandwidth], To: annotations[workload.EgressBandwidth],
+					apply: func(ctx context.Context) error { return to.Annotate(ctx, id, uid, annotations) },
+				})
+			}
+		}
+		if options.Continue = list.Continue; options.Continue == "" {
+			return all, errors.Join(errs...)
+		}
+	}
+}
+
+func running(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp == nil && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+}
+
+// stamped pods get the limit that they were admitted with; the rest of the
+// stamp is theirs for life.
+func stamped(has map[string]string) (map[string]string, error) {
+	initial, ok := has[workload.InitialBandwidth]
+	if !ok || has[workload.EgressBandwidth] == initial {
+		return nil, nil
+	}
+	if _, err := bitrate.Parse(initial); err != nil {
+		return nil, err
+	}
+	return map[string]string{workload.EgressBandwidth: initial}, nil
+}
+
+// unstamped pods are those of static targets: nothing of detnet stays on them.
+func unstamped(has map[string]string) (map[string]string, error) {
+	initial, ok := has[workload.InitialBandwidth]
+	if !ok {
+		return nil, nil
+	}
+	if initial == workload.NoLimit {
+		initial = ""
+	}
+	return map[string]string{workload.EgressBandwidth: initial, workload.InitialBandwidth: ""}, nil
+}
+
+func templates(ctx context.Context, client kubernetes.Interface, namespace string) ([]Change, error) {
+	changed, err := rollout.Find(ctx, client, namespace)
+	var all []Change
+	for _, c := range changed {
+		all = append(all, Change{c.String(), c.From, c.To, func(ctx context.Context) error { return c.Undo(ctx, client) }})
+	}
+	return all, err
+}
+
+func nodes(ctx context.Context, client kubernetes.Interface) ([]Change, error) {
+	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		if apierrors.IsForbidden(err) {
+			err = fmt.Errorf("%w; nodes may still be marked", err)
+		}
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	var all []Change
+	for _, node := range list.Items {
+		if carried := marks.Of(&node); carried != "" {
+			all = append(all, Change{"node " + node.Name, carried, "", func(ctx context.Context) error {
+				return marks.Clear(ctx, client.CoreV1().Nodes(), node.Name)
+			}})
+		}
+	}
+	return all, nil
 }

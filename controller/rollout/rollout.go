@@ -15,12 +15,9 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/workload"
 )
@@ -50,6 +47,10 @@ func (r *Rollout) Start(ctx context.Context) error {
 	warned := false
 	for ctx.Err() == nil {
 		every := r.Every()
+		if every != 0 && !warned {
+			r.Log.Warn("limits are carried into templates: each change replaces all pods of its workload", "every", every)
+		}
+		warned = every != 0
 		timer := time.NewTimer(max(every, idle))
 		select {
 		case <-ctx.Done():
@@ -58,12 +59,7 @@ func (r *Rollout) Start(ctx context.Context) error {
 		case <-timer.C:
 		}
 		if every == 0 || r.Every() == 0 {
-			warned = false
 			continue
-		}
-		if !warned {
-			r.Log.Warn("limits are carried into templates: each change replaces all pods of its workload", "every", every)
-			warned = true
 		}
 		if err := r.Once(ctx); err != nil {
 			r.Log.Error("templates not brought up to date", "err", err)
@@ -90,8 +86,11 @@ func (r *Rollout) Once(ctx context.Context) error {
 // template is a workload and the limit its next pods should begin with.
 type template struct {
 	inventory.Workload
-	limit bitrate.Rate
+	limit   bitrate.Rate
+	initial bitrate.Rate // of the pods before detnet limited them; 0: not known
 }
+
+func (t template) String() string { return describe(t.Workload) }
 
 // wanted lists the workloads whose pods are under control. Of pods with
 // different limits the lowest counts, as it does for the webhook when it admits
@@ -104,7 +103,7 @@ func wanted(s *inventory.Snapshot) []template {
 		}
 		i := slices.IndexFunc(all, func(t template) bool { return t.Workload == sender.Workload })
 		if i < 0 {
-			all = append(all, template{sender.Workload, sender.Limit})
+			all = append(all, template{sender.Workload, sender.Limit, sender.Initial})
 			continue
 		}
 		all[i].limit = min(all[i].limit, sender.Limit)
@@ -112,23 +111,33 @@ func wanted(s *inventory.Snapshot) []template {
 	return all
 }
 
-// apply changes the template if it is wrong by enough.
+// apply changes the template if it is wrong by enough. With the first limit it
+// notes on the workload what the template had before.
 func (r *Rollout) apply(ctx context.Context, t template) (changed bool, err error) {
-	now, err := r.templateAnnotations(ctx, t.Workload)
+	meta, now, err := get(ctx, r.Client, t.Workload)
 	if err != nil {
-		return false, fmt.Errorf("read template of %s %s/%s: %w", t.Kind, t.Namespace, t.Name, err)
+		return false, fmt.Errorf("read template of %s: %w", t, err)
 	}
 	if current, err := bitrate.Parse(now[workload.EgressBandwidth]); err == nil && near(current, t.limit) {
 		return false, nil
 	}
-	body, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{
-		"annotations": map[string]string{workload.EgressBandwidth: t.limit.String()},
-	}}}})
-	if err != nil {
-		return false, fmt.Errorf("encode template: %w", err)
+	limits := map[string]string{workload.EgressBandwidth: t.limit.String()}
+	body := map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": limits}}}}
+	if meta[workload.TemplateBefore] == "" {
+		before := map[string]*string{workload.EgressBandwidth: value(now, workload.EgressBandwidth)}
+		if _, ok := now[workload.InitialBandwidth]; !ok && t.initial != 0 {
+			// Else the next pods would take their first limit for the original one.
+			limits[workload.InitialBandwidth] = t.initial.String()
+			before[workload.InitialBandwidth] = nil
+		}
+		note, err := json.Marshal(before)
+		if err != nil {
+			return false, fmt.Errorf("note the template of %s: %w", t, err)
+		}
+		body["metadata"] = map[string]any{"annotations": map[string]string{workload.TemplateBefore: string(note)}}
 	}
-	if err := r.patch(ctx, t.Workload, body); err != nil {
-		return false, fmt.Errorf("change template of %s %s/%s: %w", t.Kind, t.Namespace, t.Name, err)
+	if err := patch(ctx, r.Client, t.Workload, body); err != nil {
+		return false, fmt.Errorf("change template of %s: %w", t, err)
 	}
 	return true, nil
 }
@@ -137,46 +146,9 @@ func near(a, b bitrate.Rate) bool {
 	return float64(max(a-b, b-a)) < worthwhile*float64(a)
 }
 
-// templateAnnotations of a kind that detnet does not know are an error.
-func (r *Rollout) templateAnnotations(ctx context.Context, w inventory.Workload) (map[string]string, error) {
-	apps := r.Client.AppsV1()
-	switch w.Kind {
-	case "Deployment":
-		d, err := apps.Deployments(w.Namespace).Get(ctx, w.Name, metav1.GetOptions{})
-		if err != nil {
-			return nil, err
-		}
-		return d.Spec.Template.Annotations, nil
-	case "StatefulSet":
-		s, err := apps.StatefulSets(w.Namespace).Get(ctx, w.Name, metav1.GetOptions{})
-		if err != nil {
-			return nil, err
-		}
-		return s.Spec.Template.Annotations, nil
-	case "DaemonSet":
-		d, err := apps.DaemonSets(w.Namespace).Get(ctx, w.Name, metav1.GetOptions{})
-		if err != nil {
-			return nil, err
-		}
-		return d.Spec.Template.Annotations, nil
+func value(m map[string]string, key string) *string {
+	if v, ok := m[key]; ok {
+		return &v
 	}
-	return nil, errKind
-}
-
-var errKind = errors.New("templates of this kind can't be changed: want Deployment, StatefulSet or DaemonSet")
-
-func (r *Rollout) patch(ctx context.Context, w inventory.Workload, body []byte) error {
-	apps, options := r.Client.AppsV1(), metav1.PatchOptions{FieldManager: actuate.FieldManager}
-	var err error
-	switch w.Kind {
-	case "Deployment":
-		_, err = apps.Deployments(w.Namespace).Patch(ctx, w.Name, types.MergePatchType, body, options)
-	case "StatefulSet":
-		_, err = apps.StatefulSets(w.Namespace).Patch(ctx, w.Name, types.MergePatchType, body, options)
-	case "DaemonSet":
-		_, err = apps.DaemonSets(w.Namespace).Patch(ctx, w.Name, types.MergePatchType, body, options)
-	default:
-		err = errKind
-	}
-	return err
+	return nil
 }

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 
@@ -21,7 +22,7 @@ const mbit = bitrate.Mbit
 
 func sender(kind, name string, limit bitrate.Rate, mode workload.ControlMode) inventory.Sender {
 	s := inventory.Sender{Mode: mode, Workload: inventory.Workload{Kind: kind, Namespace: "default", Name: name}}
-	s.Limit = limit
+	s.Limit, s.Initial = limit, 100*mbit
 	return s
 }
 
@@ -37,8 +38,8 @@ func TestWanted(t *testing.T) {
 		lone,
 	}})
 	want := []template{
-		{inventory.Workload{Kind: "Deployment", Namespace: "default", Name: "a"}, 60 * mbit},
-		{inventory.Workload{Kind: "StatefulSet", Namespace: "default", Name: "a"}, 90 * mbit},
+		{inventory.Workload{Kind: "Deployment", Namespace: "default", Name: "a"}, 60 * mbit, 100 * mbit},
+		{inventory.Workload{Kind: "StatefulSet", Namespace: "default", Name: "a"}, 90 * mbit, 100 * mbit},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(template{})); diff != "" {
 		t.Errorf("wanted (-want +got):\n%s", diff)
@@ -89,10 +90,27 @@ func TestOnceOnARealAPIServer(t *testing.T) {
 			t.Errorf("Once: %v, want an error about the Job alone", err)
 		}
 		for _, kind := range kinds {
-			got, err := r.templateAnnotations(t.Context(), inventory.Workload{Kind: kind, Namespace: "default", Name: "a"})
-			if err != nil || got[workload.EgressBandwidth] != step.want || got["other"] != "kept" {
-				t.Errorf("%s at %v: template has %v, %v; want %s", kind, step.limit, got, err, step.want)
+			_, got, err := get(t.Context(), client, inventory.Workload{Kind: kind, Namespace: "default", Name: "a"})
+			if err != nil || got[workload.EgressBandwidth] != step.want || got["other"] != "kept" || got[workload.InitialBandwidth] != "100M" {
+				t.Errorf("%s at %v: template has %v, %v; want %s, and 100M at first", kind, step.limit, got, err, step.want)
 			}
+		}
+	}
+
+	changed, err := Find(t.Context(), client, "")
+	if err != nil || len(changed) != len(kinds) {
+		t.Fatalf("Find: %v, %v", changed, err)
+	}
+	for _, c := range changed {
+		if c.From != "60M" || c.To != "" {
+			t.Errorf("%s: %s → %s, want 60M to none", c, c.From, c.To)
+		}
+		if err := c.Undo(t.Context(), client); err != nil {
+			t.Error(err)
+		}
+		meta, got, err := get(t.Context(), client, c.Workload)
+		if err != nil || len(meta) > 1 || meta[workload.TemplateBefore] != "" || !maps.Equal(got, map[string]string{"other": "kept"}) {
+			t.Errorf("%s: %v, template %v, %v", c, meta, got, err)
 		}
 	}
 }

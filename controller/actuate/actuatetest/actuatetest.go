@@ -47,6 +47,17 @@ func Conformance(t *testing.T, c Cluster) {
 			t.Errorf("annotations = %v, want %v", got, limit)
 		}
 	})
+	t.Run("takes away what is given as empty", func(t *testing.T) {
+		uid := c.Create(t, pod, map[string]string{"kubernetes.io/egress-bandwidth": "100M", "other": "kept"})
+		defer c.Delete(t, pod)
+		gone := map[string]string{"kubernetes.io/egress-bandwidth": "", "never": ""}
+		if err := c.Annotate(t.Context(), pod, uid, gone); err != nil {
+			t.Fatalf("Annotate: %v", err)
+		}
+		if got, want := c.Annotations(t, pod), map[string]string{"other": "kept"}; !maps.Equal(got, want) {
+			t.Errorf("annotations = %v, want %v", got, want)
+		}
+	})
 	t.Run("does not recreate a deleted pod", func(t *testing.T) {
 		uid := c.Create(t, pod, nil)
 		c.Delete(t, pod)

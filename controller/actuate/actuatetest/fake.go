@@ -46,6 +46,7 @@ func (f *Fake) Annotate(_ context.Context, pod plan.PodID, uid types.UID, annota
 		return apierrors.NewConflict(corev1.Resource("pods"), pod.Name, nil)
 	}
 	maps.Copy(p.annotations, annotations)
+	maps.DeleteFunc(p.annotations, func(_, value string) bool { return value == "" })
 	return nil
 }
 
