@@ -81,17 +81,22 @@ func TestProtectsOnARealAPIServer(t *testing.T) {
 
 func startLoop(t *testing.T, client kubernetes.Interface) (*controller.Loop, func()) {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	chosen, err := law.New(law.Adaptive, law.DefaultConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startLoopWith(t, client, chosen, promql.DefaultConfig())
+}
+
+func startLoopWith(t *testing.T, client kubernetes.Interface, chosen law.Law, prom promql.Config) (*controller.Loop, func()) {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	known := inventory.New(client, "detnet", workload.Enforce)
 	reg := prometheus.NewPedanticRegistry()
 	loop := &controller.Loop{
 		Inventory:    known,
 		Measurements: agents.New(insecure.NewCredentials(), log),
-		Queries:      promql.New(promql.DefaultConfig(), log, reg),
+		Queries:      promql.New(prom, log, reg),
 		Limits:       actuate.New(actuate.Pods{Client: client.CoreV1()}, actuate.DefaultConfig(), log, reg),
 		Events:       noEvents{},
 		Log:          log,

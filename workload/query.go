@@ -26,6 +26,9 @@ type Query struct {
 // MaxQuery is the longest query, in octets.
 const MaxQuery = 4096
 
+// maxSelectors bounds how many series one query may read.
+const maxSelectors = 8
+
 // ParseQuery reads as much of a query as must be known before Prometheus is
 // asked: which series it reads and how far back. Whether it is PromQL in every
 // detail is for Prometheus to say.
@@ -46,6 +49,9 @@ func ParseQuery(text string) (Query, error) {
 	}
 	if len(q.Selectors) == 0 {
 		return Query{}, fmt.Errorf("query %.60q reads no series", text)
+	}
+	if n := len(q.Selectors); n > maxSelectors {
+		return Query{}, fmt.Errorf("query %.60q reads %d series; at most %d are taken", text, n, maxSelectors)
 	}
 	q.Range = s.longest + s.subquery
 	return q, nil

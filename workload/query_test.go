@@ -51,6 +51,7 @@ func TestParseQueryRefuses(t *testing.T) {
 		"vector(1)":                "no series",
 		"1":                        "no series",
 		"x\xff":                    "UTF-8",
+		"a+b+c+d+e+f+g+h+i":        "reads 9 series; at most 8",
 		strings.Repeat("x", 5000):  "at most 4096",
 	} {
 		if got, err := ParseQuery(text); err == nil || !strings.Contains(err.Error(), says) {

@@ -51,6 +51,9 @@ func (s source) delay(ctx context.Context, q workload.Query) (time.Duration, err
 	defer cancel()
 	for _, series := range q.Selectors {
 		age, err := s.ask(ctx, "time() - max(timestamp("+series+"))")
+		if errors.Is(err, errNoData) {
+			return 0, fmt.Errorf("%w: Prometheus has no present value of %s", errNoData, series)
+		}
 		if err != nil {
 			return 0, fmt.Errorf("age of %s: %w", series, err)
 		}
@@ -59,6 +62,9 @@ func (s source) delay(ctx context.Context, q workload.Query) (time.Duration, err
 		}
 	}
 	v, err := s.ask(ctx, q.Text)
+	if errors.Is(err, errNoData) {
+		return 0, fmt.Errorf("%w: the query yields no finite number", errNoData)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("query: %w", err)
 	}

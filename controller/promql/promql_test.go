@@ -41,7 +41,7 @@ func TestDelay(t *testing.T) {
 		"the worst series": {answer: vector("0.001", "NaN", "0.003", "0.002"), age: fresh, want: 3 * time.Millisecond},
 		"scalar":           {answer: `{"status":"success","data":{"resultType":"scalar","result":[1700000000,"0.002"]}}`, age: fresh, want: 2 * time.Millisecond},
 		"stale":            {answer: vector("0.001"), age: vector("61"), err: errStale, says: "x: the data is too old: 61 s"},
-		"series is gone":   {answer: vector("0.001"), age: vector(), err: errNoData, says: "age of x"},
+		"series is gone":   {answer: vector("0.001"), age: vector(), err: errNoData, says: "no present value of x"},
 		"no series":        {answer: vector(), age: fresh, err: errNoData},
 		"NaN":              {answer: vector("NaN"), age: fresh, err: errNoData},
 		"infinite":         {answer: vector("+Inf"), age: fresh, err: errNoData},

@@ -1,0 +1,118 @@
+package controller_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/detnet/detnet/controller/apitest"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/promql"
+	"github.com/detnet/detnet/controller/promql/promtest"
+	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/workload"
+)
+
+// TestPrometheusProbe goes all the way of a query: from the annotation on a pod
+// to a real Prometheus, into the law's observation and the status.
+func TestPrometheusProbe(t *testing.T) {
+	robot := startExporter(t)
+	prom := promql.DefaultConfig()
+	prom.URL, prom.Interval, prom.Timeout = promtest.Start(t, robot.addr), time.Second, 10*time.Second
+	c := cluster{t, kubernetes.NewForConfigOrDie(apitest.Start(t).Config)}
+	query := func(text string) map[string]string {
+		return map[string]string{workload.MaxJitter: "1ms", workload.ProbeWith: "prometheus", workload.PromQL: text}
+	}
+	c.pod("a-robot", "worker-1", workload.ClassCritical, query(`histogram_quantile(0.95, rate(robot_delay_seconds_bucket[5s]))`))
+	c.pod("b-typo", "worker-1", workload.ClassCritical, query(`rate(robot_dealy_seconds_bucket[5s])`))
+	c.pod("c-unreadable", "worker-1", workload.ClassCritical, query(`rate(robot_delay_seconds_bucket[5s]`))
+
+	seen := &watching{}
+	loop, _ := startLoopWith(t, c, seen, prom)
+	app := func(i int) status.App {
+		s := loop.Status()
+		if len(s.Apps) <= i || len(s.Apps[i].Sessions) == 0 {
+			return status.App{State: "not there"}
+		}
+		return s.Apps[i]
+	}
+	c.eventually("the robot is measured", func() bool { return app(0).State == status.OK })
+	o := seen.newest.Load()
+	session := o.Apps[0].Sessions[0]
+	if newest := session.Samples[len(session.Samples)-1]; newest.RTT < time.Millisecond || newest.RTT > 2*time.Millisecond {
+		t.Errorf("the law is told %v, want from 1 to 2 ms", newest.RTT)
+	}
+	if session.Lag != 5*time.Second+prom.ScrapeInterval || o.Apps[0].Protocol != workload.Prometheus {
+		t.Errorf("the law is told of %s with a lag of %v", o.Apps[0].Protocol, session.Lag)
+	}
+	if typo := app(1); typo.State != status.Blind || !strings.Contains(typo.Sessions[0].Error, "no present value of robot_dealy_seconds_bucket") {
+		t.Errorf("a query without data: %+v, want blind and why", typo)
+	}
+	if unreadable := loop.Status(); len(unreadable.Problems) != 1 || !strings.Contains(unreadable.Problems[0].Text, workload.PromQL) {
+		t.Errorf("problems %+v, want one about the query that can't be read", unreadable.Problems)
+	}
+
+	robot.slow.Store(true)
+	c.eventually("a slow robot is in violation", func() bool { return app(0).State == status.Violated })
+	robot.down.Store(true)
+	c.eventually("a vanished exporter leaves it blind", func() bool { return app(0).State == status.Blind })
+	if samples := seen.newest.Load().Apps[0].Sessions[0].Samples; samples != nil {
+		t.Errorf("the law is told %d samples of a blind query", len(samples))
+	}
+	robot.down.Store(false)
+	c.eventually("it is seen again", func() bool { return app(0).State == status.Violated })
+}
+
+// watching is a law that looks on.
+type watching struct {
+	newest atomic.Pointer[plan.Observation]
+}
+
+func (*watching) Name() string { return "watching" }
+
+func (w *watching) Step(s law.State, o plan.Observation) (law.State, plan.Plan) {
+	w.newest.Store(&o)
+	return s, plan.Plan{At: o.At}
+}
+
+// exporter serves a histogram of delays as a robot would.
+type exporter struct {
+	addr       string
+	slow, down atomic.Bool
+}
+
+func startExporter(t *testing.T) *exporter {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	delay := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "robot_delay_seconds", Help: "x", Buckets: []float64{0.001, 0.002, 0.004, 0.008},
+	})
+	reg.MustRegister(delay)
+	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+	e := &exporter{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e.down.Load() {
+			http.Error(w, "down", http.StatusServiceUnavailable)
+			return
+		}
+		took := 0.0015
+		if e.slow.Load() {
+			took = 0.0075
+		}
+		for range 100 {
+			delay.Observe(took)
+		}
+		metrics.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	e.addr = strings.TrimPrefix(server.URL, "http://")
+	return e
+}
