@@ -156,14 +156,15 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := addShadow(ctx, mgr, o.shadowDir, active); err != nil {
+	refused := eventOn(mgr, o.namespace)
+	if err := addShadow(mgr, o.shadowDir, active, log, refused); err != nil {
 		return err
 	}
 	if err := addServer(ctx, mgr, o, active, serving, log); err != nil {
 		return err
 	}
 	if err := mgr.Add(everyReplica(func(ctx context.Context) error {
-		return source.follow(ctx, active, log, eventOn(mgr, o.namespace))
+		return source.follow(ctx, active, log, refused)
 	})); err != nil {
 		return err
 	}
@@ -243,7 +244,7 @@ func eventOn(mgr manager.Manager, namespace string) func(error) {
 	return func(err error) {
 		const longest = 1000 // an Event's note holds 1 KiB
 		note := err.Error()
-		recorder.Eventf(pod, nil, corev1.EventTypeWarning, "PolicyRefused", "ReloadPolicy", "the last good policy set stays: %s", note[:min(len(note), longest)])
+		recorder.Eventf(pod, nil, corev1.EventTypeWarning, "PolicyRefused", "ReloadPolicy", "the policy before it stays: %s", note[:min(len(note), longest)])
 	}
 }
 

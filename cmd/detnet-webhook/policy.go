@@ -64,15 +64,14 @@ func (s policySource) follow(ctx context.Context, active *live.Active, log *slog
 }
 
 // addShadow evaluates the candidate in dir beside the policy in force.
-func addShadow(ctx context.Context, mgr manager.Manager, dir string, active *live.Active) error {
+func addShadow(mgr manager.Manager, dir string, active *live.Active, log *slog.Logger, refused func(error)) error {
 	if dir == "" {
 		return nil
 	}
-	candidate, err := policySource{dir: dir}.load(ctx)
-	if err != nil {
-		return fmt.Errorf("candidate policy in %s: %w", dir, err)
-	}
-	shadow := live.NewShadow(candidate, metrics.Registry)
+	shadow := live.NewShadow(metrics.Registry)
 	active.WithShadow(shadow)
-	return mgr.Add(everyReplica(shadow.Run))
+	if err := mgr.Add(everyReplica(shadow.Run)); err != nil {
+		return err
+	}
+	return mgr.Add(everyReplica(func(ctx context.Context) error { return live.Follow(ctx, dir, shadow, log, refused) }))
 }

@@ -31,6 +31,7 @@ Without --dir the default set itself is used.`,
 		newPolicyEvalCommand(&dir, &output),
 		newPolicyDiffCommand(&dir, &output),
 		newPolicyExplainCommand(&dir, &output),
+		newPolicyShadowCommand(&dir, &output),
 	)
 	return cmd
 }

@@ -98,7 +98,13 @@ func compileDir(ctx context.Context, dir string) (*policies.Engine, error) {
 }
 
 func printCompared(w io.Writer, c compared) {
-	for _, d := range c.Differences {
+	printDifferences(w, c.Differences)
+	fmt.Fprintf(w, "%d of %d pods would change\n", len(c.Differences), c.Pods)
+	printFields(w, c.Fields)
+}
+
+func printDifferences(w io.Writer, differences []policies.Difference) {
+	for _, d := range differences {
 		fmt.Fprintln(w, d.Source)
 		if d.Error != "" {
 			fmt.Fprintf(w, "  error: %s\n", d.Error)
@@ -107,9 +113,12 @@ func printCompared(w io.Writer, c compared) {
 			fmt.Fprintf(w, "  %s: %s -> %s\n", change.Field, show(change.From), show(change.To))
 		}
 	}
-	fmt.Fprintf(w, "%d of %d pods would change\n", len(c.Differences), c.Pods)
-	for _, field := range sortedKeys(c.Fields) {
-		fmt.Fprintf(w, "  %s: %d\n", field, c.Fields[field])
+}
+
+// printFields says on how many pods each field differs.
+func printFields(w io.Writer, fields map[string]int) {
+	for _, field := range sortedKeys(fields) {
+		fmt.Fprintf(w, "  %s: %d\n", field, fields[field])
 	}
 }
 

@@ -12,11 +12,18 @@ import (
 	"github.com/detnet/detnet/policies"
 )
 
-// Follow reloads active from dir, laid over the default set, whenever it
-// changes, until ctx ends. A mounted ConfigMap changes by one rename of its
-// ..data symbolic link; a burst of changes is one reload. Refused is told why a
-// set was not taken; the one in force stays.
-func Follow(ctx context.Context, dir string, active *Active, log *slog.Logger, refused func(error)) error {
+// taker tries a policy set unless it was the last one tried, reports what came
+// of it and returns its hash; Active and Shadow do.
+type taker interface {
+	take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string
+	hash() string // of the set it has, "" if none
+}
+
+// Follow reloads an Active or a Shadow from dir, laid over the default set,
+// whenever it changes, until ctx ends. A mounted ConfigMap changes by one rename
+// of its ..data symbolic link; a burst of changes is one reload. Refused is told
+// why a set was not taken; the one before stays.
+func Follow(ctx context.Context, dir string, to taker, log *slog.Logger, refused func(error)) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch policy directory: %w", err)
@@ -28,7 +35,7 @@ func Follow(ctx context.Context, dir string, active *Active, log *slog.Logger, r
 	const settle = 100 * time.Millisecond
 	timer := time.NewTimer(0) // what changed before the watch began
 	defer timer.Stop()
-	last := active.Engine().Hash()
+	last := to.hash()
 	for {
 		select {
 		case <-ctx.Done():
@@ -39,24 +46,24 @@ func Follow(ctx context.Context, dir string, active *Active, log *slog.Logger, r
 		case <-watcher.Events:
 			timer.Reset(settle)
 		case <-timer.C:
-			last = followOnce(ctx, dir, active, log, refused, last)
+			last = followOnce(ctx, dir, to, log, refused, last)
 		}
 	}
 }
 
 // followOnce reads and reloads once, and returns the hash it tried, so that a
 // refused set is reported once.
-func followOnce(ctx context.Context, dir string, active *Active, log *slog.Logger, refused func(error), last string) string {
+func followOnce(ctx context.Context, dir string, to taker, log *slog.Logger, refused func(error), last string) string {
 	site, err := policies.ReadDir(dir)
 	if err != nil {
 		log.Warn("policy directory is unreadable; the set in force stays", "dir", dir, "error", err)
 		return last
 	}
-	return active.take(ctx, site.Over(policies.Default()), log, refused, last)
+	return to.take(ctx, site.Over(policies.Default()), log, refused, last)
 }
 
-// take tries set, unless it was the last one tried, reports what came of it and
-// returns its hash.
+func (a *Active) hash() string { return a.Engine().Hash() }
+
 func (a *Active) take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string {
 	hash := set.Hash()
 	if hash == last && hash != a.Engine().Hash() {

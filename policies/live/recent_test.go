@@ -1,7 +1,6 @@
 package live
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -42,28 +41,5 @@ func TestRecentIsBounded(t *testing.T) {
 	r.record(policies.Input{Pod: policies.Object{"metadata": map[string]any{"name": strings.Repeat("x", maxRecentSize)}}})
 	if len(r.ring) != maxRecent || len(r.index) != maxRecent || r.all()[maxRecent-1].Source != fmt.Sprint("/", 3*maxRecent-1) {
 		t.Errorf("%d pods, %d names, last %s", len(r.ring), len(r.index), r.all()[maxRecent-1].Source)
-	}
-}
-
-func TestShadowCountsWhatWouldChange(t *testing.T) {
-	candidate := mustLoad(t, policies.Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"})
-	shadow := NewShadow(candidate, prometheus.NewRegistry())
-	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry()).WithShadow(shadow)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- shadow.Run(ctx) }()
-	for _, priority := range []string{"best-effort", "best-effort", "critical", "none"} {
-		if d, err := active.Decide(ctx, podInput(t, map[string]string{workload.LabelPriority: priority})); err != nil || d.Bandwidth.Max.String() == "500M" {
-			t.Fatalf("decision %+v, %v: the candidate must have no effect", d, err)
-		}
-	}
-	for deadline := time.Now().Add(10 * time.Second); shadow.Status().Pods < 4 && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
-	cancel()
-	<-done
-	got := active.Status().Shadow
-	if got.Pods != 4 || got.Changed != 2 || got.Fields["bandwidth.max"] != 2 || got.Failed != 0 {
-		t.Errorf("status %+v, want 2 of 4 changed in bandwidth.max", got)
 	}
 }

@@ -2,7 +2,11 @@ package live
 
 import (
 	"context"
+	"log/slog"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -12,11 +16,11 @@ import (
 // Shadow decides by a candidate policy beside the one in force, on live
 // traffic and without effect, and counts what would change.
 type Shadow struct {
-	candidate *policies.Engine
-	queue     chan shadowed
+	queue chan shadowed
 
-	mu     sync.Mutex
-	status ShadowStatus
+	mu        sync.Mutex
+	candidate *policies.Engine // nil: none yet
+	status    ShadowStatus     // since the candidate is this one
 
 	pods   *prometheus.CounterVec
 	fields *prometheus.CounterVec
@@ -31,22 +35,31 @@ type shadowed struct {
 // ShadowStatus is what a candidate would change: Changed of Pods.
 type ShadowStatus struct {
 	Hash    string         `json:"hash"`
+	Since   time.Time      `json:"since"`
 	Pods    int            `json:"pods"`
 	Changed int            `json:"changed"`
 	Failed  int            `json:"failed"`
 	Skipped int            `json:"skipped"` // not compared because too many came at once
 	Fields  map[string]int `json:"fields,omitempty"`
+	// Examples are a few of the workloads that would change, one pod of each.
+	Examples []policies.Difference `json:"examples,omitempty"`
+	// LastError is why a newer candidate is not tried.
+	LastError string `json:"lastError,omitempty"`
 }
 
-// shadowQueue is how many decisions may wait for their comparison.
-const shadowQueue = 256
+// shadowQueue is how many decisions may wait for their comparison, and
+// maxExamples how many workloads are named.
+const (
+	shadowQueue = 256
+	maxExamples = 10
+)
 
-// NewShadow returns a Shadow of candidate and registers its metrics.
-func NewShadow(candidate *policies.Engine, registerer prometheus.Registerer) *Shadow {
+// NewShadow returns a Shadow without a candidate, which Follow brings, and
+// registers its metrics. A candidate that is no good must not keep the policy in
+// force from serving, not even at the start.
+func NewShadow(registerer prometheus.Registerer) *Shadow {
 	s := &Shadow{
-		candidate: candidate,
-		queue:     make(chan shadowed, shadowQueue),
-		status:    ShadowStatus{Hash: candidate.Hash(), Fields: map[string]int{}},
+		queue: make(chan shadowed, shadowQueue),
 		pods: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "detnet_policy_shadow_pods_total",
 			Help: "Pods decided by the candidate policy by outcome: same, changed, failed or skipped.",
@@ -60,8 +73,46 @@ func NewShadow(candidate *policies.Engine, registerer prometheus.Registerer) *Sh
 	return s
 }
 
+func (s *Shadow) engine() *policies.Engine {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.candidate
+}
+
+func (s *Shadow) hash() string { return s.Status().Hash }
+
+// put tries another candidate, and counts anew.
+func (s *Shadow) put(candidate *policies.Engine, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.candidate = candidate
+	s.status = ShadowStatus{Hash: candidate.Hash(), Since: now, Fields: map[string]int{}}
+}
+
+func (s *Shadow) take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string {
+	hash := set.Hash()
+	if hash == last {
+		return last
+	}
+	candidate, err := policies.Load(ctx, set)
+	if err != nil {
+		s.mu.Lock()
+		s.status.LastError = err.Error()
+		s.mu.Unlock()
+		log.Error("candidate policy refused; the one before, if any, is still tried", "refused", hash, "error", err)
+		refused(err)
+		return hash
+	}
+	s.put(candidate, time.Now())
+	log.Info("another candidate policy is tried", "hash", hash)
+	return hash
+}
+
 // Offer hands over a decision of the policy in force. It never waits.
 func (s *Shadow) Offer(in policies.Input, decision policies.Decision) {
+	if s.engine() == nil {
+		return
+	}
 	select {
 	case s.queue <- shadowed{in, decision}:
 	default:
@@ -82,12 +133,16 @@ func (s *Shadow) Run(ctx context.Context) error {
 }
 
 func (s *Shadow) compare(ctx context.Context, offered shadowed) {
-	d, err := s.candidate.Decide(ctx, offered.in)
+	d, err := s.engine().Decide(ctx, offered.in)
 	if ctx.Err() != nil {
 		return
 	}
 	if err != nil {
-		s.count("failed", func(st *ShadowStatus) { st.Pods++; st.Failed++ })
+		s.count("failed", func(st *ShadowStatus) {
+			st.Pods++
+			st.Failed++
+			st.example(policies.Difference{Source: sourceOf(offered.in), Error: err.Error()})
+		})
 		return
 	}
 	changes := policies.Compare(offered.decision, d)
@@ -98,11 +153,20 @@ func (s *Shadow) compare(ctx context.Context, offered shadowed) {
 	s.count("changed", func(st *ShadowStatus) {
 		st.Pods++
 		st.Changed++
+		st.example(policies.Difference{Source: sourceOf(offered.in), Changes: changes})
 		for _, c := range changes {
 			st.Fields[c.Field]++
 			s.fields.WithLabelValues(c.Field).Inc()
 		}
 	})
+}
+
+// example keeps one pod of each of the first few workloads.
+func (st *ShadowStatus) example(d policies.Difference) {
+	known := slices.ContainsFunc(st.Examples, func(e policies.Difference) bool { return e.Source == d.Source })
+	if !known && len(st.Examples) < maxExamples {
+		st.Examples = append(st.Examples, d)
+	}
 }
 
 func (s *Shadow) count(outcome string, change func(*ShadowStatus)) {
@@ -117,9 +181,6 @@ func (s *Shadow) Status() ShadowStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.status
-	out.Fields = map[string]int{}
-	for field, n := range s.status.Fields {
-		out.Fields[field] = n
-	}
+	out.Fields, out.Examples = maps.Clone(out.Fields), slices.Clone(out.Examples)
 	return out
 }
