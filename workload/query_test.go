@@ -36,7 +36,7 @@ func TestParseQuery(t *testing.T) {
 func TestParseQueryRefuses(t *testing.T) {
 	for text, says := range map[string]string{
 		"":                         "empty",
-		" \n":                      "empty",
+		"\n":                       "empty",
 		"rate(x[60s]":              "missing",
 		"rate(x[60s]))":            "unexpected",
 		"rate(x[60s)":              "no end",

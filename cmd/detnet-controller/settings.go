@@ -19,8 +19,8 @@ import (
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
-	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/marks"
+	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
 )

@@ -198,9 +198,8 @@ func (p *Poller) keep(q *query, c *Config, s plan.Sample, err error) {
 	if q.err = err; err == nil {
 		q.answered = s.At
 		oldest := s.At.Add(-2 * (q.Range + c.ScrapeInterval))
-		kept := slices.Clone(q.samples[max(0, len(q.samples)-maxSamples+1):]) // readers hold the old ones
-		kept = slices.DeleteFunc(kept, func(s plan.Sample) bool { return s.At.Before(oldest) })
-		q.samples = append(kept, s)
+		q.samples = append(slices.Clone(q.samples[max(0, len(q.samples)-maxSamples+1):]), s) // readers hold the old ones
+		q.samples = slices.DeleteFunc(q.samples, func(s plan.Sample) bool { return s.At.Before(oldest) })
 	}
 	p.mu.Unlock()
 	switch {

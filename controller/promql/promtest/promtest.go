@@ -31,21 +31,20 @@ func Start(t *testing.T, target string) string {
 	}
 	addr := freeAddr(t)
 	var log bytes.Buffer
-	server := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
+	server := exec.CommandContext(t.Context(), program, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
 	server.Stdout, server.Stderr = &log, &log
 	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := server.Start(); err != nil {
 		t.Fatalf("start %s: %v", program, err)
 	}
 	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
+		_ = server.Wait() // the test's context is over, and so is the server
 		if t.Failed() {
 			t.Logf("prometheus said:\n%s", log.Bytes())
 		}
 	})
 	url := "http://" + addr
-	for deadline := time.Now().Add(time.Minute); !ready(url); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ready(t, url); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("prometheus is not ready within a minute")
 		}
@@ -53,19 +52,23 @@ func Start(t *testing.T, target string) string {
 	return url
 }
 
-func ready(url string) bool {
-	response, err := http.Get(url + "/-/ready")
+func ready(t *testing.T, url string) bool {
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/-/ready", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Close = true
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return false
 	}
 	response.Body.Close()
-	http.DefaultClient.CloseIdleConnections()
 	return response.StatusCode == http.StatusOK
 }
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
