@@ -49,6 +49,7 @@ func TestDetnet(t *testing.T) {
 	w.run(t, "goes on after the leader is gone", w.leaderGone)
 	w.run(t, "keeps limits while the agents restart", w.agentsRestart)
 	w.run(t, "keeps limits while the API server is away", w.apiServerAway)
+	w.run(t, "carries limits into templates", w.rollsOut)
 	w.run(t, "writes nothing in observe mode", w.observe)
 	w.run(t, "uninstalls without a trace", w.uninstall)
 }

@@ -196,6 +196,9 @@ func (w *world) uninstall(t *testing.T) {
 	if err != nil || len(hooks.Items) > 0 {
 		t.Errorf("webhook configurations left: %v, %v", hooks.Items, err)
 	}
+	if err := w.restored(ctx); err != nil {
+		t.Error(err)
+	}
 	eventually(t, "no qdisc of ours is left on the nodes", func() error {
 		for _, node := range w.cluster.Nodes() {
 			links, err := w.cluster.Exec(ctx, node, "ip", "-o", "link", "show", "type", "ifb")
