@@ -1,15 +1,12 @@
 package controller_test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/controller/apitest"
@@ -24,9 +21,21 @@ import (
 // TestPrometheusProbe goes all the way of a query: from the annotation on a pod
 // to a real Prometheus, into the law's observation and the status.
 func TestPrometheusProbe(t *testing.T) {
-	robot := startExporter(t)
+	delay := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "robot_delay_seconds", Help: "x", Buckets: []float64{0.001, 0.002, 0.004, 0.008},
+	})
+	var slow atomic.Bool
+	robot := promtest.Export(t, delay, func() {
+		took := 0.0015
+		if slow.Load() {
+			took = 0.0075
+		}
+		for range 100 {
+			delay.Observe(took)
+		}
+	})
 	prom := promql.DefaultConfig()
-	prom.URL, prom.Interval, prom.Timeout = promtest.Start(t, robot.addr), time.Second, 10*time.Second
+	prom.URL, prom.Interval, prom.Timeout = promtest.Start(t, robot.Addr), time.Second, 10*time.Second
 	c := cluster{t, kubernetes.NewForConfigOrDie(apitest.Start(t).Config)}
 	query := func(text string) map[string]string {
 		return map[string]string{workload.MaxJitter: "1ms", workload.ProbeWith: "prometheus", workload.PromQL: text}
@@ -60,14 +69,14 @@ func TestPrometheusProbe(t *testing.T) {
 		t.Errorf("problems %+v, want one about the query that can't be read", unreadable.Problems)
 	}
 
-	robot.slow.Store(true)
+	slow.Store(true)
 	c.eventually("a slow robot is in violation", func() bool { return app(0).State == status.Violated })
-	robot.down.Store(true)
+	robot.Down.Store(true)
 	c.eventually("a vanished exporter leaves it blind", func() bool { return app(0).State == status.Blind })
 	if samples := seen.newest.Load().Apps[0].Sessions[0].Samples; samples != nil {
 		t.Errorf("the law is told %d samples of a blind query", len(samples))
 	}
-	robot.down.Store(false)
+	robot.Down.Store(false)
 	c.eventually("it is seen again", func() bool { return app(0).State == status.Violated })
 }
 
@@ -81,38 +90,4 @@ func (*watching) Name() string { return "watching" }
 func (w *watching) Step(s law.State, o plan.Observation) (law.State, plan.Plan) {
 	w.newest.Store(&o)
 	return s, plan.Plan{At: o.At}
-}
-
-// exporter serves a histogram of delays as a robot would.
-type exporter struct {
-	addr       string
-	slow, down atomic.Bool
-}
-
-func startExporter(t *testing.T) *exporter {
-	t.Helper()
-	reg := prometheus.NewPedanticRegistry()
-	delay := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "robot_delay_seconds", Help: "x", Buckets: []float64{0.001, 0.002, 0.004, 0.008},
-	})
-	reg.MustRegister(delay)
-	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
-	e := &exporter{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if e.down.Load() {
-			http.Error(w, "down", http.StatusServiceUnavailable)
-			return
-		}
-		took := 0.0015
-		if e.slow.Load() {
-			took = 0.0075
-		}
-		for range 100 {
-			delay.Observe(took)
-		}
-		metrics.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	e.addr = strings.TrimPrefix(server.URL, "http://")
-	return e
 }

@@ -2,41 +2,28 @@ package promql
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/detnet/detnet/controller/promql/promtest"
 )
 
 // What the queries of the manual mean is for a real server to say.
 func TestRealPrometheus(t *testing.T) {
-	reg := newRegistry()
 	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "hubble_flow_latency_seconds", Help: "x", Buckets: []float64{0.001, 0.002, 0.004},
 	}, []string{"app"})
-	reg.MustRegister(latency)
-	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
-	var down atomic.Bool
-	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if down.Load() {
-			http.Error(w, "down", http.StatusInternalServerError)
-			return
-		}
+	exporter := promtest.Export(t, latency, func() {
 		for range 100 {
 			latency.WithLabelValues("robot").Observe(0.0015)
 			latency.WithLabelValues("idle").Observe(0.0005)
 		}
-		metrics.ServeHTTP(w, r)
-	}))
-	defer exporter.Close()
+	})
 	c := DefaultConfig()
-	c.URL, c.Timeout = promtest.Start(t, strings.TrimPrefix(exporter.URL, "http://")), 10*time.Second
+	c.URL, c.Timeout = promtest.Start(t, exporter.Addr), 10*time.Second
 	s := source{c, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
 	ask := func(query string) (time.Duration, error) { return s.delay(t.Context(), parsed(t, query)) }
 
@@ -62,7 +49,7 @@ func TestRealPrometheus(t *testing.T) {
 
 	// rate() goes on to yield numbers for a minute after the target is gone; the
 	// age of its series says at once that they are history.
-	down.Store(true)
+	exporter.Down.Store(true)
 	eventually(t, "a vanished target is seen", func() error {
 		if d, err := ask(query); err == nil {
 			return errStillSees(d)

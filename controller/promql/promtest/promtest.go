@@ -1,4 +1,5 @@
-// Package promtest starts a real Prometheus server for tests.
+// Package promtest starts a real Prometheus server for tests, and something for
+// it to scrape.
 package promtest
 
 import (
@@ -6,13 +7,45 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
+
+// Exporter serves metrics until the test ends.
+type Exporter struct {
+	Addr string      // host:port
+	Down atomic.Bool // answers with an error
+}
+
+// Export serves c, after a call of observe each time.
+func Export(t *testing.T, c prometheus.Collector, observe func()) *Exporter {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(c)
+	metrics := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+	e := &Exporter{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e.Down.Load() {
+			http.Error(w, "down", http.StatusServiceUnavailable)
+			return
+		}
+		observe()
+		metrics.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	e.Addr = strings.TrimPrefix(server.URL, "http://")
+	return e
+}
 
 // Start starts a server that scrapes target, "host:port", each second, stopped
 // when the test ends, and returns its URL. Without the program prometheus in
