@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
 )
 
@@ -132,8 +131,8 @@ func (r *round) bottleneck(name string, b Budget) {
 		t := turn{
 			law: r.law, now: r.o.At, feedback: r.state.Feedback.p95(r.law.Feedback), pending: g.pending,
 			verdict: v, load: g.load, ramp: func(from time.Time) []delay { return r.ramp(name, from) },
-			sent: func(from, to time.Time) bitrate.Rate { return leastSum(g.senders, from, to) },
-			sure: func() { r.sure(name) },
+			senders: g.senders,
+			sure:    func() { r.sure(name) },
 		}
 		reason, escalate = t.decide(&b), t.escalate
 	}

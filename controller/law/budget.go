@@ -1,6 +1,7 @@
 package law
 
 import (
+	"math"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -27,7 +28,7 @@ type turn struct {
 	verdict  verdict
 	load     load
 	ramp     func(from time.Time) []delay // of all sessions, for measuring
-	sent     func(from, to time.Time) bitrate.Rate
+	senders  []*plan.Sender
 	sure     func() // the bases of the paths are known now
 	from     bitrate.Rate
 	escalate bool // cuts do not help here: look elsewhere
@@ -84,8 +85,12 @@ func (t *turn) blind(b *Budget) plan.Reason {
 // what fits through. Where the queue was too short to measure that, the budget
 // feels its way up from where the queue emptied.
 func (t *turn) settle(b *Budget) {
-	if b.Capacity == 0 {
-		t.measure(b)
+	e := t.episode(b)
+	switch {
+	case b.Capacity == 0:
+		t.measure(b, e)
+	case !e.pinned:
+		b.Capacity = min(b.Capacity, e.full)
 	}
 	wait := b.ProbeWait
 	if b.Exploring {
@@ -99,42 +104,16 @@ func (t *turn) settle(b *Budget) {
 	b.Total = max(b.Total, scale(b.Capacity, t.law.Settle))
 	b.Draining = false
 	b.Hum = Hum{}
-	b.RaisedAt, b.ProbeAt = t.now, t.now.Add(max(wait, t.pause()))
-}
-
-// measure sets the capacity from how fast the queue fell after the cut.
-func (t *turn) measure(b *Budget) {
-	down := falling(t.ramp(b.CutAt))
-	if down == 0 {
-		b.Capacity, b.Exploring, b.Measured = b.Total, true, false
-		return
-	}
-	low := t.sent(b.CutAt.Add(2*subWindow), t.now)
-	if low == 0 || low > b.Total {
-		low = b.Total
-	}
-	// What came in just before the cut took effect is too much, or, if the
-	// senders are elastic, just what fits.
-	full := t.sent(b.CutAt.Add(-subWindow/2), b.CutAt.Add(subWindow/2))
-	if full == 0 {
-		full = b.Upper
-	}
-	b.Capacity, b.Measured = alone(low, down), true
-	if b.Capacity > scale(full, 1.05) {
-		// Elastic senders paused, and the queue fell faster than it should.
-		b.Capacity, b.Upper, b.Exploring, b.Measured = scale(full, 0.9), full, true, false
-		return
-	}
-	b.Capacity = min(b.Capacity, full)
-	share, known := others(b.Rise, b.RiseInflow, down, low)
-	if !(known && share < 0.2) && !near(full, b.Capacity, 0.08) {
-		b.ProbeWait = t.law.ProbeEvery / 6 // others may be there: to be confirmed
-	}
+	b.RaisedAt, b.ProbeAt = t.now, t.now.Add(max(wait, t.pause(b)))
 }
 
 // pause is the least time between raises: each must have shown before the next.
-func (t *turn) pause() time.Duration {
-	return max(t.law.RaiseEvery, t.feedback+2*t.law.Window)
+func (t *turn) pause(b *Budget) time.Duration {
+	shows := t.feedback + 2*t.law.Window
+	if b.Exploring {
+		return shows
+	}
+	return max(t.law.RaiseEvery, shows)
 }
 
 // grow tries for more than the capacity known so far when it is time to, or
@@ -145,11 +124,14 @@ func (t *turn) grow(b *Budget) plan.Reason {
 	switch {
 	case !t.load.more, !t.load.bound && !used:
 		return t.reason(b, plan.Hold, plan.Unused)
-	case t.now.Sub(b.RaisedAt) < t.pause():
+	case t.now.Sub(b.RaisedAt) < t.pause(b):
 		return t.reason(b, plan.Hold, plan.Calm)
 	}
 	if float64(t.load.peak) >= 0.9*float64(b.Total) {
 		b.Proven = max(b.Proven, b.Total)
+	}
+	if !used {
+		b.Hum = Hum{}
 	}
 	relief := used && b.Hum.listen(t.now, t.verdict.hum) && !t.now.Before(b.ReliefAt)
 	if relief {
@@ -166,9 +148,8 @@ func (t *turn) grow(b *Budget) plan.Reason {
 	}
 	step := max(b.ProbeStep, t.law.RaiseStep)
 	switch {
-	case b.Exploring: // a quarter of the way to what was too much
-		gap := float64(b.Upper-b.Total) / float64(b.Total) / 4
-		step = min(max(gap*t.quiet(), 2*t.law.RaiseStep), t.law.MaxRaise/2)
+	case b.Exploring: // a third of the way, by ratio, to what was too much
+		step = max((math.Cbrt(float64(b.Upper)/float64(b.Total))-1)*t.quiet(), 2*t.law.RaiseStep)
 	case relief:
 		step = max(step, t.law.MaxRaise/2)
 	}

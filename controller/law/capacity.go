@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
 )
 
 // delay is one sample above the base of its session.
@@ -55,6 +56,15 @@ func foot(ramp []delay, top int) int {
 	return i
 }
 
+// end is the last sample of the way down from the top.
+func end(ramp []delay, top int) int {
+	i := top
+	for i+1 < len(ramp) && ramp[i+1].above > ramp[top].above/12 {
+		i++
+	}
+	return i
+}
+
 // rising is the slope of the way up to the present queue; 0 if unclear.
 func rising(ramp []delay) float64 {
 	if len(ramp) == 0 {
@@ -70,22 +80,20 @@ func rising(ramp []delay) float64 {
 }
 
 // falling is the slope of the way down after a cut, of its lower part, where
-// every patch of the cut has taken effect; 0 if unclear.
-func falling(ramp []delay) float64 {
+// every patch of the cut has taken effect, and the time of that part; 0 if
+// unclear.
+func falling(ramp []delay) (slope float64, from, to time.Time) {
 	if len(ramp) == 0 {
-		return 0
+		return 0, from, to
 	}
 	top := highest(ramp)
-	end := top
-	for end < len(ramp) && ramp[end].above > ramp[top].above/12 {
-		end++
-	}
 	for _, eighths := range []time.Duration{5, 7} {
-		if slope := straight(below(ramp[top:end], eighths)); slope < -0.01 && slope > -0.85 {
-			return slope
+		part := below(ramp[top:end(ramp, top)+1], eighths)
+		if slope = straight(part); slope < -0.01 && slope > -0.85 {
+			return slope, part[0].at, part[len(part)-1].at
 		}
 	}
-	return 0
+	return 0, from, to
 }
 
 func highest(ramp []delay) int {
@@ -106,6 +114,81 @@ func below(ramp []delay, eighths time.Duration) []delay {
 	}
 	most := ramp[highest(ramp)].above * eighths / 8
 	return slices.DeleteFunc(slices.Clone(ramp), func(d delay) bool { return d.above > most })
+}
+
+// calmed takes the median of every three neighbours: what one packet waited for
+// a host is no queue.
+func calmed(ramp []delay) []delay {
+	calm := slices.Clone(ramp)
+	for i := 1; i+1 < len(ramp); i++ {
+		a, b, c := ramp[i-1].above, ramp[i].above, ramp[i+1].above
+		calm[i].above = max(min(a, b), min(max(a, b), c))
+	}
+	return calm
+}
+
+// turning is where a queue began to leave: the last sample near the highest.
+func turning(ramp []delay) int {
+	top := highest(ramp)
+	for i := len(ramp) - 1; i > top; i-- {
+		if ramp[i].above > ramp[top].above*7/8 {
+			return i
+		}
+	}
+	return top
+}
+
+// level is the delay at a time, between the samples before and after it.
+func level(ramp []delay, at time.Time) (d time.Duration, known bool) {
+	next, exact := slices.BinarySearchFunc(ramp, at, func(d delay, at time.Time) int { return d.at.Compare(at) })
+	switch {
+	case exact:
+		return ramp[next].above, true
+	case next == 0 || next == len(ramp) || ramp[next].at.Sub(ramp[next-1].at) > subWindow/2:
+		return 0, false
+	}
+	a, b := ramp[next-1], ramp[next]
+	share := float64(at.Sub(a.at)) / float64(b.at.Sub(a.at))
+	return a.above + time.Duration(share*float64(b.above-a.above)), true
+}
+
+// throughput is what fits through, from the sub-windows in which a queue stood
+// from beginning to end: what came in is what went out and what the queue grew
+// by. The least counts; where the queue overflowed all of them are too much.
+// What is shorter than stands may be noise.
+func throughput(ramp []delay, sums []plan.TxRate, stands time.Duration) bitrate.Rate {
+	least := bitrate.Rate(0)
+	for _, w := range sums {
+		before, seen := level(ramp, w.At.Add(-subWindow))
+		after, known := level(ramp, w.At)
+		if !seen || !known || before < stands || after < stands {
+			continue
+		}
+		c := alone(w.Tx, (after-before).Seconds()/subWindow.Seconds())
+		if least == 0 || c < least {
+			least = c
+		}
+	}
+	return least
+}
+
+// after is the part of a ramp from a time on.
+func after(ramp []delay, at time.Time) []delay {
+	i, _ := slices.BinarySearchFunc(ramp, at, func(d delay, at time.Time) int { return d.at.Compare(at) })
+	return ramp[i:]
+}
+
+// pinned reports whether a queue stood at its limit: it may have overflowed.
+func pinned(ramp []delay) bool {
+	if len(ramp) < 4 {
+		return true
+	}
+	levels := make([]time.Duration, len(ramp))
+	for i, d := range ramp {
+		levels[i] = d.above
+	}
+	slices.Sort(levels)
+	return levels[len(levels)/2] > levels[len(levels)-1-len(levels)/10]*15/16
 }
 
 // straight is the slope of samples that lie on a line; 0 if they do not.
@@ -134,39 +217,4 @@ func fit(ramp []delay) (slope, explained float64) {
 		return 0, 0
 	}
 	return td / tt, td * td / (tt * dd)
-}
-
-// Hum is the small delay of a link that is nearly full: the packets of others
-// that happen to be in the way. When it falls while the senders send as much
-// as before, there is room again, although no queue says so.
-type Hum struct {
-	Since      time.Time
-	At         time.Time
-	Slow, Fast float64 // seconds
-}
-
-const (
-	humSlow  = 12 * time.Second
-	humFast  = 1200 * time.Millisecond
-	humLearn = 4 * time.Second
-	humLeast = 12e-6 // s; less is within the noise of any clock
-)
-
-// listen takes in the median delay of now and reports a lasting fall.
-func (h *Hum) listen(now time.Time, d time.Duration) bool {
-	if h.Since.IsZero() || now.Sub(h.At) > 2*time.Second {
-		*h = Hum{Since: now, At: now, Slow: d.Seconds(), Fast: d.Seconds()}
-		return false
-	}
-	dt := now.Sub(h.At)
-	h.At = now
-	learning := now.Sub(h.Since)
-	slow := min(humSlow, learning)
-	h.Slow += (d.Seconds() - h.Slow) * min(1, float64(dt)/float64(slow))
-	h.Fast += (d.Seconds() - h.Fast) * min(1, float64(dt)/float64(min(humFast, learning)))
-	if learning < humLearn || h.Fast > 0.5*h.Slow || h.Slow-h.Fast < humLeast {
-		return false
-	}
-	*h = Hum{}
-	return true
 }

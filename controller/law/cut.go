@@ -36,7 +36,10 @@ func (t *turn) emptying(b *Budget) bool {
 // relieve cuts, unless doubt, futility or the floors speak against it.
 func (t *turn) relieve(b *Budget) plan.Reason {
 	v := t.verdict
-	if v.tail && !t.raised(b) { // after a raise there is little doubt
+	if v.tail && b.Measured && float64(t.load.peak) < 0.85*float64(b.Total) {
+		return t.reason(b, plan.Hold, plan.NearTarget) // the link is known to hold more than this
+	}
+	if v.tail && !(t.raised(b) && v.worst.recent > v.soft) { // after a raise there is little doubt
 		if b.Doubtful++; b.Doubtful < 2 {
 			return t.reason(b, plan.Hold, plan.Confirming)
 		}
@@ -82,7 +85,7 @@ func (t *turn) early(b *Budget) bool {
 	if t.verdict.lossy || float64(t.load.peak) >= 0.85*float64(b.Total) {
 		return false
 	}
-	began := onset(t.ramp(t.now.Add(-rampTime)))
+	began := onset(t.ramp(b.since(t.now)))
 	return t.load.seen.Before(began.Add(subWindow*6/10)) && t.now.Sub(began) < 5*subWindow
 }
 
@@ -135,12 +138,17 @@ func (t *turn) cut(b *Budget, again bool) {
 	explore, most := false, l.MaxCut
 	if !again {
 		b.Known = b.Capacity
-		b.Rise, b.RiseInflow = rising(t.ramp(t.now.Add(-rampTime))), b.Upper
+		b.Rise, b.RiseInflow = rising(t.ramp(b.since(t.now))), b.Upper
 		b.Used = b.Upper
 	}
 	switch {
 	case again && b.Capacity != 0 && b.Fruitless == 0 && v.standing:
 		depth = max(2*depth, telling) // not enough for the queue that was on its way
+	case !v.standing && v.worst.recent <= v.soft && b.Fruitless == 0: // gently: most packets are well
+		if !again && (b.Capacity == 0 || raised) {
+			b.Capacity = b.Upper
+		}
+		depth = max(l.MinCut, telling*float64(b.Cuts))
 	case !again && b.Rise != 0 && (b.Capacity != 0 || raised):
 		b.Capacity, b.Measured = alone(b.Upper, b.Rise), true
 		if raised {
@@ -149,11 +157,6 @@ func (t *turn) cut(b *Budget, again bool) {
 	case !again && raised && b.Proven > 0:
 		b.Capacity, b.Measured = scale(b.Proven, 0.985/l.Settle), true // back to what was good
 		explore = float64(b.Upper) > 1.1*float64(b.Capacity)
-	case v.tail || v.lossy: // gently: most packets are well
-		if !again {
-			b.Capacity, depth = b.Upper, l.MinCut
-		}
-		depth = max(depth, telling*float64(b.Cuts))
 	case b.Fruitless == 0 && v.worst.level() < 2*v.allow && (b.Capacity != 0 || v.worst.slope < 0.1):
 		b.Capacity = b.Upper // a shallow queue: a little too much
 	default:

@@ -98,20 +98,57 @@ func peakSum(senders []*plan.Sender, now time.Time) bitrate.Rate {
 	return slices.Max(sums[:])
 }
 
-// leastSum is the lowest sum over the senders in the sub-windows that ended
-// from one time to another; 0 if there is none.
-func leastSum(senders []*plan.Sender, from, to time.Time) bitrate.Rate {
-	least := bitrate.Rate(0)
-	for at := from; !at.After(to); at = at.Add(subWindow) {
-		var sum bitrate.Rate
-		for _, s := range senders {
-			sum += rateAt(s.Rates, at)
-		}
-		if sum > 0 && (least == 0 || sum < least) {
-			least = sum
+// sums are the sums over the senders in the sub-windows of the one that sends
+// most that ended from one time to another.
+func sums(senders []*plan.Sender, from, to time.Time) []plan.TxRate {
+	var most *plan.Sender
+	var busiest bitrate.Rate
+	for _, s := range senders {
+		for _, r := range s.Rates {
+			if r.Tx > busiest && !r.At.Before(from) && !r.At.After(to) {
+				most, busiest = s, r.Tx
+			}
 		}
 	}
-	return least
+	if most == nil {
+		return nil
+	}
+	var all []plan.TxRate
+	for _, r := range most.Rates {
+		if r.At.Before(from) || r.At.After(to) {
+			continue
+		}
+		w := plan.TxRate{At: r.At}
+		for _, s := range senders {
+			w.Tx += rateAt(s.Rates, r.At)
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+// uncapped is a measured rate as it is.
+func uncapped(_ plan.Sender, tx bitrate.Rate) bitrate.Rate { return tx }
+
+// meanSum is what the senders sent from one time to another on average, by the
+// part of the measured rates that counts; 0 if nobody counted.
+func meanSum(senders []*plan.Sender, from, to time.Time, counts func(plan.Sender, bitrate.Rate) bitrate.Rate) bitrate.Rate {
+	var bits float64
+	for _, s := range senders {
+		for _, r := range s.Rates {
+			start, end := maxTime(from, r.At.Add(-subWindow)), r.At
+			if to.Before(end) {
+				end = to
+			}
+			if end.After(start) {
+				bits += float64(counts(*s, r.Tx)) * end.Sub(start).Seconds()
+			}
+		}
+	}
+	if !to.After(from) {
+		return 0
+	}
+	return bitrate.Rate(bits / to.Sub(from).Seconds())
 }
 
 // rateAt is the rate of the newest sub-window that ended by at, give or take

@@ -24,8 +24,9 @@ type Scenario struct {
 	ReportDelay time.Duration    // from measurement to controller
 	ProbeLoss   float64
 	Noise       Noise
-	CountBefore bool // tx counters sit before the limiter
-	Echo        bool // probes are plain echoes: no one-way delay
+	CountBefore bool    // tx counters sit before the limiter
+	Headroom    float64 // of a limit: what the limiter lets pass; 0: 1
+	Echo        bool    // probes are plain echoes: no one-way delay
 
 	Onset time.Duration // when congestion begins; violations count from here
 	End   time.Duration // when it ends; 0: at the end
@@ -122,6 +123,9 @@ func worldDefaults(s Scenario) Scenario {
 	}
 	if s.Noise == (Noise{}) {
 		s.Noise = Noise{Body: 50 * time.Microsecond, Rare: 0.01, Tail: 300 * time.Microsecond}
+	}
+	if s.Headroom == 0 {
+		s.Headroom = 1
 	}
 	if s.End == 0 {
 		s.End = s.Length

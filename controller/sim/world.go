@@ -25,7 +25,7 @@ const (
 	probeTimeout = time.Second
 	reportEvery  = 100 * time.Millisecond
 	history      = 3 * time.Second // of samples that an observation holds
-	rateHistory  = time.Second
+	rateHistory  = 3 * time.Second
 )
 
 // world is one run in progress.
@@ -97,7 +97,7 @@ func (w *world) fire(now time.Duration, e event) {
 
 func (w *world) addSource(spec SenderSpec) {
 	src := &source{w: w, spec: spec, up: w.up[spec.Node], down: w.down[spec.To], rng: rand.New(rand.NewPCG(w.rng.Uint64(), 1))}
-	src.shaper = shaper{clock: &w.clock, rate: spec.Initial, burst: 16 * segment / 3, limit: 1 << 19, out: src.leave}
+	src.shaper = shaper{clock: &w.clock, rate: w.passes(spec.Initial), burst: 16 * segment / 3, limit: 1 << 19, out: src.leave}
 	if spec.Kind == TCP {
 		for i := range max(spec.Flows, 1) {
 			src.flows = append(src.flows, newFlow(src, i))
@@ -178,7 +178,12 @@ func (w *world) step(now time.Duration) {
 type patch source
 
 func (p *patch) fire(now time.Duration, e event) {
-	p.shaper.setRate(now, bitrate.Rate(e.sent))
+	p.shaper.setRate(now, p.w.passes(bitrate.Rate(e.sent)))
+}
+
+// passes is what a limiter lets through under a limit.
+func (w *world) passes(limit bitrate.Rate) bitrate.Rate {
+	return bitrate.Rate(float64(limit) * w.scenario.Headroom)
 }
 
 func (w *world) observe(now time.Duration) plan.Observation {

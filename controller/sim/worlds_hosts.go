@@ -1,0 +1,86 @@
+package sim
+
+import (
+	"time"
+)
+
+func slowPatches() Scenario {
+	s := overload("slow-patches", "as udp-overload, with 0.4 to 0.7 s from patch to effect", UDP)
+	s.PatchDelay = [2]time.Duration{400 * time.Millisecond, 700 * time.Millisecond}
+	return s
+}
+
+func cpuNoise() Scenario {
+	s := base("cpu-noise", "the app's own CPU is busy for a minute; the network is fine", UDP)
+	s.Onset, s.End, s.Elsewhere = 20*time.Second, 80*time.Second, true
+	s.Events = []Event{
+		offer(0, 60*mbit, both...),
+		{At: s.Onset, CPU: 0.7, CPUSet: true}, {At: s.End, CPUSet: true},
+	}
+	return s
+}
+
+// echo takes the one-way delays away: which side is late must be found out.
+func echo(s Scenario) Scenario {
+	s.Name, s.About, s.Echo = s.Name+"-echo", s.About+"; probes are plain echoes", true
+	return s
+}
+
+func countBefore() Scenario {
+	s := overload("count-before", "as udp-overload, with tx counters that sit before the limiter and never show its effect", UDP)
+	s.CountBefore = true
+	return s
+}
+
+func flappingProbe() Scenario {
+	s := overload("flapping-probe", "as tcp-overload, while probes stop for 3 s of every 8", TCP)
+	for at := 14 * time.Second; at < s.End; at += 8 * time.Second {
+		s.Events = append(s.Events, Event{At: at, Probing: Off}, Event{At: at + 3*time.Second, Probing: On})
+	}
+	return s
+}
+
+func lossyProbe() Scenario {
+	s := overload("lossy-probe", "as udp-overload, with 0.3 % of the probes lost and noisier hosts", UDP)
+	s.ProbeLoss = 0.003
+	s.Noise = Noise{Body: 100 * time.Microsecond, Rare: 0.01, Tail: 400 * time.Microsecond}
+	return s
+}
+
+func busyHosts() Scenario {
+	s := overload("busy-hosts", "as udp-overload, on hosts so busy that one probe in a hundred is late for that alone", UDP)
+	s.Noise = Noise{Body: 150 * time.Microsecond, Rare: 0.05, Tail: 500 * time.Microsecond}
+	return s
+}
+
+func moodyHosts() Scenario {
+	s := overload("moody-hosts", "as tcp-overload, on hosts that are busy and quiet in turn every 7 s", TCP)
+	busy, quiet := Noise{Body: 300 * time.Microsecond, Rare: 0.01, Tail: 300 * time.Microsecond}, Noise{Body: 50 * time.Microsecond, Rare: 0.01, Tail: 300 * time.Microsecond}
+	for at := 7 * time.Second; at < s.Length; at += 14 * time.Second {
+		s.Events = append(s.Events, Event{At: at, Noise: busy}, Event{At: at + 7*time.Second, Noise: quiet})
+	}
+	return s
+}
+
+func restart() Scenario {
+	s := overload("restart", "as tcp-overload; the controller forgets everything at 50 s", TCP)
+	s.Events = append(s.Events, Event{At: 50 * time.Second, Restart: true})
+	return s
+}
+
+func lowLimits() Scenario {
+	s := overload("low-limits", "limits begin at a quarter of what fits through", TCP)
+	s.Length, s.End = 200*time.Second, 190*time.Second
+	s.Events[1].At = s.End
+	for i := range s.Senders {
+		s.Senders[i].Initial = 25 * mbit
+	}
+	return s
+}
+
+func lateStart() Scenario {
+	s := base("late-start", "the load is there before the controller, so no idle delay was ever seen", UDP)
+	s.Onset = 5 * time.Second
+	s.Events = []Event{offer(0, 150*mbit, both...), {At: s.Onset, Restart: true}, {At: 0, Probing: Off}, {At: s.Onset, Probing: On}}
+	return s
+}
