@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/detnet/detnet/controller/config"
+	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/webhook"
 )
@@ -70,7 +71,7 @@ func TestGolden(t *testing.T) {
 		"default":      nil,
 		"cert-manager": {"--api-versions", "cert-manager.io/v1"},
 		"full":         {"--values", "testdata/full.values.yaml"},
-		"oldest":       {"--kube-version", "1.28.0"},
+		"oldest":       {"--kube-version", "1.28.0", "--set", "serviceMonitor.enabled=true"},
 	}
 	for name, args := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -139,6 +140,8 @@ func TestSchemaRefuses(t *testing.T) {
 		"controller.law=pid":          "law",
 		"controller.config.law=aimd":  "law",
 		"policy.files.readme=text":    "readme",
+		"prometheusRule.enable=true":  "enable",
+		"grafanaDashboard.labels.a=1": "labels",
 		"unheard=of":                  "unheard",
 	} {
 		if _, err := helm(t, "template", "detnet", "detnet", "--set", set); err == nil || !strings.Contains(err.Error(), want) {
@@ -248,6 +251,10 @@ func TestConfigMapsAreReadable(t *testing.T) {
 	c, err := config.Parse([]byte(rendered("templates/controller/config.yaml")["config.yaml"]), config.Default())
 	if err != nil || c.WritesPerSecond != 10 {
 		t.Errorf("configuration: %v writes a second, %v", c.WritesPerSecond, err)
+	}
+	static, err := targets.Parse([]byte(rendered("templates/controller/config.yaml")["critical-apps.yaml"]))
+	if err != nil || len(static.Apps) != 1 {
+		t.Errorf("static targets: %+v, %v", static, err)
 	}
 }
 

@@ -31,6 +31,10 @@ func NewMetrics(reg prometheus.Registerer, status func() *status.Status) *Metric
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),
 		}),
 	}
+	// An alert on an increase can't see a series begin at 1.
+	for _, action := range []plan.Action{plan.Hold, plan.Restore} {
+		m.decisions.WithLabelValues(string(action), string(plan.Unresponsive))
+	}
 	reg.MustRegister(m.decisions, m.tick, m)
 	return m
 }
@@ -59,13 +63,14 @@ var (
 	descLimit       = gauge("detnet_egress_limit_bits_per_second", "Egress limit in force on a throttleable pod; 0 is none.", "pod", "node")
 	descUsage       = gauge("detnet_egress_usage_bits_per_second", "What a throttleable pod sent over the last second.", "pod", "node")
 	descBudget      = gauge("detnet_bottleneck_budget_bits_per_second", "What the throttleable pods behind a bottleneck may use together.", "bottleneck")
+	descCause       = gauge("detnet_bottleneck_cause", "1 for why the present decision about a bottleneck is what it is.", "bottleneck", "cause")
 	descBlind       = gauge("detnet_blind_sessions", "Sessions without any sample in the last two seconds, or any good answer of Prometheus.")
 	descAgent       = gauge("detnet_agent_connected", "1 if the agent reports.", "pod", "node", "role")
 	descProblems    = gauge("detnet_problems", "Annotations and modes that could not be read.")
 	descUnstamped   = gauge("detnet_unstamped_pods", "Pods that ask for a class and were created without passing the webhook.")
 	allDescriptions = []*prometheus.Desc{
 		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descWitness, descViolation, descState,
-		descLimit, descUsage, descBudget, descBlind, descAgent, descProblems, descUnstamped,
+		descLimit, descUsage, descBudget, descCause, descBlind, descAgent, descProblems, descUnstamped,
 	}
 )
 
@@ -115,6 +120,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range s.Reasons {
 		if !r.Observed {
 			put(descBudget, float64(r.ToBps), r.Bottleneck)
+			put(descCause, 1, r.Bottleneck, string(r.Cause))
 		}
 	}
 	for _, a := range s.Agents {

@@ -78,8 +78,11 @@ func TestServe(t *testing.T) {
 	if _, body := get(o.metricsAddr, "/metrics"); !apps("plc", "scanner") || !strings.Contains(body, `detnet_config_valid{file="static-targets"} 0`) {
 		t.Error("bad static targets are not the metric's zero, or the last good ones are gone")
 	}
-	if _, body := get(o.metricsAddr, "/metrics"); !strings.Contains(body, "\ndetnet_leader 1\n") {
-		t.Error("/metrics lacks detnet_leader 1")
+	_, body := get(o.metricsAddr, "/metrics")
+	for _, want := range []string{"\ndetnet_leader 1\n", `detnet_certificate_expiry_timestamp_seconds{certificate="controller"}`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
 	}
 	if code, body := get(o.uiAddr, "/"); code != http.StatusOK || !strings.Contains(body, "app.js") {
 		t.Errorf("/ = %d %q", code, body)
