@@ -2,8 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -32,27 +30,6 @@ type onePod struct {
 func (o *onePod) List() []pods.Pod         { return []pods.Pod{o.pod} }
 func (o *onePod) Changed() <-chan struct{} { return o.changed }
 func (o *onePod) Synced() bool             { return true }
-
-// BenchmarkLimit is how exactly a limit is kept, by what iperf3's receiver got
-// over ten seconds.
-func BenchmarkLimit(b *testing.B) {
-	for _, direction := range []string{"egress", "ingress"} {
-		for _, load := range []string{"tcp", "udp"} {
-			for _, rate := range []string{"1M", "10M", "100M", "500M"} {
-				b.Run(direction+"/"+load+"/"+rate, func(b *testing.B) {
-					limit, err := bitrate.Parse(rate)
-					if err != nil {
-						b.Fatal(err)
-					}
-					got := limited(b, direction, rate, load, limit)
-					b.ReportMetric(got/1e6, "Mbit/s")
-					b.ReportMetric(100*(got/float64(limit)-1), "%off")
-					b.ReportMetric(0, "ns/op")
-				})
-			}
-		}
-	}
-}
 
 // shaped is a node with a pod and somebody else behind its uplink.
 type shaped struct{ host, pod, far *nstest.Net }
@@ -93,12 +70,12 @@ func newShaped(b *testing.B, egress, ingress string) shaped {
 // BenchmarkBelowLimit is the delay that a limiter adds for a pod that sends
 // half of what it may, evenly.
 func BenchmarkBelowLimit(b *testing.B) {
-	for _, rate := range []string{"10M", "100M", "500M"} {
+	for _, rate := range []string{"1M", "10M", "100M", "500M"} {
 		b.Run(rate, func(b *testing.B) {
 			free, freeP99 := below(b, newShaped(b, "", ""), rate)
 			held, heldP99 := below(b, newShaped(b, rate, ""), rate)
 			b.ReportMetric(held-free, "µs-added-p50")
-			b.ReportMetric(heldP99-freeP99, "µs-added-p99")
+			within(b, max(0, heldP99-freeP99), 2000, "µs-added-p99")
 			b.ReportMetric(heldP99, "µs-p99")
 			b.ReportMetric(0, "ns/op")
 		})
@@ -159,44 +136,6 @@ func below(b *testing.B, s shaped, rate string) (p50, p99 float64) {
 	}
 	running.Wait()
 	return micros(trips, 0.5), micros(trips, 0.99)
-}
-
-func limited(b *testing.B, direction, rate, load string, limit bitrate.Rate) float64 {
-	egress, ingress := rate, ""
-	if direction == "ingress" {
-		egress, ingress = "", rate
-	}
-	s := newShaped(b, egress, ingress)
-	sender, receiver, to := s.pod, s.far, "10.89.0.2"
-	if direction == "ingress" {
-		sender, receiver, to = s.far, s.pod, "10.88.0.2"
-	}
-	server := exec.Command("iperf3", "-s", "-1")
-	var err error
-	receiver.Do(b, func() { err = server.Start() })
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
-	time.Sleep(300 * time.Millisecond)
-	args := []string{"iperf3", "-J", "-c", to, "-t", "10"}
-	if load == "udp" {
-		args = append(args, "-u", "-b", fmt.Sprint(int64(limit)*3/2), "-l", "1400")
-	} else {
-		args = append(args, "-C", "cubic")
-	}
-	var result struct {
-		End struct {
-			SumReceived struct {
-				BitsPerSecond float64 `json:"bits_per_second"`
-			} `json:"sum_received"`
-		} `json:"end"`
-	}
-	out := run(b, sender, args...)
-	if err := json.Unmarshal([]byte(out), &result); err != nil {
-		b.Fatal(err)
-	}
-	return result.End.SumReceived.BitsPerSecond
 }
 
 func run(b testing.TB, n *nstest.Net, command ...string) string {
