@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -53,33 +54,60 @@ type ClassBandwidth struct {
 // parseClasses reads data.classes strictly and checks every value, so that a
 // typing error is found when the policy is loaded and not at an admission. It
 // puts them back into data as the rules see them.
-func parseClasses(data map[string]any) (map[string]Class, error) {
-	raw, err := json.Marshal(data["classes"])
-	if err != nil {
-		return nil, fmt.Errorf("%w: classes: %w", ErrPolicy, err)
-	}
-	var classes map[string]Class
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&classes); err != nil {
-		return nil, fmt.Errorf("%w: data.classes: %w", ErrPolicy, err)
-	}
-	if len(classes) == 0 {
+func (s Set) parseClasses(data map[string]any) (map[string]Class, error) {
+	raw, ok := data["classes"].(map[string]any)
+	if !ok || len(raw) == 0 {
 		return nil, fmt.Errorf("%w: data.classes is missing: a policy set needs at least one class", ErrPolicy)
 	}
-	for _, name := range slices.Sorted(maps.Keys(classes)) {
-		if err := classes[name].check(name); err != nil {
-			return nil, fmt.Errorf("%w: data.classes.%s: %w", ErrPolicy, name, err)
+	classes := map[string]Class{}
+	for _, name := range sortedKeys(raw) {
+		var c Class
+		err := strictly(raw[name], &c)
+		path := []string{"classes", name}
+		if err != nil {
+			path = append(path, narrow(raw[name], func(v any) error { return strictly(v, new(Class)) })...)
+			err = fmt.Errorf("%w%s", err, didYouMean(path[len(path)-1], classKeys))
+		} else if err = c.check(name); err != nil {
+			field, _, _ := strings.Cut(err.Error(), ":")
+			path = append(path, field)
+			err = fmt.Errorf("%w%s", err, didYouMean(name, slices.DeleteFunc(sortedKeys(raw), func(n string) bool { return n == name })))
 		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s class %s: %w", ErrPolicy, s.place(path...), name, err)
+		}
+		classes[name] = c
 	}
-	if err := checkSettings(data, classes); err != nil {
+	if err := s.checkSettings(data, classes); err != nil {
 		return nil, err
 	}
+	var err error
 	if data["classes"], err = plain(classes); err != nil {
 		return nil, fmt.Errorf("%w: data.classes: %w", ErrPolicy, err)
 	}
 	return classes, nil
 }
+
+// classKeys are the keys of a class, for advice.
+var classKeys = []string{
+	"rank", "protected", "priorityClassName", "ciliumPriority", "networkPolicies", "slo", "affinity", "bandwidth",
+	"initial", "min", "max", "weight", "maxWeight", "ingress", "maxJitter", "maxLatency", "maxLoss",
+}
+
+// strictly reads plain data into a type that must know every key.
+func strictly(value, into any) error {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return plainText(err)
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func (c Class) check(name string) error {
 	if msgs := validation.IsValidLabelValue(name); len(msgs) > 0 || name == "" {
@@ -108,7 +136,7 @@ func (c Class) check(name string) error {
 
 func (b ClassBandwidth) check() error {
 	if !(b.Min > 0 && b.Min <= b.Initial && b.Initial <= b.Max) {
-		return fmt.Errorf("bandwidth: want min <= initial <= max, got %v, %v, %v", bitrate.Rate(b.Min), bitrate.Rate(b.Initial), bitrate.Rate(b.Max))
+		return fmt.Errorf("bandwidth: a class has all three of them, and min <= initial <= max; here they are %v, %v and %v", bitrate.Rate(b.Min), bitrate.Rate(b.Initial), bitrate.Rate(b.Max))
 	}
 	if b.Weight < 1 || b.MaxWeight < b.Weight || b.MaxWeight > workload.MaxWeight {
 		return fmt.Errorf("bandwidth: want 1 <= weight <= maxWeight <= %d, got %d and %d", workload.MaxWeight, b.Weight, b.MaxWeight)
@@ -122,7 +150,7 @@ type quantity bitrate.Rate
 func (q *quantity) UnmarshalJSON(raw []byte) error {
 	var text string
 	if err := json.Unmarshal(raw, &text); err != nil {
-		return fmt.Errorf("bandwidth: %s must be a quantity such as 100M", raw)
+		return fmt.Errorf("bandwidth: %s must be a quantity with a unit, such as 100M (bit/s)", raw)
 	}
 	r, err := bitrate.Parse(text)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
@@ -23,6 +23,11 @@ import (
 
 // query is the one rule the engine asks for.
 const query = "data.detnet.decision"
+
+// maxDecision bounds one evaluation: ten thousand times what a pod takes, and
+// little enough that a rule which goes through millions of values does not fill
+// the memory first.
+const maxDecision = time.Second
 
 // ErrPolicy marks a policy set that is at fault: it does not compile, or its
 // decision is missing, contradictory or not usable. The error names the place.
@@ -34,6 +39,7 @@ type Engine struct {
 	hash    string
 	classes map[string]Class
 	rules   *ruleCache
+	site    siteRules
 	query   rego.PreparedEvalQuery
 	options []rego.EvalOption
 }
@@ -53,13 +59,20 @@ func Compile(ctx context.Context, set Set, options ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	classes, err := parseClasses(data)
+	classes, err := set.parseClasses(data)
 	if err != nil {
+		return nil, err
+	}
+	e := &Engine{set: set, hash: set.Hash(), classes: classes, rules: newRuleCache(), site: siteRulesOf(modules)}
+	if err := e.checkSite(modules); err != nil {
 		return nil, err
 	}
 	compiler := newCompiler()
 	if compiler.Compile(modules); compiler.Failed() {
-		return nil, fmt.Errorf("%w: compile: %w", ErrPolicy, compiler.Errors)
+		return nil, set.advise(compiler.Errors)
+	}
+	if err := set.checkReferences(compiler.Modules, data); err != nil {
+		return nil, err
 	}
 	prepared, err := rego.New(
 		rego.Query(query),
@@ -71,7 +84,7 @@ func Compile(ctx context.Context, set Set, options ...Option) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: prepare %s: %w", ErrPolicy, query, err)
 	}
-	e := &Engine{set: set, hash: set.Hash(), classes: classes, rules: newRuleCache(), query: prepared}
+	e.query = prepared
 	for _, option := range options {
 		option(e)
 	}
@@ -117,17 +130,19 @@ func (e *Engine) Decide(ctx context.Context, in Input) (Decision, error) {
 		return Decision{}, err
 	}
 	options := append([]rego.EvalOption{rego.EvalParsedInput(value)}, e.options...)
-	results, err := e.query.Eval(ctx, options...)
+	bounded, cancel := context.WithTimeout(ctx, maxDecision)
+	defer cancel()
+	results, err := e.query.Eval(bounded, options...)
 	if err != nil {
-		return Decision{}, fmt.Errorf("%w %s: evaluate: %w", ErrPolicy, e.hash, err)
+		return Decision{}, e.evaluationError(ctx, err)
 	}
 	if len(results) != 1 {
-		return Decision{}, fmt.Errorf("%w %s: %s is undefined for this pod: some rule it needs has no value", ErrPolicy, e.hash, query)
+		return Decision{}, fmt.Errorf("%w %s: %s is undefined for this pod: give it a last \"else\" or a default, or put your rules into package detnet.site and leave decision.rego to detnet", ErrPolicy, e.hash, query)
 	}
 	result, _ := results[0].Expressions[0].Value.(ast.Value)
 	d, err := e.decide(result, asks, w, in)
 	if err != nil {
-		return Decision{}, fmt.Errorf("%w %s: %s: %w", ErrPolicy, e.hash, query, err)
+		return Decision{}, e.decisionError(err)
 	}
 	d.PolicyHash = e.hash
 	d.Problems = problems
@@ -142,7 +157,7 @@ func (e *Engine) decide(v ast.Value, a asks, w declared, in Input) (Decision, er
 	}
 	class, ok := e.classes[d.Class]
 	if !ok {
-		return d, fmt.Errorf("class: %q is not in data.classes, which has %v", d.Class, slices.Sorted(maps.Keys(e.classes)))
+		return d, fmt.Errorf("class: %w", noClass(d.Class, e.classes))
 	}
 	class.settle(&d, a, w, in.Siblings)
 	rendered, err := e.workloadPolicy(d, w, in.Pod)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -182,10 +183,10 @@ func TestBrokenSetsAreRefused(t *testing.T) {
 		"unsafe":       {Set{"x.rego": "package detnet.site\n\nclass := nowhere"}, []string{"x.rego:3", "nowhere"}},
 		"network":      {Set{"x.rego": "package detnet.site\n\nclass := http.send({}).x"}, []string{"x.rego:3", "http.send"}},
 		"yaml":         {Set{"x.yaml": "classes: ["}, []string{"x.yaml"}},
-		"unknown key":  {Set{"x.yaml": "classes: {critical: {rnk: 1}}"}, []string{"classes", "rnk"}},
-		"bad rate":     {Set{"x.yaml": "classes: {best-effort: {bandwidth: {max: 1000Mbit}}}"}, []string{"classes", "bandwidth", "1000Mbit"}},
+		"unknown key":  {Set{"x.yaml": "classes: {critical: {rnk: 1}}"}, []string{"x.yaml:1", "class critical", "rnk"}},
+		"bad rate":     {Set{"x.yaml": "classes: {best-effort: {bandwidth: {max: 1000Mbit}}}"}, []string{"x.yaml:1", "class best-effort", "bandwidth", "1000Mbit"}},
 		"crossed":      {Set{"x.yaml": "classes: {best-effort: {bandwidth: {min: 2G}}}"}, []string{"min <= initial <= max"}},
-		"limited":      {Set{"x.yaml": "classes: {critical: {bandwidth: {min: 1M, initial: 1M, max: 1M, weight: 1, maxWeight: 1}}}"}, []string{"classes.critical", "never limited"}},
+		"limited":      {Set{"x.yaml": "classes: {critical: {bandwidth: {min: 1M, initial: 1M, max: 1M, weight: 1, maxWeight: 1}}}"}, []string{"class critical", "never limited"}},
 		"bad trust":    {Set{"x.yaml": "trust: {otherwise: denny}"}, []string{"trust.otherwise", "denny", "downgrade, deny or allow"}},
 		"bad default":  {Set{"x.yaml": "defaults: {unlabelled: gold}"}, []string{"defaults.unlabelled", "gold"}},
 		"bad fallback": {Set{"x.yaml": "trust: {downgradeTo: gold}"}, []string{"trust.downgradeTo", "gold"}},
@@ -206,11 +207,13 @@ func TestBrokenSetsAreRefused(t *testing.T) {
 	}
 }
 
-// A set that compiles may still decide what must not be: that is an error, not
-// a denial.
+var assignment = regexp.MustCompile(`(?m)^(.*) := (.*)$`)
+
+// What must not be is found when the set is loaded, or else is an error at the
+// pod that it concerns, never a denial.
 func TestUnusableDecisions(t *testing.T) {
 	for name, test := range map[string]struct{ rule, want string }{
-		"unknown class": {`class := "gold"`, "is not in data.classes"},
+		"unknown class": {`class := "gold"`, "is no class"},
 		"bad probe":     {"class := \"critical\"\nprobe := \"sctp:1\"", "probe"},
 		"no query":      {"class := \"critical\"\nprobe := \"prometheus\"", "query: probe prometheus needs one"},
 		"bad query":     {"class := \"critical\"\nprobe := \"prometheus\"\nquery := \"rate(x\"", "query"},
@@ -225,7 +228,12 @@ func TestUnusableDecisions(t *testing.T) {
 		"priority":      {"class := \"standard\"\nbandwidth.priority := \"gold\"", "guaranteed, burstable"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := mustLoad(t, Set{"site.rego": "package detnet.site\n\n" + test.rule + "\n"})
+			set := Set{"site.rego": "package detnet.site\n\n" + test.rule + "\n"}.Over(Default())
+			if _, err := Load(t.Context(), set); !errors.Is(err, ErrPolicy) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("loading: %v; want an error with %q", err, test.want)
+			}
+			late := assignment.ReplaceAllString(test.rule, `$1 := object.get({"v": $2}, "v", null) if input.pod.metadata.labels.app == "x"`)
+			e := mustLoad(t, Set{"site.rego": "package detnet.site\n\n" + late + "\n"})
 			d, err := e.Decide(t.Context(), podInput(t, map[string]string{"app": "x"}, nil))
 			if !errors.Is(err, ErrPolicy) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("decision %+v, error %v; want an error with %q", d, err, test.want)

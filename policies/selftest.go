@@ -2,6 +2,7 @@ package policies
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/tester"
+
+	"github.com/detnet/detnet/workload"
 )
 
 // TestResult is the outcome of one Rego test.
@@ -41,7 +44,7 @@ func Test(ctx context.Context, set Set) (TestReport, error) {
 	if err != nil {
 		return TestReport{}, err
 	}
-	if _, err := parseClasses(data); err != nil {
+	if _, err := set.parseClasses(data); err != nil {
 		return TestReport{}, err
 	}
 	var results []TestResult
@@ -58,7 +61,7 @@ func Test(ctx context.Context, set Set) (TestReport, error) {
 			SetCoverageQueryTracer(coverage).
 			RunTests(ctx, txn)
 		if err != nil {
-			return fmt.Errorf("%w: compile tests: %w", ErrPolicy, err)
+			return set.advise(err)
 		}
 		for r := range done {
 			results = append(results, newTestResult(r))
@@ -84,7 +87,8 @@ func location(l *ast.Location) ast.Location {
 	return *l
 }
 
-// Load compiles set and runs its tests: what it returns may serve admissions.
+// Load compiles set, runs its tests and tries it on a plain pod of each class:
+// what it returns may serve admissions.
 func Load(ctx context.Context, set Set, options ...Option) (*Engine, error) {
 	engine, err := Compile(ctx, set, options...)
 	if err != nil {
@@ -96,10 +100,40 @@ func Load(ctx context.Context, set Set, options ...Option) (*Engine, error) {
 	}
 	for _, r := range report.Results {
 		if r.Failed {
-			return nil, fmt.Errorf("%w: %s:%d: test %s failed: %s%s", ErrPolicy, r.File, r.Line, r.Name, r.Output, r.Error)
+			return nil, fmt.Errorf("%w: %s:%d: test %s failed: %s", ErrPolicy, r.File, r.Line, r.Name, r.Reason())
 		}
 	}
-	return engine, nil
+	return engine, engine.tryOut(ctx)
+}
+
+// Reason is why a test failed.
+func (r TestResult) Reason() string {
+	if text := r.Error + r.Output; text != "" {
+		return text
+	}
+	return "a line of it does not hold; print(x) in the test shows values"
+}
+
+// tryOut decides on a pod of each class and on one without: a mistake that
+// concerns them all is not to wait for the first pod.
+func (e *Engine) tryOut(ctx context.Context) error {
+	for _, class := range append(sortedKeys(e.classes), "") {
+		labels := map[string]any{"app": "trial"}
+		if class != "" {
+			labels[workload.LabelPriority] = class
+		}
+		_, err := e.Decide(ctx, Input{
+			Pod: Object{"metadata": map[string]any{"name": "trial", "labels": labels}, "spec": map[string]any{
+				"containers": []any{map[string]any{"name": "c", "image": "i", "ports": []any{map[string]any{"containerPort": json.Number("80")}}}},
+			}},
+			Namespace: Namespace{Name: "default", Labels: map[string]string{"detnet.dev/allow-critical": "true"}},
+			Operation: "CREATE",
+		})
+		if err != nil {
+			return fmt.Errorf("a plain pod with the priority %q: %w", class, err)
+		}
+	}
+	return nil
 }
 
 func errText(err error) string {

@@ -88,7 +88,7 @@ func (s Set) parse() (map[string]*ast.Module, map[string]any, error) {
 		if filepath.Ext(name) == ".rego" {
 			m, err := ast.ParseModuleWithOpts(name, s[name], ast.ParserOptions{ProcessAnnotation: true})
 			if err != nil {
-				return nil, nil, fmt.Errorf("%w: parse: %w", ErrPolicy, err)
+				return nil, nil, s.advise(err)
 			}
 			if m != nil {
 				modules[name] = m
@@ -97,10 +97,10 @@ func (s Set) parse() (map[string]*ast.Module, map[string]any, error) {
 		}
 		var doc map[string]any
 		if err := yaml.UnmarshalStrict([]byte(s[name]), &doc); err != nil {
-			return nil, nil, fmt.Errorf("%w: %s: %w", ErrPolicy, name, err)
+			return nil, nil, unreadable(name, err)
 		}
 		if _, ok := doc["detnet"]; ok {
-			return nil, nil, fmt.Errorf("%w: %s: the key \"detnet\" is taken by the rules; use another name for data", ErrPolicy, name)
+			return nil, nil, fmt.Errorf("%w: %s the key \"detnet\" is taken by the rules; use another name for data", ErrPolicy, s.place("detnet"))
 		}
 		merge(data, doc)
 	}

@@ -53,8 +53,8 @@ func printTests(w io.Writer, report policies.TestReport) {
 			verdict = "FAIL"
 		}
 		fmt.Fprintf(w, "%s  %s  (%s:%d)\n", verdict, r.Name, r.File, r.Line)
-		if r.Failed && r.Error+r.Output != "" {
-			fmt.Fprintf(w, "      %s%s\n", r.Error, r.Output)
+		if r.Failed {
+			fmt.Fprintf(w, "      %s\n", r.Reason())
 		}
 	}
 	fmt.Fprintf(w, "%d tests, coverage %.1f %%\n", len(report.Results), report.Coverage)

@@ -21,7 +21,7 @@ func TestReloadIsRefusedWhereARecordedPodFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	// It compiles, and fails on this cluster's pods only.
-	bad := policies.Set{"site.rego": "package detnet.site\nprobe := 1\nlabels.team := \"no spaces\" if input.pod.metadata.labels.team == \"b\""}.Over(policies.Default())
+	bad := policies.Set{"site.rego": "package detnet.site\nlabels.team := concat(\" \", [\"no\", \"spaces\"]) if input.pod.metadata.labels.team == \"b\""}.Over(policies.Default())
 	_, _, err := active.reload(t.Context(), bad, time.Now())
 	if !errors.Is(err, policies.ErrPolicy) || !strings.Contains(err.Error(), "shop/p-") {
 		t.Errorf("error %v, want one that names the pod", err)
