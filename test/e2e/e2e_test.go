@@ -45,6 +45,7 @@ func TestDetnet(t *testing.T) {
 	w.run(t, "stamps what the label asks for", w.stamps)
 	w.run(t, "admits bad annotations with a warning", w.badAnnotations)
 	w.run(t, "leaves nothing behind on a dry run", w.dryRun)
+	w.run(t, "measures as it is asked to", w.measures)
 	w.run(t, "protects critical traffic", w.protects)
 	w.run(t, "goes on after the leader is gone", w.leaderGone)
 	w.run(t, "keeps limits while the agents restart", w.agentsRestart)
