@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -42,10 +43,6 @@ func (q Quantiles) over(p Quantiles) Quantiles {
 	return Quantiles{share(q.P50, p.P50), share(q.P90, p.P90), share(q.P99, p.P99)}
 }
 
-func (q Quantiles) abs() Quantiles {
-	return Quantiles{math.Abs(q.P50), math.Abs(q.P90), math.Abs(q.P99)}
-}
-
 // Comparison is what slices that took turns say about the webhook.
 type Comparison struct {
 	Kind    kind      `json:"kind"`
@@ -56,9 +53,10 @@ type Comparison struct {
 	Served  Quantiles `json:"served_ms"`
 	Added   Quantiles `json:"added_ms"`
 	Ratio   Quantiles `json:"ratio"`
-	// Noise is how far the ignored namespace's even slices are from its odd
-	// ones: a difference of this size says nothing.
-	Noise Quantiles `json:"noise_ms"`
+	// Low and High are the 95 % interval of Added: what would have come out had
+	// other pairs been drawn from the same.
+	Low  Quantiles `json:"added_low_ms"`
+	High Quantiles `json:"added_high_ms"`
 	// Pairwise is the median, over pairs of neighbouring slices, of what was
 	// added: one bad moment of the machine doesn't move it.
 	Pairwise Quantiles `json:"pairwise_added_ms"`
@@ -79,12 +77,10 @@ type pair struct{ ignored, served slice }
 func compare(k kind, pairs []pair) Comparison {
 	c := Comparison{Kind: k}
 	var plain, stamped, late []time.Duration
-	var halves [2][]time.Duration
 	var added [3][]float64
-	for i, p := range pairs {
+	for _, p := range pairs {
 		plain, stamped = append(plain, p.ignored.took...), append(stamped, p.served.took...)
 		late = append(append(late, p.ignored.late...), p.served.late...)
-		halves[i%2] = append(halves[i%2], p.ignored.took...)
 		c.Failed += p.ignored.failed + p.served.failed
 		c.Missed += p.served.missing
 		d := quantiles(p.served.took).minus(quantiles(p.ignored.took))
@@ -95,9 +91,36 @@ func compare(k kind, pairs []pair) Comparison {
 	c.Creates = len(plain)
 	c.Ignored, c.Served, c.Late = quantiles(plain), quantiles(stamped), quantiles(late)
 	c.Added, c.Ratio = c.Served.minus(c.Ignored), c.Served.over(c.Ignored)
-	c.Noise = quantiles(halves[0]).minus(quantiles(halves[1])).abs()
+	c.Low, c.High = interval(pairs)
 	c.Pairwise = Quantiles{median(added[0]), median(added[1]), median(added[2])}
 	return c
+}
+
+// interval is the 95 % interval of the difference between the two sides'
+// quantiles, by drawing pairs with replacement (the bootstrap of Efron 1979).
+// Whole pairs are drawn and not creates: those of one moment are alike, and a
+// thousand of them tell no more about the next moment than ten.
+func interval(pairs []pair) (low, high Quantiles) {
+	const draws = 400
+	if len(pairs) == 0 {
+		return low, high
+	}
+	random := rand.New(rand.NewPCG(1, 2)) // the same figures from the same samples
+	var p50, p90, p99 []float64
+	for range draws {
+		var plain, stamped []time.Duration
+		for range pairs {
+			p := pairs[random.IntN(len(pairs))]
+			plain, stamped = append(plain, p.ignored.took...), append(stamped, p.served.took...)
+		}
+		d := quantiles(stamped).minus(quantiles(plain))
+		p50, p90, p99 = append(p50, d.P50), append(p90, d.P90), append(p99, d.P99)
+	}
+	at := func(rank int) Quantiles { return Quantiles{p50[rank], p90[rank], p99[rank]} }
+	slices.Sort(p50)
+	slices.Sort(p90)
+	slices.Sort(p99)
+	return at(draws / 40), at(draws - 1 - draws/40)
 }
 
 func median(values []float64) float64 {

@@ -44,8 +44,29 @@ func TestCompare(t *testing.T) {
 	if c.Pairwise.P50 != 3 {
 		t.Errorf("one bad pair moved the median of pairs: %v", c.Pairwise)
 	}
-	if c.Noise.P50 != 2 {
-		t.Errorf("noise %v, want the 2 ms between even and odd slices", c.Noise)
+	if c.Low.P50 > c.Added.P50 || c.High.P50 < c.Added.P50 || c.High.P50 < 40 {
+		t.Errorf("interval %v to %v, want one around %v that has the bad pair in it", c.Low, c.High, c.Added)
+	}
+}
+
+// Pairs that agree leave no doubt, however their slices differ from each other.
+func TestIntervalIsOfPairs(t *testing.T) {
+	var pairs []pair
+	for i := range 12 {
+		d := time.Duration(i%3+1) * time.Millisecond
+		pairs = append(pairs, pair{
+			ignored: slice{took: slices.Repeat([]time.Duration{2 * time.Millisecond}, 50)},
+			served:  slice{took: slices.Repeat([]time.Duration{2*time.Millisecond + d}, 50)},
+		})
+	}
+	low, high := interval(pairs)
+	if low.P50 < 1 || high.P50 > 3 || low.P50 > 2 || high.P50 < 2 {
+		t.Errorf("interval %v to %v, want it around 2 ms and from 1 to 3", low, high)
+	}
+	for want, bar := range map[string]float64{"met": 4, "MISSED": 0.5, "undecided": 2} {
+		if got := met(1, 3, bar); !strings.HasPrefix(got, want) {
+			t.Errorf("an interval from 1 to 3 and a bar of %v: %s", bar, got)
+		}
 	}
 }
 
