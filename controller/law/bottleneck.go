@@ -114,6 +114,9 @@ func (r *round) ramp(name string, from time.Time) []delay {
 				name != nodeUplink(app.Node) && name != cluster && name != nodeUplink(session.Vantage) {
 				continue
 			}
+			if beside := witness(app, session); beside != nil && len(beside.Samples) > 0 {
+				session = beside // knows of queues alone
+			}
 			base := r.paths[pathKey{app.Pod, session.ID}].base()
 			for _, s := range session.Samples {
 				if !s.Lost && s.At.After(from) {
@@ -195,6 +198,9 @@ func recall(o plan.Observation, g group, was []LimitState) []bitrate.Rate {
 func explain(r plan.Reason, v verdict) plan.Reason {
 	if v.app == nil || v.blind {
 		return r
+	}
+	if v.elsewhere != nil {
+		v = *v.elsewhere
 	}
 	r.App, r.Samples = v.app.Pod, v.worst.samples
 	switch {

@@ -60,6 +60,8 @@ func (t *turn) decide(b *Budget) plan.Reason {
 		return t.reason(b, plan.Grow, plan.Calm)
 	case v.partial:
 		return t.reason(b, plan.Hold, plan.Blind)
+	case v.elsewhere != nil:
+		return t.reason(b, plan.Hold, plan.NotNetwork)
 	case !t.law.calm(v):
 		return t.reason(b, plan.Hold, plan.NearTarget)
 	}

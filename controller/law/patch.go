@@ -88,7 +88,9 @@ func (r *round) wish(b int, wishes []wish) {
 		case shift && !inTrouble(s.reason) && less >= max(bitrate.Mbit, scale(limit, worthCutting)):
 			w.cut, w.reason, shifted = true, b, true
 		case less < 0 && room && (acting || starved):
-			w.raise, w.reason = true, b
+			if !w.restore {
+				w.raise, w.reason = true, b
+			}
 			w.restore = w.restore || s.reason.Action == plan.Restore
 		}
 	}
@@ -119,7 +121,7 @@ func inTrouble(r plan.Reason) bool {
 		return false
 	}
 	switch r.Cause {
-	case plan.Violation, plan.Confirming, plan.AwaitEffect, plan.Blind, plan.AtFloor, plan.Unresponsive:
+	case plan.Violation, plan.Confirming, plan.AwaitEffect, plan.Blind, plan.AtFloor, plan.Unresponsive, plan.NotNetwork:
 		return true
 	}
 	return false

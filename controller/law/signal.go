@@ -57,9 +57,14 @@ func observePaths(known []Path, apps []plan.App) []Path {
 	index := indexPaths(known)
 	paths := make([]Path, 0, len(known))
 	for _, app := range apps {
-		for _, session := range app.Sessions {
+		for i := range len(app.Sessions) + len(app.Witnesses) {
+			session := sessionOf(&app, i)
+			if i >= len(app.Sessions) && slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return x.ID == session.ID }) {
+				continue // the agent answers for the app: they are the same
+			}
+			key := pathKey{app.Pod, session.ID}
 			p := Path{App: app.Pod, ID: session.ID}
-			if old := index[pathKey{app.Pod, session.ID}]; old != nil {
+			if old := index[key]; old != nil {
 				p = *old
 			}
 			p.observe(session.Samples)
@@ -107,6 +112,7 @@ type reading struct {
 	tail      time.Duration // 90th percentile
 	recent    time.Duration // median of the newest four
 	surge     time.Duration // least of the newest four
+	pair      time.Duration // least of the newest two
 	slope     float64       // of the delay, in seconds a second
 	forward   time.Duration // one-way variation of the newest four, median; both 0 if unknown
 	back      time.Duration
@@ -156,6 +162,7 @@ func (l adaptive) read(session *plan.Session, p *Path, since, now time.Time) rea
 	}
 	r.slope, _ = fit(ramp)
 	r.recent, r.surge = median(slices.Clone(delays[:newest])), slices.Min(delays[:newest])
+	r.pair = slices.Min(delays[:newest/2])
 	slices.Sort(delays)
 	r.low, r.median = delays[len(delays)/4], delays[len(delays)/2]
 	r.tail = delays[(len(delays)*9-1)/10]

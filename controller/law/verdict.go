@@ -23,6 +23,8 @@ type verdict struct {
 	tail     bool // too many samples are late, but not most of them
 	lossy    bool
 	excused  bool          // in trouble, but left alone for now
+	// What the app suffers that its witness does not: not the network's doing.
+	elsewhere *verdict
 	hum      time.Duration // mean of the lower quartiles of all sessions
 
 	// Sessions across the network, those of them that are late, and those that
@@ -33,15 +35,17 @@ type verdict struct {
 func (v verdict) violated() bool { return v.standing || v.tail || v.lossy }
 
 // urgency orders verdicts: trouble that can be acted upon, trouble that is left
-// alone (nobody is raised into it either), and none.
+// alone and trouble elsewhere (nobody is raised into these either), and none.
 func (v verdict) urgency() int {
 	switch {
-	case !v.violated():
+	case !v.violated() && v.elsewhere == nil:
 		return 0
-	case v.excused:
+	case !v.violated():
 		return 1
+	case v.excused:
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // judge reads every session of an app that crosses the network and lets the
@@ -50,6 +54,8 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 	v := verdict{app: app, blind: true, excess: -1}
 	seen, late, there := 0, 0, 0
 	var sum time.Duration
+	var elsewhere *verdict
+	most := -1.0
 	remote := slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return x.Vantage != app.Node })
 	for i := range app.Sessions {
 		session := &app.Sessions[i]
@@ -57,9 +63,13 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 			continue // does not cross the uplink
 		}
 		p := paths[pathKey{app.Pod, session.ID}]
-		w := l.weigh(app, l.read(session, p, since, now))
+		felt := l.read(session, p, since, now)
+		w := l.weigh(app, l.witnessed(app, session, felt, paths, since, now))
 		if w.blind {
 			continue
+		}
+		if own := l.weigh(app, felt); own.violated() && !w.violated() && own.excess > most {
+			elsewhere, most = &own, own.excess
 		}
 		seen++
 		sum += w.worst.low
@@ -74,6 +84,9 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 		}
 	}
 	v.paths, v.late, v.forwardLate = seen, late, there
+	if !v.violated() {
+		v.elsewhere = elsewhere
+	}
 	if seen > 0 {
 		v.hum = sum / time.Duration(seen)
 	}

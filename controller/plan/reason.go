@@ -30,6 +30,7 @@ const (
 	NearTarget    Cause = "near-target"    // between calm and violation
 	Blind         Cause = "blind"          // not enough samples
 	Unresponsive  Cause = "unresponsive"   // cuts did not move the signal: cause is elsewhere
+	NotNetwork    Cause = "not-network"    // late, while the agent beside it is not: its host or process
 	AtFloor       Cause = "at-floor"       // nothing left to take
 	NotThrottling Cause = "not-throttling" // nobody to throttle here
 )

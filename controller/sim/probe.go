@@ -14,6 +14,7 @@ type session struct {
 	app   AppSpec
 	from  string
 	id    string
+	agent bool // a witness: the agent beside the app answers
 	rng   *rand.Rand
 	phase time.Duration // of the agent's reports
 
@@ -26,6 +27,7 @@ type done struct {
 	known   time.Duration
 	sample  plan.Sample
 	forward time.Duration
+	noise   time.Duration // of the hosts at both ends
 }
 
 // Kinds of event that a session handles: a probe passes four queues.
@@ -78,13 +80,17 @@ func (s *session) back(now time.Duration, i int, sent time.Duration) {
 	if s.w.cpu > 0 && s.rng.Float64() < s.w.cpu {
 		there += time.Duration((1 + 6*s.rng.Float64()) * float64(time.Millisecond))
 	}
+	if s.agent {
+		there = 0 // the agent says how long it held the packet
+	}
+	d.noise = there + here
 	rtt := now - sent + there + here
 	if rtt > probeTimeout {
 		return
 	}
 	d.known = sent + rtt
 	d.sample = plan.Sample{At: epoch.Add(sent), RTT: rtt}
-	if !s.w.scenario.Echo {
+	if !s.w.scenario.Echo || s.agent {
 		d.sample.HasOneWay = true
 		d.sample.Forward = d.forward + there + clockOffset
 		d.sample.Backward = rtt - d.sample.Forward

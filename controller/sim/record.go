@@ -27,6 +27,7 @@ type Probe struct {
 	Delay   time.Duration // above the least round trip of its session
 	Lost    bool
 	Late    bool // beyond the app's target, or lost
+	Queued  bool // late, and would not have been without queues
 }
 
 // Point is one sub-window of every sender.
@@ -83,6 +84,9 @@ func (r *Record) finish(w *world) *Record {
 		r.Senders = append(r.Senders, s.spec.Name)
 	}
 	for _, s := range w.sessions {
+		if s.agent {
+			continue
+		}
 		least := 2 * w.scenario.Propagation // the empty path
 		for _, d := range s.samples {
 			p := Probe{Session: s.id, App: s.app.Name, At: d.sent, Lost: d.sample.Lost}
@@ -91,6 +95,7 @@ func (r *Record) finish(w *world) *Record {
 			}
 			slo := s.app.SLO
 			p.Late = p.Lost || slo.Jitter > 0 && p.Delay > slo.Jitter || slo.Latency > 0 && d.sample.RTT > slo.Latency
+			p.Queued = p.Late && !(slo.Jitter > 0 && d.noise > slo.Jitter || slo.Latency > 0 && least+d.noise > slo.Latency)
 			r.Probes = append(r.Probes, p)
 		}
 	}

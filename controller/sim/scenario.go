@@ -27,6 +27,7 @@ type Scenario struct {
 	CountBefore bool    // tx counters sit before the limiter
 	Headroom    float64 // of a limit: what the limiter lets pass; 0: 1
 	Echo        bool    // probes are plain echoes: no one-way delay
+	Witnesses   bool    // agents beside the apps answer on the same paths
 
 	Onset time.Duration // when congestion begins; violations count from here
 	End   time.Duration // when it ends; 0: at the end

@@ -16,6 +16,7 @@ type Score struct {
 	Seed       uint64        `json:"seed"`
 	Violation  float64       `json:"violation_ratio"`         // of the probes from onset on
 	Settled    float64       `json:"violation_ratio_settled"` // of those from 2 s after onset
+	Queued     float64       `json:"violation_ratio_queued"`  // without those whose host alone made them late
 	Goodput    bitrate.Rate  `json:"goodput_bps"`             // of the controlled senders, from onset to end
 	FirstCut   time.Duration `json:"first_cut_ns"`            // after onset; -1: never
 	Clean      time.Duration `json:"clean_ns"`                // after onset; -1: never
@@ -33,8 +34,10 @@ const settling = 10 * time.Second
 func (r *Record) Score() Score {
 	s := r.Scenario
 	score := Score{Scenario: s.Name, Law: r.Law, Seed: r.Seed, Patches: r.Patches, FirstCut: -1}
-	score.Violation = r.violation(s.Onset, s.Length)
-	score.Settled = r.violation(s.Onset+2*time.Second, s.Length)
+	late, queued := func(p Probe) bool { return p.Late }, func(p Probe) bool { return p.Queued }
+	score.Violation = r.violation(s.Onset, s.Length, late)
+	score.Settled = r.violation(s.Onset+2*time.Second, s.Length, late)
+	score.Queued = r.violation(s.Onset, s.Length, queued)
 	score.Goodput = r.goodput(s.Onset, s.End)
 	score.Clean = r.clean(s.Onset, s.End)
 	score.Recovery = r.recovery()
@@ -62,12 +65,12 @@ func (r *Record) Score() Score {
 	return score
 }
 
-func (r *Record) violation(from, to time.Duration) float64 {
+func (r *Record) violation(from, to time.Duration, counts func(Probe) bool) float64 {
 	late, all := 0, 0
 	for _, p := range r.Probes {
 		if p.At >= from && p.At < to {
 			all++
-			if p.Late {
+			if counts(p) {
 				late++
 			}
 		}

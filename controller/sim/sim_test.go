@@ -120,6 +120,7 @@ func TestAdaptive(t *testing.T) {
 		{"restart", 0.01, 190 * mbit, time.Second, 0},
 		{"low-limits", 0.01, 180 * mbit, time.Second, 0},
 		{"late-start", 0.01, 190 * mbit, time.Second, 0},
+		{"on-off", 0.01, 150 * mbit, time.Second, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.world, func(t *testing.T) {
@@ -171,6 +172,27 @@ func TestACauseElsewhereDoesNotStarveTheSenders(t *testing.T) {
 		}
 		if restored == 0 || restored-cut > 3*time.Second {
 			t.Errorf("%s: cut at %v, restored at %v", name, cut, restored)
+		}
+	}
+}
+
+// With an agent beside the app it is seen at once that the network is not to
+// blame, and hosts that are late now and then do not count as queues.
+func TestWitnessesTellHostsFromQueues(t *testing.T) {
+	r := Run(worldNamed(t, "cpu-noise-witness"), lawNamed(t, law.Adaptive), 1)
+	said := false
+	for _, d := range r.Decisions {
+		for _, reason := range d.Plan.Reasons {
+			said = said || reason.Cause == plan.NotNetwork
+		}
+	}
+	if !said || r.Patches > 0 {
+		t.Errorf("%d patches, cause told: %v", r.Patches, said)
+	}
+	for _, name := range []string{"busy-hosts-witness", "moody-hosts-witness", "on-off-witness"} {
+		s := Run(worldNamed(t, name), lawNamed(t, law.Adaptive), 2).Score()
+		if s.Queued > 0.01 || s.Queued >= s.Violation {
+			t.Errorf("%s: queues made %.2f %% late of %.2f %%", name, 100*s.Queued, 100*s.Violation)
 		}
 	}
 }

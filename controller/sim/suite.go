@@ -146,6 +146,7 @@ func (r *Results) median(scenario, name string) (Score, bool) {
 	m := Score{Scenario: scenario, Law: name}
 	m.Violation = middle(scores, func(s Score) float64 { return s.Violation })
 	m.Settled = middle(scores, func(s Score) float64 { return s.Settled })
+	m.Queued = middle(scores, func(s Score) float64 { return s.Queued })
 	m.Goodput = middle(scores, func(s Score) bitrate.Rate { return s.Goodput })
 	m.FirstCut = middle(scores, func(s Score) time.Duration { return orNever(s.FirstCut) })
 	m.Clean = middle(scores, func(s Score) time.Duration { return orNever(s.Clean) })

@@ -63,7 +63,10 @@ func Run(s Scenario, l law.Law, seed uint64) *Record {
 	}
 	for _, a := range s.Apps {
 		for _, from := range a.From {
-			w.addSession(a, from)
+			w.addSession(a, from, false)
+			if s.Witnesses {
+				w.addSession(a, from, true)
+			}
 		}
 	}
 	for i, e := range s.Events {
@@ -192,8 +195,14 @@ func (w *world) observe(now time.Duration) plan.Observation {
 	for _, a := range w.scenario.Apps {
 		app := plan.App{Pod: podID(a.Name), Node: a.Node, Rank: a.Rank, Protocol: a.Protocol, SLO: a.SLO}
 		for _, s := range w.sessions {
-			if s.app.Name == a.Name {
-				app.Sessions = append(app.Sessions, plan.Session{ID: s.id, Vantage: s.from, Samples: s.observed(now, known)})
+			if s.app.Name != a.Name {
+				continue
+			}
+			seen := plan.Session{ID: s.id, Vantage: s.from, Samples: s.observed(now, known)}
+			if s.agent {
+				app.Witnesses = append(app.Witnesses, seen)
+			} else {
+				app.Sessions = append(app.Sessions, seen)
 			}
 		}
 		o.Apps = append(o.Apps, app)
@@ -220,8 +229,12 @@ func (w *world) observe(now time.Duration) plan.Observation {
 	return o
 }
 
-func (w *world) addSession(a AppSpec, from string) {
-	s := &session{w: w, app: a, from: from, id: fmt.Sprintf("%s/%s", from, a.Name), rng: rand.New(rand.NewPCG(w.rng.Uint64(), 2))}
+func (w *world) addSession(a AppSpec, from string, agent bool) {
+	to := a.Name
+	if agent {
+		to = "agent beside " + a.Name
+	}
+	s := &session{w: w, app: a, from: from, agent: agent, id: fmt.Sprintf("%s/%s", from, to), rng: rand.New(rand.NewPCG(w.rng.Uint64(), 2))}
 	s.phase = time.Duration(s.rng.Int64N(int64(reportEvery)))
 	w.sessions = append(w.sessions, s)
 	w.schedule(time.Duration(s.rng.Int64N(int64(probeEvery))), s, probeSend, 0)

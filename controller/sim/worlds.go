@@ -25,6 +25,7 @@ func Worlds() []Scenario {
 		overload("udp-overload", "two pods send half as much again as fits through", UDP),
 		slowPatches(), manyPods(), severalApps(), capacityDrop(), oneLeaves(), bursts(),
 		cpuNoise(), echo(cpuNoise()), incast(), echo(incast()), farUplink(), echo(farUplink()), countBefore(), flappingProbe(), lossyProbe(), busyHosts(), moodyHosts(), restart(), lateStart(), lowLimits(), onOff(),
+		watched(onOff()), watched(cpuNoise()), watched(echo(incast())), watched(echo(farUplink())), watched(busyHosts()), watched(moodyHosts()),
 	}
 }
 

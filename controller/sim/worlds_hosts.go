@@ -26,6 +26,13 @@ func echo(s Scenario) Scenario {
 	return s
 }
 
+// watched puts an agent on every node: what delays an app but not the agent
+// beside it is not the network.
+func watched(s Scenario) Scenario {
+	s.Name, s.About, s.Witnesses = s.Name+"-witness", s.About+"; agents beside the apps answer too", true
+	return s
+}
+
 func countBefore() Scenario {
 	s := overload("count-before", "as udp-overload, with tx counters that sit before the limiter and never show its effect", UDP)
 	s.CountBefore = true

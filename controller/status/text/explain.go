@@ -159,6 +159,7 @@ func sentence(r status.Reason) string {
 		plan.NearTarget:    "a target is neither exceeded nor well kept",
 		plan.Blind:         "there are too few samples",
 		plan.Unresponsive:  "limiting did not help: the cause is elsewhere",
+		plan.NotNetwork:    "a target is exceeded, but the agent beside the workload is on time: its host or process is late, not the network",
 		plan.AtFloor:       "every sender is at its floor: nothing is left to take",
 		plan.NotThrottling: "there is nobody to limit here",
 	}[r.Cause]
