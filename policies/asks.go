@@ -9,9 +9,9 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// Problem is an annotation that could not be read. The pod is admitted
+// problem is an annotation that could not be read. The pod is admitted
 // without it, with the default in its place.
-type Problem struct {
+type problem struct {
 	Key     string // the annotation
 	Message string // for the client: what is wrong and what would be accepted
 }
@@ -42,11 +42,11 @@ var askable = []ask{
 
 // readAsks reads the annotations of the pod and, where it has none that can be
 // read, those of its namespace.
-func readAsks(pod Object, namespace map[string]string) (asks, []Problem) {
+func readAsks(pod Object, namespace map[string]string) (asks, []problem) {
 	meta, _ := pod["metadata"].(map[string]any)
 	annotations, _ := meta["annotations"].(map[string]any)
 	out := asks{}
-	var problems []Problem
+	var problems []problem
 	for _, a := range askable {
 		fromPod, onPod := annotations[a.key].(string)
 		fromNamespace, onNamespace := namespace[a.key]
@@ -62,7 +62,7 @@ func readAsks(pod Object, namespace map[string]string) (asks, []Problem) {
 				out[a.name] = value
 				break
 			}
-			problems = append(problems, Problem{a.key, fmt.Sprintf("%s annotation %s is ignored: %v", source.where, a.key, err)})
+			problems = append(problems, problem{a.key, fmt.Sprintf("%s annotation %s is ignored: %v", source.where, a.key, err)})
 		}
 	}
 	return out, problems

@@ -15,8 +15,8 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// Class is one entry of the data's "classes".
-type Class struct {
+// classSpec is one entry of the data's "classes".
+type classSpec struct {
 	// Rank orders classes: pods of the lowest are cut first.
 	Rank int `json:"rank"`
 	// Protected classes are measured against their SLO and never limited.
@@ -32,15 +32,15 @@ type Class struct {
 	// Affinity is added to the pod's own; it may only prefer.
 	Affinity *corev1.Affinity `json:"affinity,omitempty"`
 	// Bandwidth makes the class throttleable.
-	Bandwidth *ClassBandwidth `json:"bandwidth,omitempty"`
+	Bandwidth *classBandwidth `json:"bandwidth,omitempty"`
 }
 
-// ClassBandwidth is the limit of a throttleable class's pods and what they may
+// classBandwidth is the limit of a throttleable class's pods and what they may
 // ask for.
 //
 // In classes.yaml rates are quantities such as 100M; rules see them as numbers
 // of bit/s.
-type ClassBandwidth struct {
+type classBandwidth struct {
 	Initial quantity `json:"initial"` // egress limit at admission; the largest floor a pod may ask for
 	Min     quantity `json:"min"`     // floor
 	Max     quantity `json:"max"`     // ceiling, also of what a pod may ask for
@@ -54,18 +54,18 @@ type ClassBandwidth struct {
 // parseClasses reads data.classes strictly and checks every value, so that a
 // typing error is found when the policy is loaded and not at an admission. It
 // puts them back into data as the rules see them.
-func (s Set) parseClasses(data map[string]any) (map[string]Class, error) {
+func (s Set) parseClasses(data map[string]any) (map[string]classSpec, error) {
 	raw, ok := data["classes"].(map[string]any)
 	if !ok || len(raw) == 0 {
 		return nil, fmt.Errorf("%w: data.classes is missing: a policy set needs at least one class", ErrPolicy)
 	}
-	classes := map[string]Class{}
+	classes := map[string]classSpec{}
 	for _, name := range sortedKeys(raw) {
-		var c Class
+		var c classSpec
 		err := strictly(raw[name], &c)
 		path := []string{"classes", name}
 		if err != nil {
-			path = append(path, narrow(raw[name], func(v any) error { return strictly(v, new(Class)) })...)
+			path = append(path, narrow(raw[name], func(v any) error { return strictly(v, new(classSpec)) })...)
 			err = fmt.Errorf("%w%s", err, didYouMean(path[len(path)-1], classKeys))
 		} else if err = c.check(name); err != nil {
 			field, _, _ := strings.Cut(err.Error(), ":")
@@ -109,7 +109,7 @@ func strictly(value, into any) error {
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-func (c Class) check(name string) error {
+func (c classSpec) check(name string) error {
 	if msgs := validation.IsValidLabelValue(name); len(msgs) > 0 || name == "" {
 		return fmt.Errorf("the name must be a label value: %v", msgs)
 	}
@@ -134,7 +134,7 @@ func (c Class) check(name string) error {
 	return c.Bandwidth.check()
 }
 
-func (b ClassBandwidth) check() error {
+func (b classBandwidth) check() error {
 	if !(b.Min > 0 && b.Min <= b.Initial && b.Initial <= b.Max) {
 		return fmt.Errorf("bandwidth: a class has all three of them, and min <= initial <= max; here they are %v, %v and %v", bitrate.Rate(b.Min), bitrate.Rate(b.Initial), bitrate.Rate(b.Max))
 	}

@@ -38,7 +38,7 @@ type Decision struct {
 	// PolicyHash is the hash of the set that decided.
 	PolicyHash string `json:"policyHash,omitempty"`
 	// Problems are annotations that could not be read.
-	Problems []Problem `json:"problems,omitempty"`
+	Problems []problem `json:"problems,omitempty"`
 }
 
 // Bandwidth is the limit of a throttleable pod; the zero Initial means that

@@ -37,24 +37,23 @@ var ErrPolicy = errors.New("policy")
 type Engine struct {
 	set     Set
 	hash    string
-	classes map[string]Class
+	classes map[string]classSpec
 	rules   *ruleCache
 	site    siteRules
 	query   rego.PreparedEvalQuery
 	options []rego.EvalOption
 }
 
-// Option changes how an Engine evaluates, not what it decides.
-type Option func(*Engine)
-
-// WithoutIndexing evaluates every rule instead of those OPA's rule index
-// selects. It is slow and serves tests as the oracle of the index.
-func WithoutIndexing() Option {
-	return func(e *Engine) { e.options = append(e.options, rego.EvalRuleIndexing(false)) }
+// WithoutIndexing is an engine that evaluates every rule instead of those OPA's
+// rule index selects. It is slow and serves tests as the oracle of the index.
+func (e *Engine) WithoutIndexing() *Engine {
+	plain := *e
+	plain.options = append(slices.Clone(e.options), rego.EvalRuleIndexing(false))
+	return &plain
 }
 
 // Compile prepares set for evaluation. Its error names file, line and reason.
-func Compile(ctx context.Context, set Set, options ...Option) (*Engine, error) {
+func Compile(ctx context.Context, set Set) (*Engine, error) {
 	modules, data, err := set.parse()
 	if err != nil {
 		return nil, err
@@ -85,9 +84,6 @@ func Compile(ctx context.Context, set Set, options ...Option) (*Engine, error) {
 		return nil, fmt.Errorf("%w: prepare %s: %w", ErrPolicy, query, err)
 	}
 	e.query = prepared
-	for _, option := range options {
-		option(e)
-	}
 	return e, nil
 }
 

@@ -290,15 +290,3 @@ func TestExplainNamesTheRules(t *testing.T) {
 		}
 	}
 }
-
-func TestCompareNamesTheFields(t *testing.T) {
-	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, nil)
-	a := mustDecide(t, mustLoad(t, nil), in)
-	b := mustDecide(t, mustLoad(t, Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"}), in)
-	if got := Compare(a, a); got != nil {
-		t.Errorf("a decision differs from itself: %v", got)
-	}
-	if diff := cmp.Diff([]Change{{"bandwidth.max", "1G", "500M"}}, Compare(a, b)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}

@@ -89,8 +89,8 @@ func location(l *ast.Location) ast.Location {
 
 // Load compiles set, runs its tests and tries it on a plain pod of each class:
 // what it returns may serve admissions.
-func Load(ctx context.Context, set Set, options ...Option) (*Engine, error) {
-	engine, err := Compile(ctx, set, options...)
+func Load(ctx context.Context, set Set) (*Engine, error) {
+	engine, err := Compile(ctx, set)
 	if err != nil {
 		return nil, err
 	}

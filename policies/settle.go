@@ -10,7 +10,7 @@ import (
 
 // settle fills in what the policy left open: from what the pod asks for, inside
 // the bounds of its class, and from the class's data.
-func (c Class) settle(d *Decision, a asks, w declared, siblings []Sibling) {
+func (c classSpec) settle(d *Decision, a asks, w declared, siblings []Sibling) {
 	d.Rank, d.Protected = c.Rank, c.Protected
 	d.PriorityClassName = cmp.Or(d.PriorityClassName, c.PriorityClassName)
 	d.Affinity = cmp.Or(d.Affinity, c.Affinity)
@@ -52,7 +52,7 @@ func (d *Decision) settleProbe(a asks, w declared) {
 // bandwidth settles the limits of a pod for which the policy wants want. A
 // class that is not throttleable has none, whatever the policy says, and a
 // protected class no policer either.
-func (c Class) bandwidth(want Bandwidth, a asks, siblings []Sibling) Bandwidth {
+func (c classSpec) bandwidth(want Bandwidth, a asks, siblings []Sibling) Bandwidth {
 	priority := cmp.Or(want.Priority, c.CiliumPriority)
 	if c.Protected {
 		return Bandwidth{Priority: priority}

@@ -14,8 +14,8 @@ import (
 type siteRules []siteRule
 
 type siteRule struct {
-	path  []string // "bandwidth", "max"
-	value ast.Value
+	path  []string  // "bandwidth", "max"; ends before a key that is a variable
+	value ast.Value // nil unless it is a constant of this very path
 	at    ast.Location
 }
 
@@ -39,8 +39,9 @@ func siteRulesOf(modules map[string]*ast.Module) siteRules {
 		}
 		for _, rule := range modules[name].Rules {
 			for r := rule; r != nil; r = r.Else {
-				found := siteRule{path: names(r.Head.Ref()), at: location(r.Location)}
-				if r.Head.Value != nil && ast.IsConstant(r.Head.Value.Value) {
+				ref := r.Head.Ref()
+				found := siteRule{path: names(ref), at: location(r.Location)}
+				if len(found.path) == len(ref) && r.Head.Value != nil && ast.IsConstant(r.Head.Value.Value) {
 					found.value = r.Head.Value.Value
 				}
 				out = append(out, found)

@@ -21,7 +21,7 @@ type settings struct {
 
 // checkSettings reads defaults and trust strictly. Data of other names is the
 // site's own, unless it looks like a typing error for one of detnet's.
-func (s Set) checkSettings(data map[string]any, classes map[string]Class) error {
+func (s Set) checkSettings(data map[string]any, classes map[string]classSpec) error {
 	for _, key := range sortedKeys(data) {
 		if advice := didYouMean(key, []string{"classes", "defaults", "trust"}); advice != "" {
 			return fmt.Errorf("%w: %s nothing reads %s%s", ErrPolicy, s.place(key), key, advice)
@@ -57,7 +57,7 @@ func (s Set) checkSettings(data map[string]any, classes map[string]Class) error 
 var settingKeys = []string{"unlabelled", "classes", "otherwise", "downgradeTo"}
 
 // noClass says that there is no class of that name, and which there are.
-func noClass(name string, classes map[string]Class) error {
+func noClass(name string, classes map[string]classSpec) error {
 	known := sortedKeys(classes)
 	return fmt.Errorf("%q is no class; there are %s%s", name, strings.Join(known, ", "), didYouMean(name, known))
 }

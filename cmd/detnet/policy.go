@@ -12,6 +12,7 @@ import (
 
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/manifest"
+	"github.com/detnet/detnet/policies/trial"
 )
 
 func newPolicyCommand() *cobra.Command {
@@ -102,14 +103,14 @@ func readManifest(stdin io.Reader, name string) (manifest.Manifest, error) {
 
 // subjects are the pods of m in their namespaces; labels are added to those
 // that the manifests do not describe.
-func subjects(m manifest.Manifest, labels map[string]string) []policies.Subject {
-	out := make([]policies.Subject, len(m.Pods))
+func subjects(m manifest.Manifest, labels map[string]string) []trial.Subject {
+	out := make([]trial.Subject, len(m.Pods))
 	for i, p := range m.Pods {
 		ns, ok := m.Namespaces[p.Namespace]
 		if !ok {
 			ns = policies.Namespace{Name: p.Namespace, Labels: labels}
 		}
-		out[i] = policies.Subject{Source: p.Source, Input: policies.Input{Pod: p.Object, Namespace: ns, Operation: "CREATE"}}
+		out[i] = trial.Subject{Source: p.Source, Input: policies.Input{Pod: p.Object, Namespace: ns, Operation: "CREATE"}}
 	}
 	return out
 }

@@ -15,15 +15,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/policies/trial"
 )
 
 // compared is the outcome of "policy diff".
 type compared struct {
-	From        string                `json:"from"` // hashes of the sets
-	To          string                `json:"to"`
-	Pods        int                   `json:"pods"`
-	Fields      map[string]int        `json:"fields,omitempty"` // pods by the field that changes
-	Differences []policies.Difference `json:"differences,omitempty"`
+	From        string             `json:"from"` // hashes of the sets
+	To          string             `json:"to"`
+	Pods        int                `json:"pods"`
+	Fields      map[string]int     `json:"fields,omitempty"` // pods by the field that changes
+	Differences []trial.Difference `json:"differences,omitempty"`
 }
 
 func newPolicyDiffCommand(dir, output *string) *cobra.Command {
@@ -53,7 +54,7 @@ not given) and by that of --dir, and shows in which fields they differ.`,
 	return cmd
 }
 
-func diffSubjects(cmd *cobra.Command, files []string, labels map[string]string, live bool) ([]policies.Subject, error) {
+func diffSubjects(cmd *cobra.Command, files []string, labels map[string]string, live bool) ([]trial.Subject, error) {
 	if live {
 		return liveSubjects(cmd.Context())
 	}
@@ -61,7 +62,7 @@ func diffSubjects(cmd *cobra.Command, files []string, labels map[string]string, 
 	return subjects(m, labels), err
 }
 
-func diffPolicies(cmd *cobra.Command, against, dir, output string, pods []policies.Subject) error {
+func diffPolicies(cmd *cobra.Command, against, dir, output string, pods []trial.Subject) error {
 	from, err := compileDir(cmd.Context(), against)
 	if err != nil {
 		return err
@@ -70,7 +71,7 @@ func diffPolicies(cmd *cobra.Command, against, dir, output string, pods []polici
 	if err != nil {
 		return err
 	}
-	differences, err := policies.Diff(cmd.Context(), from, to, pods)
+	differences, err := trial.Run(cmd.Context(), from, to, pods)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func printCompared(w io.Writer, c compared) {
 	printFields(w, c.Fields)
 }
 
-func printDifferences(w io.Writer, differences []policies.Difference) {
+func printDifferences(w io.Writer, differences []trial.Difference) {
 	for _, d := range differences {
 		fmt.Fprintln(w, d.Source)
 		if d.Error != "" {
@@ -136,7 +137,7 @@ func show(v any) string {
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // liveSubjects reads the pods of the cluster that kubectl would talk to.
-func liveSubjects(ctx context.Context) ([]policies.Subject, error) {
+func liveSubjects(ctx context.Context) ([]trial.Subject, error) {
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
@@ -157,7 +158,7 @@ func liveSubjects(ctx context.Context) ([]policies.Subject, error) {
 	if err := c.List(ctx, &pods); err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
-	var out []policies.Subject
+	var out []trial.Subject
 	for i := range pods.Items {
 		pod := &pods.Items[i]
 		raw, err := json.Marshal(pod)
@@ -168,7 +169,7 @@ func liveSubjects(ctx context.Context) ([]policies.Subject, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, policies.Subject{
+		out = append(out, trial.Subject{
 			Source: "Pod " + pod.Namespace + "/" + pod.Name,
 			Input:  policies.Input{Pod: object, Namespace: byName[pod.Namespace], Operation: "CREATE"},
 		})

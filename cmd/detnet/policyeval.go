@@ -13,6 +13,7 @@ import (
 	schedulingv1 "k8s.io/api/scheduling/v1"
 
 	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/policies/trial"
 	"github.com/detnet/detnet/webhook"
 )
 
@@ -94,7 +95,7 @@ func evalManifests(cmd *cobra.Command, dir, output string, files []string, label
 
 // evaluate decides and patches as the webhook would, where the classes that
 // the decision names exist.
-func evaluate(cmd *cobra.Command, engine *policies.Engine, s policies.Subject, explain bool) evaluated {
+func evaluate(cmd *cobra.Command, engine *policies.Engine, s trial.Subject, explain bool) evaluated {
 	result := evaluated{Source: s.Source}
 	raw, err := json.Marshal(s.Input.Pod)
 	if err == nil {

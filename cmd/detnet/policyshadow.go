@@ -12,21 +12,21 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/live"
+	"github.com/detnet/detnet/policies/trial"
 )
 
 // shadowed is what the replicas say of the candidate they try, added up.
 type shadowed struct {
-	Active    string                `json:"active"` // hashes of the sets
-	Candidate string                `json:"candidate"`
-	Replicas  int                   `json:"replicas"`
-	Pods      int                   `json:"pods"`
-	Changed   int                   `json:"changed"`
-	Failed    int                   `json:"failed"`
-	Skipped   int                   `json:"skipped"`
-	Fields    map[string]int        `json:"fields,omitempty"`
-	Examples  []policies.Difference `json:"examples,omitempty"`
+	Active    string             `json:"active"` // hashes of the sets
+	Candidate string             `json:"candidate"`
+	Replicas  int                `json:"replicas"`
+	Pods      int                `json:"pods"`
+	Changed   int                `json:"changed"`
+	Failed    int                `json:"failed"`
+	Skipped   int                `json:"skipped"`
+	Fields    map[string]int     `json:"fields,omitempty"`
+	Examples  []trial.Difference `json:"examples,omitempty"`
 }
 
 func newPolicyShadowCommand(dir, output *string) *cobra.Command {
@@ -140,7 +140,7 @@ func addShadows(statuses map[string]live.Status) (shadowed, error) {
 }
 
 // addExamples appends those of workloads that are not there yet.
-func addExamples(have, more []policies.Difference) []policies.Difference {
+func addExamples(have, more []trial.Difference) []trial.Difference {
 	known := map[string]bool{}
 	for _, d := range have {
 		known[d.Source] = true

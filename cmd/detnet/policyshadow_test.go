@@ -6,17 +6,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/live"
+	"github.com/detnet/detnet/policies/trial"
 )
 
 func shadowOf(s live.ShadowStatus) live.Status { return live.Status{Hash: "old", Shadow: &s} }
 
 func TestShadowsAddUp(t *testing.T) {
-	upload := policies.Difference{Source: "shop/upload-", Changes: []policies.Change{{Field: "bandwidth.max", From: "1G", To: "500M"}}}
+	upload := trial.Difference{Source: "shop/upload-", Changes: []trial.Change{{Field: "bandwidth.max", From: "1G", To: "500M"}}}
 	sum, err := addShadows(map[string]live.Status{
-		"a": shadowOf(live.ShadowStatus{Hash: "new", Pods: 10, Changed: 3, Failed: 1, Fields: map[string]int{"bandwidth.max": 3}, Examples: []policies.Difference{upload}}),
-		"b": shadowOf(live.ShadowStatus{Hash: "new", Pods: 5, Changed: 2, Skipped: 4, Fields: map[string]int{"bandwidth.max": 1, "class": 1}, Examples: []policies.Difference{upload}}),
+		"a": shadowOf(live.ShadowStatus{Hash: "new", Pods: 10, Changed: 3, Failed: 1, Fields: map[string]int{"bandwidth.max": 3}, Examples: []trial.Difference{upload}}),
+		"b": shadowOf(live.ShadowStatus{Hash: "new", Pods: 5, Changed: 2, Skipped: 4, Fields: map[string]int{"bandwidth.max": 1, "class": 1}, Examples: []trial.Difference{upload}}),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/policies/trial"
 )
 
 // What is kept of the pods decided lately: enough to notice a policy that
@@ -19,7 +20,7 @@ const (
 type recent struct {
 	mu    sync.Mutex
 	index map[string]int
-	ring  []policies.Subject
+	ring  []trial.Subject
 	next  int
 }
 
@@ -34,7 +35,7 @@ func (r *recent) record(in policies.Input) {
 	if _, known := r.index[source]; known || textIn(map[string]any(in.Pod), maxRecentSize) > maxRecentSize {
 		return
 	}
-	s := policies.Subject{Source: source, Input: in}
+	s := trial.Subject{Source: source, Input: in}
 	if len(r.ring) < maxRecent {
 		r.ring = append(r.ring, s)
 		r.index[source] = len(r.ring) - 1
@@ -46,10 +47,10 @@ func (r *recent) record(in policies.Input) {
 	r.next = (r.next + 1) % maxRecent
 }
 
-func (r *recent) all() []policies.Subject {
+func (r *recent) all() []trial.Subject {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]policies.Subject(nil), r.ring...)
+	return append([]trial.Subject(nil), r.ring...)
 }
 
 // sourceOf names the workload: pods of a controller share what they are
@@ -89,7 +90,7 @@ func textIn(v any, most int) int {
 // force does, and returns how many would change.
 func (r *recent) copes(ctx context.Context, inForce, next *policies.Engine) (changed, of int, err error) {
 	subjects := r.all()
-	differences, err := policies.Diff(ctx, inForce, next, subjects)
+	differences, err := trial.Run(ctx, inForce, next, subjects)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/policies/trial"
 )
 
 // Shadow decides by a candidate policy beside the one in force, on live
@@ -42,7 +43,7 @@ type ShadowStatus struct {
 	Skipped int            `json:"skipped"` // not compared because too many came at once
 	Fields  map[string]int `json:"fields,omitempty"`
 	// Examples are a few of the workloads that would change, one pod of each.
-	Examples []policies.Difference `json:"examples,omitempty"`
+	Examples []trial.Difference `json:"examples,omitempty"`
 	// LastError is why a newer candidate is not tried.
 	LastError string `json:"lastError,omitempty"`
 }
@@ -141,11 +142,11 @@ func (s *Shadow) compare(ctx context.Context, offered shadowed) {
 		s.count("failed", func(st *ShadowStatus) {
 			st.Pods++
 			st.Failed++
-			st.example(policies.Difference{Source: sourceOf(offered.in), Error: err.Error()})
+			st.example(trial.Difference{Source: sourceOf(offered.in), Error: err.Error()})
 		})
 		return
 	}
-	changes := policies.Compare(offered.decision, d)
+	changes := trial.Compare(offered.decision, d)
 	if len(changes) == 0 {
 		s.count("same", func(st *ShadowStatus) { st.Pods++ })
 		return
@@ -153,7 +154,7 @@ func (s *Shadow) compare(ctx context.Context, offered shadowed) {
 	s.count("changed", func(st *ShadowStatus) {
 		st.Pods++
 		st.Changed++
-		st.example(policies.Difference{Source: sourceOf(offered.in), Changes: changes})
+		st.example(trial.Difference{Source: sourceOf(offered.in), Changes: changes})
 		for _, c := range changes {
 			st.Fields[c.Field]++
 			s.fields.WithLabelValues(c.Field).Inc()
@@ -162,8 +163,8 @@ func (s *Shadow) compare(ctx context.Context, offered shadowed) {
 }
 
 // example keeps one pod of each of the first few workloads.
-func (st *ShadowStatus) example(d policies.Difference) {
-	known := slices.ContainsFunc(st.Examples, func(e policies.Difference) bool { return e.Source == d.Source })
+func (st *ShadowStatus) example(d trial.Difference) {
+	known := slices.ContainsFunc(st.Examples, func(e trial.Difference) bool { return e.Source == d.Source })
 	if !known && len(st.Examples) < maxExamples {
 		st.Examples = append(st.Examples, d)
 	}

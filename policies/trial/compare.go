@@ -1,10 +1,12 @@
-package policies
+package trial
 
 import (
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/detnet/detnet/policies"
 )
 
 // Change is a field in which two decisions differ, named as in JSON.
@@ -16,7 +18,7 @@ type Change struct {
 
 // Compare lists the fields in which b differs from a, sorted. Which set
 // decided is no difference.
-func Compare(a, b Decision) []Change {
+func Compare(a, b policies.Decision) []Change {
 	from, to := flat(a), flat(b)
 	keys := slices.Sorted(maps.Keys(from))
 	for key := range to {
@@ -35,7 +37,7 @@ func Compare(a, b Decision) []Change {
 }
 
 // flat is a decision's fields, one level deep.
-func flat(d Decision) map[string]any {
+func flat(d policies.Decision) map[string]any {
 	d.PolicyHash = ""
 	raw, err := json.Marshal(d)
 	if err != nil {

@@ -1,11 +1,17 @@
-package policies
+// Package trial tries one policy against another: on which pods they decide
+// otherwise, and in which fields.
+package trial
 
-import "context"
+import (
+	"context"
+
+	"github.com/detnet/detnet/policies"
+)
 
 // Subject is one pod to try a set on, and where it comes from.
 type Subject struct {
 	Source string
-	Input  Input
+	Input  policies.Input
 }
 
 // Difference is how two sets decide on one pod.
@@ -16,9 +22,9 @@ type Difference struct {
 	Error string `json:"error,omitempty"`
 }
 
-// Diff decides on every subject by both engines and returns those on which
+// Run decides on every subject by both engines and returns those on which
 // they differ. A pod on which the first fails too is no difference.
-func Diff(ctx context.Context, from, to *Engine, subjects []Subject) ([]Difference, error) {
+func Run(ctx context.Context, from, to *policies.Engine, subjects []Subject) ([]Difference, error) {
 	var out []Difference
 	for _, s := range subjects {
 		before, errBefore := from.Decide(ctx, s.Input)
