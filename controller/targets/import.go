@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 // WriteValues writes what t says of detnet itself, as values for the chart.
 func WriteValues(out io.Writer, t Targets) error {
 	comments := []string{"Values for the chart: helm upgrade --values"}
+	if slices.ContainsFunc(t.Apps, func(a App) bool { return a.Rank != t.Apps[0].Rank }) {
+		comments = append(comments, "Left out: priority: critical workloads are protected alike, each by its own targets")
+	}
 	for _, what := range t.Ignored {
 		comments = append(comments, "Left out: "+what)
 	}
@@ -33,8 +37,13 @@ func WriteValues(out io.Writer, t Targets) error {
 // the workloads behind them are taken for Deployments of the app's name.
 func WriteWorkloads(out io.Writer, t Targets) error {
 	var errs []error
+	trusted := map[string]bool{}
 	for _, app := range t.Apps {
 		if service, namespace, inCluster := service(app.Host); inCluster {
+			if !trusted[namespace] {
+				trusted[namespace] = true
+				errs = append(errs, write(out, "Its pods may be critical.", trust(namespace)))
+			}
 			comment := fmt.Sprintf("If the workload behind Service %s is called otherwise, or is no Deployment, change this.", service)
 			errs = append(errs, write(out, comment, fragment(namespace, app.Name, workload.ClassCritical, app.annotations())))
 		}
@@ -112,6 +121,18 @@ func service(host string) (name, namespace string, inCluster bool) {
 		return "", "", false
 	}
 	return parts[0], parts[1], true
+}
+
+// allowCritical is the label that the default policy asks of a namespace.
+const allowCritical = "detnet.dev/allow-critical"
+
+// trust lets the pods of a namespace be critical.
+func trust(namespace string) any {
+	return map[string]any{
+		"apiVersion": "v1",
+		"kind":       "Namespace",
+		"metadata":   map[string]any{"name": namespace, "labels": map[string]string{allowCritical: "true"}},
+	}
 }
 
 // fragment is as much of a Deployment as server-side apply needs.
