@@ -40,7 +40,7 @@ the kernel's timestamps. It ends after --count packets, after --duration, or by
 Ctrl-C. With --count it gives up on a host that cannot be found or that refuses
 five times in a row. The exit code is 1 if it gave up, or if no packet was
 answered.`,
-		Example: "  detnet probe 10.1.2.3 --protocol stamp --dscp 46\n  detnet probe robot.lab:5201 --protocol udp --rate 100 --count 1000 -o json",
+		Example: "  detnet probe 10.1.2.3 --protocol stamp --dscp EF\n  detnet probe robot.lab:5201 --protocol udp --rate 100 --count 1000 -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			session.Protocol = workload.Protocol(protocol)
@@ -74,7 +74,11 @@ answered.`,
 	f.Uint64VarP(&session.Count, "count", "c", 0, "packets to send; 0 means until stopped")
 	f.DurationVarP(&duration, "duration", "d", 0, "how long to measure; 0 means until stopped")
 	f.DurationVar(&session.Timeout, "timeout", time.Second, "age at which an unanswered packet is lost")
-	f.Uint8Var(&session.DSCP, "dscp", 0, "DSCP of the packets, 0 to 63")
+	f.Func("dscp", "DSCP of the packets: `codepoint` from 0 to 63 or a name, such as EF or AF41", func(text string) error {
+		d, err := workload.ParseDSCP(text)
+		session.DSCP = uint8(d)
+		return err
+	})
 	f.StringVar(&keyFile, "auth-key-file", "", "file with the secret of STAMP's authenticated mode")
 	f.BoolVar(&user, "user-timestamps", false, "do not use the kernel's timestamps, to see what they are worth")
 	f.StringVarP(&output, "output", "o", "text", "text, json, or csv with a line a packet")

@@ -25,6 +25,18 @@ func (emptyResolver) LookupHost(context.Context, string) ([]string, error) {
 }
 
 // A script that asks for a number of packets gets an end and a reason.
+func TestProbeRefusesCodepoints(t *testing.T) {
+	for _, bad := range []string{"64", "-1", "AF14", ""} {
+		c := newProbeCommand()
+		if err := c.ParseFlags([]string{"--dscp=" + bad}); err == nil || !strings.Contains(err.Error(), "from 0 to 63") {
+			t.Errorf("--dscp=%s: %v, want an error with the range", bad, err)
+		}
+		if err := c.ParseFlags([]string{"--dscp=ef", "--dscp", "46"}); err != nil {
+			t.Errorf("a codepoint by name and number: %v", err)
+		}
+	}
+}
+
 func TestProbeGivesUp(t *testing.T) {
 	unused, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
