@@ -74,7 +74,7 @@ func (r *round) divide(b *Budget, g group, action plan.Action) []bitrate.Rate {
 // and its index, or −1.
 func (r *round) verdict(name string, since time.Time) (verdict, int) {
 	worst, index, partial := verdict{blind: true, silent: true}, -1, false
-	fresh := r.o.At.Sub(since) < r.law.Stale+r.law.LossWindow
+	var slowest time.Duration
 	for i := range r.o.Apps {
 		app := &r.o.Apps[i]
 		v := r.verdicts[i]
@@ -82,11 +82,12 @@ func (r *round) verdict(name string, since time.Time) (verdict, int) {
 			continue
 		}
 		worst.silent = false
-		if fresh {
+		if r.o.At.Sub(since) < r.law.Stale+r.law.LossWindow+2*v.lag {
 			v = r.law.judge(app, r.paths, since, r.o.At)
 		}
 		if v.blind {
-			partial = partial || name == nodeUplink(app.Node)
+			partial = partial || name == nodeUplink(app.Node) && (v.lag == 0 || r.verdicts[i].blind)
+			slowest = max(slowest, v.lag)
 			continue
 		}
 		v.excused = v.violated() && r.state.Suspects[i].excused(v, r.o.At)
@@ -95,6 +96,9 @@ func (r *round) verdict(name string, since time.Time) (verdict, int) {
 		}
 	}
 	worst.partial = partial
+	if worst.blind {
+		worst.lag = slowest
+	}
 	return worst, index
 }
 
@@ -110,7 +114,7 @@ func (r *round) ramp(name string, from time.Time) []delay {
 		}
 		for k := range app.Sessions {
 			session := &app.Sessions[k]
-			if name == nodeUplink(app.Node) && session.Vantage == app.Node ||
+			if session.Lag > 0 || name == nodeUplink(app.Node) && session.Vantage == app.Node ||
 				name != nodeUplink(app.Node) && name != cluster && name != nodeUplink(session.Vantage) {
 				continue
 			}
@@ -139,7 +143,7 @@ func (r *round) accuse(app int, v verdict) {
 		r.accused = append(r.accused, name)
 		return
 	}
-	s.Backoff = min(max(2*s.Backoff, r.law.Backoff), r.law.MaxBackoff)
+	s.Backoff = max(min(max(2*s.Backoff, r.law.Backoff), r.law.MaxBackoff), 4*v.lag)
 	s.Bottleneck, s.Tried = nodeUplink(r.o.Apps[app].Node), nil
 	s.RetryAt, s.Level = r.o.At.Add(s.Backoff), max(v.worst.median, v.worst.tail)
 }

@@ -42,7 +42,7 @@ func (t *turn) decide(b *Budget) plan.Reason {
 		b.Doubtful = 0
 	}
 	switch {
-	case v.silent, v.blind && t.now.Sub(b.EffectBy) < t.law.Stale:
+	case v.silent, v.blind && t.now.Sub(b.EffectBy) < t.law.Stale+2*v.lag:
 		return t.reason(b, plan.Hold, plan.AwaitEffect)
 	case v.blind:
 		return t.blind(b)
@@ -111,7 +111,7 @@ func (t *turn) settle(b *Budget) {
 
 // pause is the least time between raises: each must have shown before the next.
 func (t *turn) pause(b *Budget) time.Duration {
-	shows := t.feedback + 2*t.law.Window
+	shows := t.feedback + 2*t.law.Window + t.verdict.lag
 	if b.Exploring {
 		return shows
 	}

@@ -163,9 +163,9 @@ func (t *turn) cut(b *Budget, again bool) {
 		b.Capacity, b.Measured, depth = 0, false, 1
 		most = 1 - math.Pow(1-l.MaxCut, float64(1+b.Fruitless)) // half, then a quarter, then an eighth
 	}
-	b.ProbeWait = l.ProbeEvery
+	b.ProbeWait = max(l.ProbeEvery, 20*v.lag) // a touch is seen late and lasts
 	if b.Measured && raised {
-		b.ProbeWait = min(max(2*b.ProbeWait, l.ProbeEvery), l.MaxProbeEvery)
+		b.ProbeWait = max(b.ProbeWait, min(2*b.ProbeWait, l.MaxProbeEvery))
 	}
 	reference := b.Capacity
 	if reference == 0 {
@@ -183,7 +183,7 @@ func (t *turn) cut(b *Budget, again bool) {
 
 // raised reports whether the last raise is so recent that trouble is its doing.
 func (t *turn) raised(b *Budget) bool {
-	return t.now.Sub(b.RaisedAt) < 2*t.law.RaiseEvery+2*t.feedback
+	return t.now.Sub(b.RaisedAt) < 2*t.law.RaiseEvery+2*t.feedback+2*t.verdict.lag
 }
 
 // queue is how long the queue will be when a cut made now takes effect.

@@ -29,7 +29,7 @@ func (f *Floor) add(at time.Time, d, epoch time.Duration) {
 func (f Floor) value() time.Duration { return min(f.Now, f.Last) }
 
 // The epochs of the minima. The round trip's is long, so that congestion does
-// not become the new normal; the one-way delays' is short, because clocks of
+// not become the new normal, and longer where it takes long to be seen; the one-way delays' is short, because clocks of
 // two machines drift apart by up to 50 µs a second.
 const (
 	tripEpoch   = 2 * time.Minute
@@ -67,7 +67,7 @@ func observePaths(known []Path, apps []plan.App) []Path {
 			if old := index[key]; old != nil {
 				p = *old
 			}
-			p.observe(session.Samples)
+			p.observe(session.Samples, tripEpoch+20*session.Lag)
 			p.Sure = p.Sure || !p.Seen.IsZero() && p.RTT.value() < suspicious*allowance(app.SLO, 0)
 			paths = append(paths, p)
 		}
@@ -88,13 +88,13 @@ func (p *Path) base() time.Duration {
 	return p.RTT.value()
 }
 
-func (p *Path) observe(samples []plan.Sample) {
+func (p *Path) observe(samples []plan.Sample, epoch time.Duration) {
 	for _, s := range samples {
 		if s.Lost || !s.At.After(p.Seen) {
 			continue
 		}
 		p.Seen = s.At
-		p.RTT.add(s.At, s.RTT, tripEpoch)
+		p.RTT.add(s.At, s.RTT, epoch)
 		if s.HasOneWay {
 			p.Forward.add(s.At, s.Forward, oneWayEpoch)
 			p.Back.add(s.At, s.Backward, oneWayEpoch)
@@ -125,34 +125,17 @@ func (r reading) level() time.Duration { return max(r.median, r.recent) }
 
 const newest = 4 // samples that say whether it is still so
 
-// read looks at the newest samples sent from since on. It reports no samples
-// where there are too few of them or where they are stale.
+// read looks at the newest samples that say what was from since on. It reports
+// no samples where there are too few of them or where they are stale.
 func (l adaptive) read(session *plan.Session, p *Path, since, now time.Time) reading {
 	r := reading{session: session, path: p}
+	since = since.Add(session.Lag)
 	l.countLoss(&r, since, now)
-	var window []plan.Sample
-	for _, s := range slices.Backward(session.Samples) {
-		if s.Lost {
-			continue
-		}
-		if s.At.Before(since) {
-			break
-		}
-		if len(window) == 0 && now.Sub(s.At.Add(s.RTT)) > l.Stale {
-			return r
-		}
-		if len(window) > 0 {
-			age := window[0].At.Sub(s.At)
-			if age > l.Stale || (age > l.Window && len(window) >= l.MinSamples) {
-				break
-			}
-		}
-		window = append(window, s)
-	}
-	if len(window) < l.MinSamples {
+	window := l.window(session, since, now)
+	r.samples = len(window)
+	if r.samples == 0 {
 		return r
 	}
-	r.samples = len(window)
 	base := p.base()
 	delays := make([]time.Duration, len(window))
 	ramp := make([]delay, len(window))
@@ -161,16 +144,49 @@ func (l adaptive) read(session *plan.Session, p *Path, since, now time.Time) rea
 		ramp[i] = delay{s.At, s.RTT - base}
 	}
 	r.slope, _ = fit(ramp)
-	r.recent, r.surge = median(slices.Clone(delays[:newest])), slices.Min(delays[:newest])
-	r.pair = slices.Min(delays[:newest/2])
+	last := delays[:min(newest, len(delays))]
+	r.recent, r.surge = median(slices.Clone(last)), slices.Min(last)
+	r.pair = slices.Min(last[:len(last)/2])
 	slices.Sort(delays)
 	r.low, r.median = delays[len(delays)/4], delays[len(delays)/2]
 	r.tail = delays[(len(delays)*9-1)/10]
 	if window[0].HasOneWay {
-		r.forward, r.back = oneWay(window[:newest], p)
+		r.forward, r.back = oneWay(window[:len(last)], p)
 	}
 	return r
 }
+
+// window is the newest samples, the newest first; none if they are too few or
+// too old. A sample of a slow signal sums up many packets: two of them will do,
+// and those of before are of another time.
+func (l adaptive) window(session *plan.Session, since, now time.Time) []plan.Sample {
+	least, span, stale := l.MinSamples, l.Window, l.Stale
+	if session.Lag > 0 {
+		least, span, stale = slowSamples, 0, l.Stale+session.Lag
+	}
+	var window []plan.Sample
+	for _, s := range slices.Backward(session.Samples) {
+		if s.Lost {
+			continue
+		}
+		if s.At.Before(since) || len(window) == 0 && now.Sub(s.At.Add(s.RTT)) > stale {
+			break
+		}
+		if len(window) > 0 {
+			age := window[0].At.Sub(s.At)
+			if age > stale || age > span && len(window) >= least {
+				break
+			}
+		}
+		window = append(window, s)
+	}
+	if len(window) < least {
+		return nil
+	}
+	return window
+}
+
+const slowSamples = 2
 
 func (l adaptive) countLoss(r *reading, since, now time.Time) {
 	total := 0

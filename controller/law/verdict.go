@@ -18,14 +18,15 @@ type verdict struct {
 	allow   time.Duration // delay variation that the target leaves
 	soft    time.Duration // share of it at which the law acts
 	excess  float64       // above 1: in violation
+	lag     time.Duration // of the worst session; of the slowest while blind
 
 	standing bool // a queue stands
 	tail     bool // too many samples are late, but not most of them
 	lossy    bool
-	excused  bool          // in trouble, but left alone for now
+	excused  bool // in trouble, but left alone for now
 	// What the app suffers that its witness does not: not the network's doing.
 	elsewhere *verdict
-	hum      time.Duration // mean of the lower quartiles of all sessions
+	hum       time.Duration // mean of the lower quartiles of all sessions
 
 	// Sessions across the network, those of them that are late, and those that
 	// are late on the way there.
@@ -55,7 +56,7 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 	seen, late, there := 0, 0, 0
 	var sum time.Duration
 	var elsewhere *verdict
-	most := -1.0
+	most, slowest := -1.0, time.Duration(0)
 	remote := slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return x.Vantage != app.Node })
 	for i := range app.Sessions {
 		session := &app.Sessions[i]
@@ -64,6 +65,7 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 		}
 		p := paths[pathKey{app.Pod, session.ID}]
 		felt := l.read(session, p, since, now)
+		slowest = max(slowest, session.Lag)
 		w := l.weigh(app, l.witnessed(app, session, felt, paths, since, now))
 		if w.blind {
 			continue
@@ -86,6 +88,9 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 	v.paths, v.late, v.forwardLate = seen, late, there
 	if !v.violated() {
 		v.elsewhere = elsewhere
+	}
+	if v.blind {
+		v.lag = slowest
 	}
 	if seen > 0 {
 		v.hum = sum / time.Duration(seen)
@@ -110,7 +115,7 @@ func (l adaptive) assumed(app *plan.App) verdict {
 }
 
 func (l adaptive) weigh(app *plan.App, r reading) verdict {
-	v := verdict{app: app, worst: r}
+	v := verdict{app: app, worst: r, lag: r.session.Lag}
 	lossTarget := app.SLO.Loss
 	if lossTarget == 0 {
 		lossTarget = l.LossShare

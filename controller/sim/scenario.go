@@ -29,12 +29,20 @@ type Scenario struct {
 	Echo        bool    // probes are plain echoes: no one-way delay
 	Witnesses   bool    // agents beside the apps answer on the same paths
 
+	// Query says that nobody probes: what is known of an app is a query of its
+	// own metrics.
+	Query Query
+
 	Onset time.Duration // when congestion begins; violations count from here
 	End   time.Duration // when it ends; 0: at the end
 	// Elsewhere says that the delay does not come from the senders: what
 	// counts is what a law takes from them in vain.
 	Elsewhere bool
 }
+
+// Query is the 95th percentile of an app's delays over Range, of metrics that
+// are scraped and a query that is asked now and then. The zero value is none.
+type Query struct{ Range, Scrape, Every time.Duration }
 
 // NodeSpec is a machine with a shaped uplink and, if Down is not 0, downlink.
 type NodeSpec struct {

@@ -197,6 +197,37 @@ func TestWitnessesTellHostsFromQueues(t *testing.T) {
 	}
 }
 
+// A signal that lags behind by 75 s is followed slowly: what was done must have
+// had the time to show before anything is done again.
+func TestASlowSignalIsFollowedSlowly(t *testing.T) {
+	world := worldNamed(t, "promql-only")
+	r := Run(world, lawNamed(t, law.Adaptive), 1)
+	lag := world.Query.Range + world.Query.Scrape
+	acted := -lag
+	for _, d := range r.Decisions {
+		if d.Writes == 0 || d.At < world.Onset || d.At > world.End {
+			continue
+		}
+		cut := d.Plan.Reasons[0].Action == plan.Cut
+		if d.At-acted < lag && !cut {
+			t.Errorf("acted at %v and %v", acted, d.At)
+		}
+		if cut && d.Plan.Limits[0].From < bitrate.Gbit && d.At-acted < 10*time.Second {
+			t.Errorf("cut at %v, 10 s after %v at most", d.At, acted)
+		}
+		acted = d.At
+		for _, reason := range d.Plan.Reasons {
+			if reason.Cause == plan.Unresponsive {
+				t.Errorf("at %v the senders were acquitted", d.At)
+			}
+		}
+	}
+	s := r.Score()
+	if s.Violation > 0.03 || s.Goodput < 42*mbit || s.Clean < 0 || s.Clean > 30*time.Second || s.CalmWrites > 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // From 100M with +10M each 5 s the original reached 700M in its 300 s of normal
 // operation; its own report says so.
 func TestStepReachesTheOriginalsFigure(t *testing.T) {

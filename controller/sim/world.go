@@ -38,6 +38,7 @@ type world struct {
 	up, down map[string]*link
 	sources  []*source
 	sessions []*session
+	queries  []*query
 	limits   map[plan.PodID]bitrate.Rate // annotations
 	rates    map[plan.PodID][]plan.TxRate
 	cpu      float64
@@ -198,11 +199,19 @@ func (w *world) observe(now time.Duration) plan.Observation {
 			if s.app.Name != a.Name {
 				continue
 			}
+			if w.scenario.Query != (Query{}) {
+				continue
+			}
 			seen := plan.Session{ID: s.id, Vantage: s.from, Samples: s.observed(now, known)}
 			if s.agent {
 				app.Witnesses = append(app.Witnesses, seen)
 			} else {
 				app.Sessions = append(app.Sessions, seen)
+			}
+		}
+		for _, q := range w.queries {
+			if q.session.app.Name == a.Name {
+				app.Sessions = append(app.Sessions, q.path())
 			}
 		}
 		o.Apps = append(o.Apps, app)
@@ -237,5 +246,10 @@ func (w *world) addSession(a AppSpec, from string, agent bool) {
 	s := &session{w: w, app: a, from: from, agent: agent, id: fmt.Sprintf("%s/%s", from, to), rng: rand.New(rand.NewPCG(w.rng.Uint64(), 2))}
 	s.phase = time.Duration(s.rng.Int64N(int64(reportEvery)))
 	w.sessions = append(w.sessions, s)
+	if every := w.scenario.Query.Every; every > 0 {
+		q := &query{session: s}
+		w.queries = append(w.queries, q)
+		w.schedule(every, q, 0, 0)
+	}
 	w.schedule(time.Duration(s.rng.Int64N(int64(probeEvery))), s, probeSend, 0)
 }

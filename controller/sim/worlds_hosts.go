@@ -2,6 +2,8 @@ package sim
 
 import (
 	"time"
+
+	"github.com/detnet/detnet/workload"
 )
 
 func slowPatches() Scenario {
@@ -89,5 +91,17 @@ func lateStart() Scenario {
 	s := base("late-start", "the load is there before the controller, so no idle delay was ever seen", UDP)
 	s.Onset = 5 * time.Second
 	s.Events = []Event{offer(0, 150*mbit, both...), {At: s.Onset, Restart: true}, {At: 0, Probing: Off}, {At: s.Onset, Probing: On}}
+	return s
+}
+
+// promQLOnly is on a smaller uplink, since it takes long.
+func promQLOnly() Scenario {
+	s := base("promql-only", "the app is known by a query alone: its 95th percentile over 60 s, scraped each 15 s", UDP)
+	s.Nodes[0].Up, s.Nodes[0].Queue = uplink/4, deepQueue/4
+	s.Apps = []AppSpec{robot("n2")}
+	s.Apps[0].SLO = workload.SLO{Latency: 5 * time.Millisecond}
+	s.Query = Query{Range: time.Minute, Scrape: 15 * time.Second, Every: 5 * time.Second}
+	s.Length, s.Onset, s.End = 30*time.Minute, 3*time.Minute, 29*time.Minute
+	s.Events = []Event{offer(s.Onset, 35*mbit, both...), offer(s.End, 0, both...)}
 	return s
 }
