@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,7 +65,20 @@ func TestFollow(t *testing.T) {
 		defer cancel()
 		var refused map[string]error
 		calls := 0
-		go f.Follow(ctx, func(s Settings, r map[string]error) { now, refused, calls = s, r, calls+1 })
+		var mu sync.Mutex // held but for when time passes
+		mu.Lock()
+		defer mu.Unlock()
+		go f.Follow(ctx, func(s Settings, r map[string]error) {
+			mu.Lock()
+			defer mu.Unlock()
+			now, refused, calls = s, r, calls+1
+		})
+		pass := func(d time.Duration) {
+			mu.Unlock()
+			time.Sleep(d)
+			synctest.Wait()
+			mu.Lock()
+		}
 		for _, step := range []struct {
 			name, config, targets string
 			vantages, apps        int
@@ -82,8 +96,7 @@ func TestFollow(t *testing.T) {
 		} {
 			files.write(step.config, step.targets)
 			calls = 0
-			time.Sleep(3 * interval)
-			synctest.Wait()
+			pass(3 * interval)
 			if now.Vantages != step.vantages || len(now.Targets.Apps) != step.apps || now.Laws.AIMD.Increase != step.up*bitrate.Mbit || calls != 1 {
 				t.Errorf("%s: vantages %d, %d apps, increase %v, %d calls; want %d, %d, %dM, 1", step.name, now.Vantages, len(now.Targets.Apps), now.Laws.AIMD.Increase, calls, step.vantages, step.apps, step.up)
 			}
@@ -104,14 +117,12 @@ func TestFollow(t *testing.T) {
 		if err := os.Remove(files.path("..data")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * interval)
-		synctest.Wait()
+		pass(10 * interval)
 		if now.Vantages != 6 || calls != 1 || len(refused) != 2 {
 			t.Errorf("without files: vantages %d, %d calls, refused %v", now.Vantages, calls, refused)
 		}
 		files.write("vantages: 6", endpoint)
-		time.Sleep(3 * interval)
-		synctest.Wait()
+		pass(3 * interval)
 		if calls != 2 || len(refused) != 0 || testutil.ToFloat64(f.valid.WithLabelValues(TargetsFile)) != 1 {
 			t.Errorf("with them again: %d calls, refused %v", calls, refused)
 		}
