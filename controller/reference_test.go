@@ -28,7 +28,8 @@ const preamble = `# Metrics of the controller
 
 Served at ` + "`/metrics`" + ` on ` + "`--metrics-addr`" + `, in base units: seconds, bits per second, ratios
 0…1. Gauges about pods come from the leader alone and go with the pod. ` + "`pod`" + ` is
-namespace/name. Those of Go, of the process and of controller-runtime are there too.
+namespace/name. Those of Go, of the process and of controller-runtime are there too, and
+` + "`detnet_certificate_expiry_timestamp_seconds`" + ` of webhook, controller and agents alike.
 
 | name | labels | meaning |
 |---|---|---|
@@ -69,6 +70,7 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 	actuate.New(nil, actuate.DefaultConfig(), slog.New(slog.DiscardHandler), &c)
 	promql.New(promql.DefaultConfig(), slog.New(slog.DiscardHandler), &c)
 	(&repair.Repair{}).Register(&c)
+	(&repair.Unused{}).Register(&c)
 	(&config.Files{}).Register(&c)
 	slices.Sort(c.descriptions)
 	var want bytes.Buffer

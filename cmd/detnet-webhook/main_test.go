@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,15 @@ func TestServe(t *testing.T) {
 	var status struct{ Policy live.Status }
 	if err := json.Unmarshal(body, &status); err != nil || status.Policy.Hash != policies.Default().Hash() {
 		t.Errorf("status %s: %v", body, err)
+	}
+	scrape, err := http.Get("http://" + o.metricsAddr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer scrape.Body.Close()
+	figures, _ := io.ReadAll(scrape.Body)
+	if !regexp.MustCompile(`detnet_certificate_expiry_timestamp_seconds\{certificate="webhook"\} 1\.\d+e\+09`).Match(figures) {
+		t.Error("the metrics do not tell when the certificate expires")
 	}
 	cancel()
 	if err := <-done; err != nil {
