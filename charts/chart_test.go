@@ -150,6 +150,35 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 }
 
+// The controller may write to templates and nodes only where it is asked to; an
+// explicit zero keeps the right, so that it can take its marks away.
+func TestRightsFollowSettings(t *testing.T) {
+	for _, tt := range []struct {
+		set                string
+		templates, nodesOK bool
+	}{
+		{"", false, false},
+		{"controller.config.rolloutEvery=5m", true, false},
+		{"controller.config.nodes.taintAfter=1m", false, true},
+		{"controller.config.nodes.bandwidth=false", false, true},
+	} {
+		args := []string{"template", "detnet", "detnet", "--show-only", "templates/controller/rbac.yaml"}
+		if tt.set != "" {
+			args = append(args, "--set", tt.set)
+		}
+		out, err := helm(t, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(out, "statefulsets"); got != tt.templates {
+			t.Errorf("%q: may patch templates: %v", tt.set, got)
+		}
+		if got := strings.Contains(out, "nodes/status"); got != tt.nodesOK {
+			t.Errorf("%q: may mark nodes: %v", tt.set, got)
+		}
+	}
+}
+
 // off is a word to people and a boolean to YAML.
 func TestOffIsAWord(t *testing.T) {
 	values := filepath.Join(t.TempDir(), "values.yaml")

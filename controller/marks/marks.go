@@ -65,7 +65,9 @@ func decide(c Config, known map[string]uplink, nodes map[string]inventory.Marks,
 				u.pressure = c.TaintAfter
 			}
 			u.shown = advertised(marks)
-			u.fits = u.shown
+			if marks.Stated == 0 {
+				u.fits = u.shown
+			}
 		}
 		u.take(c, r, step)
 		u.show(c, marks.Stated, now)

@@ -32,19 +32,20 @@ var (
 // play runs decide every second through phases and returns what is wanted of
 // n1 after each.
 type phase struct {
-	r    status.Reason
-	span time.Duration
+	unsaid bool // the statement is taken back
+	r      status.Reason
+	span   time.Duration
 }
 
 func play(c Config, marks inventory.Marks, phases ...phase) []want {
-	nodes := map[string]inventory.Marks{}
-	if marks != (inventory.Marks{}) {
-		nodes["n1"] = marks
-	}
+	nodes := map[string]inventory.Marks{"n1": marks}
 	var known map[string]uplink
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	var after []want
 	for _, p := range phases {
+		if p.unsaid {
+			nodes["n1"] = inventory.Marks{Advertised: marks.Advertised}
+		}
 		var w map[string]want
 		for range p.span / sec {
 			now = now.Add(sec)
@@ -63,15 +64,15 @@ func TestTaint(t *testing.T) {
 		phases []phase
 		want   []bool
 	}{
-		{"violation for long enough", inventory.Marks{}, []phase{{violated, 29 * sec}, {violated, 1 * sec}}, []bool{false, true}},
-		{"best effort presses", inventory.Marks{}, []phase{{pressed, 30 * sec}}, []bool{true}},
-		{"room left", inventory.Marks{}, []phase{{calm, 90 * sec}}, []bool{false}},
-		{"the limits hold nobody back", inventory.Marks{}, []phase{{unused, 90 * sec}}, []bool{false}},
-		{"blind", inventory.Marks{}, []phase{{blind, 90 * sec}}, []bool{false}},
-		{"goes as slowly as it came", inventory.Marks{}, []phase{{pressed, 40 * sec}, {calm, 29 * sec}, {calm, sec}}, []bool{true, true, false}},
-		{"half the time is not enough", inventory.Marks{}, []phase{{pressed, 20 * sec}, {calm, 20 * sec}, {pressed, 20 * sec}, {calm, 20 * sec}, {pressed, 20 * sec}}, []bool{false, false, false, false, false}},
-		{"a pause does not lift it", inventory.Marks{}, []phase{{pressed, 60 * sec}, {calm, 20 * sec}, {pressed, 20 * sec}, {calm, 20 * sec}}, []bool{true, true, true, true}},
-		{"the next leader goes on", inventory.Marks{Congested: true}, []phase{{calm, 29 * sec}, {calm, sec}}, []bool{true, false}},
+		{"violation for long enough", inventory.Marks{}, []phase{{r: violated, span: 29 * sec}, {r: violated, span: 1 * sec}}, []bool{false, true}},
+		{"best effort presses", inventory.Marks{}, []phase{{r: pressed, span: 30 * sec}}, []bool{true}},
+		{"room left", inventory.Marks{}, []phase{{r: calm, span: 90 * sec}}, []bool{false}},
+		{"the limits hold nobody back", inventory.Marks{}, []phase{{r: unused, span: 90 * sec}}, []bool{false}},
+		{"blind", inventory.Marks{}, []phase{{r: blind, span: 90 * sec}}, []bool{false}},
+		{"goes as slowly as it came", inventory.Marks{}, []phase{{r: pressed, span: 40 * sec}, {r: calm, span: 29 * sec}, {r: calm, span: sec}}, []bool{true, true, false}},
+		{"half the time is not enough", inventory.Marks{}, []phase{{r: pressed, span: 20 * sec}, {r: calm, span: 20 * sec}, {r: pressed, span: 20 * sec}, {r: calm, span: 20 * sec}, {r: pressed, span: 20 * sec}}, []bool{false, false, false, false, false}},
+		{"a pause does not lift it", inventory.Marks{}, []phase{{r: pressed, span: 60 * sec}, {r: calm, span: 20 * sec}, {r: pressed, span: 20 * sec}, {r: calm, span: 20 * sec}}, []bool{true, true, true, true}},
+		{"the next leader goes on", inventory.Marks{Congested: true}, []phase{{r: calm, span: 29 * sec}, {r: calm, span: sec}}, []bool{true, false}},
 	} {
 		for i, w := range play(c, tt.marks, tt.phases...) {
 			if w.congested != tt.want[i] {
@@ -79,7 +80,7 @@ func TestTaint(t *testing.T) {
 			}
 		}
 	}
-	if w := play(Config{}, inventory.Marks{Congested: true, Advertised: "95M"}, phase{pressed, sec}); w[0] != (want{}) {
+	if w := play(Config{}, inventory.Marks{Congested: true, Advertised: "95M"}, phase{r: pressed, span: sec}); w[0] != (want{}) {
 		t.Errorf("switched off, and still wanted: %+v", w[0])
 	}
 }
@@ -93,13 +94,14 @@ func TestBandwidth(t *testing.T) {
 		phases []phase
 		want   []bitrate.Rate // in Mbit/s
 	}{
-		{"unknown until the uplink was full", inventory.Marks{}, []phase{{calm, 90 * sec}, {unused, 90 * sec}, {violated, sec}}, []bitrate.Rate{0, 0, 0}},
-		{"what fits", inventory.Marks{}, []phase{{at(95), sec}, {calm, 90 * sec}}, []bitrate.Rate{95, 95}},
-		{"not for a little", inventory.Marks{}, []phase{{at(95), sec}, {at(100), 90 * sec}}, []bitrate.Rate{95, 95}},
-		{"once a minute at most", inventory.Marks{}, []phase{{at(95), sec}, {at(50), 59 * sec}, {at(50), sec}, {at(90), 59 * sec}, {at(90), sec}}, []bitrate.Rate{95, 95, 50, 50, 90}},
-		{"not what drains a queue", inventory.Marks{}, []phase{{at(95), sec}, {reason(plan.AwaitEffect, 40, 40), 90 * sec}}, []bitrate.Rate{95, 95}},
-		{"people know better", inventory.Marks{Stated: 400 * mbit}, []phase{{at(95), sec}}, []bitrate.Rate{400}},
-		{"the next leader goes on", inventory.Marks{Advertised: "95M"}, []phase{{calm, sec}, {at(99), 90 * sec}, {at(50), sec}}, []bitrate.Rate{95, 95, 50}},
+		{"unknown until the uplink was full", inventory.Marks{}, []phase{{r: calm, span: 90 * sec}, {r: unused, span: 90 * sec}, {r: violated, span: sec}}, []bitrate.Rate{0, 0, 0}},
+		{"what fits", inventory.Marks{}, []phase{{r: at(95), span: sec}, {r: calm, span: 90 * sec}}, []bitrate.Rate{95, 95}},
+		{"not for a little", inventory.Marks{}, []phase{{r: at(95), span: sec}, {r: at(100), span: 90 * sec}}, []bitrate.Rate{95, 95}},
+		{"once a minute at most", inventory.Marks{}, []phase{{r: at(95), span: sec}, {r: at(50), span: 59 * sec}, {r: at(50), span: sec}, {r: at(90), span: 59 * sec}, {r: at(90), span: sec}}, []bitrate.Rate{95, 95, 50, 50, 90}},
+		{"not what drains a queue", inventory.Marks{}, []phase{{r: at(95), span: sec}, {r: reason(plan.AwaitEffect, 40, 40), span: 90 * sec}}, []bitrate.Rate{95, 95}},
+		{"people know better", inventory.Marks{Stated: 400 * mbit}, []phase{{r: at(95), span: sec}}, []bitrate.Rate{400}},
+		{"until they take it back", inventory.Marks{Stated: 400 * mbit, Advertised: "400M"}, []phase{{r: calm, span: sec}, {unsaid: true, r: calm, span: 90 * sec}}, []bitrate.Rate{400, 0}},
+		{"the next leader goes on", inventory.Marks{Advertised: "95M"}, []phase{{r: calm, span: sec}, {r: at(99), span: 90 * sec}, {r: at(50), span: sec}}, []bitrate.Rate{95, 95, 50}},
 	} {
 		for i, w := range play(c, tt.marks, tt.phases...) {
 			if w.bandwidth != tt.want[i]*mbit || w.congested {

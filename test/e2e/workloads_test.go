@@ -59,6 +59,9 @@ func (w *world) rollsOut(t *testing.T) {
 		old = next
 	}
 	w.notTooOften(t, every)
+	if out, err := w.cluster.Kubectl(ctx, "get", "deployments", "-n", factory, "-o", "yaml"); err != nil || strings.Contains(out, workload.TemplateBefore) {
+		t.Errorf("a template of the factory, which is only observed, was changed: %v", err)
+	}
 	logs, err := w.cluster.Kubectl(ctx, "logs", "-n", install.Namespace, "-l", "app.kubernetes.io/component=controller", "--tail=-1")
 	if err != nil || !strings.Contains(logs, "each change replaces all pods") {
 		t.Errorf("the log does not warn: %v", err)
