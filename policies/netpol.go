@@ -2,8 +2,11 @@ package policies
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/cilium/cilium/pkg/policy/api"
 )
 
 // Modes of a class's Cilium policies.
@@ -64,4 +67,23 @@ func overlay(base, own []NetworkPolicy) []NetworkPolicy {
 		return slices.ContainsFunc(own, func(o NetworkPolicy) bool { return o.Name == b.Name })
 	})
 	return append(base, own...)
+}
+
+// unenforced says where a Cilium policy of the decision defeats its limit: what
+// goes through Cilium's proxy is not limited.
+func (d Decision) unenforced() []string {
+	if d.Bandwidth.Initial == 0 {
+		return nil
+	}
+	var out []string
+	for _, p := range d.NetworkPolicies {
+		if p.Spec != nil && slices.ContainsFunc(p.Spec.Egress, proxied) {
+			out = append(out, fmt.Sprintf("Cilium policy %s has L7 rules for egress, under which Cilium does not enforce the pod's bandwidth limit", p.Name))
+		}
+	}
+	return out
+}
+
+func proxied(rule api.EgressRule) bool {
+	return slices.ContainsFunc(rule.ToPorts, func(p api.PortRule) bool { return !p.Rules.IsEmpty() })
 }

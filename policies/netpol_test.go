@@ -2,6 +2,7 @@ package policies
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -86,5 +87,25 @@ networkPolicies["more"] := rule
 	}
 	if d.NetworkPolicies[0].Spec.Description != "ours" {
 		t.Error("the workload's policy was not replaced")
+	}
+}
+
+// What Cilium's proxy handles is not limited: the user is told.
+func TestL7EgressWarns(t *testing.T) {
+	const rule = `package detnet.site
+
+networkPolicies["p"] := {
+	"endpointSelector": {},
+	"egress": [{"toEntities": ["world"], "toPorts": [{"ports": [{"port": "80", "protocol": "TCP"}]%s}]}],
+}
+`
+	for l7, want := range map[string]int{"": 0, `, "rules": {"http": [{"method": "GET"}]}`: 1} {
+		e := mustLoad(t, Set{"site.rego": fmt.Sprintf(rule, l7)})
+		for priority, times := range map[string]int{"best-effort": 1, "high": 0} { // high has no limit
+			d := mustDecide(t, e, podInput(t, map[string]string{workload.LabelPriority: priority}, nil))
+			if len(d.Warnings) != want*times {
+				t.Errorf("with %q class %s has the warnings %q", l7, priority, d.Warnings)
+			}
+		}
 	}
 }

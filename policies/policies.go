@@ -161,6 +161,6 @@ func (e *Engine) decide(v ast.Value, a asks, w declared, in Input) (Decision, er
 		return d, fmt.Errorf("networkPolicies: %w", err)
 	}
 	d.NetworkPolicies = overlay(rendered, d.NetworkPolicies)
-	d.Warnings = append(d.Warnings, a.shortfalls(d)...)
+	d.Warnings = append(append(d.Warnings, a.shortfalls(d)...), d.unenforced()...)
 	return d, d.validate()
 }
