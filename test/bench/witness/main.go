@@ -33,15 +33,12 @@ const hogArg = "burn-a-cpu"
 func main() {
 	sandbox.Reexec()
 	if len(os.Args) == 2 && os.Args[1] == hogArg {
-		for {
+		for n := 0; ; n++ {
 		}
 	}
-	d := flag.Duration("duration", 20*time.Second, "length of each phase")
-	hogs := flag.Int("hogs", 4, "busy loops in the second phase")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *d, *hogs); err != nil {
+	if err := run(ctx); err != nil {
 		stop()
 		fmt.Fprintln(os.Stderr, "bench-witness:", err)
 		os.Exit(1)
@@ -51,7 +48,11 @@ func main() {
 // capacity is what each node's uplink carries.
 const capacity = 100 * bitrate.Mbit
 
-func run(ctx context.Context, d time.Duration, hogs int) (err error) {
+func run(ctx context.Context) (err error) {
+	length := flag.Duration("duration", 20*time.Second, "length of each phase")
+	hogs := flag.Int("hogs", 4, "busy loops in the second phase")
+	flag.Parse()
+	d := *length
 	images, err := install.BuildImages(ctx)
 	if err != nil {
 		return err
@@ -86,7 +87,7 @@ func run(ctx context.Context, d time.Duration, hogs int) (err error) {
 		name  string
 		loads scene.Loads
 		hogs  int
-	}{{"idle", nil, 0}, {"busy host", nil, hogs}, {"full uplink", elastic, 0}} {
+	}{{"idle", nil, 0}, {"busy host", nil, *hogs}, {"full uplink", elastic, 0}} {
 		seen, err := play(ctx, cluster, s, p.loads, p.hogs, d)
 		if err != nil {
 			return fmt.Errorf("phase %s: %w", p.name, err)
