@@ -33,6 +33,10 @@ test-unit: ## Unit, policy and API-server tests, with the race detector
 test-e2e: ## Three real nodes: install, stamp, protect, restart (root and Linux)
 	cd test && $(GO) test -count=1 -timeout 20m -v ./e2e/...
 
+.PHONY: test-cilium
+test-cilium: ## The same on Cilium's own agent, which is built the first time (half an hour on two cores)
+	cd test && DETNET_TEST_CILIUM=1 $(GO) test -count=1 -timeout 90m -v ./cilium/...
+
 .PHONY: lint
 lint: lint-basic ## All linters (builds golangci-lint the first time)
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...

@@ -102,7 +102,7 @@ func (f *finder) look(ctx context.Context, p pods.Pod, s *search) (int, error) {
 	if s.answer != nil {
 		return f.answered(s)
 	}
-	err := error(locate.ErrNotFound) // a pod without an address
+	err := locate.ErrNotFound // a pod without an address
 	for _, ip := range p.IPs {
 		index, miss := locate.Interface(f.handle, ip)
 		if miss == nil {

@@ -33,10 +33,6 @@ func (c *Cluster) DialFrom(ctx context.Context, node, network, addr string) (net
 	return target.Dial(ctx, network, addr)
 }
 
-// InFabric calls fn on a thread inside the fabric's network namespace, where
-// the far end of node N's uplink is called portN.
-func (c *Cluster) InFabric(fn func() error) error { return c.fabric().Net(fn) }
-
 // Exec runs a program of the host, or one of the sandbox's (such as ctr), inside
 // a node and returns its standard output.
 func (c *Cluster) Exec(ctx context.Context, node, program string, args ...string) (string, error) {

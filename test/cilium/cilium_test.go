@@ -1,0 +1,400 @@
+package cilium
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/test/install"
+	"github.com/detnet/detnet/test/sandbox"
+	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/workload/load"
+	"github.com/detnet/detnet/workload"
+)
+
+func TestMain(m *testing.M) {
+	sandbox.Reexec()
+	os.Exit(m.Run())
+}
+
+const (
+	capacity = 100 * bitrate.Mbit
+	offered  = 75 * bitrate.Mbit // by each sender
+	factory  = "factory"
+)
+
+// observing lets the test alone write limits.
+var observing = map[string]string{"controller.mode": "observe"}
+
+// strict is a policy under which Cilium refuses what critical pods don't declare.
+const strict = `policy.files={"site.yaml": "classes: {critical: {networkPolicies: strict}}"}`
+
+// world is the one cluster that the tests below share, in order.
+type world struct {
+	cluster *sandbox.Cluster
+	cilium  *Agents
+	scene   *scene.Scene
+	client  kubernetes.Interface
+}
+
+func TestDetnetOnCilium(t *testing.T) {
+	if os.Getenv("DETNET_TEST_CILIUM") == "" {
+		t.Skip("builds Cilium from source: set DETNET_TEST_CILIUM, or run make test-cilium")
+	}
+	sandbox.Require(t)
+	w := setUp(t)
+	w.run(t, "Cilium carries the pods without a route to each", w.layout)
+	w.run(t, "reports what pods send", w.usage)
+	w.run(t, "Cilium follows the limit of a live pod", w.limits)
+	w.run(t, "Cilium knows the priority of critical pods", w.priority)
+	w.run(t, "Cilium takes the policies of workloads", w.policies)
+	w.run(t, "has nothing to complain about", w.doctor)
+	w.run(t, "closes the loop", w.loop)
+}
+
+func (w *world) run(t *testing.T, name string, part func(*testing.T)) {
+	t.Run(name, func(t *testing.T) {
+		defer func() {
+			if t.Failed() {
+				w.dump(t)
+			}
+		}()
+		part(t)
+	})
+}
+
+func setUp(t *testing.T) *world {
+	ctx := t.Context()
+	images, err := install.BuildImages(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	w := &world{}
+	if w.cluster, err = sandbox.Up(ctx, sandbox.Config{Name: "cilium", Images: images, Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.cluster.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if w.cilium, err = Start(ctx, w.cluster, Defaults(), log); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.cilium.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	config, err := w.cluster.RESTConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.client, err = kubernetes.NewForConfig(config); err != nil {
+		t.Fatal(err)
+	}
+	if err := install.Chart(ctx, w.cluster, observing); err != nil {
+		w.dump(t)
+		t.Fatal(err)
+	}
+	if w.scene, err = scene.Deploy(ctx, w.cluster, install.Tag, bitrate.Gbit); err != nil {
+		w.dump(t)
+		t.Fatal(err)
+	}
+	t.Cleanup(w.scene.Close)
+	if err := install.AwaitMeasured(ctx, w.cluster, 2, len(scene.Senders)); err != nil {
+		w.dump(t)
+		t.Fatal(err)
+	}
+	return w
+}
+
+// layout makes sure that the test is about Cilium's default at all.
+func (w *world) layout(t *testing.T) {
+	for _, app := range scene.Senders {
+		p := w.pod(t, app)
+		route, err := w.cluster.Exec(t.Context(), scene.Node, "ip", "route", "get", p.Status.PodIP)
+		if err != nil || !strings.Contains(route, "dev cilium_host") {
+			t.Errorf("%s is reached by %q, %v; want cilium_host", p.Name, route, err)
+		}
+	}
+}
+
+// usage wants the rates that pods offer in the controller's hands.
+func (w *world) usage(t *testing.T) {
+	w.startLoad(t, time.Minute)
+	eventually(t, "the controller knows the senders' rates", func() error {
+		s, err := install.Status(t.Context(), w.cluster)
+		if err != nil {
+			return err
+		}
+		for _, x := range s.Senders {
+			if !x.Known || !near(x.UsageBps, offered) {
+				return fmt.Errorf("%s: %v, known: %v; want about %v", x.Pod, x.UsageBps, x.Known, offered)
+			}
+		}
+		return nil
+	})
+}
+
+// limits wants traffic to follow the annotation, up and down, and the pods to
+// live on.
+func (w *world) limits(t *testing.T) {
+	before := w.uids(t)
+	w.startLoad(t, 5*time.Minute)
+	for _, step := range []struct{ limit, want bitrate.Rate }{
+		{50 * bitrate.Mbit, 50 * bitrate.Mbit},
+		{10 * bitrate.Mbit, 10 * bitrate.Mbit},
+		{bitrate.Gbit, offered}, // no limit that is felt
+	} {
+		if err := w.scene.SetLimits(t.Context(), step.limit); err != nil {
+			t.Fatal(err)
+		}
+		w.awaitGoodput(t, fmt.Sprintf("each sender gets %v under a limit of %v", step.want, step.limit),
+			func(_ string, got bitrate.Rate) bool { return near(got, step.want) })
+	}
+	if after := w.uids(t); after != before {
+		t.Errorf("pods were replaced or restarted: %s, then %s", before, after)
+	}
+}
+
+// priority wants Cilium to know what critical pods come first by, and to follow
+// a change on a live pod.
+func (w *world) priority(t *testing.T) {
+	sender := scene.Senders[0]
+	w.awaitPriority(t, "robot-control", "guaranteed", 6)
+	w.awaitPriority(t, sender, "besteffort", 5)
+	for _, step := range []struct {
+		annotation string
+		want       int
+	}{{"burstable", 8}, {"besteffort", 5}} {
+		if _, err := w.cluster.Kubectl(t.Context(), "-n", factory, "annotate", "--overwrite", "pod", w.pod(t, sender).Name,
+			workload.CiliumPriority+"="+step.annotation); err != nil {
+			t.Fatal(err)
+		}
+		w.awaitPriority(t, sender, step.annotation, step.want)
+	}
+}
+
+// awaitPriority looks into the map from which Cilium's programs take what they
+// set as a packet's priority: there it is one more, 0 standing for none.
+func (w *world) awaitPriority(t *testing.T, app, annotation string, want int) {
+	t.Helper()
+	ctx, p := t.Context(), w.pod(t, app)
+	if got := p.Annotations[workload.CiliumPriority]; got != annotation {
+		t.Errorf("%s is stamped %q, want %q", app, got, annotation)
+	}
+	id, err := w.cluster.Kubectl(ctx, "-n", factory, "get", "ciliumendpoint", p.Name, "-o", "jsonpath={.status.id}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Cilium knows the priority of "+app, func() error {
+		table, err := w.cilium.Debug(ctx, scene.Node, "bpf", "bandwidth", "list")
+		if err == nil && priorityOf(table, id) != strconv.Itoa(want+1) {
+			err = fmt.Errorf("endpoint %s has not %d in\n%s", id, want+1, table)
+		}
+		return err
+	})
+}
+
+// policies wants Cilium to take the policy that the webhook makes of a critical
+// workload, and to refuse what a strict one does not allow.
+func (w *world) policies(t *testing.T) {
+	ctx := t.Context()
+	eventually(t, "a port that nobody has is refused by the pod itself", func() error {
+		if err := w.dial(t, "safety-scanner", 5999); !errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("dialled: %w", err)
+		}
+		return nil
+	})
+	if err := install.Chart(ctx, w.cluster, observing, "--set-json", strict); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "no webhook answers by the old policy", func() error {
+		pods, err := w.client.CoreV1().Pods(install.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=webhook"})
+		if err == nil && slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil }) {
+			err = errors.New("one is still ending")
+		}
+		return err
+	})
+	if err := w.scene.Recreate(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Cilium drops what the policy does not allow", func() error {
+		if err := w.dial(t, "safety-scanner", 5999); err == nil || errors.Is(err, syscall.ECONNREFUSED) {
+			return fmt.Errorf("dialled: %w", err)
+		}
+		return w.dial(t, "safety-scanner", 5202)
+	})
+}
+
+// dial connects to a pod's port from another node, and closes at once.
+func (w *world) dial(t *testing.T, app string, port int) error {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	conn, err := w.cluster.DialFrom(ctx, "node2", "tcp", net.JoinHostPort(w.pod(t, app).Status.PodIP, strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// doctor runs "detnet doctor" inside the cluster.
+func (w *world) doctor(t *testing.T) {
+	if out, err := w.cluster.Helm(t.Context(), "test", "detnet", "--namespace", install.Namespace, "--logs", "--timeout", "1m"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// loop has the controller find out that the uplink is full and limit those who
+// fill it, and Cilium hold them to it. How soon, and what that does for delay,
+// is no matter here: without sch_fq in the kernel Cilium drops, and late.
+func (w *world) loop(t *testing.T) {
+	ctx := t.Context()
+	before := w.uids(t)
+	if err := w.scene.SetCapacity(ctx, capacity); err != nil {
+		t.Fatal(err)
+	}
+	if err := install.Chart(ctx, w.cluster, map[string]string{"controller.mode": "enforce"}); err != nil {
+		t.Fatal(err)
+	}
+	w.startLoad(t, 5*time.Minute)
+	eventually(t, "the senders' limits fit the uplink", func() error {
+		var sum bitrate.Rate
+		for _, app := range scene.Senders {
+			sum += w.scene.Limit(app)
+		}
+		if sum > capacity {
+			return fmt.Errorf("they add up to %v of %v", sum, capacity)
+		}
+		return nil
+	})
+	w.awaitGoodput(t, "the senders get no more than their limits, which is less than they offer", func(app string, got bitrate.Rate) bool {
+		return got < offered*9/10 && got < w.scene.Limit(app)*12/10
+	})
+	if after := w.uids(t); after != before {
+		t.Errorf("pods were replaced or restarted: %s, then %s", before, after)
+	}
+}
+
+func (w *world) startLoad(t *testing.T, d time.Duration) {
+	t.Helper()
+	each := load.Load{Kind: load.UDP, Rate: offered, For: d}
+	if err := w.scene.StartLoads(t.Context(), map[string]load.Load{scene.Senders[0]: each, scene.Senders[1]: each}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.scene.StopLoads(context.WithoutCancel(t.Context())); err != nil {
+			t.Log(err)
+		}
+	})
+}
+
+// awaitGoodput polls what arrives of each sender until all are right.
+func (w *world) awaitGoodput(t *testing.T, what string, right func(sender string, got bitrate.Rate) bool) {
+	t.Helper()
+	ctx := t.Context()
+	eventually(t, what, func() error {
+		begun := time.Now()
+		first, err := w.scene.Received(ctx)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Second):
+		}
+		second, err := w.scene.Received(ctx)
+		if err != nil {
+			return err
+		}
+		var wrong []error
+		for _, app := range scene.Senders {
+			if got := scene.Goodput(second[app]-first[app], time.Since(begun)); !right(app, got) {
+				wrong = append(wrong, fmt.Errorf("%s gets %v", app, got))
+			}
+		}
+		return errors.Join(wrong...)
+	})
+}
+
+// near allows for headers and for windows that are not quite as long as said.
+func near(got, want bitrate.Rate) bool { return got > want*8/10 && got < want*12/10 }
+
+// priorityOf finds an endpoint's egress priority in "bpf bandwidth list".
+func priorityOf(table, endpoint string) string {
+	for line := range strings.Lines(table) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == endpoint && f[1] == "Egress" {
+			return f[2]
+		}
+	}
+	return ""
+}
+
+// pod returns the factory's one pod with the app label.
+func (w *world) pod(t *testing.T, app string) *corev1.Pod {
+	t.Helper()
+	pods, err := w.client.CoreV1().Pods(factory).List(t.Context(), metav1.ListOptions{LabelSelector: "app=" + app})
+	if err != nil || len(pods.Items) != 1 {
+		t.Fatalf("pods of %s: %v, %v", app, pods, err)
+	}
+	return &pods.Items[0]
+}
+
+// uids tells the factory's pods from others, and from themselves restarted.
+func (w *world) uids(t *testing.T) string {
+	t.Helper()
+	pods, err := w.client.CoreV1().Pods(factory).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, p := range pods.Items {
+		fmt.Fprintf(&all, "%s=%s+%d ", p.Name, p.UID, p.Status.ContainerStatuses[0].RestartCount)
+	}
+	return all.String()
+}
+
+// eventually polls until check is content. The limit is there to end a broken
+// run, not to judge speed.
+func eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		if err = check(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("%s: %v", what, err)
+}
+
+// dump writes what one would look at first.
+func (w *world) dump(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
+	defer cancel()
+	for _, args := range [][]string{
+		{"get", "pods", "-A", "-o", "wide"},
+		{"get", "ciliumendpoints", "-A"},
+		{"get", "events", "-A", "--sort-by=.lastTimestamp"},
+		{"logs", "-n", install.Namespace, "-l", "app.kubernetes.io/name=detnet", "--tail=40", "--prefix", "--max-log-requests=20"},
+	} {
+		out, err := w.cluster.Kubectl(ctx, args...)
+		t.Logf("kubectl %v: %v\n%s", args, err, out)
+	}
+}
