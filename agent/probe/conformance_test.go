@@ -188,7 +188,8 @@ func gather(t testing.TB, s *Sender, enough func(map[string]*Result) bool) map[s
 			}
 			samples := all.Samples
 			*all = r
-			all.Samples = append(samples, r.Samples...)
+			samples = append(samples, r.Samples...)
+			all.Samples = samples
 		})
 	}
 	return got

@@ -28,6 +28,7 @@ type reply struct {
 	number        uint16 // 0 if the reflector does not say
 	seq           uint32
 	far, farReply int64 // the reflector's timestamps, ns on its clock; 0: none
+	heard         Heard
 }
 
 // Drops counts received packets that were not the answer to a probe, by reason.
@@ -205,11 +206,13 @@ func (d *datagram) answered(i int, seen int64) bool {
 		drops.Source++
 		return false
 	}
-	p := s.answer(r.seq, seen)
+	p, m := s.answer(r.seq, seen), d.in.meta(i)
+	if r.heard.HasCoS || r.heard.HasDirect {
+		s.heard(r.heard, m.tos)
+	}
 	if p == nil {
 		return false
 	}
-	m := d.in.meta(i)
 	p.back, p.hwBack, p.far, p.farReply = m.software, m.hardware, r.far, r.farReply
 	return true
 }

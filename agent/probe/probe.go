@@ -126,4 +126,5 @@ type Result struct {
 	Samples    []Sample // ordered by sending; valid until the visit returns
 	Timestamps Source   // of the newest sample
 	Totals     Totals
+	Heard      Heard // in STAMP's extensions, so far
 }

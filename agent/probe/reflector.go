@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -9,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
@@ -86,9 +86,9 @@ func (r *Reflector) prepare() error {
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW,
 			unix.SOF_TIMESTAMPING_SOFTWARE|unix.SOF_TIMESTAMPING_RX_SOFTWARE)
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTTL, 1)
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTOS, 1)
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1)
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1)
+		receiveTOS(int(fd))
+		receiveTo(int(fd))
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, bufferSize)
 	})
 }
@@ -183,7 +183,7 @@ func (r *Reflector) answer(i int, now time.Time, keys []*stamp.Key, to *stamp.An
 		return "malformed"
 	}
 	*to = a
-	r.enqueue(i, a)
+	r.enqueue(i, a, &m)
 	return ""
 }
 
@@ -200,7 +200,7 @@ func (r *Reflector) allowed(from netip.Addr) bool {
 }
 
 // enqueue makes the answer to packet i the next message to send.
-func (r *Reflector) enqueue(i int, a stamp.Answer) {
+func (r *Reflector) enqueue(i int, a stamp.Answer, m *meta) {
 	n := r.n
 	r.out.names[n] = r.in.names[i]
 	control := r.out.control[n][:]
@@ -208,16 +208,16 @@ func (r *Reflector) enqueue(i int, a stamp.Answer) {
 	if r.in.isIPv6(i) {
 		level, option = unix.IPPROTO_IPV6, unix.IPV6_TCLASS
 	}
-	header := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
-	header.Level, header.Type = level, option
-	header.SetLen(unix.CmsgLen(4))
-	*(*uint32)(unsafe.Pointer(&control[unix.CmsgLen(0)])) = uint32(a.DSCP) << 2
+	var tos [4]byte
+	binary.NativeEndian.PutUint32(tos[:], uint32(a.DSCP)<<2)
+	length := putControl(control, level, option, tos[:])
+	length += m.putSource(control[length:])
 	r.out.vectors[n].Base = &a.Packet[0]
 	r.out.vectors[n].SetLen(len(a.Packet))
 	h := &r.out.headers[n].Hdr
 	h.Name, h.Namelen = &r.out.names[n][0], r.in.headers[i].Hdr.Namelen
 	h.Iov, h.Control = &r.out.vectors[n], &control[0]
 	h.SetIovlen(1)
-	h.SetControllen(unix.CmsgSpace(4))
+	h.SetControllen(length)
 	r.n++
 }

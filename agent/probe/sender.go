@@ -43,11 +43,12 @@ type Resolver interface {
 
 // Sender runs sessions. Make it with NewSender; Run serves it.
 type Sender struct {
-	base     time.Time
-	resolver Resolver
-	keys     *Keyring
-	user     bool           // timestamps by this process
-	waiting  sync.WaitGroup // lookups and sockets that are awaited
+	base       time.Time
+	resolver   Resolver
+	keys       *Keyring
+	user       bool // timestamps by this process
+	extensions Extensions
+	waiting    sync.WaitGroup // lookups and sockets that are awaited
 
 	mu       sync.Mutex
 	ctx      context.Context // of Run
@@ -71,6 +72,7 @@ type Options struct {
 	// UserTimestamps leaves the kernel's timestamps unused, to show what they
 	// are worth.
 	UserTimestamps bool
+	Extensions     Extensions // of STAMP
 }
 
 // NewSender returns a Sender without sessions.
@@ -79,12 +81,13 @@ func NewSender(o Options) *Sender {
 		o.Resolver = net.DefaultResolver
 	}
 	return &Sender{
-		base:     time.Now(),
-		resolver: o.Resolver,
-		keys:     o.Keys,
-		user:     o.UserTimestamps,
-		numbers:  map[uint16]*session{},
-		probers:  map[kind]prober{},
+		base:       time.Now(),
+		resolver:   o.Resolver,
+		keys:       o.Keys,
+		user:       o.UserTimestamps,
+		extensions: o.Extensions,
+		numbers:    map[uint16]*session{},
+		probers:    map[kind]prober{},
 	}
 }
 
@@ -178,6 +181,7 @@ func (s *Sender) Collect(visit func(Result)) {
 			Samples:    s.samples,
 			Timestamps: each.source,
 			Totals:     each.totals,
+			Heard:      each.told,
 		})
 	}
 	for _, r := range s.rejected {

@@ -55,6 +55,7 @@ type session struct {
 	count   int
 
 	totals    Totals
+	told      Heard
 	source    Source
 	err       error
 	failures  int

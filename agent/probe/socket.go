@@ -36,10 +36,7 @@ func targetOf(addr netip.AddrPort, dscp uint8) target {
 		copy(t.name[8:], v6[:])
 		t.nameLen = unix.SizeofSockaddrInet6
 	}
-	header := (*unix.Cmsghdr)(unsafe.Pointer(&t.control))
-	header.Level, header.Type = level, option
-	header.SetLen(unix.CmsgLen(4))
-	binary.NativeEndian.PutUint32(t.control[unix.CmsgLen(0):], uint32(dscp)<<2)
+	putControl(t.control[:], level, option, binary.NativeEndian.AppendUint32(nil, uint32(dscp)<<2))
 	return t
 }
 
@@ -124,6 +121,8 @@ type meta struct {
 	stamp              uint32
 	failed             unix.Errno // an ICMP error about our own packet
 	tos, ttl           uint8
+	to                 netip.Addr // our own address, where receiveTo asked for it
+	via                uint32     // interface that it came by, likewise
 }
 
 // meta reads the control messages of packet i.
@@ -148,6 +147,10 @@ func (b *batch) meta(i int) meta {
 		case header.Level == unix.IPPROTO_IP && header.Type == unix.IP_TTL && len(data) >= 1,
 			header.Level == unix.IPPROTO_IPV6 && header.Type == unix.IPV6_HOPLIMIT && len(data) >= 1:
 			m.ttl = firstOctet(data)
+		case header.Level == unix.IPPROTO_IP && header.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+			m.via, m.to = binary.NativeEndian.Uint32(data), netip.AddrFrom4([4]byte(data[4:8]))
+		case header.Level == unix.IPPROTO_IPV6 && header.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
+			m.via, m.to = binary.NativeEndian.Uint32(data[16:]), netip.AddrFrom16([16]byte(data[:16]))
 		}
 	}
 	return m
@@ -186,6 +189,51 @@ const stampFlags = unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RAW_HA
 	unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_RX_HARDWARE |
 	unix.SOF_TIMESTAMPING_TX_SCHED | unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_HARDWARE |
 	unix.SOF_TIMESTAMPING_OPT_CMSG | unix.SOF_TIMESTAMPING_OPT_TX_SWHW
+
+// receiveTOS asks for the DSCP and ECN of what comes. One of the two is of
+// another family than the socket's, and fails.
+func receiveTOS(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVTOS, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1)
+}
+
+// receiveTo asks to which of our addresses packets were sent.
+func receiveTo(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+}
+
+// putControl writes a control message to the beginning of b and returns its
+// length.
+func putControl(b []byte, level, typ int32, data []byte) int {
+	header := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	header.Level, header.Type = level, typ
+	header.SetLen(unix.CmsgLen(len(data)))
+	copy(b[unix.CmsgLen(0):], data)
+	return unix.CmsgSpace(len(data))
+}
+
+// putSource writes the control message that makes the address which the packet
+// of m was sent to the source of its answer: a host with several would take
+// another one as it likes. It returns the length.
+func (m *meta) putSource(b []byte) int {
+	switch {
+	case !m.to.IsValid():
+		return 0
+	case m.to.Is4():
+		var info [unix.SizeofInet4Pktinfo]byte
+		v4 := m.to.As4()
+		copy(info[4:], v4[:])
+		return putControl(b, unix.IPPROTO_IP, unix.IP_PKTINFO, info[:])
+	}
+	var info [unix.SizeofInet6Pktinfo]byte
+	v6 := m.to.As16()
+	copy(info[:], v6[:])
+	if m.to.IsLinkLocalUnicast() {
+		binary.NativeEndian.PutUint32(info[16:], m.via) // elsewhere the route decides
+	}
+	return putControl(b, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, info[:])
+}
 
 // openSocket opens a non-blocking datagram socket that reports errors and, if
 // it can, timestamps.

@@ -28,9 +28,9 @@ const window = 100_000
 
 func newProbeCommand() *cobra.Command {
 	var session probe.Session
+	var opts probe.Options
 	var protocol, keyFile, output string
 	var rate float64
-	var user bool
 	var duration time.Duration
 	c := &cobra.Command{
 		Use:   "probe HOST[:PORT]",
@@ -40,7 +40,7 @@ the kernel's timestamps. It ends after --count packets, after --duration, or by
 Ctrl-C. With --count it gives up on a host that cannot be found or that refuses
 five times in a row. The exit code is 1 if it gave up, or if no packet was
 answered.`,
-		Example: "  detnet probe 10.1.2.3 --protocol stamp --dscp EF\n  detnet probe robot.lab:5201 --protocol udp --rate 100 --count 1000 -o json",
+		Example: "  detnet probe 10.1.2.3 --protocol stamp --dscp EF --reply-dscp EF --direct\n  detnet probe robot.lab:5201 --protocol udp --rate 100 --count 1000 -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			session.Protocol = workload.Protocol(protocol)
@@ -52,7 +52,9 @@ answered.`,
 			}
 			session.Interval = time.Duration(float64(time.Second) / rate)
 			session.Timeout = max(session.Timeout, session.Interval)
-			opts := probe.Options{UserTimestamps: user}
+			if opts.Extensions != (probe.Extensions{}) && session.Protocol != workload.STAMP {
+				return fmt.Errorf("--reply-dscp and --direct need --protocol=stamp, not %s", protocol)
+			}
 			if keyFile != "" {
 				var err error
 				if opts.Keys, err = probe.OpenKeyring(keyFile); err != nil {
@@ -79,10 +81,21 @@ answered.`,
 		session.DSCP = uint8(d)
 		return err
 	})
+	extensionFlags(c, &opts.Extensions)
 	f.StringVar(&keyFile, "auth-key-file", "", "file with the secret of STAMP's authenticated mode")
-	f.BoolVar(&user, "user-timestamps", false, "do not use the kernel's timestamps, to see what they are worth")
+	f.BoolVar(&opts.UserTimestamps, "user-timestamps", false, "do not use the kernel's timestamps, to see what they are worth")
 	f.StringVarP(&output, "output", "o", "text", "text, json, or csv with a line a packet")
 	return c
+}
+
+// extensionFlags are what STAMP packets can carry besides.
+func extensionFlags(c *cobra.Command, ext *probe.Extensions) {
+	c.Flags().Func("reply-dscp", "`codepoint` that the answers are to have; also shows with which packets arrive (stamp, RFC 8972 §4.4)", func(text string) error {
+		d, err := workload.ParseDSCP(text)
+		ext.ClassOfService, ext.ReplyDSCP = true, uint8(d)
+		return err
+	})
+	c.Flags().BoolVar(&ext.DirectMeasurement, "direct", false, "have the reflector count packets, to tell in which direction they are lost (stamp, RFC 8972 §4.5)")
 }
 
 // target reads HOST[:PORT]; STAMP has a port of its own, ICMP has none.
@@ -117,7 +130,7 @@ var errNoAnswer = errors.New("no packet was answered")
 
 // probeUntil runs one session until ctx ends or it is complete, and writes its
 // report.
-func probeUntil(ctx context.Context, session probe.Session, opts probe.Options, output string, out io.Writer) error {
+func probeUntil(ctx context.Context, session probe.Session, opts probe.Options, output string, out io.Writer) (err error) {
 	sender := probe.NewSender(opts)
 	if err := sender.Assign([]probe.Session{session}); err != nil {
 		return err
@@ -125,9 +138,12 @@ func probeUntil(ctx context.Context, session probe.Session, opts probe.Options, 
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	finished := make(chan error, 1)
 	go func() { finished <- sender.Run(running) }()
-	defer func() { stop(); <-finished }()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-finished)
+	}()
 
-	r := report.Report{Session: session, Histogram: report.Histogram{}}
+	r := report.Report{Session: session, Histogram: report.Histogram{}, Extensions: opts.Extensions}
 	series := stats.New(window)
 	rows, err := newRows(output, out)
 	if err != nil {
@@ -147,7 +163,7 @@ func probeUntil(ctx context.Context, session probe.Session, opts probe.Options, 
 		sender.Collect(func(result probe.Result) {
 			series.Add(result.Samples, time.Since(begin))
 			r.Histogram.Add(result.Samples)
-			r.Totals, r.Timestamps, r.Err = result.Totals, result.Timestamps, result.Err
+			r.Totals, r.Timestamps, r.Err, r.Heard = result.Totals, result.Timestamps, result.Err, result.Heard
 			rows.write(time.Now(), result.Samples)
 			if session.Count > 0 && result.Failures >= patience {
 				gaveUp = fmt.Errorf("gave up after %d tries: %w", result.Failures, result.Err)

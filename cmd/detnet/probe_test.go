@@ -68,3 +68,20 @@ func TestProbeGivesUp(t *testing.T) {
 		})
 	}
 }
+
+// Extensions are STAMP's, and a DSCP has six bits.
+func TestProbeRefusesExtensions(t *testing.T) {
+	for args, want := range map[string]string{
+		"h:1 --protocol=udp --direct":          "need --protocol=stamp",
+		"h --protocol=icmp --reply-dscp=10":    "need --protocol=stamp",
+		"h --protocol=stamp --reply-dscp=64":   "64",
+		"h --protocol=stamp --reply-dscp=high": "high",
+	} {
+		c := newProbeCommand()
+		c.SilenceUsage, c.SilenceErrors = true, true
+		c.SetArgs(strings.Fields(args))
+		if err := c.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one with %q", args, err, want)
+		}
+	}
+}

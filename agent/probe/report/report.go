@@ -24,7 +24,9 @@ type Report struct {
 	Totals     probe.Totals
 	Summary    stats.Summary
 	Histogram  Histogram
-	Err        error // why the session cannot measure, if it cannot
+	Err        error            // why the session cannot measure, if it cannot
+	Extensions probe.Extensions // that the packets carried
+	Heard      probe.Heard
 }
 
 // quantiles are stats.Quantiles in milliseconds.
@@ -68,6 +70,8 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		Queue      *quantiles    `json:"own_queue,omitempty"`
 		Direction  stats.Segment `json:"direction"`
 		Routes     int           `json:"route_changes"`
+		CoS        *cos          `json:"class_of_service,omitempty"`
+		Direct     *direct       `json:"direct_measurement,omitempty"`
 		Error      string        `json:"error,omitempty"`
 	}{
 		Target: r.Target(), Protocol: string(r.Session.Protocol), Timestamps: r.Timestamps.String(),
@@ -76,6 +80,7 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		Base: Millis(s.Base), RTT: inMillis(s.RTT), PDV: inMillis(s.PDV), IPDV: inMillis(s.IPDV),
 		Jitter: Millis(s.Jitter), IQR: Millis(s.IQR),
 		Direction: stats.Direction(s, Threshold), Routes: s.RouteChanges,
+		CoS: r.cos(), Direct: r.direct(),
 	}
 	if s.HasOneWay {
 		forward, backward := inMillis(s.Forward), inMillis(s.Backward)
@@ -144,6 +149,7 @@ func (r Report) Text(w io.Writer) error {
 	if n := s.Samples - s.Lost; n < 1000 {
 		fmt.Fprintf(&b, "a p99 needs 1000 packets, these are %d\n", n)
 	}
+	r.extensions(&b)
 	b.WriteByte('\n')
 	r.Histogram.write(&b)
 	_, err := io.WriteString(w, b.String())

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/agent/probe/stamp"
 	"github.com/detnet/detnet/agent/probe/stats"
 	"github.com/detnet/detnet/workload"
 )
@@ -67,6 +68,47 @@ func TestJSON(t *testing.T) {
 	}
 	if got.Target != "10.0.0.1:862" || got.Direction != "far-egress" || got.Sent != 101 || got.RTT["p50_ms"] != 1.5 || got.Backward["max_ms"] == 0 || got.Queue != nil {
 		t.Errorf("%s", b)
+	}
+}
+
+// What the reflector said in its extensions is shown, and also that it said
+// nothing.
+func TestExtensions(t *testing.T) {
+	r := sampleReport()
+	r.Session.DSCP = 46
+	r.Extensions = probe.Extensions{ClassOfService: true, ReplyDSCP: 10, DirectMeasurement: true}
+	text := func() string {
+		var b strings.Builder
+		if err := r.Text(&b); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	for _, want := range []string{"says nothing of the class of service", "counts no packets"} {
+		if !strings.Contains(text(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, text())
+		}
+	}
+	r.Heard = probe.Heard{
+		HasCoS: true, CoS: stamp.CoS{Wanted: 10, Seen: 0, ECN: 1, Rejected: true}, ReplyDSCP: 46,
+		HasDirect: true, Direct: stamp.Direct{SenderTx: 100, ReflectorRx: 98, ReflectorTx: 98}, Answers: 97,
+	}
+	for _, want := range []string{"left with DSCP 46 and arrived with DSCP 0, ECN 1; answers were to have DSCP 10 and came with DSCP 46, ECN 0: the reflector refused",
+		"lost on the way there 2, on the way back 1"} {
+		if !strings.Contains(text(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, text())
+		}
+	}
+	var got struct {
+		CoS    cos    `json:"class_of_service"`
+		Direct direct `json:"direct_measurement"`
+	}
+	encoded, err := json.Marshal(r)
+	if err == nil {
+		err = json.Unmarshal(encoded, &got)
+	}
+	if err != nil || got.CoS != (cos{46, 0, 1, 10, true, 46, 0}) || got.Direct != (direct{100, 98, 98, 97, 2, 1}) {
+		t.Errorf("%v: %s", err, encoded)
 	}
 }
 

@@ -122,6 +122,18 @@ const (
 	corrupt
 )
 
+// Intact reports whether the extensions of a reflected packet are as the
+// reflector sent them; rest is what ParseReflected returned. Without keys nobody
+// can tell.
+func Intact(packet, rest []byte, keys []*Key) bool {
+	for _, k := range keys {
+		if checkTLVs(packet[:4], rest, k) != corrupt {
+			return true
+		}
+	}
+	return len(keys) == 0
+}
+
 // checkTLVs verifies the HMAC TLV of the extensions in rest. Only padding may
 // stand behind it. An authenticated packet needs one, unless padding is its
 // only extension.
