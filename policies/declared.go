@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/detnet/detnet/workload"
 )
 
@@ -64,7 +66,8 @@ func declaredBy(pod Object, a asks) declared {
 	meta, _ := pod["metadata"].(map[string]any)
 	labels, _ := meta["labels"].(map[string]any)
 	for _, label := range []string{"app.kubernetes.io/name", "app", "k8s-app"} {
-		if name, _ := labels[label].(string); name != "" {
+		// The API server refuses other values, after admission.
+		if name, _ := labels[label].(string); name != "" && len(validation.IsValidLabelValue(name)) == 0 {
 			d.label, d.name = label, name
 			break
 		}
