@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -364,33 +363,6 @@ func TestAssignLeavesOthersAlone(t *testing.T) {
 	}
 	if after["one"].Totals.Sent < before.Sent+20 || after["one"].Totals.Lost != 0 {
 		t.Errorf("one: %+v after %+v", after["one"].Totals, before)
-	}
-}
-
-// A refused port is an error on its session, which slows down; a name is
-// looked up.
-func TestRefusedBacksOff(t *testing.T) {
-	l := newLab(t)
-	port := l.echoUDP(t, nil)
-	for _, protocol := range []workload.Protocol{workload.UDP, workload.TCP} {
-		t.Run(string(protocol), func(t *testing.T) {
-			s := l.start(t,
-				Session{ID: "refused", Protocol: protocol, Host: "10.99.0.2", Port: 9, Interval: 5 * time.Millisecond, Timeout: 50 * time.Millisecond},
-				Session{ID: "named", Protocol: workload.UDP, Host: "far.test", Port: port, Interval: 5 * time.Millisecond})
-			got := gather(t, s, func(got map[string]*Result) bool {
-				return samples("named", 100)(got) && got["refused"].Err != nil && len(got["refused"].Samples) > 0
-			})
-			r := got["refused"]
-			if !errors.Is(r.Err, os.ErrInvalid) && r.Err.Error() == "" {
-				t.Errorf("error %v", r.Err)
-			}
-			if r.Totals.Sent > 20 || r.Totals.Received != 0 || !r.Samples[0].Lost {
-				t.Errorf("refused: %+v; want few packets, all lost", r.Totals)
-			}
-			if n := got["named"]; n.Totals.Lost != 0 || n.Err != nil {
-				t.Errorf("named: %+v, %v", n.Totals, n.Err)
-			}
-		})
 	}
 }
 

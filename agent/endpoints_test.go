@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/agent/api"
+)
+
+// An endpoint outside the cluster may be down for a while: its session says so
+// and comes back by itself, and the others do not notice.
+func TestEndpointComesBack(t *testing.T) {
+	listen := func(addr string) net.Listener {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+	port := func(l net.Listener) uint32 { return uint32(l.Addr().(*net.TCPAddr).Port) }
+	healthy, other := listen("127.0.0.1:0"), listen("127.0.0.1:0")
+	address := other.Addr().String()
+	other.Close()
+
+	stream := dial(t, &Server{Node: "n1", Role: api.Role_ROLE_PROBE, Probes: true})
+	session := func(id, host string, port uint32) *api.Session {
+		return &api.Session{Id: id, Protocol: api.Protocol_PROTOCOL_TCP, Host: host, Port: port,
+			MeanIntervalUs: uint32((5 * time.Millisecond).Microseconds())}
+	}
+	if err := stream.Send(&api.Assignment{Sessions: []*api.Session{
+		session("healthy", "localhost", port(healthy)), session("other", "127.0.0.1", port(other))}}); err != nil {
+		t.Fatal(err)
+	}
+	// report waits until the other session is as it should be.
+	report := func(what string, is func(*api.SessionReport) bool) (healthy, other *api.SessionReport) {
+		for {
+			r, err := stream.Recv()
+			if err != nil {
+				t.Fatalf("waiting until the endpoint %s: %v", what, err)
+			}
+			if len(r.GetSessions()) != 2 {
+				continue
+			}
+			healthy, other = r.GetSessions()[0], r.GetSessions()[1]
+			if healthy.GetReceived() > 0 && is(other) {
+				return healthy, other
+			}
+		}
+	}
+	refused, r := report("refuses", func(r *api.SessionReport) bool { return strings.Contains(r.GetError(), "refused") && r.GetSent() > 1 })
+	if r.GetReceived() != 0 || len(r.GetRttNs()) > 0 && r.GetRttNs()[0] >= 0 {
+		t.Errorf("a refused port was measured: %v", r)
+	}
+	if 10*r.GetSent() > refused.GetSent()+100 {
+		t.Errorf("%d tries of a refused port beside %d packets to the other", r.GetSent(), refused.GetSent())
+	}
+	listen(address)
+	back, r := report("answers", func(r *api.SessionReport) bool { return r.GetError() == "" && r.GetReceived() > 10 })
+	if back.GetLost() != 0 || back.GetError() != "" {
+		t.Errorf("the healthy session: %v", back)
+	}
+	t.Logf("%d tries were lost", r.GetLost())
+}
