@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
@@ -78,6 +79,48 @@ func TestPrometheusProbe(t *testing.T) {
 	}
 	robot.Down.Store(false)
 	c.eventually("it is seen again", func() bool { return app(0).State == status.Violated })
+}
+
+// TestProtectsByPrometheus closes the loop over a real Prometheus: the app says
+// itself how late it is, and that is late while the limits in force add up to
+// more than the uplink carries.
+func TestProtectsByPrometheus(t *testing.T) {
+	c := cluster{t, kubernetes.NewForConfigOrDie(apitest.Start(t).Config)}
+	c.node("worker-2")
+	var load, late atomic.Bool
+	c.agent("node-2", "agent-node", "worker-2", "127.0.0.2", startAgent(t, &standIn{client: c, node: "worker-2", role: api.Role_ROLE_NODE, load: &load}))
+	for _, name := range []string{"telemetry-upload", "erp-dashboard"} {
+		c.pod(name, "worker-2", "best-effort", map[string]string{workload.InitialBandwidth: "500M", workload.EgressBandwidth: "500M"})
+	}
+	delay := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "robot_delay_seconds", Help: "x", Buckets: []float64{0.0001, 0.0005, 0.01, 0.1}})
+	robot := promtest.Export(t, delay, func() {
+		took := 0.0003
+		if late.Load() {
+			took = 0.02
+		}
+		for range 100 {
+			delay.Observe(took)
+		}
+	})
+	prom := promql.DefaultConfig()
+	prom.URL, prom.ScrapeInterval = promtest.Start(t, robot.Addr), time.Second
+	prom.Interval, prom.Timeout = time.Second, 10*time.Second
+	c.pod("robot-control", "worker-2", workload.ClassCritical, map[string]string{
+		workload.MaxJitter: "1ms", workload.ProbeWith: "prometheus", workload.PromQL: `histogram_quantile(0.95, rate(robot_delay_seconds_bucket[5s]))`,
+	})
+	chosen, err := law.New(law.Adaptive, law.DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	loop, _ := startLoopWith(t, c, chosen, prom)
+	is := func(state string) bool { s := loop.Status(); return len(s.Apps) == 1 && s.Apps[0].State == state }
+	c.eventually("the robot is well", func() bool { return is(status.OK) })
+	load.Store(true)
+	c.eventually("the limits fit through the uplink", func() bool {
+		late.Store(c.limit("telemetry-upload")+c.limit("erp-dashboard") > capacity)
+		return !late.Load()
+	})
+	c.eventually("the robot says so", func() bool { return is(status.OK) })
 }
 
 // watching is a law that looks on.
