@@ -49,7 +49,8 @@ func (h *handshake) queue(s *session, now int64) {
 }
 
 // connect begins a handshake. The plain system calls spare the addresses and
-// options that x/sys/unix would allocate each time.
+// options that x/sys/unix would allocate each time; none of them waits, so that
+// the runtime need not be told.
 func (h *handshake) connect(s *session) (int, error) {
 	family, level, tos := unix.AF_INET, unix.IPPROTO_IP, unix.IP_TOS
 	if h.ipv6 {
@@ -59,19 +60,23 @@ func (h *handshake) connect(s *session) (int, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &resetOnClose)
+	err = setsockopt(fd, unix.SOL_SOCKET, unix.SO_LINGER, unsafe.Pointer(&resetOnClose), unix.SizeofLinger)
 	if err == nil && s.DSCP != 0 {
-		err = unix.SetsockoptInt(fd, level, tos, int(s.DSCP)<<2)
+		octet := int32(s.DSCP) << 2
+		err = setsockopt(fd, level, tos, unsafe.Pointer(&octet), unsafe.Sizeof(octet))
 	}
 	if err == nil {
-		_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&s.target.name[0])), uintptr(s.target.nameLen))
+		_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&s.target.name[0])), uintptr(s.target.nameLen))
 		if errno != 0 && errno != unix.EINPROGRESS {
 			err = errno
 		}
 	}
 	if err == nil {
 		h.interest = unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(fd)}
-		err = unix.EpollCtl(h.epoll, unix.EPOLL_CTL_ADD, fd, &h.interest)
+		_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(h.epoll), unix.EPOLL_CTL_ADD, uintptr(fd), uintptr(unsafe.Pointer(&h.interest)), 0, 0)
+		if errno != 0 {
+			err = errno
+		}
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -80,13 +85,26 @@ func (h *handshake) connect(s *session) (int, error) {
 	return fd, nil
 }
 
+func setsockopt(fd, level, option int, value unsafe.Pointer, size uintptr) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(value), size, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 var resetOnClose = unix.Linger{Onoff: 1}
+
+const tcpClose = 7 // TCP_CLOSE of linux/tcp_states.h: refused, or reset
 
 // roundTrip reads what the kernel measured; false if the SYN was sent again.
 func (h *handshake) roundTrip(fd int32) (time.Duration, bool) {
 	size := uint32(unix.SizeofTCPInfo)
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
 		uintptr(unsafe.Pointer(&h.info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		h.info = unix.TCPInfo{State: tcpClose}
+	}
 	return time.Duration(h.info.Rtt) * time.Microsecond, errno == 0 && h.info.Total_retrans == 0
 }
 
@@ -123,12 +141,13 @@ func (h *handshake) finish(fd int32) bool {
 	}
 	defer h.drop(fd)
 	now := h.sender.now()
-	if code, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
+	rtt, ok := h.roundTrip(fd)
+	if h.info.State == tcpClose {
+		code, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
 		c.session.fail(fmt.Errorf("connect to %v: %w", c.session.addr, unix.Errno(code)), c.sent, now)
 		c.session.unresolve()
 		return false
 	}
-	rtt, ok := h.roundTrip(fd)
 	if !ok {
 		return false // the first SYN or its answer was lost, and so is the packet
 	}
@@ -141,7 +160,7 @@ func (h *handshake) finish(fd int32) bool {
 }
 
 func (h *handshake) drop(fd int32) {
-	unix.Close(int(fd)) // leaves the epoll set by itself
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) // leaves the epoll set by itself
 	delete(h.fds, fd)
 }
 
