@@ -2,6 +2,7 @@ package assets
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -79,6 +80,48 @@ require (
 	}
 	if got := stagedVersion("v1.36.3"); got != "v0.36.3" {
 		t.Errorf("the libraries of v1.36.3 are %s", got)
+	}
+}
+
+func TestReplace(t *testing.T) {
+	theirs, err := modfile.Parse("go.mod", []byte(`module example.com/p
+require k8s.io/api v0.0.0
+replace example.com/a => example.com/fork/a v1.2.3
+`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		part part
+		want string
+	}{
+		{part{version: "v1.36.3"}, "module build\n"},
+		{part{version: "v1.36.3", staged: true}, "module build\n\nreplace k8s.io/api => k8s.io/api v0.36.3\n"},
+		{part{version: "v1.36.3", forked: true}, "module build\n\nreplace example.com/a => example.com/fork/a v1.2.3\n"},
+	} {
+		f := new(modfile.File)
+		if err := errors.Join(f.AddModuleStmt("build"), replace(tt.part, f, theirs)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := f.Format()
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%+v: %q, %v; want %q", tt.part, got, err, tt.want)
+		}
+	}
+}
+
+// Cilium is built when it is asked for, and only then.
+func TestCiliumIsAskedForByName(t *testing.T) {
+	c := Cache(t.TempDir())
+	for _, which := range []Which{All, APIServer} {
+		for _, m := range c.missing(which) {
+			if m.part.name == "cilium" {
+				t.Errorf("%s is among what %d needs", m.command.name, which)
+			}
+		}
+	}
+	if got := len(c.missing(Cilium)); got != 5 {
+		t.Errorf("%d commands for Cilium", got)
 	}
 }
 

@@ -111,22 +111,32 @@ func adopt(ctx context.Context, p part, f *modfile.File) (sums []byte, err error
 	if err != nil {
 		return nil, err
 	}
-	if p.staged {
-		for _, sibling := range stagedSiblings(theirs) {
-			if err := f.AddReplace(sibling, "", sibling, stagedVersion(p.version)); err != nil {
-				return nil, err
-			}
-		}
+	if err := replace(p, f, theirs); err != nil {
+		return nil, err
 	}
 	if !p.forked {
 		return nil, nil
 	}
-	for _, r := range theirs.Replace {
-		if err := f.AddReplace(r.Old.Path, r.Old.Version, r.New.Path, r.New.Version); err != nil {
-			return nil, err
+	return os.ReadFile(filepath.Join(d.Dir, "go.sum"))
+}
+
+// replace gives f the replacements that building p takes.
+func replace(p part, f, theirs *modfile.File) error {
+	if p.staged {
+		for _, sibling := range stagedSiblings(theirs) {
+			if err := f.AddReplace(sibling, "", sibling, stagedVersion(p.version)); err != nil {
+				return err
+			}
 		}
 	}
-	return os.ReadFile(filepath.Join(d.Dir, "go.sum"))
+	if p.forked {
+		for _, r := range theirs.Replace {
+			if err := f.AddReplace(r.Old.Path, r.Old.Version, r.New.Path, r.New.Version); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // stagedSiblings lists the modules that f requires at v0.0.0.
