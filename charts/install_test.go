@@ -125,7 +125,9 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 	})
 	certificates := issued(t, c)
 
-	run("upgrade", "detnet", "detnet", "--set", "logLevel=debug", "--set", "webhook.timeoutSeconds=5")
+	run("upgrade", "detnet", "detnet", "--set", "logLevel=debug", "--set", "webhook.timeoutSeconds=5",
+		"--set", "controller.config.rolloutEvery=5m", "--set", "controller.config.nodes.taintAfter=1m", "--set", "grafanaDashboard.enabled=true",
+		"--set-file", "controller.staticTargets=../controller/targets/testdata/critical-apps.yaml")
 	if kept := issued(t, c); !bytes.Equal(kept, certificates) {
 		t.Error("the upgrade touched the certificates")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -249,5 +250,27 @@ func TestWrittenLimitsAreSafe(t *testing.T) {
 				t.Errorf("asked %d within [%v, %v]: wrote %q: %v", ask, lo, hi, w.limit("a"), err)
 			}
 		})
+	})
+}
+
+// A pod that nobody stamped is told with its first limit what it had before.
+func TestTellsWhatWasBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		w.run()
+		id := podNamed("static")
+		uid := w.Create(t, id, nil)
+		w.Submit([]actuate.Change{{Limit: plan.Limit{Pod: id, To: 50 * mbit}, UID: uid, Before: workload.NoLimit}})
+		synctest.Wait()
+		want := map[string]string{workload.EgressBandwidth: "50M", workload.InitialBandwidth: workload.NoLimit}
+		if got := w.Annotations(t, id); !maps.Equal(got, want) {
+			t.Errorf("annotations = %v, want %v", got, want)
+		}
+		w.Submit([]actuate.Change{{Limit: plan.Limit{Pod: id, From: 50 * mbit, To: 30 * mbit}, UID: uid}})
+		synctest.Wait()
+		want[workload.EgressBandwidth] = "30M"
+		if got := w.Annotations(t, id); !maps.Equal(got, want) {
+			t.Errorf("annotations = %v, want %v", got, want)
+		}
 	})
 }
