@@ -122,7 +122,7 @@ func (r *round) bottleneck(name string, b Budget) {
 	}
 	if b.ProbeAt.IsZero() {
 		// Limits of before may be far too low, or just right after a restart.
-		b.ProbeAt = r.o.At.Add(r.law.ProbeEvery / 12)
+		b.ProbeAt = r.o.At.Add(r.law.ProbeEvery / 30)
 	}
 	v, app := r.verdict(name, b.EffectBy)
 	reason := plan.Reason{Bottleneck: name, Action: plan.Hold, Cause: plan.NotThrottling}
@@ -137,7 +137,7 @@ func (r *round) bottleneck(name string, b Budget) {
 		reason, escalate = t.decide(&b), t.escalate
 	}
 	if escalate && app >= 0 {
-		r.accuse(app, v)
+		r.accuse(app, v, reason.Action == plan.Restore)
 	}
 	s := shared{reason: explain(reason, v), members: g.members, total: b.Total, learned: b.Capacity != 0 || b.Draining}
 	if reason.Action == plan.Cut && app >= 0 {

@@ -97,7 +97,7 @@ var jitter1ms = workload.SLO{Jitter: ms}
 // that alone.
 func TestANewLeaderGoesOnWithTheLimitsInForce(t *testing.T) {
 	s := newStage(t, jitter1ms, 95*mbit, 95*mbit)
-	s.run(8 * time.Second)
+	s.run(3 * time.Second)
 	if s.writes != 0 {
 		t.Errorf("%d writes after a restart in calm: %v", s.writes, s.limits())
 	}
@@ -157,21 +157,43 @@ func TestFruitlessCutsAreTakenBack(t *testing.T) {
 }
 
 // In observe mode, or while writes fail, the same cut stays planned and the
-// cause is not judged.
+// cause is not judged, also where the cut is a small one.
 func TestACutThatIsNotInForceProvesNothing(t *testing.T) {
+	for _, limit := range []bitrate.Rate{1000 * mbit, 150 * mbit, 50 * mbit} {
+		s := newStage(t, jitter1ms, limit, limit)
+		s.run(2 * time.Second)
+		s.delay, s.deaf = 40*ms, true
+		s.run(4 * time.Second)
+		for range 80 {
+			s.run(250 * ms)
+			if r := s.reason(); r.Action != plan.Cut || r.Cause != plan.Violation || r.To >= r.From {
+				t.Fatalf("limits of %v: %+v, want what would be done", limit, r)
+			}
+		}
+		s.deaf = false
+		s.run(250 * ms)
+		if got := bitrate.FromMbit(s.limits()[0]); got > min(75*mbit, limit*6/10) {
+			t.Errorf("first step that is carried out left %v of %v", got, limit)
+		}
+		s.run(500 * ms)
+		if r := s.reason(); r.Cause == plan.Unresponsive {
+			t.Errorf("judged before it could show: %+v", r)
+		}
+	}
+}
+
+// What was never done is dropped with the trouble it was for.
+func TestACutThatWasNotNeededIsDropped(t *testing.T) {
 	s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit)
 	s.run(2 * time.Second)
 	s.delay, s.deaf = 40*ms, true
-	for range 40 {
-		s.run(250 * ms)
-		if r := s.reason(); r.Action == plan.Restore {
-			t.Fatal("gave up on cuts that were never made")
-		}
-	}
-	s.deaf = false
-	s.run(250 * ms)
-	if got := s.limits(); got[0] > 75 {
-		t.Errorf("first step that is carried out left %v", got)
+	s.run(10 * time.Second)
+	s.delay = 0
+	s.run(3 * time.Second)
+	before := s.writes
+	s.run(10 * time.Second)
+	if r := s.reason(); s.writes != before || r.Cause == plan.AwaitEffect || r.To != 2000*mbit {
+		t.Errorf("%d more limits planned in calm: %+v", s.writes-before, r)
 	}
 }
 

@@ -46,7 +46,12 @@ func (t *turn) decide(b *Budget) plan.Reason {
 		return t.reason(b, plan.Hold, plan.AwaitEffect)
 	case v.blind:
 		return t.blind(b)
-	case t.now.Before(b.EffectBy), t.unwritten(b), t.emptying(b):
+	case t.unwritten(b) && t.now.Sub(b.CutAt) >= t.feedback:
+		return t.insist(b)
+	case b.Unwritten: // it is in force at last
+		b.Unwritten, b.EffectBy = false, t.now.Add(t.feedback)
+		return t.reason(b, plan.Hold, plan.AwaitEffect)
+	case t.now.Before(b.EffectBy), t.emptying(b):
 		return t.reason(b, plan.Hold, plan.AwaitEffect)
 	case b.Testing && v.worst.path != nil:
 		return t.tested(b)
@@ -91,7 +96,10 @@ func (t *turn) settle(b *Budget) {
 	switch {
 	case b.Capacity == 0:
 		t.measure(b, e)
-	case !e.pinned:
+	case e.pinned:
+	case b.Overshot: // it was guessed from the way up, or what was good before was taken
+		b.Capacity = min(max(b.Capacity, e.full), b.Upper)
+	default:
 		b.Capacity = min(b.Capacity, e.full)
 	}
 	wait := b.ProbeWait
@@ -112,7 +120,7 @@ func (t *turn) settle(b *Budget) {
 // pause is the least time between raises: each must have shown before the next.
 func (t *turn) pause(b *Budget) time.Duration {
 	shows := t.feedback + 2*t.law.Window + t.verdict.lag
-	if b.Exploring {
+	if b.Exploring || b.Capacity == 0 {
 		return shows
 	}
 	return max(t.law.RaiseEvery, shows)
@@ -124,6 +132,8 @@ func (t *turn) pause(b *Budget) time.Duration {
 func (t *turn) grow(b *Budget) plan.Reason {
 	used := float64(t.load.peak) >= 0.85*float64(b.Total)
 	switch {
+	case float64(b.Total) > (1+2*t.law.MaxRaise)*float64(t.load.limits):
+		return t.reason(b, plan.Hold, plan.Calm) // nobody carries raises out
 	case !t.load.more, !t.load.bound && !used:
 		return t.reason(b, plan.Hold, plan.Unused)
 	case t.now.Sub(b.RaisedAt) < t.pause(b):
@@ -150,6 +160,8 @@ func (t *turn) grow(b *Budget) plan.Reason {
 	}
 	step := max(b.ProbeStep, t.law.RaiseStep)
 	switch {
+	case b.Capacity == 0: // limits of before may be far too low
+		step = max(step, 2*t.law.RaiseStep)
 	case b.Exploring: // a third of the way, by ratio, to what was too much
 		step = max((math.Cbrt(float64(b.Upper)/float64(b.Total))-1)*t.quiet(), 2*t.law.RaiseStep)
 	case relief:

@@ -9,14 +9,31 @@ import (
 )
 
 // unwritten reports whether nothing of the last cut is in force: the writes are
-// late or fail, or nobody carries plans out. It is planned again, and says
-// nothing about its cause until it has been tried.
+// late or fail, or nobody carries plans out. It says nothing about its cause
+// until it has been tried.
 func (t *turn) unwritten(b *Budget) bool {
-	if !b.Draining || b.InForce <= scale(b.Total, 1.1) || t.load.limits < scale(b.InForce, 0.99) {
-		return false
+	return b.Draining && b.InForce > b.Total && t.load.limits >= b.InForce-(b.InForce-b.Total)/10
+}
+
+// insist plans a cut that is not in force again, or drops it where the trouble
+// went away without it.
+func (t *turn) insist(b *Budget) plan.Reason {
+	b.Unwritten = true
+	if t.verdict.violated() {
+		b.CleanAt = time.Time{}
+		if t.now.Sub(b.CutAt) > settleTime {
+			t.from = t.load.limits
+			return t.reason(b, plan.Cut, plan.Violation)
+		}
+		return t.reason(b, plan.Hold, plan.AwaitEffect)
 	}
-	b.EffectBy = t.now.Add(t.feedback)
-	return true
+	b.clean(t.now)
+	if b.Cuts > 0 {
+		return t.reason(b, plan.Hold, plan.AwaitEffect)
+	}
+	t.giveUp(b)
+	b.Unwritten = false
+	return t.reason(b, plan.Hold, plan.Calm)
 }
 
 // emptying reports whether the queue is on its way out after a cut, or may be:
@@ -30,7 +47,14 @@ func (t *turn) emptying(b *Budget) bool {
 		b.EffectBy, b.Awaited = t.now, t.pending
 		return true
 	}
-	return t.now.Sub(b.EffectBy) < 2*time.Second && t.verdict.worst.slope < -0.03 && t.verdict.worst.recent < b.Standing
+	if t.now.Sub(b.EffectBy) >= 2*time.Second || t.verdict.worst.slope >= -0.03 {
+		return false
+	}
+	longest := b.Standing
+	if ramp := calmed(t.ramp(b.CutAt)); len(ramp) > 0 {
+		longest = max(longest, ramp[highest(ramp)].above) // it grew until the cut took effect
+	}
+	return t.verdict.worst.recent < longest
 }
 
 // relieve cuts, unless doubt, futility or the floors speak against it.
@@ -88,6 +112,9 @@ func (t *turn) early(b *Budget) bool {
 	began := onset(t.ramp(b.since(t.now)))
 	return t.load.seen.Before(began.Add(subWindow*6/10)) && t.now.Sub(began) < 5*subWindow
 }
+
+// proven is the share of what was good before that is given out again.
+const proven = 0.985
 
 // telling is the depth of a cut that a queue must answer to: a gentle one may
 // just not have been enough.
@@ -152,10 +179,10 @@ func (t *turn) cut(b *Budget, again bool) {
 	case !again && b.Rise != 0 && (b.Capacity != 0 || raised):
 		b.Capacity, b.Measured = alone(b.Upper, b.Rise), true
 		if raised {
-			b.Capacity = max(b.Capacity, min(b.Proven, b.Upper))
+			b.Capacity = max(b.Capacity, min(scale(b.Proven, proven/l.Settle), b.Upper))
 		}
 	case !again && raised && b.Proven > 0:
-		b.Capacity, b.Measured = scale(b.Proven, 0.985/l.Settle), true // back to what was good
+		b.Capacity, b.Measured = scale(b.Proven, proven/l.Settle), true // back to what was good
 		explore = float64(b.Upper) > 1.1*float64(b.Capacity)
 	case b.Fruitless == 0 && v.worst.level() < 2*v.allow && (b.Capacity != 0 || v.worst.slope < 0.1):
 		b.Capacity = b.Upper // a shallow queue: a little too much
@@ -163,6 +190,7 @@ func (t *turn) cut(b *Budget, again bool) {
 		b.Capacity, b.Measured, depth = 0, false, 1
 		most = 1 - math.Pow(1-l.MaxCut, float64(1+b.Fruitless)) // half, then a quarter, then an eighth
 	}
+	b.Overshot = raised && !again
 	b.ProbeWait = max(l.ProbeEvery, 20*v.lag) // a touch is seen late and lasts
 	if b.Measured && raised {
 		b.ProbeWait = max(b.ProbeWait, min(2*b.ProbeWait, l.MaxProbeEvery))

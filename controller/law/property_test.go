@@ -259,6 +259,28 @@ func TestAtMostOneCutInAFeedbackDelay(t *testing.T) {
 	})
 }
 
+// In observe mode nothing is ever in force, so nothing is proven.
+func TestWhatIsNeverDoneIsNeverInVain(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l, s := adaptiveLaw(t), drawScene(t)
+		var state State
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			next, p := l.Step(state, s.advance(t))
+			for _, r := range p.Reasons {
+				if r.Cause == plan.Unresponsive && !pathBelongs(state) {
+					t.Fatalf("%+v", r)
+				}
+			}
+			state = next
+		}
+	})
+}
+
+// pathBelongs reports whether a path's base was in doubt.
+func pathBelongs(s State) bool {
+	return slices.ContainsFunc(s.Paths, func(p Path) bool { return !p.Sure })
+}
+
 func TestEqualInputsGiveEqualPlans(t *testing.T) {
 	steps(t, func(t *rapid.T, l Law, before State, o plan.Observation, after State, p plan.Plan) {
 		stored, err := json.Marshal(before)

@@ -53,7 +53,9 @@ type Budget struct {
 	Used      bitrate.Rate  // usage at the first of the cuts in a row
 	Depth     float64       // share of it that they took together
 	EffectBy  time.Time     // samples sent before this say nothing about the last cut
+	Unwritten bool          // it was not in force at the last step
 	Awaited   bool          // its effect was not seen at the last step
+	Overshot  bool          // it followed a raise
 	Draining  bool          // the last cut went below Capacity to empty the queue
 	Doubtful  int           // looks in a row at which only the tail was too long
 	Standing  time.Duration // queue at the first of the cuts in a row
@@ -91,7 +93,8 @@ type LimitState struct {
 type Suspect struct {
 	App        plan.PodID
 	Bottleneck string
-	Tried      []string  // others that were cut in vain in the present trouble
+	Tried      []string  // others that were of no help in the present trouble
+	InVain     bool      // somebody was cut in it without effect
 	Since      time.Time // last in trouble
 
 	// No bottleneck is to blame: cuts did not help anywhere. Until RetryAt

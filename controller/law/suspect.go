@@ -35,7 +35,7 @@ func suspects(known []Suspect, verdicts []verdict, sending map[string]bool, now 
 				s.RetryAt, s.Backoff = time.Time{}, 0
 			}
 			if now.Sub(old.Since) < 3*cleanFor {
-				s.Bottleneck, s.Tried = old.Bottleneck, old.Tried
+				s.Bottleneck, s.Tried, s.InVain = old.Bottleneck, old.Tried, old.InVain
 			}
 		}
 		if trouble || !v.blind && v.violated() && now.Sub(s.Since) < 3*cleanFor {

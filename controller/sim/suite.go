@@ -1,13 +1,12 @@
 package sim
 
 import (
-	"cmp"
 	"context"
-	"fmt"
-	"slices"
-	"time"
+	"errors"
+	"runtime"
 
-	"github.com/detnet/detnet/bitrate"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/detnet/detnet/controller/law"
 )
 
@@ -66,25 +65,61 @@ func (s Suite) Run(ctx context.Context, progress func(done, all int, what string
 			r.Traces[trace.Name] = append(r.Traces[trace.Name], TraceRun{Law: name, Points: RunTrace(trace, l)})
 		}
 	}
-	for _, scenario := range s.Scenarios {
-		for i, seed := range s.Seeds {
-			for _, name := range s.Laws {
-				if err := next(scenario.Name, name); err != nil {
-					return nil, err
-				}
-				record, err := s.play(scenario, name, seed)
-				if err != nil {
-					return nil, err
-				}
-				r.Scores = append(r.Scores, record.Score())
-				if i == 0 {
-					r.Shown[scenario.Name] = append(r.Shown[scenario.Name], record)
-				}
-			}
-		}
+	if err := s.playAll(ctx, r, next); err != nil {
+		return nil, err
 	}
 	progress(all, all, "done")
 	return r, nil
+}
+
+// playAll plays the scenarios, as many at once as there are processors: runs know
+// nothing of each other.
+func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by string) error) error {
+	type run struct {
+		scenario Scenario
+		law      string
+		seed     uint64
+		score    Score
+		shown    *Record // of the first seed only: records are large
+	}
+	var runs []*run
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, scenario := range s.Scenarios {
+		for _, seed := range s.Seeds {
+			for _, name := range s.Laws {
+				x := &run{scenario: scenario, law: name, seed: seed}
+				runs = append(runs, x)
+				if err := next(scenario.Name, name); err != nil {
+					return errors.Join(err, g.Wait())
+				}
+				g.Go(func() error {
+					if ctx.Err() != nil {
+						return ctx.Err()
+					}
+					record, err := s.play(scenario, name, seed)
+					if err != nil {
+						return err
+					}
+					x.score = record.Score()
+					if seed == s.Seeds[0] {
+						x.shown = record
+					}
+					return nil
+				})
+			}
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, x := range runs {
+		r.Scores = append(r.Scores, x.score)
+		if x.shown != nil {
+			r.Shown[x.scenario.Name] = append(r.Shown[x.scenario.Name], x.shown)
+		}
+	}
+	return nil
 }
 
 func (s Suite) play(scenario Scenario, name string, seed uint64) (*Record, error) {
@@ -99,87 +134,4 @@ func (s Suite) play(scenario Scenario, name string, seed uint64) (*Record, error
 		return nil, err
 	}
 	return Run(scenario, l, seed), nil
-}
-
-// Row is the median of the seeds of one scenario under one law.
-type Row struct {
-	Score
-	OfOracle float64 `json:"of_oracle"` // goodput relative to the oracle's, 0 without one
-	Taken    float64 `json:"taken"`     // goodput lost against doing nothing, 0…1
-}
-
-// Table is one Row for every scenario and law, in the order of the suite.
-func (r *Results) Table() []Row {
-	var rows []Row
-	for _, scenario := range r.Suite.Scenarios {
-		oracle, _ := r.median(scenario.Name, OracleName)
-		nothing, _ := r.median(scenario.Name, NothingName)
-		for _, name := range r.Suite.Laws {
-			score, ok := r.median(scenario.Name, name)
-			if !ok {
-				continue
-			}
-			row := Row{Score: score}
-			if oracle.Goodput > 0 {
-				row.OfOracle = float64(score.Goodput) / float64(oracle.Goodput)
-			}
-			if nothing.Goodput > 0 {
-				row.Taken = max(0, 1-float64(score.Goodput)/float64(nothing.Goodput))
-			}
-			rows = append(rows, row)
-		}
-	}
-	return rows
-}
-
-// median takes every figure's own median over the seeds.
-func (r *Results) median(scenario, name string) (Score, bool) {
-	var scores []Score
-	for _, s := range r.Scores {
-		if s.Scenario == scenario && s.Law == name {
-			scores = append(scores, s)
-		}
-	}
-	if len(scores) == 0 {
-		return Score{}, false
-	}
-	m := Score{Scenario: scenario, Law: name}
-	m.Violation = middle(scores, func(s Score) float64 { return s.Violation })
-	m.Settled = middle(scores, func(s Score) float64 { return s.Settled })
-	m.Queued = middle(scores, func(s Score) float64 { return s.Queued })
-	m.Goodput = middle(scores, func(s Score) bitrate.Rate { return s.Goodput })
-	m.FirstCut = middle(scores, func(s Score) time.Duration { return orNever(s.FirstCut) })
-	m.Clean = middle(scores, func(s Score) time.Duration { return orNever(s.Clean) })
-	m.Recovery = middle(scores, func(s Score) time.Duration { return orNever(s.Recovery) })
-	m.Jain = middle(scores, func(s Score) float64 { return s.Jain })
-	m.PatchRate = middle(scores, func(s Score) float64 { return s.PatchRate })
-	m.CalmWrites = middle(scores, func(s Score) int { return s.CalmWrites })
-	m.Patches = middle(scores, func(s Score) int { return s.Patches })
-	return m, true
-}
-
-// never stands for "did not happen" where times are compared.
-const never = 24 * time.Hour
-
-func orNever(d time.Duration) time.Duration {
-	if d < 0 {
-		return never
-	}
-	return d
-}
-
-func middle[T cmp.Ordered](scores []Score, of func(Score) T) T {
-	var values []T
-	for _, s := range scores {
-		values = append(values, of(s))
-	}
-	slices.Sort(values)
-	return values[len(values)/2]
-}
-
-func seconds(d time.Duration) string {
-	if d < 0 || d >= never {
-		return "never"
-	}
-	return fmt.Sprintf("%.2f", d.Seconds())
 }

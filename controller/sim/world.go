@@ -190,54 +190,6 @@ func (w *world) passes(limit bitrate.Rate) bitrate.Rate {
 	return bitrate.Rate(float64(limit) * w.scenario.Headroom)
 }
 
-func (w *world) observe(now time.Duration) plan.Observation {
-	o := plan.Observation{At: epoch.Add(now)}
-	known := now - w.scenario.ReportDelay
-	for _, a := range w.scenario.Apps {
-		app := plan.App{Pod: podID(a.Name), Node: a.Node, Rank: a.Rank, Protocol: a.Protocol, SLO: a.SLO}
-		for _, s := range w.sessions {
-			if s.app.Name != a.Name {
-				continue
-			}
-			if w.scenario.Query != (Query{}) {
-				continue
-			}
-			seen := plan.Session{ID: s.id, Vantage: s.from, Samples: s.observed(now, known)}
-			if s.agent {
-				app.Witnesses = append(app.Witnesses, seen)
-			} else {
-				app.Sessions = append(app.Sessions, seen)
-			}
-		}
-		for _, q := range w.queries {
-			if q.session.app.Name == a.Name {
-				app.Sessions = append(app.Sessions, q.path())
-			}
-		}
-		o.Apps = append(o.Apps, app)
-	}
-	for _, s := range w.sources {
-		if s.spec.Uncontrolled {
-			continue
-		}
-		id := podID(s.spec.Name)
-		rates := w.rates[id]
-		for len(rates) > 0 && rates[0].At.Before(epoch.Add(now-rateHistory)) {
-			rates = rates[1:]
-		}
-		w.rates[id] = rates
-		seen := rates
-		for len(seen) > 0 && seen[len(seen)-1].At.After(epoch.Add(known)) {
-			seen = seen[:len(seen)-1]
-		}
-		o.Senders = append(o.Senders, plan.Sender{
-			Pod: id, Node: s.spec.Node, Rank: s.spec.Rank, Weight: max(s.spec.Weight, 1),
-			Min: 10 * bitrate.Mbit, Max: bitrate.Gbit, Limit: w.limits[id], Rates: slices.Clone(seen),
-		})
-	}
-	return o
-}
-
 func (w *world) addSession(a AppSpec, from string, agent bool) {
 	to := a.Name
 	if agent {

@@ -1,0 +1,93 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+)
+
+// Row is the median of the seeds of one scenario under one law.
+type Row struct {
+	Score
+	OfOracle float64 `json:"of_oracle"` // goodput relative to the oracle's, 0 without one
+	Taken    float64 `json:"taken"`     // goodput lost against doing nothing, 0…1
+}
+
+// Table is one Row for every scenario and law, in the order of the suite.
+func (r *Results) Table() []Row {
+	var rows []Row
+	for _, scenario := range r.Suite.Scenarios {
+		oracle, _ := r.median(scenario.Name, OracleName)
+		nothing, _ := r.median(scenario.Name, NothingName)
+		for _, name := range r.Suite.Laws {
+			score, ok := r.median(scenario.Name, name)
+			if !ok {
+				continue
+			}
+			row := Row{Score: score}
+			if oracle.Goodput > 0 {
+				row.OfOracle = float64(score.Goodput) / float64(oracle.Goodput)
+			}
+			if nothing.Goodput > 0 {
+				row.Taken = max(0, 1-float64(score.Goodput)/float64(nothing.Goodput))
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// median takes every figure's own median over the seeds.
+func (r *Results) median(scenario, name string) (Score, bool) {
+	var scores []Score
+	for _, s := range r.Scores {
+		if s.Scenario == scenario && s.Law == name {
+			scores = append(scores, s)
+		}
+	}
+	if len(scores) == 0 {
+		return Score{}, false
+	}
+	m := Score{Scenario: scenario, Law: name}
+	m.Violation = middle(scores, func(s Score) float64 { return s.Violation })
+	m.Settled = middle(scores, func(s Score) float64 { return s.Settled })
+	m.Queued = middle(scores, func(s Score) float64 { return s.Queued })
+	m.Goodput = middle(scores, func(s Score) bitrate.Rate { return s.Goodput })
+	m.FirstCut = middle(scores, func(s Score) time.Duration { return orNever(s.FirstCut) })
+	m.Clean = middle(scores, func(s Score) time.Duration { return orNever(s.Clean) })
+	m.Recovery = middle(scores, func(s Score) time.Duration { return orNever(s.Recovery) })
+	m.Jain = middle(scores, func(s Score) float64 { return s.Jain })
+	m.PatchRate = middle(scores, func(s Score) float64 { return s.PatchRate })
+	m.CalmWrites = middle(scores, func(s Score) int { return s.CalmWrites })
+	m.Patches = middle(scores, func(s Score) int { return s.Patches })
+	return m, true
+}
+
+// never stands for "did not happen" where times are compared.
+const never = 24 * time.Hour
+
+func orNever(d time.Duration) time.Duration {
+	if d < 0 {
+		return never
+	}
+	return d
+}
+
+func middle[T cmp.Ordered](scores []Score, of func(Score) T) T {
+	var values []T
+	for _, s := range scores {
+		values = append(values, of(s))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+func seconds(d time.Duration) string {
+	if d < 0 || d >= never {
+		return "never"
+	}
+	return fmt.Sprintf("%.2f", d.Seconds())
+}
