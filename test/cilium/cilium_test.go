@@ -117,11 +117,16 @@ func setUp(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.scene.Close)
-	if err := install.AwaitMeasured(ctx, w.cluster, 2, len(scene.Senders)); err != nil {
+	w.awaitMeasured(t)
+	return w
+}
+
+func (w *world) awaitMeasured(t *testing.T) {
+	t.Helper()
+	if err := install.AwaitMeasured(t.Context(), w.cluster, 2, len(scene.Senders)); err != nil {
 		w.dump(t)
 		t.Fatal(err)
 	}
-	return w
 }
 
 // layout makes sure that the test is about Cilium's default at all.
@@ -235,6 +240,7 @@ func (w *world) policies(t *testing.T) {
 	if err := w.scene.Recreate(ctx); err != nil {
 		t.Fatal(err)
 	}
+	w.awaitMeasured(t) // the new pods' interfaces have been found
 	eventually(t, "Cilium drops what the policy does not allow", func() error {
 		if err := w.dial(t, "safety-scanner", 5999); err == nil || errors.Is(err, syscall.ECONNREFUSED) {
 			return fmt.Errorf("dialled: %w", err)
