@@ -135,13 +135,16 @@ func (s *shaper) push(now, sent time.Duration) bool {
 		s.out(now, sent)
 		return true
 	}
-	if (len(s.queue)-s.head+1)*segment > s.limit {
+	if s.waiting()+segment > s.limit {
 		return false
 	}
 	s.queue = append(s.queue, sent)
 	s.wake()
 	return true
 }
+
+// waiting is the bytes that are held back.
+func (s *shaper) waiting() int { return (len(s.queue) - s.head) * segment }
 
 func (s *shaper) spend(now time.Duration) {
 	if s.rate > 0 {

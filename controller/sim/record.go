@@ -37,6 +37,7 @@ type Point struct {
 	Usage   []bitrate.Rate // sent
 	Goodput []bitrate.Rate // delivered
 	Offered []bitrate.Rate // what the sender would like; greedy: the uplink's rate
+	Waiting []bitrate.Rate // what its limiter held back before, as a rate over the sub-window
 	Room    bitrate.Rate   // capacity of the first node's uplink
 }
 
@@ -53,6 +54,8 @@ func (r *Record) sample(w *world, now time.Duration, usage []bitrate.Rate) {
 	for _, s := range w.sources {
 		p.Limits = append(p.Limits, s.shaper.rate)
 		p.Offered = append(p.Offered, s.rate)
+		p.Waiting = append(p.Waiting, bitrate.Rate(float64(s.waiting)*8/reportEvery.Seconds()))
+		s.waiting = s.shaper.waiting()
 		p.Goodput = append(p.Goodput, bitrate.Rate(float64(s.arrived-s.seen)*8/reportEvery.Seconds()))
 		s.seen = s.arrived
 	}

@@ -223,7 +223,7 @@ func (r *Record) addShares(p Point, members []int, got, fair []float64) {
 		if r.Scenario.Senders[i].Kind == TCP && p.Offered[i] > 0 {
 			return math.Inf(1)
 		}
-		return p.Offered[i].Mbit()
+		return (p.Offered[i] + p.Waiting[i]).Mbit() // what waited is wanted, too
 	}
 	weight := func(i int) float64 { return float64(max(r.Scenario.Senders[i].Weight, 1)) }
 	order := slices.Clone(members)

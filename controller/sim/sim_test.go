@@ -139,7 +139,7 @@ func TestAdaptive(t *testing.T) {
 			if tt.recovery > 0 && (s.Recovery < 0 || s.Recovery > tt.recovery) {
 				t.Errorf("recovered after %v", s.Recovery)
 			}
-			if s.Jain < 0.97 {
+			if s.Jain < 0.98 {
 				t.Errorf("Jain index %.3f", s.Jain)
 			}
 			if s.CalmWrites > 0 {

@@ -27,6 +27,7 @@ type source struct {
 	offered int
 	patched time.Duration // when the newest limit takes effect
 	seen    int           // of arrived, at the last sub-window
+	waiting int           // bytes in the limiter then
 }
 
 // Kinds of event that a source handles.
