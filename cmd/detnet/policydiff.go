@@ -10,9 +10,6 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/trial"
@@ -35,17 +32,28 @@ func newPolicyDiffCommand(dir, output *string) *cobra.Command {
 		Use:   "diff [FILE...]",
 		Short: "Compare two policies over manifests or the running pods; fails if they differ",
 		Long: `Diff decides on every pod by the policy of --against (the default set where it is
-not given) and by that of --dir, and shows in which fields they differ.`,
+not given) and by that of --dir, and shows in which fields they differ.
+
+Running pods are taken as they were before they were stamped; for that, --against is
+best the policy in force.`,
 		Example: "  detnet policy diff -d new/ --against old/ deploy/*.yaml\n  detnet policy diff -d new/ --cluster",
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if live == (len(files) > 0) {
 				return errors.New("give either manifests or --cluster")
 			}
-			pods, err := diffSubjects(cmd, files, labels, live)
+			from, err := compileDir(cmd.Context(), against)
 			if err != nil {
 				return err
 			}
-			return diffPolicies(cmd, against, *dir, *output, pods)
+			to, err := compileDir(cmd.Context(), *dir)
+			if err != nil {
+				return err
+			}
+			pods, err := diffSubjects(cmd, files, labels, live, from)
+			if err != nil {
+				return err
+			}
+			return diffPolicies(cmd, from, to, *output, pods)
 		},
 	}
 	namespaceLabels(cmd, &labels)
@@ -54,23 +62,15 @@ not given) and by that of --dir, and shows in which fields they differ.`,
 	return cmd
 }
 
-func diffSubjects(cmd *cobra.Command, files []string, labels map[string]string, live bool) ([]trial.Subject, error) {
+func diffSubjects(cmd *cobra.Command, files []string, labels map[string]string, live bool, from *policies.Engine) ([]trial.Subject, error) {
 	if live {
-		return liveSubjects(cmd.Context())
+		return liveSubjects(cmd.Context(), from)
 	}
 	m, err := readManifests(cmd.InOrStdin(), files)
 	return subjects(m, labels), err
 }
 
-func diffPolicies(cmd *cobra.Command, against, dir, output string, pods []trial.Subject) error {
-	from, err := compileDir(cmd.Context(), against)
-	if err != nil {
-		return err
-	}
-	to, err := compileDir(cmd.Context(), dir)
-	if err != nil {
-		return err
-	}
+func diffPolicies(cmd *cobra.Command, from, to *policies.Engine, output string, pods []trial.Subject) error {
 	differences, err := trial.Run(cmd.Context(), from, to, pods)
 	if err != nil {
 		return err
@@ -135,44 +135,3 @@ func show(v any) string {
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-// liveSubjects reads the pods of the cluster that kubectl would talk to.
-func liveSubjects(ctx context.Context) ([]trial.Subject, error) {
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w", err)
-	}
-	c, err := client.New(config, client.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("connect to the cluster: %w", err)
-	}
-	var namespaces corev1.NamespaceList
-	if err := c.List(ctx, &namespaces); err != nil {
-		return nil, fmt.Errorf("list namespaces: %w", err)
-	}
-	byName := map[string]policies.Namespace{}
-	for _, ns := range namespaces.Items {
-		byName[ns.Name] = policies.Namespace{Name: ns.Name, Labels: ns.Labels, Annotations: ns.Annotations}
-	}
-	var pods corev1.PodList
-	if err := c.List(ctx, &pods); err != nil {
-		return nil, fmt.Errorf("list pods: %w", err)
-	}
-	var out []trial.Subject
-	for i := range pods.Items {
-		pod := &pods.Items[i]
-		raw, err := json.Marshal(pod)
-		if err != nil {
-			return nil, err
-		}
-		object, err := policies.ReadObject(raw)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, trial.Subject{
-			Source: "Pod " + pod.Namespace + "/" + pod.Name,
-			Input:  policies.Input{Pod: object, Namespace: byName[pod.Namespace], Operation: "CREATE"},
-		})
-	}
-	return out, nil
-}
