@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
 
 	"github.com/detnet/detnet/agent/enforce"
 	"github.com/detnet/detnet/agent/nstest"
@@ -108,16 +110,7 @@ func below(b *testing.B, s shaped, rate string) (p50, p99 float64) {
 	defer cancel()
 	var running sync.WaitGroup
 	running.Go(func() { _ = r.Serve(ctx) })
-	running.Go(func() {
-		packet := make([]byte, 1200)
-		sent, begin := 0.0, time.Now()
-		for ctx.Err() == nil {
-			time.Sleep(200 * time.Microsecond)
-			for ; sent < float64(limit)/2*time.Since(begin).Seconds()/8; sent += 1242 {
-				_, _ = load.Write(packet)
-			}
-		}
-	})
+	running.Go(func() { evenly(ctx, b, load, limit/2) })
 	sender := probe.NewSender(probe.Options{})
 	if err := sender.Assign([]probe.Session{{ID: "x", Protocol: workload.STAMP, Host: "10.89.0.2", Port: stampPort, Interval: 5 * time.Millisecond}}); err != nil {
 		b.Fatal(err)
@@ -136,6 +129,32 @@ func below(b *testing.B, s shaped, rate string) (p50, p99 float64) {
 	}
 	running.Wait()
 	return micros(trips, 0.5), micros(trips, 0.99)
+}
+
+// evenly sends frames of full size at this rate. What it could not send in time
+// it does not make up for: that would be a burst, and above the limit.
+func evenly(ctx context.Context, b *testing.B, to net.Conn, rate bitrate.Rate) {
+	runtime.LockOSThread() // and not unlocked: the thread ends with this source
+	first(b, 0)
+	raw, err := to.(*net.UDPConn).SyscallConn()
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	const payload, frame = 1472, 1514
+	packet := make([]byte, payload)
+	gap := time.Duration(frame * float64(time.Second) / float64(rate.Bytes()))
+	for due := time.Now(); ctx.Err() == nil; due = due.Add(gap) {
+		wait := time.Until(due)
+		if wait > 100*time.Microsecond {
+			pause := unix.NsecToTimespec(int64(wait))
+			_ = unix.Nanosleep(&pause, nil) // keeps the thread
+		}
+		if late := -wait; late > time.Millisecond {
+			due = due.Add(late)
+		}
+		_ = raw.Write(func(fd uintptr) bool { _, _ = unix.Write(int(fd), packet); return true }) // nobody listens
+	}
 }
 
 func run(b testing.TB, n *nstest.Net, command ...string) string {
