@@ -318,6 +318,40 @@ func TestCapacityFromSlopes(t *testing.T) {
 	}
 }
 
+// What came in while a queue stood, less what it grew by, is what fits through,
+// whatever it was that came in; with an overflow it is too much.
+func TestCapacityFromWhatStood(t *testing.T) {
+	const capacity = 200.0
+	tests := map[string]struct {
+		sent  []float64 // Mbit/s in windows of 100 ms
+		limit time.Duration
+		want  float64
+	}{
+		"growing":            {[]float64{240, 240, 240}, time.Second, 200},
+		"elastic":            {[]float64{260, 203, 196, 201}, time.Second, 200},
+		"on the way down":    {[]float64{500, 150, 150}, time.Second, 200},
+		"full from early on": {[]float64{300, 300, 300}, 42 * ms, 300},
+		"full, then falling": {[]float64{300, 300, 150}, 42 * ms, 200},
+	}
+	for name, tt := range tests {
+		var ramp []delay
+		var sums []plan.TxRate
+		at, queue := t0, 0.5 // Mbit: some
+		for _, sent := range tt.sent {
+			for range 10 {
+				at = at.Add(10 * ms)
+				queue = min(max(queue+(sent-capacity)/100, 0), tt.limit.Seconds()*capacity)
+				ramp = append(ramp, delay{at, time.Duration(queue / capacity * float64(time.Second))})
+			}
+			sums = append(sums, plan.TxRate{At: at, Tx: bitrate.FromMbit(sent)})
+		}
+		got := throughput(ramp, sums[1:], ms/4).Mbit()
+		if math.Abs(got-tt.want) > 0.02*tt.want {
+			t.Errorf("%s: %.0f, want %.0f", name, got, tt.want)
+		}
+	}
+}
+
 func TestFeedbackIsMeasured(t *testing.T) {
 	s := []plan.Sender{sender("a", 100*mbit)}
 	f := Feedback{Pending: []LimitState{{Pod: s[0].Pod, Limit: 50 * mbit, At: t0}}}

@@ -42,7 +42,7 @@ func (t *turn) measure(b *Budget, e episode) {
 	c := min(alone(low, down), e.full)
 	long := to.Sub(from) > subWindow/2
 	if !long {
-		c = min(c, t.emptied(b, e)) // who sends on and off, or paused, bends the line
+		c = min(c, t.emptied(e)) // who sends on and off, or paused, bends the line
 	}
 	switch {
 	case down != 0 && (long || !e.fell) && (e.pinned || long && float64(c) < 0.8*float64(e.full)):
@@ -70,7 +70,7 @@ func (t *turn) inflow(b *Budget, from, to time.Time) bitrate.Rate {
 }
 
 // emptied is what fits through by the whole way down.
-func (t *turn) emptied(b *Budget, e episode) bitrate.Rate {
+func (t *turn) emptied(e episode) bitrate.Rate {
 	if len(e.ramp) == 0 {
 		return e.full
 	}

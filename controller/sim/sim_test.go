@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,25 @@ func TestAdaptive(t *testing.T) {
 				t.Errorf("%d writes before there was anything to do", s.CalmWrites)
 			}
 		})
+	}
+}
+
+// Two seconds after the onset the limits are what fits through, however long or
+// short the queue was that the senders had built.
+func TestTheCapacityIsFoundAtOnce(t *testing.T) {
+	for _, name := range []string{"tcp-overload", "udp-overload", "count-before", "on-off", "on-off-witness"} {
+		world := worldNamed(t, name)
+		for seed := range uint64(3) {
+			r := Run(world, lawNamed(t, law.Adaptive), seed+1)
+			i := slices.IndexFunc(r.Points, func(p Point) bool { return p.At >= world.Onset+2*time.Second })
+			var sum bitrate.Rate
+			for _, limit := range r.Points[i].Limits {
+				sum += limit
+			}
+			if sum < 188*mbit || sum > 200*mbit {
+				t.Errorf("%s, seed %d: limits of %v together, want 94 to 100 %% of %v", name, seed+1, sum, uplink)
+			}
+		}
 	}
 }
 
