@@ -119,8 +119,8 @@ func congestion(r status.Reason) (full, steady bool) {
 	switch r.Cause {
 	case plan.Violation, plan.Confirming, plan.AwaitEffect, plan.AtFloor:
 		return true, false
-	case plan.Calm, plan.NearTarget:
-		return r.ToBps > 0 && float64(r.UsageBps) >= 0.85*float64(r.ToBps), true
+	case plan.Calm, plan.NearTarget, plan.NotNetwork:
+		return r.ToBps > 0 && float64(r.UsageBps) >= 0.85*float64(r.ToBps), r.Cause != plan.NotNetwork
 	}
 	return false, false
 }

@@ -66,6 +66,8 @@ func TestTaint(t *testing.T) {
 	}{
 		{"violation for long enough", inventory.Marks{}, []phase{{r: violated, span: 29 * sec}, {r: violated, span: 1 * sec}}, []bool{false, true}},
 		{"best effort presses", inventory.Marks{}, []phase{{r: pressed, span: 30 * sec}}, []bool{true}},
+		{"best effort presses, and the app has troubles of its own", inventory.Marks{}, []phase{{r: reason(plan.NotNetwork, 94, 95), span: 30 * sec}}, []bool{true}},
+		{"troubles of its own", inventory.Marks{}, []phase{{r: reason(plan.NotNetwork, 10, 95), span: 90 * sec}}, []bool{false}},
 		{"room left", inventory.Marks{}, []phase{{r: calm, span: 90 * sec}}, []bool{false}},
 		{"the limits hold nobody back", inventory.Marks{}, []phase{{r: unused, span: 90 * sec}}, []bool{false}},
 		{"blind", inventory.Marks{}, []phase{{r: blind, span: 90 * sec}}, []bool{false}},

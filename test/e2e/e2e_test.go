@@ -90,7 +90,7 @@ func setUp(t *testing.T) *world {
 	if w.client, err = kubernetes.NewForConfig(w.config); err != nil {
 		t.Fatal(err)
 	}
-	if err := install.Detnet(ctx, cluster, nil); err != nil {
+	if err := install.Detnet(ctx, cluster, map[string]string{"controller.config.nodes.taintAfter": "10s"}); err != nil {
 		w.dump(t)
 		t.Fatal(err)
 	}

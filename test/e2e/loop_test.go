@@ -3,10 +3,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -83,6 +85,13 @@ func (w *world) protects(t *testing.T) {
 			t.Errorf("%s was put below its floor: %v", c.Pod, c.To)
 		}
 	}
+	eventually(t, "tell the scheduler that the uplink is full", func() error {
+		node, err := w.client.CoreV1().Nodes().Get(t.Context(), scene.Node, metav1.GetOptions{})
+		if err == nil && !slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return taint.Key == workload.TaintCongested }) {
+			err = fmt.Errorf("taints %v", node.Spec.Taints)
+		}
+		return err
+	})
 }
 
 func (w *world) leaderGone(t *testing.T) {

@@ -31,6 +31,9 @@ func (w *world) rollsOut(t *testing.T) {
 	if err := install.Detnet(ctx, w.cluster, map[string]string{
 		"controller.config.rolloutEvery":    every.String(),
 		"controller.config.nodes.bandwidth": "true",
+		// New pods read the new file at once, running ones within the minute
+		// that the kubelet takes to refresh a mount.
+		"logLevel": "debug",
 	}); err != nil {
 		t.Fatal(err)
 	}
