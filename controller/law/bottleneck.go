@@ -35,6 +35,7 @@ type group struct {
 
 func (r *round) group(name string) group {
 	var g group
+	usual := r.state.Feedback.p95(r.law.Feedback)
 	for i := range r.o.Senders {
 		s := &r.o.Senders[i]
 		if name != cluster && nodeUplink(s.Node) != name {
@@ -50,7 +51,7 @@ func (r *round) group(name string) group {
 		}
 		g.load.room = g.load.room || limit > c.floor
 		g.load.more = g.load.more || limit < c.ceiling
-		g.pending = g.pending || r.state.Feedback.awaits(s.Pod)
+		g.pending = g.pending || r.state.Feedback.awaits(s.Pod, r.o.At, usual)
 		g.members, g.senders, g.claims = append(g.members, i), append(g.senders, s), append(g.claims, c)
 	}
 	g.load.peak, g.load.limits = peakSum(g.senders, r.o.At), sumLimits(g.senders)

@@ -49,10 +49,13 @@ func (f Feedback) observe(senders []plan.Sender, now time.Time) Feedback {
 	return next
 }
 
-// awaits reports whether a sender has yet to obey. Where counters sit before
-// the limiter the effect may never show; then there is nothing to wait for.
-func (f Feedback) awaits(pod plan.PodID) bool {
-	return f.Unseen < feedbackLeast && slices.ContainsFunc(f.Pending, func(l LimitState) bool { return l.Pod == pod })
+// awaits reports whether a sender has yet to obey, within three times the usual
+// delay. Where counters sit before the limiter the effect may never show; then
+// there is nothing to wait for.
+func (f Feedback) awaits(pod plan.PodID, now time.Time, usual time.Duration) bool {
+	return f.Unseen < feedbackLeast && slices.ContainsFunc(f.Pending, func(l LimitState) bool {
+		return l.Pod == pod && now.Sub(l.At) <= 3*usual
+	})
 }
 
 // effect finds the first sub-window after the request that fits the limit. The
