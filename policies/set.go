@@ -34,13 +34,19 @@ func Default() Set {
 }
 
 // ReadDir reads a directory of policy files, such as a mounted ConfigMap.
-func ReadDir(dir string) (Set, error) { return readFS(os.DirFS(dir), ".") }
+func ReadDir(dir string) (Set, error) {
+	set, err := readFS(os.DirFS(dir), ".")
+	if err != nil {
+		return nil, fmt.Errorf("policy directory %s: %w", dir, err)
+	}
+	return set, nil
+}
 
 // readFS reads the policy files that lie directly in dir.
 func readFS(fsys fs.FS, dir string) (Set, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
-		return nil, fmt.Errorf("read policy directory: %w", err)
+		return nil, err
 	}
 	set := Set{}
 	for _, entry := range entries {
@@ -50,7 +56,7 @@ func readFS(fsys fs.FS, dir string) (Set, error) {
 		}
 		content, err := fs.ReadFile(fsys, filepath.ToSlash(filepath.Join(dir, name)))
 		if err != nil {
-			return nil, fmt.Errorf("read policy file: %w", err)
+			return nil, err
 		}
 		set[name] = string(content)
 	}

@@ -64,7 +64,7 @@ func (s *stamp) warn(reason, format string, args ...any) {
 
 // bandwidthApplies drops the bandwidth of pods on which nothing enforces it.
 func (s *stamp) bandwidthApplies(pod *corev1.Pod, d *policies.Decision) {
-	where := ""
+	var where string
 	switch {
 	case pod.Spec.HostNetwork:
 		where = "on the host network"

@@ -74,7 +74,8 @@ func TestServerDrains(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
-	if _, err := client.Get("https://" + listener.Addr().String()); err == nil {
+	if r, err := client.Get("https://" + listener.Addr().String()); err == nil {
+		r.Body.Close()
 		t.Error("it still answers")
 	}
 }
@@ -101,7 +102,11 @@ func TestServerGraceEnds(t *testing.T) {
 	go func() { done <- server.Serve(ctx, listener) }()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 10 * time.Second}
 	defer client.CloseIdleConnections()
-	go func() { _, _ = client.Get("https://" + listener.Addr().String()) }()
+	go func() {
+		if r, err := client.Get("https://" + listener.Addr().String()); err == nil {
+			r.Body.Close()
+		}
+	}()
 	<-arrived
 	stop()
 	if err := <-done; err == nil {

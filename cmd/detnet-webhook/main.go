@@ -225,7 +225,7 @@ func addServer(ctx context.Context, mgr manager.Manager, o options, active *live
 		return err
 	}
 	return mgr.Add(everyReplica(func(ctx context.Context) error {
-		listener, err := net.Listen("tcp", net.JoinHostPort("", strconv.Itoa(o.port)))
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("", strconv.Itoa(o.port)))
 		if err != nil {
 			return fmt.Errorf("listen for admission requests: %w", err)
 		}

@@ -46,6 +46,9 @@ func policySet(dir string) (policies.Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(site) == 0 {
+		return nil, fmt.Errorf("policy directory %s: no *.rego or *.yaml files directly in it", dir)
+	}
 	return site.Over(policies.Default()), nil
 }
 

@@ -128,3 +128,11 @@ func TestPolicyExplain(t *testing.T) {
 		t.Errorf("error %v, output\n%s", err, out)
 	}
 }
+
+func TestPolicyDirectoryThatIsNone(t *testing.T) {
+	for _, dir := range []string{t.TempDir(), "nowhere"} {
+		if _, err := detnet(t, "", "check", "-d", dir); err == nil || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: error %v, want one that names it", dir, err)
+		}
+	}
+}

@@ -87,7 +87,11 @@ func TestEndpoint(t *testing.T) {
 		t.Errorf("URL = %s, want %s", e.url, want)
 	}
 	// Reached by address, and refused: the certificate is for another name.
-	if _, err := e.client.Get(e.url); err == nil || !strings.Contains(err.Error(), "detnet-webhook.detnet.svc") {
+	r, err := e.client.Get(e.url)
+	if err == nil {
+		r.Body.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "detnet-webhook.detnet.svc") {
 		t.Errorf("a server with another name on its certificate is trusted: %v", err)
 	}
 	for name, change := range map[string]func(*registrationv1.WebhookClientConfig){

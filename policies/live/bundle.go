@@ -45,7 +45,7 @@ func NewBundle(url string, publicKey []byte, client *http.Client) (*Bundle, erro
 	if err != nil {
 		return nil, fmt.Errorf("bundle key: %w", err)
 	}
-	algorithm := ""
+	var algorithm string
 	switch key.(type) {
 	case *rsa.PublicKey:
 		algorithm = "RS256"

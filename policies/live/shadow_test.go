@@ -36,7 +36,14 @@ func TestShadowCountsWhatWouldChange(t *testing.T) {
 	go func() {
 		done <- Follow(ctx, m.dir, shadow, slog.New(slog.DiscardHandler), func(err error) { refused <- err })
 	}()
-	defer func() { cancel(); <-done; <-done }()
+	defer func() {
+		cancel()
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	}()
 	until(t, "a candidate", func() bool { return shadow.Status().Hash != "" })
 
 	for _, priority := range []string{"best-effort", "best-effort", "critical", "none"} {
@@ -54,7 +61,9 @@ func TestShadowCountsWhatWouldChange(t *testing.T) {
 	}
 
 	m.put(t, policies.Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500Mbit}}}"})
-	<-refused
+	if err := <-refused; err == nil {
+		t.Error("no reason given")
+	}
 	if s := shadow.Status(); s.Hash != got.Hash || s.Pods != 4 || s.LastError == "" {
 		t.Errorf("status %+v, want the last good candidate and what is wrong with the newest", s)
 	}
