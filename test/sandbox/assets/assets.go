@@ -40,6 +40,8 @@ const (
 	APIServer
 	// Cilium is Cilium's agent with what it needs, and nothing else.
 	Cilium
+	// Prometheus is prometheus and promtool, in Bin or in the PATH.
+	Prometheus
 )
 
 // PauseImage is the reference of the image that holds pods' namespaces.
@@ -91,6 +93,9 @@ func APIServerDir(ctx context.Context, log *slog.Logger) (string, error) {
 // calls. Interrupted, it leaves finished programs and no half ones; two at once
 // wait for each other.
 func (c Cache) Ensure(ctx context.Context, log *slog.Logger, which Which) error {
+	if which == Prometheus {
+		return c.ensurePrometheus(ctx, log)
+	}
 	if err := ensureDistro(ctx, log, distroPrograms[which]); err != nil {
 		return err
 	}

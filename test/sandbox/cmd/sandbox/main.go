@@ -30,7 +30,7 @@ const usage = `usage: sandbox [--name NAME] COMMAND
   shape NODE RATE|off [QUEUE_BYTES]                    set the capacity of a node's uplink
   restart NODE                                         cut a node's power and turn it on again
   crds                                                 apply Cilium's policy kinds
-  assets [--only apiserver|cilium]                     build what is missing, print its folder
+  assets [--only apiserver|cilium|prometheus]          build what is missing, print its folder
 `
 
 func main() {
@@ -150,7 +150,7 @@ func printAssets(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	which, ok := map[string]assets.Which{"": assets.All, "apiserver": assets.APIServer, "cilium": assets.Cilium}[*only]
+	which, ok := map[string]assets.Which{"": assets.All, "apiserver": assets.APIServer, "cilium": assets.Cilium, "prometheus": assets.Prometheus}[*only]
 	if !ok {
 		return fmt.Errorf("--only %s: want apiserver or cilium", *only)
 	}
