@@ -134,25 +134,6 @@ func (r *round) ramp(name string, from time.Time) []delay {
 	return ramp
 }
 
-// accuse moves an app's suspicion to the next candidate, or excuses everyone
-// for a while, longer each time, if cuts were tried at all.
-func (r *round) accuse(app int, v verdict, tried bool) {
-	s := &r.state.Suspects[app]
-	s.InVain = s.InVain || tried
-	if name := s.next(v, r.sending); name != "" {
-		s.Tried = append(slices.Clip(s.Tried), s.Bottleneck)
-		s.Bottleneck = name
-		r.accused = append(r.accused, name)
-		return
-	}
-	if !s.InVain {
-		return
-	}
-	s.Backoff = max(min(max(2*s.Backoff, r.law.Backoff), r.law.MaxBackoff), 4*v.lag)
-	s.Bottleneck, s.Tried, s.InVain = nodeUplink(r.o.Apps[app].Node), nil, false
-	s.RetryAt, s.Level = r.o.At.Add(s.Backoff), max(v.worst.median, v.worst.tail)
-}
-
 // sure takes the bases of the paths of all apps that blame a bottleneck as
 // those of empty paths.
 func (r *round) sure(name string) {
@@ -201,24 +182,4 @@ func recall(o plan.Observation, g group, was []LimitState) []bitrate.Rate {
 		}
 	}
 	return to
-}
-
-// explain adds what was measured to a reason.
-func explain(r plan.Reason, v verdict) plan.Reason {
-	if v.app == nil || v.blind {
-		return r
-	}
-	if v.elsewhere != nil {
-		v = *v.elsewhere
-	}
-	r.App, r.Samples = v.app.Pod, v.worst.samples
-	switch {
-	case v.lossy:
-		r.Signal, r.Ratio = "loss", v.worst.lost
-	case v.app.SLO.Jitter == 0 && v.app.SLO.Latency > 0 && v.worst.path != nil:
-		r.Signal, r.Measured, r.Target = "latency", v.worst.tail+v.worst.path.RTT.value(), v.app.SLO.Latency
-	default:
-		r.Signal, r.Measured, r.Target = "jitter", max(v.worst.median, v.worst.tail), v.allow
-	}
-	return r
 }

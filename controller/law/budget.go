@@ -88,35 +88,6 @@ func (t *turn) blind(b *Budget) plan.Reason {
 	return t.reason(b, plan.Cut, plan.Blind)
 }
 
-// settle ends a cut: the queue is empty, so the budget returns to a share of
-// what fits through. Where the queue was too short to measure that, the budget
-// feels its way up from where the queue emptied.
-func (t *turn) settle(b *Budget) {
-	e := t.episode(b)
-	switch {
-	case b.Capacity == 0:
-		t.measure(b, e)
-	case e.pinned:
-	case b.Overshot: // it was guessed from the way up, or what was good before was taken
-		b.Capacity = min(max(b.Capacity, e.full), b.Upper)
-	default:
-		b.Capacity = min(b.Capacity, e.full)
-	}
-	wait := b.ProbeWait
-	if b.Exploring {
-		wait = 0
-	}
-	b.Best = max(b.Best, b.Capacity)
-	if float64(b.Capacity) > 1.1*float64(b.Known) {
-		b.ReliefWait = 0
-	}
-	b.Proven = min(b.Total, t.load.peak) // the queue emptied although this came in
-	b.Total = max(b.Total, scale(b.Capacity, t.law.Settle))
-	b.Draining = false
-	b.Hum = Hum{}
-	b.RaisedAt, b.ProbeAt = t.now, t.now.Add(max(wait, t.pause(b)))
-}
-
 // pause is the least time between raises: each must have shown before the next.
 func (t *turn) pause(b *Budget) time.Duration {
 	shows := t.feedback + 2*t.law.Window + t.verdict.lag

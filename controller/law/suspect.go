@@ -127,3 +127,22 @@ func concerns(name string, app *plan.App, s Suspect, violated bool) bool {
 	}
 	return slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return name == nodeUplink(x.Vantage) })
 }
+
+// accuse moves an app's suspicion to the next candidate, or excuses everyone
+// for a while, longer each time, if cuts were tried at all.
+func (r *round) accuse(app int, v verdict, tried bool) {
+	s := &r.state.Suspects[app]
+	s.InVain = s.InVain || tried
+	if name := s.next(v, r.sending); name != "" {
+		s.Tried = append(slices.Clip(s.Tried), s.Bottleneck)
+		s.Bottleneck = name
+		r.accused = append(r.accused, name)
+		return
+	}
+	if !s.InVain {
+		return
+	}
+	s.Backoff = max(min(max(2*s.Backoff, r.law.Backoff), r.law.MaxBackoff), 4*v.lag)
+	s.Bottleneck, s.Tried, s.InVain = nodeUplink(r.o.Apps[app].Node), nil, false
+	s.RetryAt, s.Level = r.o.At.Add(s.Backoff), max(v.worst.median, v.worst.tail)
+}

@@ -165,3 +165,23 @@ func allowance(slo workload.SLO, base time.Duration) time.Duration {
 	}
 	return min(slo.Jitter, room)
 }
+
+// explain adds what was measured to a reason.
+func explain(r plan.Reason, v verdict) plan.Reason {
+	if v.app == nil || v.blind {
+		return r
+	}
+	if v.elsewhere != nil {
+		v = *v.elsewhere
+	}
+	r.App, r.Samples = v.app.Pod, v.worst.samples
+	switch {
+	case v.lossy:
+		r.Signal, r.Ratio = "loss", v.worst.lost
+	case v.app.SLO.Jitter == 0 && v.app.SLO.Latency > 0 && v.worst.path != nil:
+		r.Signal, r.Measured, r.Target = "latency", v.worst.tail+v.worst.path.RTT.value(), v.app.SLO.Latency
+	default:
+		r.Signal, r.Measured, r.Target = "jitter", max(v.worst.median, v.worst.tail), v.allow
+	}
+	return r
+}
