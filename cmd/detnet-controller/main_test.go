@@ -66,18 +66,7 @@ func TestServe(t *testing.T) {
 		return slices.EqualFunc(s.Apps, names, func(a status.App, name string) bool { return a.Pod == "(static)/"+name })
 	}
 	eventually(t, "leading", func() bool { return apps("plc") })
-	write("kind: ConfigMap\ndata: {critical-apps.yaml: 'critical_apps: [{name: plc, port: 1, max_jitter_ms: 1}, {name: scanner, port: 2, max_jitter_ms: 1}]'}")
-	eventually(t, "static targets change", func() bool { return apps("plc", "scanner") })
-	write("critical_apps: [{name: plc, port: 70000, max_jitter_ms: 1}]")
-	eventually(t, "an Event says what is wrong with them", func() bool {
-		events, err := client.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{})
-		return err == nil && slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool {
-			return e.Regarding.Name == "detnet-controller-0" && e.Reason == "SettingsRefused" && strings.Contains(e.Note, "critical_apps[0].port: 70000 must be from 1 to 65535")
-		})
-	})
-	if _, body := get(o.metricsAddr, "/metrics"); !apps("plc", "scanner") || !strings.Contains(body, `detnet_config_valid{file="static-targets"} 0`) {
-		t.Error("bad static targets are not the metric's zero, or the last good ones are gone")
-	}
+	followTargets(t, client, o, write, apps)
 	_, body := get(o.metricsAddr, "/metrics")
 	for _, want := range []string{"\ndetnet_leader 1\n", `detnet_certificate_expiry_timestamp_seconds{certificate="controller"}`} {
 		if !strings.Contains(body, want) {
@@ -90,6 +79,23 @@ func TestServe(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Errorf("serve: %v", err)
+	}
+}
+
+// followTargets changes the static targets, for the better and for the worse.
+func followTargets(t *testing.T, client kubernetes.Interface, o options, write func(string), apps func(...string) bool) {
+	t.Helper()
+	write("kind: ConfigMap\ndata: {critical-apps.yaml: 'critical_apps: [{name: plc, port: 1, max_jitter_ms: 1}, {name: scanner, port: 2, max_jitter_ms: 1}]'}")
+	eventually(t, "static targets change", func() bool { return apps("plc", "scanner") })
+	write("critical_apps: [{name: plc, port: 70000, max_jitter_ms: 1}]")
+	eventually(t, "an Event says what is wrong with them", func() bool {
+		events, err := client.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{})
+		return err == nil && slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool {
+			return e.Regarding.Name == "detnet-controller-0" && e.Reason == "SettingsRefused" && strings.Contains(e.Note, "critical_apps[0].port: 70000 must be from 1 to 65535")
+		})
+	})
+	if _, body := get(o.metricsAddr, "/metrics"); !apps("plc", "scanner") || !strings.Contains(body, `detnet_config_valid{file="static-targets"} 0`) {
+		t.Error("bad static targets are not the metric's zero, or the last good ones are gone")
 	}
 }
 

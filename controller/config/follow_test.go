@@ -51,6 +51,33 @@ func (m *mounted) path(name string) string { return filepath.Join(m.dir, name) }
 
 const endpoint = "critical_apps: [{name: plc, port: 5201, max_jitter_ms: 1}]\n"
 
+// watched is what a follower said last. It may say more while time passes, and
+// only then.
+type watched struct {
+	mu      sync.Mutex
+	now     Settings
+	refused map[string]error
+	calls   int
+}
+
+func watch(ctx context.Context, f *Files, now Settings) *watched {
+	w := &watched{now: now}
+	w.mu.Lock()
+	go f.Follow(ctx, func(s Settings, r map[string]error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.now, w.refused, w.calls = s, r, w.calls+1
+	})
+	return w
+}
+
+func (w *watched) pass(d time.Duration) {
+	w.mu.Unlock()
+	time.Sleep(d)
+	synctest.Wait()
+	w.mu.Lock()
+}
+
 func TestFollow(t *testing.T) {
 	files := &mounted{t: t, dir: t.TempDir()}
 	files.write("vantages: 1", endpoint+"control: {step_up: 20}")
@@ -58,27 +85,11 @@ func TestFollow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry := prometheus.NewRegistry()
-	f.Register(registry)
+	f.Register(prometheus.NewRegistry())
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		var refused map[string]error
-		calls := 0
-		var mu sync.Mutex // held but for when time passes
-		mu.Lock()
-		defer mu.Unlock()
-		go f.Follow(ctx, func(s Settings, r map[string]error) {
-			mu.Lock()
-			defer mu.Unlock()
-			now, refused, calls = s, r, calls+1
-		})
-		pass := func(d time.Duration) {
-			mu.Unlock()
-			time.Sleep(d)
-			synctest.Wait()
-			mu.Lock()
-		}
+		w := watch(ctx, f, now)
 		for _, step := range []struct {
 			name, config, targets string
 			vantages, apps        int
@@ -95,15 +106,15 @@ func TestFollow(t *testing.T) {
 			{"all is well", "vantages: 6", endpoint, 6, 1, 10, nil},
 		} {
 			files.write(step.config, step.targets)
-			calls = 0
-			pass(3 * interval)
-			if now.Vantages != step.vantages || len(now.Targets.Apps) != step.apps || now.Laws.AIMD.Increase != step.up*bitrate.Mbit || calls != 1 {
-				t.Errorf("%s: vantages %d, %d apps, increase %v, %d calls; want %d, %d, %dM, 1", step.name, now.Vantages, len(now.Targets.Apps), now.Laws.AIMD.Increase, calls, step.vantages, step.apps, step.up)
+			w.calls = 0
+			w.pass(3 * interval)
+			if w.now.Vantages != step.vantages || len(w.now.Targets.Apps) != step.apps || w.now.Laws.AIMD.Increase != step.up*bitrate.Mbit || w.calls != 1 {
+				t.Errorf("%s: vantages %d, %d apps, increase %v, %d calls; want %d, %d, %dM, 1", step.name, w.now.Vantages, len(w.now.Targets.Apps), w.now.Laws.AIMD.Increase, w.calls, step.vantages, step.apps, step.up)
 			}
-			if got, want := slices.Sorted(maps.Keys(refused)), slices.Sorted(maps.Keys(step.refused)); !slices.Equal(got, want) {
-				t.Errorf("%s: refused %v, want %v", step.name, refused, step.refused)
+			if got, want := slices.Sorted(maps.Keys(w.refused)), slices.Sorted(maps.Keys(step.refused)); !slices.Equal(got, want) {
+				t.Errorf("%s: refused %v, want %v", step.name, w.refused, step.refused)
 			}
-			for name, err := range refused {
+			for name, err := range w.refused {
 				if !strings.Contains(err.Error(), step.refused[name]) || !strings.Contains(err.Error(), files.dir) {
 					t.Errorf("%s: error %q lacks %q or the path", step.name, err, step.refused[name])
 				}
@@ -112,19 +123,33 @@ func TestFollow(t *testing.T) {
 				}
 			}
 		}
-		// A volume that goes is said once, and no reason to forget anything.
-		calls = 0
+	})
+}
+
+// A volume that goes is said once, and no reason to forget anything.
+func TestFollowOutlivesItsVolume(t *testing.T) {
+	files := &mounted{t: t, dir: t.TempDir()}
+	files.write("vantages: 6", endpoint)
+	f, now, err := Open(files.path("config.yaml"), files.path("critical-apps.yaml"), asIs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Register(prometheus.NewRegistry())
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w := watch(ctx, f, now)
 		if err := os.Remove(files.path("..data")); err != nil {
 			t.Fatal(err)
 		}
-		pass(10 * interval)
-		if now.Vantages != 6 || calls != 1 || len(refused) != 2 {
-			t.Errorf("without files: vantages %d, %d calls, refused %v", now.Vantages, calls, refused)
+		w.pass(10 * interval)
+		if w.now.Vantages != 6 || w.calls != 1 || len(w.refused) != 2 {
+			t.Errorf("without files: vantages %d, %d calls, refused %v", w.now.Vantages, w.calls, w.refused)
 		}
 		files.write("vantages: 6", endpoint)
-		pass(3 * interval)
-		if calls != 2 || len(refused) != 0 || testutil.ToFloat64(f.valid.WithLabelValues(TargetsFile)) != 1 {
-			t.Errorf("with them again: %d calls, refused %v", calls, refused)
+		w.pass(3 * interval)
+		if w.calls != 2 || len(w.refused) != 0 || testutil.ToFloat64(f.valid.WithLabelValues(TargetsFile)) != 1 {
+			t.Errorf("with them again: %d calls, refused %v", w.calls, w.refused)
 		}
 	})
 }

@@ -37,6 +37,49 @@ func TestApplyGoesOn(t *testing.T) {
 // afterwards.
 func TestNothingIsLeft(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
+	leaveTraces(t, client)
+
+	changes, err := Find(t.Context(), client, "")
+	if err == nil || !strings.Contains(err.Error(), "careless") {
+		t.Errorf("Find: %v, want an error about the careless pod", err)
+	}
+	if err := client.CoreV1().Pods("default").Delete(t.Context(), "gone", *metav1.NewDeleteOptions(0)); err != nil {
+		t.Fatal(err)
+	}
+	var done []string
+	if err := Apply(t.Context(), changes, func(c Change) { done = append(done, c.Object+": "+c.From+" → "+c.To) }); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{
+		"Deployment default/telemetry: 20M → 80M",
+		"pod default/stamped: 20M → 100M",
+		"pod default/static: 20M → ",
+		"pod default/static-limited: 20M → 50M",
+		"node n1: taint detnet.dev/congested, detnet.dev/best-effort-bandwidth 95M → ",
+	}, done); diff != "" {
+		t.Errorf("restored (-want +got):\n%s", diff)
+	}
+
+	if diff := cmp.Diff(map[string]map[string]string{
+		"stamped":        {workload.InitialBandwidth: "100M", workload.EgressBandwidth: "100M"},
+		"untouched":      {workload.InitialBandwidth: "100M", workload.EgressBandwidth: "100M"},
+		"careless":       {workload.InitialBandwidth: "lots", workload.EgressBandwidth: "20M"},
+		"static":         nil,
+		"static-limited": {workload.EgressBandwidth: "50M"},
+		"stranger":       {workload.EgressBandwidth: "5M"},
+		"Deployment":     nil,
+		"template":       {workload.EgressBandwidth: "80M", "other": "kept"},
+	}, annotations(t, client)); diff != "" {
+		t.Errorf("annotations (-want +got):\n%s", diff)
+	}
+	if left, err := Find(t.Context(), client, ""); len(left) != 0 || err == nil {
+		t.Errorf("found again: %v, %v", left, err)
+	}
+}
+
+// leaveTraces makes what detnet leaves behind when it just stops.
+func leaveTraces(t *testing.T, client kubernetes.Interface) {
+	t.Helper()
 	pod := func(name string, labels, annotations map[string]string) {
 		t.Helper()
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels, Annotations: annotations}}
@@ -70,28 +113,11 @@ func TestNothingIsLeft(t *testing.T) {
 	if _, err := client.AppsV1().Deployments("default").Create(t.Context(), d, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+}
 
-	changes, err := Find(t.Context(), client, "")
-	if err == nil || !strings.Contains(err.Error(), "careless") {
-		t.Errorf("Find: %v, want an error about the careless pod", err)
-	}
-	if err := client.CoreV1().Pods("default").Delete(t.Context(), "gone", *metav1.NewDeleteOptions(0)); err != nil {
-		t.Fatal(err)
-	}
-	var done []string
-	if err := Apply(t.Context(), changes, func(c Change) { done = append(done, c.Object+": "+c.From+" → "+c.To) }); err != nil {
-		t.Error(err)
-	}
-	if diff := cmp.Diff([]string{
-		"Deployment default/telemetry: 20M → 80M",
-		"pod default/stamped: 20M → 100M",
-		"pod default/static: 20M → ",
-		"pod default/static-limited: 20M → 50M",
-		"node n1: taint detnet.dev/congested, detnet.dev/best-effort-bandwidth 95M → ",
-	}, done); diff != "" {
-		t.Errorf("restored (-want +got):\n%s", diff)
-	}
-
+// annotations are those of the pods, of the Deployment and of its template.
+func annotations(t *testing.T, client kubernetes.Interface) map[string]map[string]string {
+	t.Helper()
 	has := map[string]map[string]string{}
 	list, err := client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -105,19 +131,5 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	has["Deployment"], has["template"] = got.Annotations, got.Spec.Template.Annotations
-	if diff := cmp.Diff(map[string]map[string]string{
-		"stamped":        {workload.InitialBandwidth: "100M", workload.EgressBandwidth: "100M"},
-		"untouched":      {workload.InitialBandwidth: "100M", workload.EgressBandwidth: "100M"},
-		"careless":       {workload.InitialBandwidth: "lots", workload.EgressBandwidth: "20M"},
-		"static":         nil,
-		"static-limited": {workload.EgressBandwidth: "50M"},
-		"stranger":       {workload.EgressBandwidth: "5M"},
-		"Deployment":     nil,
-		"template":       {workload.EgressBandwidth: "80M", "other": "kept"},
-	}, has); diff != "" {
-		t.Errorf("annotations (-want +got):\n%s", diff)
-	}
-	if left, err := Find(t.Context(), client, ""); len(left) != 0 || err == nil {
-		t.Errorf("found again: %v, %v", left, err)
-	}
+	return has
 }

@@ -48,22 +48,7 @@ func TestWanted(t *testing.T) {
 
 func TestOnceOnARealAPIServer(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
-	labels := map[string]string{"app": "a"}
-	pod := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{"other": "kept"}}}
-	pod.Spec.Containers = []corev1.Container{{Name: "main", Image: "none"}}
-	selector := &metav1.LabelSelector{MatchLabels: labels}
-	meta := metav1.ObjectMeta{Name: "a"}
-	apps := client.AppsV1()
-	if _, err := apps.Deployments("default").Create(t.Context(), &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: selector, Template: pod}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := apps.StatefulSets("default").Create(t.Context(), &appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Selector: selector, Template: pod}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := apps.DaemonSets("default").Create(t.Context(), &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: pod}}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-
+	createEach(t, client)
 	kinds := []string{"Deployment", "StatefulSet", "DaemonSet"}
 	limit := 80 * mbit
 	r := &Rollout{Client: client, Log: slog.New(slog.DiscardHandler)}
@@ -112,5 +97,25 @@ func TestOnceOnARealAPIServer(t *testing.T) {
 		if err != nil || len(meta) > 1 || meta[workload.TemplateBefore] != "" || !maps.Equal(got, map[string]string{"other": "kept"}) {
 			t.Errorf("%s: %v, template %v, %v", c, meta, got, err)
 		}
+	}
+}
+
+// createEach makes a workload "a" of each kind.
+func createEach(t *testing.T, client kubernetes.Interface) {
+	t.Helper()
+	labels := map[string]string{"app": "a"}
+	pod := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{"other": "kept"}}}
+	pod.Spec.Containers = []corev1.Container{{Name: "main", Image: "none"}}
+	selector := &metav1.LabelSelector{MatchLabels: labels}
+	meta := metav1.ObjectMeta{Name: "a"}
+	apps := client.AppsV1()
+	if _, err := apps.Deployments("default").Create(t.Context(), &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: selector, Template: pod}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := apps.StatefulSets("default").Create(t.Context(), &appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Selector: selector, Template: pod}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := apps.DaemonSets("default").Create(t.Context(), &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: pod}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
 	}
 }
