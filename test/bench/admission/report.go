@@ -54,13 +54,18 @@ func (r *Report) printLatency(w io.Writer) {
 		fmt.Fprintf(w, "Of %d calls the API server saw %.2f ms on average; %.2f ms was the webhook's own, with %.2f ms of CPU.\n",
 			p.Calls, p.Waited, p.Worked, p.CPU)
 		fmt.Fprintf(w, "%d failed, %d unstamped. Load average %s before, %s after. Bars: p50 +%.0f ms %s, p99 +%.0f ms %s.\n\n",
-			c.Failed, c.Missed, p.LoadFrom, p.LoadUntil, barP50, met(c.Low.P50, c.High.P50, barP50), barP99, met(c.Low.P99, c.High.P99, barP99))
+			c.Failed, c.Missed, p.LoadFrom, p.LoadUntil, barP50, c.met(c.Low.P50, c.High.P50, barP50), barP99, c.met(c.Low.P99, c.High.P99, barP99))
 	}
 }
 
+// fewPairs is too few to tell from each other.
+const fewPairs = 5
+
 // met compares an interval with a bar: it takes all of it to decide.
-func met(low, high, bar float64) string {
+func (c Comparison) met(low, high, bar float64) string {
 	switch {
+	case c.Pairs < fewPairs:
+		return "undecided (too few pairs of slices)"
 	case high <= bar:
 		return "met"
 	case low > bar:

@@ -46,6 +46,7 @@ func (q Quantiles) over(p Quantiles) Quantiles {
 // Comparison is what slices that took turns say about the webhook.
 type Comparison struct {
 	Kind    kind      `json:"kind"`
+	Pairs   int       `json:"pairs"`   // of slices
 	Creates int       `json:"creates"` // of each side
 	Failed  int       `json:"failed"`  // of both
 	Missed  int       `json:"unstamped"`
@@ -75,7 +76,7 @@ type slice struct {
 type pair struct{ ignored, served slice }
 
 func compare(k kind, pairs []pair) Comparison {
-	c := Comparison{Kind: k}
+	c := Comparison{Kind: k, Pairs: len(pairs)}
 	var plain, stamped, late []time.Duration
 	var added [3][]float64
 	for _, p := range pairs {

@@ -64,9 +64,12 @@ func TestIntervalIsOfPairs(t *testing.T) {
 		t.Errorf("interval %v to %v, want it around 2 ms and from 1 to 3", low, high)
 	}
 	for want, bar := range map[string]float64{"met": 4, "MISSED": 0.5, "undecided": 2} {
-		if got := met(1, 3, bar); !strings.HasPrefix(got, want) {
+		if got := (Comparison{Pairs: fewPairs}).met(1, 3, bar); !strings.HasPrefix(got, want) {
 			t.Errorf("an interval from 1 to 3 and a bar of %v: %s", bar, got)
 		}
+	}
+	if got := (Comparison{Pairs: 2}).met(1, 3, 4); !strings.HasPrefix(got, "undecided") {
+		t.Errorf("two pairs decide: %s", got)
 	}
 }
 
