@@ -3,12 +3,15 @@ package marks
 import (
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/inventory"
@@ -19,7 +22,8 @@ import (
 // What marks do to other taints, and who may write what of a node, is decided
 // by the API server.
 func TestMarksOnARealAPIServer(t *testing.T) {
-	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
+	cluster := apitest.Start(t).Config
+	client := kubernetes.NewForConfigOrDie(cluster)
 	nodes := client.CoreV1().Nodes()
 	others := corev1.Taint{Key: "gpu", Value: "yes", Effect: corev1.TaintEffectNoSchedule}
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}, Spec: corev1.NodeSpec{Taints: []corev1.Taint{others}}}
@@ -36,39 +40,30 @@ func TestMarksOnARealAPIServer(t *testing.T) {
 		Snapshot: known.Snapshot, Status: func() *status.Status { return s }, Nodes: nodes,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Config: func() Config { return config },
 	}
-	now := time.Now()
-	until := func(what string, congested bool, bandwidth string) {
-		t.Helper()
-		for deadline := time.Now().Add(30 * sec); ; time.Sleep(20 * time.Millisecond) {
-			now = now.Add(interval)
-			marker.once(t.Context(), now)
-			got, err := nodes.Get(t.Context(), "n1", metav1.GetOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := []string{"gpu:NoSchedule", "node.kubernetes.io/not-ready:NoSchedule"} // admission adds the second
-			if congested {
-				want = append(want, workload.TaintCongested+":PreferNoSchedule")
-			}
-			q := got.Status.Capacity[workload.BestEffortBandwidth]
-			if slices.Equal(taints(got), want) && (q.String() == bandwidth || bandwidth == "" && q.IsZero() && len(got.Status.Capacity) == 0) {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: taints %v, capacity %v", what, got.Spec.Taints, got.Status.Capacity)
-			}
-		}
-	}
-	until("in trouble", true, "95M")
+	stage := stage{t, marker, nodes, time.Now()}
+	stage.until("in trouble", true, "95M")
 	s.Reasons = []status.Reason{calm}
-	until("well again", false, "95M")
+	stage.until("well again", false, "95M")
 	s.Reasons = []status.Reason{pressed}
-	until("in trouble again", true, "95M")
+	stage.until("in trouble again", true, "95M")
 	config = Config{}
-	until("switched off", false, "")
+	stage.until("switched off", false, "")
 
 	config = Config{TaintAfter: 10 * sec, Bandwidth: true}
-	until("switched on", true, "95M")
+	stage.until("switched on", true, "95M")
+
+	// Switched off together with the right to take the marks away: a failure to
+	// tell of, not one to repeat at every look.
+	nobody := rest.CopyConfig(cluster)
+	nobody.Impersonate.UserName = "nobody"
+	config, marker.Nodes = Config{}, kubernetes.NewForConfigOrDie(nobody).CoreV1().Nodes()
+	marker.once(t.Context(), stage.now)
+	first := marker.failed["n1"]
+	marker.once(t.Context(), stage.now.Add(interval))
+	if !strings.Contains(first.text, "forbidden") || marker.failed["n1"] != first {
+		t.Errorf("failed with %+v, then %+v", first, marker.failed["n1"])
+	}
+
 	if err := Clear(t.Context(), nodes, "n1"); err != nil {
 		t.Error(err)
 	}
@@ -83,4 +78,36 @@ func taints(node *corev1.Node) []string {
 		all = append(all, t.Key+":"+string(t.Effect))
 	}
 	return all
+}
+
+// stage is a marker at work on node n1.
+type stage struct {
+	t      *testing.T
+	marker *Marker
+	nodes  corev1client.NodeInterface
+	now    time.Time
+}
+
+// until lets time pass until the node carries what is wanted.
+func (s *stage) until(what string, congested bool, bandwidth string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(30 * sec); ; time.Sleep(20 * time.Millisecond) {
+		s.now = s.now.Add(interval)
+		s.marker.once(s.t.Context(), s.now)
+		got, err := s.nodes.Get(s.t.Context(), "n1", metav1.GetOptions{})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		want := []string{"gpu:NoSchedule", "node.kubernetes.io/not-ready:NoSchedule"} // admission adds the second
+		if congested {
+			want = append(want, workload.TaintCongested+":PreferNoSchedule")
+		}
+		q := got.Status.Capacity[workload.BestEffortBandwidth]
+		if slices.Equal(taints(got), want) && (q.String() == bandwidth || bandwidth == "" && q.IsZero() && len(got.Status.Capacity) == 0) {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s: taints %v, capacity %v", what, got.Spec.Taints, got.Status.Capacity)
+		}
+	}
 }

@@ -26,11 +26,21 @@ type Marker struct {
 
 	known  map[string]uplink
 	last   time.Time
-	failed map[string]string // what was last said of a node
+	failed map[string]failure
 }
 
-// interval between two looks.
-const interval = 2 * time.Second
+// failure of a node's last change, and when to try again.
+type failure struct {
+	text  string
+	again time.Time
+}
+
+// interval between two looks, and the pause after a failure, such as a right
+// that went before the marks did.
+const (
+	interval = 2 * time.Second
+	pause    = time.Minute
+)
 
 // NeedLeaderElection is true: one replica at a time may write.
 func (*Marker) NeedLeaderElection() bool { return true }
@@ -49,8 +59,8 @@ func (m *Marker) Start(ctx context.Context) error {
 	}
 }
 
-// once brings every node up to date. What fails is tried again the next time,
-// and said when it is new.
+// once brings every node up to date. What fails is tried again after a pause, and
+// said when it is new.
 func (m *Marker) once(ctx context.Context, now time.Time) {
 	s, nodes := m.Status(), m.Snapshot().Marks
 	if !s.Leader || s.Mode != string(workload.Enforce) {
@@ -60,16 +70,21 @@ func (m *Marker) once(ctx context.Context, now time.Time) {
 	m.last = now
 	var wanted map[string]want
 	m.known, wanted = decide(m.Config(), m.known, nodes, s.Reasons, now, step)
-	failed := map[string]string{}
+	failed := map[string]failure{}
 	for _, node := range slices.Sorted(maps.Keys(wanted)) {
+		before := m.failed[node]
+		if now.Before(before.again) {
+			failed[node] = before
+			continue
+		}
 		err := m.mark(ctx, node, nodes[node], wanted[node])
 		switch {
 		case err == nil, apierrors.IsConflict(err): // somebody else was first: next time
 		case apierrors.IsNotFound(err):
 			delete(m.known, node)
 		default:
-			failed[node] = err.Error()
-			if failed[node] != m.failed[node] {
+			failed[node] = failure{err.Error(), now.Add(pause)}
+			if err.Error() != before.text {
 				m.Log.Error("node not marked; after the marks were switched off, \"detnet restore\" removes them", "node", node, "err", err)
 			}
 		}
