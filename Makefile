@@ -9,7 +9,7 @@ TAG     ?= dev
 
 .PHONY: help
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: ## Watch detnet protect real traffic (DURATION=30s CAPACITY=200M LOAD=tcp|udp|bursty LAW=adaptive KEEP=1)
