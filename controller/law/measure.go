@@ -84,8 +84,10 @@ func (t *turn) measure(b *Budget, e episode) {
 	}
 	b.Measured = true
 	share, known := others(b.Rise, b.RiseInflow, down, low)
-	if !(known && share < 0.2) && !near(e.full, b.Capacity, 0.08) {
-		b.ProbeWait = t.law.ProbeEvery / 6 // others may be there: to be confirmed
+	company := !(known && share < 0.2) && !near(e.full, b.Capacity, 0.08)
+	vague := !long && !near(e.full, b.Capacity, 0.04)
+	if company || vague {
+		b.ProbeWait = t.law.ProbeEvery / 6 // to be confirmed
 	}
 }
 

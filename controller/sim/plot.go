@@ -107,6 +107,9 @@ func delayPanel(r *Record) *plot.Plot {
 	line(p, "median", blue, median)
 	for _, a := range r.Scenario.Apps[:1] {
 		y := milliseconds(a.SLO.Jitter)
+		if y == 0 {
+			y = milliseconds(a.SLO.Latency - 2*r.Scenario.Propagation)
+		}
 		line(p, "target", orange, plotter.XYs{{X: 0, Y: y}, {X: r.Scenario.Length.Seconds(), Y: y}})
 	}
 	p.Y.Min, p.Y.Max = least, most

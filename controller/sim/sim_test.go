@@ -14,6 +14,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
 )
 
 func lawNamed(t *testing.T, name string) law.Law {
@@ -295,8 +296,10 @@ func FuzzReadTrace(f *testing.F) {
 }
 
 func TestTheReportIsReproducible(t *testing.T) {
+	world := worldNamed(t, "jitter-spike")
+	world.Apps[0].SLO = workload.SLO{Latency: 2 * time.Millisecond}
 	suite := Suite{
-		Scenarios: []Scenario{worldNamed(t, "jitter-spike")}, Traces: Traces()[:1],
+		Scenarios: []Scenario{world}, Traces: Traces()[:1],
 		Laws: []string{law.Adaptive, NothingName}, Seeds: []uint64{1, 2}, Config: law.DefaultConfig(),
 	}
 	var summaries [2]bytes.Buffer
