@@ -23,8 +23,10 @@ type Snapshot struct {
 type Problem struct {
 	Object string // "pod factory/robot-0", "namespace factory"
 	Text   string
-	// Unstamped is the UID of a pod that slipped past the webhook.
+	// Unstamped is the UID of a pod that slipped past the webhook, and Mode what
+	// may be done about it.
 	Unstamped types.UID
+	Mode      workload.ControlMode
 }
 
 // Snapshot returns the current inventory; the same pointer as before means
@@ -44,7 +46,8 @@ func (inv *Inventory) build() *Snapshot {
 		s.Problems = append(s.Problems, Problem{Object: "namespace " + ns, Text: inv.badModes[ns]})
 	}
 	for _, key := range slices.Sorted(maps.Keys(inv.unstamped)) {
-		if p := inv.unstamped[key]; inv.modeOf(namespaceOf(key)) != workload.Off {
+		p := inv.unstamped[key]
+		if p.Mode = inv.modeOf(namespaceOf(key)); p.Mode != workload.Off {
 			s.Problems = append(s.Problems, p)
 		}
 	}

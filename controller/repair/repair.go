@@ -24,6 +24,7 @@ import (
 
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/workload"
 )
 
 // Events records Kubernetes Events (events.k8s.io).
@@ -77,7 +78,7 @@ func (r *Repair) Start(ctx context.Context) error {
 func (r *Repair) Once(ctx context.Context) {
 	failed := map[types.UID]string{}
 	for _, p := range r.Snapshot().Problems {
-		if p.Unstamped == "" {
+		if p.Unstamped == "" || p.Mode != workload.Enforce {
 			continue
 		}
 		if err := r.mend(ctx, p); err != nil {

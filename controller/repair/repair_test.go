@@ -22,6 +22,7 @@ import (
 
 	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/workload"
 )
 
 // stampingWebhook answers like detnet's: it refuses pods named forbidden and
@@ -133,7 +134,7 @@ func TestMendsOnARealAPIServer(t *testing.T) {
 	}
 
 	snapshot := &inventory.Snapshot{}
-	for _, key := range []string{"default/slipped", "default/forbidden", "kube-public/exempt"} {
+	for _, key := range []string{"default/slipped", "default/forbidden", "kube-public/exempt", "default/watched"} {
 		namespace, name, _ := strings.Cut(key, "/")
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"detnet.dev/priority": "best-effort"}}}
 		pod.Spec = corev1.PodSpec{NodeName: "worker-1", Containers: []corev1.Container{{Name: "main", Image: "none"}}}
@@ -141,10 +142,14 @@ func TestMendsOnARealAPIServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		snapshot.Problems = append(snapshot.Problems, inventory.Problem{Object: "pod " + key, Unstamped: created.UID})
+		problem := inventory.Problem{Object: "pod " + key, Unstamped: created.UID, Mode: workload.Enforce}
+		if name == "watched" {
+			problem.Mode = workload.Observe
+		}
+		snapshot.Problems = append(snapshot.Problems, problem)
 	}
 	snapshot.Problems = append(snapshot.Problems,
-		inventory.Problem{Object: "pod default/gone", Unstamped: "u"},
+		inventory.Problem{Object: "pod default/gone", Unstamped: "u", Mode: workload.Enforce},
 		inventory.Problem{Object: "pod default/slipped", Text: "another kind of problem"})
 
 	var events recorded
@@ -166,7 +171,7 @@ func TestMendsOnARealAPIServer(t *testing.T) {
 	if mended.Labels["detnet.dev/class"] != "best-effort" || mended.Annotations["kubernetes.io/egress-bandwidth"] != "100M" || mended.Labels["detnet.dev/priority"] != "best-effort" {
 		t.Errorf("mended pod has labels %v, annotations %v", mended.Labels, mended.Annotations)
 	}
-	for _, untouched := range []*corev1.Pod{get("default", "forbidden"), get("kube-public", "exempt")} {
+	for _, untouched := range []*corev1.Pod{get("default", "forbidden"), get("kube-public", "exempt"), get("default", "watched")} {
 		if untouched.Labels["detnet.dev/class"] != "" {
 			t.Errorf("%s was stamped: %v", untouched.Name, untouched.Labels)
 		}
