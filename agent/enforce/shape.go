@@ -38,7 +38,7 @@ const (
 	// headroom covers Ethernet, IP and TCP headers by half: a limit is then met
 	// within 3 % whether one counts what an application sends in full-sized
 	// packets (4.4 % less than the frames) or the frames themselves.
-	headroom = 1.025
+	headroom = 1.02
 )
 
 func bucketOf(limit bitrate.Rate) bucket {
