@@ -188,6 +188,22 @@ func TestJournalSaysThingsOnce(t *testing.T) {
 	})
 }
 
+// A host that is busy for a moment is nobody's news; one that stays so is told once.
+func TestTellsOfABusyHostThatStaysSo(t *testing.T) {
+	for _, tt := range []struct {
+		lasts time.Duration
+		want  int
+	}{{2 * time.Second, 0}, {10 * time.Second, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &stage{snapshot: &inventory.Snapshot{Apps: []inventory.App{app("robot", workload.Enforce)}}}
+			shown := run(t, s.loop(Settings{Law: constant{plan.NotNetwork, 0}, Vantages: 2}), tt.lasts)
+			if len(shown.Decisions) != tt.want || len(s.events) != tt.want {
+				t.Errorf("%d decisions and %q after %v, want %d of each", len(shown.Decisions), s.events, tt.lasts, tt.want)
+			}
+		})
+	}
+}
+
 func TestDecisionsAreBounded(t *testing.T) {
 	var j journal
 	for i := range 3 * maxDecisions {

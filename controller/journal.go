@@ -25,7 +25,7 @@ const maxDecisions = 100
 // journal tells people what changed: in the log, on a metric, as an Event and
 // in the status. What stays the same is said once.
 type journal struct {
-	last      map[mind]plan.Reason
+	last      map[mind]thought
 	decisions []status.Decision // newest first; copied on change, since it is shared
 	known     map[inventory.Problem]bool
 }
@@ -36,9 +36,20 @@ type mind struct {
 	observed   bool
 }
 
+// thought is what was last thought there, and since when.
+type thought struct {
+	plan.Reason
+	since time.Time
+	told  bool
+}
+
+// lasting is how long a host must be late for it to be worth telling: a busy one
+// is late for moments, many times a minute.
+const lasting = 3 * time.Second
+
 // record notes what is new in the outcomes.
 func (j *journal) record(ctx context.Context, l *Loop, s *inventory.Snapshot, decided []outcome) {
-	next := map[mind]plan.Reason{}
+	next := map[mind]thought{}
 	for _, d := range decided {
 		limits := make([][]status.Limit, len(d.Reasons))
 		for _, c := range d.Limits {
@@ -46,17 +57,22 @@ func (j *journal) record(ctx context.Context, l *Loop, s *inventory.Snapshot, de
 		}
 		for i, r := range d.Reasons {
 			who := mind{r.Bottleneck, d.observed}
-			next[who] = r
 			before, known := j.last[who]
 			turned := !known || before.Action != r.Action || before.Cause != r.Cause || before.App != r.App
-			if !turned && len(limits[i]) == 0 {
-				continue
-			}
-			l.Metrics.decided(r)
+			now := thought{r, before.since, before.told}
 			if turned {
+				now.since, now.told = d.At, false
+			}
+			if turned || len(limits[i]) > 0 {
+				l.Metrics.decided(r)
+			}
+			tell := !now.told && telling(r, d.At.Sub(now.since))
+			now.told = now.told || tell
+			next[who] = now
+			if tell {
 				announce(l.Events, s, r)
 			}
-			if len(limits[i]) == 0 && !telling(r) {
+			if len(limits[i]) == 0 && !tell {
 				continue
 			}
 			decision := status.Decision{At: d.At, Reason: status.FromReason(r), Limits: limits[i]}
@@ -73,12 +89,15 @@ func (j *journal) add(d status.Decision) {
 	j.decisions = append([]status.Decision{d}, kept...)
 }
 
-// telling reasons are worth a line even where no limit changes. The others, such
-// as calm and near the target, come and go several times a second.
-func telling(r plan.Reason) bool {
+// telling reasons are worth a line even where no limit changes, once they have
+// lasted. The others, such as calm and near the target, come and go several
+// times a second.
+func telling(r plan.Reason, lasted time.Duration) bool {
 	switch r.Cause {
 	case plan.Violation, plan.Unresponsive, plan.AtFloor, plan.Blind:
 		return true
+	case plan.NotNetwork:
+		return lasted >= lasting
 	}
 	return r.Action == plan.Restore
 }
@@ -108,6 +127,8 @@ func announce(events Events, s *inventory.Snapshot, r plan.Reason) {
 		reason, note = "Unresponsive", "%s is %v where %v is asked for, and limiting best-effort traffic on %s did not help: the cause is elsewhere (CPU, the far end, traffic that detnet does not control). Limits were restored."
 	case plan.AtFloor:
 		reason, note = "AtFloor", "%s is %v where %v is asked for, and every best-effort pod on %s is at its floor: add capacity or lower the floors."
+	case plan.NotNetwork:
+		reason, note = "NotNetwork", "%s is %v where %v is asked for, but the agent beside the pod is reached in time: its host or its process is late, not the network on %s. Nobody is limited for it; give the pod CPU of its own."
 	default:
 		return
 	}

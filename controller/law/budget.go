@@ -132,7 +132,7 @@ func (t *turn) grow(b *Budget) plan.Reason {
 	step := max(b.ProbeStep, t.law.RaiseStep)
 	switch {
 	case b.Capacity == 0: // limits of before may be far too low
-		step = max(step, 2*t.law.RaiseStep)
+		step = t.law.MaxRaise
 	case b.Exploring: // a third of the way, by ratio, to what was too much
 		step = max((math.Cbrt(float64(b.Upper)/float64(b.Total))-1)*t.quiet(), 2*t.law.RaiseStep)
 	case relief:

@@ -16,7 +16,7 @@ const Module = "github.com/detnet/detnet"
 func Refuse(t *testing.T, paths ...string) {
 	t.Helper()
 	// go test runs each test in the folder of its package.
-	out, err := exec.Command("go", "list", "-deps", ".").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").CombinedOutput()
 	if err != nil {
 		t.Fatalf("go list: %v\n%s", err, out)
 	}

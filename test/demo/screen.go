@@ -69,8 +69,8 @@ func (p page) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case scene.Tick:
 		p.tick, p.doing = msg, ""
 		for _, a := range msg.Apps {
-			h := append(p.history[a.Name], a.P99/a.MaxJitter)
-			p.history[a.Name] = h[max(0, len(h)-historyLen):]
+			p.history[a.Name] = append(p.history[a.Name], a.P99/a.MaxJitter)
+			p.history[a.Name] = p.history[a.Name][max(0, len(p.history[a.Name])-historyLen):]
 		}
 	}
 	return p, nil

@@ -163,7 +163,7 @@ func AwaitMeasured(ctx context.Context, cluster *sandbox.Cluster, apps, senders 
 		select {
 		case <-ctx.Done():
 			seen, _ := json.Marshal(s)
-			return fmt.Errorf("wait until the controller measures %d workloads and %d senders: %w (last error: %v; last status: %s)", apps, senders, ctx.Err(), err, seen)
+			return fmt.Errorf("wait until the controller measures %d workloads and %d senders: %w (last error: %w; last status: %s)", apps, senders, ctx.Err(), err, seen)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

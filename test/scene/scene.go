@@ -265,7 +265,7 @@ func (s *Scene) SetCapacity(ctx context.Context, capacity bitrate.Rate) error {
 
 // attempts at a control request: on a flooded host a connection may fail, and
 // every request may be repeated.
-const attempts = 3
+const attempts = 6
 
 // call makes a control request to a pod.
 func call(ctx context.Context, client *http.Client, method, ip, path string, body, into any) (err error) {

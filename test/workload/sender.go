@@ -125,7 +125,7 @@ func sendTCP(ctx context.Context, to string) error {
 		return err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	buf := make([]byte, 64<<10)
 	for ctx.Err() == nil {
 		if _, err := conn.Write(buf); err != nil {
