@@ -145,7 +145,7 @@ func (r Report) print(w io.Writer) {
 		}
 		fmt.Fprintf(tab, "%s\t%s\t%.1f Mbit/s\t%.0f %%\t\t\t\n", p.Name, strings.Join(parts, ", "), sum.Mbit(), 100*float64(sum)/math.Max(1, float64(r.CapacityBPS)))
 	}
-	tab.Flush()
+	_ = tab.Flush()
 	fmt.Fprintf(w, "\nfirst effective cut %s after the load began, clean %s after it; %d limit changes, %d restarts\n",
 		orNever(r.OnsetToFirstCut), orNever(r.OnsetToClean), r.Patches, r.PodRestarts)
 }

@@ -101,7 +101,7 @@ func (k *keeperProcess) awaitReady(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		_ = k.cmd.Process.Signal(unix.SIGTERM) // ended already: fine
-		<-first                                // why it ended is known
+		_ = <-first                            //nolint:staticcheck // why it ended is known
 		return ctx.Err()
 	}
 }

@@ -46,7 +46,7 @@ func (c *current) replace(start func(context.Context)) {
 
 func sender(ctx context.Context, control string) error {
 	var now current
-	defer now.replace(nil)
+	defer now.replace(nil) //nolint:contextcheck // a load outlives the request that starts it
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /load", func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 4<<10))
@@ -60,9 +60,9 @@ func sender(ctx context.Context, control string) error {
 			return
 		}
 		slog.Info("sending", "kind", l.Kind, "to", l.To, "rate", l.Rate, "conns", l.Conns, "for", l.For)
-		now.replace(func(ctx context.Context) { send(ctx, l) })
+		now.replace(func(ctx context.Context) { send(ctx, l) }) //nolint:contextcheck // likewise
 	})
-	mux.HandleFunc("DELETE /load", func(http.ResponseWriter, *http.Request) { now.replace(nil) })
+	mux.HandleFunc("DELETE /load", func(http.ResponseWriter, *http.Request) { now.replace(nil) }) //nolint:contextcheck // likewise
 	return serveHTTP(ctx, control, mux)
 }
 

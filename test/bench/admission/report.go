@@ -49,7 +49,7 @@ func (r *Report) printLatency(w io.Writer) {
 		row("to", "%+.2f", c.High)
 		row("late of the bench's own sending", "%.2f", c.Late)
 		row("the webhook's own time", "%.2f", c.Parts.WorkedAt)
-		tab.Flush()
+		_ = tab.Flush()
 		p := c.Parts
 		fmt.Fprintf(w, "Of %d calls the API server saw %.2f ms on average; %.2f ms was the webhook's own, with %.2f ms of CPU.\n",
 			p.Calls, p.Waited, p.Worked, p.CPU)
@@ -85,7 +85,7 @@ func (r *Report) printFailures(w io.Writer) {
 		fmt.Fprintf(tab, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t%.1f\t\n", f.During, f.Events["rollouts"], f.Events["rotations"],
 			f.Events["reloads"], f.Policies, f.Creates, f.Failed, f.Unstamped, f.Took.P50, f.Took.P99, f.Longest)
 	}
-	tab.Flush()
+	_ = tab.Flush()
 	for _, f := range r.Failures {
 		for _, e := range f.Errors {
 			fmt.Fprintf(w, "%s: %s\n", f.During, e)

@@ -108,7 +108,7 @@ func table(w io.Writer, scores []Score) {
 		fmt.Fprintf(tab, "%s\t%s\t%.1f %%\t%.1f %%\t%.1f Mbit/s\t%s\t%s\t%s\t%.3f\t%.2f\t\n", s.World, s.Contender,
 			100*s.Violation, 100*s.Settled, s.Goodput.Mbit(), share(s.OfOracle), instant(s.FirstCut), instant(s.Clean), s.Jain, s.PatchRate)
 	}
-	tab.Flush()
+	_ = tab.Flush()
 }
 
 func share(v float64) string {

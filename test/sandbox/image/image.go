@@ -125,7 +125,7 @@ func Write(path string, images ...Image) (err error) {
 	partial := file.Name()
 	defer func() {
 		if err != nil {
-			os.Remove(partial)
+			_ = os.Remove(partial)
 		}
 	}()
 	if err := writeLayout(file, images); err != nil {
