@@ -154,7 +154,7 @@ func (r Run) goodput() (*plot.Plot, error) {
 	p.Legend.Add("both", sum)
 	p.Legend.Add("uplink", capacity)
 	p.Y.Min, p.Y.Max = 0, top
-	p.Legend.Top, p.Legend.Left = false, false
+	p.Legend.Top = false
 	return p, nil
 }
 
@@ -172,7 +172,7 @@ func (r Run) frame(label string, top float64) *plot.Plot {
 	p := plot.New()
 	p.Y.Label.Text = label
 	p.X.Min, p.X.Max = 0, r.axis(len(r.Phases), 0)
-	p.Legend.Top, p.Legend.Left = true, true
+	p.Legend.Top, p.Legend.Padding = true, vg.Points(3)
 	for _, style := range []*font.Font{&p.Legend.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font} {
 		style.Size = vg.Points(9)
 	}
