@@ -172,7 +172,8 @@ func (r Run) frame(label string, top float64) *plot.Plot {
 	p := plot.New()
 	p.Y.Label.Text = label
 	p.X.Min, p.X.Max = 0, r.axis(len(r.Phases), 0)
-	p.Legend.Top, p.Legend.Padding = true, vg.Points(3)
+	// At the right, marks first: how wide a text comes out is up to the viewer.
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding, p.Legend.XOffs = true, true, vg.Points(3), vg.Points(405)
 	for _, style := range []*font.Font{&p.Legend.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font} {
 		style.Size = vg.Points(9)
 	}
