@@ -21,38 +21,23 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/certs/issuer"
+	"github.com/detnet/detnet/internal/apitest"
 )
 
 // apiServer starts a real API server for the test and writes a kubeconfig.
 func apiServer(t *testing.T) (cfg *rest.Config, kubeconfig string) {
 	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("KUBEBUILDER_ASSETS is unset: in CI the API server's binaries must be there")
-		}
-		t.Skip("KUBEBUILDER_ASSETS is unset: set it to a folder with etcd and kube-apiserver")
-	}
-	environment := &envtest.Environment{}
-	cfg, err := environment.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := environment.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	environment := apitest.Start(t)
 	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(kubeconfig, environment.KubeConfig, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return cfg, kubeconfig
+	return environment.Config, kubeconfig
 }
 
 // manage runs a self-managed certificate as the chart's service account.

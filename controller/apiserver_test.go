@@ -22,11 +22,11 @@ import (
 	"github.com/detnet/detnet/controller"
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
-	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
 )
 

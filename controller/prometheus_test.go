@@ -10,12 +10,12 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/agent/api"
-	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/promql/promtest"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
 )
 

@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,29 +11,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/detnet/detnet/internal/apitest"
 )
 
 // apiServer starts a real API server for the test.
 func apiServer(t *testing.T) client.Client {
 	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("KUBEBUILDER_ASSETS is unset: in CI the API server's binaries must be there")
-		}
-		t.Skip("KUBEBUILDER_ASSETS is unset: set it to a folder with etcd and kube-apiserver")
-	}
-	environment := &envtest.Environment{}
-	cfg, err := environment.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := environment.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	c, err := client.New(cfg, client.Options{})
+	c, err := client.New(apitest.Start(t).Config, client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,36 +24,14 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/internal/apitest"
 )
 
 const secretName = "detnet-webhook-tls"
-
-// apiServer starts a real API server for the test.
-func apiServer(t *testing.T) *rest.Config {
-	t.Helper()
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("KUBEBUILDER_ASSETS is unset: in CI the API server's binaries must be there")
-		}
-		t.Skip("KUBEBUILDER_ASSETS is unset: set it to a folder with etcd and kube-apiserver")
-	}
-	environment := &envtest.Environment{}
-	cfg, err := environment.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := environment.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return cfg
-}
 
 func apply(t *testing.T, c client.Client, objects ...client.Object) {
 	t.Helper()
@@ -180,7 +157,7 @@ func configMap() *corev1.ConfigMap {
 // then a certificate in its last third: the API server's calls succeed from
 // the first ready moment on, through the replacement, each on a new handshake.
 func TestSelfManagedWebhookRotatesWithoutAFailedCall(t *testing.T) {
-	admin := apiServer(t)
+	admin := apitest.Start(t).Config
 	c, err := client.New(admin, client.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +219,7 @@ func TestSelfManagedWebhookRotatesWithoutAFailedCall(t *testing.T) {
 // The chart ships the Secret empty, and an operator empties it after a leak. Both
 // replicas find it so at once, and one certificate comes of it.
 func TestSelfManagedFillsTheEmptySecretOnce(t *testing.T) {
-	admin := apiServer(t)
+	admin := apitest.Start(t).Config
 	c, err := client.New(admin, client.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -20,8 +20,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/internal/apitest"
 )
 
 // TestServe runs the program as it is wired, from outside of a cluster.

@@ -15,8 +15,8 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/actuate"
-	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
 )
 

@@ -11,8 +11,8 @@ import (
 
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/actuate/actuatetest"
-	"github.com/detnet/detnet/controller/apitest"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/internal/apitest"
 )
 
 func TestFakeConforms(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/detnet/detnet/controller/apitest"
+	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
 )
 

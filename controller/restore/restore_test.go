@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/detnet/detnet/controller/apitest"
+	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
 )
 
