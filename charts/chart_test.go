@@ -151,7 +151,7 @@ func TestSchemaRefuses(t *testing.T) {
 }
 
 // The controller may write to templates and nodes only where it is asked to; an
-// explicit zero keeps the right, so that it can take its marks away.
+// explicit zero keeps the right, so that it can give back what it changed.
 func TestRightsFollowSettings(t *testing.T) {
 	for _, tt := range []struct {
 		set                string
@@ -159,6 +159,7 @@ func TestRightsFollowSettings(t *testing.T) {
 	}{
 		{"", false, false},
 		{"controller.config.rolloutEvery=5m", true, false},
+		{"controller.config.rolloutEvery=0s", true, false},
 		{"controller.config.nodes.taintAfter=1m", false, true},
 		{"controller.config.nodes.bandwidth=false", false, true},
 	} {
@@ -175,6 +176,19 @@ func TestRightsFollowSettings(t *testing.T) {
 		}
 		if got := strings.Contains(out, "nodes/status"); got != tt.nodesOK {
 			t.Errorf("%q: may mark nodes: %v", tt.set, got)
+		}
+	}
+}
+
+// NOTES.txt is what helm prints of an install.
+func TestNotesWarnOfRollouts(t *testing.T) {
+	for set, want := range map[string]bool{"controller.law=adaptive": false, "controller.config.rolloutEvery=5m": true, "controller.config.rolloutEvery=0s": false} {
+		out, err := helm(t, "install", "detnet", "detnet", "--dry-run=client", "--set", set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(out, "replaces all their pods"); got != want {
+			t.Errorf("%s: warned %v", set, got)
 		}
 	}
 }

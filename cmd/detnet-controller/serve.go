@@ -93,7 +93,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 // runnables are all that runs beside the manager.
 func (s settings) runnables(o options, client kubernetes.Interface, log *slog.Logger) []manager.Runnable {
 	all := []manager.Runnable{s.inventory, s.loop, &rollout.Rollout{
-		Snapshot: s.inventory.Snapshot, Client: client, Log: log,
+		Inventory: s.inventory, Client: client, Log: log,
 		Every: func() time.Duration { return time.Duration(s.rolloutEvery.Load()) },
 	}, &marks.Marker{
 		Snapshot: s.inventory.Snapshot, Status: s.loop.Status, Nodes: client.CoreV1().Nodes(), Log: log,
@@ -107,9 +107,11 @@ func (s settings) runnables(o options, client kubernetes.Interface, log *slog.Lo
 		all = append(all, mender, unused)
 	}
 	if o.uiAddr != "0" && o.uiAddr != "" {
-		page := ui.Handler(s.loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read)
+		pages := http.NewServeMux()
+		pages.Handle("/", ui.Handler(s.loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read))
+		pages.Handle("GET "+leader.RecordingPath, &s.loop.Flight)
 		all = append(all, &manager.Server{Name: "status", Server: &http.Server{
-			Addr: o.uiAddr, Handler: page, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
+			Addr: o.uiAddr, Handler: pages, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
 		}})
 	}
 	return all

@@ -34,7 +34,8 @@ type Config struct {
 	// RolloutEvery is for CNIs that read limits at pod creation only and where
 	// no agent enforces: the least time between two changes of the templates
 	// of Deployments, StatefulSets and DaemonSets, each of which replaces all
-	// their pods. 0s leaves templates alone.
+	// their pods. 0s leaves templates alone, and gives back what was changed,
+	// which replaces the pods once more.
 	RolloutEvery time.Duration `yaml:"rolloutEvery"`
 	// Nodes says what nodes are marked with for the scheduler.
 	Nodes marks.Config `yaml:"nodes"`

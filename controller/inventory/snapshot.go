@@ -78,6 +78,15 @@ func (inv *Inventory) build() *Snapshot {
 	return s
 }
 
+// Mode says how far detnet may go in a namespace. It is known once the inventory
+// is Synced.
+func (inv *Inventory) Mode(namespace string) workload.ControlMode {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	return inv.modeOf(namespace)
+}
+
+// modeOf is called with mu held.
 func (inv *Inventory) modeOf(namespace string) workload.ControlMode {
 	if mode, ok := inv.modes[namespace]; ok {
 		return mode.And(inv.mode)

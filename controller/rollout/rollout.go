@@ -2,7 +2,8 @@
 // whose CNI reads the annotations at pod creation only and where no agent
 // enforces them. Each change replaces all pods of the workload, as the original
 // controller did; it is off unless asked for, and no remedy against congestion
-// that lasts less than the interval.
+// that lasts less than the interval. Switched off, it gives the templates back
+// what they had.
 package rollout
 
 import (
@@ -22,56 +23,120 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
+// Inventory says who runs where, and how far detnet may go there.
+type Inventory interface {
+	Snapshot() *inventory.Snapshot
+	Synced() <-chan struct{}
+	Mode(namespace string) workload.ControlMode
+}
+
 // Rollout is the runnable. Its fields are set before Start and not after.
 type Rollout struct {
-	Snapshot func() *inventory.Snapshot
-	Client   kubernetes.Interface
-	Log      *slog.Logger
+	Inventory Inventory
+	Client    kubernetes.Interface
+	Log       *slog.Logger
 	// Every is the least time between two changes; 0 is off. It is asked anew
 	// each time.
 	Every func() time.Duration
+
+	last   time.Time // templates were last brought up to date, or this began
+	on     bool      // at the last look
+	clean  bool      // switched off, and no template is changed any more
+	again  time.Time // no sooner are the changed ones looked for again
+	warned string
 }
 
 // worthwhile is the share by which a template must be wrong before all pods are
 // replaced for it.
 const worthwhile = 0.1
 
-// idle is how often Every is asked while it says off.
-const idle = 10 * time.Second
+// interval between two looks at what Every says, and the pause after templates
+// could not all be given back.
+const (
+	interval = 10 * time.Second
+	pause    = time.Minute
+)
 
 // NeedLeaderElection is true: one replica at a time may write.
 func (*Rollout) NeedLeaderElection() bool { return true }
 
 // Start runs until ctx ends.
 func (r *Rollout) Start(ctx context.Context) error {
-	warned := false
-	for ctx.Err() == nil {
-		every := r.Every()
-		if every != 0 && !warned {
-			r.Log.Warn("limits are carried into templates: each change replaces all pods of its workload", "every", every)
-		}
-		warned = every != 0
-		timer := time.NewTimer(max(every, idle))
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-r.Inventory.Synced(): // before that the modes of namespaces are not known
+	}
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		r.look(ctx, time.Now())
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
-		case <-timer.C:
+		case <-ticker.C:
 		}
-		if every == 0 || r.Every() == 0 {
-			continue
+	}
+}
+
+// look does what is due at a time.
+func (r *Rollout) look(ctx context.Context, now time.Time) {
+	every, was := r.Every(), r.on
+	r.on = every != 0
+	switch {
+	case !r.on:
+		if !r.clean && !now.Before(r.again) {
+			r.clean = r.giveBack(ctx, was)
+			r.again = now.Add(pause)
 		}
+	case !was: // the interval is that between leaders, too
+		r.Log.Warn("limits are carried into templates: each change replaces all pods of its workload", "every", every)
+		r.last, r.clean, r.again, r.warned = now, false, time.Time{}, ""
+	case now.Sub(r.last) >= every:
+		r.last = now
 		if err := r.Once(ctx); err != nil {
 			r.Log.Error("templates not brought up to date", "err", err)
 		}
 	}
-	return nil
+}
+
+// giveBack undoes what was changed, where detnet may write, and reports whether
+// that is all. Without the right to look there was nothing to change, unless this
+// has been on.
+func (r *Rollout) giveBack(ctx context.Context, was bool) bool {
+	changed, err := Find(ctx, r.Client, "")
+	if apierrors.IsForbidden(err) && !was && r.warned == "" {
+		r.Log.Debug("changed templates not looked for: no right to", "err", err)
+		return true
+	}
+	errs := []error{err}
+	for _, c := range changed {
+		if mode := r.Inventory.Mode(c.Namespace); mode != workload.Enforce {
+			errs = append(errs, fmt.Errorf("%s keeps the limit %s: the mode of its namespace is %s", c, c.From, mode))
+			continue
+		}
+		switch err := c.Undo(ctx, r.Client); {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			r.Log.Info("template given back", "kind", c.Kind, "namespace", c.Namespace, "name", c.Name, "old_limit", c.From, "new_limit", c.To)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		if err.Error() != r.warned {
+			r.Log.Warn("templates keep limits although rolloutEvery is off; \"detnet restore\" gives back what they had", "err", err)
+		}
+		r.warned = err.Error()
+		return false
+	}
+	return true
 }
 
 // Once brings every template up to date.
 func (r *Rollout) Once(ctx context.Context) error {
 	var errs []error
-	for _, t := range wanted(r.Snapshot()) {
+	for _, t := range wanted(r.Inventory.Snapshot()) {
 		switch changed, err := r.apply(ctx, t); {
 		case apierrors.IsNotFound(err): // its last pods are on their way out
 		case err != nil:

@@ -1,16 +1,19 @@
 package rollout
 
 import (
+	"bytes"
 	"log/slog"
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
@@ -50,17 +53,14 @@ func TestOnceOnARealAPIServer(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
 	createEach(t, client)
 	kinds := []string{"Deployment", "StatefulSet", "DaemonSet"}
-	limit := 80 * mbit
-	r := &Rollout{Client: client, Log: slog.New(slog.DiscardHandler)}
-	r.Snapshot = func() *inventory.Snapshot {
-		s := &inventory.Snapshot{Senders: []inventory.Sender{
-			sender("Job", "a", limit, workload.Enforce), sender("Deployment", "gone", limit, workload.Enforce),
-		}}
-		for _, kind := range kinds {
-			s.Senders = append(s.Senders, sender(kind, "a", limit, workload.Enforce))
-		}
-		return s
+	const limit = 80 * mbit
+	known := &fakeInventory{senders: []inventory.Sender{
+		sender("Job", "a", limit, workload.Enforce), sender("Deployment", "gone", limit, workload.Enforce),
+	}}
+	for _, kind := range kinds {
+		known.senders = append(known.senders, sender(kind, "a", limit, workload.Enforce))
 	}
+	r := &Rollout{Inventory: known, Client: client, Log: slog.New(slog.DiscardHandler)}
 	for _, step := range []struct {
 		limit bitrate.Rate
 		want  string
@@ -69,7 +69,9 @@ func TestOnceOnARealAPIServer(t *testing.T) {
 		{85 * mbit, "80M"}, // not worth new pods
 		{60 * mbit, "60M"},
 	} {
-		limit = step.limit
+		for i := range known.senders {
+			known.senders[i].Limit = step.limit
+		}
 		// One kind that can't be changed does not stop the others.
 		if err := r.Once(t.Context()); err == nil || !strings.Contains(err.Error(), "Job default/a") || strings.Contains(err.Error(), "gone") {
 			t.Errorf("Once: %v, want an error about the Job alone", err)
@@ -98,6 +100,108 @@ func TestOnceOnARealAPIServer(t *testing.T) {
 			t.Errorf("%s: %v, template %v, %v", c, meta, got, err)
 		}
 	}
+}
+
+// What was changed is given back when it is switched off, once and in every
+// namespace that may be written to, also by a leader that did not change it.
+func TestSwitchedOffGivesBack(t *testing.T) {
+	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
+	createEach(t, client)
+	known := &fakeInventory{modes: map[string]workload.ControlMode{}}
+	kinds := []string{"Deployment", "StatefulSet", "DaemonSet"}
+	for _, kind := range kinds {
+		known.senders = append(known.senders, sender(kind, "a", 80*mbit, workload.Enforce))
+	}
+	every, now := time.Minute, time.Now()
+	leader := func() (*Rollout, *bytes.Buffer) {
+		var log bytes.Buffer
+		return &Rollout{Inventory: known, Client: client, Log: slog.New(slog.NewTextHandler(&log, nil)), Every: func() time.Duration { return every }}, &log
+	}
+	templates := func(want map[string]string) {
+		t.Helper()
+		for _, kind := range kinds {
+			meta, got, err := get(t.Context(), client, inventory.Workload{Kind: kind, Namespace: "default", Name: "a"})
+			if err != nil || !maps.Equal(got, want) || (meta[workload.TemplateBefore] == "") != (len(want) == 1) {
+				t.Errorf("%s: template has %v, %v; want %v", kind, got, err, want)
+			}
+		}
+	}
+	before := map[string]string{"other": "kept"}
+	changed := map[string]string{"other": "kept", workload.EgressBandwidth: "80M", workload.InitialBandwidth: "100M"}
+
+	r, log := leader()
+	r.look(t.Context(), now)
+	r.look(t.Context(), now.Add(59*time.Second))
+	templates(before) // the interval counts from when a leader begins
+	r.look(t.Context(), now.Add(time.Minute))
+	templates(changed)
+
+	every = 0
+	known.modes["default"] = workload.Observe
+	for i := range 9 { // for longer than the pause
+		r.look(t.Context(), now.Add(time.Minute+time.Duration(i)*interval))
+	}
+	templates(changed)
+	if n := strings.Count(log.String(), "detnet restore"); n != 1 || strings.Count(log.String(), "mode of its namespace is observe") != 3 {
+		t.Errorf("said %d times, want once, what is left of each and why:\n%s", n, log)
+	}
+	delete(known.modes, "default")
+	r, _ = leader()
+	r.look(t.Context(), now)
+	templates(before)
+
+	every = time.Minute
+	r.look(t.Context(), now.Add(time.Hour))
+	r.look(t.Context(), now.Add(time.Hour+time.Minute))
+	templates(changed)
+	every = 0 // a second time
+	r.look(t.Context(), now.Add(2*time.Hour))
+	templates(before)
+}
+
+// Most installs never have the right to look at templates; that is worth a word
+// only where it was switched off.
+func TestGivingBackWithoutTheRight(t *testing.T) {
+	env := apitest.Start(t)
+	user, err := env.AddUser(envtest.User{Name: "controller"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := kubernetes.NewForConfigOrDie(user.Config())
+	var log bytes.Buffer
+	every := time.Duration(0)
+	r := &Rollout{Inventory: &fakeInventory{}, Client: client, Log: slog.New(slog.NewTextHandler(&log, nil)), Every: func() time.Duration { return every }}
+	now := time.Now()
+	r.look(t.Context(), now)
+	if log.Len() > 0 {
+		t.Errorf("a controller that never changed templates says: %s", &log)
+	}
+	every = time.Minute
+	r.look(t.Context(), now)
+	log.Reset()
+	every = 0
+	r.look(t.Context(), now)
+	r.look(t.Context(), now.Add(2*pause))
+	if n := strings.Count(log.String(), "detnet restore"); n != 1 {
+		t.Errorf("switched off, said %d times what helps, want once: %s", n, &log)
+	}
+}
+
+// fakeInventory knows senders, and the modes of namespaces that are not enforce.
+type fakeInventory struct {
+	senders []inventory.Sender
+	modes   map[string]workload.ControlMode
+}
+
+func (f *fakeInventory) Snapshot() *inventory.Snapshot {
+	return &inventory.Snapshot{Senders: f.senders}
+}
+func (f *fakeInventory) Synced() <-chan struct{} { return nil }
+func (f *fakeInventory) Mode(namespace string) workload.ControlMode {
+	if mode, ok := f.modes[namespace]; ok {
+		return mode
+	}
+	return workload.Enforce
 }
 
 // createEach makes a workload "a" of each kind.
