@@ -14,6 +14,7 @@ import (
 
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
+	"github.com/detnet/detnet/controller/flight"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
@@ -57,6 +58,7 @@ type Limits interface {
 // Settings may change while the loop runs.
 type Settings struct {
 	Law      law.Law
+	Config   law.Config // what Law was made from, for the recording
 	Mode     workload.ControlMode
 	Vantages int // sessions per critical pod
 }
@@ -72,6 +74,7 @@ type Loop struct {
 	Log          *slog.Logger
 	Replica      string
 	Version      string
+	Flight       flight.Recorder
 
 	settings atomic.Pointer[Settings]
 	shown    atomic.Pointer[status.Status]
@@ -147,24 +150,32 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 
 	var decided []outcome
 	if anyIn(snapshot, workload.Enforce) {
-		var p plan.Plan
-		t.enforced, p = settings.Law.Step(t.enforced, within(o.Observation, snapshot, workload.Enforce))
+		p := t.decide(&t.enforced, workload.Enforce, o.Observation)
 		t.loop.Limits.Submit(changes(p, snapshot))
 		decided = append(decided, outcome{Plan: p})
 	}
 	if anyIn(snapshot, workload.Observe) {
-		var p plan.Plan
-		t.observed, p = settings.Law.Step(t.observed, within(o.Observation, snapshot, workload.Observe))
+		p := t.decide(&t.observed, workload.Observe, o.Observation)
 		decided = append(decided, outcome{Plan: concerning(p, snapshot), observed: true})
 	}
 	t.journal.record(ctx, t.loop, snapshot, decided)
 	t.loop.shown.Store(t.show(o, decided))
 }
 
+// decide runs the law over what mode allows, and records it.
+func (t *term) decide(state *law.State, mode workload.ControlMode, o plan.Observation) plan.Plan {
+	before, seen := *state, within(o, t.snapshot, mode)
+	next, p := t.settings.Law.Step(before, seen)
+	*state = next
+	t.loop.Flight.Record(mode, before, seen, p)
+	return p
+}
+
 // adopt takes over a new inventory or new settings.
 func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventory.Snapshot) {
-	if t.settings != nil && settings.Law != t.settings.Law {
+	if t.settings == nil || settings.Law != t.settings.Law {
 		t.enforced, t.observed = law.State{}, law.State{}
+		t.loop.Flight.Begin(t.loop.Version, settings.Law.Name(), settings.Config)
 	}
 	// Most changes are limits, our own writes; placement is not their concern.
 	if !samePlaces(t.snapshot, snapshot) || t.settings == nil || settings.Vantages != t.settings.Vantages {

@@ -57,7 +57,7 @@ func (s settings) apply(c config.Settings) error {
 	s.queries.Set(c.Prometheus)
 	s.rolloutEvery.Store(int64(c.RolloutEvery))
 	s.marks.Store(&c.Nodes)
-	s.loop.Set(controller.Settings{Law: chosen, Mode: c.Mode, Vantages: c.Vantages})
+	s.loop.Set(controller.Settings{Law: chosen, Config: c.Laws, Mode: c.Mode, Vantages: c.Vantages})
 	return nil
 }
 

@@ -30,7 +30,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.AddCommand(newDoctorCommand(), newPolicyCommand())
 	root.AddCommand(newSimulateCommand())
-	root.AddCommand(newExplainCommand(), newImportCommand(), newRestoreCommand(), newTopCommand())
+	root.AddCommand(newExplainCommand(), newImportCommand(), newRecordCommand(), newReplayCommand(), newRestoreCommand(), newTopCommand())
 	root.AddCommand(newProbeCommand(), newReflectCommand())
 	return root
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +19,9 @@ import (
 
 // Lease is the name of the lease that the leader holds.
 const Lease = "detnet-controller"
+
+// RecordingPath is where the status page's server has the recording.
+const RecordingPath = "/recording"
 
 // portName is the container port of the status page.
 const portName = "status"
@@ -63,14 +67,41 @@ func Port(pod *corev1.Pod) int32 {
 // Status reads the leader's status through the API server, which takes the
 // permission to get pods/proxy in namespace.
 func Status(ctx context.Context, client kubernetes.Interface, namespace string) (*status.Status, error) {
+	body, err := open(ctx, client, namespace, "/status")
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return read(body)
+}
+
+// Recording opens the leader's recording in the same way.
+func Recording(ctx context.Context, client kubernetes.Interface, namespace string) (io.ReadCloser, error) {
+	return open(ctx, client, namespace, RecordingPath)
+}
+
+// open gets a path of the leader's status page through the API server.
+func open(ctx context.Context, client kubernetes.Interface, namespace, path string) (io.ReadCloser, error) {
 	pod, err := Find(ctx, client, namespace)
 	if err != nil {
 		return nil, err
 	}
 	port := fmt.Sprint(Port(pod))
-	text, err := client.CoreV1().Pods(namespace).ProxyGet("http", pod.Name, port, "/status", nil).DoRaw(ctx)
+	body, err := client.CoreV1().Pods(namespace).ProxyGet("http", pod.Name, port, path, nil).Stream(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read the status of pod %s/%s through the API server: %w (a network policy may be in the way: kubectl port-forward -n %s pod/%s %s, then --url http://127.0.0.1:%s)", namespace, pod.Name, err, namespace, pod.Name, port, port)
+		return nil, fmt.Errorf("get %s of pod %s/%s through the API server: %w (a network policy may be in the way: kubectl port-forward -n %s pod/%s %s, then --url http://127.0.0.1:%s)", path, namespace, pod.Name, err, namespace, pod.Name, port, port)
+	}
+	return body, nil
+}
+
+// maxStatus is the most that a status may weigh.
+const maxStatus = 64 << 20
+
+// read reads a status.
+func read(body io.Reader) (*status.Status, error) {
+	text, err := io.ReadAll(io.LimitReader(body, maxStatus))
+	if err != nil {
+		return nil, fmt.Errorf("read the status: %w", err)
 	}
 	return Decode(text)
 }

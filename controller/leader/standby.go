@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -14,11 +15,8 @@ import (
 	"github.com/detnet/detnet/controller/status"
 )
 
-// patience with the leader, and the most that its status may weigh.
-const (
-	patience  = 2 * time.Second
-	maxStatus = 64 << 20
-)
+// patience with the leader.
+const patience = 2 * time.Second
 
 // Reader reads the leader's status for a standby, so that the page shows the
 // same whichever replica a Service picks.
@@ -43,21 +41,33 @@ func (r Reader) Read(ctx context.Context) (*status.Status, error) {
 func Get(ctx context.Context, url string) (*status.Status, error) {
 	// local: a standby that is asked so answers for itself alone, and two
 	// replicas can't ask each other in circles.
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/status?local", nil)
+	body, err := get(ctx, url+"/status?local")
 	if err != nil {
-		return nil, fmt.Errorf("read the status of %s: %w", url, err)
+		return nil, err
+	}
+	defer body.Close()
+	return read(body)
+}
+
+// GetRecording opens the recording of the controller at a base URL.
+func GetRecording(ctx context.Context, url string) (io.ReadCloser, error) {
+	return get(ctx, url+RecordingPath)
+}
+
+// get opens what is at url.
+func get(ctx context.Context, url string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", url, err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("read the status: %w", err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxStatus))
-	if err != nil {
-		return nil, fmt.Errorf("read the status of %s: %w", url, err)
+		return nil, fmt.Errorf("ask the controller: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("read the status of %s: %s", url, resp.Status)
+		defer resp.Body.Close()
+		why, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // an answer without words is one too
+		return nil, fmt.Errorf("ask %s: %s: %s", url, resp.Status, strings.TrimSpace(string(why)))
 	}
-	return Decode(text)
+	return resp.Body, nil
 }

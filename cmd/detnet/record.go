@@ -1,0 +1,103 @@
+package main
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/detnet/detnet/controller/flight"
+	"github.com/detnet/detnet/controller/leader"
+)
+
+func newRecordCommand() *cobra.Command {
+	var from statusSource
+	var output string
+	cmd := &cobra.Command{
+		Use:   "record",
+		Short: "Fetch what the controller saw and decided in the last two minutes",
+		Long: `Fetch the leader's recording: what its law was shown and what it decided in the last
+two minutes, less where much is measured. "detnet replay" shows it, and what another
+law or other constants would have decided.`,
+		Example: "  detnet record -o incident.jsonl.gz\n  detnet replay incident.jsonl.gz",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			body, err := from.recording(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer body.Close()
+			if output == "-" {
+				_, err := copySteps(cmd.OutOrStdout(), body)
+				return err
+			}
+			told, err := saveRecording(output, body)
+			if err != nil {
+				return errors.Join(err, os.Remove(output))
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", output, told)
+			return nil
+		},
+	}
+	from.addFlags(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "recording.jsonl.gz", "`file` to write, compressed if it ends in .gz; - for the standard output")
+	return cmd
+}
+
+// recording opens the controller's recording.
+func (s *statusSource) recording(ctx context.Context) (io.ReadCloser, error) {
+	if s.url != "" {
+		return leader.GetRecording(ctx, s.url)
+	}
+	client, err := connect()
+	if err != nil {
+		return nil, err
+	}
+	return leader.Recording(ctx, client, s.namespace)
+}
+
+// saveRecording writes a recording to a file and says what is in it.
+func saveRecording(path string, from io.Reader) (told string, err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return "", fmt.Errorf("save the recording: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if !strings.HasSuffix(path, ".gz") {
+		return copySteps(f, from)
+	}
+	z := gzip.NewWriter(f)
+	defer func() { err = errors.Join(err, z.Close()) }()
+	return copySteps(z, from)
+}
+
+// copySteps reads the steps as they pass, so that a bad recording is noticed
+// where it can be fetched again.
+func copySteps(to io.Writer, from io.Reader) (told string, err error) {
+	r, err := flight.NewReader(io.TeeReader(from, to))
+	if err != nil {
+		return "", err
+	}
+	var first, last time.Time
+	steps := 0
+	for {
+		s, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return "", fmt.Errorf("read the recording: %w", err)
+		}
+		if steps++; steps == 1 {
+			first = s.Observation.At
+		}
+		last = s.Observation.At
+	}
+	return fmt.Sprintf("%d steps, %s to %s", steps, first.Local().Format(time.DateTime), last.Local().Format(time.TimeOnly)), nil
+}

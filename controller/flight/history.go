@@ -1,0 +1,124 @@
+package flight
+
+import (
+	"slices"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// cast is who is in an observation, without what was measured.
+type cast struct {
+	Apps    []plan.App    `json:"apps"`
+	Senders []plan.Sender `json:"senders"` // with the limits of that time
+}
+
+func castOf(o plan.Observation) cast {
+	bare := func(paths []plan.Session) []plan.Session {
+		out := slices.Clone(paths)
+		for i := range out {
+			out[i].Samples = nil
+		}
+		return out
+	}
+	c := cast{slices.Clone(o.Apps), slices.Clone(o.Senders)}
+	for i := range c.Apps {
+		c.Apps[i].Sessions, c.Apps[i].Witnesses = bare(c.Apps[i].Sessions), bare(c.Apps[i].Witnesses)
+	}
+	for i := range c.Senders {
+		c.Senders[i].Rates = nil
+	}
+	return c
+}
+
+// shows reports whether c is the cast of o, limits apart.
+func (c *cast) shows(o plan.Observation) bool {
+	return c != nil && slices.EqualFunc(c.Apps, o.Apps, sameApp) && slices.EqualFunc(c.Senders, o.Senders, sameSender)
+}
+
+func sameApp(a, b plan.App) bool {
+	return a.Pod == b.Pod && a.Node == b.Node && a.Rank == b.Rank && a.Protocol == b.Protocol && a.SLO == b.SLO &&
+		slices.EqualFunc(a.Sessions, b.Sessions, samePath) && slices.EqualFunc(a.Witnesses, b.Witnesses, samePath)
+}
+
+func samePath(a, b plan.Session) bool {
+	return a.ID == b.ID && a.Vantage == b.Vantage && a.Lag == b.Lag
+}
+
+func sameSender(a, b plan.Sender) bool {
+	return a.Pod == b.Pod && a.Node == b.Node && a.Rank == b.Rank && a.Weight == b.Weight && a.Min == b.Min && a.Max == b.Max
+}
+
+// history is a cast with what was last seen of each: the same on both sides of
+// a recording.
+type history struct {
+	*cast
+	samples [][]plan.Sample // by path
+	rates   [][]plan.TxRate // by sender
+	limits  []bitrate.Rate  // by sender
+	scratch []byte
+}
+
+// pathKey names a path in any cast.
+type pathKey struct {
+	app     plan.PodID
+	id      string
+	witness bool
+}
+
+// paths are the keys of all paths, in their order.
+func (c *cast) paths() []pathKey {
+	var keys []pathKey
+	for _, a := range c.Apps {
+		for _, s := range a.Sessions {
+			keys = append(keys, pathKey{a.Pod, s.ID, false})
+		}
+		for _, s := range a.Witnesses {
+			keys = append(keys, pathKey{a.Pod, s.ID, true})
+		}
+	}
+	return keys
+}
+
+// recast changes who is seen. Who stays keeps what was seen of it.
+func (h *history) recast(next *cast) {
+	samples, rates := map[pathKey][]plan.Sample{}, map[plan.PodID][]plan.TxRate{}
+	if h.cast != nil {
+		for i, key := range h.paths() {
+			samples[key] = h.samples[i]
+		}
+		for i, s := range h.Senders {
+			rates[s.Pod] = h.rates[i]
+		}
+	}
+	*h = history{cast: next, scratch: h.scratch}
+	for _, key := range next.paths() {
+		h.samples = append(h.samples, samples[key])
+	}
+	for _, s := range next.Senders {
+		h.rates = append(h.rates, rates[s.Pod])
+		h.limits = append(h.limits, s.Limit)
+	}
+}
+
+// observation is what the law saw.
+func (h *history) observation() plan.Observation {
+	o := plan.Observation{Apps: slices.Clone(h.Apps), Senders: slices.Clone(h.Senders)}
+	next := 0
+	measured := func(paths []plan.Session) []plan.Session {
+		out := slices.Clone(paths)
+		for i := range out {
+			out[i].Samples = h.samples[next]
+			next++
+		}
+		return out
+	}
+	for i := range o.Apps {
+		o.Apps[i].Sessions = measured(o.Apps[i].Sessions)
+		o.Apps[i].Witnesses = measured(o.Apps[i].Witnesses)
+	}
+	for i := range o.Senders {
+		o.Senders[i].Rates, o.Senders[i].Limit = h.rates[i], h.limits[i]
+	}
+	return o
+}

@@ -1,0 +1,194 @@
+package flight
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// news is what a step has that the one before had not.
+type news struct {
+	Samples []delta    `json:"samples,omitempty"` // of paths, in the order of the cast
+	Rates   []delta    `json:"rates,omitempty"`   // of senders
+	Limits  [][2]int64 `json:"limits,omitempty"`  // sender and bit/s
+}
+
+// delta turns what was last seen of one path or sender into what is seen now:
+// the oldest are dropped, and others come in.
+type delta struct {
+	Of   int        `json:"of"`
+	Drop int        `json:"drop,omitempty"`
+	Add  []addition `json:"add,omitempty"`
+}
+
+// addition comes in after so many that stay. A sample's row is its age in ns
+// and, unless it was lost, its round trip and, where they are known, both
+// one-way delays; a rate's row is the age of its end and bit/s.
+type addition struct {
+	Skip int       `json:"skip,omitempty"`
+	Rows [][]int64 `json:"rows"`
+}
+
+// columns is the most that a row has.
+const columns = 4
+
+// row is a sample or a rate in numbers, of which n count.
+type row struct {
+	n int
+	v [columns]int64
+}
+
+func sampleRow(s plan.Sample, now time.Time) row {
+	r := row{1, [columns]int64{int64(now.Sub(s.At)), int64(s.RTT), int64(s.Forward), int64(s.Backward)}}
+	switch {
+	case s.HasOneWay:
+		r.n = 4
+	case !s.Lost:
+		r.n = 2
+	}
+	return r
+}
+
+func rateRow(r plan.TxRate, now time.Time) row {
+	return row{2, [columns]int64{int64(now.Sub(r.At)), int64(r.Tx)}}
+}
+
+// pack returns what o has that h had not, and takes it in. The cast is the same.
+//
+// Numbers are varints, rows differences from the row before: a sample takes
+// about 14 octets. A list ends with a 0 where the next item's index + 1 would be.
+func (h *history) pack(o plan.Observation) []byte {
+	b := h.scratch[:0]
+	next := 0
+	paths := func(all []plan.Session) {
+		for _, s := range all {
+			b = appendDelta(b, next, h.samples[next], s.Samples, o.At, sampleRow)
+			h.samples[next] = s.Samples
+			next++
+		}
+	}
+	for i := range o.Apps {
+		paths(o.Apps[i].Sessions)
+		paths(o.Apps[i].Witnesses)
+	}
+	b = append(b, 0)
+	for i := range o.Senders {
+		s := &o.Senders[i]
+		b = appendDelta(b, i, h.rates[i], s.Rates, o.At, rateRow)
+		h.rates[i] = s.Rates
+	}
+	b = append(b, 0)
+	for i := range o.Senders {
+		if limit := o.Senders[i].Limit; limit != h.limits[i] {
+			b = binary.AppendUvarint(b, uint64(i+1))
+			b = binary.AppendVarint(b, int64(limit))
+			h.limits[i] = limit
+		}
+	}
+	b = append(b, 0)
+	h.scratch = b
+	return slices.Clone(b)
+}
+
+// insert is a stretch of what is new, after so many of the old.
+type insert struct{ skip, from, to int }
+
+func appendDelta[T comparable](b []byte, of int, was, is []T, now time.Time, asRow func(T, time.Time) row) []byte {
+	if len(was) == len(is) && (len(is) == 0 || &was[0] == &is[0]) {
+		return b
+	}
+	var some [4]insert
+	drop, inserts := compare(was, is, some[:0])
+	if drop == 0 && len(inserts) == 0 {
+		return b
+	}
+	b = binary.AppendUvarint(b, uint64(of+1))
+	b = binary.AppendUvarint(b, uint64(drop))
+	b = binary.AppendUvarint(b, uint64(len(inserts)))
+	var last [columns]int64
+	for _, in := range inserts {
+		b = binary.AppendUvarint(b, uint64(in.skip))
+		b = binary.AppendUvarint(b, uint64(in.to-in.from))
+		for _, item := range is[in.from:in.to] {
+			r := asRow(item, now)
+			b = append(b, byte(r.n))
+			for i, v := range r.v[:r.n] {
+				b = binary.AppendVarint(b, v-last[i])
+				last[i] = v
+			}
+		}
+	}
+	return b
+}
+
+// compare finds what turns was into is: how many of the oldest went, and what
+// came in where.
+func compare[T comparable](was, is []T, inserts []insert) (drop int, all []insert) {
+	for drop < len(was) && (len(is) == 0 || was[drop] != is[0]) {
+		drop++
+	}
+	old, last := drop, drop
+	for i := 0; i < len(is); {
+		if old < len(was) && was[old] == is[i] {
+			old++
+			i++
+			continue
+		}
+		from := i
+		for i < len(is) && (old == len(was) || was[old] != is[i]) {
+			i++
+		}
+		inserts = append(inserts, insert{old - last, from, i})
+		last = old
+	}
+	if old < len(was) { // one in between went: begin anew
+		return len(was), append(inserts[:0], insert{0, 0, len(is)})
+	}
+	return drop, inserts
+}
+
+// packed reads what pack wrote.
+type packed []byte
+
+func (p *packed) count() int {
+	v, n := binary.Uvarint(*p)
+	*p = (*p)[n:]
+	return int(v)
+}
+
+func (p *packed) number() int64 {
+	v, n := binary.Varint(*p)
+	*p = (*p)[n:]
+	return v
+}
+
+func (p *packed) deltas() []delta {
+	var all []delta
+	for of := p.count(); of != 0; of = p.count() {
+		d := delta{Of: of - 1, Drop: p.count(), Add: make([]addition, p.count())}
+		var last [columns]int64
+		for i := range d.Add {
+			a := &d.Add[i]
+			a.Skip, a.Rows = p.count(), make([][]int64, p.count())
+			for k := range a.Rows {
+				n := p.count()
+				for c := range n {
+					last[c] += p.number()
+				}
+				a.Rows[k] = slices.Clone(last[:n])
+			}
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+func (p packed) unpack() news {
+	n := news{Samples: p.deltas(), Rates: p.deltas()}
+	for of := p.count(); of != 0; of = p.count() {
+		n.Limits = append(n.Limits, [2]int64{int64(of - 1), p.number()})
+	}
+	return n
+}

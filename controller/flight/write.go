@@ -1,0 +1,146 @@
+package flight
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// line is one line of a file: it has one of the fields. A header holds for all
+// that follows, a start for the steps of its mode.
+type line struct {
+	Header *Header   `json:"recording,omitempty"`
+	Start  *start    `json:"start,omitempty"`
+	Step   *stepLine `json:"step,omitempty"`
+}
+
+// start is where a run begins: its first step adds all that the law can see.
+type start struct {
+	Mode workload.ControlMode `json:"mode"`
+	// Continues says that the state is the one after the step before.
+	Continues bool      `json:"continues,omitempty"`
+	State     law.State `json:"state"`
+}
+
+type stepLine struct {
+	Mode workload.ControlMode `json:"mode"`
+	At   time.Time            `json:"at"`
+	Cast *cast                `json:"cast,omitempty"` // where it changed
+	news
+	Plan decided `json:"plan"`
+}
+
+// decided is a plan.Plan, whose time is the step's.
+type decided struct {
+	Limits  []plan.Limit  `json:"limits,omitempty"`
+	Reasons []plan.Reason `json:"reasons,omitempty"`
+}
+
+// WriteTo writes what is recorded as lines of JSON, one for each step. Steps
+// that are recorded meanwhile are not in it.
+func (r *Recorder) WriteTo(w io.Writer) (int64, error) {
+	kept, missed := r.snapshot()
+	counted := &counter{w: w}
+	buffered := bufio.NewWriterSize(counted, 1<<16)
+	out := json.NewEncoder(buffered)
+	var header *Header
+	for _, g := range kept {
+		if g.header != header {
+			header = g.header
+			told := *header
+			told.Missed = missed
+			if err := out.Encode(line{Header: &told}); err != nil {
+				return counted.n, fmt.Errorf("write the recording: %w", err)
+			}
+		}
+		for i := range g.steps {
+			if err := r.write(out, &g.steps[i]); err != nil {
+				return counted.n, fmt.Errorf("write the recording: %w", err)
+			}
+		}
+	}
+	if err := buffered.Flush(); err != nil {
+		return counted.n, fmt.Errorf("write the recording: %w", err)
+	}
+	return counted.n, nil
+}
+
+// snapshot is what is kept now. Steps are only ever added behind it.
+func (r *Recorder) snapshot() (kept []segment, missed int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, g := range r.kept {
+		kept = append(kept, *g)
+	}
+	return kept, r.missed
+}
+
+func (r *Recorder) write(out *json.Encoder, s *step) error {
+	if s.start != nil {
+		if err := out.Encode(line{Start: &start{s.mode, s.continues, *s.start}}); err != nil {
+			return err
+		}
+	}
+	return out.Encode(line{Step: &stepLine{
+		Mode: s.mode, At: s.plan.At, Cast: s.cast, news: packed(s.news).unpack(),
+		Plan: decided{s.plan.Limits, s.plan.Reasons},
+	}})
+}
+
+// counter counts what is written.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// patience is how long one download may take.
+const patience = time.Minute
+
+// ServeHTTP answers with the recording, compressed for who asks for it; one at
+// a time, since old segments stay in memory for as long as they are read.
+func (r *Recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if !r.reading.TryLock() {
+		http.Error(w, "the recording is being read: try again in a minute", http.StatusTooManyRequests)
+		return
+	}
+	defer r.reading.Unlock()
+	if kept, _ := r.snapshot(); len(kept) == 0 {
+		http.Error(w, "nothing is recorded here: another replica leads, this one has just begun, or there is nothing to control", http.StatusNotFound)
+		return
+	}
+	// Where there is no deadline to move there is none in the way.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
+	h := w.Header()
+	h.Set("Content-Type", "application/jsonl")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Vary", "Accept-Encoding")
+	// An error below is the reader's disappearance: nobody to tell.
+	if !strings.Contains(req.Header.Get("Accept-Encoding"), "gzip") {
+		_, _ = r.WriteTo(w)
+		return
+	}
+	h.Set("Content-Encoding", "gzip")
+	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err != nil {
+		panic(err) // the level is one
+	}
+	if _, err := r.WriteTo(z); err == nil {
+		_ = z.Close()
+	}
+}
