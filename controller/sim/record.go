@@ -5,6 +5,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sim/score"
 )
 
 // Record is everything that happened in a run.
@@ -30,15 +31,11 @@ type Probe struct {
 	Queued  bool // late, and would not have been without queues
 }
 
-// Point is one sub-window of every sender.
+// Point is one sub-window of every sender; the room is that of the first node's
+// uplink, a greedy sender offers as much.
 type Point struct {
-	At      time.Duration
-	Limits  []bitrate.Rate // in force
-	Usage   []bitrate.Rate // sent
-	Goodput []bitrate.Rate // delivered
-	Offered []bitrate.Rate // what the sender would like; greedy: the uplink's rate
-	Waiting []bitrate.Rate // what its limiter held back before, as a rate over the sub-window
-	Room    bitrate.Rate   // capacity of the first node's uplink
+	score.Point
+	Usage []bitrate.Rate // sent
 }
 
 // Decision is a plan that did something, or decided differently than before.
@@ -50,7 +47,7 @@ type Decision struct {
 
 // sample records a sub-window.
 func (r *Record) sample(w *world, now time.Duration, usage []bitrate.Rate) {
-	p := Point{At: now, Usage: usage, Room: w.up[w.scenario.Nodes[0].Name].rate}
+	p := Point{Point: score.Point{At: now, Room: w.up[w.scenario.Nodes[0].Name].rate}, Usage: usage}
 	for _, s := range w.sources {
 		p.Limits = append(p.Limits, s.shaper.rate)
 		p.Offered = append(p.Offered, s.rate)

@@ -23,7 +23,7 @@ func Worlds() []Scenario {
 		normalOperation(), jitterSpike(), sustainedLoad(), oscillation(), degradation(), recovery(),
 		overload("tcp-overload", "two pods with four greedy TCP flows fill the uplink", TCP),
 		overload("udp-overload", "two pods send half as much again as fits through", UDP),
-		slowPatches(), manyPods(), severalApps(), capacityDrop(), oneLeaves(), bursts(),
+		slowPatches(), manyPods(), severalApps(), capacityDrop(), capacityDropUDP(), oneLeaves(), bursts(),
 		cpuNoise(), echo(cpuNoise()), incast(), echo(incast()), farUplink(), echo(farUplink()), countBefore(), flappingProbe(), lossyProbe(), busyHosts(), moodyHosts(), restart(), lateStart(), lowLimits(), onOff(), promQLOnly(),
 		watched(onOff()), watched(cpuNoise()), watched(echo(incast())), watched(echo(farUplink())), watched(busyHosts()), watched(moodyHosts()),
 	}

@@ -49,6 +49,24 @@ func capacityDrop() Scenario {
 	return s
 }
 
+// onTestbed gives a scenario the delays and noise that the real queues have.
+func onTestbed(s Scenario) Scenario {
+	s.Propagation, s.CountBefore, s.Headroom = 50*time.Microsecond, true, 1.022
+	s.PatchDelay = [2]time.Duration{60 * time.Millisecond, 250 * time.Millisecond}
+	s.Noise = Noise{Body: 60 * time.Microsecond, Rare: 0.01, Tail: 600 * time.Microsecond}
+	s.Apps = append(s.Apps, scanner("n2", "n3"))
+	return s
+}
+
+func capacityDropUDP() Scenario {
+	s := onTestbed(base("capacity-drop-udp", "as capacity-drop, with senders that do not yield", UDP))
+	s.Length, s.End = 240*time.Second, 230*time.Second
+	s.Events = []Event{
+		offer(s.Onset, 150*mbit, both...), capacityIs(60*time.Second, 100*mbit), frees(capacityIs(150*time.Second, uplink)),
+	}
+	return s
+}
+
 func oneLeaves() Scenario {
 	s := base("one-leaves", "one of two senders stops at 50 s: the other is to have its share", TCP)
 	s.Events = []Event{offer(s.Onset, uplink, both...), frees(offer(50*time.Second, 0, both[1])), offer(80*time.Second, uplink, both[1])}
@@ -98,11 +116,7 @@ func farUplink() Scenario {
 }
 
 func onOff() Scenario {
-	s := base("on-off", "the demo's bursty load: a steady sender of 147 Mbit/s, and four flows that send for 3 s of every 5", TCP)
-	s.Propagation, s.CountBefore, s.Headroom = 50*time.Microsecond, true, 1.022
-	s.PatchDelay = [2]time.Duration{60 * time.Millisecond, 250 * time.Millisecond}
-	s.Noise = Noise{Body: 60 * time.Microsecond, Rare: 0.01, Tail: 600 * time.Microsecond}
-	s.Apps = append(s.Apps, scanner("n2", "n3"))
+	s := onTestbed(base("on-off", "the demo's bursty load: a steady sender of 147 Mbit/s, and four flows that send for 3 s of every 5", TCP))
 	s.Senders[0].Flows, s.Senders[1].Kind = 4, UDP
 	s.Events = []Event{offer(s.Onset, 147*mbit, both[1])}
 	for at := s.Onset; at < s.End; at += 5 * time.Second {

@@ -146,10 +146,7 @@ func (t teller) Write(line []byte) (int, error) {
 func play(ctx context.Context, cluster *sandbox.Cluster, s *scene.Scene, o options, v viewer) (run, error) {
 	r := run{options: o}
 	phase := func(name string, d time.Duration, loads scene.Loads) error {
-		p, err := s.Run(ctx, name, d, loads, func(t scene.Tick) {
-			r.ticks = append(r.ticks, t)
-			v.tick(t)
-		})
+		p, err := s.Run(ctx, name, d, loads, v.tick)
 		if err != nil {
 			return fmt.Errorf("phase %s: %w", name, err)
 		}

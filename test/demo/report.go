@@ -27,7 +27,6 @@ type run struct {
 	options options
 	phases  []scene.Phase
 	apps    []record.App
-	ticks   []scene.Tick
 	kept    string // kubeconfig of the cluster, where it was left up
 }
 
@@ -38,10 +37,6 @@ func (r run) picture() picture.Run {
 	for _, p := range r.phases {
 		p.Name = captions[p.Name]
 		drawn.Phases = append(drawn.Phases, p)
-	}
-	for _, t := range r.ticks {
-		t.Phase = captions[t.Phase]
-		drawn.Ticks = append(drawn.Ticks, t)
 	}
 	return drawn
 }

@@ -128,6 +128,15 @@ func (in *instrument) add(now time.Time, report *api.Report) {
 	}
 }
 
+// forget drops what was recorded.
+func (in *instrument) forget() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, app := range in.apps {
+		app.Packets = nil
+	}
+}
+
 // recorded returns a copy of everything measured so far, in the order of
 // targets, each app's packets in the order of sending.
 func (in *instrument) recorded(targets []target) ([]record.App, error) {

@@ -41,18 +41,33 @@ type Tick struct {
 	Senders []SenderTick
 }
 
-// SenderTick is one sender's last second.
+// SenderTick is what one sender got since the tick or the sample before, and its
+// limit.
 type SenderTick struct {
 	Name    string
 	Goodput bitrate.Rate
 	Limit   bitrate.Rate // 0: none
 }
 
+// Sample is what the senders did in the short time since the sample before.
+type Sample struct {
+	At      time.Time
+	Senders []SenderTick // in the order of Senders
+}
+
+// A tick is told after so many samples.
+const (
+	sampleEvery    = 200 * time.Millisecond
+	samplesPerTick = 5
+)
+
 // Phase is one finished phase, ready to be summarised.
 type Phase struct {
 	Name       string
 	Start, End time.Time // the load's, where there is one
+	Loads      Loads
 	Received   map[string]uint64
+	Samples    []Sample
 	Changes    []record.LimitChange
 	Restarts   int
 }
@@ -74,11 +89,11 @@ func (s *Scene) Run(ctx context.Context, name string, d time.Duration, loads Loa
 		l.For = d + overrun
 		bounded[name] = l
 	}
-	p := Phase{Name: name, Start: time.Now()}
+	p := Phase{Name: name, Start: time.Now(), Loads: bounded}
 	if err := s.StartLoads(ctx, bounded); err != nil {
 		return Phase{}, err
 	}
-	after, err := s.watch(ctx, p, d, before, show)
+	after, err := s.watch(ctx, &p, d, before, show)
 	if err != nil {
 		return Phase{}, err
 	}
@@ -92,42 +107,53 @@ func (s *Scene) Run(ctx context.Context, name string, d time.Duration, loads Loa
 	return p, nil
 }
 
-// watch shows a tick each second until d is over, and returns the counters at
-// its end.
-func (s *Scene) watch(ctx context.Context, p Phase, d time.Duration, received map[string]uint64, show func(Tick)) (map[string]uint64, error) {
-	ticker := time.NewTicker(time.Second)
+// watch samples the senders and shows a tick each second until d is over, and
+// returns the counters at its end.
+func (s *Scene) watch(ctx context.Context, p *Phase, d time.Duration, received map[string]uint64, show func(Tick)) (map[string]uint64, error) {
+	ticker := time.NewTicker(sampleEvery)
 	defer ticker.Stop()
-	for last := p.Start; ; {
+	sampled, ticked := p.Start, p.Start
+	atTick := received
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-ticker.C:
 		}
-		now := time.Now()
 		next, err := s.Received(ctx)
 		if err != nil {
 			return nil, err
+		}
+		now := time.Now()
+		p.Samples = append(p.Samples, Sample{At: now, Senders: s.senderTicks(received, next, now.Sub(sampled))})
+		received, sampled = next, now
+		over := now.Sub(p.Start) >= d
+		if n%samplesPerTick != 0 && !over {
+			continue
 		}
 		apps, err := s.Recorded()
 		if err != nil {
 			return nil, err
 		}
-		tick := Tick{Phase: p.Name, Elapsed: now.Sub(p.Start)}
+		tick := Tick{Phase: p.Name, Elapsed: now.Sub(p.Start), Senders: s.senderTicks(atTick, next, now.Sub(ticked))}
 		for _, app := range apps {
-			tick.Apps = append(tick.Apps, record.Summarise(app, last, now))
-		}
-		for _, name := range Senders {
-			tick.Senders = append(tick.Senders, SenderTick{
-				Name: name, Limit: s.Limit(name),
-				Goodput: Goodput(next[name]-received[name], now.Sub(last)),
-			})
+			tick.Apps = append(tick.Apps, record.Summarise(app, ticked, now))
 		}
 		show(tick)
-		received, last = next, now
-		if now.Sub(p.Start) >= d {
+		atTick, ticked = next, now
+		if over {
 			return received, nil
 		}
 	}
+}
+
+// senderTicks is what each sender got through between two readings.
+func (s *Scene) senderTicks(before, after map[string]uint64, span time.Duration) []SenderTick {
+	ticks := make([]SenderTick, 0, len(Senders))
+	for _, name := range Senders {
+		ticks = append(ticks, SenderTick{Name: name, Limit: s.Limit(name), Goodput: Goodput(after[name]-before[name], span)})
+	}
+	return ticks
 }
 
 // Goodput is n payload bytes over d.

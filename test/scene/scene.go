@@ -240,19 +240,27 @@ func (s *Scene) address(name string) string {
 	return s.addresses[name]
 }
 
-// SetLimits writes egress limits to the senders' pods, as an administrator
-// would who knew what to write.
+// SetLimits writes one egress limit to every sender's pod.
 func (s *Scene) SetLimits(ctx context.Context, each bitrate.Rate) error {
-	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, workload.EgressBandwidth, each)
 	for _, name := range Senders {
-		pods, err := s.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + name})
-		if err != nil {
-			return fmt.Errorf("find the pod of %s: %w", name, err)
+		if err := s.SetLimit(ctx, name, each); err != nil {
+			return err
 		}
-		for _, p := range pods.Items {
-			if _, err := s.client.CoreV1().Pods(namespace).Patch(ctx, p.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
-				return fmt.Errorf("limit %s to %v: %w", name, each, err)
-			}
+	}
+	return nil
+}
+
+// SetLimit writes an egress limit to a sender's pod, as an administrator would
+// who knew what to write.
+func (s *Scene) SetLimit(ctx context.Context, sender string, limit bitrate.Rate) error {
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, workload.EgressBandwidth, limit)
+	pods, err := s.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + sender})
+	if err != nil {
+		return fmt.Errorf("find the pod of %s: %w", sender, err)
+	}
+	for _, p := range pods.Items {
+		if _, err := s.client.CoreV1().Pods(namespace).Patch(ctx, p.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+			return fmt.Errorf("limit %s to %v: %w", sender, limit, err)
 		}
 	}
 	return nil
@@ -302,6 +310,10 @@ func callOnce(ctx context.Context, client *http.Client, method, url string, body
 
 // Recorded returns what the instrument measured so far.
 func (s *Scene) Recorded() ([]record.App, error) { return s.instrument.recorded(critical) }
+
+// Forget drops what was measured so far. The next packets are judged by
+// themselves, and there are fewer to go through.
+func (s *Scene) Forget() { s.instrument.forget() }
 
 // Limit returns a sender's present egress limit, 0 for none.
 func (s *Scene) Limit(sender string) bitrate.Rate { return s.limits.current(sender) }

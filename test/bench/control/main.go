@@ -1,5 +1,5 @@
 // Command control judges the control laws on real queues: every contender goes
-// through every world on one cluster, in one run. It prints a table and writes
+// through every world on one cluster, in one run. It prints tables and writes
 // bench-control.json and a picture of each world.
 package main
 
@@ -15,8 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/test/install"
@@ -40,7 +38,7 @@ const capacity = 200 * bitrate.Mbit
 
 func run(ctx context.Context) error {
 	out := flag.String("o", "../out", "folder for figures and pictures")
-	d := flag.Duration("duration", 30*time.Second, "length of each run")
+	d := flag.Duration("duration", 0, "length of each run; each world's own, a minute or more, if 0")
 	inWorlds := flag.String("worlds", "", "comma-separated; all if empty")
 	by := flag.String("contenders", "", "comma-separated; all if empty")
 	flag.Parse()
@@ -48,21 +46,27 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("-worlds: %w", err)
 	}
-	cs, err := chosen(contenders, list(*by), func(c string) string { return c })
+	cs, err := chosen(contenders, list(*by), func(c contender) string { return c.name })
 	if err != nil {
 		return fmt.Errorf("-contenders: %w", err)
+	}
+	if *d > 0 {
+		for i := range ws {
+			ws[i].length = *d
+		}
 	}
 	if err := os.MkdirAll(*out, 0o755); err != nil {
 		return err
 	}
-	b, err := setUp(ctx, *d)
+	b, err := setUp(ctx)
 	if err != nil {
 		return err
 	}
 	defer b.close()
 	for _, c := range cs {
 		if err := b.compete(ctx, c, ws); err != nil {
-			return fmt.Errorf("%s: %w", c, err)
+			// What was measured before is not lost.
+			return errors.Join(fmt.Errorf("%s: %w", c.name, err), b.finish(*out, ws))
 		}
 	}
 	return b.finish(*out, ws)
@@ -77,14 +81,13 @@ func list(s string) []string {
 
 // bench is a cluster with the scene on it, and what came out so far.
 type bench struct {
-	cluster  *sandbox.Cluster
-	scene    *scene.Scene
-	duration time.Duration
-	runs     map[string]*picture.Run // by world
-	scores   []Score
+	cluster *sandbox.Cluster
+	scene   *scene.Scene
+	runs    map[string]*picture.Run // by world
+	scores  []Score
 }
 
-func setUp(ctx context.Context, d time.Duration) (*bench, error) {
+func setUp(ctx context.Context) (*bench, error) {
 	images, err := install.BuildImages(ctx)
 	if err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func setUp(ctx context.Context, d time.Duration) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{cluster: cluster, duration: d, runs: map[string]*picture.Run{}}
+	b := &bench{cluster: cluster, runs: map[string]*picture.Run{}}
 	if err := install.Detnet(ctx, cluster, nil); err != nil {
 		return nil, errors.Join(err, cluster.Close())
 	}
@@ -112,136 +115,86 @@ func (b *bench) close() {
 }
 
 // compete takes one contender through the worlds.
-func (b *bench) compete(ctx context.Context, contender string, ws []world) error {
-	values := map[string]string{"controller.mode": "enforce", "controller.law": contender}
-	if contender == nothing || contender == oracle {
-		values = map[string]string{"controller.mode": "off"}
+func (b *bench) compete(ctx context.Context, c contender, ws []world) error {
+	values := map[string]string{"controller.mode": "off"}
+	if c.law {
+		values = map[string]string{"controller.mode": "enforce", "controller.law": c.name}
 	}
 	if err := install.Detnet(ctx, b.cluster, values); err != nil {
 		return err
 	}
 	for _, w := range ws {
-		if err := b.reset(ctx, values["controller.mode"] == "enforce"); err != nil {
+		if !c.plays(w) {
+			continue
+		}
+		if err := b.reset(ctx, c); err != nil {
 			return err
 		}
-		if err := b.play(ctx, contender, w); err != nil {
+		if err := b.compare(ctx, c, w); err != nil {
 			return fmt.Errorf("world %s: %w", w.name, err)
 		}
 	}
 	return nil
 }
 
+// lead is how long the network is left idle before the onset: the least round
+// trip, from which delay variation counts, is seen then.
+const lead = 3 * time.Second
+
 // reset begins anew: nobody profits from what was learnt in the world before.
-func (b *bench) reset(ctx context.Context, controlled bool) error {
+func (b *bench) reset(ctx context.Context, c contender) error {
 	if err := b.scene.Recreate(ctx); err != nil {
 		return err
 	}
-	// New pods inherit the limits of those they replace: lift them.
-	if err := b.scene.SetLimits(ctx, bitrate.Gbit); err != nil {
+	b.scene.Forget()
+	// New pods inherit the limits of those they replace.
+	if err := b.scene.SetLimits(ctx, c.start); err != nil {
 		return err
 	}
-	if !controlled {
-		return nil
-	}
-	for _, args := range [][]string{{"rollout", "restart"}, {"rollout", "status", "--timeout=1m"}} {
-		args = append(args, "--namespace", install.Namespace, "deployment/detnet-controller")
-		if _, err := b.cluster.Kubectl(ctx, args...); err != nil {
-			return fmt.Errorf("restart the controller: %w", err)
+	if c.law {
+		for _, args := range [][]string{{"rollout", "restart"}, {"rollout", "status", "--timeout=1m"}} {
+			args = append(args, "--namespace", install.Namespace, "deployment/detnet-controller")
+			if _, err := b.cluster.Kubectl(ctx, args...); err != nil {
+				return fmt.Errorf("restart the controller: %w", err)
+			}
 		}
-	}
-	return install.AwaitMeasured(ctx, b.cluster, 2, len(scene.Senders))
-}
-
-func (b *bench) play(ctx context.Context, contender string, w world) error {
-	var limit bitrate.Rate
-	if contender == oracle {
-		var err error
-		if limit, err = b.bestStatic(ctx, w); err != nil {
+		if err := install.AwaitMeasured(ctx, b.cluster, 2, len(scene.Senders)); err != nil {
+			return err
+		}
+		// It may have raised them since.
+		if err := b.scene.SetLimits(ctx, c.start); err != nil {
 			return err
 		}
 	}
-	r := b.runs[w.name]
-	if r == nil {
-		r = &picture.Run{Capacity: capacity}
-		b.runs[w.name] = r
+	return wait(ctx, lead)
+}
+
+// compare lets a contender play a world, and keeps what came out.
+func (b *bench) compare(ctx context.Context, c contender, w world) error {
+	var p play
+	var limits []bitrate.Rate
+	var err error
+	if c.name == oracle || c.name == uneven {
+		p, limits, err = b.bestStatic(ctx, c, w)
+	} else {
+		p, err = b.perform(ctx, c.name, w, w.length)
 	}
-	p, err := b.phase(ctx, contender, w, b.duration, func(t scene.Tick) { r.Ticks = append(r.Ticks, t) })
 	if err != nil {
 		return err
 	}
-	apps, err := b.scene.Recorded()
-	if err != nil {
-		return err
-	}
-	r.Phases, r.Apps = append(r.Phases, p), apps
-	s := newScore(w.name, contender, p, apps)
-	s.Limit = limit
+	s := newScore(c, w, p)
+	s.Limits = limits
 	b.scores = append(b.scores, s)
-	fmt.Printf("%-8s %-9s %5.1f %% in violation, %6.1f Mbit/s\n", w.name, contender, 100*s.Violation, s.Goodput.Mbit())
+	if b.runs[w.name] == nil {
+		b.runs[w.name] = &picture.Run{Capacity: capacity}
+	}
+	p.draw(b.runs[w.name])
+	fmt.Printf("%s  %-8s %-9s %5.1f %% in violation, %6.1f Mbit/s\n", time.Now().Format(time.TimeOnly), w.name, c.name, 100*s.Violation, s.Goodput.Mbit())
 	return nil
 }
 
-// phase runs a world's loads and events once, and waits for the last probes.
-func (b *bench) phase(ctx context.Context, name string, w world, d time.Duration, show func(scene.Tick)) (p scene.Phase, err error) {
-	g, inner := errgroup.WithContext(ctx)
-	if w.events != nil {
-		g.Go(func() error { return w.events(inner, b.scene, capacity, d) })
-	}
-	g.Go(func() (err error) {
-		p, err = b.scene.Run(inner, name, d, w.loads(capacity, d+time.Minute), show)
-		return err
-	})
-	if err := g.Wait(); err != nil {
-		return p, err
-	}
-	const stragglers = 1200 * time.Millisecond
-	select {
-	case <-ctx.Done():
-		return p, ctx.Err()
-	case <-time.After(stragglers):
-	}
-	return p, nil
-}
-
-// The oracle tries these shares of the least capacity, the largest first, and
-// keeps the first under which at most oracleViolation of the probes are late.
-var oracleShares = []float64{0.98, 0.96, 0.94, 0.92, 0.90, 0.87, 0.84, 0.80}
-
-const (
-	oracleViolation = 0.01
-	oracleTrial     = 6 * time.Second
-)
-
-func (b *bench) bestStatic(ctx context.Context, w world) (bitrate.Rate, error) {
-	if w.elsewhere {
-		return bitrate.Gbit, b.scene.SetLimits(ctx, bitrate.Gbit) // nothing helps, so nothing is taken
-	}
-	steady := w
-	steady.events = nil
-	var limit bitrate.Rate
-	for _, share := range oracleShares {
-		limit = bitrate.FromMbit(share * capacity.Mbit() / float64(len(scene.Senders))).Quantise()
-		if err := b.scene.SetLimits(ctx, limit); err != nil {
-			return 0, err
-		}
-		p, err := b.phase(ctx, "trial", steady, oracleTrial, func(scene.Tick) {})
-		if err != nil {
-			return 0, err
-		}
-		apps, err := b.scene.Recorded()
-		if err != nil {
-			return 0, err
-		}
-		if violation(apps, p.Start.Add(time.Second), p.End) <= oracleViolation {
-			break
-		}
-	}
-	limit = bitrate.FromMbit(w.least * limit.Mbit()).Quantise()
-	return limit, b.scene.SetLimits(ctx, limit)
-}
-
 func (b *bench) finish(dir string, ws []world) error {
-	compare(b.scores)
+	relate(b.scores)
 	var ordered []Score
 	for _, w := range ws {
 		for _, s := range b.scores {
@@ -249,10 +202,14 @@ func (b *bench) finish(dir string, ws []world) error {
 				ordered = append(ordered, s)
 			}
 		}
-		if err := b.runs[w.name].Write(filepath.Join(dir, "bench-control-"+w.name+".svg")); err != nil {
-			return fmt.Errorf("draw world %s: %w", w.name, err)
+		if r := b.runs[w.name]; r != nil {
+			if err := r.Write(filepath.Join(dir, "bench-control-"+w.name+".svg")); err != nil {
+				return fmt.Errorf("draw world %s: %w", w.name, err)
+			}
 		}
 	}
+	verdicts := judge(ordered)
 	table(os.Stdout, ordered)
-	return write(filepath.Join(dir, "bench-control.json"), capacity, ordered)
+	tableOfBars(os.Stdout, verdicts)
+	return write(filepath.Join(dir, "bench-control.json"), ordered, verdicts)
 }

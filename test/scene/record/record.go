@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/sim/score"
 )
 
 // Packet is one probe packet of the instrument.
@@ -105,33 +106,29 @@ func ms(d time.Duration) float64 {
 	return math.Round(float64(d)/float64(time.Microsecond)) / 1000
 }
 
-// A run is clean from the first instant after which a window of CleanWindow
-// holds less than CleanShare of violations for every workload.
-const (
-	CleanWindow = 2 * time.Second
-	CleanShare  = 0.05
-)
-
-// CleanAfter returns the time from onset until every app is clean. False if
-// that never happened before end, or if nothing was measured.
+// CleanAfter returns the time from onset until every app is clean, as score.Clean
+// has it. False if that never happened before end, or if nothing was measured.
 func CleanAfter(apps []App, onset, end time.Time) (time.Duration, bool) {
-	const step = 50 * time.Millisecond
-	for at := onset; !at.Add(CleanWindow).After(end); at = at.Add(step) {
-		if allClean(apps, at) {
-			return at.Sub(onset), true
+	for _, a := range apps {
+		if len(between(a.Packets, onset, end)) == 0 {
+			return 0, false
 		}
 	}
-	return 0, false
+	clean := score.Clean(Probes(apps, onset, end), 0, end.Sub(onset))
+	return max(clean, 0), clean >= 0
 }
 
-func allClean(apps []App, at time.Time) bool {
+// Probes returns the packets sent in [from, to) as figures are computed of them,
+// in time since from.
+func Probes(apps []App, from, to time.Time) []score.Probe {
+	var probes []score.Probe
 	for _, a := range apps {
-		c := Summarise(a, at, at.Add(CleanWindow))
-		if c.Samples == 0 || c.ViolationRatio >= CleanShare {
-			return false
+		base := a.Base()
+		for _, p := range between(a.Packets, from, to) {
+			probes = append(probes, score.Probe{App: a.Name, At: p.At.Sub(from), Late: violates(p, base, a.Target)})
 		}
 	}
-	return len(apps) > 0
+	return probes
 }
 
 // FirstEffectiveCut returns the time from onset to the first change that put a
@@ -151,18 +148,4 @@ func SortedByTime(packets []Packet) []Packet {
 	sorted := slices.Clone(packets)
 	slices.SortStableFunc(sorted, func(a, b Packet) int { return a.At.Compare(b.At) })
 	return sorted
-}
-
-// Jain is the fairness index of equal claims (Jain, Chiu, Hawe 1984): 1 where
-// all get the same, 1/n where one gets everything, 0 where nobody gets any.
-func Jain(got []float64) float64 {
-	var sum, squares float64
-	for _, x := range got {
-		sum += x
-		squares += x * x
-	}
-	if squares == 0 {
-		return 0
-	}
-	return sum * sum / (float64(len(got)) * squares)
 }

@@ -52,8 +52,8 @@ func TestCleanAfter(t *testing.T) {
 			return 300 * time.Microsecond
 		}
 	}
-	a := App{Target: time.Millisecond, Packets: packets(1000, late(10, 80))}
-	b := App{Target: time.Millisecond, Packets: packets(1000, late(10, 120))}
+	a := App{Name: "a", Target: time.Millisecond, Packets: packets(1000, late(10, 80))}
+	b := App{Name: "b", Target: time.Millisecond, Packets: packets(1000, late(10, 120))}
 	end := start.Add(10 * time.Second)
 
 	// 200 packets a window: fewer than 10 may be late, so the window may begin
@@ -61,7 +61,7 @@ func TestCleanAfter(t *testing.T) {
 	if got, ok := CleanAfter([]App{a, b}, start, end); !ok || got != 1150*time.Millisecond {
 		t.Errorf("CleanAfter = %v, %v; want 1.15s", got, ok)
 	}
-	never := App{Target: time.Millisecond, Packets: packets(1000, late(1, 1000))}
+	never := App{Name: "never", Target: time.Millisecond, Packets: packets(1000, late(1, 1000))}
 	if got, ok := CleanAfter([]App{a, never}, start, end); ok {
 		t.Errorf("CleanAfter = %v for a run that never was", got)
 	}
@@ -85,16 +85,5 @@ func TestFirstEffectiveCut(t *testing.T) {
 	}
 	if got, ok := FirstEffectiveCut(changes[:3], start, usage); ok {
 		t.Errorf("FirstEffectiveCut = %v, want none", got)
-	}
-}
-
-func TestJain(t *testing.T) {
-	for _, tt := range []struct {
-		got  []float64
-		want float64
-	}{{[]float64{5, 5}, 1}, {[]float64{1, 0}, 0.5}, {[]float64{3, 1}, 0.8}, {nil, 0}} {
-		if got := Jain(tt.got); math.Abs(got-tt.want) > 1e-12 {
-			t.Errorf("Jain(%v) = %v, want %v", tt.got, got, tt.want)
-		}
 	}
 }

@@ -33,6 +33,14 @@ type Load struct {
 	For time.Duration `json:"for"`
 }
 
+// Active tells whether the load is sending at a time since it began.
+func (l Load) Active(since time.Duration) bool {
+	if since < 0 || since >= l.For {
+		return false
+	}
+	return l.On == 0 || since%(l.On+l.Off) < l.On
+}
+
 // MaxFor is the longest load.
 const MaxFor = 10 * time.Minute
 
