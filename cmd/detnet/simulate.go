@@ -40,7 +40,7 @@ seed gives the same report.`,
 	f := cmd.Flags()
 	f.StringSliceVar(&o.scenarios, "scenario", nil, "worlds and built-in traces to run (default all)")
 	f.StringSliceVar(&o.laws, "law", append(law.Names(), sim.NothingName, sim.OracleName), "laws to compare")
-	f.StringSliceVar(&o.traces, "trace", nil, "CSV files of seconds,jitter_ms to run in place of the built-in scenarios")
+	f.StringSliceVar(&o.traces, "trace", nil, "CSV files to run in place of the built-in scenarios: a header, then seconds,jitter_ms in even steps")
 	f.Uint64Var(&o.seed, "seed", 1, "first seed")
 	f.IntVar(&o.seeds, "seeds", 1, "how many seeds to run; the report has their median")
 	f.StringVar(&o.out, "out", "out/simulate", "folder for the report")
@@ -54,6 +54,9 @@ func simulate(cmd *cobra.Command, o simulateOptions) error {
 	}
 	suite, err := o.suite()
 	if err != nil {
+		return err
+	}
+	if err := writable(o.out); err != nil {
 		return err
 	}
 	results, err := suite.Run(cmd.Context(), progressBar(cmd.ErrOrStderr()))
@@ -70,38 +73,75 @@ func simulate(cmd *cobra.Command, o simulateOptions) error {
 	return nil
 }
 
+// writable says before minutes of work whether the report can be written.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make folder for the report: %w", err)
+	}
+	probe, err := os.CreateTemp(dir, ".report-*")
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	probe.Close()
+	return os.Remove(probe.Name())
+}
+
 func (o simulateOptions) suite() (sim.Suite, error) {
 	s := sim.Suite{Laws: o.laws, Config: law.DefaultConfig()}
 	known := append(law.Names(), sim.NothingName, sim.OracleName)
-	for _, name := range o.laws {
+	if len(o.laws) == 0 {
+		return s, fmt.Errorf("--law: want at least one of %s", strings.Join(known, ", "))
+	}
+	for i, name := range o.laws {
 		if !slices.Contains(known, name) {
 			return s, fmt.Errorf("no law is named %q: want one of %s", name, strings.Join(known, ", "))
 		}
+		if slices.Contains(o.laws[:i], name) {
+			return s, fmt.Errorf("--law: %q is there twice", name)
+		}
 	}
-	if o.seeds < 1 {
-		return s, fmt.Errorf("--seeds %d: want at least 1", o.seeds)
+	if o.seeds < 1 || o.seeds > maxSeeds {
+		return s, fmt.Errorf("--seeds %d: want from 1 to %d", o.seeds, maxSeeds)
 	}
 	for i := range o.seeds {
 		s.Seeds = append(s.Seeds, o.seed+uint64(i))
 	}
+	if err := o.choose(&s); err != nil {
+		return s, err
+	}
+	for i, t := range s.Traces {
+		if slices.ContainsFunc(s.Traces[:i], func(other sim.Trace) bool { return other.Name == t.Name }) {
+			return s, fmt.Errorf("two traces are named %s, and so would be what is written of them: rename a file", t.Name)
+		}
+	}
+	return s, nil
+}
+
+// maxSeeds is more than a median needs.
+const maxSeeds = 1000
+
+// choose adds the scenarios and traces.
+func (o simulateOptions) choose(s *sim.Suite) error {
 	for _, path := range o.traces {
 		t, err := readTrace(path)
 		if err != nil {
-			return s, err
+			return err
 		}
 		s.Traces = append(s.Traces, t)
 	}
-	if len(o.traces) > 0 && len(o.scenarios) == 0 {
-		return s, nil
-	}
 	if len(o.scenarios) == 0 {
-		s.Scenarios, s.Traces = sim.Worlds(), sim.Traces()
-		return s, nil
+		if len(o.traces) == 0 {
+			s.Scenarios, s.Traces = sim.Worlds(), sim.Traces()
+		}
+		return nil
 	}
-	for _, name := range o.scenarios {
+	for i, name := range o.scenarios {
+		if slices.Contains(o.scenarios[:i], name) {
+			return fmt.Errorf("--scenario: %q is there twice", name)
+		}
 		world, err := sim.World(name)
 		if err != nil {
-			return s, err
+			return err
 		}
 		s.Scenarios = append(s.Scenarios, world)
 		for _, t := range sim.Traces() {
@@ -110,7 +150,7 @@ func (o simulateOptions) suite() (sim.Suite, error) {
 			}
 		}
 	}
-	return s, nil
+	return nil
 }
 
 func readTrace(path string) (sim.Trace, error) {

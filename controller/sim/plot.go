@@ -1,12 +1,14 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"image/color"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"gonum.org/v1/plot"
@@ -51,27 +53,61 @@ func plotScenario(dir string, records []*Record) error {
 // plotTrace draws a trace and the limits that each law made of it.
 func plotTrace(dir string, t Trace, runs []TraceRun) error {
 	var top, bottom []*plot.Plot
+	end := time.Duration(len(t.Value)) * t.Every
 	for _, run := range runs {
-		jitter, limits := newPanel(t.Name+" · "+run.Law, "jitter, ms"), newPanel("", "limit, Mbit/s")
-		var j, l plotter.XYs
+		jitter, limits := newPanel(t.Name+" · "+run.Law, "jitter, ms", end), newPanel("", "limit, Mbit/s", end)
+		line(jitter, "target", orange, plotter.XYs{{X: 0, Y: 1}, {X: end.Seconds(), Y: 1}})
+		for i, part := range measured(t) {
+			name := "jitter"
+			if i > 0 {
+				name = "" // of the same line, after a gap
+			}
+			steps(jitter, name, blue, part)
+		}
+		var l plotter.XYs
 		for _, p := range run.Points {
-			j = append(j, plotter.XY{X: p.At.Seconds(), Y: max(milliseconds(p.Jitter), 0)})
 			l = append(l, plotter.XY{X: p.At.Seconds(), Y: p.Limit.Mbit()})
 		}
-		line(jitter, "jitter", blue, j)
-		line(jitter, "target", orange, plotter.XYs{{X: 0, Y: 1}, {X: j[len(j)-1].X, Y: 1}})
-		line(limits, "limit", green, l)
-		jitter.Y.Min, limits.Y.Min = 0, 0
+		steps(limits, "limit", green, append(l, plotter.XY{X: end.Seconds(), Y: l[len(l)-1].Y}))
+		headroom(jitter, 1.2)
+		headroom(limits, 1.2)
 		top, bottom = append(top, jitter), append(bottom, limits)
 	}
 	return save(dir, "trace-"+t.Name, [][]*plot.Plot{top, bottom})
 }
 
-func newPanel(title, y string) *plot.Plot {
+// measured is the values of a trace, without the times at which there was none.
+func measured(t Trace) []plotter.XYs {
+	var parts []plotter.XYs
+	open := false
+	for i, value := range t.Value {
+		if value < 0 {
+			open = false
+			continue
+		}
+		if !open {
+			parts, open = append(parts, nil), true
+		}
+		at, last := time.Duration(i)*t.Every, &parts[len(parts)-1]
+		*last = append(*last, plotter.XY{X: at.Seconds(), Y: milliseconds(value)}, plotter.XY{X: (at + t.Every).Seconds(), Y: milliseconds(value)})
+	}
+	return parts
+}
+
+// headroom lets the vertical axis begin at 0 and end above all that is drawn, so
+// that the legend hides nothing.
+func headroom(p *plot.Plot, factor float64) {
+	p.Y.Min, p.Y.Max = 0, max(p.Y.Max, 0.001)*factor
+}
+
+func newPanel(title, y string, end time.Duration) *plot.Plot {
 	p := plot.New()
 	p.Title.Text, p.Y.Label.Text = title, y
-	p.X.Label.Text = "s"
-	p.Legend.Top = true
+	p.X.Label.Text = "time, s"
+	p.X.Min, p.X.Max = 0, end.Seconds()
+	p.X.Tick.Marker, p.Y.Tick.Marker = plain{}, plain{}
+	// On the left the text follows its mark, however wide the viewer's font is.
+	p.Legend.Top, p.Legend.Left = true, true
 	p.Legend.TextStyle.Font.Size = 8
 	p.Title.TextStyle.Font.Size = 11
 	grid := plotter.NewGrid()
@@ -80,52 +116,61 @@ func newPanel(title, y string) *plot.Plot {
 	return p
 }
 
-// delayPanel shows the median and the 95th percentile of every quarter second.
-func delayPanel(r *Record) *plot.Plot {
-	const bin, least, most = 250 * time.Millisecond, 0.02, 200.0
-	p := newPanel(r.Scenario.Name+" · "+r.Law, "delay variation, ms")
-	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	bins := make([][]float64, int(r.Scenario.Length/bin)+1)
-	for _, probe := range r.Probes {
-		v := milliseconds(probe.Delay)
-		if probe.Lost {
-			v = most
+// plain labels ticks with as many digits as they need.
+type plain struct{}
+
+func (plain) Ticks(lo, hi float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(lo, hi)
+	for i := range ticks {
+		if ticks[i].Label != "" {
+			ticks[i].Label = strconv.FormatFloat(ticks[i].Value, 'g', 4, 64)
 		}
-		bins[probe.At/bin] = append(bins[probe.At/bin], min(max(v, least), most))
 	}
+	return ticks
+}
+
+// delayPanel shows the median and the 95th percentile of every quarter second, of
+// the app with the strictest target where there are several.
+func delayPanel(r *Record) *plot.Plot {
+	app := slices.MinFunc(r.Scenario.Apps, func(a, b AppSpec) int { return cmp.Compare(r.Scenario.target(a), r.Scenario.target(b)) })
+	title := r.Scenario.Name + " · " + r.Law
+	if len(r.Scenario.Apps) > 1 {
+		title += " · " + app.Name
+	}
+	y := "delay variation, ms"
+	if r.lost() {
+		y += fmt.Sprintf(" (lost: %g)", mostDelay)
+	}
+	p := newPanel(title, y, r.Scenario.Length)
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	var median, tail plotter.XYs
-	for i, values := range bins {
-		if len(values) == 0 {
-			continue
-		}
-		slices.Sort(values)
-		x := (time.Duration(i) * bin).Seconds()
-		median = append(median, plotter.XY{X: x, Y: values[len(values)/2]})
-		tail = append(tail, plotter.XY{X: x, Y: values[(len(values)*95-1)/100]})
+	for _, s := range r.spans(app.Name) {
+		x := s.at.Seconds()
+		median = append(median, plotter.XY{X: x, Y: min(max(s.median, leastDelay), mostDelay)})
+		tail = append(tail, plotter.XY{X: x, Y: min(max(s.tail, leastDelay), mostDelay)})
 	}
 	line(p, "95th percentile", pale, tail)
 	line(p, "median", blue, median)
-	for _, a := range r.Scenario.Apps[:1] {
-		y := milliseconds(a.SLO.Jitter)
-		if y == 0 {
-			y = milliseconds(a.SLO.Latency - 2*r.Scenario.Propagation)
-		}
-		line(p, "target", orange, plotter.XYs{{X: 0, Y: y}, {X: r.Scenario.Length.Seconds(), Y: y}})
-	}
-	p.Y.Min, p.Y.Max = least, most
+	y1 := r.Scenario.target(app)
+	line(p, "target", orange, plotter.XYs{{X: 0, Y: y1}, {X: r.Scenario.Length.Seconds(), Y: y1}})
+	p.Y.Min, p.Y.Max = leastDelay, mostDelay
 	return p
 }
 
+func (r *Record) lost() bool {
+	return slices.ContainsFunc(r.Probes, func(p Probe) bool { return p.Lost })
+}
+
 // ratePanel shows capacity, the sum of the limits, usage and where cuts and
-// raises were made.
+// raises were made. Limits far above capacity are off the scale.
 func ratePanel(r *Record) *plot.Plot {
-	p := newPanel("", "Mbit/s")
+	p := newPanel("", "Mbit/s", r.Scenario.Length)
 	var room, limits, usage plotter.XYs
 	var most bitrate.Rate
 	for _, point := range r.Points {
 		most = max(most, point.Room)
 	}
-	roof := most.Mbit() * 1.6
+	roof, name := most.Mbit()*1.6, "limits"
 	for _, point := range r.Points {
 		x := point.At.Seconds()
 		var limit, used bitrate.Rate
@@ -134,17 +179,20 @@ func ratePanel(r *Record) *plot.Plot {
 				limit, used = limit+point.Limits[i], used+point.Goodput[i]
 			}
 		}
+		if limit.Mbit() > roof {
+			name = fmt.Sprintf("limits, off the scale above %.0f", roof)
+		}
 		room = append(room, plotter.XY{X: x, Y: point.Room.Mbit()})
 		limits = append(limits, plotter.XY{X: x, Y: min(limit.Mbit(), roof)})
 		usage = append(usage, plotter.XY{X: x, Y: min(used.Mbit(), roof)})
 	}
 	line(p, "capacity", grey, room)
 	line(p, "delivered", pale, usage)
-	line(p, "limits", green, limits)
+	line(p, name, green, limits)
 	cuts, raises := decisions(r)
 	marks(p, "cut", orange, draw.CrossGlyph{}, cuts)
 	marks(p, "raise", blue, draw.PlusGlyph{}, raises)
-	p.Y.Min, p.Y.Max = 0, roof*1.05
+	p.Y.Min, p.Y.Max = 0, roof*1.7
 	return p
 }
 
@@ -167,13 +215,24 @@ func decisions(r *Record) (cuts, raises plotter.XYs) {
 }
 
 func line(p *plot.Plot, name string, c color.Color, xys plotter.XYs) {
+	draws(p, name, c, xys, plotter.NoStep)
+}
+
+// steps draws what stays as it is until the next value.
+func steps(p *plot.Plot, name string, c color.Color, xys plotter.XYs) {
+	draws(p, name, c, xys, plotter.PostStep)
+}
+
+func draws(p *plot.Plot, name string, c color.Color, xys plotter.XYs, kind plotter.StepKind) {
 	l, err := plotter.NewLine(xys)
 	if err != nil {
 		return // nothing to draw
 	}
-	l.Color, l.Width = c, vg.Points(1.1)
+	l.Color, l.Width, l.StepStyle = c, vg.Points(1.1), kind
 	p.Add(l)
-	p.Legend.Add(name, l)
+	if name != "" {
+		p.Legend.Add(name, l)
+	}
 }
 
 func marks(p *plot.Plot, name string, c color.Color, shape draw.GlyphDrawer, xys plotter.XYs) {

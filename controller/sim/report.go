@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/plan"
 )
 
 // Write puts the report into a folder: SUMMARY.md, scores.csv, results.json, and
@@ -51,6 +50,9 @@ func (r *Results) Write(dir string) error {
 		if err := writeFile(filepath.Join(dir, "world-"+scenario.Name+".csv"), func(w io.Writer) error { return writeSeries(w, records) }); err != nil {
 			return err
 		}
+		if err := writeFile(filepath.Join(dir, "world-"+scenario.Name+"-delay.csv"), func(w io.Writer) error { return writeDelays(w, records) }); err != nil {
+			return err
+		}
 		if err := plotScenario(dir, records); err != nil {
 			return err
 		}
@@ -61,7 +63,7 @@ func (r *Results) Write(dir string) error {
 // WriteSummary writes the tables in Markdown.
 func (r *Results) WriteSummary(w io.Writer) error {
 	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "# Control laws side by side\n\nMedian of %d seeds. Violations are of all probe packets after onset, lost ones included; those of queues would not have been without any.\n", len(r.Suite.Seeds))
+	fmt.Fprintf(b, "# Control laws side by side\n\n%s. Violations are of all probe packets after onset, lost ones included; those of queues would not have been without any. –: not asked for, or not to be had.\n", seeds(r.Suite.Seeds))
 	rows := r.Table()
 	for _, scenario := range r.Suite.Scenarios {
 		fmt.Fprintf(b, "\n## World: %s\n\n%s.\n\n", scenario.Name, capital(scenario.About))
@@ -72,19 +74,28 @@ func (r *Results) WriteSummary(w io.Writer) error {
 			}
 			fmt.Fprintf(b, "| %s | %.2f %% | %.2f %% | %.2f %% | %.0fM | %s | %s | %s | %s | %.3f | %.2f | %d |\n",
 				row.Law, 100*row.Violation, 100*row.Queued, 100*row.Settled, row.Goodput.Mbit(), percent(row.OfOracle),
-				seconds(row.FirstCut), seconds(row.Clean), seconds(row.Recovery), row.Jain, row.PatchRate, row.CalmWrites)
+				seconds(row.FirstCut), seconds(row.Clean), recovered(scenario, row), row.Jain, row.PatchRate, row.CalmWrites)
 		}
 	}
 	for _, trace := range r.Suite.Traces {
 		fmt.Fprintf(b, "\n## Trace: %s\n\n%s.\n\n| law | lowest jitter, ms | highest | mean | lowest limit | highest | last | cuts | raises |\n|---|---|---|---|---|---|---|---|---|\n", trace.Name, capital(trace.About))
 		for _, run := range r.Traces[trace.Name] {
-			summariseTrace(b, run)
+			x := summarise(trace, run)
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %v | %v | %v | %d | %d |\n", x.Law,
+				known(x.Lowest), known(x.Highest), known(x.Mean), x.Least, x.Most, x.Last, x.Cuts, x.Raises)
 		}
 	}
 	return b.Flush()
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+func seeds(all []uint64) string {
+	if len(all) == 1 {
+		return fmt.Sprintf("Figures of seed %d", all[0])
+	}
+	return fmt.Sprintf("Medians of the %d seeds from %d on", len(all), all[0])
+}
 
 func percent(v float64) string {
 	if v == 0 {
@@ -93,26 +104,65 @@ func percent(v float64) string {
 	return fmt.Sprintf("%.1f %%", 100*v)
 }
 
-func summariseTrace(w io.Writer, run TraceRun) {
-	first := run.Points[0]
-	low, high, least, most := first.Jitter, first.Jitter, first.Limit, first.Limit
-	var sum time.Duration
-	cuts, raises := 0, 0
-	before := 100 * bitrate.Mbit
-	for _, p := range run.Points {
-		low, high, sum = min(low, p.Jitter), max(high, p.Jitter), sum+p.Jitter
-		least, most = min(least, p.Limit), max(most, p.Limit)
-		switch {
-		case p.Limit < before:
-			cuts++
-		case p.Limit > before:
-			raises++
+// recovered says nothing of a world in which no capacity comes back.
+func recovered(s Scenario, row Row) string {
+	for _, e := range s.Events {
+		if e.Frees {
+			return seconds(row.Recovery)
 		}
-		before = p.Limit
 	}
-	mean := sum / time.Duration(len(run.Points))
-	fmt.Fprintf(w, "| %s | %.2f | %.2f | %.2f | %v | %v | %v | %d | %d |\n", run.Law,
-		milliseconds(low), milliseconds(high), milliseconds(mean), least, most, before, cuts, raises)
+	return "–"
+}
+
+func known(ms *float64) string {
+	if ms == nil {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f", *ms)
+}
+
+// traceSummary is one law's part of a trace's table. Jitter is that of the
+// values that were measured, nil if none was.
+type traceSummary struct {
+	Trace   string       `json:"trace"`
+	Law     string       `json:"law"`
+	Lowest  *float64     `json:"lowest_jitter_ms"`
+	Highest *float64     `json:"highest_jitter_ms"`
+	Mean    *float64     `json:"mean_jitter_ms"`
+	Least   bitrate.Rate `json:"lowest_limit_bps"`
+	Most    bitrate.Rate `json:"highest_limit_bps"`
+	Last    bitrate.Rate `json:"last_limit_bps"`
+	Cuts    int          `json:"cuts"`
+	Raises  int          `json:"raises"`
+}
+
+func summarise(t Trace, run TraceRun) traceSummary {
+	s := traceSummary{Trace: t.Name, Law: run.Law, Least: traceStart, Most: traceStart, Last: traceStart}
+	var low, high, sum float64
+	n := 0
+	for _, value := range t.Value {
+		if v := milliseconds(value); v >= 0 {
+			if n == 0 {
+				low = v
+			}
+			low, high, sum, n = min(low, v), max(high, v), sum+v, n+1
+		}
+	}
+	if n > 0 {
+		mean := sum / float64(n)
+		s.Lowest, s.Highest, s.Mean = &low, &high, &mean
+	}
+	for _, p := range run.Points {
+		s.Least, s.Most = min(s.Least, p.Limit), max(s.Most, p.Limit)
+		switch {
+		case p.Limit < s.Last:
+			s.Cuts++
+		case p.Limit > s.Last:
+			s.Raises++
+		}
+		s.Last = p.Limit
+	}
+	return s
 }
 
 func (r *Results) writeJSON(w io.Writer) error {
@@ -125,13 +175,20 @@ func (r *Results) writeJSON(w io.Writer) error {
 			}
 		}
 	}
+	var traces []traceSummary
+	for _, trace := range r.Suite.Traces {
+		for _, run := range r.Traces[trace.Name] {
+			traces = append(traces, summarise(trace, run))
+		}
+	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(struct {
-		Seeds  []uint64 `json:"seeds"`
-		Median []Row    `json:"median"`
-		Runs   []Score  `json:"runs"`
-	}{r.Suite.Seeds, rows, r.Scores})
+		Seeds  []uint64       `json:"seeds"`
+		Median []Row          `json:"median"`
+		Runs   []Score        `json:"runs"`
+		Traces []traceSummary `json:"traces"`
+	}{r.Suite.Seeds, rows, r.Scores, traces})
 }
 
 func (r *Results) writeScores(w io.Writer) error {
@@ -140,51 +197,22 @@ func (r *Results) writeScores(w io.Writer) error {
 	for _, s := range r.Scores {
 		rows = append(rows, []string{
 			s.Scenario, s.Law, strconv.FormatUint(s.Seed, 10), number(s.Violation), number(s.Queued), number(s.Settled),
-			strconv.FormatInt(int64(s.Goodput), 10), number(s.FirstCut.Seconds()), number(s.Clean.Seconds()), number(s.Recovery.Seconds()),
+			strconv.FormatInt(int64(s.Goodput), 10), took(s.FirstCut), took(s.Clean), took(s.Recovery),
 			number(s.Jain), number(s.PatchRate), strconv.Itoa(s.CalmWrites), strconv.Itoa(s.Patches),
 		})
 	}
 	return c.WriteAll(rows)
 }
 
+// took is empty for what did not happen.
+func took(d time.Duration) string {
+	if d < 0 {
+		return ""
+	}
+	return number(d.Seconds())
+}
+
 func number(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
-
-func writeTrace(w io.Writer, runs []TraceRun) error {
-	c := csv.NewWriter(w)
-	rows := [][]string{{"law", "seconds", "jitter_ms", "limit_bps", "action", "cause"}}
-	for _, run := range runs {
-		for _, p := range run.Points {
-			rows = append(rows, []string{run.Law, number(p.At.Seconds()), number(milliseconds(p.Jitter)), strconv.FormatInt(int64(p.Limit), 10), string(p.Action), string(p.Cause)})
-		}
-	}
-	return c.WriteAll(rows)
-}
-
-// writeSeries writes the sub-windows: limits and usage of every sender, and
-// the decision made last.
-func writeSeries(w io.Writer, records []*Record) error {
-	c := csv.NewWriter(w)
-	rows := [][]string{{"law", "seconds", "sender", "limit_bps", "sent_bps", "delivered_bps", "capacity_bps", "action", "cause"}}
-	for _, r := range records {
-		decision := 0
-		var last plan.Reason
-		for _, p := range r.Points {
-			for decision < len(r.Decisions) && r.Decisions[decision].At <= p.At {
-				if reasons := r.Decisions[decision].Plan.Reasons; len(reasons) > 0 {
-					last = reasons[0]
-				}
-				decision++
-			}
-			for i, name := range r.Senders {
-				rows = append(rows, []string{
-					r.Law, number(p.At.Seconds()), name, strconv.FormatInt(int64(p.Limits[i]), 10), strconv.FormatInt(int64(p.Usage[i]), 10),
-					strconv.FormatInt(int64(p.Goodput[i]), 10), strconv.FormatInt(int64(p.Room), 10), string(last.Action), string(last.Cause),
-				})
-			}
-		}
-	}
-	return c.WriteAll(rows)
-}
 
 // writeFile writes one file of the report.
 func writeFile(path string, to func(io.Writer) error) error {

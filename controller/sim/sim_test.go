@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -252,16 +253,18 @@ func TestASlowSignalIsFollowedSlowly(t *testing.T) {
 // From 100M with +10M each 5 s the original reached 700M in its 300 s of normal
 // operation; its own report says so.
 func TestStepReachesTheOriginalsFigure(t *testing.T) {
-	points := RunTrace(Traces()[0], lawNamed(t, law.Stepwise))
-	if got := points[60].Limit; got != 700*bitrate.Mbit {
-		t.Errorf("after 300 s: %v, want 700M", got)
+	points := RunTrace(t.Context(), Traces()[0], lawNamed(t, law.Stepwise))
+	i := slices.IndexFunc(points, func(p TracePoint) bool { return p.Limit == 700*bitrate.Mbit })
+	// The first step starts the clock.
+	if i < 0 || points[i].At < 300*time.Second || points[i].At > 301*time.Second {
+		t.Errorf("700M was not reached after 300 s: %+v", points[max(i, 0)])
 	}
 }
 
 // The original's spike was due at the eightieth sample of a run of sixty.
 func TestTracesAreLongEnoughForTheirEvents(t *testing.T) {
 	for _, trace := range Traces() {
-		points := RunTrace(trace, lawNamed(t, law.Stepwise))
+		points := RunTrace(t.Context(), trace, lawNamed(t, law.Stepwise))
 		low, high := points[0].Jitter, points[0].Jitter
 		for _, p := range points {
 			low, high = min(low, p.Jitter), max(high, p.Jitter)
@@ -278,10 +281,37 @@ func TestReadTrace(t *testing.T) {
 	if err != nil || trace.Every != 2*time.Second || !reflect.DeepEqual(trace.Value, want) {
 		t.Errorf("%+v, %v", trace, err)
 	}
-	for _, bad := range []string{"", "seconds,jitter_ms\n0,1\n", "a,b\n0,x\n1,1\n", "a,b\n0,1\n1,-2\n", "a,b\n0,1\n1,1\n3,1\n", "a,b\n1,1\n0,1\n", "a,b\n0,1\n0,1\n", "a,b\n0,NaN\n1,1\n"} {
+	for _, bad := range []string{"0,1\n1,1\n2,1\n", "seconds\n0\n1\n", "a,b\n0,1\n0.2,1\n", "a,b\n0,1\n3601,1\n", "", "seconds,jitter_ms\n0,1\n", "a,b\n0,x\n1,1\n", "a,b\n0,1\n1,-2\n", "a,b\n0,1\n1,1\n3,1\n", "a,b\n1,1\n0,1\n", "a,b\n0,1\n0,1\n", "a,b\n0,NaN\n1,1\n"} {
 		if _, err := ReadTrace("bad", strings.NewReader(bad)); err == nil {
 			t.Errorf("%q was read", bad)
 		}
+	}
+}
+
+// What is undone within a step of the trace is done all the same: a spike that
+// no cut helps against costs a few cuts and their return, not nothing.
+func TestATraceShowsEveryDecision(t *testing.T) {
+	spike := Trace{Name: "spike", Every: traceStep, Value: []time.Duration{300 * time.Microsecond, 40 * time.Millisecond, -1, 300 * time.Microsecond}}
+	s := summarise(spike, TraceRun{law.Adaptive, RunTrace(t.Context(), spike, lawNamed(t, law.Adaptive))})
+	if s.Cuts == 0 || s.Raises == 0 || s.Least >= traceStart {
+		t.Errorf("a law that cuts and restores within 5 s: %+v", s)
+	}
+	if *s.Lowest != 0.3 || *s.Highest != 40 || math.Abs(*s.Mean-40.6/3) > 1e-9 {
+		t.Errorf("jitter of what was measured from %v to %v, mean %v", *s.Lowest, *s.Highest, *s.Mean)
+	}
+	var csv bytes.Buffer
+	if err := writeTrace(&csv, []TraceRun{{law.Stepwise, RunTrace(t.Context(), spike, lawNamed(t, law.Stepwise))}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "step,10.25,,60000000,cut,violation\n"; !strings.Contains(csv.String(), want) {
+		t.Errorf("no empty jitter, as in the input, where nothing was measured: want %q in\n%s", want, &csv)
+	}
+	if n := len(measured(spike)); n != 2 {
+		t.Errorf("drawn in %d parts, want two", n)
+	}
+	blind := Trace{Name: "blind", Every: traceStep, Value: []time.Duration{-1, -1}}
+	if s := summarise(blind, TraceRun{law.Adaptive, RunTrace(t.Context(), blind, lawNamed(t, law.Adaptive))}); s.Lowest != nil || s.Cuts+s.Raises > 0 {
+		t.Errorf("nothing measured: %+v", s)
 	}
 }
 
@@ -323,7 +353,15 @@ func TestTheReportIsReproducible(t *testing.T) {
 	if summaries[0].String() != summaries[1].String() {
 		t.Error("two runs of one suite differ")
 	}
-	for _, name := range []string{"SUMMARY.md", "results.json", "scores.csv", "world-jitter-spike.csv", "world-jitter-spike.svg", "world-jitter-spike.png", "trace-normal-operation.csv", "trace-normal-operation.svg", "trace-normal-operation.png"} {
+	// Times that never came are empty, not a nanosecond before the start.
+	scores, err := os.ReadFile(filepath.Join(dir, "scores.csv"))
+	if err != nil || strings.Contains(string(scores), ",-") || !strings.Contains(string(scores), ",,") {
+		t.Errorf("%v:\n%s", err, scores)
+	}
+	if text := summaries[0].String(); !strings.Contains(text, "Medians of the 2 seeds from 1 on") || !strings.Contains(text, " never | never | – |") {
+		t.Errorf("no world here has a capacity that comes back: %s", text)
+	}
+	for _, name := range []string{"SUMMARY.md", "results.json", "scores.csv", "world-jitter-spike.csv", "world-jitter-spike-delay.csv", "world-jitter-spike.svg", "world-jitter-spike.png", "trace-normal-operation.csv", "trace-normal-operation.svg", "trace-normal-operation.png"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() < 100 {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -62,10 +62,13 @@ func (s Suite) Run(ctx context.Context, progress func(done, all int, what string
 			if err != nil {
 				return nil, err
 			}
-			r.Traces[trace.Name] = append(r.Traces[trace.Name], TraceRun{Law: name, Points: RunTrace(trace, l)})
+			r.Traces[trace.Name] = append(r.Traces[trace.Name], TraceRun{Law: name, Points: RunTrace(ctx, trace, l)})
 		}
 	}
 	if err := s.playAll(ctx, r, next); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	progress(all, all, "done")

@@ -12,8 +12,9 @@ import (
 // Row is the median of the seeds of one scenario under one law.
 type Row struct {
 	Score
-	OfOracle float64 `json:"of_oracle"` // goodput relative to the oracle's, 0 without one
-	Taken    float64 `json:"taken"`     // goodput lost against doing nothing, 0…1
+	Seed     *uint64 `json:"seed,omitempty"` // none: a median is of no one seed
+	OfOracle float64 `json:"of_oracle"`      // goodput relative to the oracle's, 0 without one
+	Taken    float64 `json:"taken"`          // goodput lost against doing nothing, 0…1
 }
 
 // Table is one Row for every scenario and law, in the order of the suite.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"encoding/csv"
 	"fmt"
 	"io"
@@ -71,8 +72,12 @@ func series(name, about string, n int, at func(int) float64) Trace {
 	return t
 }
 
+// The steps that a trace may have: no shorter than the law's own.
+const minTraceStep, maxTraceStep = traceLoop, time.Hour
+
 // ReadTrace reads a trace from CSV: a header, then lines of "seconds,jitter_ms"
-// in even steps; an empty jitter means that nothing was measured.
+// in even steps from 250 ms to an hour; an empty jitter means that nothing was
+// measured.
 func ReadTrace(name string, r io.Reader) (Trace, error) {
 	records, err := csv.NewReader(r).ReadAll()
 	if err != nil {
@@ -80,6 +85,12 @@ func ReadTrace(name string, r io.Reader) (Trace, error) {
 	}
 	if len(records) < 3 {
 		return Trace{}, fmt.Errorf("read trace %s: want a header and at least two lines of seconds,jitter_ms, got %d lines", name, len(records))
+	}
+	if len(records[0]) < 2 {
+		return Trace{}, fmt.Errorf("read trace %s: want columns seconds,jitter_ms, got one", name)
+	}
+	if _, err := strconv.ParseFloat(records[0][0], 64); err == nil {
+		return Trace{}, fmt.Errorf("read trace %s, line 1: want a header, seconds,jitter_ms, got %q", name, records[0])
 	}
 	t := Trace{Name: name, About: "from " + name}
 	var times []float64
@@ -89,7 +100,7 @@ func ReadTrace(name string, r io.Reader) (Trace, error) {
 			return Trace{}, fmt.Errorf("read trace %s, line %d, seconds: %w", name, n+2, err)
 		}
 		value := -1.0
-		if len(record) > 1 && record[1] != "" {
+		if record[1] != "" {
 			if value, err = field(record, 1); err != nil {
 				return Trace{}, fmt.Errorf("read trace %s, line %d, jitter_ms: %w", name, n+2, err)
 			}
@@ -98,6 +109,9 @@ func ReadTrace(name string, r io.Reader) (Trace, error) {
 		t.Value = append(t.Value, time.Duration(value*float64(time.Millisecond)))
 	}
 	t.Every = time.Duration((times[1] - times[0]) * float64(time.Second))
+	if t.Every > 0 && (t.Every < minTraceStep || t.Every > maxTraceStep) {
+		return Trace{}, fmt.Errorf("read trace %s, line 3: steps of %v must be from %v to %v", name, t.Every, minTraceStep, maxTraceStep)
+	}
 	for i := 1; i < len(times); i++ {
 		if gap := times[i] - times[i-1]; t.Every <= 0 || math.Abs(gap-t.Every.Seconds()) > 0.01*t.Every.Seconds() {
 			return Trace{}, fmt.Errorf("read trace %s, line %d: the steps must be even and forward, got %gs after %v", name, i+2, gap, t.Every)
@@ -114,20 +128,27 @@ func field(record []string, i int) (float64, error) {
 	return v, nil
 }
 
-// TracePoint is what a law made of one value of a trace.
+// TracePoint is a value of a trace when it began, or a change of the limit: what
+// is in force from then on, and what was decided last.
 type TracePoint struct {
 	At     time.Duration
-	Jitter time.Duration
+	Jitter time.Duration // negative: no samples
 	Limit  bitrate.Rate
 	Action plan.Action
 	Cause  plan.Cause
 }
 
-// RunTrace shows a trace to a law. One sender starts at 100 Mbit/s, as in the
-// original, and uses all that it may.
-func RunTrace(t Trace, l law.Law) []TracePoint {
-	const loop = 250 * time.Millisecond
-	limit := 100 * bitrate.Mbit
+// traceLoop is the time between two steps of the law, and traceStart the limit
+// that the one sender starts with, as in the original.
+const (
+	traceLoop  = 250 * time.Millisecond
+	traceStart = 100 * bitrate.Mbit
+)
+
+// RunTrace shows a trace to a law, until its end or that of ctx. The sender uses
+// all that it may.
+func RunTrace(ctx context.Context, t Trace, l law.Law) []TracePoint {
+	limit := traceStart
 	var state law.State
 	var samples []plan.Sample
 	var points []TracePoint
@@ -135,20 +156,21 @@ func RunTrace(t Trace, l law.Law) []TracePoint {
 	var cause plan.Cause
 	for i, jitter := range t.Value {
 		begin := time.Duration(i) * t.Every
-		for at := begin; at < begin+t.Every; at += loop {
-			samples = append(samples, traceSamples(at, loop, jitter)...)
+		points = append(points, TracePoint{At: begin, Jitter: jitter, Limit: limit, Action: action, Cause: cause})
+		for at := begin; at < begin+t.Every && ctx.Err() == nil; at += traceLoop {
+			samples = append(samples, traceSamples(at, traceLoop, jitter)...)
 			samples = samples[max(0, len(samples)-int(history/probeEvery)):]
-			now := epoch.Add(at + loop)
+			now := at + traceLoop
 			var p plan.Plan
-			state, p = l.Step(state, traceObservation(now, samples, limit))
-			for _, change := range p.Limits {
-				limit = change.To
-			}
+			state, p = l.Step(state, traceObservation(epoch.Add(now), samples, limit))
 			if len(p.Reasons) > 0 {
 				action, cause = p.Reasons[0].Action, p.Reasons[0].Cause
 			}
+			for _, change := range p.Limits {
+				limit = change.To
+				points = append(points, TracePoint{At: now, Jitter: jitter, Limit: limit, Action: action, Cause: cause})
+			}
 		}
-		points = append(points, TracePoint{At: begin, Jitter: jitter, Limit: limit, Action: action, Cause: cause})
 	}
 	return points
 }

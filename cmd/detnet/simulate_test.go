@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// simulateWith runs the command and returns what it printed, and said.
+func simulateWith(ctx context.Context, args ...string) (out, said string, err error) {
+	var stdout, stderr bytes.Buffer
+	cmd := newSimulateCommand()
+	cmd.SilenceUsage = true // as the root does
+	cmd.SetArgs(args)
+	cmd.SetOut(&stdout)
+	cmd.SetErr(&stderr)
+	err = cmd.ExecuteContext(ctx)
+	return stdout.String(), stderr.String(), err
+}
+
+func TestSimulateOwnTrace(t *testing.T) {
+	dir := t.TempDir()
+	trace, out := filepath.Join(dir, "own.csv"), filepath.Join(dir, "report")
+	if err := os.WriteFile(trace, []byte("seconds,jitter_ms\n0,0.3\n5,\n10,3\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	printed, said, err := simulateWith(t.Context(), "--trace", trace, "--law", "step,aimd", "--out", out)
+	if err != nil || !strings.Contains(printed, "| step | 0.30 | 3.00 | 1.65 | 60M | 110M | 60M | 1 | 1 |") {
+		t.Errorf("%v, printed\n%s", err, printed)
+	}
+	if !strings.HasSuffix(said, "100 % done\nreport in "+out+"\n") {
+		t.Errorf("said %q", said)
+	}
+	summary, err := os.ReadFile(filepath.Join(out, "SUMMARY.md"))
+	if err != nil || string(summary) != printed {
+		t.Errorf("SUMMARY.md is not what was printed: %v", err)
+	}
+}
+
+// Whatever can't work is said before minutes of work, and nothing is written.
+func TestSimulateRefuses(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const good = "seconds,jitter_ms\n0,1\n5,1\n"
+	tests := map[string][]string{
+		"no law is named":        {"--law", "pid"},
+		"want at least one of":   {"--law", ""},
+		`"step" is there twice`:  {"--law", "step,step"},
+		`"bursts" is there`:      {"--scenario", "bursts,bursts"},
+		"no scenario is named":   {"--scenario", "nowhere"},
+		"--seeds 0":              {"--seeds", "0"},
+		"--seeds 2000":           {"--seeds", "2000"},
+		"two traces are named":   {"--trace", write("a/x.csv", good) + "," + write("b/x.csv", good)},
+		"want a header":          {"--trace", write("bare.csv", "0,1\n5,1\n10,1\n")},
+		"line 3: steps of 1ms":   {"--trace", write("fast.csv", "seconds,jitter_ms\n0,1\n0.001,1\n")},
+		"no such file":           {"--trace", filepath.Join(dir, "none.csv")},
+		"make folder for the re": {"--out", filepath.Join(write("file", ""), "report")},
+	}
+	for want, args := range tests {
+		report := filepath.Join(t.TempDir(), "report")
+		printed, said, err := simulateWith(t.Context(), append([]string{"--out", report}, args...)...)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", args, err, want)
+		}
+		if _, err := os.Stat(report); err == nil || printed != "" || strings.Contains(said, "%") {
+			t.Errorf("%v: began all the same: %s%s", args, printed, said)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := simulateWith(ctx, "--scenario", "tcp-overload", "--out", filepath.Join(dir, "cancelled")); err == nil {
+		t.Error("a cancelled simulation went on")
+	}
+}
