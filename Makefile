@@ -44,7 +44,7 @@ lint: lint-basic ## All linters (builds golangci-lint the first time)
 	cd test && $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
 .PHONY: bench-control
-bench-control: ## The laws side by side on real queues, about 20 minutes (ARGS="-worlds tcp,udp -contenders adaptive,oracle")
+bench-control: ## The laws side by side on real queues, about 40 minutes (ARGS="-duration 20s -worlds tcp,udp -contenders adaptive,oracle": fewer)
 	cd test && $(GO) run ./bench/control $(ARGS)
 
 .PHONY: bench-agent

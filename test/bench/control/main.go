@@ -177,7 +177,8 @@ func (b *bench) compare(ctx context.Context, c contender, w world) error {
 	if c.name == oracle || c.name == uneven {
 		p, limits, err = b.bestStatic(ctx, c, w)
 	} else {
-		p, err = b.perform(ctx, c.name, w, w.length)
+		w.tail = w.tail && c.law // nobody else changes a limit
+		p, err = b.perform(ctx, c.name, w, c.length(w))
 	}
 	if err != nil {
 		return err

@@ -37,8 +37,9 @@ func (b *bench) bestStatic(ctx context.Context, c contender, w world) (play, []b
 	if c.name == uneven {
 		divide = w.uneven
 	}
+	w.tail = false
 	steady := w
-	steady.shifts, steady.tail = nil, false
+	steady.shifts = nil
 	shares := budgets()
 	for len(shares) > 1 {
 		late := 1.0
@@ -62,7 +63,7 @@ func (b *bench) bestStatic(ctx context.Context, c contender, w world) (play, []b
 		if err != nil {
 			return play{}, nil, err
 		}
-		p, err := b.perform(ctx, c.name, w, w.length)
+		p, err := b.perform(ctx, c.name, w, c.length(w))
 		if err != nil {
 			return play{}, nil, err
 		}

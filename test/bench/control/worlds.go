@@ -118,6 +118,15 @@ const (
 
 var grewFrom = []string{"aimd", "step"}
 
+// length of a contender's run. Doing nothing is the same all along: it is given
+// half of the time.
+func (c contender) length(w world) time.Duration {
+	if c.name == nothing {
+		return w.length / 2
+	}
+	return w.length
+}
+
 // plays tells whether a contender has anything to do in a world.
 func (c contender) plays(w world) bool {
 	switch c.name {
