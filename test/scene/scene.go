@@ -115,9 +115,19 @@ func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity 
 	return s, s.settle(ctx)
 }
 
-// newClient makes a client of the actors' control ports.
+// newClient makes a client of the actors' control ports. It says whether an
+// actor could not be reached or did not answer.
 func newClient(dial dialer) *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	connect := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, fmt.Errorf("connect: %w", err)
+		}
+		return conn, nil
+	}
+	return &http.Client{Transport: &http.Transport{DialContext: connect, DisableKeepAlives: true}, Timeout: 5 * time.Second}
 }
 
 // Close stops measuring; the cluster stays as it is.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -106,12 +107,13 @@ func sendOnce(ctx context.Context, l load.Load) error {
 	return g.Wait()
 }
 
-// spin keeps a core busy.
+// spin keeps a core busy, and lets the process's other work through.
 func spin(ctx context.Context) error {
 	for ctx.Err() == nil {
 		for n := 0; n < 1_000_000; n++ {
 			_ = n // the loop is the load
 		}
+		runtime.Gosched()
 	}
 	return nil
 }
