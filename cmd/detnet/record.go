@@ -99,5 +99,5 @@ func copySteps(to io.Writer, from io.Reader) (told string, err error) {
 		}
 		last = s.Observation.At
 	}
-	return fmt.Sprintf("%d steps, %s to %s", steps, first.Local().Format(time.DateTime), last.Local().Format(time.TimeOnly)), nil
+	return fmt.Sprintf("%d steps, %s to %s UTC", steps, first.UTC().Format(time.DateTime), last.UTC().Format(time.TimeOnly)), nil
 }

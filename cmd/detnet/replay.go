@@ -75,7 +75,14 @@ func (o replayOptions) replay(cmd *cobra.Command, name string, from io.Reader) e
 		show = func(d flight.Decision) error { return lines.Encode(d) }
 	}
 	var news flight.News
-	err := flight.Replay(from, o.choose, func(r flight.Replayed) error {
+	choose := func(recorded flight.Header) (law.Law, error) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "recorded by detnet %s with law %s\n", recorded.Version, recorded.Law)
+		if recorded.Missed > 0 {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%d steps are missing: they were too large to be recorded\n", recorded.Missed)
+		}
+		return o.choose(recorded)
+	}
+	err := flight.Replay(from, choose, func(r flight.Replayed) error {
 		for _, d := range news.Of(r, o.all) {
 			if err := show(d); err != nil {
 				return err

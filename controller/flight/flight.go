@@ -6,6 +6,7 @@ package flight
 
 import (
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +26,7 @@ const (
 const clockSet = time.Second
 
 // parts is the number of segments that a full recording has at least.
-const parts = 8
+const parts = 4
 
 // Recorder keeps the newest steps of a law in memory. A step costs what is new
 // in it: it is packed beside the one before. So that the oldest can be let go,
@@ -47,6 +48,7 @@ type Recorder struct {
 	octets  int
 	missed  int
 	resume  time.Duration // nothing is recorded before, because it was too much
+	scratch []byte
 }
 
 // Header says what decided.
@@ -134,7 +136,8 @@ func (r *Recorder) Record(mode workload.ControlMode, before law.State, o plan.Ob
 	}
 	var n int
 	s.plan, n = keep(r, p)
-	s.news = t.history.pack(o)
+	r.scratch = t.history.pack(r.scratch[:0], o)
+	s.news = slices.Clone(r.scratch)
 	t.at = o.At
 	weight += n + len(s.news) + int(reflect.TypeFor[step]().Size())
 

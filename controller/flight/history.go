@@ -56,7 +56,6 @@ type history struct {
 	samples [][]plan.Sample // by path
 	rates   [][]plan.TxRate // by sender
 	limits  []bitrate.Rate  // by sender
-	scratch []byte
 }
 
 // pathKey names a path in any cast.
@@ -91,7 +90,7 @@ func (h *history) recast(next *cast) {
 			rates[s.Pod] = h.rates[i]
 		}
 	}
-	*h = history{cast: next, scratch: h.scratch}
+	*h = history{cast: next}
 	for _, key := range next.paths() {
 		h.samples = append(h.samples, samples[key])
 	}

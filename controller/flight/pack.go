@@ -55,12 +55,12 @@ func rateRow(r plan.TxRate, now time.Time) row {
 	return row{2, [columns]int64{int64(now.Sub(r.At)), int64(r.Tx)}}
 }
 
-// pack returns what o has that h had not, and takes it in. The cast is the same.
+// pack appends to b what o has that h had not, and takes it in. The cast is the
+// same.
 //
 // Numbers are varints, rows differences from the row before: a sample takes
 // about 14 octets. A list ends with a 0 where the next item's index + 1 would be.
-func (h *history) pack(o plan.Observation) []byte {
-	b := h.scratch[:0]
+func (h *history) pack(b []byte, o plan.Observation) []byte {
 	next := 0
 	paths := func(all []plan.Session) {
 		for _, s := range all {
@@ -87,9 +87,7 @@ func (h *history) pack(o plan.Observation) []byte {
 			h.limits[i] = limit
 		}
 	}
-	b = append(b, 0)
-	h.scratch = b
-	return slices.Clone(b)
+	return append(b, 0)
 }
 
 // insert is a stretch of what is new, after so many of the old.

@@ -20,7 +20,7 @@ import (
 // Bounds of what is read.
 const (
 	maxLine    = 64 << 20
-	maxHistory = 100_000        // samples or rates of one path or sender
+	maxHistory = 10_000         // samples or rates of one path or sender; agents keep 2,000
 	maxAge     = 24 * time.Hour // of one; a promql range is shorter
 )
 
@@ -75,6 +75,10 @@ func (r *Reader) Next() (Step, error) {
 			continue
 		}
 		s, err := r.read(r.lines.Bytes())
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) && r.header != nil && !r.lines.Scan() {
+			err = errCut
+		}
 		if err != nil {
 			return Step{}, fmt.Errorf("line %d: %w", r.line, err)
 		}
@@ -86,7 +90,7 @@ func (r *Reader) Next() (Step, error) {
 	case errors.Is(err, bufio.ErrTooLong):
 		return Step{}, fmt.Errorf("line %d is longer than %d MiB: this is no recording of detnet", r.line+1, maxLine>>20)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return Step{}, fmt.Errorf("line %d: the recording ends too early: fetch it again", r.line+1)
+		return Step{}, fmt.Errorf("line %d: %w", r.line+1, errCut)
 	case err != nil:
 		return Step{}, fmt.Errorf("line %d: %w", r.line+1, err)
 	case r.header == nil:
@@ -95,7 +99,10 @@ func (r *Reader) Next() (Step, error) {
 	return Step{}, io.EOF
 }
 
-var errNotRecording = errors.New(`want a recording as "detnet record" writes it`)
+var (
+	errNotRecording = errors.New(`want a recording as "detnet record" writes it`)
+	errCut          = errors.New("the recording ends too early: fetch it again")
+)
 
 // read takes in one line, and returns the step that it completes.
 func (r *Reader) read(text []byte) (*Step, error) {

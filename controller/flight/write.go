@@ -130,17 +130,23 @@ func (r *Recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Vary", "Accept-Encoding")
-	// An error below is the reader's disappearance: nobody to tell.
-	if !strings.Contains(req.Header.Get("Accept-Encoding"), "gzip") {
-		_, _ = r.WriteTo(w)
-		return
+	if err := r.send(w, strings.Contains(req.Header.Get("Accept-Encoding"), "gzip")); err != nil {
+		panic(http.ErrAbortHandler) // or half of it would look like all
 	}
-	h.Set("Content-Encoding", "gzip")
+}
+
+func (r *Recorder) send(w http.ResponseWriter, compress bool) error {
+	if !compress {
+		_, err := r.WriteTo(w)
+		return err
+	}
+	w.Header().Set("Content-Encoding", "gzip")
 	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
 	if err != nil {
-		panic(err) // the level is one
+		return err
 	}
-	if _, err := r.WriteTo(z); err == nil {
-		_ = z.Close()
+	if _, err := r.WriteTo(z); err != nil {
+		return err
 	}
+	return z.Close()
 }

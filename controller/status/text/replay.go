@@ -13,13 +13,13 @@ import (
 // what was recorded is marked, and the recorded one follows.
 func Replay(out io.Writer, all []flight.Decision) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, " \tTIME\tBOTTLENECK\tACTION\tCAUSE\tUSAGE\tBUDGET\tBECAUSE\tLIMITS\n")
+	fmt.Fprint(w, " \tTIME (UTC)\tBOTTLENECK\tACTION\tCAUSE\tUSAGE\tBUDGET\tBECAUSE\tLIMITS\n")
 	for _, d := range all {
 		mark := " "
 		if d.Differs {
 			mark = "≠"
 		}
-		replayRow(w, mark, d.At.Format("15:04:05.000"), d.Decision)
+		replayRow(w, mark, d.At.UTC().Format("15:04:05.000"), d.Decision)
 		switch {
 		case d.Recorded != nil:
 			replayRow(w, "", "  recorded", *d.Recorded)
