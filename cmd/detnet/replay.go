@@ -69,10 +69,13 @@ func (o replayOptions) replay(cmd *cobra.Command, name string, from io.Reader) e
 		return fmt.Errorf("--output %q: want text or json", o.output)
 	}
 	var rows []flight.Decision
-	show := func(d flight.Decision) error { rows = append(rows, d); return nil }
-	if o.output == "json" {
-		lines := json.NewEncoder(cmd.OutOrStdout())
-		show = func(d flight.Decision) error { return lines.Encode(d) }
+	lines := json.NewEncoder(cmd.OutOrStdout())
+	show := func(d flight.Decision) error {
+		if o.output == "json" {
+			return lines.Encode(d)
+		}
+		rows = append(rows, d)
+		return nil
 	}
 	var news flight.News
 	choose := func(recorded flight.Header) (law.Law, error) {

@@ -128,7 +128,7 @@ func (r *Recorder) Record(mode workload.ControlMode, before law.State, o plan.Ob
 		state, n := keep(r, before)
 		s.start, s.continues, weight = &state, continues, n
 	}
-	if !t.history.cast.shows(o) {
+	if !t.history.shows(o) {
 		cast, n := keep(r, castOf(o))
 		s.cast = &cast
 		t.history.recast(&cast)

@@ -20,8 +20,7 @@ import (
 // Bounds of what is read.
 const (
 	maxLine    = 64 << 20
-	maxHistory = 10_000         // samples or rates of one path or sender; agents keep 2,000
-	maxAge     = 24 * time.Hour // of one; a promql range is shorter
+	maxHistory = 10_000 // samples or rates of one path or sender; agents keep 2,000
 )
 
 // Step is one step as it was recorded.
@@ -227,8 +226,7 @@ func apply[T any](was []T, d delta, now time.Time, parse func([]int64, time.Time
 }
 
 func sampleOf(v []int64, now time.Time) (plan.Sample, error) {
-	at, err := timeOf(v, now)
-	s := plan.Sample{At: at}
+	var s plan.Sample
 	switch len(v) {
 	case 1:
 		s.Lost = true
@@ -240,24 +238,13 @@ func sampleOf(v []int64, now time.Time) (plan.Sample, error) {
 	default:
 		return s, fmt.Errorf("a sample of %d numbers", len(v))
 	}
-	return s, err
+	s.At = now.Add(-time.Duration(v[0]))
+	return s, nil
 }
 
 func rateOf(v []int64, now time.Time) (plan.TxRate, error) {
-	at, err := timeOf(v, now)
 	if len(v) != 2 {
 		return plan.TxRate{}, fmt.Errorf("a rate of %d numbers", len(v))
 	}
-	return plan.TxRate{At: at, Tx: bitrate.Rate(v[1])}, err
-}
-
-func timeOf(v []int64, now time.Time) (time.Time, error) {
-	if len(v) == 0 {
-		return now, nil
-	}
-	age := time.Duration(v[0])
-	if age < -maxAge || age > maxAge {
-		return now, fmt.Errorf("an age of %v", age)
-	}
-	return now.Add(-age), nil
+	return plan.TxRate{At: now.Add(-time.Duration(v[0])), Tx: bitrate.Rate(v[1])}, nil
 }

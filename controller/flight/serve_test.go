@@ -66,8 +66,11 @@ func TestServe(t *testing.T) {
 	if got, err := io.ReadAll(z); err != nil || string(got) != want.String() {
 		t.Errorf("decompressed: %d octets, %v", len(got), err)
 	}
-	if w := get(&Recorder{}, ""); w.Code != http.StatusNotFound {
-		t.Errorf("an empty recorder answers %d", w.Code)
+	if w := get(&Recorder{}, ""); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "another replica leads") {
+		t.Errorf("an empty recorder answers %d %s", w.Code, w.Body)
+	}
+	if w := get(&Recorder{missed: 3}, ""); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "3 steps") {
+		t.Errorf("a recorder that is too small answers %d %s", w.Code, w.Body)
 	}
 }
 
@@ -152,7 +155,7 @@ func TestReaderSaysWhatIsWrong(t *testing.T) {
 		{"a path too many", head + begin + strings.Replace(first, `"samples":[{"of":0`, `"samples":[{"of":99`, 1), "line 3: want a recording as \"detnet record\" writes it: samples of path 99 of 2"},
 		{"too many dropped", head + begin + strings.Replace(first, `"rates":[{"of":0`, `"rates":[{"of":0,"drop":1`, 1), "rates of sender 0: 1 of 0 are dropped"},
 		{"an odd row", head + begin + strings.Replace(first, `"rows":[[`, `"rows":[[1,2,3],[`, 1), "samples of path 0: a sample of 3 numbers"},
-		{"an odd age", head + begin + strings.Replace(first, `"rows":[[`, `"rows":[[-9000000000000000],[`, 1), "samples of path 0: an age of -2500h0m0s"},
+		{"an odd rate", head + begin + strings.Replace(first, `"rates":[{"of":0,"add":[{"rows":[[`, `"rates":[{"of":0,"add":[{"rows":[[1],[`, 1), "rates of sender 0: a rate of 1 numbers"},
 	} {
 		err := Replay(strings.NewReader(tt.text), asRecorded, func(Replayed) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

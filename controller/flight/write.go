@@ -119,8 +119,12 @@ func (r *Recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer r.reading.Unlock()
-	if kept, _ := r.snapshot(); len(kept) == 0 {
-		http.Error(w, "nothing is recorded here: another replica leads, this one has just begun, or there is nothing to control", http.StatusNotFound)
+	if kept, missed := r.snapshot(); len(kept) == 0 {
+		why := "another replica leads, this one has just begun, or there is nothing to control"
+		if missed > 0 {
+			why = fmt.Sprintf("%d steps were too large for the %d octets that it may take", missed, r.limit())
+		}
+		http.Error(w, "nothing is recorded here: "+why, http.StatusNotFound)
 		return
 	}
 	// Where there is no deadline to move there is none in the way.
