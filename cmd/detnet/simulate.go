@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,7 +60,12 @@ func simulate(cmd *cobra.Command, o simulateOptions) error {
 	if err := writable(o.out); err != nil {
 		return err
 	}
-	results, err := suite.Run(cmd.Context(), progressBar(cmd.ErrOrStderr()))
+	progress, leave := progressBar(cmd.ErrOrStderr())
+	results, err := suite.Run(cmd.Context(), progress)
+	leave()
+	if cmd.Context().Err() != nil {
+		return errors.New("simulate: stopped before the end, nothing was written")
+	}
 	if err != nil {
 		return fmt.Errorf("simulate: %w", err)
 	}
@@ -177,28 +183,29 @@ func listScenarios(w io.Writer) error {
 	return nil
 }
 
-// progressBar draws on a terminal, and says a line a tenth elsewhere.
-func progressBar(w io.Writer) func(done, all int, what string) {
+// progressBar draws on a terminal, and says a line a tenth elsewhere. Call leave
+// when nothing more is to be shown, also before the end.
+func progressBar(w io.Writer) (progress func(done, all int, what string), leave func()) {
 	const width = 30
 	terminal := false
 	if f, ok := w.(*os.File); ok {
 		info, err := f.Stat()
 		terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	said := -1
-	return func(done, all int, what string) {
-		all = max(all, 1)
-		if terminal {
-			full := done * width / all
-			fmt.Fprintf(w, "\r[%s%s] %d/%d %-40.40s", strings.Repeat("#", full), strings.Repeat(".", width-full), done, all, what)
-			if done == all {
-				fmt.Fprintln(w)
+	if !terminal {
+		said := -1
+		return func(done, all int, what string) {
+			all = max(all, 1)
+			if tenth := done * 10 / all; tenth > said {
+				said = tenth
+				fmt.Fprintf(w, "%3d %% %s\n", done*100/all, what)
 			}
-			return
-		}
-		if tenth := done * 10 / all; tenth > said {
-			said = tenth
-			fmt.Fprintf(w, "%3d %% %s\n", done*100/all, what)
-		}
+		}, func() {}
 	}
+	progress = func(done, all int, what string) {
+		all = max(all, 1)
+		full := done * width / all
+		fmt.Fprintf(w, "\r[%s%s] %d/%d %-36.36s", strings.Repeat("#", full), strings.Repeat(".", width-full), done, all, what)
+	}
+	return progress, func() { fmt.Fprintln(w) }
 }
