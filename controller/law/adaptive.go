@@ -28,7 +28,7 @@ func (l adaptive) Step(s State, o plan.Observation) (State, plan.Plan) {
 		verdicts[i] = l.judge(&o.Apps[i], paths, time.Time{}, o.At)
 	}
 	active := sending(o.Senders, next.Uses)
-	next.Suspects = suspects(s.Suspects, verdicts, active, o.At)
+	next.Suspects = suspects(s.Suspects, s.Budgets, verdicts, active, o.At)
 
 	r := round{law: l, o: o, state: &next, paths: paths, verdicts: verdicts, sending: active}
 	for _, name := range bottlenecks(o, next.Suspects, s.Budgets) {

@@ -373,3 +373,43 @@ func TestFeedbackIsMeasured(t *testing.T) {
 		t.Errorf("p95 %v", f.p95(300*ms))
 	}
 }
+
+// The first look at a trouble may see nobody send yet, since counters come
+// later than probes; those behind it are found at the next.
+func TestWhoSendsLaterThanTheQueueIsSeenIsFound(t *testing.T) {
+	s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit)
+	s.o.Apps[0].Node = "n3" // where nobody sends from
+	s.o.Apps[0].Sessions[0].Vantage = "n1"
+	s.sending = 0
+	s.run(5 * time.Second)
+	s.delay = 40 * ms
+	s.run(250 * ms)
+	s.sending = 150 * mbit
+	s.run(750 * ms)
+	if got := s.limits(); got[0] > 100 || got[1] > 100 {
+		t.Errorf("limits %v after 0.75 s, want both senders cut", got)
+	}
+}
+
+// Capacity that was lost may come back soon, and is tried for again sooner than
+// more than ever was; each try that finds none doubles the wait.
+func TestLostCapacityIsTriedForSoon(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		best bitrate.Rate
+		want []time.Duration
+	}{
+		{"lost", 200 * mbit, []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second}},
+		{"never more", 100 * mbit, []time.Duration{2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 16 * time.Minute}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			turn := turn{law: adaptive{DefaultConfig().Adaptive}}
+			b := Budget{Capacity: 100 * mbit, Best: tt.best, Measured: true}
+			for i, want := range tt.want {
+				if turn.wait(&b, i > 0); b.ProbeWait != want {
+					t.Errorf("after %d tries in vain the next is in %v, want %v", i, b.ProbeWait, want)
+				}
+			}
+		})
+	}
+}

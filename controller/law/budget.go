@@ -55,7 +55,7 @@ func (t *turn) decide(b *Budget) plan.Reason {
 		return t.reason(b, plan.Hold, plan.AwaitEffect)
 	case b.Testing && v.worst.path != nil:
 		return t.tested(b)
-	case v.violated():
+	case v.violated(), t.touched(b):
 		return t.relieve(b)
 	}
 	b.clean(t.now)
@@ -80,6 +80,7 @@ func (t *turn) reason(b *Budget, a plan.Action, c plan.Cause) plan.Reason {
 // blind holds, or takes a little each second if it is told to.
 func (t *turn) blind(b *Budget) plan.Reason {
 	b.ProbeAt = maxTime(b.ProbeAt, t.now.Add(t.law.ProbeEvery/12)) // sight comes back without a jump
+	b.Hum = Hum{}
 	if t.law.Blind != BlindDecrease || t.now.Sub(b.CutAt) < time.Second || !t.load.room {
 		return t.reason(b, plan.Hold, plan.Blind)
 	}
@@ -103,7 +104,8 @@ func (t *turn) pause(b *Budget) time.Duration {
 func (t *turn) grow(b *Budget) plan.Reason {
 	used := float64(t.load.peak) >= 0.85*float64(b.Total)
 	switch {
-	case float64(b.Total) > (1+2*t.law.MaxRaise)*float64(t.load.limits):
+	case float64(b.Total) > (1+2*t.law.MaxRaise)*float64(t.load.limits),
+		b.Capacity == 0 && float64(b.Total) > 1.05*float64(t.load.limits):
 		return t.reason(b, plan.Hold, plan.Calm) // nobody carries raises out
 	case !t.load.more, !t.load.bound && !used:
 		return t.reason(b, plan.Hold, plan.Unused)
@@ -121,11 +123,6 @@ func (t *turn) grow(b *Budget) plan.Reason {
 		b.ReliefWait = min(max(2*b.ReliefWait, minReliefWait), maxReliefWait)
 		b.ReliefAt = t.now.Add(b.ReliefWait)
 	}
-	if relief && float64(b.Best) > 1.1*float64(b.Total) {
-		b.Total = scale(b.Best, t.law.Settle)
-		b.RaisedAt, b.ProbeAt = t.now, t.now.Add(t.law.ProbeEvery)
-		return t.reason(b, plan.Grow, plan.Calm)
-	}
 	if t.now.Before(b.ProbeAt) && !relief {
 		return t.reason(b, plan.Hold, plan.Calm)
 	}
@@ -137,6 +134,12 @@ func (t *turn) grow(b *Budget) plan.Reason {
 		step = max((math.Cbrt(float64(b.Upper)/float64(b.Total))-1)*t.quiet(), 2*t.law.RaiseStep)
 	case relief:
 		step = max(step, t.law.MaxRaise/2)
+	}
+	if relief && float64(b.Best) > 1.1*float64(b.Total) ||
+		b.fallen() && !b.Exploring && float64(b.Total)*(1+step) > t.law.Settle*float64(b.Best) {
+		b.Total, b.Capacity = scale(b.Best, t.law.Settle), b.Best // back to what once fitted through
+		b.RaisedAt, b.ProbeAt = t.now, t.now.Add(t.law.ProbeEvery)
+		return t.reason(b, plan.Grow, plan.Calm)
 	}
 	b.Total = scale(b.Total, 1+step)
 	if float64(b.Total) > 1.03*float64(b.Capacity) {

@@ -142,10 +142,7 @@ func (t *turn) cut(b *Budget, again bool) {
 		most = 1 - math.Pow(1-l.MaxCut, float64(1+b.Fruitless)) // half, then a quarter, then an eighth
 	}
 	b.Overshot = raised && !again
-	b.ProbeWait = max(l.ProbeEvery, 20*v.lag) // a touch is seen late and lasts
-	if b.Measured && raised {
-		b.ProbeWait = max(b.ProbeWait, min(2*b.ProbeWait, l.MaxProbeEvery))
-	}
+	t.wait(b, raised)
 	reference := b.Capacity
 	if reference == 0 {
 		reference = b.Upper
@@ -160,9 +157,35 @@ func (t *turn) cut(b *Budget, again bool) {
 	b.Testing = v.worst.path != nil && !v.worst.path.Sure
 }
 
+// wait sets how long it takes until more is tried for again: longer each time
+// that there was no more. Capacity that was lost may come back soon.
+func (t *turn) wait(b *Budget, raised bool) {
+	least := t.law.ProbeEvery
+	if b.fallen() {
+		least /= 12
+	}
+	wait := 2 * b.ProbeWait
+	if !b.Measured || !raised {
+		wait = 0
+	}
+	b.ProbeWait = max(least, 20*t.verdict.lag, min(wait, t.law.MaxProbeEvery)) // a touch is seen late and lasts
+}
+
+// fallen reports whether less fits through than once did.
+func (b *Budget) fallen() bool {
+	return b.Capacity != 0 && float64(b.Capacity) < 0.9*float64(b.Best)
+}
+
 // raised reports whether the last raise is so recent that trouble is its doing.
 func (t *turn) raised(b *Budget) bool {
 	return t.now.Sub(b.RaisedAt) < 2*t.law.RaiseEvery+2*t.feedback+2*t.verdict.lag
+}
+
+// touched reports whether the newest samples are late after a try for more: there
+// is little doubt then, and a queue of less than the target is quickly undone.
+func (t *turn) touched(b *Budget) bool {
+	trying := !b.ProbeAt.After(b.RaisedAt)
+	return trying && t.raised(b) && t.verdict.allow != 0 && t.verdict.worst.recent > t.verdict.soft
 }
 
 // queue is how long the queue will be when a cut made now takes effect.

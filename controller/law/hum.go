@@ -20,11 +20,11 @@ const (
 
 // listen takes in the median delay of now and reports a lasting fall.
 func (h *Hum) listen(now time.Time, d time.Duration) bool {
-	if h.Since.IsZero() || now.Sub(h.At) > 2*time.Second {
+	if h.Since.IsZero() || now.Sub(h.At) > humLearn {
 		*h = Hum{Since: now, At: now, Slow: d.Seconds(), Fast: d.Seconds()}
 		return false
 	}
-	dt := now.Sub(h.At)
+	dt := min(now.Sub(h.At), humFast) // a louder hum is near the target, and not listened to
 	h.At = now
 	learning := now.Sub(h.Since)
 	slow := min(humSlow, learning)

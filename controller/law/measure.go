@@ -20,11 +20,14 @@ func (t *turn) settle(b *Budget) {
 	default:
 		b.Capacity = min(b.Capacity, e.full)
 	}
+	b.Best = max(b.Best, b.Capacity)
+	if b.fallen() && !b.Overshot {
+		b.ProbeWait = t.law.ProbeEvery / 12
+	}
 	wait := b.ProbeWait
 	if b.Exploring {
 		wait = 0
 	}
-	b.Best = max(b.Best, b.Capacity)
 	if float64(b.Capacity) > 1.1*float64(b.Known) {
 		b.ReliefWait = 0
 	}

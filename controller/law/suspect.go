@@ -18,8 +18,8 @@ func (s Suspect) excused(v verdict, now time.Time) bool {
 }
 
 // suspects says for every app where its trouble is looked for: kept while it
-// lasts, chosen by evidence when it starts.
-func suspects(known []Suspect, verdicts []verdict, sending map[string]bool, now time.Time) []Suspect {
+// lasts, chosen by evidence when it starts, and again while nobody is behind it.
+func suspects(known []Suspect, budgets []Budget, verdicts []verdict, sending map[string]bool, now time.Time) []Suspect {
 	next := make([]Suspect, 0, len(verdicts))
 	for _, v := range verdicts {
 		s := Suspect{App: v.app.Pod, Bottleneck: nodeUplink(v.app.Node)}
@@ -34,7 +34,8 @@ func suspects(known []Suspect, verdicts []verdict, sending map[string]bool, now 
 			if !s.RetryAt.IsZero() && now.Sub(s.RetryAt) > s.Backoff {
 				s.RetryAt, s.Backoff = time.Time{}, 0
 			}
-			if now.Sub(old.Since) < 3*cleanFor {
+			behind := slices.ContainsFunc(budgets, func(b Budget) bool { return b.Name == old.Bottleneck })
+			if behind && now.Sub(old.Since) < 3*cleanFor {
 				s.Bottleneck, s.Tried, s.InVain = old.Bottleneck, old.Tried, old.InVain
 			}
 		}

@@ -115,6 +115,7 @@ func TestAdaptive(t *testing.T) {
 		{"slow-patches", 0.011, 190 * mbit, 1200 * time.Millisecond, 0},
 		{"several-apps", 0.01, 185 * mbit, time.Second, 0},
 		{"capacity-drop", 0.01, 150 * mbit, time.Second, 5 * time.Second},
+		{"capacity-drop-udp", 0.01, 150 * mbit, time.Second, 5 * time.Second},
 		{"one-leaves", 0.01, 185 * mbit, time.Second, 5 * time.Second},
 		{"bursts", 0.01, 95 * mbit, time.Second, 0},
 		{"incast-echo", 0.01, 190 * mbit, time.Second, 0},
