@@ -88,6 +88,9 @@ func warnIgnored(t targets.Targets, log *slog.Logger) {
 	for _, what := range t.Ignored {
 		log.Warn("static targets: ignored", "what", what)
 	}
+	for _, what := range t.Assumed {
+		log.Warn("static targets: assumed", "what", what)
+	}
 }
 
 // maxNote is the length of an Event's note that the API server takes.

@@ -2,11 +2,10 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/detnet/detnet/controller/config/strict"
 	"github.com/detnet/detnet/controller/targets"
 )
 
@@ -25,9 +24,9 @@ documents: values for the chart, then what each workload's template needs. FILE 
 			if only != "" && only != "values" && only != "workloads" {
 				return fmt.Errorf("--only %q: want values or workloads", only)
 			}
-			read := func() ([]byte, error) { return os.ReadFile(args[0]) }
+			read := func() ([]byte, error) { return strict.ReadFile(args[0]) }
 			if args[0] == "-" {
-				read = func() ([]byte, error) { return io.ReadAll(cmd.InOrStdin()) }
+				read = func() ([]byte, error) { return strict.Read(cmd.InOrStdin()) }
 			}
 			text, err := read()
 			if err != nil {
@@ -36,6 +35,9 @@ documents: values for the chart, then what each workload's template needs. FILE 
 			t, err := targets.Parse(text)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if t.IsZero() {
+				return fmt.Errorf("%s: says nothing: want critical_apps, best_effort_targets or control", args[0])
 			}
 			if only != "workloads" {
 				err = targets.WriteValues(cmd.OutOrStdout(), t)

@@ -79,6 +79,8 @@ func TestParseErrors(t *testing.T) {
 		{"- mode", []string{"the file: must be a mapping"}},
 		{"mode: &m enforce\nlaw: *m", []string{"law: anchors are not read"}},
 		{"mode: {", []string{"not YAML"}},
+		{"mode: enforce\n---\nmode: off", []string{"the file: must be one document", "line 3"}},
+		{"#" + strings.Repeat("x", 1<<20), []string{"the file: must have at most 1048576 bytes"}},
 	} {
 		_, err := Parse([]byte(tt.text), Default())
 		if err == nil {

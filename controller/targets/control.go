@@ -9,17 +9,35 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/config/strict"
 )
 
-// unwrap returns the file inside a ConfigMap, or text as it is.
+// unwrap returns the file inside the one ConfigMap among the documents of text, or
+// text as it is.
 func unwrap(text []byte) ([]byte, error) {
+	documents, err := strict.Documents(text)
+	if err != nil {
+		return nil, err
+	}
 	var wrapper struct {
-		Kind string            `yaml:"kind"`
 		Data map[string]string `yaml:"data"`
 	}
-	// What is wrong with a text that is no YAML is said when it is decoded.
-	wrapped := yaml.Unmarshal(text, &wrapper) == nil && wrapper.Kind == "ConfigMap"
-	if !wrapped {
+	found := 0
+	for _, document := range documents {
+		var what struct {
+			Kind string `yaml:"kind"`
+		}
+		if document.Kind != yaml.MappingNode || document.Decode(&what) != nil || what.Kind != "ConfigMap" {
+			continue // what is wrong with it is said when it is decoded
+		}
+		if found++; found > 1 {
+			return nil, fmt.Errorf("the file: must have one ConfigMap, another begins in line %d", document.Line)
+		}
+		if err := document.Decode(&wrapper); err != nil {
+			return nil, fmt.Errorf("data: must be texts: %w", err)
+		}
+	}
+	if found == 0 {
 		return text, nil
 	}
 	if len(wrapper.Data) == 1 {

@@ -21,6 +21,9 @@ func WriteValues(out io.Writer, t Targets) error {
 	if slices.ContainsFunc(t.Apps, func(a App) bool { return a.Rank != t.Apps[0].Rank }) {
 		comments = append(comments, "Left out: priority: critical workloads are protected alike, each by its own targets")
 	}
+	for _, what := range t.Assumed {
+		comments = append(comments, "Assumed: "+what)
+	}
 	for _, what := range t.Ignored {
 		comments = append(comments, "Left out: "+what)
 	}

@@ -9,8 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/config/strict"
@@ -22,8 +25,14 @@ type Targets struct {
 	Apps        []App
 	Deployments []Deployment
 	Control     Control
-	// Ignored names what the file says and detnet does not do, and why.
-	Ignored []string
+	// Ignored names what the file says and detnet does not do, and why; Assumed
+	// what it does not say and is taken for granted.
+	Ignored, Assumed []string
+}
+
+// IsZero reports that there is nothing to do.
+func (t Targets) IsZero() bool {
+	return len(t.Apps) == 0 && len(t.Deployments) == 0 && t.Control == (Control{})
 }
 
 // App is an endpoint to measure, in the cluster or outside of it.
@@ -57,7 +66,7 @@ type file struct {
 		Name         string  `yaml:"name"`
 		Service      string  `yaml:"service"`
 		Namespace    string  `yaml:"namespace"`
-		Port         int     `yaml:"port"`
+		Port         *int    `yaml:"port"`
 		Protocol     string  `yaml:"protocol"`
 		MaxJitterMs  float64 `yaml:"max_jitter_ms"`
 		MaxLatencyMs float64 `yaml:"max_latency_ms"`
@@ -104,23 +113,49 @@ func Parse(text []byte) (Targets, error) {
 	if errs != nil {
 		return Targets{}, errors.Join(errs...)
 	}
-	c := checker{}
+	c := checker{assumed: &t.Assumed}
 	for i := range f.CriticalApps {
 		t.Apps = append(t.Apps, c.app(f, i))
 	}
 	for i, d := range f.BestEffortTargets {
 		path := fmt.Sprintf("best_effort_targets[%d]", i)
-		if d.Deployment == "" {
-			c.fail(path+".deployment", "must be given")
+		c.name(path+".deployment", d.Deployment, validation.IsDNS1123Subdomain)
+		c.name(path+".namespace", cmp.Or(d.Namespace, "default"), validation.IsDNS1123Label)
+		for _, earlier := range t.Deployments {
+			if earlier.Name == d.Deployment && earlier.Namespace == cmp.Or(d.Namespace, "default") {
+				c.fail(path+".deployment", "%q is there twice", d.Deployment)
+			}
 		}
 		t.Deployments = append(t.Deployments, Deployment{cmp.Or(d.Namespace, "default"), d.Deployment, c.rate(path+".initial_bandwidth", d.InitialBandwidth)})
 	}
 	t.Control = c.control(f)
+	if c.errs == nil && t.IsZero() && len(t.Ignored) > 0 {
+		c.fail("the file", "has none of: %s", strings.Join(strict.Keys(reflect.TypeFor[file]()), ", "))
+	}
 	return t, errors.Join(c.errs...)
 }
 
 // checker turns what was decoded into what is meant and collects errors.
-type checker struct{ errs []error }
+type checker struct {
+	errs    []error
+	assumed *[]string
+}
+
+// name checks a name of an object by what Kubernetes takes.
+func (c *checker) name(path, name string, rule func(string) []string) {
+	if name == "" {
+		c.fail(path, "must be given")
+	} else if bad := rule(name); len(bad) > 0 {
+		c.fail(path, "%q is no name: %s", name, bad[0])
+	}
+}
+
+// Ports of the original's two samples, robot-control and safety-scanner, whose
+// configuration in its README gives none.
+const (
+	udpPort = 5201
+	tcpPort = 5202
+)
 
 func (c *checker) fail(path, format string, args ...any) {
 	c.errs = append(c.errs, fmt.Errorf("%s: "+format, append([]any{path}, args...)...))
@@ -128,24 +163,24 @@ func (c *checker) fail(path, format string, args ...any) {
 
 func (c *checker) app(f file, i int) App {
 	in, path := f.CriticalApps[i], fmt.Sprintf("critical_apps[%d]", i)
-	if in.Name == "" {
-		c.fail(path+".name", "must be given")
+	c.name(path+".name", in.Name, validation.IsDNS1123Subdomain)
+	c.name(path+".namespace", cmp.Or(in.Namespace, "default"), validation.IsDNS1123Label)
+	if net.ParseIP(in.Service) == nil {
+		c.name(path+".service", cmp.Or(in.Service, in.Name, "-"), validation.IsDNS1123Subdomain)
 	}
 	for _, earlier := range f.CriticalApps[:i] {
 		if earlier.Name == in.Name {
 			c.fail(path+".name", "%q is there twice", in.Name)
 		}
 	}
-	if in.Port < 1 || in.Port > 65535 {
-		c.fail(path+".port", "%d must be from 1 to 65535", in.Port)
-	}
 	protocol := workload.Protocol(strings.ToLower(cmp.Or(in.Protocol, "udp")))
 	if protocol != workload.UDP && protocol != workload.TCP {
 		c.fail(path+".protocol", "%q must be UDP or TCP", in.Protocol)
 	}
+	port := c.port(path+".port", in.Port, protocol)
 	a := App{
 		Name: in.Name, Host: host(cmp.Or(in.Service, in.Name), in.Namespace), Rank: in.Priority,
-		Probe: workload.Probe{Protocol: protocol, Port: uint16(in.Port)},
+		Probe: workload.Probe{Protocol: protocol, Port: port},
 		SLO: workload.SLO{
 			Jitter:  c.target(path+".max_jitter_ms", in.MaxJitterMs),
 			Latency: c.target(path+".max_latency_ms", in.MaxLatencyMs),
@@ -155,6 +190,23 @@ func (c *checker) app(f file, i int) App {
 		c.fail(path, "must give max_jitter_ms or max_latency_ms")
 	}
 	return a
+}
+
+// port is the one that is given, or that of the original's sample.
+func (c *checker) port(path string, given *int, protocol workload.Protocol) uint16 {
+	if given == nil {
+		port := udpPort
+		if protocol == workload.TCP {
+			port = tcpPort
+		}
+		*c.assumed = append(*c.assumed, fmt.Sprintf("%s: not given; %d, as in the original's sample", path, port))
+		return uint16(port)
+	}
+	if *given < 1 || *given > 65535 {
+		c.fail(path, "%d must be from 1 to 65535", *given)
+		return 0
+	}
+	return uint16(*given)
 }
 
 // host completes the bare name of a Service, which an agent in another

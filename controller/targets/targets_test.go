@@ -40,6 +40,7 @@ func TestParse(t *testing.T) {
 	for name, text := range map[string]string{
 		"as it is":           sample(t),
 		"in a ConfigMap":     "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: critical-apps-config}\ndata:\n  critical-apps.yaml: |\n    " + indented,
+		"beside others":      "kind: Namespace\nmetadata: {name: x}\n---\nkind: ConfigMap\ndata:\n  critical-apps.yaml: |\n    " + indented + "\n---\n",
 		"under another name": "kind: ConfigMap\ndata:\n  config.yaml: |\n    " + indented,
 	} {
 		got, err := Parse([]byte(text))
@@ -57,6 +58,17 @@ func TestParseErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"critical_apps: [{name: a, port: 0, max_jitter_ms: 1}]":                                       "critical_apps[0].port: 0 must be from 1 to 65535",
 		"critical_apps: [{name: a, port: x, max_jitter_ms: 1}]":                                       `critical_apps[0].port: "x" must be a whole number`,
+		"critical_apps: [{name: a, max_jitter_ms: 1, port: }]":                                        `critical_apps[0].port: "" must be a whole number`,
+		"critical_apps: [{name: a b, port: 1, max_jitter_ms: 1}]":                                     `critical_apps[0].name: "a b" is no name`,
+		"critical_apps: [{name: a, service: 'Ü;rm', port: 1, max_jitter_ms: 1}]":                      `critical_apps[0].service: "Ü;rm" is no name`,
+		"best_effort_targets: [{deployment: x/y, namespace: A}]":                                      `best_effort_targets[0].deployment: "x/y" is no name`,
+		"best_effort_targets: [{deployment: x, namespace: A}]":                                        `best_effort_targets[0].namespace: "A" is no name`,
+		"best_effort_targets: [{deployment: x}, {deployment: x, namespace: default}]":                 `best_effort_targets[1].deployment: "x" is there twice`,
+		"control: {step_up: 10}\n---\ncontrol: {step_up: 20}":                                         "the file: must be one document, another begins here (line 3)",
+		"kind: ConfigMap\ndata: {a: x}\n---\nkind: ConfigMap\ndata: {a: x}":                           "must have one ConfigMap, another begins in line 4",
+		"kind: ConfigMap\ndata: {a: 5, b: {}}":                                                        "data: must be texts",
+		"kind: Deployment\nspec: {}":                                                                  "the file: has none of: critical_apps, best_effort_targets, control",
+		"a: " + strings.Repeat("b", 1<<20):                                                            "the file: must have at most 1048576 bytes",
 		"critical_apps: [{port: 1, max_jitter_ms: 1}]":                                                "critical_apps[0].name: must be given",
 		"critical_apps: [{name: a, port: 1}]":                                                         "critical_apps[0]: must give max_jitter_ms or max_latency_ms",
 		"critical_apps: [{name: a, port: 1, max_jitter_ms: -1}]":                                      "critical_apps[0].max_jitter_ms: -1 must be from 0.01 to 10000",
@@ -97,6 +109,32 @@ func TestSeverity(t *testing.T) {
 		if got, err := Parse([]byte(text)); err != nil || got.Control.Severity != want || len(got.Ignored) > 0 {
 			t.Errorf("%s: severity %v, ignored %q, %v; want %v", text, got.Control.Severity, got.Ignored, err, want)
 		}
+	}
+}
+
+// The configuration in the original's README gives no port and no service.
+func TestTheOriginalsReadmeIsTakenAsItIs(t *testing.T) {
+	got, err := Parse([]byte(`critical_apps:
+  - name: robot-control
+    protocol: UDP
+    max_jitter_ms: 1.0    # Jitter threshold
+    priority: 100          # Highest priority
+    
+  - name: safety-scanner
+    protocol: TCP
+    max_jitter_ms: 2.0
+    priority: 90
+
+control:
+  min_bandwidth: 10       # Mbps
+  max_bandwidth: 1000     # Mbps
+best_effort_targets:
+`))
+	if err != nil || len(got.Apps) != 2 || got.Apps[0].Probe.String() != "udp:5201" || got.Apps[1].Probe.String() != "tcp:5202" {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if len(got.Assumed) != 2 || !strings.Contains(got.Assumed[1], "critical_apps[1].port: not given; 5202") || len(got.Ignored) > 0 {
+		t.Errorf("assumed %q, ignored %q", got.Assumed, got.Ignored)
 	}
 }
 

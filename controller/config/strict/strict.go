@@ -3,8 +3,11 @@
 package strict
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"reflect"
 	"strings"
 	"time"
@@ -17,19 +20,58 @@ import (
 // ErrUnknown is in the error for a key that the type does not have.
 var ErrUnknown = errors.New("is not known here")
 
+// MaxSize is how long a text may be, in octets: what a ConfigMap holds.
+const MaxSize = 1 << 20
+
+// ReadFile reads a file that Decode may take, and no more of a longer one than it
+// takes to tell.
+func ReadFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return Read(f)
+}
+
+// Read is ReadFile for what is open already.
+func Read(from io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(from, MaxSize+1)) }
+
+// Documents takes a text of YAML documents apart. Empty ones are left out.
+func Documents(text []byte) ([]*yaml.Node, error) {
+	if len(text) > MaxSize {
+		return nil, fmt.Errorf("the file: must have at most %d bytes, as a ConfigMap", MaxSize)
+	}
+	var all []*yaml.Node
+	for decoder := yaml.NewDecoder(bytes.NewReader(text)); ; {
+		var document yaml.Node
+		switch err := decoder.Decode(&document); {
+		case errors.Is(err, io.EOF):
+			return all, nil
+		case err != nil:
+			return nil, fmt.Errorf("not YAML: %w", err)
+		}
+		if content := document.Content[0]; content.Kind != yaml.ScalarNode || content.Tag != "!!null" {
+			all = append(all, content)
+		}
+	}
+}
+
 // Decode reads text over what the struct behind to holds, whose fields carry
 // yaml tags, and reports every error with its path. It walks the document beside
 // the type itself, because a YAML library's own errors name lines, not paths, and
 // stop at the first.
 func Decode(text []byte, to any) []error {
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
-		return []error{fmt.Errorf("not YAML: %w", err)}
-	}
-	if document.IsZero() {
+	documents, err := Documents(text)
+	switch {
+	case err != nil:
+		return []error{err}
+	case len(documents) == 0:
 		return nil // empty, or comments alone
+	case len(documents) > 1:
+		return []error{at(documents[1], "", "must be one document, another begins here")}
 	}
-	return walk(document.Content[0], reflect.ValueOf(to).Elem(), "")
+	return walk(documents[0], reflect.ValueOf(to).Elem(), "")
 }
 
 func walk(n *yaml.Node, to reflect.Value, path string) []error {
@@ -37,6 +79,10 @@ func walk(n *yaml.Node, to reflect.Value, path string) []error {
 		return []error{at(n, path, "anchors are not read")}
 	}
 	switch to.Kind() {
+	case reflect.Pointer: // nil: not given
+		given := reflect.New(to.Type().Elem())
+		to.Set(given)
+		return walk(n, given.Elem(), path)
 	case reflect.Struct:
 		return mapping(n, to, path)
 	case reflect.Slice:
@@ -46,6 +92,9 @@ func walk(n *yaml.Node, to reflect.Value, path string) []error {
 }
 
 func list(n *yaml.Node, to reflect.Value, path string) []error {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		return nil // all items are commented out
+	}
 	if n.Kind != yaml.SequenceNode {
 		return []error{at(n, path, "must be a list")}
 	}
