@@ -7,18 +7,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
-// simulateWith runs the command and returns what it printed, and said.
-func simulateWith(ctx context.Context, args ...string) (out, said string, err error) {
-	var stdout, stderr bytes.Buffer
-	cmd := newSimulateCommand()
+// simulation is the command with what it will print and say.
+func simulation(args ...string) (cmd *cobra.Command, printed, said *bytes.Buffer) {
+	printed, said = &bytes.Buffer{}, &bytes.Buffer{}
+	cmd = newSimulateCommand()
 	cmd.SilenceUsage = true // as the root does
 	cmd.SetArgs(args)
-	cmd.SetOut(&stdout)
-	cmd.SetErr(&stderr)
-	err = cmd.ExecuteContext(ctx)
-	return stdout.String(), stderr.String(), err
+	cmd.SetOut(printed)
+	cmd.SetErr(said)
+	return cmd, printed, said
 }
 
 func TestSimulateOwnTrace(t *testing.T) {
@@ -27,15 +28,16 @@ func TestSimulateOwnTrace(t *testing.T) {
 	if err := os.WriteFile(trace, []byte("seconds,jitter_ms\n0,0.3\n5,\n10,3\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	printed, said, err := simulateWith(t.Context(), "--trace", trace, "--law", "step,aimd", "--out", out)
-	if err != nil || !strings.Contains(printed, "| step | 0.30 | 3.00 | 1.65 | 60M | 110M | 60M | 1 | 1 |") {
+	cmd, printed, said := simulation("--trace", trace, "--law", "step,aimd", "--out", out)
+	err := cmd.ExecuteContext(t.Context())
+	if err != nil || !strings.Contains(printed.String(), "| step | 0.30 | 3.00 | 1.65 | 60M | 110M | 60M | 1 | 1 |") {
 		t.Errorf("%v, printed\n%s", err, printed)
 	}
-	if !strings.HasSuffix(said, "100 % done\nreport in "+out+"\n") {
+	if !strings.HasSuffix(said.String(), "100 % done\nreport in "+out+"\n") {
 		t.Errorf("said %q", said)
 	}
 	summary, err := os.ReadFile(filepath.Join(out, "SUMMARY.md"))
-	if err != nil || string(summary) != printed {
+	if err != nil || string(summary) != printed.String() {
 		t.Errorf("SUMMARY.md is not what was printed: %v", err)
 	}
 }
@@ -70,17 +72,18 @@ func TestSimulateRefuses(t *testing.T) {
 	}
 	for want, args := range tests {
 		report := filepath.Join(t.TempDir(), "report")
-		printed, said, err := simulateWith(t.Context(), append([]string{"--out", report}, args...)...)
-		if err == nil || !strings.Contains(err.Error(), want) {
+		cmd, printed, said := simulation(append([]string{"--out", report}, args...)...)
+		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", args, err, want)
 		}
-		if _, err := os.Stat(report); err == nil || printed != "" || strings.Contains(said, "%") {
+		if _, err := os.Stat(report); err == nil || printed.Len() > 0 || strings.Contains(said.String(), "%") {
 			t.Errorf("%v: began all the same: %s%s", args, printed, said)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := simulateWith(ctx, "--scenario", "tcp-overload", "--out", filepath.Join(dir, "cancelled")); err == nil || !strings.Contains(err.Error(), "nothing was written") {
+	cmd, _, _ := simulation("--scenario", "tcp-overload", "--out", filepath.Join(dir, "cancelled"))
+	if err := cmd.ExecuteContext(ctx); err == nil || !strings.Contains(err.Error(), "nothing was written") {
 		t.Errorf("cancelled: %v", err)
 	}
 }

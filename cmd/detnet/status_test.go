@@ -66,7 +66,7 @@ func TestImportCommand(t *testing.T) {
 	if _, err := runRoot("import", path, "--only", "half"); err == nil {
 		t.Error("--only half is accepted")
 	}
-	if err := os.WriteFile(path, []byte("critical_apps: [{name: robot}]"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("critical_apps: [{name: robot, port: 0}]"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := runRoot("import", path); err == nil || !strings.Contains(err.Error(), "critical_apps[0].port") {
