@@ -122,6 +122,7 @@ func TestRecordingIsWhatWasRecorded(t *testing.T) {
 		o := plan.Observation{At: t0}
 		var observed []plan.Observation
 		var plans []plan.Plan
+		var fresh []bool // began without a memory
 		for i := range rapid.IntRange(1, 12).Draw(t, "steps") {
 			if rapid.IntRange(0, 9).Draw(t, "begins anew") == 0 {
 				r.Begin("v1", law.AIMD, law.DefaultConfig())
@@ -133,6 +134,7 @@ func TestRecordingIsWhatWasRecorded(t *testing.T) {
 				p.Limits = []plan.Limit{{Pod: o.Senders[0].Pod, From: 1, To: bitrate.Rate(i)}}
 			}
 			r.Record(workload.Enforce, state, o, p)
+			fresh = append(fresh, state.At.IsZero())
 			state = law.State{At: o.At}
 			observed, plans = append(observed, o), append(plans, p)
 		}
@@ -144,6 +146,9 @@ func TestRecordingIsWhatWasRecorded(t *testing.T) {
 			// The reader has none where there were none of something.
 			if want := fmt.Sprintf("%+v", observed[i]); fmt.Sprintf("%+v", s.Observation) != want {
 				t.Fatalf("step %d: observed %+v, want %s", i, s.Observation, want)
+			}
+			if begins := s.Start != nil && !s.Continues; begins != fresh[i] || s.Start != nil && s.Start.At.IsZero() != fresh[i] {
+				t.Fatalf("step %d: start %+v, continues %v, after a memory was lost: %v", i, s.Start, s.Continues, fresh[i])
 			}
 			if !reflect.DeepEqual(s.Plan, plans[i]) {
 				t.Fatalf("step %d: plan %+v, want %+v", i, s.Plan, plans[i])
@@ -243,6 +248,38 @@ func TestBounds(t *testing.T) {
 		want := m.at(last.Sub(t0))
 		if !reflect.DeepEqual(steps[len(steps)-1].Observation, want) {
 			t.Errorf("%s: the last observation is not what it was", tt.name)
+		}
+	}
+}
+
+// A download does not see what is recorded and forgotten meanwhile.
+func TestReadWhileRecording(t *testing.T) {
+	r := &Recorder{Span: time.Second}
+	m := newMovie(10 * time.Second)
+	record := func(now time.Duration) {
+		o := m.at(now)
+		o.Apps, o.Senders = o.Apps[:2], o.Senders[:2]
+		r.Record(workload.Enforce, law.State{At: o.At.Add(-every)}, o, plan.Plan{At: o.At})
+	}
+	record(every)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for now := 2 * every; now < 10*time.Second; now += every {
+			record(now)
+		}
+	}()
+	for reading := true; reading; {
+		select {
+		case <-done:
+			reading = false
+		default:
+		}
+		steps := readAll(t, r)
+		for i, s := range steps {
+			if i > 0 && s.Observation.At.Sub(steps[i-1].Observation.At) != every {
+				t.Fatalf("step %d is %v after the one before", i, s.Observation.At.Sub(steps[i-1].Observation.At))
+			}
 		}
 	}
 }
