@@ -188,6 +188,22 @@ func TestJournalSaysThingsOnce(t *testing.T) {
 	})
 }
 
+// Loss is a share and not a time; an endpoint of the static targets is no object
+// that could have Events.
+func TestEventsOfLoss(t *testing.T) {
+	robot, plc := app("robot", workload.Enforce), app("plc", workload.Enforce)
+	robot.SLO = workload.SLO{Loss: 0.001}
+	plc.Pod.Namespace = inventory.StaticNamespace
+	s := &stage{}
+	for _, a := range []inventory.App{robot, plc} {
+		r := plan.Reason{Bottleneck: "node/n1", Action: plan.Restore, Cause: plan.Unresponsive, App: a.Pod, Signal: "loss", Ratio: 0.0321}
+		announce(s, &inventory.Snapshot{Apps: []inventory.App{robot, plc}}, r)
+	}
+	if len(s.events) != 1 || !strings.HasPrefix(s.events[0], "Unresponsive: loss is 3.21 % where 0.1 % is asked for") || !strings.Contains(s.events[0], "not best-effort traffic") {
+		t.Errorf("events %q", s.events)
+	}
+}
+
 // A host that is busy for a moment is nobody's news; one that stays so is told once.
 func TestTellsOfABusyHostThatStaysSo(t *testing.T) {
 	for _, tt := range []struct {

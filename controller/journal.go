@@ -1,8 +1,10 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -124,21 +126,33 @@ func announce(events Events, s *inventory.Snapshot, r plan.Reason) {
 	var reason, note string
 	switch r.Cause {
 	case plan.Unresponsive:
-		reason, note = "Unresponsive", "%s is %v where %v is asked for, and limiting best-effort traffic on %s did not help: the cause is elsewhere (CPU, the far end, traffic that detnet does not control). Limits were restored."
+		reason, note = "Unresponsive", "%s is %s where %s is asked for, and limiting best-effort traffic on %s did not help: the cause is not best-effort traffic (but CPU, the far end, or traffic that detnet does not control). Limits are as they were."
 	case plan.AtFloor:
-		reason, note = "AtFloor", "%s is %v where %v is asked for, and every best-effort pod on %s is at its floor: add capacity or lower the floors."
+		reason, note = "AtFloor", "%s is %s where %s is asked for, and every best-effort pod on %s is at its floor: add capacity or lower the floors."
 	case plan.NotNetwork:
-		reason, note = "NotNetwork", "%s is %v where %v is asked for, but the agent beside the pod is reached in time: its host or its process is late, not the network on %s. Nobody is limited for it; give the pod CPU of its own."
+		reason, note = "NotNetwork", "%s is %s where %s is asked for, but the agent beside the pod is reached in time: its host or its process is late, not the network on %s. Nobody is limited for it; give the pod CPU of its own."
 	default:
 		return
 	}
 	for _, app := range s.Apps {
-		if app.Pod == r.App {
+		if app.Pod == r.App && app.Pod.Namespace != inventory.StaticNamespace { // an endpoint is no object
 			pod := &corev1.Pod{}
 			pod.Namespace, pod.Name, pod.UID = app.Pod.Namespace, app.Pod.Name, app.UID
-			events.Eventf(pod, nil, corev1.EventTypeWarning, reason, string(r.Action), note, r.Signal, r.Measured.Round(time.Microsecond), r.Target, r.Bottleneck)
+			measured, target := r.Measured.Round(time.Microsecond).String(), r.Target.String()
+			if r.Signal == "loss" {
+				measured, target = share(r.Ratio), cmp.Or(share(app.SLO.Loss), "less")
+			}
+			events.Eventf(pod, nil, corev1.EventTypeWarning, reason, string(r.Action), note, r.Signal, measured, target, r.Bottleneck)
 		}
 	}
+}
+
+// share is a ratio for people; "" for none.
+func share(ratio float64) string {
+	if ratio == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(100*ratio, 'g', 3, 64) + " %"
 }
 
 // problems logs each problem once for as long as it lasts.
