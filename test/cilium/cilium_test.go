@@ -16,12 +16,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/test/install"
 	"github.com/detnet/detnet/test/sandbox"
 	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/stage"
 	"github.com/detnet/detnet/test/workload/load"
 	"github.com/detnet/detnet/workload"
 )
@@ -34,7 +34,6 @@ func TestMain(m *testing.M) {
 const (
 	capacity = 100 * bitrate.Mbit
 	offered  = 75 * bitrate.Mbit // by each sender
-	factory  = "factory"
 )
 
 // observing lets the test alone write limits.
@@ -45,10 +44,8 @@ const strict = `policy.files={"site.yaml": "classes: {critical: {networkPolicies
 
 // world is the one cluster that the tests below share, in order.
 type world struct {
-	cluster *sandbox.Cluster
-	cilium  *Agents
-	scene   *scene.Scene
-	client  kubernetes.Interface
+	*stage.Stage
+	cilium *Agents
 }
 
 func TestDetnetOnCilium(t *testing.T) {
@@ -57,43 +54,19 @@ func TestDetnetOnCilium(t *testing.T) {
 	}
 	sandbox.Require(t)
 	w := setUp(t)
-	w.run(t, "Cilium carries the pods without a route to each", w.layout)
-	w.run(t, "reports what pods send", w.usage)
-	w.run(t, "Cilium follows the limit of a live pod", w.limits)
-	w.run(t, "Cilium knows the priority of critical pods", w.priority)
-	w.run(t, "Cilium takes the policies of workloads", w.policies)
-	w.run(t, "has nothing to complain about", w.doctor)
-	w.run(t, "closes the loop", w.loop)
-}
-
-func (w *world) run(t *testing.T, name string, part func(*testing.T)) {
-	t.Run(name, func(t *testing.T) {
-		defer func() {
-			if t.Failed() {
-				w.dump(t)
-			}
-		}()
-		part(t)
-	})
+	w.Run(t, "Cilium carries the pods without a route to each", w.layout)
+	w.Run(t, "reports what pods send", w.usage)
+	w.Run(t, "Cilium follows the limit of a live pod", w.limits)
+	w.Run(t, "Cilium knows the priority of critical pods", w.priority)
+	w.Run(t, "Cilium takes the policies of workloads", w.policies)
+	w.Run(t, "has nothing to complain about", w.doctor)
+	w.Run(t, "closes the loop", w.loop)
 }
 
 func setUp(t *testing.T) *world {
-	ctx := t.Context()
-	images, err := install.BuildImages(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	w := &world{}
-	if w.cluster, err = sandbox.Up(ctx, sandbox.Config{Name: "cilium", Images: images, Log: log}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.cluster.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if w.cilium, err = Start(ctx, w.cluster, Defaults(), log); err != nil {
+	w := &world{Stage: stage.Up(t, "cilium")}
+	var err error
+	if w.cilium, err = Start(t.Context(), w.Cluster, Defaults(), slog.New(slog.NewTextHandler(t.Output(), nil))); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -101,39 +74,19 @@ func setUp(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	config, err := w.cluster.RESTConfig()
-	if err != nil {
+	if err := install.Chart(t.Context(), w.Cluster, observing); err != nil {
+		w.Dump(t)
 		t.Fatal(err)
 	}
-	if w.client, err = kubernetes.NewForConfig(config); err != nil {
-		t.Fatal(err)
-	}
-	if err := install.Chart(ctx, w.cluster, observing); err != nil {
-		w.dump(t)
-		t.Fatal(err)
-	}
-	if w.scene, err = scene.Deploy(ctx, w.cluster, install.Tag, bitrate.Gbit); err != nil {
-		w.dump(t)
-		t.Fatal(err)
-	}
-	t.Cleanup(w.scene.Close)
-	w.awaitMeasured(t)
+	w.Deploy(t, bitrate.Gbit)
 	return w
-}
-
-func (w *world) awaitMeasured(t *testing.T) {
-	t.Helper()
-	if err := install.AwaitMeasured(t.Context(), w.cluster, 2, len(scene.Senders)); err != nil {
-		w.dump(t)
-		t.Fatal(err)
-	}
 }
 
 // layout makes sure that the test is about Cilium's default at all.
 func (w *world) layout(t *testing.T) {
 	for _, app := range scene.Senders {
-		p := w.pod(t, app)
-		route, err := w.cluster.Exec(t.Context(), scene.Node, "ip", "route", "get", p.Status.PodIP)
+		p := w.MustPod(t, app)
+		route, err := w.Cluster.Exec(t.Context(), scene.Node, "ip", "route", "get", p.Status.PodIP)
 		if err != nil || !strings.Contains(route, "dev cilium_host") {
 			t.Errorf("%s is reached by %q, %v; want cilium_host", p.Name, route, err)
 		}
@@ -143,8 +96,8 @@ func (w *world) layout(t *testing.T) {
 // usage wants the rates that pods offer in the controller's hands.
 func (w *world) usage(t *testing.T) {
 	w.startLoad(t, time.Minute)
-	eventually(t, "the controller knows the senders' rates", func() error {
-		s, err := install.Status(t.Context(), w.cluster)
+	stage.Eventually(t, "the controller knows the senders' rates", func() error {
+		s, err := install.Status(t.Context(), w.Cluster)
 		if err != nil {
 			return err
 		}
@@ -167,7 +120,7 @@ func (w *world) limits(t *testing.T) {
 		{10 * bitrate.Mbit, 10 * bitrate.Mbit},
 		{bitrate.Gbit, offered}, // no limit that is felt
 	} {
-		if err := w.scene.SetLimits(t.Context(), step.limit); err != nil {
+		if err := w.Scene.SetLimits(t.Context(), step.limit); err != nil {
 			t.Fatal(err)
 		}
 		w.awaitGoodput(t, fmt.Sprintf("each sender gets %v under a limit of %v", step.want, step.limit),
@@ -188,7 +141,7 @@ func (w *world) priority(t *testing.T) {
 		annotation string
 		want       int
 	}{{"burstable", 8}, {"besteffort", 5}} {
-		if _, err := w.cluster.Kubectl(t.Context(), "-n", factory, "annotate", "--overwrite", "pod", w.pod(t, sender).Name,
+		if _, err := w.Cluster.Kubectl(t.Context(), "-n", stage.Factory, "annotate", "--overwrite", "pod", w.MustPod(t, sender).Name,
 			workload.CiliumPriority+"="+step.annotation); err != nil {
 			t.Fatal(err)
 		}
@@ -200,15 +153,15 @@ func (w *world) priority(t *testing.T) {
 // set as a packet's priority: there it is one more, 0 standing for none.
 func (w *world) awaitPriority(t *testing.T, app, annotation string, want int) {
 	t.Helper()
-	ctx, p := t.Context(), w.pod(t, app)
+	ctx, p := t.Context(), w.MustPod(t, app)
 	if got := p.Annotations[workload.CiliumPriority]; got != annotation {
 		t.Errorf("%s is stamped %q, want %q", app, got, annotation)
 	}
-	id, err := w.cluster.Kubectl(ctx, "-n", factory, "get", "ciliumendpoint", p.Name, "-o", "jsonpath={.status.id}")
+	id, err := w.Cluster.Kubectl(ctx, "-n", stage.Factory, "get", "ciliumendpoint", p.Name, "-o", "jsonpath={.status.id}")
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "Cilium knows the priority of "+app, func() error {
+	stage.Eventually(t, "Cilium knows the priority of "+app, func() error {
 		table, err := w.cilium.Debug(ctx, scene.Node, "bpf", "bandwidth", "list")
 		if err == nil && priorityOf(table, id) != strconv.Itoa(want+1) {
 			err = fmt.Errorf("endpoint %s has not %d in\n%s", id, want+1, table)
@@ -221,27 +174,27 @@ func (w *world) awaitPriority(t *testing.T, app, annotation string, want int) {
 // workload, and to refuse what a strict one does not allow.
 func (w *world) policies(t *testing.T) {
 	ctx := t.Context()
-	eventually(t, "a port that nobody has is refused by the pod itself", func() error {
+	stage.Eventually(t, "a port that nobody has is refused by the pod itself", func() error {
 		if err := w.dial(t, "safety-scanner", 5999); !errors.Is(err, syscall.ECONNREFUSED) {
 			return fmt.Errorf("dialled: %w", err)
 		}
 		return nil
 	})
-	if err := install.Chart(ctx, w.cluster, observing, "--set-json", strict); err != nil {
+	if err := install.Chart(ctx, w.Cluster, observing, "--set-json", strict); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "no webhook answers by the old policy", func() error {
-		pods, err := w.client.CoreV1().Pods(install.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=webhook"})
+	stage.Eventually(t, "no webhook answers by the old policy", func() error {
+		pods, err := w.Client.CoreV1().Pods(install.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=webhook"})
 		if err == nil && slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil }) {
 			err = errors.New("one is still ending")
 		}
 		return err
 	})
-	if err := w.scene.Recreate(ctx); err != nil {
+	if err := w.Scene.Recreate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	w.awaitMeasured(t) // the new pods' interfaces have been found
-	eventually(t, "Cilium drops what the policy does not allow", func() error {
+	w.AwaitMeasured(t) // the new pods' interfaces have been found
+	stage.Eventually(t, "Cilium drops what the policy does not allow", func() error {
 		if err := w.dial(t, "safety-scanner", 5999); err == nil || errors.Is(err, syscall.ECONNREFUSED) {
 			return fmt.Errorf("dialled: %w", err)
 		}
@@ -253,7 +206,7 @@ func (w *world) policies(t *testing.T) {
 func (w *world) dial(t *testing.T, app string, port int) error {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	conn, err := w.cluster.DialFrom(ctx, "node2", "tcp", net.JoinHostPort(w.pod(t, app).Status.PodIP, strconv.Itoa(port)))
+	conn, err := w.Cluster.DialFrom(ctx, "node2", "tcp", net.JoinHostPort(w.MustPod(t, app).Status.PodIP, strconv.Itoa(port)))
 	if err != nil {
 		return err
 	}
@@ -262,7 +215,7 @@ func (w *world) dial(t *testing.T, app string, port int) error {
 
 // doctor runs "detnet doctor" inside the cluster.
 func (w *world) doctor(t *testing.T) {
-	if out, err := w.cluster.Helm(t.Context(), "test", "detnet", "--namespace", install.Namespace, "--logs", "--timeout", "1m"); err != nil {
+	if out, err := w.Cluster.Helm(t.Context(), "test", "detnet", "--namespace", install.Namespace, "--logs", "--timeout", "1m"); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -273,17 +226,17 @@ func (w *world) doctor(t *testing.T) {
 func (w *world) loop(t *testing.T) {
 	ctx := t.Context()
 	before := w.uids(t)
-	if err := w.scene.SetCapacity(ctx, capacity); err != nil {
+	if err := w.Scene.SetCapacity(ctx, capacity); err != nil {
 		t.Fatal(err)
 	}
-	if err := install.Chart(ctx, w.cluster, map[string]string{"controller.mode": "enforce"}); err != nil {
+	if err := install.Chart(ctx, w.Cluster, map[string]string{"controller.mode": "enforce"}); err != nil {
 		t.Fatal(err)
 	}
 	w.startLoad(t, 5*time.Minute)
-	eventually(t, "the senders' limits fit the uplink", func() error {
+	stage.Eventually(t, "the senders' limits fit the uplink", func() error {
 		var sum bitrate.Rate
 		for _, app := range scene.Senders {
-			sum += w.scene.Limit(app)
+			sum += w.Scene.Limit(app)
 		}
 		if sum > capacity {
 			return fmt.Errorf("they add up to %v of %v", sum, capacity)
@@ -291,7 +244,7 @@ func (w *world) loop(t *testing.T) {
 		return nil
 	})
 	w.awaitGoodput(t, "the senders get no more than their limits, which is less than they offer", func(app string, got bitrate.Rate) bool {
-		return got < offered*9/10 && got < w.scene.Limit(app)*12/10
+		return got < offered*9/10 && got < w.Scene.Limit(app)*12/10
 	})
 	if after := w.uids(t); after != before {
 		t.Errorf("pods were replaced or restarted: %s, then %s", before, after)
@@ -301,11 +254,11 @@ func (w *world) loop(t *testing.T) {
 func (w *world) startLoad(t *testing.T, d time.Duration) {
 	t.Helper()
 	each := load.Load{Kind: load.UDP, Rate: offered, For: d}
-	if err := w.scene.StartLoads(t.Context(), map[string]load.Load{scene.Senders[0]: each, scene.Senders[1]: each}); err != nil {
+	if err := w.Scene.StartLoads(t.Context(), map[string]load.Load{scene.Senders[0]: each, scene.Senders[1]: each}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := w.scene.StopLoads(context.WithoutCancel(t.Context())); err != nil {
+		if err := w.Scene.StopLoads(context.WithoutCancel(t.Context())); err != nil {
 			t.Log(err)
 		}
 	})
@@ -315,9 +268,9 @@ func (w *world) startLoad(t *testing.T, d time.Duration) {
 func (w *world) awaitGoodput(t *testing.T, what string, right func(sender string, got bitrate.Rate) bool) {
 	t.Helper()
 	ctx := t.Context()
-	eventually(t, what, func() error {
+	stage.Eventually(t, what, func() error {
 		begun := time.Now()
-		first, err := w.scene.Received(ctx)
+		first, err := w.Scene.Received(ctx)
 		if err != nil {
 			return err
 		}
@@ -326,7 +279,7 @@ func (w *world) awaitGoodput(t *testing.T, what string, right func(sender string
 			return ctx.Err()
 		case <-time.After(2 * time.Second):
 		}
-		second, err := w.scene.Received(ctx)
+		second, err := w.Scene.Received(ctx)
 		if err != nil {
 			return err
 		}
@@ -353,20 +306,10 @@ func priorityOf(table, endpoint string) string {
 	return ""
 }
 
-// pod returns the factory's one pod with the app label.
-func (w *world) pod(t *testing.T, app string) *corev1.Pod {
-	t.Helper()
-	pods, err := w.client.CoreV1().Pods(factory).List(t.Context(), metav1.ListOptions{LabelSelector: "app=" + app})
-	if err != nil || len(pods.Items) != 1 {
-		t.Fatalf("pods of %s: %v, %v", app, pods, err)
-	}
-	return &pods.Items[0]
-}
-
 // uids tells the factory's pods from others, and from themselves restarted.
 func (w *world) uids(t *testing.T) string {
 	t.Helper()
-	pods, err := w.client.CoreV1().Pods(factory).List(t.Context(), metav1.ListOptions{})
+	pods, err := w.Client.CoreV1().Pods(stage.Factory).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -375,32 +318,4 @@ func (w *world) uids(t *testing.T) string {
 		fmt.Fprintf(&all, "%s=%s+%d ", p.Name, p.UID, p.Status.ContainerStatuses[0].RestartCount)
 	}
 	return all.String()
-}
-
-// eventually polls until check is content. The limit is there to end a broken
-// run, not to judge speed.
-func eventually(t *testing.T, what string, check func() error) {
-	t.Helper()
-	var err error
-	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-		if err = check(); err == nil {
-			return
-		}
-	}
-	t.Fatalf("%s: %v", what, err)
-}
-
-// dump writes what one would look at first.
-func (w *world) dump(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
-	defer cancel()
-	for _, args := range [][]string{
-		{"get", "pods", "-A", "-o", "wide"},
-		{"get", "ciliumendpoints", "-A"},
-		{"get", "events", "-A", "--sort-by=.lastTimestamp"},
-		{"logs", "-n", install.Namespace, "-l", "app.kubernetes.io/name=detnet", "--tail=40", "--prefix", "--max-log-requests=20"},
-	} {
-		out, err := w.cluster.Kubectl(ctx, args...)
-		t.Logf("kubectl %v: %v\n%s", args, err, out)
-	}
 }

@@ -14,12 +14,13 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/test/install"
 	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/stage"
 	"github.com/detnet/detnet/workload"
 )
 
 func (w *world) stamps(t *testing.T) {
 	for _, app := range []string{"robot-control", "safety-scanner"} {
-		p := w.mustPod(t, app)
+		p := w.MustPod(t, app)
 		if p.Labels[workload.LabelClass] != workload.ClassCritical {
 			t.Errorf("%s: labels %v", app, p.Labels)
 		}
@@ -32,7 +33,7 @@ func (w *world) stamps(t *testing.T) {
 		w.priorityAgrees(t, p)
 	}
 	for _, app := range scene.Senders {
-		p := w.mustPod(t, app)
+		p := w.MustPod(t, app)
 		if p.Labels[workload.LabelClass] != "best-effort" {
 			t.Errorf("%s: labels %v", app, p.Labels)
 		}
@@ -43,14 +44,14 @@ func (w *world) stamps(t *testing.T) {
 		}
 		w.priorityAgrees(t, p)
 	}
-	if out, err := w.cluster.Kubectl(t.Context(), "get", "ciliumnetworkpolicies", "-n", factory, "-o", "name"); err != nil || out == "" {
+	if out, err := w.Cluster.Kubectl(t.Context(), "get", "ciliumnetworkpolicies", "-n", stage.Factory, "-o", "name"); err != nil || out == "" {
 		t.Errorf("no Cilium policies were made for the factory: %q, %v", out, err)
 	}
 }
 
 func (w *world) priorityAgrees(t *testing.T, p *corev1.Pod) {
 	t.Helper()
-	class, err := w.client.SchedulingV1().PriorityClasses().Get(t.Context(), p.Spec.PriorityClassName, metav1.GetOptions{})
+	class, err := w.Client.SchedulingV1().PriorityClasses().Get(t.Context(), p.Spec.PriorityClassName, metav1.GetOptions{})
 	if err != nil {
 		t.Errorf("%s: priority class %q: %v", p.Name, p.Spec.PriorityClassName, err)
 		return
@@ -82,7 +83,7 @@ func (w *warnings) String() string {
 func (w *world) warned(t *testing.T) (kubernetes.Interface, *warnings) {
 	t.Helper()
 	heard := new(warnings)
-	config := rest.CopyConfig(w.config)
+	config := rest.CopyConfig(w.Config)
 	config.WarningHandler = heard
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -122,20 +123,20 @@ func (w *world) badAnnotations(t *testing.T) {
 
 func (w *world) dryRun(t *testing.T) {
 	ctx := t.Context()
-	if _, err := w.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+	if _, err := w.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: "rehearsal", Labels: map[string]string{"detnet.dev/allow-critical": "true"},
 	}}, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
 	pod := simplePod("rehearsed", "critical", map[string]string{workload.ProbeWith: "udp:5201", workload.MaxJitter: "1ms"})
-	eventually(t, "stamp a pod of a new namespace on a dry run", func() error {
-		p, err := w.client.CoreV1().Pods("rehearsal").Create(ctx, pod.DeepCopy(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	stage.Eventually(t, "stamp a pod of a new namespace on a dry run", func() error {
+		p, err := w.Client.CoreV1().Pods("rehearsal").Create(ctx, pod.DeepCopy(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err == nil && p.Labels[workload.LabelClass] != workload.ClassCritical {
 			t.Fatalf("labels %v", p.Labels)
 		}
 		return err // the service account may take a moment
 	})
-	if out, err := w.cluster.Kubectl(ctx, "get", "ciliumnetworkpolicies", "-n", "rehearsal", "-o", "name"); err != nil || out != "" {
+	if out, err := w.Cluster.Kubectl(ctx, "get", "ciliumnetworkpolicies", "-n", "rehearsal", "-o", "name"); err != nil || out != "" {
 		t.Errorf("the dry run left %q, %v", out, err)
 	}
 }

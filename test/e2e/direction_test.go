@@ -16,12 +16,12 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/test/install"
 	"github.com/detnet/detnet/test/sandbox"
+	"github.com/detnet/detnet/test/stage"
 )
 
 // agents runs an agent of role probe on every node, for a controller that is
@@ -88,33 +88,14 @@ func TestDirection(t *testing.T) {
 
 func newNetwork(t *testing.T) *network {
 	ctx := t.Context()
-	images, err := install.BuildImages(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cluster, err := sandbox.Up(ctx, sandbox.Config{Name: "direction", Images: images})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	config, err := cluster.RESTConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	world := stage.Up(t, "direction")
+	cluster := world.Cluster
 	if err := cluster.Apply(ctx, agents); err != nil {
 		t.Fatal(err)
 	}
 	n := &network{cluster, map[string]string{}, map[string]string{}}
-	eventually(t, "an agent on each node", func() error {
-		pods, err := client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=agents"})
+	stage.Eventually(t, "an agent on each node", func() error {
+		pods, err := world.Client.CoreV1().Pods("default").List(ctx, metav1.ListOptions{LabelSelector: "app=agents"})
 		if err != nil {
 			return err
 		}
@@ -176,7 +157,7 @@ func (n *network) probe(t *testing.T) {
 // awaitSegments waits until the agent's metrics show these.
 func (n *network) awaitSegments(t *testing.T, want map[string]string) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("the agent reports %v", want), func() error {
+	stage.Eventually(t, fmt.Sprintf("the agent reports %v", want), func() error {
 		got, err := n.segments(t.Context())
 		if err == nil && !maps.Equal(got, want) {
 			err = fmt.Errorf("it reports %v", got)

@@ -16,6 +16,7 @@ import (
 	"github.com/detnet/detnet/test/install"
 	"github.com/detnet/detnet/test/scene"
 	"github.com/detnet/detnet/test/scene/record"
+	"github.com/detnet/detnet/test/stage"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -26,13 +27,13 @@ func (w *world) startLoad(t *testing.T) time.Time {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.scene.StartLoads(t.Context(), loads); err != nil {
+	if err := w.Scene.StartLoads(t.Context(), loads); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		// Not a failure: the load is bounded, and on a flooded host its sender
 		// may be hard to reach.
-		if err := w.scene.StopLoads(context.WithoutCancel(t.Context())); err != nil {
+		if err := w.Scene.StopLoads(context.WithoutCancel(t.Context())); err != nil {
 			t.Log(err)
 		}
 	})
@@ -42,8 +43,8 @@ func (w *world) startLoad(t *testing.T) time.Time {
 // awaitProtected waits for two seconds without violations under load.
 func (w *world) awaitProtected(t *testing.T, since time.Time) {
 	t.Helper()
-	eventually(t, "two clean seconds under load", func() error {
-		apps, err := w.scene.Recorded()
+	stage.Eventually(t, "two clean seconds under load", func() error {
+		apps, err := w.Scene.Recorded()
 		if err != nil {
 			return err
 		}
@@ -60,7 +61,7 @@ func (w *world) awaitProtected(t *testing.T, since time.Time) {
 func (w *world) throttled() error {
 	var sum bitrate.Rate
 	for _, name := range scene.Senders {
-		limit := w.scene.Limit(name)
+		limit := w.Scene.Limit(name)
 		if limit == 0 {
 			return fmt.Errorf("%s has no limit", name)
 		}
@@ -74,9 +75,9 @@ func (w *world) throttled() error {
 
 func (w *world) protects(t *testing.T) {
 	since := w.startLoad(t)
-	eventually(t, "limit the senders to the uplink", w.throttled)
+	stage.Eventually(t, "limit the senders to the uplink", w.throttled)
 	w.awaitProtected(t, since)
-	changes, restarts := w.scene.Changes(since)
+	changes, restarts := w.Scene.Changes(since)
 	if restarts != 0 {
 		t.Errorf("%d restarts", restarts)
 	}
@@ -85,8 +86,8 @@ func (w *world) protects(t *testing.T) {
 			t.Errorf("%s was put below its floor: %v", c.Pod, c.To)
 		}
 	}
-	eventually(t, "tell the scheduler that the uplink is full", func() error {
-		node, err := w.client.CoreV1().Nodes().Get(t.Context(), scene.Node, metav1.GetOptions{})
+	stage.Eventually(t, "tell the scheduler that the uplink is full", func() error {
+		node, err := w.Client.CoreV1().Nodes().Get(t.Context(), scene.Node, metav1.GetOptions{})
 		if err == nil && !slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return taint.Key == workload.TaintCongested }) {
 			err = fmt.Errorf("taints %v", node.Spec.Taints)
 		}
@@ -97,25 +98,25 @@ func (w *world) protects(t *testing.T) {
 func (w *world) leaderGone(t *testing.T) {
 	ctx := t.Context()
 	w.startLoad(t)
-	eventually(t, "limit the senders to the uplink", w.throttled)
-	before, err := install.Status(ctx, w.cluster)
+	stage.Eventually(t, "limit the senders to the uplink", w.throttled)
+	before, err := install.Status(ctx, w.Cluster)
 	if err != nil {
 		t.Fatal(err)
 	}
 	since := time.Now()
-	if err := w.client.CoreV1().Pods(install.Namespace).Delete(ctx, before.Replica, metav1.DeleteOptions{}); err != nil {
+	if err := w.Client.CoreV1().Pods(install.Namespace).Delete(ctx, before.Replica, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another replica leads", func() error {
-		s, err := install.Status(ctx, w.cluster)
+	stage.Eventually(t, "another replica leads", func() error {
+		s, err := install.Status(ctx, w.Cluster)
 		if err == nil && s.Replica == before.Replica {
 			return fmt.Errorf("%s still leads", s.Replica)
 		}
 		return err
 	})
-	w.awaitMeasured(t)
+	w.AwaitMeasured(t)
 	w.awaitProtected(t, time.Now())
-	changes, _ := w.scene.Changes(since)
+	changes, _ := w.Scene.Changes(since)
 	for _, c := range changes {
 		if c.To > capacity {
 			t.Errorf("the new leader forgot the limit of %s: %v → %v", c.Pod, c.From, c.To)
@@ -126,10 +127,10 @@ func (w *world) leaderGone(t *testing.T) {
 func (w *world) agentsRestart(t *testing.T) {
 	ctx := t.Context()
 	w.startLoad(t)
-	eventually(t, "limit the senders to the uplink", w.throttled)
+	stage.Eventually(t, "limit the senders to the uplink", w.throttled)
 	policy := metav1.DeletePropagationBackground
 	for _, component := range []string{"agent-node", "agent-probe"} {
-		if err := w.client.CoreV1().Pods(install.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &policy},
+		if err := w.Client.CoreV1().Pods(install.Namespace).DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &policy},
 			metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=" + component}); err != nil {
 			t.Fatal(err)
 		}
@@ -138,49 +139,49 @@ func (w *world) agentsRestart(t *testing.T) {
 	if err := w.throttled(); err != nil {
 		t.Error(err)
 	}
-	w.awaitMeasured(t)
+	w.AwaitMeasured(t)
 	w.awaitProtected(t, time.Now())
 }
 
 func (w *world) apiServerAway(t *testing.T) {
 	ctx := t.Context()
 	w.startLoad(t)
-	eventually(t, "limit the senders to the uplink", w.throttled)
+	stage.Eventually(t, "limit the senders to the uplink", w.throttled)
 	w.awaitProtected(t, time.Now())
-	if err := w.cluster.StopAPIServer(ctx); err != nil {
+	if err := w.Cluster.StopAPIServer(ctx); err != nil {
 		t.Fatal(err)
 	}
 	away := time.Now()
 	w.awaitProtected(t, away)
-	if err := w.cluster.StartAPIServer(ctx); err != nil {
+	if err := w.Cluster.StartAPIServer(ctx); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the API server is back", func() error {
-		_, err := w.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	stage.Eventually(t, "the API server is back", func() error {
+		_, err := w.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 		return err
 	})
-	w.awaitMeasured(t)
-	eventually(t, "limits are in force", w.throttled)
+	w.AwaitMeasured(t)
+	stage.Eventually(t, "limits are in force", w.throttled)
 	w.awaitProtected(t, time.Now())
 }
 
 func (w *world) observe(t *testing.T) {
 	ctx := t.Context()
-	if err := install.Detnet(ctx, w.cluster, map[string]string{"controller.mode": "observe"}); err != nil {
+	if err := install.Detnet(ctx, w.Cluster, map[string]string{"controller.mode": "observe"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.scene.Recreate(ctx); err != nil {
+	if err := w.Scene.Recreate(ctx); err != nil {
 		t.Fatal(err)
 	}
 	// New pods inherit the limits of those they replace: lift them.
-	if err := w.scene.SetLimits(ctx, bitrate.Gbit); err != nil {
+	if err := w.Scene.SetLimits(ctx, bitrate.Gbit); err != nil {
 		t.Fatal(err)
 	}
-	w.awaitMeasured(t)
+	w.AwaitMeasured(t)
 	since := time.Now()
 	w.startLoad(t)
-	eventually(t, "decide to cut", func() error {
-		s, err := install.Status(ctx, w.cluster)
+	stage.Eventually(t, "decide to cut", func() error {
+		s, err := install.Status(ctx, w.Cluster)
 		if err != nil {
 			return err
 		}
@@ -191,26 +192,26 @@ func (w *world) observe(t *testing.T) {
 		}
 		return fmt.Errorf("no cut among %d decisions", len(s.Decisions))
 	})
-	if changes, _ := w.scene.Changes(since); len(changes) > 0 {
+	if changes, _ := w.Scene.Changes(since); len(changes) > 0 {
 		t.Errorf("observe mode wrote %v", changes)
 	}
 }
 
 func (w *world) uninstall(t *testing.T) {
 	ctx := t.Context()
-	if err := install.Uninstall(ctx, w.cluster); err != nil {
+	if err := install.Uninstall(ctx, w.Cluster); err != nil {
 		t.Fatal(err)
 	}
-	hooks, err := w.client.AdmissionregistrationV1().MutatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
+	hooks, err := w.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().List(ctx, metav1.ListOptions{})
 	if err != nil || len(hooks.Items) > 0 {
 		t.Errorf("webhook configurations left: %v, %v", hooks.Items, err)
 	}
 	if err := w.restored(ctx); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "no qdisc of ours is left on the nodes", func() error {
-		for _, node := range w.cluster.Nodes() {
-			links, err := w.cluster.Exec(ctx, node, "ip", "-o", "link", "show", "type", "ifb")
+	stage.Eventually(t, "no qdisc of ours is left on the nodes", func() error {
+		for _, node := range w.Cluster.Nodes() {
+			links, err := w.Cluster.Exec(ctx, node, "ip", "-o", "link", "show", "type", "ifb")
 			if err != nil {
 				return err
 			}
@@ -220,7 +221,7 @@ func (w *world) uninstall(t *testing.T) {
 		}
 		return nil
 	})
-	p, err := w.client.CoreV1().Pods("default").Create(ctx, simplePod("after", "best-effort", nil), metav1.CreateOptions{})
+	p, err := w.Client.CoreV1().Pods("default").Create(ctx, simplePod("after", "best-effort", nil), metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatalf("pods can't be created any more: %v", err)
 	}

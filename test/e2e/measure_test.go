@@ -10,6 +10,7 @@ import (
 
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/test/install"
+	"github.com/detnet/detnet/test/stage"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -25,12 +26,12 @@ func (w *world) measures(t *testing.T) {
 		annotations[workload.MaxJitter] = "10ms"
 		pod := simplePod(name, "critical", annotations)
 		pod.Spec.TerminationGracePeriodSeconds = new(int64)
-		if _, err := w.client.CoreV1().Pods(factory).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		if _, err := w.Client.CoreV1().Pods(stage.Factory).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "see everything measured as asked", func() error {
-		s, err := install.Status(ctx, w.cluster)
+	stage.Eventually(t, "see everything measured as asked", func() error {
+		s, err := install.Status(ctx, w.Cluster)
 		if err != nil {
 			return err
 		}
@@ -45,22 +46,22 @@ func (w *world) measures(t *testing.T) {
 		return nil
 	})
 	for name := range asks {
-		if err := w.client.CoreV1().Pods(factory).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		if err := w.Client.CoreV1().Pods(stage.Factory).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	}
-	w.awaitMeasured(t)
+	w.AwaitMeasured(t)
 }
 
 func asAsked(app status.App) error {
-	if app.Pod == factory+"/queried" {
+	if app.Pod == stage.Factory+"/queried" {
 		if app.State != status.Blind || len(app.Sessions) != 1 || !strings.Contains(app.Sessions[0].Error, "set prometheus.url") {
 			return fmt.Errorf("want it blind, because nobody said where Prometheus is")
 		}
 		return nil
 	}
 	want, mark := "DF", ""
-	if app.Pod == factory+"/marked" {
+	if app.Pod == stage.Factory+"/marked" {
 		want, mark = "EF", " EF"
 	}
 	unseen := slices.ContainsFunc(app.Sessions, func(s status.Session) bool {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/test/install"
+	"github.com/detnet/detnet/test/stage"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -28,7 +29,7 @@ const (
 func (w *world) rollsOut(t *testing.T) {
 	ctx := t.Context()
 	const every = 10 * time.Second
-	if err := install.Detnet(ctx, w.cluster, map[string]string{
+	if err := install.Detnet(ctx, w.Cluster, map[string]string{
 		"controller.config.rolloutEvery":    every.String(),
 		"controller.config.nodes.bandwidth": "true",
 		// New pods read the new file at once, running ones within the minute
@@ -38,18 +39,18 @@ func (w *world) rollsOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The factory is left alone meanwhile, and the warehouse afterwards.
-	w.mode(t, factory, `"observe"`)
-	t.Cleanup(func() { w.mode(t, factory, "null"); w.mode(t, warehouse, `"off"`) })
+	w.mode(t, stage.Factory, `"observe"`)
+	t.Cleanup(func() { w.mode(t, stage.Factory, "null"); w.mode(t, warehouse, `"off"`) })
 	w.stock(t)
 	first := w.stockersWith(t, "")
-	node := w.cluster.Nodes()[0]
+	node := w.Cluster.Nodes()[0]
 	w.patchNode(t, node, `{"metadata":{"annotations":{"detnet.dev/best-effort-bandwidth":"90M"}}}`)
 
 	old := first
 	for _, limit := range []string{"50M", "30M"} {
 		for _, pod := range old {
 			body := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, workload.EgressBandwidth, limit)
-			if _, err := w.client.CoreV1().Pods(warehouse).Patch(ctx, pod.Name, types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
+			if _, err := w.Client.CoreV1().Pods(warehouse).Patch(ctx, pod.Name, types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -62,15 +63,15 @@ func (w *world) rollsOut(t *testing.T) {
 		old = next
 	}
 	w.notTooOften(t, every)
-	if out, err := w.cluster.Kubectl(ctx, "get", "deployments", "-n", factory, "-o", "yaml"); err != nil || strings.Contains(out, workload.TemplateBefore) {
-		t.Errorf("a template of the factory, which is only observed, was changed: %v", err)
+	if out, err := w.Cluster.Kubectl(ctx, "get", "deployments", "-n", stage.Factory, "-o", "yaml"); err != nil || strings.Contains(out, workload.TemplateBefore) {
+		t.Errorf("a template of the stage.Factory, which is only observed, was changed: %v", err)
 	}
-	logs, err := w.cluster.Kubectl(ctx, "logs", "-n", install.Namespace, "-l", "app.kubernetes.io/component=controller", "--tail=-1")
+	logs, err := w.Cluster.Kubectl(ctx, "logs", "-n", install.Namespace, "-l", "app.kubernetes.io/component=controller", "--tail=-1")
 	if err != nil || !strings.Contains(logs, "each change replaces all pods") {
 		t.Errorf("the log does not warn: %v", err)
 	}
-	eventually(t, "the kubelet lets pods ask for the node's bandwidth", func() error {
-		n, err := w.client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
+	stage.Eventually(t, "the kubelet lets pods ask for the node's bandwidth", func() error {
+		n, err := w.Client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
@@ -85,7 +86,7 @@ func (w *world) rollsOut(t *testing.T) {
 func (w *world) stock(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
-	if _, err := w.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: warehouse}}, metav1.CreateOptions{}); err != nil {
+	if _, err := w.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: warehouse}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	template := func(app string) (metav1.ObjectMeta, *metav1.LabelSelector, corev1.PodTemplateSpec) {
@@ -96,21 +97,21 @@ func (w *world) stock(t *testing.T) {
 	}
 	two := int32(2)
 	meta, selector, pod := template("cart")
-	_, err := w.client.AppsV1().Deployments(warehouse).Create(ctx, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Replicas: &two, Selector: selector, Template: pod}}, metav1.CreateOptions{})
+	_, err := w.Client.AppsV1().Deployments(warehouse).Create(ctx, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Replicas: &two, Selector: selector, Template: pod}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	meta, selector, pod = template("shelf")
-	if _, err = w.client.AppsV1().StatefulSets(warehouse).Create(ctx, &appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Selector: selector, Template: pod}}, metav1.CreateOptions{}); err != nil {
+	if _, err = w.Client.AppsV1().StatefulSets(warehouse).Create(ctx, &appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Selector: selector, Template: pod}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	meta, selector, pod = template("camera")
 	pod.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
 		NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{
-			Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpNotIn, Values: w.cluster.Nodes()[:1],
+			Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpNotIn, Values: w.Cluster.Nodes()[:1],
 		}}}},
 	}}}
-	if _, err = w.client.AppsV1().DaemonSets(warehouse).Create(ctx, &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: pod}}, metav1.CreateOptions{}); err != nil {
+	if _, err = w.Client.AppsV1().DaemonSets(warehouse).Create(ctx, &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Selector: selector, Template: pod}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -124,8 +125,8 @@ func (w *world) stockersWith(t *testing.T, limit string, former ...corev1.Pod) [
 		gone[pod.UID] = true
 	}
 	var found []corev1.Pod
-	eventually(t, "replace all pods of the warehouse by such with "+limit, func() error {
-		pods, err := w.client.CoreV1().Pods(warehouse).List(t.Context(), metav1.ListOptions{})
+	stage.Eventually(t, "replace all pods of the warehouse by such with "+limit, func() error {
+		pods, err := w.Client.CoreV1().Pods(warehouse).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
@@ -146,7 +147,7 @@ func (w *world) stockersWith(t *testing.T, limit string, former ...corev1.Pod) [
 // notTooOften looks at when the Deployment's templates were made.
 func (w *world) notTooOften(t *testing.T, every time.Duration) {
 	t.Helper()
-	sets, err := w.client.AppsV1().ReplicaSets(warehouse).List(t.Context(), metav1.ListOptions{})
+	sets, err := w.Client.AppsV1().ReplicaSets(warehouse).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,14 +165,14 @@ func (w *world) notTooOften(t *testing.T, every time.Duration) {
 func (w *world) mode(t *testing.T, namespace, value string) {
 	t.Helper()
 	body := fmt.Sprintf(`{"metadata":{"annotations":{%q:%s}}}`, workload.Mode, value)
-	if _, err := w.client.CoreV1().Namespaces().Patch(context.WithoutCancel(t.Context()), namespace, types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
+	if _, err := w.Client.CoreV1().Namespaces().Patch(context.WithoutCancel(t.Context()), namespace, types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
 		t.Error(err)
 	}
 }
 
 func (w *world) patchNode(t *testing.T, name, body string) {
 	t.Helper()
-	if _, err := w.client.CoreV1().Nodes().Patch(t.Context(), name, types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
+	if _, err := w.Client.CoreV1().Nodes().Patch(t.Context(), name, types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -179,19 +180,19 @@ func (w *world) patchNode(t *testing.T, name, body string) {
 // restored reports what uninstalling left on workloads and nodes.
 func (w *world) restored(ctx context.Context) error {
 	var kinds []any
-	deployments, err := w.client.AppsV1().Deployments(warehouse).List(ctx, metav1.ListOptions{})
+	deployments, err := w.Client.AppsV1().Deployments(warehouse).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
-	statefulSets, err := w.client.AppsV1().StatefulSets(warehouse).List(ctx, metav1.ListOptions{})
+	statefulSets, err := w.Client.AppsV1().StatefulSets(warehouse).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
-	daemonSets, err := w.client.AppsV1().DaemonSets(warehouse).List(ctx, metav1.ListOptions{})
+	daemonSets, err := w.Client.AppsV1().DaemonSets(warehouse).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}
-	nodes, err := w.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	nodes, err := w.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
 	}

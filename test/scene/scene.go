@@ -106,7 +106,7 @@ func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity 
 	if err != nil {
 		return nil, err
 	}
-	s.sink, s.hog = labPods["sink"], labPods["hog"]
+	s.sink = labPods["sink"]
 	if s.instrument, err = newInstrument(net.JoinHostPort(labPods["instrument"], "9443"), cluster.Dial); err != nil {
 		return nil, err
 	}
@@ -153,6 +153,16 @@ func (s *Scene) settle(ctx context.Context) error {
 		return err
 	}
 	s.addresses = addresses
+	// While old and new pods are there at once, the node may be too full for
+	// them, and the scheduler preempts the hog.
+	if err := s.apply(ctx, "lab.yaml"); err != nil {
+		return err
+	}
+	labPods, err := s.awaitPods(ctx, lab, 3)
+	if err != nil {
+		return err
+	}
+	s.hog = labPods[Hog]
 	return s.instrument.measure(ctx, critical, addresses)
 }
 
