@@ -31,8 +31,8 @@ func budgets() (shares []float64) {
 // bestStatic finds the oracle of a world: the first of the budgets with which a
 // short trial succeeds, then the first from there on with which the whole run
 // does; where the machine is too busy for any, the one with the fewest late. A
-// trial's second try makes up for a moment in which the machine was
-// busy: late packets of a queue come again.
+// trial's second try makes up for a moment in which the machine was busy: late
+// packets of a queue come again.
 func (b *bench) bestStatic(ctx context.Context, c contender, w world) (play, []bitrate.Rate, error) {
 	divide := equal
 	if c.name == uneven {
