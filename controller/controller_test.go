@@ -188,6 +188,23 @@ func TestJournalSaysThingsOnce(t *testing.T) {
 	})
 }
 
+// Nothing of what is wanted in observe mode is ever in force, so a law wants it
+// again four times a second: that is one decision.
+func TestWhatIsOnlyObservedIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{snapshot: &inventory.Snapshot{
+			Apps: []inventory.App{app("robot", workload.Observe)}, Senders: []inventory.Sender{sender("telemetry", workload.Observe)},
+		}}
+		shown := run(t, s.loop(Settings{Law: constant{plan.Violation, 50 * mbit}, Vantages: 2}), 10*time.Second)
+		if len(shown.Decisions) != 1 || len(shown.Decisions[0].Limits) != 1 {
+			t.Errorf("%d decisions in 10 s of the same", len(shown.Decisions))
+		}
+		if n := strings.Count(s.log.String(), "msg=limit"); n != 1 {
+			t.Errorf("the limit was logged %d times:\n%s", n, s.log.String())
+		}
+	})
+}
+
 // Loss is a share and not a time; an endpoint of the static targets is no object
 // that could have Events.
 func TestEventsOfLoss(t *testing.T) {

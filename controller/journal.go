@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,8 +42,9 @@ type mind struct {
 // thought is what was last thought there, and since when.
 type thought struct {
 	plan.Reason
-	since time.Time
-	told  bool
+	since  time.Time
+	told   bool
+	limits []status.Limit // that were wanted
 }
 
 // lasting is how long a host must be late for it to be worth telling: a busy one
@@ -61,11 +63,14 @@ func (j *journal) record(ctx context.Context, l *Loop, s *inventory.Snapshot, de
 			who := mind{r.Bottleneck, d.observed}
 			before, known := j.last[who]
 			turned := !known || before.Action != r.Action || before.Cause != r.Cause || before.App != r.App
-			now := thought{r, before.since, before.told}
+			now := thought{r, before.since, before.told, limits[i]}
 			if turned {
 				now.since, now.told = d.At, false
 			}
-			if turned || len(limits[i]) > 0 {
+			// Until it is in force, in observe mode for ever, the same is wanted
+			// again at every step.
+			wanted := len(limits[i]) > 0 && (turned || !slices.Equal(limits[i], before.limits))
+			if turned || wanted {
 				l.Metrics.decided(r)
 			}
 			tell := !now.told && telling(r, d.At.Sub(now.since))
@@ -74,7 +79,7 @@ func (j *journal) record(ctx context.Context, l *Loop, s *inventory.Snapshot, de
 			if tell {
 				announce(l.Events, s, r)
 			}
-			if len(limits[i]) == 0 && !tell {
+			if !wanted && !tell {
 				continue
 			}
 			decision := status.Decision{At: d.At, Reason: status.FromReason(r), Limits: limits[i]}
