@@ -98,6 +98,20 @@ func TestARunIsDecidedByItsSeed(t *testing.T) {
 	}
 }
 
+// Where no limit keeps to 1 % there is no oracle to be compared with.
+func TestNoOracleWhereLimitsDoNotHelp(t *testing.T) {
+	world := worldNamed(t, "cpu-noise")
+	suite := Suite{Scenarios: []Scenario{world}, Laws: []string{NothingName, OracleName}, Seeds: []uint64{1}, Config: law.DefaultConfig()}
+	results, err := suite.Run(t.Context(), func(int, int, string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := results.Table()
+	if len(rows) != 1 || rows[0].Law != NothingName || rows[0].OfOracle != 0 {
+		t.Errorf("rows %+v, want that of nothing alone", rows)
+	}
+}
+
 // The bars that the adaptive law has to reach in every kind of world; what a
 // bar does not apply to is left at its zero value.
 func TestAdaptive(t *testing.T) {

@@ -82,7 +82,7 @@ func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by strin
 		scenario Scenario
 		law      string
 		seed     uint64
-		score    Score
+		score    *Score  // nil: no oracle can help there
 		shown    *Record // of the first seed only: records are large
 	}
 	var runs []*run
@@ -101,10 +101,11 @@ func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by strin
 						return ctx.Err()
 					}
 					record, err := s.play(scenario, name, seed)
-					if err != nil {
+					if err != nil || record == nil {
 						return err
 					}
-					x.score = record.Score()
+					score := record.Score()
+					x.score = &score
 					if seed == s.Seeds[0] {
 						x.shown = record
 					}
@@ -117,7 +118,9 @@ func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by strin
 		return err
 	}
 	for _, x := range runs {
-		r.Scores = append(r.Scores, x.score)
+		if x.score != nil {
+			r.Scores = append(r.Scores, *x.score)
+		}
 		if x.shown != nil {
 			r.Shown[x.scenario.Name] = append(r.Shown[x.scenario.Name], x.shown)
 		}
@@ -125,6 +128,7 @@ func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by strin
 	return nil
 }
 
+// play returns nil where there is no oracle.
 func (s Suite) play(scenario Scenario, name string, seed uint64) (*Record, error) {
 	switch name {
 	case OracleName:
