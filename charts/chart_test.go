@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
@@ -295,9 +297,56 @@ func TestConfigMapsAreReadable(t *testing.T) {
 	if err != nil || c.WritesPerSecond != 10 {
 		t.Errorf("configuration: %v writes a second, %v", c.WritesPerSecond, err)
 	}
+	if p := c.Prometheus; p.TokenFile != "/etc/detnet/prometheus/token" || p.CAFile != "/etc/detnet/prometheus/ca.crt" || p.URL == "" {
+		t.Errorf("prometheus: %+v, want the files of the Secret", p)
+	}
 	static, err := targets.Parse([]byte(rendered("templates/controller/config.yaml")["critical-apps.yaml"]))
 	if err != nil || len(static.Apps) != 1 {
 		t.Errorf("static targets: %+v, %v", static, err)
+	}
+}
+
+// The controller is told of the Secret's keys that there are, and what the user
+// says of files himself stands.
+func TestSecretForPrometheus(t *testing.T) {
+	const url = "controller.config.prometheus.url=https://prometheus"
+	for name, tt := range map[string]struct {
+		set       []string
+		token, ca string
+		mounted   bool
+	}{
+		"none":           {[]string{url}, "", "", false},
+		"a token":        {[]string{url, "controller.prometheusSecret.name=access"}, "/etc/detnet/prometheus/token", "", true},
+		"a CA":           {[]string{url, "controller.prometheusSecret.name=access", "controller.prometheusSecret.token=", "controller.prometheusSecret.ca=ca.pem"}, "", "/etc/detnet/prometheus/ca.crt", true},
+		"another's path": {[]string{url, "controller.prometheusSecret.name=access", "controller.config.prometheus.tokenFile=/token"}, "/token", "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			show := func(template string) string {
+				out, err := helm(t, "template", "detnet", "detnet", "--set", strings.Join(tt.set, ","), "--show-only", template)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return out
+			}
+			var configMap corev1.ConfigMap
+			if err := yaml.UnmarshalStrict([]byte(show("templates/controller/config.yaml")), &configMap); err != nil {
+				t.Fatal(err)
+			}
+			c, err := config.Parse([]byte(configMap.Data["config.yaml"]), config.Default())
+			if err != nil || c.Prometheus.TokenFile != tt.token || c.Prometheus.CAFile != tt.ca {
+				t.Errorf("token %q, CA %q, %v; want %q, %q", c.Prometheus.TokenFile, c.Prometheus.CAFile, err, tt.token, tt.ca)
+			}
+			var deployment appsv1.Deployment
+			if err := yaml.UnmarshalStrict([]byte(show("templates/controller/deployment.yaml")), &deployment); err != nil {
+				t.Fatal(err)
+			}
+			mounted := slices.ContainsFunc(deployment.Spec.Template.Spec.Volumes, func(v corev1.Volume) bool {
+				return v.Secret != nil && v.Secret.SecretName == "access" && len(v.Secret.Items) == 1
+			})
+			if mounted != tt.mounted {
+				t.Errorf("mounted: %v, want %v", mounted, tt.mounted)
+			}
+		})
 	}
 }
 

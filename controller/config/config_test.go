@@ -74,7 +74,7 @@ func TestParseErrors(t *testing.T) {
 		{"laws: {aimd: 3}", []string{"laws.aimd:", "must be a mapping", "increase"}},
 		{"prometheus: {url: 'prometheus:9090'}", []string{"prometheus.url:", "http or https URL"}},
 		{"prometheus: {unit: us, interval: 1ms}", []string{"prometheus.unit:", "seconds or milliseconds", "prometheus.interval: 1ms", "from 1s to 1m0s"}},
-		{"prometheus: {server: x}", []string{"prometheus.server:", "known are: url, unit"}},
+		{"prometheus: {server: x}", []string{"prometheus.server:", "known are: url, tokenFile"}},
 		{"mode: enforce\nmode: off", []string{"mode: is given twice"}},
 		{"- mode", []string{"the file: must be a mapping"}},
 		{"mode: &m enforce\nlaw: *m", []string{"law: anchors are not read"}},

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
+	"strings"
 	"time"
 )
 
@@ -13,6 +15,11 @@ type Config struct {
 	// measured by, such as http://prometheus.monitoring:9090, or anything else
 	// that serves its HTTP API. Without one such apps are not measured.
 	URL string `yaml:"url"`
+	// TokenFile holds the bearer token that the server wants, and CAFile the
+	// certificates, in PEM, that vouch for its own instead of the system's. Both
+	// are read anew for every query: what rotates them need not tell anybody.
+	TokenFile string `yaml:"tokenFile"`
+	CAFile    string `yaml:"caFile"`
 	// Unit is what the numbers that queries yield count: seconds or
 	// milliseconds.
 	Unit string `yaml:"unit"`
@@ -41,6 +48,15 @@ func (c Config) Validate() error {
 	var errs []error
 	if u, ok := validURL(c.URL); !ok {
 		errs = append(errs, fmt.Errorf("url: %q must be empty or an http or https URL without password and query, such as http://prometheus.monitoring:9090", u))
+	}
+	for _, f := range []struct{ name, path string }{{"tokenFile", c.TokenFile}, {"caFile", c.CAFile}} {
+		switch {
+		case f.path == "":
+		case !path.IsAbs(f.path):
+			errs = append(errs, fmt.Errorf("%s: %q must be empty or an absolute path", f.name, f.path))
+		case !strings.HasPrefix(c.URL, "https://"):
+			errs = append(errs, fmt.Errorf("%s: url must be an https URL: over http nobody vouches for the server, and anybody on the way reads the token", f.name))
+		}
 	}
 	if units[c.Unit] == 0 {
 		errs = append(errs, fmt.Errorf("unit: %q must be seconds or milliseconds", c.Unit))

@@ -62,7 +62,6 @@ func New(c Config, log *slog.Logger, r prometheus.Registerer) *Poller {
 		log: log, turns: semaphore.NewWeighted(atOnce), queries: map[string]*query{},
 		// A redirect would lead to a server that nobody named.
 		client: &http.Client{
-			Transport:     http.DefaultTransport.(*http.Transport).Clone(),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		asked: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -71,6 +70,7 @@ func New(c Config, log *slog.Logger, r prometheus.Registerer) *Poller {
 		}, []string{"result"}),
 	}
 	r.MustRegister(p.asked)
+	p.client.Transport = newTransport(func() string { return p.config.Load().CAFile })
 	p.Set(c)
 	return p
 }

@@ -9,6 +9,7 @@
 package promql
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,6 +84,13 @@ func (s source) ask(ctx context.Context, query string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
+	token, err := bearer(s.TokenFile)
+	if err != nil {
+		return 0, err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
 	response, err := s.client.Do(request)
 	if err != nil {
 		var inner *url.Error
@@ -96,11 +104,34 @@ func (s source) ask(ctx context.Context, query string) (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the answer of %s: %w", s.URL, err)
 	}
+	if token != "" {
+		// A server that repeats what it was sent does not get it into the log.
+		body = bytes.ReplaceAll(body, []byte(token), []byte("…"))
+	}
 	v, err := worst(body)
 	if err != nil && response.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("%s answers %s: %w", s.URL, response.Status, err)
+		return 0, fmt.Errorf("%s answers %s%s: %w", s.URL, status(response), advice(response.StatusCode, token != ""), err)
 	}
 	return v, err
+}
+
+// status is the code and its usual text: what a server makes of the text is its
+// own.
+func status(r *http.Response) string {
+	return fmt.Sprintf("%d %s", r.StatusCode, http.StatusText(r.StatusCode))
+}
+
+// advice says what to do about a refusal.
+func advice(code int, withToken bool) string {
+	switch {
+	case code == http.StatusUnauthorized && !withToken:
+		return " (set prometheus.tokenFile)"
+	case code == http.StatusUnauthorized:
+		return " (the token of prometheus.tokenFile is not accepted)"
+	case code == http.StatusForbidden && withToken:
+		return " (the token of prometheus.tokenFile is not allowed to query)"
+	}
+	return ""
 }
 
 // worst reads the answer of Prometheus's HTTP API (/api/v1/query).

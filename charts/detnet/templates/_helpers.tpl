@@ -98,7 +98,21 @@ affinity:
       - {key: ca.crt, path: ca.crt}
 {{- end }}
 
+{{- /* The controller's configuration, with the files of the Secret for Prometheus. */}}
+{{- define "detnet.controllerConfig" -}}
+{{- $config := deepCopy .Values.controller.config }}
+{{- with .Values.controller.prometheusSecret }}
+{{- if .name }}
+{{- $files := dict }}
+{{- with .token }}{{ $_ := set $files "tokenFile" "/etc/detnet/prometheus/token" }}{{ end }}
+{{- with .ca }}{{ $_ := set $files "caFile" "/etc/detnet/prometheus/ca.crt" }}{{ end }}
+{{- $config = mustMerge $config (dict "prometheus" $files) }}
+{{- end }}
+{{- end }}
+{{- if $config }}{{ toYaml $config }}{{ end }}
+{{- end }}
+
 {{- /* Whether the controller has files of its own. */}}
 {{- define "detnet.controllerFiles" -}}
-{{- if or .Values.controller.config .Values.controller.staticTargets }}yes{{ end }}
+{{- if or (include "detnet.controllerConfig" .) .Values.controller.staticTargets }}yes{{ end }}
 {{- end }}
