@@ -60,7 +60,7 @@ func (t *turn) early(b *Budget) bool {
 	if t.verdict.lossy || float64(t.load.peak) >= 0.85*float64(b.Total) {
 		return false
 	}
-	began := onset(t.ramp(b.since(t.now)))
+	began := onset(t.ramp(b.since(t.now)), t.law.Window)
 	return t.load.seen.Before(began.Add(subWindow*6/10)) && t.now.Sub(began) < 5*subWindow
 }
 

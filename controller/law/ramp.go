@@ -14,12 +14,14 @@ type delay struct {
 // rampTime is how far back a rise of the queue is looked for.
 const rampTime = 1500 * time.Millisecond
 
-// onset is when the present queue began; zero if there is none.
-func onset(ramp []delay) time.Time {
+// onset is when the queue began that stood within the last window; zero if there
+// is none.
+func onset(ramp []delay, window time.Duration) time.Time {
 	if len(ramp) == 0 {
 		return time.Time{}
 	}
-	return ramp[foot(ramp, highest(ramp))].at
+	now := len(ramp) - len(after(ramp, ramp[len(ramp)-1].at.Add(-window)))
+	return ramp[foot(ramp, now+highest(ramp[now:]))].at
 }
 
 // foot is where the way up to the top began.
