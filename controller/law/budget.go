@@ -136,7 +136,7 @@ func (t *turn) grow(b *Budget) plan.Reason {
 		step = max(step, t.law.MaxRaise/2)
 	}
 	if relief && float64(b.Best) > 1.1*float64(b.Total) ||
-		b.fallen() && !b.Exploring && float64(b.Total) > 1.02*float64(b.Capacity) {
+		b.fallen() && !b.Exploring && float64(b.Total) > 1.1*float64(b.Capacity) {
 		b.Total, b.Capacity = scale(b.Best, t.law.Settle), b.Best // back to what once fitted through
 		b.RaisedAt, b.ProbeAt = t.now, t.now.Add(t.law.ProbeEvery)
 		return t.reason(b, plan.Grow, plan.Calm)
