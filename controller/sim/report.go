@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law"
 )
 
 // Write puts the report into a folder: SUMMARY.md, scores.csv, results.json, and
@@ -67,16 +69,17 @@ func (r *Results) WriteSummary(w io.Writer) error {
 	rows := r.Table()
 	for _, scenario := range r.Suite.Scenarios {
 		fmt.Fprintf(b, "\n## World: %s\n\n%s.\n\n", scenario.Name, capital(scenario.About))
-		fmt.Fprint(b, "| law | violations | of queues | after 2 s | best effort | of oracle | first cut, s | clean, s | recovered, s | Jain | patches/pod/5 s | calm patches |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+		fmt.Fprint(b, "| law | violations | of queues | after 2 s | best effort | of oracle | taken | first cut, s | clean, s | recovered, s | Jain | patches/pod/5 s | calm patches |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 		for _, row := range rows {
 			if row.Scenario != scenario.Name {
 				continue
 			}
-			fmt.Fprintf(b, "| %s | %.2f %% | %.2f %% | %.2f %% | %.0fM | %s | %s | %s | %s | %.3f | %.2f | %d |\n",
-				row.Law, 100*row.Violation, 100*row.Queued, 100*row.Settled, row.Goodput.Mbit(), percent(row.OfOracle),
+			fmt.Fprintf(b, "| %s | %.2f %% | %.2f %% | %.2f %% | %.0fM | %s | %s | %s | %s | %s | %.3f | %.2f | %d |\n",
+				row.Law, 100*row.Violation, 100*row.Queued, 100*row.Settled, row.Goodput.Mbit(), percent(row.OfOracle), r.taken(row),
 				seconds(row.FirstCut), seconds(row.Clean), recovered(scenario, row), row.Jain, row.PatchRate, row.CalmWrites)
 		}
 	}
+	r.writeVersus(b, rows)
 	for _, trace := range r.Suite.Traces {
 		fmt.Fprintf(b, "\n## Trace: %s\n\n%s.\n\n| law | lowest jitter, ms | highest | mean | lowest limit | highest | last | cuts | raises |\n|---|---|---|---|---|---|---|---|---|\n", trace.Name, capital(trace.About))
 		for _, run := range r.Traces[trace.Name] {
@@ -86,6 +89,33 @@ func (r *Results) WriteSummary(w io.Writer) error {
 		}
 	}
 	return b.Flush()
+}
+
+// writeVersus tells how much less time adaptive lets apps be late than the laws
+// of the original, and at how much of their goodput.
+func (r *Results) writeVersus(w io.Writer, rows []Row) {
+	originals := []string{law.AIMD, law.Stepwise}
+	if !slices.ContainsFunc(rows, func(row Row) bool { return len(row.Versus) == len(originals) }) {
+		return
+	}
+	fmt.Fprint(w, "\n## adaptive against the laws of the original\n\nHow many times less is late, and at how much of their best effort.\n\n| world | than aimd | at | than step | at |\n|---|---|---|---|---|\n")
+	for _, row := range rows {
+		if len(row.Versus) < len(originals) {
+			continue
+		}
+		fmt.Fprintf(w, "| %s |", row.Scenario)
+		for _, name := range originals {
+			fmt.Fprintf(w, " %.1f | %s |", row.Versus[name].TimesLess, percent(row.Versus[name].Goodput))
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func (r *Results) taken(row Row) string {
+	if !slices.Contains(r.Suite.Laws, NothingName) {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f %%", 100*row.Taken)
 }
 
 func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
 )
 
@@ -140,5 +142,22 @@ func (s Suite) play(scenario Scenario, name string, seed uint64) (*Record, error
 	if err != nil {
 		return nil, err
 	}
+	if name == law.AIMD || name == law.Stepwise {
+		scenario = startingAt(scenario, originalStart)
+	}
 	return Run(scenario, l, seed), nil
+}
+
+// originalStart is where the limits of the original's laws began (its wiki).
+// From 1G they need minutes to come down to an uplink of 200M, and a run would
+// show little else of them.
+const originalStart = 100 * mbit
+
+// startingAt has no sender begin with more than a limit.
+func startingAt(s Scenario, most bitrate.Rate) Scenario {
+	s.Senders = slices.Clone(s.Senders)
+	for i := range s.Senders {
+		s.Senders[i].Initial = min(s.Senders[i].Initial, most)
+	}
+	return s
 }

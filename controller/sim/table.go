@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/sim/score"
 )
 
 // Row is the median of the seeds of one scenario under one law.
@@ -15,6 +17,8 @@ type Row struct {
 	Seed     *uint64 `json:"seed,omitempty"` // none: a median is of no one seed
 	OfOracle float64 `json:"of_oracle"`      // goodput relative to the oracle's, 0 without one
 	Taken    float64 `json:"taken"`          // goodput lost against doing nothing, 0…1
+	// Versus is adaptive against the laws of the original, where they ran.
+	Versus map[string]score.Versus `json:"versus,omitempty"`
 }
 
 // Table is one Row for every scenario and law, in the order of the suite.
@@ -24,21 +28,34 @@ func (r *Results) Table() []Row {
 		oracle, _ := r.median(scenario.Name, OracleName)
 		nothing, _ := r.median(scenario.Name, NothingName)
 		for _, name := range r.Suite.Laws {
-			score, ok := r.median(scenario.Name, name)
+			own, ok := r.median(scenario.Name, name)
 			if !ok {
 				continue
 			}
-			row := Row{Score: score}
+			row := Row{Score: own}
 			if oracle.Goodput > 0 {
-				row.OfOracle = float64(score.Goodput) / float64(oracle.Goodput)
+				row.OfOracle = float64(own.Goodput) / float64(oracle.Goodput)
 			}
 			if nothing.Goodput > 0 {
-				row.Taken = max(0, 1-float64(score.Goodput)/float64(nothing.Goodput))
+				row.Taken = max(0, 1-float64(own.Goodput)/float64(nothing.Goodput))
+			}
+			if name == law.Adaptive {
+				row.Versus = r.versus(own)
 			}
 			rows = append(rows, row)
 		}
 	}
 	return rows
+}
+
+func (r *Results) versus(own Score) map[string]score.Versus {
+	versus := map[string]score.Versus{}
+	for _, name := range []string{law.AIMD, law.Stepwise} {
+		if other, ok := r.median(own.Scenario, name); ok {
+			versus[name] = own.Versus(other.Figures)
+		}
+	}
+	return versus
 }
 
 // median takes every figure's own median over the seeds.
@@ -53,6 +70,8 @@ func (r *Results) median(scenario, name string) (Score, bool) {
 		return Score{}, false
 	}
 	m := Score{Scenario: scenario, Law: name}
+	m.Probes = middle(scores, func(s Score) int { return s.Probes })
+	m.Late = middle(scores, func(s Score) int { return s.Late })
 	m.Violation = middle(scores, func(s Score) float64 { return s.Violation })
 	m.Settled = middle(scores, func(s Score) float64 { return s.Settled })
 	m.Queued = middle(scores, func(s Score) float64 { return s.Queued })
