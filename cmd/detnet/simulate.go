@@ -32,8 +32,8 @@ func newSimulateCommand() *cobra.Command {
 		Short: "Run the control laws side by side against simulated worlds and traces",
 		Long: `Simulate runs the production control laws on a virtual clock: in worlds with
 packet queues, TCP and UDP senders and noisy probes, and against given traces of
-jitter. It writes SUMMARY.md, scores.csv, results.json and pictures. The same
-seed gives the same report.`,
+jitter. It writes SUMMARY.md, scores.csv, results.json, and of each world and trace
+its series as CSV and its picture as SVG and PNG. The same seeds give the same report.`,
 		Example: "  detnet simulate --out out/simulate\n  detnet simulate --scenario tcp-overload --law adaptive,aimd --seed 7\n  detnet simulate --trace measured.csv",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return simulate(cmd, o) },
