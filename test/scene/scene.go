@@ -228,19 +228,30 @@ func (s *Scene) Received(ctx context.Context) (map[string]uint64, error) {
 	return received, nil
 }
 
-// StartLoads tells each sender what to send; To is filled in here.
+// StartLoads tells each sender what to send; To is filled in here. The hog
+// begins last: the others would hear late of theirs.
 func (s *Scene) StartLoads(ctx context.Context, loads map[string]load.Load) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, inner := errgroup.WithContext(ctx)
 	for name, l := range loads {
-		l.To = net.JoinHostPort(s.sink, "5001")
-		g.Go(func() error {
-			if err := call(ctx, s.beside, http.MethodPost, s.address(name), "/load", l, nil); err != nil {
-				return fmt.Errorf("start the load of %s: %w", name, err)
-			}
-			return nil
-		})
+		if name != Hog {
+			g.Go(func() error { return s.startLoad(inner, name, l) })
+		}
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if l, ok := loads[Hog]; ok {
+		return s.startLoad(ctx, Hog, l)
+	}
+	return nil
+}
+
+func (s *Scene) startLoad(ctx context.Context, name string, l load.Load) error {
+	l.To = net.JoinHostPort(s.sink, "5001")
+	if err := call(ctx, s.beside, http.MethodPost, s.address(name), "/load", l, nil); err != nil {
+		return fmt.Errorf("start the load of %s: %w", name, err)
+	}
+	return nil
 }
 
 // StopLoads makes every sender stop.
