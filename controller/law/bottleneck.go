@@ -15,13 +15,7 @@ const settleTime = 3 * time.Second
 
 // touched is when the budget was last changed.
 func (b Budget) touched() time.Time {
-	last := b.CutAt
-	for _, at := range []time.Time{b.RaisedAt, b.GaveUpAt} {
-		if at.After(last) {
-			last = at
-		}
-	}
-	return last
+	return maxTime(maxTime(b.CutAt, b.RaisedAt), b.GaveUpAt)
 }
 
 // group is the senders behind a bottleneck.
