@@ -147,7 +147,7 @@ func (r *round) bottleneck(name string, b Budget) {
 		b.Limits = r.snapshot(g.members)
 	}
 	if reason.Action == plan.Restore {
-		s.to = recall(r.o, g, b.Limits)
+		s.to = recall(g, b.Limits)
 	} else {
 		s.to = r.divide(&b, g, reason.Action)
 	}

@@ -149,7 +149,7 @@ func (r *round) snapshot(members []int) []LimitState {
 	was := make([]LimitState, len(members))
 	for k, i := range members {
 		s := r.o.Senders[i]
-		was[k] = LimitState{Pod: s.Pod, Limit: s.Limit, At: r.o.At}
+		was[k] = LimitState{Pod: s.Pod, Limit: limitOf(s), At: r.o.At}
 		for b, budget := range r.state.Budgets {
 			if !budget.GaveUpAt.Equal(r.o.At) {
 				continue
@@ -163,16 +163,12 @@ func (r *round) snapshot(members []int) []LimitState {
 }
 
 // recall is the limits as they were, for the senders that were there.
-func recall(o plan.Observation, g group, was []LimitState) []bitrate.Rate {
+func recall(g group, was []LimitState) []bitrate.Rate {
 	to := make([]bitrate.Rate, len(g.members))
-	for k, i := range g.members {
-		s := o.Senders[i]
-		to[k] = limitOf(s)
+	for k, s := range g.senders {
+		to[k] = limitOf(*s)
 		if w, found := slices.BinarySearchFunc(was, s.Pod, func(l LimitState, id plan.PodID) int { return l.Pod.Compare(id) }); found {
 			to[k] = max(to[k], was[w].Limit)
-			if was[w].Limit == 0 {
-				to[k] = g.claims[k].ceiling
-			}
 		}
 	}
 	return to
