@@ -145,10 +145,9 @@ func (l adaptive) compare(v *verdict) {
 	v.excess = max(float64(r.median)/float64(v.soft), float64(r.tail)/float64(v.allow))
 }
 
-// calm reports whether there is room to give more.
+// calm reports whether there is room to give more where nothing is in violation.
 func (l adaptive) calm(v verdict) bool {
-	return !v.violated() && (v.allow == 0 ||
-		float64(v.worst.median) < l.Calm*float64(v.soft) && v.worst.tail < v.allow)
+	return v.allow == 0 || float64(v.worst.median) < l.Calm*float64(v.soft)
 }
 
 // allowance turns targets into one bound on the delay above base: jitter is
