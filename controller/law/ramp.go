@@ -106,9 +106,6 @@ func after(ramp []delay, at time.Time) []delay {
 
 // pinned reports whether a queue stood at its limit: it may have overflowed.
 func pinned(ramp []delay) bool {
-	if len(ramp) < 4 {
-		return true
-	}
 	levels := make([]time.Duration, len(ramp))
 	for i, d := range ramp {
 		levels[i] = d.above
