@@ -45,12 +45,5 @@ func (t *turn) emptying(b *Budget) bool {
 		b.EffectBy, b.Awaited = t.now, t.pending
 		return true
 	}
-	if t.now.Sub(b.EffectBy) >= 2*time.Second || t.verdict.worst.slope >= -0.03 {
-		return false
-	}
-	longest := b.Standing
-	if ramp := calmed(t.ramp(b.CutAt)); len(ramp) > 0 {
-		longest = max(longest, ramp[highest(ramp)].above) // it grew until the cut took effect
-	}
-	return t.verdict.worst.recent < longest
+	return t.now.Sub(b.EffectBy) < 2*time.Second && t.verdict.worst.slope < -0.03
 }
