@@ -32,8 +32,8 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 	again := b.Cuts > 0 && !b.RaisedAt.After(b.CutAt)
 	switch {
 	case !again:
-		b.Began, b.Before, b.Standing, b.Fruitless = t.now, b.Total, v.worst.level(), 0
-	case b.CleanAt.IsZero() && b.Depth >= telling && float64(v.worst.level()) > 0.7*float64(b.Standing):
+		b.Began, b.Before, b.Standing, b.Fruitless = t.now, b.Total, v.worst.recent, 0
+	case b.CleanAt.IsZero() && b.Depth >= telling && float64(v.worst.recent) > 0.7*float64(b.Standing):
 		b.Fruitless++
 	}
 	b.CleanAt = time.Time{}
@@ -135,7 +135,7 @@ func (t *turn) cut(b *Budget, again bool) {
 	case !again && raised && b.Proven > 0:
 		b.Capacity, b.Measured = scale(b.Proven, proven/l.Settle), true // back to what was good
 		explore = float64(b.Upper) > 1.1*float64(b.Capacity)
-	case b.Fruitless == 0 && v.worst.level() < 2*v.allow && (b.Capacity != 0 || v.worst.slope < 0.1):
+	case b.Fruitless == 0 && v.worst.recent < 2*v.allow && (b.Capacity != 0 || v.worst.slope < 0.1):
 		b.Capacity = b.Upper // a shallow queue: a little too much
 	default:
 		b.Capacity, b.Measured, depth = 0, false, 1
@@ -192,5 +192,5 @@ func (t *turn) touched(b *Budget) bool {
 func (t *turn) queue() time.Duration {
 	r := t.verdict.worst
 	growth := min(max(r.slope, 0), 1) * (t.feedback + subWindow).Seconds()
-	return r.level() + time.Duration(growth*float64(time.Second))
+	return r.recent + time.Duration(growth*float64(time.Second))
 }

@@ -15,7 +15,7 @@ type reading struct {
 	low       time.Duration // lower quartile: a queue delays every packet, a busy host some
 	median    time.Duration
 	tail      time.Duration // 90th percentile
-	recent    time.Duration // median of the newest four
+	recent    time.Duration // median of the newest four: how long the queue is now
 	surge     time.Duration // least of the newest four
 	pair      time.Duration // least of the newest two
 	slope     float64       // of the delay, in seconds a second
@@ -24,9 +24,6 @@ type reading struct {
 	lost      float64 // share over the loss window
 	lostCount int
 }
-
-// level is how long the queue is now: at its onset most samples have not seen it.
-func (r reading) level() time.Duration { return max(r.median, r.recent) }
 
 const newest = 4 // samples that say whether it is still so
 
