@@ -55,7 +55,6 @@ func (r *round) plan() plan.Plan {
 		case w.cut && to < limit:
 		case w.restore && !w.cutting && to > limit:
 		case w.raise && !w.frozen && to >= limit+max(bitrate.Mbit, scale(limit, worthRaising)):
-		case w.raise && !w.frozen && to > limit && to == ceiling:
 		default:
 			continue
 		}
