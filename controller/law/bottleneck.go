@@ -81,7 +81,7 @@ func (r *round) verdict(name string, since time.Time) (verdict, int) {
 			v = r.law.judge(app, r.paths, since, r.o.At)
 		}
 		if v.blind {
-			partial = partial || name == nodeUplink(app.Node) && (v.lag == 0 || r.verdicts[i].blind)
+			partial = partial || name == nodeUplink(app.Node) && r.verdicts[i].blind
 			slowest = max(slowest, v.lag)
 			continue
 		}
