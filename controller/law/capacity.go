@@ -51,13 +51,11 @@ func falling(ramp []delay) (slope float64, from, to time.Time) {
 		return 0, from, to
 	}
 	top := highest(ramp)
-	for _, eighths := range []time.Duration{5, 7} {
-		part := below(ramp[top:end(ramp, top)+1], eighths)
-		if slope = straight(part); slope < -0.01 && slope > -0.85 {
-			return slope, part[0].at, part[len(part)-1].at
-		}
+	part := below(ramp[top:end(ramp, top)+1], 5)
+	if slope = straight(part); slope >= -0.01 || slope <= -0.85 {
+		return 0, from, to
 	}
-	return 0, from, to
+	return slope, part[0].at, part[len(part)-1].at
 }
 
 // throughput is what fits through, from the sub-windows in which a queue stood
