@@ -33,7 +33,7 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 	switch {
 	case !again:
 		b.Began, b.Before, b.Standing, b.Fruitless = t.now, b.Total, v.worst.recent, 0
-	case b.CleanAt.IsZero() && b.Depth >= telling && float64(v.worst.recent) > 0.7*float64(b.Standing):
+	case b.Depth >= telling && float64(v.worst.recent) > 0.7*float64(b.Standing):
 		b.Fruitless++
 	}
 	b.CleanAt = time.Time{}
