@@ -77,7 +77,7 @@ func (t *turn) measure(b *Budget, e episode) {
 		c = min(c, t.emptied(e)) // who sends on and off, or paused, bends the line
 	}
 	switch {
-	case down != 0 && (long || !e.fell) && (e.pinned || long && float64(c) < 0.8*float64(e.full)):
+	case down != 0 && (long || !e.fell) && e.pinned:
 		b.Capacity = c
 	case e.fell || !e.pinned:
 		b.Capacity = e.full
