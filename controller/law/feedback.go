@@ -13,7 +13,6 @@ import (
 type Feedback struct {
 	Pending []LimitState
 	Delays  []time.Duration // the newest last
-	Unseen  int             // limits in a row whose effect was not seen
 }
 
 const (
@@ -26,14 +25,10 @@ const (
 
 // observe looks for the effect of what was asked for.
 func (f Feedback) observe(senders []plan.Sender, now time.Time) Feedback {
-	next := Feedback{Delays: slices.Clone(f.Delays), Unseen: f.Unseen}
+	next := Feedback{Delays: slices.Clone(f.Delays)}
 	for _, p := range f.Pending {
 		s := findSender(senders, p.Pod)
-		if s == nil {
-			continue
-		}
-		if now.Sub(p.At) > feedbackWait {
-			next.Unseen++
+		if s == nil || now.Sub(p.At) > feedbackWait {
 			continue
 		}
 		delay, seen := effect(s.Rates, p)
@@ -41,7 +36,7 @@ func (f Feedback) observe(senders []plan.Sender, now time.Time) Feedback {
 			next.Pending = append(next.Pending, p)
 			continue
 		}
-		next.Delays, next.Unseen = append(next.Delays, delay), 0
+		next.Delays = append(next.Delays, delay)
 	}
 	if extra := len(next.Delays) - feedbackKept; extra > 0 {
 		next.Delays = next.Delays[extra:]
@@ -50,10 +45,9 @@ func (f Feedback) observe(senders []plan.Sender, now time.Time) Feedback {
 }
 
 // awaits reports whether a sender has yet to obey, within three times the usual
-// delay. Where counters sit before the limiter the effect may never show; then
-// there is nothing to wait for.
+// delay: where counters sit before the limiter the effect may never show.
 func (f Feedback) awaits(pod plan.PodID, now time.Time, usual time.Duration) bool {
-	return f.Unseen < feedbackLeast && slices.ContainsFunc(f.Pending, func(l LimitState) bool {
+	return slices.ContainsFunc(f.Pending, func(l LimitState) bool {
 		return l.Pod == pod && now.Sub(l.At) <= 3*usual
 	})
 }
