@@ -39,7 +39,7 @@ func (t *turn) decide(b *Budget) plan.Reason {
 	t.from = b.Total
 	v := t.verdict
 	if !v.tail {
-		b.Doubtful = 0
+		b.Doubted = time.Time{}
 	}
 	switch {
 	case v.silent, v.blind && t.now.Sub(b.EffectBy) < t.law.Stale+2*v.lag:

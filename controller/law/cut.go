@@ -15,7 +15,10 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 		return t.reason(b, plan.Hold, plan.NearTarget) // the link is known to hold more than this
 	}
 	if v.tail && !(t.raised(b) && v.worst.recent > v.soft) { // after a raise there is little doubt
-		if b.Doubtful++; b.Doubtful < 2 {
+		if b.Doubted.IsZero() {
+			b.Doubted = t.now
+		}
+		if t.now.Sub(b.Doubted) < t.law.Window*9/10 {
 			return t.reason(b, plan.Hold, plan.Confirming)
 		}
 	}
@@ -151,7 +154,7 @@ func (t *turn) cut(b *Budget, again bool) {
 	b.Depth = 1 - float64(b.Total)/float64(b.Used)
 	b.Proven, b.Exploring = 0, explore
 	b.InForce = t.load.limits
-	b.CutAt, b.Draining, b.Doubtful, b.ProbeStep = t.now, true, 0, l.RaiseStep
+	b.CutAt, b.Draining, b.Doubted, b.ProbeStep = t.now, true, time.Time{}, l.RaiseStep
 	b.EffectBy = t.now.Add(t.feedback)
 	b.Cuts++
 	b.Testing = v.worst.path != nil && !v.worst.path.Sure

@@ -57,7 +57,7 @@ type Budget struct {
 	Awaited   bool          // its effect was not seen at the last step
 	Overshot  bool          // it followed a raise
 	Draining  bool          // the last cut went below Capacity to empty the queue
-	Doubtful  int           // looks in a row at which only the tail was too long
+	Doubted   time.Time     // since when only the tail is too long; zero: it is not
 	Standing  time.Duration // queue at the first of the cuts in a row
 	Cuts      int           // in a row, since it was last clean for a while
 	CleanAt   time.Time     // clean since; zero: not clean
