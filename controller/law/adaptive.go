@@ -138,6 +138,9 @@ func (r *round) bottleneck(name string, b Budget) {
 	}
 	if escalate && app >= 0 {
 		r.accuse(app, v, reason.Action == plan.Restore)
+		if reason.Action == plan.Restore {
+			r.acquit(name)
+		}
 	}
 	s := shared{reason: explain(reason, v), members: g.members, total: b.Total, learned: b.Capacity != 0 || b.Draining}
 	if reason.Action == plan.Cut && app >= 0 {

@@ -188,3 +188,71 @@ func TestSeverity(t *testing.T) {
 		}
 	}
 }
+
+// Rows computed by hand from the originals' rules, where neither the quartiles
+// nor the percentile fall on one of two values.
+func TestInterquartileByHand(t *testing.T) {
+	of := func(n int) (d []time.Duration) { // 1, 2, … n ms, the largest first
+		for i := n; i > 0; i-- {
+			d = append(d, time.Duration(i)*ms)
+		}
+		return d
+	}
+	for n, want := range map[int]time.Duration{ // sorted[⌊3n/4⌋] − sorted[⌊n/4⌋]
+		0: 0, 4: 0, 5: 2 * ms, 6: 3 * ms, 7: 4 * ms, 8: 4 * ms, 19: 10 * ms, 20: 10 * ms,
+	} {
+		if got := interquartile(of(n)); got != want {
+			t.Errorf("of %d: %v, want %v", n, got, want)
+		}
+	}
+}
+
+// Of several in violation the one with the highest priority is named, and only
+// the newest 20 samples count.
+func TestAIMDPriorityAndWindow(t *testing.T) {
+	l, _ := New(AIMD, DefaultConfig())
+	decide := func(apps ...plan.App) plan.Reason {
+		s, _ := l.Step(State{}, plan.Observation{At: t0.Add(-2 * time.Second)})
+		_, p := l.Step(s, plan.Observation{At: t0, Apps: apps, Senders: []plan.Sender{sender("telemetry", 100*bitrate.Mbit)}})
+		return p.Reasons[0]
+	}
+	low, high := udpApp("a", 50, ms, spread(t0, 500*ms, 20, 9*ms)), udpApp("b", 100, ms, spread(t0, 500*ms, 20, 2*ms))
+	for _, apps := range [][]plan.App{{low, high}, {high, low}} {
+		if r := decide(apps...); r.Action != plan.Cut || r.App.Name != "b" {
+			t.Errorf("decided by %+v, want b, which is more important", r)
+		}
+	}
+	old := spread(t0.Add(-10*time.Second), 500*ms, 40, 9*ms)
+	r := decide(udpApp("a", 100, ms, append(old, spread(t0, 500*ms, 20, 0)...)))
+	if r.Samples != 20 || r.Action != plan.Grow {
+		t.Errorf("of 60 samples, the last 20 still: %+v", r)
+	}
+}
+
+// A change of exactly 5 is written; the 95th percentile, not the median, counts.
+func TestStepByHand(t *testing.T) {
+	tail := spread(t0, 20*ms, 200, 0)
+	for i := range 11 { // 5.5 % are late
+		tail[i*15].RTT += 3 * ms
+	}
+	few := spread(t0, 20*ms, 200, 0)
+	for i := range 9 { // 4.5 % are
+		few[i*15].RTT += 3 * ms
+	}
+	for _, tt := range []struct {
+		name       string
+		samples    []plan.Sample
+		from, want float64
+	}{
+		{"exactly 5 less", spread(t0, 20*ms, 200, 3*ms), 15, 10},
+		{"exactly 5 more", spread(t0, 20*ms, 200, 0), 995, 1000},
+		{"4 less", spread(t0, 20*ms, 200, 3*ms), 14, 0},
+		{"one in twenty late", tail, 600, 550},
+		{"fewer", few, 600, 610},
+	} {
+		got := act(t, Stepwise, plan.Observation{At: t0, Apps: []plan.App{udpApp("robot", 100, ms, tt.samples)}, Senders: []plan.Sender{sender("telemetry", bitrate.FromMbit(tt.from))}})
+		if got["telemetry"] != tt.want {
+			t.Errorf("%s: %v → %v, want %v", tt.name, tt.from, got["telemetry"], tt.want)
+		}
+	}
+}

@@ -68,7 +68,7 @@ func (r *round) divide(b *Budget, g group, action plan.Action) []bitrate.Rate {
 // verdict is that of the app in the worst trouble among those that have a say,
 // and its index, or −1.
 func (r *round) verdict(name string, since time.Time) (verdict, int) {
-	worst, index, partial := verdict{blind: true, silent: true}, -1, false
+	worst, index, partial, awaited := verdict{blind: true, silent: true}, -1, false, false
 	var slowest time.Duration
 	for i := range r.o.Apps {
 		app := &r.o.Apps[i]
@@ -81,6 +81,7 @@ func (r *round) verdict(name string, since time.Time) (verdict, int) {
 			v = r.law.judge(app, r.paths, since, r.o.At)
 		}
 		if v.blind {
+			awaited = awaited || r.troubled(i, name)
 			partial = partial || name == nodeUplink(app.Node) && r.verdicts[i].blind
 			slowest = max(slowest, v.lag)
 			continue
@@ -90,11 +91,18 @@ func (r *round) verdict(name string, since time.Time) (verdict, int) {
 			worst, index = v, i
 		}
 	}
-	worst.partial = partial
+	worst.partial, worst.awaited = partial, awaited
 	if worst.blind {
 		worst.lag = slowest
 	}
 	return worst, index
+}
+
+// troubled reports whether an app in trouble blames a bottleneck, by all of its
+// samples, and is not left alone.
+func (r *round) troubled(app int, name string) bool {
+	s, v := r.state.Suspects[app], r.verdicts[app]
+	return s.Bottleneck == name && v.violated() && !s.excused(v, r.o.At)
 }
 
 // ramp is the delays that all sessions with a say in a bottleneck saw since a

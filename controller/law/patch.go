@@ -68,7 +68,8 @@ func (r *round) wish(b int, wishes []wish) {
 	s := &r.shares[b]
 	limits, raises, starved := r.want(s)
 	acting := s.reason.Action != plan.Hold
-	over := s.learned && float64(limits) > overcommit*float64(s.total)
+	held := s.reason.Action == plan.Hold && s.reason.Cause == plan.Blind // nothing is cut, for newcomers neither
+	over := s.learned && !held && float64(limits) > overcommit*float64(s.total)
 	shift := s.rebalance && starved && raises > s.total-limits
 	room := !s.learned || s.reason.Action == plan.Restore || raises <= s.total-limits+scale(s.total, 0.005)
 	shifted := false

@@ -43,11 +43,11 @@ func drawScene(t *rapid.T) *scene {
 		s.apps = append(s.apps, app)
 	}
 	for i := range rapid.IntRange(0, 5).Draw(t, "senders") {
-		floor := rapid.Int64Range(1, 50).Draw(t, "min")
+		floor := bitrate.Rate(rapid.Int64Range(1_000_000, 50_000_000).Draw(t, "min"))
 		x := plan.Sender{
 			Pod: plan.PodID{Namespace: "office", Name: fmt.Sprint("pod", i)}, Node: rapid.SampledFrom(nodes).Draw(t, "sender node"),
 			Rank: rapid.IntRange(0, 2).Draw(t, "rank"), Weight: rapid.IntRange(1, 4).Draw(t, "weight"),
-			Min: bitrate.Rate(floor) * bitrate.Mbit, Max: bitrate.Rate(floor+rapid.Int64Range(0, 1000).Draw(t, "span")) * bitrate.Mbit,
+			Min: floor, Max: floor + bitrate.Rate(rapid.Int64Range(0, 1000).Draw(t, "span"))*bitrate.Mbit,
 		}
 		x.Limit = x.Min + bitrate.Rate(rapid.Int64Range(0, int64(x.Max-x.Min)).Draw(t, "limit"))
 		s.senders = append(s.senders, x)
@@ -236,10 +236,19 @@ func TestBlindNeverRaises(t *testing.T) {
 	})
 }
 
+// The feedback delay is the one that the law reckoned with when it cut.
 func TestAtMostOneCutInAFeedbackDelay(t *testing.T) {
+	cuts := 0
 	rapid.Check(t, func(t *rapid.T) {
-		l, s := drawLaw(t), drawScene(t)
-		last := map[string]time.Time{}
+		cfg := DefaultConfig()
+		cfg.Adaptive.Feedback = time.Duration(rapid.IntRange(100, 3000).Draw(t, "feedback, ms")) * ms
+		l, err := New(Adaptive, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := drawScene(t)
+		last := map[string]plan.Reason{}
+		at := map[string]time.Time{}
 		var state State
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			o := s.advance(t)
@@ -248,15 +257,19 @@ func TestAtMostOneCutInAFeedbackDelay(t *testing.T) {
 				if r.Action != plan.Cut {
 					continue
 				}
-				if before, cut := last[r.Bottleneck]; cut && o.At.Sub(before) < min(r.Feedback, minFeedback) {
-					t.Fatalf("%s cut twice within %v", r.Bottleneck, o.At.Sub(before))
+				cuts++
+				if before, cut := at[r.Bottleneck]; cut && o.At.Sub(before) < min(last[r.Bottleneck].Feedback, r.Feedback) {
+					t.Fatalf("%s cut twice within %v: %+v, %+v", r.Bottleneck, o.At.Sub(before), last[r.Bottleneck], r)
 				}
-				last[r.Bottleneck] = o.At
+				last[r.Bottleneck], at[r.Bottleneck] = r, o.At
 			}
 			s.apply(p)
 			state = next
 		}
 	})
+	if cuts == 0 {
+		t.Error("nothing was cut: the property was not tested")
+	}
 }
 
 // In observe mode nothing is ever in force, so nothing is proven.
@@ -375,6 +388,30 @@ func TestTheLowestRankIsCutFirst(t *testing.T) {
 		got := share(total, claims)
 		if got[0] < 100*bitrate.Mbit && got[1] > bitrate.Mbit {
 			t.Fatalf("of %v the higher rank got %v and the lower %v", total, got[0], got[1])
+		}
+	})
+}
+
+// The originals' limits stay inside the pods' floors and ceilings, too.
+func TestTheOriginalsStayInsideTheBounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l, err := New(rapid.SampledFrom([]string{AIMD, Stepwise}).Draw(t, "law"), DefaultConfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := drawScene(t)
+		var state State
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			s.now = s.now.Add(1800 * ms)
+			o := s.advance(t)
+			next, p := l.Step(state, o)
+			for _, limit := range p.Limits {
+				if x := findSender(o.Senders, limit.Pod); limit.To < x.Min || limit.To > x.Max {
+					t.Fatalf("%+v for %+v", limit, x)
+				}
+			}
+			s.apply(p)
+			state = next
 		}
 	})
 }

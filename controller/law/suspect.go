@@ -129,6 +129,16 @@ func concerns(name string, app *plan.App, s Suspect, violated bool) bool {
 	return slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return name == nodeUplink(x.Vantage) })
 }
 
+// acquit moves the suspicion of every app in trouble away from a bottleneck that
+// was cut in vain: for one app, and so for the others that blame it.
+func (r *round) acquit(name string) {
+	for i, v := range r.verdicts {
+		if r.troubled(i, name) {
+			r.accuse(i, v, true)
+		}
+	}
+}
+
 // accuse moves an app's suspicion to the next candidate, or excuses everyone
 // for a while, longer each time, if cuts were tried at all.
 func (r *round) accuse(app int, v verdict, tried bool) {

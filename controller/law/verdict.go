@@ -24,6 +24,7 @@ type verdict struct {
 	tail     bool // too many samples are late, but not most of them
 	lossy    bool
 	excused  bool // in trouble, but left alone for now
+	awaited  bool // another one in trouble has yet to see the effect of the last cut
 	// What the app suffers that its witness does not: not the network's doing.
 	elsewhere *verdict
 	hum       time.Duration // mean of the lower quartiles of all sessions
