@@ -1,5 +1,5 @@
 // Package controller is the loop: observe, let the law decide, actuate, show.
-// Every 250 ms it joins the inventory with what the agents measured, hands that
+// Every 100 ms it joins the inventory with what the agents measured, hands that
 // to the law, submits the limits that the law wants changed and publishes one
 // status that all else is read from. Whatever must survive a restart is in the
 // pods' annotations.
@@ -23,8 +23,8 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// Period is the time between two decisions (DESIGN's P).
-const Period = 250 * time.Millisecond
+// Period is the time between two decisions: that of the agents' reports.
+const Period = 100 * time.Millisecond
 
 // Inventory says who runs where.
 type Inventory interface {

@@ -122,7 +122,7 @@ func worldDefaults(s Scenario) Scenario {
 		s.Propagation = 100 * time.Microsecond
 	}
 	if s.Loop == 0 {
-		s.Loop = 250 * time.Millisecond
+		s.Loop = 100 * time.Millisecond
 	}
 	if s.PatchDelay[1] == 0 {
 		s.PatchDelay = [2]time.Duration{50 * time.Millisecond, 150 * time.Millisecond}

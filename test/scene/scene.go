@@ -153,11 +153,6 @@ func (s *Scene) settle(ctx context.Context) error {
 		return err
 	}
 	s.addresses = addresses
-	// While old and new pods are there at once, the node may be too full for
-	// them, and the scheduler preempts the hog.
-	if err := s.apply(ctx, "lab.yaml"); err != nil {
-		return err
-	}
 	labPods, err := s.awaitPods(ctx, lab, 3)
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ func main() {
 const capacity = 200 * bitrate.Mbit
 
 func run(ctx context.Context) error {
-	out := flag.String("o", "../out", "folder for figures and pictures")
+	out := flag.String("o", "../out", "folder for figures, pictures and recordings")
 	d := flag.Duration("duration", 0, "length of each run; each world's own, a minute or more, if 0")
 	inWorlds := flag.String("worlds", "", "comma-separated; all if empty")
 	by := flag.String("contenders", "", "comma-separated; all if empty")
@@ -58,7 +58,7 @@ func run(ctx context.Context) error {
 	if err := os.MkdirAll(*out, 0o755); err != nil {
 		return err
 	}
-	b, err := setUp(ctx)
+	b, err := setUp(ctx, *out)
 	if err != nil {
 		return err
 	}
@@ -66,10 +66,10 @@ func run(ctx context.Context) error {
 	for _, c := range cs {
 		if err := b.compete(ctx, c, ws); err != nil {
 			// What was measured before is not lost.
-			return errors.Join(fmt.Errorf("%s: %w", c.name, err), b.finish(*out, ws))
+			return errors.Join(fmt.Errorf("%s: %w", c.name, err), b.finish(ws))
 		}
 	}
-	return b.finish(*out, ws)
+	return b.finish(ws)
 }
 
 func list(s string) []string {
@@ -85,9 +85,10 @@ type bench struct {
 	scene   *scene.Scene
 	runs    map[string]*picture.Run // by world
 	scores  []Score
+	out     string // folder for figures, pictures and recordings
 }
 
-func setUp(ctx context.Context) (*bench, error) {
+func setUp(ctx context.Context, out string) (*bench, error) {
 	images, err := install.BuildImages(ctx)
 	if err != nil {
 		return nil, err
@@ -97,7 +98,7 @@ func setUp(ctx context.Context) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{cluster: cluster, runs: map[string]*picture.Run{}}
+	b := &bench{cluster: cluster, runs: map[string]*picture.Run{}, out: out}
 	if err := install.Detnet(ctx, cluster, nil); err != nil {
 		return nil, errors.Join(err, cluster.Close())
 	}
@@ -132,6 +133,11 @@ func (b *bench) compete(ctx context.Context, c contender, ws []world) error {
 		}
 		if err := b.compare(ctx, c, w); err != nil {
 			return fmt.Errorf("world %s: %w", w.name, err)
+		}
+		if c.law {
+			if err := b.saveRecording(ctx, w.name, c.name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -194,7 +200,7 @@ func (b *bench) compare(ctx context.Context, c contender, w world) error {
 	return nil
 }
 
-func (b *bench) finish(dir string, ws []world) error {
+func (b *bench) finish(ws []world) error {
 	relate(b.scores)
 	var ordered []Score
 	for _, w := range ws {
@@ -204,7 +210,7 @@ func (b *bench) finish(dir string, ws []world) error {
 			}
 		}
 		if r := b.runs[w.name]; r != nil {
-			if err := r.Write(filepath.Join(dir, "bench-control-"+w.name+".svg")); err != nil {
+			if err := r.Write(filepath.Join(b.out, "bench-control-"+w.name+".svg")); err != nil {
 				return fmt.Errorf("draw world %s: %w", w.name, err)
 			}
 		}
@@ -212,5 +218,5 @@ func (b *bench) finish(dir string, ws []world) error {
 	verdicts := judge(ordered)
 	table(os.Stdout, ordered)
 	tableOfBars(os.Stdout, verdicts)
-	return write(filepath.Join(dir, "bench-control.json"), ordered, verdicts)
+	return write(filepath.Join(b.out, "bench-control.json"), ordered, verdicts)
 }
