@@ -26,6 +26,9 @@ func (l adaptive) Step(s State, o plan.Observation) (State, plan.Plan) {
 	verdicts := make([]verdict, len(o.Apps))
 	for i := range o.Apps {
 		verdicts[i] = l.judge(&o.Apps[i], paths, time.Time{}, o.At)
+		if verdicts[i].blind && l.Blind == BlindAssume {
+			verdicts[i] = l.assumption(&o.Apps[i])
+		}
 	}
 	active := sending(o.Senders, next.Uses)
 	next.Suspects = suspects(s.Suspects, s.Budgets, verdicts, active, o.At)

@@ -2,6 +2,7 @@ package law
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -521,5 +522,49 @@ func TestCutsInVainAreMadeOnceForAllApps(t *testing.T) {
 		if limited == 0 || limited > 8 {
 			t.Errorf("%d apps: cut for %d quarters of a second, want one trial of at most 2 s", apps, limited)
 		}
+	}
+}
+
+// One app's trouble that no cut helps must not undo the cut that helps another.
+func TestAnExcusedAppDoesNotUndoACutForAnother(t *testing.T) {
+	s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit)
+	late := s.o.Apps[0]
+	late.Pod.Name = "late"
+	s.o.Apps = append(s.o.Apps, late)
+	step := func(queue, elsewhere time.Duration) {
+		s.delay = queue
+		s.run(250 * ms)
+		samples := slices.Clone(s.o.Apps[0].Sessions[0].Samples)
+		for i := range samples {
+			if samples[i].At.After(t0.Add(5 * time.Second)) {
+				samples[i].RTT += elsewhere
+			}
+		}
+		s.o.Apps[1].Sessions = []plan.Session{{ID: "a", Vantage: "n2", Samples: samples}}
+	}
+	queue := func() time.Duration {
+		if x := s.limits(); x[0]+x[1] > 200 {
+			return 40 * ms
+		}
+		return 0
+	}
+	for range 60 { // the late app is tried to be helped, and let be
+		step(0, 5*ms)
+	}
+	if x := s.limits(); x[0] != 1000 {
+		t.Fatalf("limits %v, want those of before: no cut helped", x)
+	}
+	late2, restores := 0, 0
+	for range 40 {
+		q := queue()
+		if q > 0 {
+			late2++
+		}
+		if step(q, 5*ms); s.reason().Action == plan.Restore {
+			restores++
+		}
+	}
+	if restores > 0 || late2 > 6 {
+		t.Errorf("%d restores, a queue in %d of 40 looks; want the cut that helped kept", restores, late2)
 	}
 }

@@ -77,7 +77,7 @@ func (r *round) verdict(name string, since time.Time) (verdict, int) {
 			continue
 		}
 		worst.silent = false
-		if r.o.At.Sub(since) < r.law.Stale+r.law.LossWindow+2*v.lag {
+		if !v.assumed && r.o.At.Sub(since) < r.law.Stale+r.law.LossWindow+2*v.lag {
 			v = r.law.judge(app, r.paths, since, r.o.At)
 		}
 		if v.blind {
@@ -112,7 +112,7 @@ func (r *round) ramp(name string, from time.Time) []delay {
 	for i := range r.o.Apps {
 		app := &r.o.Apps[i]
 		v := r.verdicts[i]
-		if !concerns(name, app, r.state.Suspects[i], !v.blind && v.violated()) {
+		if !concerns(name, app, r.state.Suspects[i], v.violated()) || v.violated() && r.state.Suspects[i].excused(v, r.o.At) {
 			continue
 		}
 		for k := range app.Sessions {

@@ -55,14 +55,21 @@ func (t *turn) decide(b *Budget) plan.Reason {
 		return t.reason(b, plan.Hold, plan.AwaitEffect)
 	case b.Testing && v.worst.path != nil:
 		return t.tested(b)
-	case v.violated(), t.touched(b):
+	case v.awaited && (v.excused || !v.violated()): // who is well says nothing of who is not
+		return t.reason(b, plan.Hold, plan.AwaitEffect)
+	case !v.excused && (v.violated() || t.touched(b)):
 		return t.relieve(b)
 	}
 	b.clean(t.now)
 	switch {
 	case b.Draining:
 		t.settle(b)
+		if v.excused { // who is late has another cause, and the others are well again
+			return t.reason(b, plan.Grow, plan.Unresponsive)
+		}
 		return t.reason(b, plan.Grow, plan.Calm)
+	case v.excused:
+		return t.reason(b, plan.Hold, plan.Unresponsive)
 	case v.partial:
 		return t.reason(b, plan.Hold, plan.Blind)
 	case v.elsewhere != nil:

@@ -25,15 +25,6 @@ func (t *turn) relieve(b *Budget) plan.Reason {
 	if t.early(b) {
 		return t.reason(b, plan.Hold, plan.Confirming)
 	}
-	switch {
-	case v.excused && v.awaited:
-		return t.reason(b, plan.Hold, plan.AwaitEffect)
-	case v.excused && b.Cuts > 0:
-		t.giveUp(b)
-		return t.reason(b, plan.Restore, plan.Unresponsive)
-	case v.excused:
-		return t.reason(b, plan.Hold, plan.Unresponsive)
-	}
 	again := b.Cuts > 0 && !b.RaisedAt.After(b.CutAt)
 	switch {
 	case !again:

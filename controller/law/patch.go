@@ -117,7 +117,7 @@ func (r *round) want(s *shared) (limits, raises bitrate.Rate, starved bool) {
 
 // inTrouble reports whether a bottleneck's reason forbids raises behind it.
 func inTrouble(r plan.Reason) bool {
-	if r.Action == plan.Restore {
+	if r.Action == plan.Restore || r.Action == plan.Grow {
 		return false
 	}
 	switch r.Cause {

@@ -24,6 +24,7 @@ type verdict struct {
 	tail     bool // too many samples are late, but not most of them
 	lossy    bool
 	excused  bool // in trouble, but left alone for now
+	assumed  bool // nobody sees it: it is what the configuration says
 	awaited  bool // another one in trouble has yet to see the effect of the last cut
 	// What the app suffers that its witness does not: not the network's doing.
 	elsewhere *verdict
@@ -96,20 +97,17 @@ func (l adaptive) judge(app *plan.App, paths pathIndex, since, now time.Time) ve
 	if seen > 0 {
 		v.hum = sum / time.Duration(seen)
 	}
-	if v.blind && l.Blind == BlindAssume {
-		v = l.assumed(app)
-	}
 	return v
 }
 
-// assumed is the verdict on an app that nobody sees, where the configuration
+// assumption is the verdict on an app that nobody sees, where the configuration
 // says what to take for granted.
-func (l adaptive) assumed(app *plan.App) verdict {
+func (l adaptive) assumption(app *plan.App) verdict {
 	allow := app.SLO.Jitter
 	if allow == 0 {
 		allow = app.SLO.Latency
 	}
-	w := verdict{app: app, allow: allow, soft: time.Duration(l.Soft * float64(allow))}
+	w := verdict{app: app, assumed: true, allow: allow, soft: time.Duration(l.Soft * float64(allow))}
 	w.worst = reading{low: l.Assume, median: l.Assume, tail: l.Assume, recent: l.Assume}
 	l.compare(&w)
 	return w
