@@ -308,11 +308,28 @@ func TestEqualInputsGiveEqualPlans(t *testing.T) {
 		var state State
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			o := s.advance(t)
+			slices.Reverse(o.Apps)
+			slices.Reverse(o.Senders)
 			stateBefore, observed := text(state), text(o)
 			next, p := l.Step(state, o)
+			came := text(next)
 			again, p2 := l.Step(state, o)
 			if !reflect.DeepEqual(p, p2) || !reflect.DeepEqual(next, again) {
 				t.Fatalf("second call differs: %+v, %+v", p, p2)
+			}
+			var other plan.Observation
+			if err := json.Unmarshal([]byte(observed), &other); err != nil {
+				t.Fatal(err)
+			}
+			for i := range other.Apps {
+				for k := range other.Apps[i].Sessions {
+					for n := range other.Apps[i].Sessions[k].Samples {
+						other.Apps[i].Sessions[k].Samples[n].RTT *= 2
+					}
+				}
+			}
+			if l.Step(state, other); text(next) != came {
+				t.Fatal("Step changed the State that an earlier call returned")
 			}
 			if text(state) != stateBefore {
 				t.Fatal("Step changed the State that it was given")
