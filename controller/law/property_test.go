@@ -304,7 +304,11 @@ func TestEqualInputsGiveEqualPlans(t *testing.T) {
 			}
 			return string(b)
 		}
-		l, s := drawLaw(t), drawScene(t)
+		l, err := New(rapid.SampledFrom(Names()).Draw(t, "law"), DefaultConfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := drawScene(t)
 		var state State
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			o := s.advance(t)
