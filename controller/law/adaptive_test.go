@@ -568,3 +568,25 @@ func TestAnExcusedAppDoesNotUndoACutForAnother(t *testing.T) {
 		t.Errorf("%d restores, a queue in %d of 40 looks; want the cut that helped kept", restores, late2)
 	}
 }
+
+// A sender behind two bottlenecks is raised only if neither is in trouble.
+func TestASenderIsNotRaisedWhileOneOfItsBottlenecksIsInTrouble(t *testing.T) {
+	for _, tt := range []struct {
+		cluster plan.Cause
+		want    int
+	}{{plan.Calm, 1}, {plan.Violation, 0}, {plan.AwaitEffect, 0}, {plan.Blind, 0}, {plan.NotNetwork, 0}} {
+		x := sender("a", 50*mbit)
+		x.Rates = []plan.TxRate{{At: t0, Tx: 50 * mbit}}
+		r := round{
+			law: adaptive{DefaultConfig().Adaptive}, o: plan.Observation{At: t0, Senders: []plan.Sender{x}},
+			state: &State{Budgets: make([]Budget, 2), Uses: []Use{{Pod: x.Pod, Now: 50 * mbit}}},
+			shares: []shared{
+				{reason: plan.Reason{Bottleneck: "node/n1", Action: plan.Grow, Cause: plan.Calm}, members: []int{0}, to: []bitrate.Rate{80 * mbit}, total: 80 * mbit, learned: true},
+				{reason: plan.Reason{Bottleneck: cluster, Action: plan.Hold, Cause: tt.cluster}, members: []int{0}, to: []bitrate.Rate{90 * mbit}, total: 90 * mbit, learned: true},
+			},
+		}
+		if got := len(r.plan().Limits); got != tt.want {
+			t.Errorf("with the cluster in %q: %d limits changed, want %d", tt.cluster, got, tt.want)
+		}
+	}
+}
