@@ -81,7 +81,7 @@ func (r *round) verdict(name string, since time.Time) (verdict, int) {
 			v = r.law.judge(app, r.paths, since, r.o.At)
 		}
 		if v.blind {
-			awaited = awaited || r.troubled(i, name)
+			awaited = awaited || v.lag == 0 && r.troubled(i, name) // slow signals are not waited for
 			partial = partial || name == nodeUplink(app.Node) && r.verdicts[i].blind
 			slowest = max(slowest, v.lag)
 			continue

@@ -184,3 +184,32 @@ func TestASenderIsNotRaisedWhileOneOfItsBottlenecksIsInTrouble(t *testing.T) {
 		}
 	}
 }
+
+// A signal that lags a minute must not keep the others' cut from being settled.
+func TestASlowSignalIsNotWaitedFor(t *testing.T) {
+	s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit)
+	slow := s.o.Apps[0]
+	slow.Pod.Name = "slow"
+	slow.Sessions = []plan.Session{{ID: "query", Vantage: "n2", Lag: time.Minute}}
+	s.o.Apps = append(s.o.Apps, slow)
+	tell := func(rtt time.Duration) {
+		q := &s.o.Apps[1].Sessions[0]
+		q.Samples = append(q.Samples, plan.Sample{At: s.o.At, RTT: rtt})
+	}
+	for range 8 {
+		tell(300 * time.Microsecond)
+		s.run(time.Second)
+	}
+	for range 3 { // it shows a queue of before
+		tell(40 * ms)
+		s.run(time.Second)
+	}
+	s.delay = 40 * ms
+	s.run(500 * ms)
+	cut := s.limits()[0]
+	s.delay = 0
+	s.run(2 * time.Second)
+	if settled := s.limits()[0]; settled <= cut {
+		t.Errorf("cut to %vM, and after 2 s of an empty link still %vM", cut, settled)
+	}
+}
