@@ -131,7 +131,8 @@ func (t *turn) cut(b *Budget, again bool) {
 	case !again && raised && b.Proven > 0:
 		b.Capacity, b.Measured = scale(b.Proven, proven/l.Settle), true // back to what was good
 		explore = float64(b.Upper) > 1.1*float64(b.Capacity)
-	case b.Fruitless == 0 && v.worst.recent < 2*v.allow && (b.Capacity != 0 || v.worst.slope < 0.1):
+	case b.Fruitless == 0 && v.worst.recent < 2*v.allow && (b.Capacity != 0 || v.worst.slope < 0.1),
+		b.Fruitless == 0 && v.worst.recent < 5*v.allow && b.Measured && v.worst.slope < 0.1:
 		b.Capacity = b.Upper // a shallow queue: a little too much
 	default:
 		b.Capacity, b.Measured, depth = 0, false, 1

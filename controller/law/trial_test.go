@@ -213,3 +213,26 @@ func TestASlowSignalIsNotWaitedFor(t *testing.T) {
 		t.Errorf("cut to %vM, and after 2 s of an empty link still %vM", cut, settled)
 	}
 }
+
+// Where the capacity is known, a short queue that does not grow is no sign of less
+// of it: half of what is used would be far too much to take.
+func TestAShortQueueAtAKnownCapacityIsCutGently(t *testing.T) {
+	for _, tt := range []struct {
+		queue    time.Duration
+		slope    float64
+		measured bool
+		least    float64 // of the usage that is left
+	}{{3 * ms, 0, true, 0.9}, {3 * ms, 0, false, 0.4}, {3 * ms, 0.5, true, 0.4}, {30 * ms, 0, true, 0.4}} {
+		turn := turn{
+			law: adaptive{DefaultConfig().Adaptive}, now: t0, feedback: 300 * ms,
+			load:    load{peak: 190 * mbit, limits: 191 * mbit, room: true},
+			verdict: verdict{allow: ms, soft: ms / 2, standing: true, worst: reading{low: tt.queue, median: tt.queue, recent: tt.queue, slope: tt.slope, path: &Path{Sure: true}}},
+			ramp:    func(time.Time) []delay { return nil },
+		}
+		b := Budget{Total: 191 * mbit, Capacity: 197 * mbit, Best: 197 * mbit, Measured: tt.measured}
+		turn.cut(&b, false)
+		if left := float64(b.Total) / float64(190*mbit); left < tt.least || left > tt.least+0.1 {
+			t.Errorf("%+v: %.2f of the usage is left, want about %v", tt, left, tt.least)
+		}
+	}
+}
