@@ -36,6 +36,9 @@ const (
 	Decision = "detnet.dev/decision"
 	// Rank orders classes: pods of the lowest rank are cut first. A decimal integer.
 	Rank = "detnet.dev/rank"
+	// Signature proves that admission wrote the stamps; package signature makes
+	// and checks it.
+	Signature = "detnet.dev/signature"
 	// InitialBandwidth is the egress limit given at admission; "detnet restore"
 	// puts it back. Its presence makes a pod throttleable.
 	InitialBandwidth = "detnet.dev/initial-bandwidth"

@@ -58,7 +58,7 @@ func ours(all map[string]string) map[string]string {
 	for key, value := range all {
 		domain, _, _ := strings.Cut(key, "/")
 		switch domain {
-		case "detnet.dev", "kubernetes.io", "app.kubernetes.io", "topology.kubernetes.io":
+		case "detnet.dev", "kubernetes.io", "app.kubernetes.io", "topology.kubernetes.io", "bandwidth.cilium.io": // among them all that a signature covers
 			if kept == nil {
 				kept = map[string]string{}
 			}
