@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/hook"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/workload"
 )
@@ -93,11 +93,12 @@ func (r *Repair) Once(ctx context.Context) {
 
 func (r *Repair) mend(ctx context.Context, p inventory.Problem) error {
 	namespace, name, _ := strings.Cut(strings.TrimPrefix(p.Object, "pod "), "/")
-	hook, err := r.hook(ctx)
+	webhook := hook.Hook{Client: r.Client, Name: r.Webhook}
+	entry, err := webhook.Find(ctx)
 	if err != nil {
 		return err
 	}
-	if ok, err := concerns(hook, namespace); err != nil || !ok {
+	if ok, err := hook.Concerns(entry, namespace); err != nil || !ok {
 		return orExempt(err)
 	}
 	pod, err := r.Client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
@@ -107,12 +108,12 @@ func (r *Repair) mend(ctx context.Context, p inventory.Problem) error {
 	if err != nil {
 		return fmt.Errorf("read pod: %w", err)
 	}
-	e, err := endpointOf(hook, r.clusterIP(ctx, hook.ClientConfig.Service))
+	e, err := webhook.Reach(ctx, entry)
 	if err != nil {
 		return err
 	}
-	defer e.client.CloseIdleConnections()
-	stamped, err := e.review(ctx, pod)
+	defer e.Close()
+	stamped, err := review(ctx, e, pod)
 	if err != nil {
 		return err
 	}
@@ -124,31 +125,6 @@ func orExempt(err error) error {
 		return errExempt
 	}
 	return err
-}
-
-// hook is the configuration's first entry, the one for labelled pods: all of
-// them are answered by the same Service, and only labelled pods are mended.
-func (r *Repair) hook(ctx context.Context) (registrationv1.MutatingWebhook, error) {
-	c, err := r.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, r.Webhook, metav1.GetOptions{})
-	if err != nil {
-		return registrationv1.MutatingWebhook{}, fmt.Errorf("find the webhook: %w", err)
-	}
-	if len(c.Webhooks) == 0 {
-		return registrationv1.MutatingWebhook{}, fmt.Errorf("find the webhook: configuration %s has none", r.Webhook)
-	}
-	return c.Webhooks[0], nil
-}
-
-// clusterIP is the address of a Service; "" leaves it to DNS.
-func (r *Repair) clusterIP(ctx context.Context, ref *registrationv1.ServiceReference) string {
-	if ref == nil {
-		return ""
-	}
-	service, err := r.Client.CoreV1().Services(ref.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
-	if err != nil || service.Spec.ClusterIP == corev1.ClusterIPNone {
-		return ""
-	}
-	return service.Spec.ClusterIP
 }
 
 // stamp puts on the live pod the labels and annotations that it lacks.
