@@ -1,17 +1,17 @@
 // Package bitrate is the unit of every limit and every measured rate in
 // detnet: bits per second, written the way Kubernetes and Cilium read it.
 //
-// Parse is stricter than Cilium on purpose. Cilium (v1.20) takes whatever
-// resource.Quantity takes, divides by eight and treats 0, 7 and 100m as "no
-// limit"; a limit that silently means "none" must be refused, not written.
+// What people wrote on a pod is read by ParseLimit, as kubelet and the CNI read
+// it; what detnet decides by itself by Parse, which has narrower bounds. Cilium
+// (v1.20) takes whatever resource.Quantity takes, divides by eight and treats 0,
+// 7 and 100m as "no limit"; a limit that silently means "none" must be refused,
+// not written.
 package bitrate
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"strconv"
-	"strings"
 )
 
 // Rate is a bit rate in bit/s, decimal (1 Mbit = 10^6 bit/s).
@@ -25,7 +25,7 @@ const (
 	Gbit      = 1_000 * Mbit
 )
 
-// Bounds of a limit that may be written to a pod. Below Min a single 64 KiB
+// Bounds of a limit that detnet chooses. Below Min a single 64 KiB
 // segment outlives Cilium's 2 s drop horizon (65,536 B × 8 / 2 s = 262 kbit/s);
 // the floor leaves a margin of four.
 const (
@@ -33,53 +33,12 @@ const (
 	Max = 400 * Gbit
 )
 
-// ErrRange reports a well-formed rate outside [Min, Max].
+// ErrRange reports a well-formed rate outside the bounds.
 var ErrRange = errors.New("rate out of range")
 
-// suffixes of resource.Quantity that make sense for a rate; "m" (milli) and
-// exponents are refused.
-var suffixes = []struct {
-	text string
-	unit float64
-}{
-	{"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30},
-	{"k", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12},
-	{"", 1},
-}
-
-// Parse reads a bandwidth annotation such as "100M", "1G" or "2500k" and
-// returns it in bit/s. The accepted form is a non-negative decimal number with
-// an optional suffix k, M, G, T, Ki, Mi or Gi; the value must lie in [Min, Max].
-func Parse(s string) (Rate, error) {
-	for _, suffix := range suffixes {
-		digits, ok := strings.CutSuffix(s, suffix.text)
-		if !ok {
-			continue
-		}
-		if !plainDecimal(digits) {
-			break
-		}
-		value, err := strconv.ParseFloat(digits, 64)
-		if err != nil {
-			break
-		}
-		bits := math.Round(value * suffix.unit)
-		if bits < float64(Min) || bits > float64(Max) {
-			return 0, fmt.Errorf("rate %q: %w: must be from %v to %v", s, ErrRange, Min, Max)
-		}
-		return Rate(bits), nil
-	}
-	return 0, fmt.Errorf("rate %q is not a quantity: want a decimal number of bit/s with an optional suffix k, M, G, T, Ki, Mi or Gi, such as 100M", s)
-}
-
-// plainDecimal reports whether s is digits with at most one inner point.
-func plainDecimal(s string) bool {
-	whole, frac, point := strings.Cut(s, ".")
-	if whole == "" || len(s) > 20 || (point && frac == "") {
-		return false
-	}
-	return strings.Trim(whole, "0123456789") == "" && strings.Trim(frac, "0123456789") == ""
-}
+// Parse reads a rate of detnet's own configuration, such as "100M", "1G" or
+// "2500k", and returns it in bit/s: any resource.Quantity from Min to Max.
+func Parse(s string) (Rate, error) { return parse(s, Min, Max) }
 
 // FromMbit returns v Mbit/s as a Rate.
 func FromMbit(v float64) Rate { return Rate(math.Round(v * float64(Mbit))) }

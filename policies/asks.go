@@ -65,7 +65,31 @@ func readAsks(pod Object, namespace map[string]string) (asks, []problem) {
 			problems = append(problems, problem{a.key, fmt.Sprintf("%s annotation %s is ignored: %v", source.where, a.key, err)})
 		}
 	}
+	// The pod's own limit says more than the initial one of its namespace.
+	if _, ok := annotations[workload.InitialBandwidth].(string); !ok && out["egress"] != nil && annotations[workload.EgressBandwidth] != nil {
+		delete(out, "initial")
+	}
 	return out, problems
+}
+
+// limit is the limit that people gave the pod, 0 if they gave none. Beside an
+// initial limit it is one that detnet moved.
+func (a asks) limit() bitrate.Rate {
+	if a.rate("initial") != 0 {
+		return 0
+	}
+	return a.rate("egress")
+}
+
+// lower is the lowest of the rates that are given, 0 if none is.
+func lower(rates ...bitrate.Rate) bitrate.Rate {
+	var low bitrate.Rate
+	for _, r := range rates {
+		if r != 0 && (low == 0 || r < low) {
+			low = r
+		}
+	}
+	return low
 }
 
 func (a asks) text(name string) string {
@@ -83,31 +107,46 @@ func (a asks) weight() int {
 	return int(w)
 }
 
-// shortfalls says where a throttleable pod asked for more than it gets.
+// shortfalls says where a pod asked for something else than it gets.
 func (a asks) shortfalls(d Decision) []string {
 	b := d.Bandwidth
-	if b.Initial == 0 {
-		return nil
-	}
 	var out []string
-	for _, s := range []struct {
-		key   string
-		short bool
-		got   string
-	}{
-		{workload.MinBandwidth, a.rate("minBandwidth") > b.Min, b.Min.String()},
-		{workload.MaxBandwidth, a.rate("maxBandwidth") > b.Max, b.Max.String()},
-		{workload.Weight, a.weight() > b.Weight, strconv.Itoa(b.Weight)},
-	} {
-		if s.short {
-			out = append(out, fmt.Sprintf("annotation %s asks for more than class %s allows; the pod gets %s", s.key, d.Class, s.got))
-		}
+	tell := func(key, what, got string) {
+		out = append(out, fmt.Sprintf("annotation %s asks for %s; the pod gets %s", key, what, got))
+	}
+	most := "more than class " + d.Class + " allows"
+	if ingress := a.rate("ingress"); b.Ingress != 0 && ingress > b.Ingress {
+		tell(workload.IngressBandwidth, most, b.Ingress.String())
+	}
+	if b.Initial == 0 {
+		return out
+	}
+	if a.limit() > b.Max {
+		tell(workload.EgressBandwidth, most, b.Max.String())
+	}
+	if a.limit() != 0 && a.limit() == b.Max {
+		most = "more than the pod's own limit of " + b.Max.String()
+	}
+	if a.rate("minBandwidth") > b.Min {
+		tell(workload.MinBandwidth, most, b.Min.String())
+	}
+	if a.rate("maxBandwidth") > b.Max {
+		tell(workload.MaxBandwidth, most, b.Max.String())
+	}
+	switch initial := a.rate("initial"); {
+	case initial > b.Initial:
+		tell(workload.InitialBandwidth, most, b.Initial.String())
+	case initial != 0 && initial < b.Initial:
+		tell(workload.InitialBandwidth, "less than the pod's floor", b.Initial.String())
+	}
+	if a.weight() > b.Weight {
+		tell(workload.Weight, "more than class "+d.Class+" allows", strconv.Itoa(b.Weight))
 	}
 	return out
 }
 
 func normalRate(text string) (any, error) {
-	r, err := bitrate.Parse(text)
+	r, err := bitrate.ParseLimit(text)
 	if err != nil {
 		return nil, err
 	}

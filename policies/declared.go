@@ -15,13 +15,18 @@ import (
 // port is a port as Cilium's rules have it.
 type port struct{ number, protocol string }
 
-// declaredPorts lists the container ports once each, in their order.
+// declaredPorts lists the ports of containers and of sidecars once each, in
+// their order. A sidecar is an init container that always restarts (KEP-753).
 func declaredPorts(pod Object) []port {
 	spec, _ := pod["spec"].(map[string]any)
 	containers, _ := spec["containers"].([]any)
+	first, _ := spec["initContainers"].([]any)
 	var out []port
-	for _, c := range containers {
+	for i, c := range slices.Concat(containers, first) {
 		container, _ := c.(map[string]any)
+		if i >= len(containers) && container["restartPolicy"] != "Always" {
+			continue
+		}
 		ports, _ := container["ports"].([]any)
 		for _, p := range ports {
 			fields, _ := p.(map[string]any)

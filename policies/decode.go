@@ -178,16 +178,16 @@ func number(v ast.Value) (int, error) {
 func rate(v ast.Value) (bitrate.Rate, error) {
 	if n, ok := v.(ast.Number); ok {
 		i, ok := n.Int64()
-		if r := bitrate.Rate(i); ok && r >= bitrate.Min && r <= bitrate.Max {
+		if r := bitrate.Rate(i); ok && r >= bitrate.LeastLimit && r <= bitrate.MostLimit {
 			return r, nil
 		}
-		return 0, fmt.Errorf("%v bit/s must be a whole number from %d to %d", n, bitrate.Min, bitrate.Max)
+		return 0, fmt.Errorf("%v bit/s must be a whole number from %d to %d", n, bitrate.LeastLimit, bitrate.MostLimit)
 	}
 	s, err := text(v)
 	if err != nil {
 		return 0, err
 	}
-	return bitrate.Parse(s)
+	return bitrate.ParseLimit(s)
 }
 
 // items calls f for each element of an array or set.

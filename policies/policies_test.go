@@ -110,7 +110,7 @@ func TestDecideBestEffort(t *testing.T) {
 	in.Siblings = []Sibling{{"a", 30 * bitrate.Mbit}, {"b", 25 * bitrate.Mbit}}
 	got := mustDecide(t, mustLoad(t, nil), in).Bandwidth
 	want := Bandwidth{
-		Initial: 50 * bitrate.Mbit, Egress: 25 * bitrate.Mbit, Min: 20 * bitrate.Mbit, Max: bitrate.Gbit,
+		Initial: 50 * bitrate.Mbit, Egress: 25 * bitrate.Mbit, Min: 20 * bitrate.Mbit, Max: 50 * bitrate.Mbit,
 		Weight: 1, Priority: "besteffort",
 	}
 	if got != want {

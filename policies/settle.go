@@ -58,22 +58,26 @@ func (c classSpec) bandwidth(want Bandwidth, a asks, siblings []Sibling) Bandwid
 		return Bandwidth{Priority: priority}
 	}
 	if c.Bandwidth == nil {
-		return Bandwidth{Priority: priority, Ingress: want.Ingress}
+		b := Bandwidth{Priority: priority}
+		if want.Ingress != 0 {
+			b.Ingress = lower(want.Ingress, a.rate("ingress"))
+		}
+		return b
 	}
 	most := cmp.Or(want.Max, bitrate.Rate(c.Bandwidth.Max))
 	initial := cmp.Or(want.Initial, bitrate.Rate(c.Bandwidth.Initial))
 	least := cmp.Or(want.Min, bitrate.Rate(c.Bandwidth.Min))
 
 	// A pod asks for bounds inside those of its class, so that nobody lifts
-	// their own throttle.
-	ceiling := min(cmp.Or(a.rate("maxBandwidth"), most), most)
+	// their own throttle. What somebody limited already is never raised.
+	ceiling := lower(most, a.rate("maxBandwidth"), a.limit())
 	floor := min(cmp.Or(a.rate("minBandwidth"), least), max(initial, least), ceiling)
 	within := func(r bitrate.Rate) bitrate.Rate { return max(min(r, ceiling), floor) }
 	b := Bandwidth{
 		Min: floor, Max: ceiling, Priority: priority,
 		Initial: within(cmp.Or(a.rate("initial"), a.rate("egress"), initial)),
 		Weight:  cmp.Or(want.Weight, min(cmp.Or(a.weight(), c.Bandwidth.Weight), c.Bandwidth.MaxWeight)),
-		Ingress: cmp.Or(want.Ingress, a.rate("ingress"), bitrate.Rate(c.Bandwidth.Ingress)),
+		Ingress: lower(cmp.Or(want.Ingress, bitrate.Rate(c.Bandwidth.Ingress)), a.rate("ingress")),
 	}
 	// It begins where its running siblings are, so that a rollout or a crash
 	// loop does not escape the throttle.

@@ -68,7 +68,7 @@ func (s *stamp) bandwidthApplies(pod *corev1.Pod, d *policies.Decision) {
 	switch {
 	case pod.Spec.HostNetwork:
 		where = "on the host network"
-	case pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows:
+	case pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows || pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows):
 		where = "on Windows"
 	default:
 		return

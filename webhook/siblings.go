@@ -67,7 +67,7 @@ func (i *Informers) Siblings(ctx context.Context, namespace string, pod *corev1.
 // to begin with.
 func siblingOf(pod client.Object) (policies.Sibling, bool) {
 	annotations := pod.GetAnnotations()
-	limit, err := bitrate.Parse(annotations[workload.EgressBandwidth])
+	limit, err := bitrate.ParseLimit(annotations[workload.EgressBandwidth])
 	return policies.Sibling{Name: pod.GetName(), Egress: limit}, err == nil && annotations[workload.InitialBandwidth] != ""
 }
 

@@ -87,7 +87,7 @@ func stampOnce(t *testing.T, engine *policies.Engine, raw []byte) []byte {
 	if d.Protected && limited {
 		t.Fatalf("a protected pod has the limit %s", limit)
 	}
-	if _, err := bitrate.Parse(limit); d.Bandwidth.Initial != 0 && meta.Annotations[workload.InitialBandwidth] != "" && err != nil {
+	if _, err := bitrate.ParseLimit(limit); d.Bandwidth.Initial != 0 && meta.Annotations[workload.InitialBandwidth] != "" && err != nil {
 		t.Fatalf("limit %q: %v", limit, err)
 	}
 	return out

@@ -27,7 +27,7 @@ func ParseBounds(annotations map[string]string) (Bounds, []error) {
 		to  *bitrate.Rate
 	}{{MinBandwidth, &b.Min}, {MaxBandwidth, &b.Max}} {
 		if text, ok := annotations[bound.key]; ok {
-			r, err := bitrate.Parse(text)
+			r, err := bitrate.ParseLimit(text)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("annotation %s: %w", bound.key, err))
 			}

@@ -198,7 +198,7 @@ func wanted(text, key string, inForce bitrate.Rate) (bitrate.Rate, error) {
 	if text == "" {
 		return 0, nil
 	}
-	rate, err := bitrate.Parse(text)
+	rate, err := bitrate.ParseLimit(text)
 	if err != nil {
 		return inForce, fmt.Errorf("annotation %s: %w", key, err)
 	}

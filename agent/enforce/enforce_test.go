@@ -97,9 +97,13 @@ func TestFollowsTheAnnotations(t *testing.T) {
 	if got := n.buckets(t); len(got) != 0 || n.redirected(t) {
 		t.Fatalf("without annotations: %v", got)
 	}
-	for _, rate := range []string{"100M", "10M", "1G"} {
+	// Whatever the CNI bandwidth plugin takes.
+	for _, rate := range []string{"100M", "10M", "1G", "800k", "100Ki", "1k", "1e6", "10e6", "0.5G", "1P"} {
 		n.annotate(rate, "")
-		want, _ := bitrate.Parse(rate)
+		want, err := bitrate.ParseLimit(rate)
+		if err != nil {
+			t.Fatal(err)
+		}
 		got := n.buckets(t)
 		if got[ifb] != bucketOf(want).rate || len(got) != 1 || !n.redirected(t) {
 			t.Fatalf("egress %s: %v", rate, got)

@@ -42,7 +42,8 @@ const (
 )
 
 func bucketOf(limit bitrate.Rate) bucket {
-	rate := float64(limit) / 8 * headroom
+	// No interface is faster than the highest rate, and its bucket would not fit.
+	rate := float64(min(limit, bitrate.Max)) / 8 * headroom
 	return bucket{
 		rate:  uint64(rate),
 		burst: uint32(max(largest, rate*lateTimer)),

@@ -4,6 +4,7 @@
 package actuate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -165,10 +166,7 @@ func (a *Actuator) Forget(kept func(plan.PodID) bool) {
 // the last gate before the cluster: what leaves it is never zero, which a CNI
 // would take for "unlimited".
 func fit(c Change) bitrate.Rate {
-	lo := max(c.Min, bitrate.Min)
-	hi := max(lo, c.Max)
-	if c.Max == 0 {
-		hi = bitrate.Max
-	}
+	hi := cmp.Or(c.Max, bitrate.Max)
+	lo := min(max(c.Min, bitrate.Min), hi) // a ceiling is never exceeded
 	return max(min(c.To, hi).Quantise(), lo)
 }

@@ -213,7 +213,7 @@ func withDefaults(lo, hi bitrate.Rate) (_, _ bitrate.Rate) {
 // rate reads a rate annotation; one that can't be read is no limit, which is
 // also what the CNI makes of it.
 func (p *parsed) rate(annotations map[string]string, key string) bitrate.Rate {
-	r, err := bitrate.Parse(annotations[key])
+	r, err := bitrate.ParseLimit(annotations[key])
 	if err != nil {
 		p.report(fmt.Errorf("annotation %s: %w", key, err))
 	}

@@ -61,7 +61,7 @@ func TestParseSender(t *testing.T) {
 		{"zero limit", stamped(workload.EgressBandwidth, "0"), func(s *Sender) { s.Limit, s.Annotation = 0, "0" }, "egress-bandwidth"},
 		{"unreadable limit", stamped(workload.EgressBandwidth, "fast"), func(s *Sender) { s.Limit, s.Annotation = 0, "fast" }, "egress-bandwidth"},
 		{"unreadable floor", stamped(workload.MinBandwidth, "-1"), func(s *Sender) { s.Min = 10 * bitrate.Mbit }, "min-bandwidth"},
-		{"unreadable ceiling", stamped(workload.MaxBandwidth, "1e9"), func(s *Sender) { s.Max = bitrate.Gbit }, "max-bandwidth"},
+		{"unreadable ceiling", stamped(workload.MaxBandwidth, "1Mbit"), func(s *Sender) { s.Max = bitrate.Gbit }, "max-bandwidth"},
 		{"floor above ceiling", stamped(workload.MinBandwidth, "600M"), func(s *Sender) { s.Min, s.Max = 10*bitrate.Mbit, bitrate.Gbit }, "min-bandwidth"},
 		{"ceiling below the default floor", map[string]string{workload.InitialBandwidth: "5M", workload.EgressBandwidth: "5M", workload.MaxBandwidth: "5M"}, func(s *Sender) {
 			s.Rank, s.Weight, s.Min, s.Max, s.Limit, s.Initial, s.Annotation = 0, 1, 5*bitrate.Mbit, 5*bitrate.Mbit, 5*bitrate.Mbit, 5*bitrate.Mbit, "5M"

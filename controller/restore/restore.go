@@ -108,7 +108,7 @@ func stamped(has map[string]string) (map[string]string, error) {
 	if !ok || has[workload.EgressBandwidth] == initial {
 		return nil, nil
 	}
-	if _, err := bitrate.Parse(initial); err != nil {
+	if _, err := bitrate.ParseLimit(initial); err != nil {
 		return nil, err
 	}
 	return map[string]string{workload.EgressBandwidth: initial}, nil

@@ -183,9 +183,11 @@ func (r *Rollout) apply(ctx context.Context, t template) (changed bool, err erro
 	if err != nil {
 		return false, fmt.Errorf("read template of %s: %w", t, err)
 	}
-	if current, err := bitrate.Parse(now[workload.EgressBandwidth]); err == nil && near(current, t.limit) {
+	own, err := bitrate.ParseLimit(now[workload.EgressBandwidth])
+	if err == nil && near(own, t.limit) {
 		return false, nil
 	}
+	most, _ := bitrate.ParseLimit(now[workload.MaxBandwidth]) // none, if it can't be read
 	limits := map[string]string{workload.EgressBandwidth: t.limit.String()}
 	body := map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": limits}}}}
 	if meta[workload.TemplateBefore] == "" {
@@ -194,6 +196,11 @@ func (r *Rollout) apply(ctx context.Context, t template) (changed bool, err erro
 			// Else the next pods would take their first limit for the original one.
 			limits[workload.InitialBandwidth] = t.initial.String()
 			before[workload.InitialBandwidth] = nil
+			if t.initial == own && (most == 0 || own < most) {
+				// And the template's own limit for detnet's: it stays the ceiling.
+				limits[workload.MaxBandwidth] = own.String()
+				before[workload.MaxBandwidth] = value(now, workload.MaxBandwidth)
+			}
 		}
 		note, err := json.Marshal(before)
 		if err != nil {

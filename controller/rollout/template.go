@@ -73,7 +73,7 @@ func Find(ctx context.Context, client kubernetes.Interface, namespace string) ([
 // Undo gives the template back what it had, which replaces all pods once more.
 func (c Changed) Undo(ctx context.Context, client kubernetes.Interface) error {
 	before := map[string]*string{}
-	for _, key := range []string{workload.EgressBandwidth, workload.InitialBandwidth} {
+	for _, key := range []string{workload.EgressBandwidth, workload.InitialBandwidth, workload.MaxBandwidth} {
 		if v, ok := c.before[key]; ok {
 			before[key] = v
 		}
