@@ -18,6 +18,7 @@ import (
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/agent/usage"
+	"github.com/detnet/detnet/internal/alive"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -46,6 +47,7 @@ type Server struct {
 	// means unauthenticated.
 	Keys    func() (*probe.Keyring, error)
 	Metrics *Metrics
+	Alive   *alive.Watch // of what hangs; may be nil
 	Log     *slog.Logger
 
 	streams *semaphore.Weighted
@@ -74,6 +76,8 @@ func (s *Server) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 		}
 		opts.Keys = keys
 	}
+	opts.Turns = s.Alive.Part("sessions of a controller", alive.Patience)
+	defer opts.Turns.Leave()
 	sender := probe.NewSender(opts)
 	var running errgroup.Group
 	running.Go(func() error { return sender.Run(ctx) })
@@ -92,6 +96,8 @@ func (s *Server) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 
 // receive takes assignments until the controller ends the stream.
 func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender) error {
+	turns := s.Alive.Part("assignments of a controller", alive.Patience)
+	defer turns.Leave()
 	for {
 		assignment, err := stream.Recv()
 		if err != nil {
@@ -104,7 +110,10 @@ func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 		for i, each := range assignment.GetSessions() {
 			specs[i] = sessionOf(each)
 		}
-		if err := sender.Assign(specs); err != nil {
+		turns.Begin()
+		err = sender.Assign(specs)
+		turns.End()
+		if err != nil {
 			s.Log.Warn("sessions of the assignment cannot run", "error", err)
 		}
 	}
@@ -115,6 +124,8 @@ func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, received <-chan error) error {
 	ticker := time.NewTicker(ReportEvery)
 	defer ticker.Stop()
+	turns := s.Alive.Part("reports to a controller", alive.Patience)
+	defer turns.Leave()
 	var cursor uint64
 	for {
 		select {
@@ -127,23 +138,32 @@ func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 			return nil // the controller closed its half
 		case <-ticker.C:
 		}
-		report := &api.Report{Node: s.Node, Role: s.Role}
-		present := map[string]bool{}
-		sender.Collect(func(r probe.Result) {
-			present[r.Session.ID] = true
-			s.Metrics.observe(r)
-			report.Sessions = append(report.Sessions, sessionReport(r))
-		})
-		s.Metrics.keepOnly(present)
-		if s.Meter != nil {
-			var rates []usage.Rate
-			rates, cursor = s.Meter.Since(cursor)
-			report.Pods = podRates(rates, time.Now())
-		}
+		turns.Begin()
+		report, next := s.reportOf(sender, cursor)
+		turns.End() // how long sending takes is the controller's affair
+		cursor = next
 		if err := stream.Send(report); err != nil {
 			return fmt.Errorf("send a report: %w", err)
 		}
 	}
+}
+
+// reportOf is what was measured since the last report, in rates since cursor.
+func (s *Server) reportOf(sender *probe.Sender, cursor uint64) (*api.Report, uint64) {
+	report := &api.Report{Node: s.Node, Role: s.Role}
+	present := map[string]bool{}
+	sender.Collect(func(r probe.Result) {
+		present[r.Session.ID] = true
+		s.Metrics.observe(r)
+		report.Sessions = append(report.Sessions, sessionReport(r))
+	})
+	s.Metrics.keepOnly(present)
+	if s.Meter != nil {
+		var rates []usage.Rate
+		rates, cursor = s.Meter.Since(cursor)
+		report.Pods = podRates(rates, time.Now())
+	}
+	return report, cursor
 }
 
 var protocols = map[api.Protocol]workload.Protocol{

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -13,7 +14,8 @@ import (
 )
 
 // Metrics shows what the sessions of all streams measure. Series of a session
-// go when its stream does.
+// go when its stream does. Nobody else is called with its lock held: a scrape
+// and a report would wait for each other.
 type Metrics struct {
 	rtt     *prometheus.HistogramVec
 	session map[string]*prometheus.Desc
@@ -30,7 +32,13 @@ type Metrics struct {
 type measured struct {
 	probe.Result
 	series *stats.Series
-	rtt    prometheus.Observer
+}
+
+// shown is what a scrape shows of a session.
+type shown struct {
+	probe.Result
+	stats.Summary
+	segment stats.Segment
 }
 
 // window is how many samples the gauges describe: two and a half seconds at 50 Hz.
@@ -83,38 +91,50 @@ func labelsOf(s probe.Session) []string {
 
 // observe takes the samples of r, and keeps what the next scrape wants to know.
 func (m *Metrics) observe(r probe.Result) {
+	m.drop(m.keep(r)...)
+	rtt := m.rtt.WithLabelValues(labelsOf(r.Session)...)
+	for _, s := range r.Samples {
+		if !s.Lost {
+			rtt.Observe(s.RTT.Seconds())
+		}
+	}
+}
+
+// keep takes what the next scrape wants to know of r, and returns the session
+// that it takes the place of, if there is one.
+func (m *Metrics) keep(r probe.Result) (replaced []probe.Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	kept := m.last[r.Session.ID]
 	if kept == nil || kept.Session != r.Session {
 		if kept != nil {
-			m.forget(kept.Session)
+			replaced = []probe.Session{kept.Session}
 		}
-		kept = &measured{series: stats.New(window), rtt: m.rtt.WithLabelValues(labelsOf(r.Session)...)}
+		kept = &measured{series: stats.New(window)}
 		m.last[r.Session.ID] = kept
 	}
 	kept.series.Add(r.Samples, time.Since(m.begin))
-	for _, s := range r.Samples {
-		if !s.Lost {
-			kept.rtt.Observe(s.RTT.Seconds())
-		}
-	}
 	r.Samples = nil
 	kept.Result = r
+	return replaced
 }
 
 // keepOnly forgets the sessions that are no longer among those just observed.
-func (m *Metrics) keepOnly(present map[string]bool) {
+func (m *Metrics) keepOnly(present map[string]bool) { m.drop(m.forgetAbsent(present)...) }
+
+func (m *Metrics) forgetAbsent(present map[string]bool) (absent []probe.Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.senders) > 1 {
-		return // another stream's may be among them
+		return nil // another stream's may be among them
 	}
 	for id, kept := range m.last {
 		if !present[id] {
-			m.forget(kept.Session)
+			absent = append(absent, kept.Session)
+			delete(m.last, id)
 		}
 	}
+	return absent
 }
 
 func (m *Metrics) add(s *probe.Sender) {
@@ -123,17 +143,30 @@ func (m *Metrics) add(s *probe.Sender) {
 	m.senders[s] = true
 }
 
+// remove forgets a sender that runs no more, and its sessions.
 func (m *Metrics) remove(s *probe.Sender) {
+	dropped := s.Drops()
+	var sessions []probe.Session
+	s.Collect(func(r probe.Result) { sessions = append(sessions, r.Session) })
+	m.forget(s, dropped, sessions)
+	m.drop(sessions...)
+}
+
+func (m *Metrics) forget(s *probe.Sender, dropped probe.Drops, sessions []probe.Session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.senders, s)
-	m.dropped = m.dropped.Plus(s.Drops())
-	s.Collect(func(r probe.Result) { m.forget(r.Session) })
+	m.dropped = m.dropped.Plus(dropped)
+	for _, each := range sessions {
+		delete(m.last, each.ID)
+	}
 }
 
-func (m *Metrics) forget(s probe.Session) {
-	m.rtt.DeleteLabelValues(labelsOf(s)...)
-	delete(m.last, s.ID)
+// drop ends the histograms of sessions that are gone.
+func (m *Metrics) drop(sessions ...probe.Session) {
+	for _, s := range sessions {
+		m.rtt.DeleteLabelValues(labelsOf(s)...)
+	}
 }
 
 // Describe implements prometheus.Collector.
@@ -146,45 +179,54 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	dropped := m.dropped
-	for s := range m.senders {
+	sessions, senders, dropped := m.view()
+	for _, s := range senders {
 		dropped = dropped.Plus(s.Drops())
 	}
 	for reason, n := range dropped.ByReason() {
 		out <- prometheus.MustNewConstMetric(m.drops, prometheus.CounterValue, float64(n), reason)
 	}
+	for _, each := range sessions {
+		m.collect(out, each)
+	}
+}
+
+// view returns what is known now: of the sessions, of who else to ask for drops,
+// and how many there were of those that are gone.
+func (m *Metrics) view() (sessions []shown, senders []*probe.Sender, dropped probe.Drops) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	views := make([]stats.View, 0, len(m.last))
-	sessions := make([]*measured, 0, len(m.last))
 	for _, kept := range m.last {
-		sessions = append(sessions, kept)
-		views = append(views, stats.View{Node: kept.Session.Host, Summary: kept.series.Summary()})
+		s := kept.series.Summary()
+		sessions = append(sessions, shown{Result: kept.Result, Summary: s})
+		views = append(views, stats.View{Node: kept.Session.Host, Summary: s})
 	}
 	for i, segment := range stats.Congested(views, congestion) {
-		m.collect(out, sessions[i], views[i].Summary, segment)
+		sessions[i].segment = segment
 	}
+	return sessions, slices.Collect(maps.Keys(m.senders)), m.dropped
 }
 
 // congestion is the median wait from which a segment is named.
 const congestion = 500 * time.Microsecond
 
 // collect sends one session's series.
-func (m *Metrics) collect(out chan<- prometheus.Metric, kept *measured, s stats.Summary, segment stats.Segment) {
-	labels := labelsOf(kept.Session)
+func (m *Metrics) collect(out chan<- prometheus.Metric, s shown) {
+	labels := labelsOf(s.Session)
 	gauge := func(name string, v float64, more ...string) {
 		out <- prometheus.MustNewConstMetric(m.session[name], prometheus.GaugeValue, v, with(labels, more...)...)
 	}
 	up := 1.0
-	if kept.Err != nil {
+	if s.Err != nil {
 		up = 0
 	}
 	gauge("up", up)
-	gauge("source", float64(kept.Timestamps))
-	if s.Samples > s.Lost {
+	gauge("source", float64(s.Timestamps))
+	if s.Summary.Samples > s.Lost {
 		gauge("latency", s.RTT.P50.Seconds())
 		gauge("jitter", s.PDV.P95.Seconds())
-		gauge("segment", 1, string(segment))
+		gauge("segment", 1, string(s.segment))
 	}
 	if s.HasOneWay {
 		gauge("oneway", s.Forward.P95.Seconds(), "forward")
@@ -193,7 +235,7 @@ func (m *Metrics) collect(out chan<- prometheus.Metric, kept *measured, s stats.
 	if s.HasQueue {
 		gauge("queue", s.Queue.P95.Seconds())
 	}
-	t := kept.Totals
+	t := s.Totals
 	for i, n := range []uint64{t.Sent, t.Received, t.Lost, t.Duplicated, t.Reordered, t.Late} {
 		out <- prometheus.MustNewConstMetric(m.session["packets"], prometheus.CounterValue, float64(n), with(labels, outcomes[i])...)
 	}

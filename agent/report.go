@@ -14,7 +14,7 @@ var sources = map[probe.Source]api.TimestampSource{
 	probe.SourceHardware: api.TimestampSource_TIMESTAMP_SOURCE_HARDWARE,
 }
 
-// sessionReport copies r, whose samples are not ours to keep.
+// sessionReport is r as it goes over the wire.
 func sessionReport(r probe.Result) *api.SessionReport {
 	out := &api.SessionReport{
 		Id:         r.Session.ID,

@@ -20,6 +20,7 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/internal/alive"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -75,6 +76,7 @@ type Loop struct {
 	Replica      string
 	Version      string
 	Flight       flight.Recorder
+	Turns        *alive.Part // told of each tick; may be nil
 
 	settings atomic.Pointer[Settings]
 	shown    atomic.Pointer[status.Status]
@@ -119,7 +121,9 @@ func (l *Loop) Start(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-ticker.C:
 			now := time.Now() // the tick's own time may be old
+			l.Turns.Begin()
 			t.tick(ctx, now)
+			l.Turns.End()
 			l.Metrics.ticked(time.Since(now))
 		}
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/detnet/detnet/agent/pods"
 	"github.com/detnet/detnet/agent/usage"
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/internal/alive"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -53,6 +54,10 @@ const verifyEvery = 2 * time.Second
 
 // Enforcer follows the pods. Make it with New, serve it with Run.
 type Enforcer struct {
+	// Turns is told of each round over the pods, to notice one that hangs. Set
+	// before Run; nil: nobody is.
+	Turns *alive.Part
+
 	pods    Pods
 	log     *slog.Logger
 	kernel  kernel
@@ -129,6 +134,8 @@ func (e *Enforcer) Run(ctx context.Context, retired func() bool) error {
 // it looks at the kernel even where nothing changed, and clears what is left of
 // pods that are gone.
 func (e *Enforcer) reconcile(verify bool) {
+	e.Turns.Begin()
+	defer e.Turns.End()
 	if verify {
 		e.finishDraining()
 	}

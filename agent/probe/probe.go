@@ -123,7 +123,7 @@ type Result struct {
 	Session    Session
 	Err        error    // why the session cannot measure now; nil if it can
 	Failures   int      // tries that failed since the last answer, of which Err is the newest
-	Samples    []Sample // ordered by sending; valid until the visit returns
+	Samples    []Sample // ordered by sending
 	Timestamps Source   // of the newest sample
 	Totals     Totals
 	Heard      Heard // in STAMP's extensions, so far

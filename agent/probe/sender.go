@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/detnet/detnet/internal/alive"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -48,6 +49,7 @@ type Sender struct {
 	keys       *Keyring
 	user       bool // timestamps by this process
 	extensions Extensions
+	turns      *alive.Part
 	waiting    sync.WaitGroup // lookups and sockets that are awaited
 
 	mu       sync.Mutex
@@ -61,7 +63,6 @@ type Sender struct {
 	drops    Drops
 	collects int64 // monotonic time of the next collect
 	unread   int   // packets sent since the last collect
-	samples  []Sample
 	scratch  []completed
 }
 
@@ -73,6 +74,8 @@ type Options struct {
 	// are worth.
 	UserTimestamps bool
 	Extensions     Extensions // of STAMP
+	// Turns is told of each turn of the loop, to notice one that hangs.
+	Turns *alive.Part
 }
 
 // NewSender returns a Sender without sessions.
@@ -86,6 +89,7 @@ func NewSender(o Options) *Sender {
 		keys:       o.Keys,
 		user:       o.UserTimestamps,
 		extensions: o.Extensions,
+		turns:      o.Turns,
 		numbers:    map[uint16]*session{},
 		probers:    map[kind]prober{},
 	}
@@ -167,26 +171,37 @@ func (s *Sender) end(old *session) {
 }
 
 // Collect visits every session with what it gained since the last Collect, in
-// the order of their assignment.
+// the order of their assignment. The visitor may call the Sender.
 func (s *Sender) Collect(visit func(Result)) {
+	for _, r := range s.gather() {
+		visit(r)
+	}
+}
+
+func (s *Sender) gather() []Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
+	results := make([]Result, 0, len(s.sessions)+len(s.rejected))
+	gained := 0
 	for _, each := range s.sessions {
-		s.samples, s.scratch = each.drain(now, s.samples[:0], s.scratch)
-		visit(Result{
+		gained += each.count
+	}
+	samples := make([]Sample, 0, gained)
+	for _, each := range s.sessions {
+		from := len(samples)
+		samples, s.scratch = each.drain(now, samples, s.scratch)
+		results = append(results, Result{
 			Session:    each.Session,
 			Err:        each.err,
 			Failures:   each.failures,
-			Samples:    s.samples,
+			Samples:    samples[from:len(samples):len(samples)],
 			Timestamps: each.source,
 			Totals:     each.totals,
 			Heard:      each.told,
 		})
 	}
-	for _, r := range s.rejected {
-		visit(r)
-	}
+	return append(results, s.rejected...)
 }
 
 // Drops returns how many received packets were dropped, by reason.
@@ -231,16 +246,22 @@ func (s *Sender) Run(ctx context.Context) error {
 	}()
 	readable := false
 	for ctx.Err() == nil {
-		s.mu.Lock()
-		now := s.now()
-		if readable {
-			s.collects = now
-		}
-		wait := time.Duration(s.step(now) - now)
-		s.mu.Unlock()
-		readable = alarm.wait(wait)
+		readable = alarm.wait(s.turn(readable))
 	}
 	return nil
+}
+
+// turn does what is due, and says how long to wait then.
+func (s *Sender) turn(readable bool) time.Duration {
+	s.turns.Begin()
+	defer s.turns.End()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if readable {
+		s.collects = now
+	}
+	return time.Duration(s.step(now) - now)
 }
 
 // closeProbers ends what Run began; another Run may follow.

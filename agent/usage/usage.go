@@ -16,6 +16,7 @@ import (
 
 	"github.com/detnet/detnet/agent/pods"
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/internal/alive"
 )
 
 // Window is the length of one measurement.
@@ -51,6 +52,10 @@ type Lister interface {
 
 // Meter measures every Window. Make it with New, serve it with Run.
 type Meter struct {
+	// Turns is told of each measurement, to notice one that hangs. Set before
+	// Run; nil: nobody is.
+	Turns *alive.Part
+
 	pods    Lister
 	limiter Limiter // may be nil
 	log     *slog.Logger
@@ -107,7 +112,9 @@ func (m *Meter) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
+		m.Turns.Begin()
 		err := m.measure(ctx)
+		m.Turns.End()
 		if err != nil && !failing {
 			m.log.Warn("cannot read interface counters; rates are missing until it works again", "error", err)
 		}

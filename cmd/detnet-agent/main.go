@@ -35,6 +35,7 @@ import (
 	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/agent/usage"
 	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/internal/alive"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -68,7 +69,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger) error {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	group, ctx := errgroup.WithContext(ctx)
 
-	server := &agent.Server{Node: opts.node, Metrics: agent.NewMetrics(registry), Log: log}
+	server := &agent.Server{Node: opts.node, Metrics: agent.NewMetrics(registry), Alive: alive.New(), Log: log}
 	ready := func() bool { return true }
 	var err error
 	switch opts.role {
@@ -85,7 +86,7 @@ func serve(ctx context.Context, opts options, log *slog.Logger) error {
 	if err := startGRPC(ctx, group, opts, server, registry); err != nil {
 		return err
 	}
-	if err := startHTTP(ctx, group, opts.metricsAddr, registry, ready); err != nil {
+	if err := startHTTP(ctx, group, opts.metricsAddr, registry, server.Alive, ready); err != nil {
 		return err
 	}
 	log.Info("agent is serving", "listen", opts.listen, "metrics", opts.metricsAddr)
@@ -125,6 +126,10 @@ func startReflector(ctx context.Context, group *errgroup.Group, opts options, se
 	return nil
 }
 
+// enforcePatience allows for a kernel whose lock of network configuration is
+// held by others, while hundreds of pods begin at once.
+const enforcePatience = 2 * time.Minute
+
 // startNode begins to watch the node's pods, to measure them and, if asked, to
 // enforce their limits.
 func startNode(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, registry *prometheus.Registry, log *slog.Logger) (ready func() bool, err error) {
@@ -139,6 +144,7 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 		if err != nil {
 			return nil, err
 		}
+		enforcer.Turns = server.Alive.Part("limits of the node's pods", enforcePatience)
 		group.Go(func() error {
 			return enforcer.Run(ctx, func() bool { return retired(client, opts.daemonSet, log) }) //nolint:contextcheck // asked when ctx has ended
 		})
@@ -148,6 +154,7 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 	if err != nil {
 		return nil, err
 	}
+	meter.Turns = server.Alive.Part("rates of the node's pods", enforcePatience)
 	server.Meter = meter
 	group.Go(func() error { return watch.Run(ctx) })
 	group.Go(func() error { return meter.Run(ctx) })
@@ -184,10 +191,10 @@ func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server 
 	return nil
 }
 
-func startHTTP(ctx context.Context, group *errgroup.Group, addr string, registry *prometheus.Registry, ready func() bool) error {
+func startHTTP(ctx context.Context, group *errgroup.Group, addr string, registry *prometheus.Registry, living *alive.Watch, ready func() bool) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
-	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.Handle("GET /healthz", living)
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !ready() {
 			http.Error(w, "the list of this node's pods is not complete", http.StatusServiceUnavailable)

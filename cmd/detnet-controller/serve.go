@@ -12,7 +12,6 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -28,6 +27,7 @@ import (
 	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/rollout"
 	"github.com/detnet/detnet/controller/ui"
+	"github.com/detnet/detnet/internal/alive"
 )
 
 // version is set by the linker.
@@ -63,7 +63,9 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	known := inventory.New(client, o.namespace, cfg.Mode)
 	actuator := actuate.New(actuate.Pods{Client: client.CoreV1()}, actuate.DefaultConfig(), log, metrics.Registry)
 	queries := promql.New(cfg.Prometheus, log, metrics.Registry)
+	living := alive.New()
 	loop := &controller.Loop{
+		Turns:        living.Part("the loop of decisions", alive.Patience),
 		Inventory:    known,
 		Measurements: agents.New(creds, log),
 		Queries:      queries,
@@ -83,7 +85,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 			return fmt.Errorf("set up: %w", err)
 		}
 	}
-	if err := addChecks(mgr, known); err != nil {
+	if err := addChecks(mgr, living, known); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version, "mode", cfg.Mode, "law", cfg.Law, "namespace", o.namespace)
@@ -123,8 +125,8 @@ type everyReplica struct{ run func(context.Context) error }
 func (r everyReplica) Start(ctx context.Context) error { return r.run(ctx) }
 func (everyReplica) NeedLeaderElection() bool          { return false }
 
-func addChecks(mgr manager.Manager, known *inventory.Inventory) error {
-	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+func addChecks(mgr manager.Manager, living *alive.Watch, known *inventory.Inventory) error {
+	if err := mgr.AddHealthzCheck("alive", living.Check); err != nil {
 		return fmt.Errorf("set up health checks: %w", err)
 	}
 	synced := func(*http.Request) error {

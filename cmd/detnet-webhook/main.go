@@ -23,13 +23,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/certs/issuer"
+	"github.com/detnet/detnet/internal/alive"
 	"github.com/detnet/detnet/policies/live"
 	"github.com/detnet/detnet/webhook"
 )
@@ -198,6 +198,10 @@ func certificate(mgr manager.Manager, o options) (*tls.Config, error) {
 	return secret.ServerConfig(), mgr.AddReadyzCheck("certificate", secret.Ready)
 }
 
+// reviewPatience is more than an API server waits, and than reading the request
+// and writing the answer may take.
+const reviewPatience = 2 * time.Minute
+
 func addServer(ctx context.Context, mgr manager.Manager, o options, active *live.Active, serving *tls.Config, log *slog.Logger) error {
 	cluster, err := webhook.NewInformers(ctx, mgr.GetCache(), mgr.GetAPIReader())
 	if err != nil {
@@ -205,20 +209,21 @@ func addServer(ctx context.Context, mgr manager.Manager, o options, active *live
 	}
 	figures := webhook.NewMetrics(metrics.Registry)
 	mux := http.NewServeMux()
-	mux.Handle("/mutate", &webhook.Mutator{
+	living := alive.New()
+	mux.Handle("/mutate", living.Handler("a review", reviewPatience, &webhook.Mutator{
 		Decider: active,
 		Cluster: cluster,
 		Ensurer: webhook.NewApplier(mgr.GetClient(), time.Now),
 		Metrics: figures,
 		Log:     log,
-	})
-	mux.Handle("/guard", &webhook.Guard{
+	}))
+	mux.Handle("/guard", living.Handler("a review of the guard", reviewPatience, &webhook.Guard{
 		Trusted: webhook.Trusted{Users: strings.Split(o.trustedUsers, ","), Groups: strings.Split(o.trustedGroups, ",")},
 		Metrics: figures,
 		Log:     log,
-	})
+	}))
 	server := &webhook.Server{Handler: mux, TLS: serving, Log: log, Linger: o.linger, Grace: 15 * time.Second}
-	if err := mgr.AddHealthzCheck("alive", healthz.Ping); err != nil {
+	if err := mgr.AddHealthzCheck("alive", living.Check); err != nil {
 		return err
 	}
 	if err := mgr.AddReadyzCheck("serving", server.Ready); err != nil {
