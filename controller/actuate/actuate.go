@@ -148,18 +148,32 @@ func (a *Actuator) SetBudget(writesPerSecond float64) {
 
 // Forget drops what is known of pods that are not kept.
 func (a *Actuator) Forget(kept func(plan.PodID) bool) {
+	for pod := range a.known() {
+		if !kept(pod) {
+			a.forget(pod)
+		}
+	}
+}
+
+// known are the pods that are written to or were.
+func (a *Actuator) known() map[plan.PodID]bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	pods := make(map[plan.PodID]bool, len(a.written)+len(a.waiting))
 	for pod := range a.written {
-		if !kept(pod) {
-			delete(a.written, pod)
-		}
+		pods[pod] = true
 	}
 	for pod := range a.waiting {
-		if !kept(pod) {
-			delete(a.waiting, pod)
-		}
+		pods[pod] = true
 	}
+	return pods
+}
+
+func (a *Actuator) forget(pod plan.PodID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.written, pod)
+	delete(a.waiting, pod)
 }
 
 // fit brings a limit inside the pod's bounds and makes it worth writing. It is

@@ -87,10 +87,8 @@ func (t *transport) trusting(path string) (*http.Transport, error) {
 		}
 		roots = content
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if bytes.Equal(roots, t.roots) {
-		return t.current, nil
+	if current, same := t.with(roots); same {
+		return current, nil
 	}
 	next := http.DefaultTransport.(*http.Transport).Clone()
 	if roots != nil {
@@ -100,14 +98,26 @@ func (t *transport) trusting(path string) (*http.Transport, error) {
 		}
 		next.TLSClientConfig = &tls.Config{RootCAs: pool}
 	}
-	t.current.CloseIdleConnections()
-	t.roots, t.current = roots, next
+	t.replace(roots, next).CloseIdleConnections()
 	return next, nil
+}
+
+// with returns the transport in use, and whether it trusts these roots.
+func (t *transport) with(roots []byte) (current *http.Transport, same bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.current, bytes.Equal(roots, t.roots)
+}
+
+func (t *transport) replace(roots []byte, next *http.Transport) (before *http.Transport) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before, t.roots, t.current = t.current, roots, next
+	return before
 }
 
 // CloseIdleConnections is what http.Client looks for.
 func (t *transport) CloseIdleConnections() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.current.CloseIdleConnections()
+	current, _ := t.with(nil)
+	current.CloseIdleConnections()
 }

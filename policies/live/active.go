@@ -93,10 +93,11 @@ func (a *Active) Engine() *policies.Engine {
 // Status describes the engine in force and the last attempt to replace it.
 func (a *Active) Status() Status {
 	a.mu.RLock()
-	defer a.mu.RUnlock()
-	s := Status{Hash: a.engine.Hash(), Since: a.since, Files: slices.Sorted(maps.Keys(a.engine.Set()))}
-	if a.failed != nil {
-		s.LastError = a.failed.Error()
+	engine, since, failed := a.engine, a.since, a.failed
+	a.mu.RUnlock()
+	s := Status{Hash: engine.Hash(), Since: since, Files: slices.Sorted(maps.Keys(engine.Set()))}
+	if failed != nil {
+		s.LastError = failed.Error()
 	}
 	if a.shadow != nil {
 		shadow := a.shadow.Status()
@@ -107,8 +108,8 @@ func (a *Active) Status() Status {
 
 func (a *Active) put(engine *policies.Engine, now time.Time) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.engine, a.since, a.failed = engine, now, nil
+	a.mu.Unlock()
 	a.info.Reset()
 	a.info.WithLabelValues(engine.Hash()).Set(1)
 	a.broken.Set(0)
@@ -139,8 +140,8 @@ func (a *Active) reload(ctx context.Context, set policies.Set, now time.Time) (c
 
 func (a *Active) refuse(err error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.failed = err
+	a.mu.Unlock()
 	a.reloads.WithLabelValues("refused").Inc()
 	a.broken.Set(1)
 }

@@ -151,13 +151,15 @@ func (s *Shadow) compare(ctx context.Context, offered shadowed) {
 		s.count("same", func(st *ShadowStatus) { st.Pods++ })
 		return
 	}
+	for _, c := range changes {
+		s.fields.WithLabelValues(c.Field).Inc()
+	}
 	s.count("changed", func(st *ShadowStatus) {
 		st.Pods++
 		st.Changed++
 		st.example(trial.Difference{Source: sourceOf(offered.in), Changes: changes})
 		for _, c := range changes {
 			st.Fields[c.Field]++
-			s.fields.WithLabelValues(c.Field).Inc()
 		}
 	})
 }
