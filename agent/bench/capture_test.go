@@ -18,6 +18,7 @@ import (
 
 	"github.com/detnet/detnet/agent/nstest"
 	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/quantile"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -55,7 +56,7 @@ func BenchmarkCapture(b *testing.B) {
 
 func micros(values []time.Duration, q float64) float64 {
 	values = slices.Sorted(slices.Values(values))
-	return float64(values[int(q*float64(len(values)-1))].Nanoseconds()) / 1e3
+	return float64(quantile.Of(values, q).Nanoseconds()) / 1e3
 }
 
 // hog keeps every core busy twice over.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/quantile"
 )
 
 // Quantiles of a set of durations, by nearest rank.
@@ -145,13 +146,7 @@ func (s *Series) quantiles(value func(i int, x probe.Sample) (time.Duration, boo
 }
 
 // rank returns the q-quantile of scratch, which is sorted.
-func (s *Series) rank(q float64) time.Duration {
-	n := len(s.scratch)
-	if n == 0 {
-		return 0
-	}
-	return s.scratch[min(int(q*float64(n)), n-1)]
-}
+func (s *Series) rank(q float64) time.Duration { return quantile.Of(s.scratch, q) }
 
 func (q Quantiles) minus(d time.Duration) Quantiles {
 	if q.Max == 0 {

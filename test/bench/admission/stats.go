@@ -1,10 +1,11 @@
 package main
 
 import (
-	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/detnet/detnet/quantile"
 )
 
 // Quantiles of durations, in milliseconds; of differences or ratios, too.
@@ -20,10 +21,7 @@ func quantiles(samples []time.Duration) Quantiles {
 		return Quantiles{}
 	}
 	sorted := slices.Sorted(slices.Values(samples))
-	at := func(q float64) float64 {
-		rank := int(math.Ceil(q * float64(len(sorted))))
-		return milliseconds(sorted[max(rank, 1)-1])
-	}
+	at := func(q float64) float64 { return milliseconds(quantile.Of(sorted, q)) }
 	return Quantiles{at(0.50), at(0.90), at(0.99)}
 }
 

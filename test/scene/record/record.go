@@ -10,6 +10,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/sim/score"
+	"github.com/detnet/detnet/quantile"
 )
 
 // Packet is one probe packet of the instrument.
@@ -76,7 +77,7 @@ func Summarise(a App, from, to time.Time) Critical {
 		variation = append(variation, p.RTT-base)
 	}
 	slices.Sort(variation)
-	c.P50, c.P99, c.Worst = ms(quantile(variation, 0.5)), ms(quantile(variation, 0.99)), ms(quantile(variation, 1))
+	c.P50, c.P99, c.Worst = ms(quantile.Of(variation, 0.5)), ms(quantile.Of(variation, 0.99)), ms(quantile.Of(variation, 1))
 	if c.Samples > 0 {
 		c.ViolationRatio = float64(violations) / float64(c.Samples)
 	}
@@ -91,15 +92,6 @@ func between(packets []Packet, from, to time.Time) []Packet {
 	i, _ := slices.BinarySearchFunc(packets, from, at)
 	j, _ := slices.BinarySearchFunc(packets, to, at)
 	return packets[i:max(i, j)]
-}
-
-// quantile is the nearest-rank quantile of sorted values; 0 where there are none.
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	rank := int(math.Ceil(q*float64(len(sorted)))) - 1
-	return sorted[max(rank, 0)]
 }
 
 func ms(d time.Duration) float64 {

@@ -1,0 +1,48 @@
+package quantile
+
+import (
+	"math/big"
+	"testing"
+)
+
+func TestNearestRank(t *testing.T) {
+	to := func(n int) []int {
+		values := make([]int, n)
+		for i := range values {
+			values[i] = i + 1
+		}
+		return values
+	}
+	for _, tt := range []struct {
+		n    int
+		q    float64
+		want int
+	}{
+		{100, 0, 1}, {100, 0.5, 50}, {100, 0.9, 90}, {100, 0.95, 95}, {100, 0.99, 99}, {100, 0.999, 100}, {100, 1, 100},
+		{5, 0.05, 1}, {5, 0.3, 2}, {5, 0.4, 2}, {5, 0.5, 3}, {5, 1, 5},
+		{1, 0, 1}, {1, 0.5, 1}, {1, 1, 1},
+		{2, 0.5, 1}, {10, 0.9, 9}, {1000, 0.999, 999}, {0, 0.5, 0},
+	} {
+		if got := Of(to(tt.n), tt.q); got != tt.want {
+			t.Errorf("of 1…%d the %v-quantile is %d, want %d", tt.n, tt.q, got, tt.want)
+		}
+	}
+}
+
+// Where the product is whole in decimal it is whole here, whatever the binary
+// fraction says.
+func TestWholeProducts(t *testing.T) {
+	for n := 1; n <= 1000; n++ {
+		values := make([]int, n)
+		for i := range values {
+			values[i] = i + 1
+		}
+		for permille := int64(1); permille <= 1000; permille++ {
+			exact := new(big.Rat).SetFrac64(permille*int64(n), 1000)
+			want := new(big.Int).Quo(new(big.Int).Add(exact.Num(), new(big.Int).Sub(exact.Denom(), big.NewInt(1))), exact.Denom())
+			if got := Of(values, float64(permille)/1000); int64(got) != want.Int64() {
+				t.Fatalf("of 1…%d the %d/1000-quantile is %d, want %v", n, permille, got, want)
+			}
+		}
+	}
+}
