@@ -26,6 +26,7 @@ import (
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
 )
@@ -97,7 +98,7 @@ func startLoopWith(t *testing.T, client kubernetes.Interface, chosen law.Law, pr
 		Inventory:    known,
 		Measurements: agents.New(insecure.NewCredentials(), log),
 		Queries:      promql.New(prom, log, reg),
-		Limits:       actuate.New(actuate.Pods{Client: client.CoreV1()}, actuate.DefaultConfig(), log, reg),
+		Limits:       actuate.New(actuate.Pods{Writer: write.New(client, nil, nil, slog.New(slog.DiscardHandler))}, actuate.DefaultConfig(), log, reg),
 		Events:       noEvents{},
 		Log:          log,
 		Replica:      t.Name(),

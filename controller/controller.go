@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/flight"
@@ -35,10 +37,10 @@ type Inventory interface {
 
 // Measurements runs sessions on agents and keeps what they report.
 type Measurements interface {
-	Assign(context.Context, []agents.Assignment, []inventory.Sender)
+	Assign(context.Context, []agents.Assignment, []*inventory.Sender)
 	Session(id string, now time.Time) agents.Measurement
 	Rates(plan.PodID, time.Time) []plan.TxRate
-	Connected(inventory.Agent) bool
+	State(inventory.Agent) agents.State
 	Wait()
 }
 
@@ -70,13 +72,17 @@ type Loop struct {
 	Measurements Measurements
 	Queries      Queries
 	Limits       Limits
-	Events       Events
-	Metrics      *Metrics
-	Log          *slog.Logger
-	Replica      string
-	Version      string
-	Flight       flight.Recorder
-	Turns        *alive.Part // told of each tick; may be nil
+	// Refused are the pods whose limits the API server refuses to change, with
+	// its words; nil knows of none. No law is shown them: what they send is
+	// traffic that nobody controls.
+	Refused func() map[types.UID]string
+	Events  Events
+	Metrics *Metrics
+	Log     *slog.Logger
+	Replica string
+	Version string
+	Flight  flight.Recorder
+	Turns   *alive.Part // told of each tick; may be nil
 
 	settings atomic.Pointer[Settings]
 	shown    atomic.Pointer[status.Status]
@@ -154,12 +160,12 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 
 	var decided []outcome
 	if anyIn(snapshot, workload.Enforce) {
-		p := t.decide(&t.enforced, workload.Enforce, o.Observation)
+		p := t.decide(&t.enforced, workload.Enforce, o)
 		t.loop.Limits.Submit(changes(p, snapshot))
 		decided = append(decided, outcome{Plan: p})
 	}
 	if anyIn(snapshot, workload.Observe) {
-		p := t.decide(&t.observed, workload.Observe, o.Observation)
+		p := t.decide(&t.observed, workload.Observe, o)
 		decided = append(decided, outcome{Plan: concerning(p, snapshot), observed: true})
 	}
 	t.journal.record(ctx, t.loop, snapshot, decided)
@@ -167,7 +173,7 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 }
 
 // decide runs the law over what mode allows, and records it.
-func (t *term) decide(state *law.State, mode workload.ControlMode, o plan.Observation) plan.Plan {
+func (t *term) decide(state *law.State, mode workload.ControlMode, o observation) plan.Plan {
 	before, seen := *state, within(o, t.snapshot, mode)
 	next, p := t.settings.Law.Step(before, seen)
 	*state = next
@@ -205,8 +211,8 @@ type outcome struct {
 // changes turns a plan's limits into writes.
 func changes(p plan.Plan, s *inventory.Snapshot) []actuate.Change {
 	senders := make(map[plan.PodID]*inventory.Sender, len(s.Senders))
-	for i := range s.Senders {
-		senders[s.Senders[i].Pod] = &s.Senders[i]
+	for _, sender := range s.Senders {
+		senders[sender.Pod] = sender
 	}
 	var out []actuate.Change
 	for _, limit := range p.Limits {

@@ -44,12 +44,12 @@ type stage struct {
 func (s *stage) Snapshot() *inventory.Snapshot { s.mu.Lock(); defer s.mu.Unlock(); return s.snapshot }
 func (s *stage) Synced() <-chan struct{}       { c := make(chan struct{}); close(c); return c }
 
-func (s *stage) Assign(_ context.Context, a []agents.Assignment, _ []inventory.Sender) {
+func (s *stage) Assign(_ context.Context, a []agents.Assignment, _ []*inventory.Sender) {
 	s.assigned = a
 }
 func (s *stage) Session(string, time.Time) agents.Measurement { return agents.Measurement{} }
 func (s *stage) Rates(plan.PodID, time.Time) []plan.TxRate    { return nil }
-func (s *stage) Connected(inventory.Agent) bool               { return true }
+func (s *stage) State(inventory.Agent) agents.State           { return agents.State{Connected: true} }
 func (s *stage) Wait()                                        {}
 
 func (s *stage) Ask(_ context.Context, q []workload.Query) { s.asked = q }
@@ -89,14 +89,14 @@ func (s *stage) loop(settings Settings) *Loop {
 	return l
 }
 
-func app(name string, mode workload.ControlMode) inventory.App {
-	a := inventory.App{IP: "10.0.0.9", Probe: workload.Probe{Protocol: workload.UDP, Port: 5201}, Mode: mode}
+func app(name string, mode workload.ControlMode) *inventory.App {
+	a := &inventory.App{IP: "10.0.0.9", Probe: workload.Probe{Protocol: workload.UDP, Port: 5201}, Mode: mode}
 	a.Pod, a.Node, a.SLO.Jitter = plan.PodID{Namespace: "factory", Name: name}, "worker-1", time.Millisecond
 	return a
 }
 
-func sender(name string, mode workload.ControlMode) inventory.Sender {
-	s := inventory.Sender{UID: "u1", Mode: mode}
+func sender(name string, mode workload.ControlMode) *inventory.Sender {
+	s := &inventory.Sender{UID: "u1", Mode: mode}
 	s.Pod, s.Node, s.Limit, s.Min, s.Max = plan.PodID{Namespace: "factory", Name: name}, "worker-1", 100*mbit, 10*mbit, 1000*mbit
 	return s
 }
@@ -137,17 +137,17 @@ func TestModes(t *testing.T) {
 	const enforce, observe = workload.Enforce, workload.Observe
 	for _, tt := range []struct {
 		name          string
-		senders       []inventory.Sender
+		senders       []*inventory.Sender
 		written       []string
 		observedShown []string
 	}{
-		{"enforce", []inventory.Sender{sender("a", enforce)}, []string{"a"}, nil},
-		{"observe", []inventory.Sender{sender("a", observe)}, nil, []string{"factory/a"}},
-		{"one of each", []inventory.Sender{sender("a", enforce), sender("b", observe)}, []string{"a"}, []string{"factory/b"}},
+		{"enforce", []*inventory.Sender{sender("a", enforce)}, []string{"a"}, nil},
+		{"observe", []*inventory.Sender{sender("a", observe)}, nil, []string{"factory/a"}},
+		{"one of each", []*inventory.Sender{sender("a", enforce), sender("b", observe)}, []string{"a"}, []string{"factory/b"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &stage{snapshot: &inventory.Snapshot{Apps: []inventory.App{app("robot", enforce)}, Senders: tt.senders}}
+				s := &stage{snapshot: &inventory.Snapshot{Apps: []*inventory.App{app("robot", enforce)}, Senders: tt.senders}}
 				shown := run(t, s.loop(Settings{Law: constant{plan.Violation, 50 * mbit}, Vantages: 2}), time.Second)
 				if got := submittedPods(s.submitted); !slices.Equal(got, tt.written) {
 					t.Errorf("written %v, want %v", got, tt.written)
@@ -172,7 +172,7 @@ func TestModes(t *testing.T) {
 func TestJournalSaysThingsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{snapshot: &inventory.Snapshot{
-			Apps:     []inventory.App{app("robot", workload.Enforce)},
+			Apps:     []*inventory.App{app("robot", workload.Enforce)},
 			Problems: []inventory.Problem{{Object: "pod factory/x", Text: "unreadable"}},
 		}}
 		shown := run(t, s.loop(Settings{Law: constant{plan.Unresponsive, 0}, Vantages: 2}), 10*time.Second)
@@ -193,7 +193,7 @@ func TestJournalSaysThingsOnce(t *testing.T) {
 func TestWhatIsOnlyObservedIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stage{snapshot: &inventory.Snapshot{
-			Apps: []inventory.App{app("robot", workload.Observe)}, Senders: []inventory.Sender{sender("telemetry", workload.Observe)},
+			Apps: []*inventory.App{app("robot", workload.Observe)}, Senders: []*inventory.Sender{sender("telemetry", workload.Observe)},
 		}}
 		shown := run(t, s.loop(Settings{Law: constant{plan.Violation, 50 * mbit}, Vantages: 2}), 10*time.Second)
 		if len(shown.Decisions) != 1 || len(shown.Decisions[0].Limits) != 1 {
@@ -212,9 +212,9 @@ func TestEventsOfLoss(t *testing.T) {
 	robot.SLO = workload.SLO{Loss: 0.001}
 	plc.Pod.Namespace = inventory.StaticNamespace
 	s := &stage{}
-	for _, a := range []inventory.App{robot, plc} {
+	for _, a := range []*inventory.App{robot, plc} {
 		r := plan.Reason{Bottleneck: "node/n1", Action: plan.Restore, Cause: plan.Unresponsive, App: a.Pod, Signal: "loss", Ratio: 0.0321}
-		announce(s, &inventory.Snapshot{Apps: []inventory.App{robot, plc}}, r)
+		announce(s, &inventory.Snapshot{Apps: []*inventory.App{robot, plc}}, r)
 	}
 	if len(s.events) != 1 || !strings.HasPrefix(s.events[0], "Unresponsive: loss is 3.21 % where 0.1 % is asked for") || !strings.Contains(s.events[0], "not best-effort traffic") {
 		t.Errorf("events %q", s.events)
@@ -228,7 +228,7 @@ func TestTellsOfABusyHostThatStaysSo(t *testing.T) {
 		want  int
 	}{{2 * time.Second, 0}, {10 * time.Second, 1}} {
 		synctest.Test(t, func(t *testing.T) {
-			s := &stage{snapshot: &inventory.Snapshot{Apps: []inventory.App{app("robot", workload.Enforce)}}}
+			s := &stage{snapshot: &inventory.Snapshot{Apps: []*inventory.App{app("robot", workload.Enforce)}}}
 			shown := run(t, s.loop(Settings{Law: constant{plan.NotNetwork, 0}, Vantages: 2}), tt.lasts)
 			if len(shown.Decisions) != tt.want || len(s.events) != tt.want {
 				t.Errorf("%d decisions and %q after %v, want %d of each", len(shown.Decisions), s.events, tt.lasts, tt.want)
@@ -268,10 +268,10 @@ func TestSessions(t *testing.T) {
 
 	assignments, perApp := place(&inventory.Snapshot{
 		Agents: []inventory.Agent{one, two, three, counter},
-		Apps:   []inventory.App{beside, lonely, local, pinned, robot},
+		Apps:   []*inventory.App{beside, lonely, local, pinned, robot},
 	}, 2)
 	for _, tt := range []struct {
-		app                 inventory.App
+		app                 *inventory.App
 		sessions, witnesses int
 		nobody              string
 	}{
@@ -339,7 +339,7 @@ func TestWitnessIsObservedAndShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		robot := app("robot", workload.Enforce)
 		robot.Node = "1"
-		s := &witnessStage{stage{snapshot: &inventory.Snapshot{Apps: []inventory.App{robot}, Agents: []inventory.Agent{
+		s := &witnessStage{stage{snapshot: &inventory.Snapshot{Apps: []*inventory.App{robot}, Agents: []inventory.Agent{
 			{UID: "1", Role: api.Role_ROLE_PROBE, Node: "1", IP: "10.1.0.1", STAMP: 862},
 			{UID: "2", Role: api.Role_ROLE_PROBE, Node: "2", IP: "10.1.0.2", STAMP: 862},
 		}}}}
@@ -367,7 +367,7 @@ func TestQueryIsObservedAndShown(t *testing.T) {
 		robot.Query = workload.Query{Text: "max(x[1m])", Range: time.Minute, Selectors: []string{"x"}}
 		twin := robot
 		twin.Pod.Name = "twin"
-		s := &stage{snapshot: &inventory.Snapshot{Apps: []inventory.App{robot, twin}}}
+		s := &stage{snapshot: &inventory.Snapshot{Apps: []*inventory.App{robot, twin}}}
 		old := time.Now().Add(-time.Minute)
 		s.answer = promql.Answer{Base: time.Millisecond, Lag: 90 * time.Second, Samples: []plan.Sample{
 			{At: old, RTT: time.Millisecond}, {At: old.Add(50 * time.Second), RTT: 4 * time.Millisecond},

@@ -56,8 +56,8 @@ func (s *crowded) Rates(_ plan.PodID, now time.Time) (rates []plan.TxRate) {
 func TestFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &crowded{began: time.Now(), stage: stage{snapshot: &inventory.Snapshot{
-			Apps:    []inventory.App{app("robot", workload.Enforce), app("scanner", workload.Observe)},
-			Senders: []inventory.Sender{sender("a", workload.Enforce), sender("b", workload.Observe)},
+			Apps:    []*inventory.App{app("robot", workload.Enforce), app("scanner", workload.Observe)},
+			Senders: []*inventory.Sender{sender("a", workload.Enforce), sender("b", workload.Observe)},
 			Agents:  []inventory.Agent{{UID: "2", Role: api.Role_ROLE_PROBE, Node: "worker-2"}},
 		}}}
 		settings := func(soft float64) Settings {

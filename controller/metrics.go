@@ -62,6 +62,7 @@ var (
 	descState       = gauge("detnet_app_state", "1 for the critical pod's state: ok, violated or blind.", "pod", "state")
 	descLimit       = gauge("detnet_egress_limit_bits_per_second", "Egress limit in force on a throttleable pod; 0 is none.", "pod", "node")
 	descUsage       = gauge("detnet_egress_usage_bits_per_second", "What a throttleable pod sent over the last second.", "pod", "node")
+	descRefused     = gauge("detnet_egress_limit_refused", "1 for a throttleable pod whose limit the API server refuses to change: what it sends is not controlled.", "pod", "node")
 	descBudget      = gauge("detnet_bottleneck_budget_bits_per_second", "What the throttleable pods behind a bottleneck may use together.", "bottleneck")
 	descCause       = gauge("detnet_bottleneck_cause", "1 for why the present decision about a bottleneck is what it is.", "bottleneck", "cause")
 	descBlind       = gauge("detnet_blind_sessions", "Sessions without any sample in the last two seconds, or any good answer of Prometheus.")
@@ -70,7 +71,7 @@ var (
 	descUnstamped   = gauge("detnet_unstamped_pods", "Pods that ask for a class and were created without passing the webhook.")
 	allDescriptions = []*prometheus.Desc{
 		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descWitness, descViolation, descState,
-		descLimit, descUsage, descBudget, descCause, descBlind, descAgent, descProblems, descUnstamped,
+		descLimit, descUsage, descRefused, descBudget, descCause, descBlind, descAgent, descProblems, descUnstamped,
 	}
 )
 
@@ -113,6 +114,9 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	put(descProblems, float64(len(s.Problems)-unstamped))
 	for _, sender := range s.Senders {
 		put(descLimit, float64(sender.LimitBps), sender.Pod, sender.Node)
+		if sender.Refused != "" {
+			put(descRefused, 1, sender.Pod, sender.Node)
+		}
 		if sender.Known {
 			put(descUsage, float64(sender.UsageBps), sender.Pod, sender.Node)
 		}

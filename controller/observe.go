@@ -3,6 +3,8 @@ package controller
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
@@ -12,6 +14,9 @@ import (
 // observe joins the inventory with what was measured.
 func (t *term) observe(s *inventory.Snapshot, now time.Time) observation {
 	o := observation{Observation: plan.Observation{At: now}, measured: map[string]agents.Measurement{}}
+	if t.loop.Refused != nil {
+		o.refused = t.loop.Refused()
+	}
 	for _, a := range s.Apps {
 		app, paths := a.App, t.paths[a.Pod]
 		app.Sessions = t.sessions(o, paths.sessions)
@@ -30,6 +35,7 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) observation {
 type observation struct {
 	plan.Observation
 	measured map[string]agents.Measurement
+	refused  map[types.UID]string
 }
 
 // sessions looks up what was measured on each of these paths.
@@ -54,8 +60,9 @@ func (t *term) sessions(o observation, paths []session) []plan.Session {
 
 // within keeps the apps and senders whose mode allows what is to be done: in
 // Enforce only those that may be written; in Observe all, because a dry run
-// must see what the real one would.
-func within(o plan.Observation, s *inventory.Snapshot, mode workload.ControlMode) plan.Observation {
+// must see what the real one would. Senders whose limits can't be changed are in
+// neither.
+func within(o observation, s *inventory.Snapshot, mode workload.ControlMode) plan.Observation {
 	part := plan.Observation{At: o.At}
 	for i, app := range s.Apps {
 		if mode == workload.Observe || app.Mode == workload.Enforce {
@@ -63,7 +70,8 @@ func within(o plan.Observation, s *inventory.Snapshot, mode workload.ControlMode
 		}
 	}
 	for i, sender := range s.Senders {
-		if mode == workload.Observe || sender.Mode == workload.Enforce {
+		_, refused := o.refused[sender.UID]
+		if !refused && (mode == workload.Observe || sender.Mode == workload.Enforce) {
 			part.Senders = append(part.Senders, o.Senders[i])
 		}
 	}

@@ -67,7 +67,7 @@ func place(s *inventory.Snapshot, k int) ([]agents.Assignment, map[plan.PodID]pa
 // app places the sessions of one app. Where the agent on its node answers for
 // it, the session is its own witness; one that stays on the node has none,
 // since it meets no queue.
-func (p *placing) app(app inventory.App, k int) paths {
+func (p *placing) app(app *inventory.App, k int) paths {
 	if app.Probe.Protocol == workload.Prometheus {
 		return paths{sessions: []session{{id: "prometheus " + app.Query.Text, query: app.Query.Text}}}
 	}
@@ -130,7 +130,7 @@ var protocols = map[workload.Protocol]api.Protocol{
 
 // toApp is the session towards app, whoever measures it. Everything that makes
 // it another path is in the id: a pod that moves starts a new session.
-func toApp(app inventory.App) *api.Session {
+func toApp(app *inventory.App) *api.Session {
 	return &api.Session{
 		Id:       app.Pod.String() + " " + app.Probe.String() + " " + app.IP + marked(app.DSCP),
 		Protocol: protocols[app.Probe.Protocol],

@@ -21,7 +21,9 @@ func (t *term) show(o observation, decided []outcome) *status.Status {
 		s.Apps = append(s.Apps, t.showApp(app, o.Apps[i], o))
 	}
 	for i, sender := range t.snapshot.Senders {
-		s.Senders = append(s.Senders, showSender(sender, o.Senders[i].Rates, o.At))
+		shown := showSender(sender, o.Senders[i].Rates, o.At)
+		shown.Refused = o.refused[sender.UID]
+		s.Senders = append(s.Senders, shown)
 	}
 	for _, d := range decided {
 		for _, r := range d.Reasons {
@@ -31,8 +33,9 @@ func (t *term) show(o observation, decided []outcome) *status.Status {
 		}
 	}
 	for _, a := range t.snapshot.Agents {
+		link := t.loop.Measurements.State(a)
 		s.Agents = append(s.Agents, status.Agent{
-			Pod: a.Pod.String(), Node: a.Node, Role: roleName(a), Connected: t.loop.Measurements.Connected(a),
+			Pod: a.Pod.String(), Node: a.Node, Role: roleName(a), Connected: link.Connected, Since: link.Since, Why: link.Why,
 		})
 	}
 	for _, p := range t.snapshot.Problems {
@@ -41,7 +44,7 @@ func (t *term) show(o observation, decided []outcome) *status.Status {
 	return s
 }
 
-func (t *term) showApp(app inventory.App, seen plan.App, o observation) status.App {
+func (t *term) showApp(app *inventory.App, seen plan.App, o observation) status.App {
 	known := t.paths[app.Pod]
 	out := status.App{
 		Pod: app.Pod.String(), Node: app.Node, Rank: app.Rank, Mode: string(app.Mode),
@@ -85,8 +88,8 @@ func (t *term) showSession(s plan.Session, by session, o observation) status.Ses
 	}
 	if blind && out.Error == "" {
 		out.Error = "nothing is measured yet"
-		if !t.loop.Measurements.Connected(by.agent) {
-			out.Error = "the agent there does not report"
+		if link := t.loop.Measurements.State(by.agent); by.query == "" && !link.Connected {
+			out.Error = "the agent there does not report: " + link.Why
 		}
 	}
 	return out
@@ -101,7 +104,7 @@ func current(s plan.Session) []plan.Sample {
 	return s.Samples
 }
 
-func showSender(sender inventory.Sender, rates []plan.TxRate, now time.Time) status.Sender {
+func showSender(sender *inventory.Sender, rates []plan.TxRate, now time.Time) status.Sender {
 	out := status.Sender{
 		Pod: sender.Pod.String(), Node: sender.Node, Rank: sender.Rank, Weight: sender.Weight,
 		Mode: string(sender.Mode), MinBps: sender.Min, MaxBps: sender.Max, LimitBps: sender.Limit,

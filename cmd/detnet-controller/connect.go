@@ -16,8 +16,8 @@ import (
 
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/certs/issuer"
-	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/leader"
+	"github.com/detnet/detnet/controller/write"
 )
 
 // agentName is on the agents' certificate, whatever address is dialled.
@@ -62,7 +62,7 @@ func clusterConfig(kubeconfig string) (*rest.Config, error) {
 	}
 	// The actuator has its own budget; this one only must not be in its way.
 	c.QPS, c.Burst = 100, 200
-	c.UserAgent = actuate.FieldManager + "/" + version
+	c.UserAgent = write.FieldManager + "/" + version
 	return c, nil
 }
 

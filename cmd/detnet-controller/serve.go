@@ -27,6 +27,7 @@ import (
 	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/rollout"
 	"github.com/detnet/detnet/controller/ui"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/alive"
 )
 
@@ -61,7 +62,9 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	}
 
 	known := inventory.New(client, o.namespace, cfg.Mode)
-	actuator := actuate.New(actuate.Pods{Client: client.CoreV1()}, actuate.DefaultConfig(), log, metrics.Registry)
+	limits := actuate.DefaultConfig()
+	events := mgr.GetEventRecorder(write.FieldManager)
+	writer := write.New(client, limits.Budget, events, log)
 	queries := promql.New(cfg.Prometheus, log, metrics.Registry)
 	living := alive.New()
 	loop := &controller.Loop{
@@ -69,14 +72,15 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		Inventory:    known,
 		Measurements: agents.New(creds, log),
 		Queries:      queries,
-		Limits:       actuator,
-		Events:       mgr.GetEventRecorder(actuate.FieldManager),
+		Limits:       actuate.New(actuate.Pods{Writer: writer}, limits, log, metrics.Registry),
+		Refused:      writer.Refused,
+		Events:       events,
 		Log:          log,
 		Replica:      replica(),
 		Version:      version,
 	}
 	loop.Metrics = controller.NewMetrics(metrics.Registry, loop.Status)
-	s := settings{known, actuator, queries, loop, new(atomic.Int64), new(atomic.Pointer[marks.Config]), ownPod(o.namespace)}
+	s := settings{known, limits.Budget, writer, queries, loop, new(atomic.Int64), new(atomic.Pointer[marks.Config]), ownPod(o.namespace)}
 	if err := s.apply(cfg); err != nil {
 		return err
 	}
@@ -95,10 +99,10 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 // runnables are all that runs beside the manager.
 func (s settings) runnables(o options, client kubernetes.Interface, log *slog.Logger) []manager.Runnable {
 	all := []manager.Runnable{s.inventory, s.loop, &rollout.Rollout{
-		Inventory: s.inventory, Client: client, Log: log,
+		Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log,
 		Every: func() time.Duration { return time.Duration(s.rolloutEvery.Load()) },
 	}, &marks.Marker{
-		Snapshot: s.inventory.Snapshot, Status: s.loop.Status, Nodes: client.CoreV1().Nodes(), Log: log,
+		Snapshot: s.inventory.Snapshot, Status: s.loop.Status, Nodes: client.CoreV1().Nodes(), To: s.writer, Log: log,
 		Config: func() marks.Config { return *s.marks.Load() },
 	}}
 	if o.webhookConfig != "" {

@@ -11,17 +11,18 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/controller"
-	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/marks"
 	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/targets"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -38,7 +39,8 @@ func (o options) over(c config.Config) (config.Config, error) {
 // settings hands a configuration to those who work by it.
 type settings struct {
 	inventory    *inventory.Inventory
-	actuator     *actuate.Actuator
+	budget       *rate.Limiter // of writes
+	writer       *write.Writer
 	queries      *promql.Poller
 	loop         *controller.Loop
 	rolloutEvery *atomic.Int64 // a time.Duration
@@ -53,7 +55,7 @@ func (s settings) apply(c config.Settings) error {
 	}
 	s.inventory.SetMode(c.Mode)
 	s.inventory.SetStatic(c.Targets)
-	s.actuator.SetBudget(c.WritesPerSecond)
+	write.SetBudget(s.budget, c.WritesPerSecond)
 	s.queries.Set(c.Prometheus)
 	s.rolloutEvery.Store(int64(c.RolloutEvery))
 	s.marks.Store(&c.Nodes)

@@ -1,12 +1,12 @@
-// Package actuate is the only writer of managed state: it patches bandwidth
-// annotations of live pods, the newest value only, cuts before
-// raises, within a budget of writes for the whole cluster.
+// Package actuate brings the limits of live pods to what was submitted last: the
+// newest value only, cuts before raises, within a budget of writes for the whole
+// cluster. A pod whose limit the API server refuses to change is held: from time
+// to time it is asked on dry run whether it would take it now.
 package actuate
 
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -15,36 +15,23 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/write"
 )
 
 // Annotator changes annotations of a live object and touches nothing else.
 // actuatetest.Conformance says what is expected of one.
 type Annotator interface {
 	// Annotate sets the given annotations on the pod that has this UID; an
-	// empty value takes its annotation away. It never creates: a pod that is gone, or was replaced by a namesake, is an
-	// error for which Gone is true.
+	// empty value takes its annotation away. It never creates: a pod that is
+	// gone, or was replaced by a namesake, is an error for which write.Gone is
+	// true. What would be refused again is a write.Refusal.
 	Annotate(ctx context.Context, pod plan.PodID, uid types.UID, annotations map[string]string) error
-}
-
-// Gone reports that the pod an error speaks of is no longer there. A namesake
-// answers a patch that names another UID with "metadata.uid is immutable".
-func Gone(err error) bool {
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return true
-	}
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil {
-		return false
-	}
-	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool {
-		return c.Field == "metadata.uid"
-	})
+	// Try says what Annotate would answer, and changes nothing.
+	Try(ctx context.Context, pod plan.PodID, uid types.UID, annotations map[string]string) error
 }
 
 // Change is one pod's new egress limit.
@@ -57,12 +44,12 @@ type Change struct {
 
 // Config bounds the writes.
 type Config struct {
-	WritesPerSecond float64 // for the whole cluster
-	Workers         int     // writes in flight at once
+	Budget  *rate.Limiter // shared by all who write
+	Workers int           // writes in flight at once
 }
 
-// DefaultConfig is DESIGN's budget.
-func DefaultConfig() Config { return Config{WritesPerSecond: 20, Workers: 4} }
+// DefaultConfig has a budget of its own, of 20 writes a second.
+func DefaultConfig() Config { return Config{Budget: write.NewBudget(20), Workers: 4} }
 
 // Back-off while the API server does not answer, and the time after which an
 // annotation that still shows the old value is written again.
@@ -83,15 +70,16 @@ type Actuator struct {
 
 	mu      sync.Mutex
 	waiting queue
+	held    map[plan.PodID]held // refused
 	busy    map[plan.PodID]bool
-	written map[plan.PodID]write
+	written map[plan.PodID]value
 	delay   time.Duration // present back-off; 0 while the API server answers
 	resume  time.Time
 	wake    chan struct{}
 }
 
-// write remembers the last value given to a pod.
-type write struct {
+// value remembers the last one given to a pod.
+type value struct {
 	uid types.UID
 	to  bitrate.Rate
 	at  time.Time
@@ -102,13 +90,14 @@ type write struct {
 func New(to Annotator, c Config, log *slog.Logger, reg prometheus.Registerer) *Actuator {
 	return &Actuator{
 		to:      to,
-		limiter: rate.NewLimiter(rate.Limit(c.WritesPerSecond), max(1, int(c.WritesPerSecond))),
+		limiter: c.Budget,
 		workers: c.Workers,
 		log:     log,
 		metrics: newMetrics(reg),
 		waiting: queue{},
+		held:    map[plan.PodID]held{},
 		busy:    map[plan.PodID]bool{},
-		written: map[plan.PodID]write{},
+		written: map[plan.PodID]value{},
 		wake:    make(chan struct{}, 1),
 	}
 }
@@ -131,6 +120,11 @@ func (a *Actuator) Submit(changes []Change) {
 			delete(a.waiting, c.Pod)
 			continue
 		}
+		if h, ok := a.held[c.Pod]; ok && h.UID == c.UID {
+			h.Change = c
+			a.held[c.Pod] = h
+			continue
+		}
 		since := now
 		if w, ok := a.waiting[c.Pod]; ok && w.UID == c.UID {
 			since = w.since
@@ -138,12 +132,6 @@ func (a *Actuator) Submit(changes []Change) {
 		a.waiting[c.Pod] = waiting{c, since}
 	}
 	a.signal()
-}
-
-// SetBudget changes the writes per second.
-func (a *Actuator) SetBudget(writesPerSecond float64) {
-	a.limiter.SetLimit(rate.Limit(writesPerSecond))
-	a.limiter.SetBurst(max(1, int(writesPerSecond)))
 }
 
 // Forget drops what is known of pods that are not kept.
@@ -166,6 +154,9 @@ func (a *Actuator) known() map[plan.PodID]bool {
 	for pod := range a.waiting {
 		pods[pod] = true
 	}
+	for pod := range a.held {
+		pods[pod] = true
+	}
 	return pods
 }
 
@@ -174,6 +165,7 @@ func (a *Actuator) forget(pod plan.PodID) {
 	defer a.mu.Unlock()
 	delete(a.written, pod)
 	delete(a.waiting, pod)
+	delete(a.held, pod)
 }
 
 // fit brings a limit inside the pod's bounds and makes it worth writing. It is

@@ -18,6 +18,7 @@ import (
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/actuate/actuatetest"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -85,7 +86,7 @@ func (w *world) limit(name string) string {
 
 func TestCutsGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, actuate.Config{WritesPerSecond: 1, Workers: 1})
+		w := newWorld(t, actuate.Config{Budget: write.NewBudget(1), Workers: 1})
 		raise := w.pod("raise", 50*mbit)(60 * mbit)
 		cut := w.pod("cut", 50*mbit)(40 * mbit)
 		fresh := w.pod("unlimited", 0)(90 * mbit)
@@ -217,7 +218,7 @@ func TestGonePodIsForgotten(t *testing.T) {
 
 func TestBudgetOfWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, actuate.Config{WritesPerSecond: 20, Workers: 4})
+		w := newWorld(t, actuate.Config{Budget: write.NewBudget(20), Workers: 4})
 		var changes []actuate.Change
 		for i := range 200 {
 			changes = append(changes, w.pod(fmt.Sprint("pod-", i), 100*mbit)(80*mbit))
@@ -271,6 +272,64 @@ func TestTellsWhatWasBefore(t *testing.T) {
 		want[workload.EgressBandwidth] = "30M"
 		if got := w.Annotations(t, id); !maps.Equal(got, want) {
 			t.Errorf("annotations = %v, want %v", got, want)
+		}
+	})
+}
+
+// What the API server refuses costs one write, whoever asks for it how often;
+// neighbours get theirs at once. When it would be taken again, the law is asked
+// anew instead of an old limit being written.
+func TestRefusedPodsCostNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		legacy := map[string]int{}
+		refusing := true
+		count := w.Before
+		w.Before = func(pod plan.PodID) error {
+			w.mu.Lock()
+			refuse := refusing && pod.Name != "good"
+			if pod.Name != "good" {
+				legacy[pod.Name]++
+			}
+			w.mu.Unlock()
+			if refuse {
+				return write.Refusal{Target: write.Target{Kind: "Pod", Name: pod.Name}, Again: time.Now().Add(time.Minute)}
+			}
+			return count(pod)
+		}
+		w.run()
+		var all []actuate.Change
+		for i := range 8 {
+			all = append(all, w.pod(fmt.Sprint("legacy-", i), 100*mbit)(50*mbit))
+		}
+		good := w.pod("good", 100*mbit)
+		for range 30 {
+			w.Submit(all)
+			time.Sleep(100 * time.Millisecond)
+		}
+		start := time.Now()
+		w.Submit(append(all, good(50*mbit)))
+		synctest.Wait()
+		if got := w.limit("good"); got != "50M" {
+			t.Errorf("the good pod's limit is %s %v after it was asked for, want 50M at once", got, time.Since(start))
+		}
+		time.Sleep(50 * time.Second)
+		w.mu.Lock()
+		for name, n := range legacy {
+			if n != 1 {
+				t.Errorf("%s was written to %d times within its back-off, want once", name, n)
+			}
+		}
+		refusing = false
+		w.mu.Unlock()
+		time.Sleep(time.Minute)
+		if got := w.limit("legacy-0"); got != "100M" {
+			t.Errorf("limit = %s after a dry run, want it as it was", got)
+		}
+		w.Submit(all)
+		time.Sleep(10 * time.Second)
+		if got := w.limit("legacy-0"); got != "50M" {
+			t.Errorf("limit = %s after it was asked for again, want 50M", got)
 		}
 	})
 }

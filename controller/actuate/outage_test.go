@@ -16,6 +16,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
 )
@@ -32,12 +33,12 @@ func TestOutageOfARealAPIServer(t *testing.T) {
 	line := newLine(t, target.Host)
 	through := rest.CopyConfig(env.Config)
 	through.Host = "https://" + line.Addr().String()
-	c := realCluster{actuate.Pods{Client: direct.CoreV1()}, direct}
+	c := realCluster{actuate.Pods{Writer: write.New(direct, nil, nil, slog.New(slog.DiscardHandler))}, direct}
 	pod := plan.PodID{Namespace: "default", Name: "telemetry"}
 	uid := c.Create(t, pod, map[string]string{workload.EgressBandwidth: "100M"})
 	limit := func() string { return c.Annotations(t, pod)[workload.EgressBandwidth] }
 
-	a := actuate.New(actuate.Pods{Client: kubernetes.NewForConfigOrDie(through).CoreV1()}, actuate.DefaultConfig(), slog.New(slog.NewTextHandler(t.Output(), nil)), nil)
+	a := actuate.New(actuate.Pods{Writer: write.New(kubernetes.NewForConfigOrDie(through), nil, nil, slog.New(slog.DiscardHandler))}, actuate.DefaultConfig(), slog.New(slog.NewTextHandler(t.Output(), nil)), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { a.Run(ctx) })

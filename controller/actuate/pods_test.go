@@ -1,6 +1,7 @@
 package actuate_test
 
 import (
+	"log/slog"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/actuate/actuatetest"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
 )
 
@@ -21,7 +23,7 @@ func TestFakeConforms(t *testing.T) {
 
 func TestPodsConform(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
-	actuatetest.Conformance(t, realCluster{actuate.Pods{Client: client.CoreV1()}, client})
+	actuatetest.Conformance(t, realCluster{actuate.Pods{Writer: write.New(client, nil, nil, slog.New(slog.DiscardHandler))}, client})
 }
 
 // realCluster is an API server without kubelets: pods exist, nothing runs.

@@ -12,6 +12,12 @@ type waiting struct {
 	since time.Time
 }
 
+// held is a change that was refused, the newest one, and when to ask again.
+type held struct {
+	Change
+	again time.Time
+}
+
 // queue holds at most one change per pod.
 type queue map[plan.PodID]waiting
 

@@ -7,8 +7,7 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -25,59 +24,90 @@ func (a *Actuator) work(ctx context.Context) {
 	for a.await(ctx) && a.limiter.Wait(ctx) == nil {
 		// Picked after the wait for a token, so that a cut that came
 		// meanwhile goes first and the value is the newest.
-		if w, ok := a.take(); ok {
-			a.done(w, a.write(ctx, w))
+		if w, try, ok := a.take(); ok {
+			a.done(w, try, a.write(ctx, w, try))
 		}
 	}
 }
 
-// await blocks until something waits and the API server is not known to be
-// away; false when ctx has ended.
+// await blocks until something waits, or somebody held is due, and the API
+// server is not known to be away; false when ctx has ended.
 func (a *Actuator) await(ctx context.Context) bool {
-	for {
-		a.mu.Lock()
-		ready := a.waiting.next(a.busy) != nil
-		pause := time.Until(a.resume)
-		a.mu.Unlock()
-		switch {
-		case ctx.Err() != nil:
-			return false
-		case ready && pause <= 0:
+	for ctx.Err() == nil {
+		pause, ready := a.due(time.Now())
+		if ready && pause <= 0 {
 			return true
-		case ready:
+		}
+		if ready {
 			sleep(ctx, pause)
 			continue
 		}
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-			return false
 		case <-a.wake:
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
+	return false
 }
 
-func (a *Actuator) take() (waiting, bool) {
+// idle is how long nothing can become due that nobody submits.
+const idle = time.Hour
+
+// due is how long to wait: if ready for the API server, else for the first of
+// those held.
+func (a *Actuator) due(now time.Time) (pause time.Duration, ready bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	w := a.waiting.next(a.busy)
-	if w == nil {
-		return waiting{}, false
+	if a.waiting.next(a.busy) != nil {
+		return a.resume.Sub(now), true
 	}
-	delete(a.waiting, w.Pod)
-	a.busy[w.Pod] = true
-	a.signal() // for the next worker
-	return *w, true
+	pause = idle
+	for pod, h := range a.held {
+		if !a.busy[pod] {
+			pause = min(pause, h.again.Sub(now))
+		}
+	}
+	if pause <= 0 {
+		return a.resume.Sub(now), true
+	}
+	return pause, false
 }
 
-func (a *Actuator) write(ctx context.Context, w waiting) error {
+// take returns what to write, or who is held and to be tried on dry run.
+func (a *Actuator) take() (w waiting, try, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	defer a.signal() // for the next worker
+	if next := a.waiting.next(a.busy); next != nil {
+		delete(a.waiting, next.Pod)
+		a.busy[next.Pod] = true
+		return *next, false, true
+	}
+	now := time.Now()
+	for pod, h := range a.held {
+		if !a.busy[pod] && !now.Before(h.again) {
+			a.busy[pod] = true
+			return waiting{h.Change, now}, true, true
+		}
+	}
+	return waiting{}, false, false
+}
+
+func (a *Actuator) write(ctx context.Context, w waiting, try bool) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	annotations := map[string]string{workload.EgressBandwidth: w.To.String()}
 	if w.Before != "" {
 		annotations[workload.InitialBandwidth] = w.Before
 	}
-	err := a.to.Annotate(ctx, w.Pod, w.UID, annotations)
-	if err != nil {
+	send := a.to.Annotate
+	if try {
+		send = a.to.Try
+	}
+	if err := send(ctx, w.Pod, w.UID, annotations); err != nil {
 		return fmt.Errorf("limit pod %s to %v: %w", w.Pod, w.To, err)
 	}
 	return nil
@@ -85,7 +115,7 @@ func (a *Actuator) write(ctx context.Context, w waiting) error {
 
 // done records the outcome; a write that may still succeed waits again, unless
 // a newer value does.
-func (a *Actuator) done(w waiting, err error) {
+func (a *Actuator) done(w waiting, try bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	defer a.signal()
@@ -93,28 +123,37 @@ func (a *Actuator) done(w waiting, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	if err == nil || Gone(err) || refused(err) {
+	refusal, refused := write.AsRefusal(err)
+	if err == nil || write.Gone(err) || refused {
 		if a.delay > 0 {
 			a.log.Info("the API server answers again")
 		}
 		a.delay = 0
 	}
 	switch {
+	case refused:
+		a.metrics.failed("refused")
+		newest := w.Change
+		if next, ok := a.waiting[w.Pod]; ok && next.UID == w.UID {
+			newest = next.Change
+			delete(a.waiting, w.Pod)
+		}
+		a.held[w.Pod] = held{newest, refusal.Again}
+	case err == nil && try, write.Gone(err):
+		delete(a.held, w.Pod) // a law that sees it again asks for what is right now
+		if err != nil {
+			a.metrics.failed("gone")
+		}
 	case err == nil:
-		a.written[w.Pod] = write{w.UID, w.To, time.Now()}
+		a.written[w.Pod] = value{w.UID, w.To, time.Now()}
 		a.metrics.wrote(w, time.Since(w.since))
 		if next, ok := a.waiting[w.Pod]; ok && next.UID == w.UID && next.To == w.To {
 			delete(a.waiting, w.Pod) // asked for again while it was on its way
 		}
-	case Gone(err):
-		a.metrics.failed("gone")
-	case refused(err):
-		a.metrics.failed("refused")
-		a.log.Error("the API server refuses a limit: check the controller's role", "pod", w.Pod.String(), "err", err)
 	default:
 		a.metrics.failed("unreachable")
 		a.backOff(err)
-		if _, newer := a.waiting[w.Pod]; !newer {
+		if _, newer := a.waiting[w.Pod]; !newer && !try {
 			a.waiting[w.Pod] = w
 		}
 	}
@@ -132,11 +171,6 @@ func (a *Actuator) backOff(err error) {
 	}
 	a.delay = min(max(2*a.delay, firstDelay), maxDelay)
 	a.resume = now.Add(a.delay)
-}
-
-// refused: trying again would give the same answer.
-func refused(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err)
 }
 
 func (a *Actuator) signal() {

@@ -70,7 +70,7 @@ func New(creds credentials.TransportCredentials, log *slog.Logger) *Pool {
 
 // Assign makes streams and sessions match want, and keeps the usage of senders.
 // What stays is not disturbed. New streams live until ctx ends.
-func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []inventory.Sender) {
+func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*inventory.Sender) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	links, sessions := map[types.UID]*link{}, map[string]*session{}
@@ -103,7 +103,7 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []inventor
 }
 
 // follow keeps usage of these pods only; a reborn pod starts anew.
-func (p *Pool) follow(senders []inventory.Sender) {
+func (p *Pool) follow(senders []*inventory.Sender) {
 	kept := make(map[plan.PodID]*rates, len(senders))
 	for _, s := range senders {
 		r := p.rates[s.Pod]
@@ -141,12 +141,21 @@ func (p *Pool) Rates(pod plan.PodID, now time.Time) []plan.TxRate {
 	return r.tx.view(now)
 }
 
-// Connected reports whether reports flow from a.
-func (p *Pool) Connected(a inventory.Agent) bool {
+// State says whether an agent reports.
+type State struct {
+	Connected bool
+	Since     time.Time
+	Why       string // it does not
+}
+
+// State returns whether reports flow from a, since when, and why not.
+func (p *Pool) State(a inventory.Agent) State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.byUID[a.UID]
-	return l != nil && l.connected.Load()
+	if l := p.byUID[a.UID]; l != nil {
+		return *l.state.Load()
+	}
+	return State{Why: "nobody has asked it for anything yet"}
 }
 
 // receive stores a report that arrived from an agent at now. An agent speaks

@@ -178,7 +178,7 @@ func TestPool(t *testing.T) {
 	one := inventory.Agent{UID: "a1", Node: "worker-1", Addr: addr}
 	gone := inventory.Agent{UID: "a2", Node: "worker-2", Addr: "127.0.0.1:1"}
 	telemetry := plan.PodID{Namespace: "factory", Name: "telemetry"}
-	senders := []inventory.Sender{
+	senders := []*inventory.Sender{
 		{Sender: plan.Sender{Pod: telemetry, Node: "worker-1"}, UID: "u1"},
 		{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: "reborn"}, Node: "worker-1"}, UID: "new"},
 		{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: "elsewhere"}, Node: "worker-2"}, UID: "u3"},
@@ -208,8 +208,8 @@ func TestPool(t *testing.T) {
 	if m := p.Session("stranger", time.Now()); m.Samples != nil {
 		t.Errorf("samples of a session that nobody asked for: %+v", m)
 	}
-	if !p.Connected(one) || p.Connected(gone) {
-		t.Errorf("connected: %v, %v; want true, false", p.Connected(one), p.Connected(gone))
+	if !p.State(one).Connected || p.State(gone).Connected {
+		t.Errorf("connected: %v, %v; want true, false", p.State(one).Connected, p.State(gone).Connected)
 	}
 
 	before := len(p.Session("s1", time.Now()).Samples)
@@ -220,12 +220,12 @@ func TestPool(t *testing.T) {
 	}
 
 	stopAgent()
-	eventually(t, "the loss of the agent is seen", func() bool { return !p.Connected(one) })
+	eventually(t, "the loss of the agent is seen", func() bool { return !p.State(one).Connected })
 	agent.assigned.Store(nil)
 	_, stopAgent = agent.serve(t, addr)
 	defer stopAgent()
 	eventually(t, "the agent is back and knows its sessions", func() bool {
-		return p.Connected(one) && len(agent.assigned.Load().GetSessions()) == 2
+		return p.State(one).Connected && len(agent.assigned.Load().GetSessions()) == 2
 	})
 }
 

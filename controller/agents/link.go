@@ -28,11 +28,11 @@ var errSilent = errors.New("no report for 2s")
 
 // link keeps a stream to one agent.
 type link struct {
-	pool      *Pool
-	agent     inventory.Agent
-	log       *slog.Logger
-	cancel    context.CancelFunc
-	connected atomic.Bool
+	pool   *Pool
+	agent  inventory.Agent
+	log    *slog.Logger
+	cancel context.CancelFunc
+	state  atomic.Pointer[State]
 	// wanted holds the newest assignment not yet sent.
 	wanted  chan *api.Assignment
 	latest  *api.Assignment // last one wanted; owned by assign
@@ -49,12 +49,34 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 func newLink(p *Pool, a inventory.Agent) *link {
-	return &link{
+	l := &link{
 		pool: p, agent: a,
-		log:     p.log.With("node", a.Node, "role", a.Role.String(), "addr", a.Addr),
+		log:     p.log.With("agent", a.Pod.String(), "node", a.Node, "role", a.Role.String(), "addr", a.Addr),
 		wanted:  make(chan *api.Assignment, 1),
 		current: &api.Assignment{},
 	}
+	l.state.Store(&State{Since: time.Now(), Why: "not reached yet"})
+	return l
+}
+
+// connect notes that reports flow, and reports whether that is new.
+func (l *link) connect(now time.Time) (news bool) {
+	if l.state.Load().Connected {
+		return false
+	}
+	l.state.Store(&State{Connected: true, Since: now})
+	return true
+}
+
+// disconnect notes why none flow, and reports whether they did until now.
+func (l *link) disconnect(why error, now time.Time) (did bool) {
+	before := l.state.Load()
+	since := before.Since
+	if before.Connected {
+		since = now
+	}
+	l.state.Store(&State{Since: since, Why: why.Error()})
+	return before.Connected
 }
 
 // assign replaces an assignment that was not sent yet. Only Pool.Assign calls
@@ -79,7 +101,7 @@ func (l *link) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if l.connected.Swap(false) || delay == firstDelay {
+		if l.disconnect(err, time.Now()) || delay == firstDelay {
 			l.log.Warn("agent unreachable: its sessions are blind until it is back", "err", err)
 		}
 		sleep(ctx, delay+rand.N(delay/2))
@@ -121,7 +143,7 @@ func (l *link) stream(ctx context.Context) error {
 	}
 	cancel(nil)
 	<-sent
-	if l.connected.Load() {
+	if l.state.Load().Connected {
 		return fmt.Errorf("agent %s: %w: %w", l.agent.Addr, errFlowed, err)
 	}
 	return fmt.Errorf("stream from agent %s: %w", l.agent.Addr, err)
@@ -155,7 +177,7 @@ func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], w
 		if err := l.pool.receive(l.agent, r, time.Now()); err != nil {
 			return err
 		}
-		if !l.connected.Swap(true) {
+		if l.connect(time.Now()) {
 			l.log.Info("agent connected", "reports_as", r.GetNode())
 		}
 	}

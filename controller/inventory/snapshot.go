@@ -11,8 +11,8 @@ import (
 
 // Snapshot is the inventory at one instant. It is shared: do not modify.
 type Snapshot struct {
-	Apps     []App             // in the order of their PodID
-	Senders  []Sender          // likewise
+	Apps     []*App            // in the order of their PodID; an unchanged one keeps its address
+	Senders  []*Sender         // likewise
 	Agents   []Agent           // likewise
 	Zones    map[string]string // of the nodes that are in one
 	Marks    map[string]Marks  // of the nodes that carry any
@@ -63,17 +63,17 @@ func (inv *Inventory) build() *Snapshot {
 		case p.app != nil:
 			app := *p.app
 			if app.Mode = inv.modeOf(app.Pod.Namespace); app.Mode != workload.Off {
-				s.Apps = append(s.Apps, app)
+				s.Apps = append(s.Apps, &app)
 			}
 		case p.sender != nil:
 			sender := *p.sender
 			if sender.Mode = inv.modeOf(sender.Pod.Namespace); sender.Mode != workload.Off {
-				s.Senders = append(s.Senders, sender)
+				s.Senders = append(s.Senders, &sender)
 			}
 		}
 	}
-	slices.SortFunc(s.Apps, func(a, b App) int { return a.Pod.Compare(b.Pod) })
-	slices.SortFunc(s.Senders, func(a, b Sender) int { return a.Pod.Compare(b.Pod) })
+	slices.SortFunc(s.Apps, func(a, b *App) int { return a.Pod.Compare(b.Pod) })
+	slices.SortFunc(s.Senders, func(a, b *Sender) int { return a.Pod.Compare(b.Pod) })
 	s.Agents = slices.SortedFunc(maps.Values(inv.agents), func(a, b Agent) int { return a.Pod.Compare(b.Pod) })
 	return s
 }

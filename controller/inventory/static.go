@@ -90,13 +90,13 @@ func (inv *Inventory) followStatic(ctx context.Context, ready func()) error {
 }
 
 // staticApps are the endpoints to measure: an App without a node.
-func (inv *Inventory) staticApps() []App {
-	var apps []App
+func (inv *Inventory) staticApps() []*App {
+	var apps []*App
 	if inv.mode == workload.Off {
 		return nil
 	}
 	for _, t := range inv.static.apps {
-		app := App{IP: t.Host, Probe: t.Probe, Mode: inv.mode}
+		app := &App{IP: t.Host, Probe: t.Probe, Mode: inv.mode}
 		app.Pod = plan.PodID{Namespace: StaticNamespace, Name: t.Name}
 		app.SLO, app.Rank, app.Protocol = t.SLO, t.Rank, t.Probe.Protocol
 		apps = append(apps, app)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
 )
@@ -37,7 +38,7 @@ func TestMarksOnARealAPIServer(t *testing.T) {
 	s := &status.Status{Leader: true, Mode: "enforce", Reasons: []status.Reason{pressed}}
 	config := Config{TaintAfter: 10 * sec, Bandwidth: true}
 	marker := &Marker{
-		Snapshot: known.Snapshot, Status: func() *status.Status { return s }, Nodes: nodes,
+		Snapshot: known.Snapshot, Status: func() *status.Status { return s }, Nodes: nodes, To: writer(client),
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Config: func() Config { return config },
 	}
 	stage := stage{t, marker, nodes, time.Now()}
@@ -56,7 +57,8 @@ func TestMarksOnARealAPIServer(t *testing.T) {
 	// tell of, not one to repeat at every look.
 	nobody := rest.CopyConfig(cluster)
 	nobody.Impersonate.UserName = "nobody"
-	config, marker.Nodes = Config{}, kubernetes.NewForConfigOrDie(nobody).CoreV1().Nodes()
+	denied := kubernetes.NewForConfigOrDie(nobody)
+	config, marker.Nodes, marker.To = Config{}, denied.CoreV1().Nodes(), writer(denied)
 	marker.once(t.Context(), stage.now)
 	first := marker.failed["n1"]
 	marker.once(t.Context(), stage.now.Add(interval))
@@ -64,12 +66,16 @@ func TestMarksOnARealAPIServer(t *testing.T) {
 		t.Errorf("failed with %+v, then %+v", first, marker.failed["n1"])
 	}
 
-	if err := Clear(t.Context(), nodes, "n1"); err != nil {
+	if err := Clear(t.Context(), nodes, writer(client), "n1"); err != nil {
 		t.Error(err)
 	}
 	if got, err := nodes.Get(t.Context(), "n1", metav1.GetOptions{}); err != nil || Of(got) != "" || len(taints(got)) != 2 {
 		t.Errorf("after Clear: %v, %v, %v", got.Spec.Taints, got.Status.Capacity, err)
 	}
+}
+
+func writer(client kubernetes.Interface) *write.Writer {
+	return write.New(client, nil, nil, slog.New(slog.DiscardHandler))
 }
 
 func taints(node *corev1.Node) []string {

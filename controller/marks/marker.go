@@ -2,16 +2,19 @@ package marks
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -19,7 +22,8 @@ import (
 type Marker struct {
 	Snapshot func() *inventory.Snapshot
 	Status   func() *status.Status
-	Nodes    corev1client.NodeInterface
+	Nodes    corev1client.NodeInterface // to read; To writes
+	To       *write.Writer
 	Log      *slog.Logger
 	// Config is asked anew each time.
 	Config func() Config
@@ -93,14 +97,22 @@ func (m *Marker) once(ctx context.Context, now time.Time) {
 }
 
 func (m *Marker) mark(ctx context.Context, node string, has inventory.Marks, w want) error {
+	bandwidth := w.bandwidth != advertised(has) || (w.bandwidth == 0 && has.Advertised != "")
+	if w.congested == has.Congested && !bandwidth {
+		return nil
+	}
+	now, err := m.Nodes.Get(ctx, node, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read node %s: %w", node, err)
+	}
 	if w.congested != has.Congested {
-		if err := taint(ctx, m.Nodes, node, w.congested); err != nil {
+		if err := taint(ctx, m.To, now, w.congested); err != nil {
 			return err
 		}
 		m.Log.Info("taint changed", "node", node, "congested", w.congested)
 	}
-	if w.bandwidth != advertised(has) || (w.bandwidth == 0 && has.Advertised != "") {
-		if err := advertise(ctx, m.Nodes, node, w.bandwidth); err != nil {
+	if bandwidth {
+		if err := advertise(ctx, m.To, now, w.bandwidth); err != nil {
 			return err
 		}
 		m.Log.Info("bandwidth advertised", "node", node, "bandwidth", w.bandwidth.String())

@@ -2,7 +2,6 @@ package marks
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,56 +10,41 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
 
 // taint replaces the whole list, the only way there is, so it must be the list
 // that was read: a change in between is a conflict, and the next round's matter.
-func taint(ctx context.Context, nodes corev1client.NodeInterface, name string, congested bool) error {
-	node, err := nodes.Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return fmt.Errorf("read node %s: %w", name, err)
-	}
+func taint(ctx context.Context, to *write.Writer, node *corev1.Node, congested bool) error {
 	taints := slices.DeleteFunc(slices.Clone(node.Spec.Taints), func(t corev1.Taint) bool { return t.Key == workload.TaintCongested })
 	if congested {
 		taints = append(taints, corev1.Taint{Key: workload.TaintCongested, Effect: corev1.TaintEffectPreferNoSchedule})
 	}
-	body := map[string]any{
-		"metadata": map[string]any{"resourceVersion": node.ResourceVersion},
-		"spec":     map[string]any{"taints": taints},
-	}
-	if err := patch(ctx, nodes, name, body); err != nil {
-		return fmt.Errorf("taint node %s: %w", name, err)
-	}
-	return nil
+	return to.Do(ctx, write.Change{
+		Target: target(node), Version: node.ResourceVersion,
+		Merge: map[string]any{"spec": map[string]any{"taints": taints}},
+	})
 }
 
 // advertise writes the capacity; the kubelet makes it allocatable. 0 takes the
 // resource away.
-func advertise(ctx context.Context, nodes corev1client.NodeInterface, name string, r bitrate.Rate) error {
+func advertise(ctx context.Context, to *write.Writer, node *corev1.Node, r bitrate.Rate) error {
 	var value any
 	if r != 0 {
 		value = resource.NewQuantity(int64(r), resource.DecimalSI)
 	}
-	body := map[string]any{"status": map[string]any{"capacity": map[string]any{workload.BestEffortBandwidth: value}}}
-	if err := patch(ctx, nodes, name, body, "status"); err != nil {
-		return fmt.Errorf("advertise the bandwidth of node %s: %w", name, err)
-	}
-	return nil
+	return to.Do(ctx, write.Change{
+		Target: target(node), Subresource: "status",
+		Merge: map[string]any{"status": map[string]any{"capacity": map[string]any{workload.BestEffortBandwidth: value}}},
+	})
 }
 
-func patch(ctx context.Context, nodes corev1client.NodeInterface, name string, body any, subresource ...string) error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	_, err = nodes.Patch(ctx, name, types.MergePatchType, text, metav1.PatchOptions{FieldManager: actuate.FieldManager}, subresource...)
-	return err
+func target(node *corev1.Node) write.Target {
+	return write.Target{Kind: "Node", Name: node.Name, UID: node.UID}
 }
 
 // Of names the marks that a node carries; "" is none.
@@ -76,6 +60,10 @@ func Of(node *corev1.Node) string {
 }
 
 // Clear takes all marks off a node.
-func Clear(ctx context.Context, nodes corev1client.NodeInterface, name string) error {
-	return errors.Join(taint(ctx, nodes, name, false), advertise(ctx, nodes, name, 0))
+func Clear(ctx context.Context, nodes corev1client.NodeInterface, to *write.Writer, name string) error {
+	node, err := nodes.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("read node %s: %w", name, err)
+	}
+	return errors.Join(taint(ctx, to, node, false), advertise(ctx, to, node, 0))
 }

@@ -21,9 +21,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/hook"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -137,8 +137,8 @@ func (r *Repair) stamp(ctx context.Context, pod, stamped *corev1.Pod) error {
 	if err != nil {
 		return fmt.Errorf("encode stamps: %w", err)
 	}
-	_, err = r.Client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: actuate.FieldManager})
-	if actuate.Gone(err) {
+	_, err = r.Client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: write.FieldManager})
+	if write.Gone(err) {
 		return nil
 	}
 	if err != nil {

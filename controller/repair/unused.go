@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -126,6 +126,6 @@ func (u *Unused) mark(ctx context.Context, p ciliumPolicy, text string) error {
 		return fmt.Errorf("encode the mark: %w", err)
 	}
 	err = u.Client.Discovery().RESTClient().Patch(types.MergePatchType).AbsPath(p.path()).
-		Param("fieldManager", actuate.FieldManager).Body(body).Do(ctx).Error()
+		Param("fieldManager", write.FieldManager).Body(body).Do(ctx).Error()
 	return expected(err, "mark it")
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,10 +15,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/marks"
-	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/rollout"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -33,14 +33,15 @@ type Change struct {
 func Find(ctx context.Context, client kubernetes.Interface, namespace string) ([]Change, error) {
 	var all []Change
 	var errs []error
+	to := write.New(client, nil, nil, slog.New(slog.DiscardHandler)) // what is refused is told to the caller
 	// Templates come first: their pods are replaced anyway.
 	finders := []func() ([]Change, error){
-		func() ([]Change, error) { return templates(ctx, client, namespace) },
-		func() ([]Change, error) { return pods(ctx, client, namespace, workload.LabelClass, stamped) },
-		func() ([]Change, error) { return pods(ctx, client, namespace, "!"+workload.LabelClass, unstamped) },
+		func() ([]Change, error) { return templates(ctx, client, to, namespace) },
+		func() ([]Change, error) { return pods(ctx, client, to, namespace, workload.LabelClass, stamped) },
+		func() ([]Change, error) { return pods(ctx, client, to, namespace, "!"+workload.LabelClass, unstamped) },
 	}
 	if namespace == "" {
-		finders = append(finders, func() ([]Change, error) { return nodes(ctx, client) })
+		finders = append(finders, func() ([]Change, error) { return nodes(ctx, client, to) })
 	}
 	for _, find := range finders {
 		changes, err := find()
@@ -59,7 +60,7 @@ func Apply(ctx context.Context, changes []Change, done func(Change)) error {
 		switch {
 		case err == nil:
 			done(c)
-		case !actuate.Gone(err):
+		case !write.Gone(err):
 			errs = append(errs, fmt.Errorf("restore %s: %w", c.Object, err))
 		}
 	}
@@ -69,25 +70,24 @@ func Apply(ctx context.Context, changes []Change, done func(Change)) error {
 // page is the number of pods asked for at once.
 const page = 500
 
-func pods(ctx context.Context, client kubernetes.Interface, namespace, selector string, before func(map[string]string) (map[string]string, error)) ([]Change, error) {
+func pods(ctx context.Context, client kubernetes.Interface, to *write.Writer, namespace, selector string, before func(map[string]string) (map[string]string, error)) ([]Change, error) {
 	var all []Change
 	var errs []error
-	to := actuate.Pods{Client: client.CoreV1()}
 	for options := (metav1.ListOptions{LabelSelector: selector, Limit: page}); ; {
 		list, err := client.CoreV1().Pods(namespace).List(ctx, options)
 		if err != nil {
 			return all, fmt.Errorf("list pods: %w", err)
 		}
 		for _, pod := range list.Items {
-			id, uid := plan.PodID{Namespace: pod.Namespace, Name: pod.Name}, pod.UID
+			id := write.Target{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
 			annotations, err := before(pod.Annotations)
 			switch {
 			case err != nil:
-				errs = append(errs, fmt.Errorf("pod %s: annotation %s: %w", id, workload.InitialBandwidth, err))
+				errs = append(errs, fmt.Errorf("%s: annotation %s: %w", id, workload.InitialBandwidth, err))
 			case annotations != nil && running(&pod):
 				all = append(all, Change{
-					Object: "pod " + id.String(), From: pod.Annotations[workload.EgressBandwidth], To: annotations[workload.EgressBandwidth],
-					apply: func(ctx context.Context) error { return to.Annotate(ctx, id, uid, annotations) },
+					Object: "pod " + pod.Namespace + "/" + pod.Name, From: pod.Annotations[workload.EgressBandwidth], To: annotations[workload.EgressBandwidth],
+					apply: func(ctx context.Context) error { return to.Do(ctx, write.Change{Target: id, Annotations: annotations}) },
 				})
 			}
 		}
@@ -126,16 +126,16 @@ func unstamped(has map[string]string) (map[string]string, error) {
 	return map[string]string{workload.EgressBandwidth: initial, workload.InitialBandwidth: ""}, nil
 }
 
-func templates(ctx context.Context, client kubernetes.Interface, namespace string) ([]Change, error) {
+func templates(ctx context.Context, client kubernetes.Interface, to *write.Writer, namespace string) ([]Change, error) {
 	changed, err := rollout.Find(ctx, client, namespace)
 	var all []Change
 	for _, c := range changed {
-		all = append(all, Change{c.String(), c.From, c.To, func(ctx context.Context) error { return c.Undo(ctx, client) }})
+		all = append(all, Change{c.String(), c.From, c.To, func(ctx context.Context) error { return c.Undo(ctx, to) }})
 	}
 	return all, err
 }
 
-func nodes(ctx context.Context, client kubernetes.Interface) ([]Change, error) {
+func nodes(ctx context.Context, client kubernetes.Interface, to *write.Writer) ([]Change, error) {
 	list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		if apierrors.IsForbidden(err) {
@@ -147,7 +147,7 @@ func nodes(ctx context.Context, client kubernetes.Interface) ([]Change, error) {
 	for _, node := range list.Items {
 		if carried := marks.Of(&node); carried != "" {
 			all = append(all, Change{"node " + node.Name, carried, "", func(ctx context.Context) error {
-				return marks.Clear(ctx, client.CoreV1().Nodes(), node.Name)
+				return marks.Clear(ctx, client.CoreV1().Nodes(), to, node.Name)
 			}})
 		}
 	}

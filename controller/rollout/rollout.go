@@ -20,6 +20,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -33,7 +34,9 @@ type Inventory interface {
 // Rollout is the runnable. Its fields are set before Start and not after.
 type Rollout struct {
 	Inventory Inventory
-	Client    kubernetes.Interface
+	Client    kubernetes.Interface // to read; To writes
+	To        *write.Writer
+	Events    write.Events
 	Log       *slog.Logger
 	// Every is the least time between two changes; 0 is off. It is asked anew
 	// each time.
@@ -44,6 +47,8 @@ type Rollout struct {
 	clean  bool      // switched off, and no template is changed any more
 	again  time.Time // no sooner are the changed ones looked for again
 	warned string
+	wrote  map[inventory.Workload]string // limits in templates, of this leader
+	told   map[inventory.Workload]bool   // left to whoever else states the limit
 }
 
 // worthwhile is the share by which a template must be wrong before all pods are
@@ -115,7 +120,7 @@ func (r *Rollout) giveBack(ctx context.Context, was bool) bool {
 			errs = append(errs, fmt.Errorf("%s keeps the limit %s: the mode of its namespace is %s", c, c.From, mode))
 			continue
 		}
-		switch err := c.Undo(ctx, r.Client); {
+		switch err := c.Undo(ctx, r.To); {
 		case apierrors.IsNotFound(err):
 		case err != nil:
 			errs = append(errs, err)
@@ -183,15 +188,23 @@ func (r *Rollout) apply(ctx context.Context, t template) (changed bool, err erro
 	if err != nil {
 		return false, fmt.Errorf("read template of %s: %w", t, err)
 	}
+	noted := meta.Annotations[workload.TemplateBefore]
+	if r.reverted(t.Workload, meta, now) {
+		return false, nil
+	}
 	own, err := bitrate.ParseLimit(now[workload.EgressBandwidth])
 	if err == nil && near(own, t.limit) {
 		return false, nil
 	}
 	most, _ := bitrate.ParseLimit(now[workload.MaxBandwidth]) // none, if it can't be read
 	limits := map[string]string{workload.EgressBandwidth: t.limit.String()}
-	body := map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": limits}}}}
-	if meta[workload.TemplateBefore] == "" {
-		before := map[string]*string{workload.EgressBandwidth: value(now, workload.EgressBandwidth)}
+	before := map[string]*string{}
+	if noted != "" {
+		if err := json.Unmarshal([]byte(noted), &before); err != nil {
+			return false, fmt.Errorf("%s: annotation %s: %w", t, workload.TemplateBefore, err)
+		}
+	} else {
+		before = map[string]*string{workload.EgressBandwidth: value(now, workload.EgressBandwidth)}
 		if _, ok := now[workload.InitialBandwidth]; !ok && t.initial != 0 {
 			// Else the next pods would take their first limit for the original one.
 			limits[workload.InitialBandwidth] = t.initial.String()
@@ -202,15 +215,25 @@ func (r *Rollout) apply(ctx context.Context, t template) (changed bool, err erro
 				before[workload.MaxBandwidth] = value(now, workload.MaxBandwidth)
 			}
 		}
-		note, err := json.Marshal(before)
-		if err != nil {
-			return false, fmt.Errorf("note the template of %s: %w", t, err)
-		}
-		body["metadata"] = map[string]any{"annotations": map[string]string{workload.TemplateBefore: string(note)}}
 	}
-	if err := patch(ctx, r.Client, t.Workload, body); err != nil {
-		return false, fmt.Errorf("change template of %s: %w", t, err)
+	wrote := t.limit.String()
+	before[given] = &wrote
+	note, err := json.Marshal(before)
+	if err != nil {
+		return false, fmt.Errorf("note the template of %s: %w", t, err)
 	}
+	err = r.To.Do(ctx, write.Change{
+		Target:      target(t.Workload, meta.UID),
+		Annotations: map[string]string{workload.TemplateBefore: string(note)},
+		Merge:       inTemplate(limits),
+	})
+	if err != nil {
+		return false, fmt.Errorf("change template: %w", err)
+	}
+	if r.wrote == nil {
+		r.wrote = map[inventory.Workload]string{}
+	}
+	r.wrote[t.Workload] = wrote
 	return true, nil
 }
 

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"maps"
 	"strings"
@@ -12,19 +13,22 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
 )
 
 const mbit = bitrate.Mbit
 
-func sender(kind, name string, limit bitrate.Rate, mode workload.ControlMode) inventory.Sender {
-	s := inventory.Sender{Mode: mode, Workload: inventory.Workload{Kind: kind, Namespace: "default", Name: name}}
+func sender(kind, name string, limit bitrate.Rate, mode workload.ControlMode) *inventory.Sender {
+	s := &inventory.Sender{Mode: mode, Workload: inventory.Workload{Kind: kind, Namespace: "default", Name: name}}
 	s.Limit, s.Initial = limit, 100*mbit
 	return s
 }
@@ -32,7 +36,7 @@ func sender(kind, name string, limit bitrate.Rate, mode workload.ControlMode) in
 func TestWanted(t *testing.T) {
 	lone := sender("", "", 10*mbit, workload.Enforce)
 	lone.Workload = inventory.Workload{}
-	got := wanted(&inventory.Snapshot{Senders: []inventory.Sender{
+	got := wanted(&inventory.Snapshot{Senders: []*inventory.Sender{
 		sender("Deployment", "a", 80*mbit, workload.Enforce),
 		sender("Deployment", "a", 60*mbit, workload.Enforce),
 		sender("Deployment", "watched", 60*mbit, workload.Observe),
@@ -54,13 +58,13 @@ func TestOnceOnARealAPIServer(t *testing.T) {
 	createEach(t, client)
 	kinds := []string{"Deployment", "StatefulSet", "DaemonSet"}
 	const limit = 80 * mbit
-	known := &fakeInventory{senders: []inventory.Sender{
+	known := &fakeInventory{senders: []*inventory.Sender{
 		sender("Job", "a", limit, workload.Enforce), sender("Deployment", "gone", limit, workload.Enforce),
 	}}
 	for _, kind := range kinds {
 		known.senders = append(known.senders, sender(kind, "a", limit, workload.Enforce))
 	}
-	r := &Rollout{Inventory: known, Client: client, Log: slog.New(slog.DiscardHandler)}
+	r := &Rollout{Inventory: known, Client: client, To: writer(client), Log: slog.New(slog.DiscardHandler)}
 	for _, step := range []struct {
 		limit bitrate.Rate
 		want  string
@@ -92,11 +96,11 @@ func TestOnceOnARealAPIServer(t *testing.T) {
 		if c.From != "60M" || c.To != "" {
 			t.Errorf("%s: %s → %s, want 60M to none", c, c.From, c.To)
 		}
-		if err := c.Undo(t.Context(), client); err != nil {
+		if err := c.Undo(t.Context(), writer(client)); err != nil {
 			t.Error(err)
 		}
 		meta, got, err := get(t.Context(), client, c.Workload)
-		if err != nil || len(meta) > 1 || meta[workload.TemplateBefore] != "" || !maps.Equal(got, map[string]string{"other": "kept"}) {
+		if err != nil || len(meta.Annotations) > 1 || meta.Annotations[workload.TemplateBefore] != "" || !maps.Equal(got, map[string]string{"other": "kept"}) {
 			t.Errorf("%s: %v, template %v, %v", c, meta, got, err)
 		}
 	}
@@ -115,13 +119,13 @@ func TestSwitchedOffGivesBack(t *testing.T) {
 	every, now := time.Minute, time.Now()
 	leader := func() (*Rollout, *bytes.Buffer) {
 		var log bytes.Buffer
-		return &Rollout{Inventory: known, Client: client, Log: slog.New(slog.NewTextHandler(&log, nil)), Every: func() time.Duration { return every }}, &log
+		return &Rollout{Inventory: known, Client: client, To: writer(client), Log: slog.New(slog.NewTextHandler(&log, nil)), Every: func() time.Duration { return every }}, &log
 	}
 	templates := func(want map[string]string) {
 		t.Helper()
 		for _, kind := range kinds {
 			meta, got, err := get(t.Context(), client, inventory.Workload{Kind: kind, Namespace: "default", Name: "a"})
-			if err != nil || !maps.Equal(got, want) || (meta[workload.TemplateBefore] == "") != (len(want) == 1) {
+			if err != nil || !maps.Equal(got, want) || (meta.Annotations[workload.TemplateBefore] == "") != (len(want) == 1) {
 				t.Errorf("%s: template has %v, %v; want %v", kind, got, err, want)
 			}
 		}
@@ -170,7 +174,7 @@ func TestGivingBackWithoutTheRight(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(user.Config())
 	var log bytes.Buffer
 	every := time.Duration(0)
-	r := &Rollout{Inventory: &fakeInventory{}, Client: client, Log: slog.New(slog.NewTextHandler(&log, nil)), Every: func() time.Duration { return every }}
+	r := &Rollout{Inventory: &fakeInventory{}, Client: client, To: writer(client), Log: slog.New(slog.NewTextHandler(&log, nil)), Every: func() time.Duration { return every }}
 	now := time.Now()
 	r.look(t.Context(), now)
 	if log.Len() > 0 {
@@ -187,9 +191,83 @@ func TestGivingBackWithoutTheRight(t *testing.T) {
 	}
 }
 
+func writer(client kubernetes.Interface) *write.Writer {
+	return write.New(client, nil, nil, slog.New(slog.DiscardHandler))
+}
+
+// A tool that applies what is in Git puts the limit back: it is left alone from
+// then on, said once, also by the next leader, and what it states is not undone.
+func TestStopsWhereSomebodyPutsItBack(t *testing.T) {
+	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
+	createEach(t, client)
+	w := inventory.Workload{Kind: "Deployment", Namespace: "default", Name: "a"}
+	inGit := func() {
+		t.Helper()
+		body := `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"a"},"spec":{"template":{"metadata":{"annotations":{"kubernetes.io/egress-bandwidth":"1G"}}}}}`
+		force := true
+		if _, err := client.AppsV1().Deployments("default").Patch(t.Context(), "a", types.ApplyPatchType, []byte(body), metav1.PatchOptions{FieldManager: "flux", Force: &force}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := func() (string, int64) {
+		t.Helper()
+		meta, template, err := get(t.Context(), client, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return template[workload.EgressBandwidth], meta.Generation
+	}
+	known := &fakeInventory{senders: []*inventory.Sender{sender("Deployment", "a", 50*mbit, workload.Enforce)}}
+	var events recorded
+	leader := func() *Rollout {
+		return &Rollout{Inventory: known, Client: client, To: writer(client), Events: &events, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	}
+	once := func(r *Rollout) {
+		t.Helper()
+		if err := r.Once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inGit()
+	r := leader()
+	once(r)
+	if limit, _ := now(); limit != "50M" {
+		t.Fatalf("the template has %s, want 50M", limit)
+	}
+	inGit()
+	_, before := now()
+	for range 3 {
+		once(r)
+		inGit()
+	}
+	once(leader())
+	if limit, generation := now(); limit != "1G" || generation != before {
+		t.Errorf("the template has %s and changed %d times after it was put back, want 1G and never", limit, generation-before)
+	}
+	if len(events) != 2 || !strings.Contains(events[0], "RolloutStopped") || !strings.Contains(events[0], "flux") {
+		t.Errorf("events %q, want one of each leader that names flux", events)
+	}
+	changed, err := Find(t.Context(), client, "")
+	if err != nil || len(changed) != 1 {
+		t.Fatalf("Find: %v, %v", changed, err)
+	}
+	if err := changed[0].Undo(t.Context(), writer(client)); err != nil {
+		t.Fatal(err)
+	}
+	if limit, _ := now(); limit != "1G" {
+		t.Errorf("after all is given back the template has %q, want what flux says", limit)
+	}
+}
+
+type recorded []string
+
+func (r *recorded) Eventf(_, _ runtime.Object, _, reason, _, note string, args ...any) {
+	*r = append(*r, reason+": "+fmt.Sprintf(note, args...))
+}
+
 // fakeInventory knows senders, and the modes of namespaces that are not enforce.
 type fakeInventory struct {
-	senders []inventory.Sender
+	senders []*inventory.Sender
 	modes   map[string]workload.ControlMode
 }
 

@@ -11,8 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -20,7 +20,10 @@ import (
 type Changed struct {
 	inventory.Workload
 	From, To string // limits; "" is none
+	uid      types.UID
 	before   map[string]*string
+	// left: somebody else has stated a limit since, which is theirs to keep.
+	left bool
 }
 
 func (c Changed) String() string { return describe(c.Workload) }
@@ -35,12 +38,14 @@ func Find(ctx context.Context, client kubernetes.Interface, namespace string) ([
 		if !ok {
 			return
 		}
-		c := Changed{Workload: inventory.Workload{Kind: kind, Namespace: meta.Namespace, Name: meta.Name}, From: template.Annotations[workload.EgressBandwidth]}
+		c := Changed{Workload: inventory.Workload{Kind: kind, Namespace: meta.Namespace, Name: meta.Name}, From: template.Annotations[workload.EgressBandwidth], uid: meta.UID}
 		if err := json.Unmarshal([]byte(note), &c.before); err != nil {
 			errs = append(errs, fmt.Errorf("%s: annotation %s: %w", c, workload.TemplateBefore, err))
 			return
 		}
-		if before := c.before[workload.EgressBandwidth]; before != nil {
+		if wrote := c.before[given]; wrote != nil && *wrote != c.From {
+			c.left, c.To = true, c.From
+		} else if before := c.before[workload.EgressBandwidth]; before != nil {
 			c.To = *before
 		}
 		all = append(all, c)
@@ -70,69 +75,61 @@ func Find(ctx context.Context, client kubernetes.Interface, namespace string) ([
 	return all, errors.Join(errs...)
 }
 
-// Undo gives the template back what it had, which replaces all pods once more.
-func (c Changed) Undo(ctx context.Context, client kubernetes.Interface) error {
+// Undo gives the template back what it had, which replaces all pods once more. A
+// limit that somebody else has stated since stays.
+func (c Changed) Undo(ctx context.Context, to *write.Writer) error {
 	before := map[string]*string{}
 	for _, key := range []string{workload.EgressBandwidth, workload.InitialBandwidth, workload.MaxBandwidth} {
-		if v, ok := c.before[key]; ok {
+		if v, ok := c.before[key]; ok && !(c.left && key == workload.EgressBandwidth) {
 			before[key] = v
 		}
 	}
-	err := patch(ctx, client, c.Workload, map[string]any{
-		"metadata": map[string]any{"annotations": map[string]any{workload.TemplateBefore: nil}},
-		"spec":     map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": before}}},
+	err := to.Do(ctx, write.Change{
+		Target:      target(c.Workload, c.uid),
+		Annotations: map[string]string{workload.TemplateBefore: ""},
+		Merge:       inTemplate(before),
 	})
 	if err != nil {
-		return fmt.Errorf("restore template of %s: %w", c, err)
+		return fmt.Errorf("restore template: %w", err)
 	}
 	return nil
+}
+
+func target(w inventory.Workload, uid types.UID) write.Target {
+	return write.Target{Kind: w.Kind, Namespace: w.Namespace, Name: w.Name, UID: uid}
+}
+
+// inTemplate is a merge patch of the template's annotations.
+func inTemplate(annotations any) map[string]any {
+	return map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{"annotations": annotations}}}}
 }
 
 func describe(w inventory.Workload) string { return w.Kind + " " + w.Namespace + "/" + w.Name }
 
 var errKind = errors.New("templates of this kind can't be changed: want Deployment, StatefulSet or DaemonSet")
 
-// get returns the annotations of a workload and of its template.
-func get(ctx context.Context, client kubernetes.Interface, w inventory.Workload) (meta, template map[string]string, err error) {
+// get returns the metadata of a workload and the annotations of its template.
+func get(ctx context.Context, client kubernetes.Interface, w inventory.Workload) (meta metav1.ObjectMeta, template map[string]string, err error) {
 	apps, options := client.AppsV1(), metav1.GetOptions{}
 	switch w.Kind {
 	case "Deployment":
 		d, err := apps.Deployments(w.Namespace).Get(ctx, w.Name, options)
 		if err != nil {
-			return nil, nil, err
+			return meta, nil, err
 		}
-		return d.Annotations, d.Spec.Template.Annotations, nil
+		return d.ObjectMeta, d.Spec.Template.Annotations, nil
 	case "StatefulSet":
 		s, err := apps.StatefulSets(w.Namespace).Get(ctx, w.Name, options)
 		if err != nil {
-			return nil, nil, err
+			return meta, nil, err
 		}
-		return s.Annotations, s.Spec.Template.Annotations, nil
+		return s.ObjectMeta, s.Spec.Template.Annotations, nil
 	case "DaemonSet":
 		d, err := apps.DaemonSets(w.Namespace).Get(ctx, w.Name, options)
 		if err != nil {
-			return nil, nil, err
+			return meta, nil, err
 		}
-		return d.Annotations, d.Spec.Template.Annotations, nil
+		return d.ObjectMeta, d.Spec.Template.Annotations, nil
 	}
-	return nil, nil, errKind
-}
-
-func patch(ctx context.Context, client kubernetes.Interface, w inventory.Workload, merge any) error {
-	body, err := json.Marshal(merge)
-	if err != nil {
-		return err
-	}
-	apps, options := client.AppsV1(), metav1.PatchOptions{FieldManager: actuate.FieldManager}
-	switch w.Kind {
-	case "Deployment":
-		_, err = apps.Deployments(w.Namespace).Patch(ctx, w.Name, types.MergePatchType, body, options)
-	case "StatefulSet":
-		_, err = apps.StatefulSets(w.Namespace).Patch(ctx, w.Name, types.MergePatchType, body, options)
-	case "DaemonSet":
-		_, err = apps.DaemonSets(w.Namespace).Patch(ctx, w.Name, types.MergePatchType, body, options)
-	default:
-		err = errKind
-	}
-	return err
+	return meta, nil, errKind
 }

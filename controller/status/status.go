@@ -91,6 +91,9 @@ type Sender struct {
 	LimitBps bitrate.Rate `json:"limit_bps"` // 0: none in force
 	UsageBps bitrate.Rate `json:"usage_bps"` // mean of the last second
 	Known    bool         `json:"known"`     // an agent reports its usage
+	// Refused is why the API server does not let its limit be changed: it is
+	// not throttled, and what it sends is not controlled.
+	Refused string `json:"refused,omitempty"`
 }
 
 // Reason is plan.Reason in JSON's units.
@@ -130,7 +133,10 @@ type Agent struct {
 	Pod       string `json:"pod"`
 	Node      string `json:"node"`
 	Role      string `json:"role"`
-	Connected bool   `json:"connected"`
+	Connected bool   `json:"connected"` // it reports
+	// Since is when that began, to report or not to; Why is why it does not.
+	Since time.Time `json:"since,omitzero"`
+	Why   string    `json:"why,omitempty"`
 }
 
 // Problem is something that could not be read, or a pod that slipped past the

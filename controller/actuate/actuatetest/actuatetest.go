@@ -10,6 +10,7 @@ import (
 
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/write"
 )
 
 // Cluster is a place where pods live.
@@ -37,6 +38,20 @@ func Conformance(t *testing.T, c Cluster) {
 			t.Errorf("annotations = %v, want %v", got, want)
 		}
 	})
+	t.Run("tries without effect", func(t *testing.T) {
+		has := map[string]string{"kubernetes.io/egress-bandwidth": "100M"}
+		uid := c.Create(t, pod, has)
+		if err := c.Try(t.Context(), pod, uid, limit); err != nil {
+			t.Errorf("Try: %v", err)
+		}
+		if got := c.Annotations(t, pod); !maps.Equal(got, has) {
+			t.Errorf("annotations = %v, want %v", got, has)
+		}
+		c.Delete(t, pod)
+		if err := c.Try(t.Context(), pod, uid, limit); !write.Gone(err) {
+			t.Errorf("Try on a pod that is gone = %v, want an error that is Gone", err)
+		}
+	})
 	t.Run("adds to a pod without annotations", func(t *testing.T) {
 		uid := c.Create(t, pod, nil)
 		defer c.Delete(t, pod)
@@ -61,7 +76,7 @@ func Conformance(t *testing.T, c Cluster) {
 	t.Run("does not recreate a deleted pod", func(t *testing.T) {
 		uid := c.Create(t, pod, nil)
 		c.Delete(t, pod)
-		if err := c.Annotate(t.Context(), pod, uid, limit); !actuate.Gone(err) {
+		if err := c.Annotate(t.Context(), pod, uid, limit); !write.Gone(err) {
 			t.Errorf("Annotate = %v, want an error that is Gone", err)
 		}
 		if got := c.Annotations(t, pod); got != nil {
@@ -74,7 +89,7 @@ func Conformance(t *testing.T, c Cluster) {
 		born := map[string]string{"kubernetes.io/egress-bandwidth": "100M"}
 		c.Create(t, pod, born)
 		defer c.Delete(t, pod)
-		if err := c.Annotate(t.Context(), pod, old, limit); !actuate.Gone(err) {
+		if err := c.Annotate(t.Context(), pod, old, limit); !write.Gone(err) {
 			t.Errorf("Annotate = %v, want an error that is Gone", err)
 		}
 		if got := c.Annotations(t, pod); !maps.Equal(got, born) {

@@ -38,15 +38,35 @@ func (f *Fake) Annotate(_ context.Context, pod plan.PodID, uid types.UID, annota
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	p, ok := f.pods[pod]
-	switch {
+	if err := f.find(pod, uid); err != nil {
+		return err
+	}
+	p := f.pods[pod]
+	maps.Copy(p.annotations, annotations)
+	maps.DeleteFunc(p.annotations, func(_, value string) bool { return value == "" })
+	return nil
+}
+
+// Try implements Annotator.
+func (f *Fake) Try(_ context.Context, pod plan.PodID, uid types.UID, _ map[string]string) error {
+	if f.Before != nil {
+		if err := f.Before(pod); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.find(pod, uid)
+}
+
+// find is called with mu held.
+func (f *Fake) find(pod plan.PodID, uid types.UID) error {
+	switch p, ok := f.pods[pod]; {
 	case !ok:
 		return apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
 	case p.uid != uid:
 		return apierrors.NewConflict(corev1.Resource("pods"), pod.Name, nil)
 	}
-	maps.Copy(p.annotations, annotations)
-	maps.DeleteFunc(p.annotations, func(_, value string) bool { return value == "" })
 	return nil
 }
 

@@ -78,6 +78,9 @@ func (e Explanation) Text(out io.Writer) {
 	if p := e.Sender; p != nil {
 		fmt.Fprintf(out, "%s on %s may be limited (rank %d, weight %d) between %v and %v.\n", p.Pod, p.Node, p.Rank, p.Weight, p.MinBps, p.MaxBps)
 		fmt.Fprintf(out, "  limit in force %s, usage %s, mode %s\n", limit(p.LimitBps), usage(*p), p.Mode)
+		if p.Refused != "" {
+			fmt.Fprintf(out, "  its limit can't be changed, and what it sends is not controlled: %s\n", p.Refused)
+		}
 	}
 	for _, p := range e.Problems {
 		fmt.Fprintf(out, "  problem: %s\n", p.Text)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/status"
@@ -25,6 +26,11 @@ func Top(out io.Writer, s *status.Status) error {
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "detnet: %s, law %s, %d of %d agents, led by %s, %s\n", s.Mode, s.Law, connected, len(s.Agents), s.Replica, s.At.Format("15:04:05"))
+	for _, a := range s.Agents {
+		if !a.Connected {
+			fmt.Fprintf(w, "%s agent %s on %s does not report %s: %s\n", a.Role, a.Pod, a.Node, since(a.Since), a.Why)
+		}
+	}
 	fmt.Fprint(w, "\nCRITICAL\tNODE\tSTATE\tJITTER p90\tLATENCY p90\tLOSS\tIN VIOLATION\tFROM\n")
 	for _, a := range s.Apps {
 		m := []string{"-", "-", "-", "-"}
@@ -42,6 +48,11 @@ func Top(out io.Writer, s *status.Status) error {
 	for _, p := range s.Senders {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%v\t%v\t%s\n", p.Pod, p.Node, p.Rank, usage(p), limit(p.LimitBps), p.MinBps, p.MaxBps, bar(p))
 	}
+	for _, p := range s.Senders {
+		if p.Refused != "" {
+			fmt.Fprintf(w, "%s is not throttled, and the %s it sends is not controlled: %s\n", p.Pod, usage(p), p.Refused)
+		}
+	}
 	fmt.Fprint(w, "\nBOTTLENECK\tACTION\tCAUSE\tBUDGET\tBECAUSE\n")
 	for _, r := range s.Reasons {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Bottleneck, action(r), r.Cause, limit(r.ToBps), because(r))
@@ -57,6 +68,14 @@ func Top(out io.Writer, s *status.Status) error {
 		fmt.Fprintf(w, "%s: %s\n", p.Object, p.Text)
 	}
 	return w.Flush()
+}
+
+// since is a time for people.
+func since(t time.Time) string {
+	if t.IsZero() {
+		return "yet"
+	}
+	return "since " + t.Format("15:04:05")
 }
 
 func ms(v float64) string      { return fmt.Sprintf("%.2f ms", v) }

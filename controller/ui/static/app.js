@@ -118,10 +118,16 @@ function draw(s) {
     cell(new Date(d.at).toLocaleTimeString()), cell(d.bottleneck), action(d), cell(d.cause), cell(because(d)),
     lines((d.limits || []).map((l) => `${l.pod} ${l.from_bps ? rate(l.from_bps) : "none"} → ${rate(l.to_bps)}`)),
   ]), "none yet");
-  document.getElementById("problem-section").hidden = (s.problems || []).length === 0;
-  document.getElementById("problems").replaceChildren(...(s.problems || []).map((p) => {
+  const time = (t) => (t ? `since ${new Date(t).toLocaleTimeString()}` : "yet");
+  const problems = [
+    ...(s.agents || []).filter((a) => !a.connected).map((a) => `${a.role} agent ${a.pod} on ${a.node} does not report ${time(a.since)}: ${a.why}`),
+    ...(s.senders || []).filter((p) => p.refused).map((p) => `${p.pod} is not throttled, and what it sends is not controlled: ${p.refused}`),
+    ...(s.problems || []).map((p) => `${p.object}: ${p.text}`),
+  ];
+  document.getElementById("problem-section").hidden = problems.length === 0;
+  document.getElementById("problems").replaceChildren(...problems.map((text) => {
     const li = document.createElement("li");
-    li.textContent = `${p.object}: ${p.text}`;
+    li.textContent = text;
     return li;
   }));
 }

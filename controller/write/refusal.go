@@ -1,0 +1,119 @@
+package write
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Back-off of an object whose change was refused. What refuses it, a policy or a
+// right, is changed by people; the longest is how long they may have to wait.
+const (
+	firstPause = 15 * time.Second
+	longPause  = 5 * time.Minute
+)
+
+// Refusal is an API server's answer that it would give again: a policy or a
+// webhook is against the change, a right is missing, or the object is not valid
+// with it.
+type Refusal struct {
+	Target Target
+	Since  time.Time
+	Again  time.Time // not asked before
+	pause  time.Duration
+	err    error
+}
+
+func (r Refusal) Error() string { return fmt.Sprintf("change %s: refused: %v", r.Target, r.err) }
+
+// Unwrap gives the API server's own error.
+func (r Refusal) Unwrap() error { return r.err }
+
+// Words are the API server's.
+func (r Refusal) Words() string { return r.err.Error() }
+
+// AsRefusal finds the Refusal in an error.
+func AsRefusal(err error) (Refusal, bool) {
+	var r Refusal
+	ok := errors.As(err, &r)
+	return r, ok
+}
+
+// refused: asking again at once would give the same answer. A webhook that
+// can't be called stands in the way of its objects alone, unlike an API server
+// that can't be reached.
+func refused(err error) bool {
+	if Gone(err) {
+		return false
+	}
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) ||
+		apierrors.IsMethodNotSupported(err) || apierrors.IsRequestEntityTooLargeError(err) ||
+		(apierrors.IsInternalError(err) && strings.Contains(err.Error(), "failed calling webhook"))
+}
+
+// known is the refusal of an object that is still in its back-off.
+func (w *Writer) known(c Change) (Refusal, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r, ok := w.refusals[c.Target]
+	return r, ok && !c.DryRun && time.Now().Before(r.Again)
+}
+
+// refuse remembers a refusal, and tells it if it is new.
+func (w *Writer) refuse(t Target, err error, now time.Time) Refusal {
+	w.mu.Lock()
+	before, known := w.refusals[t]
+	r := Refusal{Target: t, Since: now, pause: firstPause, err: err}
+	if known {
+		r.Since, r.pause = before.Since, min(2*before.pause, longPause)
+	}
+	r.Again = now.Add(r.pause)
+	w.refusals[t] = r
+	for old, o := range w.refusals { // of objects that nobody writes to any more
+		if now.Sub(o.Again) > 2*longPause {
+			delete(w.refusals, old)
+		}
+	}
+	w.publish()
+	w.mu.Unlock()
+	if !known || before.Words() != r.Words() {
+		w.log.Warn("the API server refuses a change; the object stays as it is", "object", t.String(), "err", err)
+		w.announce(t, "Refused", fmt.Sprintf("detnet may not change it, so it stays as it is: %v", err))
+	}
+	return r
+}
+
+func (w *Writer) accepted(t Target) {
+	if w.forget(t) {
+		w.log.Info("a change that was refused is taken now", "object", t.String())
+	}
+}
+
+func (w *Writer) forget(t Target) (known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known = w.refusals[t]; known {
+		delete(w.refusals, t)
+		w.publish()
+	}
+	return known
+}
+
+// publish is called with mu held.
+func (w *Writer) publish() {
+	all := make(map[types.UID]string, len(w.refusals))
+	for t, r := range w.refusals {
+		if t.Kind == "Pod" {
+			all[t.UID] = r.Words()
+		}
+	}
+	w.refused.Store(&all)
+}
+
+// Refused are the pods whose changes are refused, with the API server's words.
+// The map is shared: do not modify.
+func (w *Writer) Refused() map[types.UID]string { return *w.refused.Load() }
