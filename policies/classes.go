@@ -3,6 +3,7 @@ package policies
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -62,9 +63,14 @@ func (s Set) parseClasses(data map[string]any) (map[string]classSpec, error) {
 	classes := map[string]classSpec{}
 	for _, name := range sortedKeys(raw) {
 		var c classSpec
-		err := strictly(raw[name], &c)
+		err := complete(raw[name])
+		if err == nil {
+			err = strictly(raw[name], &c)
+		}
 		path := []string{"classes", name}
-		if err != nil {
+		if errors.Is(err, errIncomplete) {
+			err = fmt.Errorf("%w%s", err, didYouMean(name, slices.DeleteFunc(sortedKeys(raw), func(n string) bool { return n == name })))
+		} else if err != nil {
 			path = append(path, narrow(raw[name], func(v any) error { return strictly(v, new(classSpec)) })...)
 			err = fmt.Errorf("%w%s", err, didYouMean(path[len(path)-1], classKeys))
 		} else if err = c.check(name); err != nil {
@@ -78,6 +84,9 @@ func (s Set) parseClasses(data map[string]any) (map[string]classSpec, error) {
 		classes[name] = c
 	}
 	if err := s.checkSettings(data, classes); err != nil {
+		return nil, err
+	}
+	if err := s.checkRanks(classes); err != nil {
 		return nil, err
 	}
 	var err error

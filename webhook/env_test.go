@@ -127,7 +127,7 @@ func (c *testCluster) serve(ctx context.Context, o *envtest.WebhookInstallOption
 		Metrics: metrics, Log: slog.New(slog.DiscardHandler),
 	})
 	mux.HandleFunc("/sidecar", injectSidecar)
-	mux.Handle("/guard", &webhook.Guard{Trusted: trusted, Metrics: metrics, Log: slog.New(slog.DiscardHandler)})
+	mux.Handle("/guard", &webhook.Guard{Trusted: trusted, Access: webhook.SubjectAccess{Client: cl.GetClient()}, Metrics: metrics, Log: slog.New(slog.DiscardHandler)})
 	if err := copyCA(o.LocalServingCertDir); err != nil {
 		return err
 	}

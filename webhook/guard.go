@@ -17,18 +17,13 @@ import (
 // guardedLabels are the labels that may not be changed on a live pod.
 var guardedLabels = append(slices.Clone(policies.ManagedLabels), workload.LabelPriority)
 
-// Trusted are the identities that may change managed keys on live pods.
-type Trusted struct {
-	Users  []string // such as system:serviceaccount:detnet:detnet-controller
-	Groups []string // such as system:masters
-}
-
 // Guard is the handler of the validating webhook: on a live pod only the
 // trusted change what detnet manages, so that nobody lifts their own throttle.
 // It is for clusters without ValidatingAdmissionPolicy; GuardPolicy is the same
 // rule without a call.
 type Guard struct {
 	Trusted Trusted
+	Access  Access
 	Metrics *Metrics
 	Log     *slog.Logger
 }
@@ -54,14 +49,19 @@ func (g *Guard) admit(ctx context.Context, req *request) *admissionv1.AdmissionR
 		g.Metrics.request(resultUnchanged)
 		return allowed()
 	}
+	refusal := g.Trusted.refusal(strings.Join(changed, ", "))
+	trusted, err := g.Access.MayChangeStamps(ctx, req.UserInfo)
+	if err != nil { // the change waits until somebody can say
+		g.Log.ErrorContext(ctx, "pod update refused: it could not be found out who is trusted", "namespace", req.Namespace, "name", req.Name, "user", req.UserInfo.Username, "error", err)
+		g.Metrics.problem(reasonCluster)
+		refusal += " (" + err.Error() + ")"
+	}
+	if trusted {
+		g.Metrics.request(resultUnchanged)
+		return allowed()
+	}
 	g.Metrics.request(resultDenied)
-	return denied(policies.Decision{Deny: []string{guardMessage + ": " + strings.Join(changed, ", ")}})
-}
-
-const guardMessage = "only detnet's controller may change these keys on a live pod; change the workload's template instead"
-
-func (t Trusted) includes(user string, groups []string) bool {
-	return slices.Contains(t.Users, user) || slices.ContainsFunc(groups, func(g string) bool { return slices.Contains(t.Groups, g) })
+	return denied(policies.Decision{Deny: []string{refusal}})
 }
 
 // changedKeys lists the managed keys in which two pods differ. Pods without a

@@ -63,16 +63,41 @@ func (c *testCluster) as(t *testing.T, user string, groups ...string) client.Cli
 	return out
 }
 
+// grant gives subject the rules in all namespaces.
+func (c *testCluster) grant(t *testing.T, name string, subject rbacv1.Subject, rules ...rbacv1.PolicyRule) {
+	t.Helper()
+	for _, object := range []client.Object{
+		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules},
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
+			Subjects:   []rbacv1.Subject{subject},
+		},
+	} {
+		if err := c.client.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // The same rule as a webhook and as CEL, on the API server.
 func TestGuard(t *testing.T) {
 	c := needCluster(t)
 	ns := c.namespace(t)
-	everybody := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "tenants"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:authenticated"}},
-	}
-	if err := c.client.Create(t.Context(), everybody); err != nil {
+	c.grant(t, "tenants", rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:authenticated"},
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods", "pods/status"}, Verbs: []string{"*"}})
+	// As kubeadm's administrators, whoever's group is in no list, and one who was
+	// given the permission by its name.
+	c.grant(t, "administrators", rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "kubeadm:cluster-admins"},
+		rbacv1.PolicyRule{APIGroups: []string{"*"}, Resources: []string{"*"}, Verbs: []string{"*"}})
+	c.grant(t, "detnet-admin", rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: "User", Name: "operator"},
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/detnet"}, Verbs: []string{"update"}})
+	// All rights in one's own namespace are not enough.
+	if err := c.client.Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "owner"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "administrators"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "owner"}},
+	}); err != nil {
 		t.Fatal(err)
 	}
 	pod := newPod(ns, bestEffort(), nil)
@@ -99,10 +124,11 @@ func TestGuard(t *testing.T) {
 			"floor raised":     patch(tenant, annotate(workload.MinBandwidth, `"1G"`)),
 			"key added":        patch(tenant, annotate(workload.MaxJitter, `"1ms"`)),
 			"class changed":    patch(tenant, `{"metadata":{"labels":{"detnet.dev/class":"critical"}}}`),
+			"by the owner":     patch(c.as(t, "owner", "system:authenticated"), annotate(workload.EgressBandwidth, `"1G"`)),
 			"through status":   patch(tenant, annotate(workload.EgressBandwidth, `"1G"`), &client.SubResourcePatchOptions{}),
 		}
 		for name, err := range refused {
-			if err == nil || !strings.Contains(err.Error(), "only detnet's controller") {
+			if err == nil || !strings.Contains(err.Error(), "only detnet's controller") || !strings.Contains(err.Error(), "--clusterrole=detnet-admin") || !strings.Contains(err.Error(), "guard.trustedGroups") {
 				t.Errorf("%s: %s: error %v", form, name, err)
 			}
 		}
@@ -110,6 +136,8 @@ func TestGuard(t *testing.T) {
 			"another annotation": patch(tenant, annotate("team", `"x"`)),
 			"another label":      patch(tenant, `{"metadata":{"labels":{"app":"y"}}}`),
 			"the controller":     patch(c.as(t, trusted.Users[0], "system:authenticated"), annotate(workload.EgressBandwidth, `"20M"`)),
+			"kubeadm's admin":    patch(c.as(t, "kubernetes-admin", "kubeadm:cluster-admins", "system:authenticated"), annotate(workload.EgressBandwidth, `"500M"`)),
+			"by permission":      patch(c.as(t, "operator", "system:authenticated"), annotate(workload.EgressBandwidth, `"500M"`)),
 			"an administrator":   patch(c.as(t, "root", "system:authenticated", "detnet:admins"), annotate(workload.EgressBandwidth, `"20M"`)),
 		}
 		accepted["a pod without a class"] = tenant.Patch(t.Context(), free.DeepCopy(),

@@ -33,9 +33,14 @@ func GuardPolicy(t Trusted) (*admissionregv1.ValidatingAdmissionPolicy, *admissi
 				},
 			}}},
 			MatchConditions: GuardConditions(t),
+			// Asked only where something changed: kubelet updates every pod's status.
+			Variables: []admissionregv1.Variable{{
+				Name:       "trusted",
+				Expression: fmt.Sprintf("authorizer.group('').resource('pods').subresource('%s').check('%s').allowed()", trustSubresource, trustVerb),
+			}},
 			Validations: []admissionregv1.Validation{
-				{Expression: unchanged("labels", guardedLabels), Message: guardMessage + ": its labels", Reason: &forbidden},
-				{Expression: unchanged("annotations", policies.ManagedAnnotations), Message: guardMessage + ": its annotations", Reason: &forbidden},
+				{Expression: unchanged("labels", guardedLabels), Message: t.refusal("its labels"), Reason: &forbidden},
+				{Expression: unchanged("annotations", policies.ManagedAnnotations), Message: t.refusal("its annotations"), Reason: &forbidden},
 			},
 		},
 	}
@@ -70,10 +75,10 @@ func GuardConditions(t Trusted) []admissionregv1.MatchCondition {
 }
 
 // unchanged is true where none of the keys differs between the old and the new
-// map of metadata.
+// map of metadata, and for who is trusted.
 func unchanged(field string, keys []string) string {
 	at := func(object string) string { return fmt.Sprintf("%s.metadata.?%s[?k]", object, field) }
-	return fmt.Sprintf("%s.all(k, %s == %s)", celList(keys), at("object"), at("oldObject"))
+	return fmt.Sprintf("%s.all(k, %s == %s) || variables.trusted", celList(keys), at("object"), at("oldObject"))
 }
 
 func celList(items []string) string {

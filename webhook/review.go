@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -40,13 +41,10 @@ type request struct {
 	Name        string                      `json:"name"`
 	Namespace   string                      `json:"namespace"`
 	Operation   admissionv1.Operation       `json:"operation"`
-	UserInfo    struct {
-		Username string   `json:"username"`
-		Groups   []string `json:"groups"`
-	} `json:"userInfo"`
-	Object    policies.Object `json:"object"`
-	OldObject policies.Object `json:"oldObject"`
-	DryRun    bool            `json:"dryRun"`
+	UserInfo    authenticationv1.UserInfo   `json:"userInfo"`
+	Object      policies.Object             `json:"object"`
+	OldObject   policies.Object             `json:"oldObject"`
+	DryRun      bool                        `json:"dryRun"`
 }
 
 type admitFunc func(context.Context, *request) *admissionv1.AdmissionResponse

@@ -78,6 +78,8 @@ type bracket struct {
 var (
 	word     = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*`)
 	literal  = regexp.MustCompile(`^[0-9][0-9a-zA-Z_.]*`)
+	variable = regexp.MustCompile(`^\$\{?\w*\}?`)
+	seconds  = regexp.MustCompile(`^[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?$|^0[xX][0-9a-fA-F]+$`)
 	spaces   = regexp.MustCompile(`^(?:[ \t\r\n]+|#[^\n]*)+`)
 	duration = regexp.MustCompile(`^(?:([0-9]+)y)?(?:([0-9]+)w)?(?:([0-9]+)d)?(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?(?:([0-9]+)ms)?$`)
 )
@@ -134,6 +136,8 @@ func (s *scanner) token(pos int) (int, error) {
 		}
 		s.open = s.open[:len(s.open)-1]
 		return pos + 1, nil
+	case '$':
+		return 0, fmt.Errorf("%s is a variable of Grafana, which Prometheus does not know; write its value, such as 1m for a range", variable.FindString(rest))
 	case ']':
 		return 0, fmt.Errorf("an unexpected %q at octet %d", c, pos)
 	}
@@ -207,6 +211,9 @@ func (s *scanner) rangeAt(pos int) (int, error) {
 		return 0, fmt.Errorf("the range at octet %d has no end", pos)
 	}
 	text, _, isSubquery := strings.Cut(s.text[pos+1:pos+length], ":")
+	if dollar := strings.IndexByte(text, '$'); dollar >= 0 {
+		return s.token(pos + 1 + dollar)
+	}
 	d, err := parseRange(strings.TrimSpace(text))
 	if err != nil {
 		return 0, err
@@ -223,11 +230,22 @@ func (s *scanner) rangeAt(pos int) (int, error) {
 	return pos + length + 1, nil
 }
 
-// maxRange is the longest range: an older past says nothing about now.
-const maxRange = time.Hour
+// maxRange is the longest range: more says nothing about now, and costs the
+// server that is shared.
+const maxRange = 24 * time.Hour
 
-// parseRange reads a duration of PromQL.
+// parseRange reads a duration of PromQL: units in their order, or a number of
+// seconds (Prometheus 3).
 func parseRange(text string) (time.Duration, error) {
+	if seconds.MatchString(text) {
+		n, err := strconv.ParseFloat(text, 64)
+		if hex, errHex := strconv.ParseUint(text, 0, 32); errHex == nil && strings.ContainsAny(text, "xX") {
+			n, err = float64(hex), nil
+		}
+		if d := time.Duration(n * float64(time.Second)); err == nil && n <= maxRange.Seconds() && d > 0 {
+			return d, nil
+		}
+	}
 	parts := duration.FindStringSubmatch(text)
 	if text != "" && parts != nil {
 		const day = 24 * time.Hour
@@ -240,5 +258,5 @@ func parseRange(text string) (time.Duration, error) {
 			return time.Duration(sum), nil
 		}
 	}
-	return 0, fmt.Errorf("range [%s] must be a duration of up to %v, such as 60s", text, maxRange)
+	return 0, fmt.Errorf("range [%s] must be a duration of up to 1d, such as 60s", text)
 }

@@ -219,6 +219,7 @@ func addServer(ctx context.Context, mgr manager.Manager, o options, active *live
 	}))
 	mux.Handle("/guard", living.Handler("a review of the guard", reviewPatience, &webhook.Guard{
 		Trusted: webhook.Trusted{Users: strings.Split(o.trustedUsers, ","), Groups: strings.Split(o.trustedGroups, ",")},
+		Access:  webhook.SubjectAccess{Client: mgr.GetClient()},
 		Metrics: figures,
 		Log:     log,
 	}))

@@ -24,8 +24,9 @@ of workloads (which replaces their pods), and the taints and resources of nodes,
 last not with --namespace.
 
 A controller that enforces moves them again: set its mode to observe or off first.
-Where detnet guards its annotations, this takes an identity that the guard trusts,
-such as the group system:masters.`,
+Where detnet guards its annotations, this takes an identity that the guard trusts:
+one that may update pods/detnet in all namespaces, as cluster-admin and the ClusterRole
+detnet-admin may.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "text" && output != "json" {
