@@ -29,6 +29,7 @@ import (
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/workload/signature"
 )
 
 const (
@@ -93,6 +94,7 @@ func startLoopWith(t *testing.T, client kubernetes.Interface, chosen law.Law, pr
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	known := inventory.New(client, "detnet", workload.Enforce)
+	known.SetKeys(signature.Keys{Current: stampKey})
 	reg := prometheus.NewPedanticRegistry()
 	loop := &controller.Loop{
 		Inventory:    known,
@@ -223,6 +225,9 @@ func (a *standIn) report(ctx context.Context, assigned *api.Assignment) (*api.Re
 	return r, nil
 }
 
+// stampKey signs what the cluster's webhook would have stamped.
+var stampKey = signature.Key("0123456789abcdef0123456789abcdef")
+
 // cluster makes what a kubelet and a webhook would.
 type cluster struct {
 	t *testing.T
@@ -251,6 +256,7 @@ func (c cluster) pod(name, node, class string, annotations map[string]string) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Name: name, Namespace: "factory", Labels: map[string]string{workload.LabelClass: class}, Annotations: annotations,
 	}}
+	pod.Annotations[workload.Signature] = signature.Sign(stampKey, pod.Namespace, pod.Labels, pod.Annotations)
 	pod.Spec.Containers = []corev1.Container{{Name: "main", Image: "none"}}
 	c.start(pod, node, "10.0.2.1")
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -168,15 +167,7 @@ func (j *journal) problems(l *Loop, all []inventory.Problem) {
 		if j.known[p] {
 			continue
 		}
-		if p.Unstamped == "" {
-			l.Log.Warn("unreadable, a default applies", "object", p.Object, "problem", p.Text)
-			continue
-		}
-		l.Log.Warn("pod slipped past the webhook", "object", p.Object, "problem", p.Text)
-		pod := &corev1.Pod{}
-		pod.Namespace, pod.Name, _ = strings.Cut(strings.TrimPrefix(p.Object, "pod "), "/")
-		pod.UID = p.Unstamped
-		l.Events.Eventf(pod, nil, corev1.EventTypeWarning, "Unstamped", "admit", "%s", p.Text)
+		l.Log.Warn("unreadable, a default applies", "object", p.Object, "problem", p.Text)
 	}
 	j.known = known
 }

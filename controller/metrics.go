@@ -68,10 +68,11 @@ var (
 	descBlind       = gauge("detnet_blind_sessions", "Sessions without any sample in the last two seconds, or any good answer of Prometheus.")
 	descAgent       = gauge("detnet_agent_connected", "1 if the agent reports.", "pod", "node", "role")
 	descProblems    = gauge("detnet_problems", "Annotations and modes that could not be read.")
-	descUnstamped   = gauge("detnet_unstamped_pods", "Pods that ask for a class and were created without passing the webhook.")
+	descUnstamped   = gauge("detnet_unstamped_pods", "Pods without stamps that admission has signed: neither protected nor limited until they are mended.")
+	descGivingBack  = gauge("detnet_limits_to_give_back", "Limits that are still to be given back where detnet does not enforce any more.")
 	allDescriptions = []*prometheus.Desc{
 		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descWitness, descViolation, descState,
-		descLimit, descUsage, descRefused, descBudget, descCause, descBlind, descAgent, descProblems, descUnstamped,
+		descLimit, descUsage, descRefused, descBudget, descCause, descBlind, descAgent, descProblems, descUnstamped, descGivingBack,
 	}
 )
 
@@ -104,14 +105,15 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	put(descBlind, float64(blind))
-	unstamped := 0
+	put(descUnstamped, float64(s.Unstamped))
+	put(descGivingBack, float64(s.GivingBack))
+	problems := 0
 	for _, p := range s.Problems {
-		if p.Unstamped {
-			unstamped++
+		if !p.Unstamped {
+			problems++
 		}
 	}
-	put(descUnstamped, float64(unstamped))
-	put(descProblems, float64(len(s.Problems)-unstamped))
+	put(descProblems, float64(problems))
 	for _, sender := range s.Senders {
 		put(descLimit, float64(sender.LimitBps), sender.Pod, sender.Node)
 		if sender.Refused != "" {

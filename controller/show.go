@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
@@ -35,12 +36,17 @@ func (t *term) show(o observation, decided []outcome) *status.Status {
 	for _, a := range t.snapshot.Agents {
 		link := t.loop.Measurements.State(a)
 		s.Agents = append(s.Agents, status.Agent{
-			Pod: a.Pod.String(), Node: a.Node, Role: roleName(a), Connected: link.Connected, Since: link.Since, Why: link.Why,
+			Pod: a.Pod.String(), Node: a.Node, Role: roleOf(a.Role), Connected: link.Connected, Since: link.Since, Why: link.Why,
 		})
 	}
-	for _, p := range t.snapshot.Problems {
-		s.Problems = append(s.Problems, status.Problem{Object: p.Object, Text: p.Text, Unstamped: p.Unstamped != ""})
+	for _, a := range t.snapshot.Absent {
+		s.Agents = append(s.Agents, status.Agent{Pod: a.Pod.String(), Node: a.Node, Role: roleOf(a.Role), Why: a.Why})
 	}
+	for _, p := range t.snapshot.Problems {
+		s.Problems = append(s.Problems, status.Problem{Object: p.Object, Text: p.Text})
+	}
+	showUntrusted(s, t.snapshot)
+	s.Enforcing = enforcing(t.snapshot, o, decided)
 	return s
 }
 
@@ -120,7 +126,7 @@ func showSender(sender *inventory.Sender, rates []plan.TxRate, now time.Time) st
 	return out
 }
 
-// roleName is the agent's --role.
-func roleName(a inventory.Agent) string {
-	return cmp.Or(map[int32]string{1: "probe", 2: "node"}[int32(a.Role)], "unknown")
+// roleOf is the agent's --role.
+func roleOf(r api.Role) string {
+	return cmp.Or(map[api.Role]string{api.Role_ROLE_PROBE: "probe", api.Role_ROLE_NODE: "node"}[r], "unknown")
 }

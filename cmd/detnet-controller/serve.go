@@ -24,11 +24,13 @@ import (
 	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/marks"
 	"github.com/detnet/detnet/controller/promql"
+	"github.com/detnet/detnet/controller/release"
 	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/rollout"
 	"github.com/detnet/detnet/controller/ui"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/alive"
+	"github.com/detnet/detnet/workload/signature"
 )
 
 // version is set by the linker.
@@ -62,6 +64,8 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	}
 
 	known := inventory.New(client, o.namespace, cfg.Mode)
+	known.Webhook = o.webhookConfig
+	keys := &signature.Secret{Client: client, Namespace: o.namespace, Log: log, OnChange: known.SetKeys}
 	limits := actuate.DefaultConfig()
 	events := mgr.GetEventRecorder(write.FieldManager)
 	writer := write.New(client, limits.Budget, events, log)
@@ -84,7 +88,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err := s.apply(cfg); err != nil {
 		return err
 	}
-	for _, r := range append(s.runnables(o, client, log), s.follow(files, log)) {
+	for _, r := range append(s.runnables(o, client, log), s.follow(files, log), keys) {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}
@@ -104,9 +108,11 @@ func (s settings) runnables(o options, client kubernetes.Interface, log *slog.Lo
 	}, &marks.Marker{
 		Snapshot: s.inventory.Snapshot, Status: s.loop.Status, Nodes: client.CoreV1().Nodes(), To: s.writer, Log: log,
 		Config: func() marks.Config { return *s.marks.Load() },
+	}, &release.Release{
+		Snapshot: s.inventory.Snapshot, Mode: s.inventory.Mode, To: s.writer, Events: s.loop.Events, Log: log,
 	}}
 	if o.webhookConfig != "" {
-		mender := &repair.Repair{Snapshot: s.inventory.Snapshot, Client: client, Events: s.loop.Events, Log: log, Webhook: o.webhookConfig}
+		mender := &repair.Repair{Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log, Webhook: o.webhookConfig}
 		mender.Register(metrics.Registry)
 		unused := &repair.Unused{Client: client, Now: time.Now, Log: log}
 		unused.Register(metrics.Registry)
@@ -138,7 +144,7 @@ func addChecks(mgr manager.Manager, living *alive.Watch, known *inventory.Invent
 		case <-known.Synced():
 			return nil
 		default:
-			return fmt.Errorf("the first list of pods is not in yet")
+			return fmt.Errorf("the first list of pods, or the key of the stamps in Secret %s, is not in yet", signature.SecretName)
 		}
 	}
 	if err := mgr.AddReadyzCheck("inventory", synced); err != nil {

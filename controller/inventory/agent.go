@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"net"
 	"strconv"
 
@@ -33,9 +34,17 @@ type Agent struct {
 	STAMP uint16
 }
 
-// parseAgent reads one of detnet's own pods; ok is false for one that is not a
-// reachable agent.
-func parseAgent(pod *corev1.Pod) (_ Agent, ok bool) {
+// Absent is an agent that can't be reached yet, or any more.
+type Absent struct {
+	Pod  plan.PodID
+	Role api.Role
+	Node string
+	Why  string
+}
+
+// parseAgent reads one of detnet's own pods; both are zero for one that is no
+// agent, one of them for each that is.
+func parseAgent(pod *corev1.Pod) (Agent, Absent) {
 	a := Agent{Pod: podID(pod), UID: pod.UID, Node: pod.Spec.NodeName, IP: pod.Status.PodIP}
 	switch pod.Labels[labelComponent] {
 	case "agent-probe":
@@ -44,10 +53,7 @@ func parseAgent(pod *corev1.Pod) (_ Agent, ok bool) {
 	case "agent-node":
 		a.Role = api.Role_ROLE_NODE
 	default:
-		return Agent{}, false
-	}
-	if a.IP == "" || pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning {
-		return Agent{}, false
+		return Agent{}, Absent{}
 	}
 	for _, c := range pod.Spec.Containers {
 		for _, port := range c.Ports {
@@ -59,5 +65,18 @@ func parseAgent(pod *corev1.Pod) (_ Agent, ok bool) {
 			}
 		}
 	}
-	return a, a.Addr != ""
+	why := ""
+	switch {
+	case pod.DeletionTimestamp != nil:
+		why = "its pod is being deleted"
+	case pod.Status.Phase != corev1.PodRunning:
+		why = "its pod is " + cmp.Or(string(pod.Status.Phase), "not started")
+	case a.IP == "":
+		why = "its pod has no address"
+	case a.Addr == "":
+		why = "its pod has no port " + portGRPC
+	default:
+		return a, Absent{}
+	}
+	return Agent{}, Absent{a.Pod, a.Role, a.Node, why}
 }

@@ -5,12 +5,14 @@ import (
 	"testing"
 	"time"
 
+	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/workload/signature"
 )
 
 // What is selected and dropped is decided by the API server and the informers.
@@ -18,6 +20,8 @@ func TestFollowsARealAPIServer(t *testing.T) {
 	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
 	populate(t, client)
 	inv := New(client, "detnet", workload.Enforce)
+	inv.Webhook = "detnet-webhook"
+	inv.SetKeys(signature.Keys{Current: key})
 	inv.SetStatic(staticTargets(t))
 	done := make(chan error, 1)
 	go func() { done <- inv.Start(t.Context()) }()
@@ -27,21 +31,21 @@ func TestFollowsARealAPIServer(t *testing.T) {
 		t.Fatal("not synced within 30 s")
 	}
 	s := inv.Snapshot()
-	var senders, problems []string
+	var senders, unstamped []string
 	for _, sender := range s.Senders {
 		senders = append(senders, sender.Pod.Name)
 	}
-	for _, p := range s.Problems {
-		if p.Unstamped == "" {
-			t.Errorf("problem %+v", p)
-		}
-		problems = append(problems, p.Object)
+	for _, u := range s.Unstamped {
+		unstamped = append(unstamped, u.Pod.String())
+	}
+	if len(s.Problems) > 0 {
+		t.Errorf("problems %+v", s.Problems)
 	}
 	if got := strings.Join(senders, " "); got != "stamped static" {
 		t.Errorf("senders %q, want stamped and static", got)
 	}
-	if got := strings.Join(problems, ", "); got != "pod factory/slipped, pod factory/slipped-original" {
-		t.Errorf("unstamped %q, want the two that slipped", got)
+	if got := strings.Join(unstamped, ", "); got != "factory/forged, factory/slipped, factory/slipped-original" {
+		t.Errorf("unstamped %q, want the two that slipped and the forged one", got)
 	}
 	if s.Zones["worker-1"] != "hall-a" {
 		t.Errorf("zones = %v", s.Zones)
@@ -52,11 +56,41 @@ func TestFollowsARealAPIServer(t *testing.T) {
 	if _, err := client.CoreV1().Namespaces().Patch(t.Context(), "factory", "application/merge-patch+json", patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); len(inv.Snapshot().Senders)+len(inv.Snapshot().Problems) > 0; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); len(inv.Snapshot().Senders)+len(inv.Snapshot().Unstamped) > 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("30 s after the namespace was set to off: %+v", inv.Snapshot())
 		}
 	}
+}
+
+// likeTheChart is the configuration that the chart installs, as far as it
+// selects.
+func likeTheChart() *registrationv1.MutatingWebhookConfiguration {
+	in := func(key string, operator metav1.LabelSelectorOperator, values ...string) metav1.LabelSelectorRequirement {
+		return metav1.LabelSelectorRequirement{Key: key, Operator: operator, Values: values}
+	}
+	c := &registrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "detnet-webhook"}}
+	add := func(name string, namespace metav1.LabelSelectorOperator, pod ...metav1.LabelSelectorRequirement) {
+		url, none, ignore := "https://127.0.0.1:1/mutate", registrationv1.SideEffectClassNone, registrationv1.Ignore
+		c.Webhooks = append(c.Webhooks, registrationv1.MutatingWebhook{
+			Name: name + ".detnet.dev", SideEffects: &none, FailurePolicy: &ignore, AdmissionReviewVersions: []string{"v1"},
+			ClientConfig: registrationv1.WebhookClientConfig{URL: &url},
+			NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+				in(corev1.LabelMetadataName, metav1.LabelSelectorOpNotIn, "kube-system", "detnet"), in(workload.LabelPriority, namespace),
+			}},
+			ObjectSelector: &metav1.LabelSelector{MatchExpressions: pod},
+			Rules: []registrationv1.RuleWithOperations{{
+				Operations: []registrationv1.OperationType{registrationv1.Create},
+				Rule:       registrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+			}},
+		})
+	}
+	const exists, absent = metav1.LabelSelectorOpExists, metav1.LabelSelectorOpDoesNotExist
+	add("pods", absent, in(workload.LabelPriority, exists))
+	add("plain-pods", absent, in(workload.LabelPriority, absent), in("priority", metav1.LabelSelectorOpIn, "critical", "best-effort"))
+	add("forged-pods", absent, in(workload.LabelPriority, absent), in("priority", absent), in(workload.LabelClass, exists))
+	add("namespaces", exists)
+	return c
 }
 
 // populate creates a namespace, a node, and pods of every sort.
@@ -76,11 +110,15 @@ func populate(t *testing.T, client kubernetes.Interface) {
 	if _, err := client.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := client.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(t.Context(), likeTheChart(), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker-1", Labels: map[string]string{corev1.LabelTopologyZone: "hall-a"}}}
 	if _, err := client.CoreV1().Nodes().Create(t.Context(), node, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	create("stamped", map[string]string{workload.LabelClass: "best-effort", workload.LabelPriority: "best-effort"}, stamped(), asIs)
+	create("stamped", map[string]string{workload.LabelClass: "best-effort", workload.LabelPriority: "best-effort"}, stamped(), func(pod *corev1.Pod) { sign(pod) })
+	create("forged", map[string]string{workload.LabelClass: "critical"}, map[string]string{workload.MaxJitter: "10us"}, asIs)
 	create("slipped", map[string]string{workload.LabelPriority: "critical"}, nil, asIs)
 	create("slipped-original", map[string]string{"priority": "best-effort"}, nil, asIs)
 	create("stranger", map[string]string{"priority": "whatever"}, nil, asIs)

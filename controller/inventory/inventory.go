@@ -1,70 +1,102 @@
 // Package inventory knows who runs where: critical pods and what they ask for,
 // throttleable pods and their limits in force, agents and how to reach them. It
-// follows the API server's events; a Snapshot is made when something that
-// matters has changed, not when somebody looks.
+// follows the API server's events. What a pod wears counts only if admission has
+// signed it: labels and annotations are the tenant's to write, and the webhook
+// may have been away. A change costs what changed: the rest of a Snapshot is that
+// of the one before.
 package inventory
 
 import (
 	"cmp"
-	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/workload/signature"
 )
 
-// Inventory follows pods, namespaces and nodes.
+// Inventory follows pods, namespaces, nodes and the webhook's configuration.
 type Inventory struct {
+	// Webhook is the name of the MutatingWebhookConfiguration that says whom
+	// admission is asked about; "" follows none. Set it before Start.
+	Webhook string
+
 	client    kubernetes.Interface
 	namespace string
 	synced    chan struct{}
-	retarget  chan struct{} // the static targets are others now
+	keyed     chan struct{} // the keys are known
+	onceKeyed sync.Once
 
-	mu        sync.Mutex
-	mode      workload.ControlMode
-	pods      map[string]parsed
-	modes     map[string]workload.ControlMode // of the namespaces that state one
-	badModes  map[string]string
-	targets   targets.Targets // as last set
-	static    *static         // as last known with their pods
-	unstamped map[string]Problem
-	agents    map[string]Agent
-	zones     map[string]string
-	marks     map[string]Marks
-	snapshot  *Snapshot // nil when something changed since
+	mu         sync.Mutex
+	mode       workload.ControlMode
+	keys       signature.Keys
+	asked      asked // whom admission is asked about
+	pods       map[string]*record
+	namespaces map[string]namespace
+	static     *static
+	agents     map[string]Agent
+	absent     map[string]Absent
+	zones      map[string]string
+	marks      map[string]Marks
+
+	snapshot *Snapshot
+	changed  map[string]*record // since the snapshot, as they were in it
+	stale    stale
+}
+
+// stale are the small parts of the snapshot that have to be made anew.
+type stale struct{ agents, nodes, problems bool }
+
+// record is one pod as it was last seen and what it means.
+type record struct {
+	pod *corev1.Pod // slim; nil for an endpoint of a static target
+	err error       // why its stamps count for nothing; nil if they are admission's
+	// settled: admission was asked, and gives the pod, as it is, nothing more.
+	settled bool
+	meaning
+}
+
+// meaning is what one pod is to detnet. App and sender exclude each other.
+type meaning struct {
+	app       *App
+	sender    *Sender
+	giveBack  *Sender
+	unstamped *Unstamped
+	problems  []string
+}
+
+// namespace is what counts of one.
+type namespace struct {
+	labels  labels.Set
+	mode    workload.ControlMode // "" states none
+	problem string
 }
 
 // New returns an Inventory that knows nothing until it runs. Agents are pods
 // of namespace; mode is the cluster's, which a namespace may only tighten.
-func New(client kubernetes.Interface, namespace string, mode workload.ControlMode) *Inventory {
+func New(client kubernetes.Interface, own string, mode workload.ControlMode) *Inventory {
 	return &Inventory{
-		client: client, namespace: namespace, mode: mode,
-		synced:    make(chan struct{}),
-		retarget:  make(chan struct{}, 1),
-		pods:      map[string]parsed{},
-		static:    newStatic(targets.Targets{}),
-		unstamped: map[string]Problem{},
-		modes:     map[string]workload.ControlMode{},
-		badModes:  map[string]string{},
-		agents:    map[string]Agent{},
-		zones:     map[string]string{},
-		marks:     map[string]Marks{},
+		client: client, namespace: own, mode: mode,
+		synced:     make(chan struct{}),
+		keyed:      make(chan struct{}),
+		pods:       map[string]*record{},
+		namespaces: map[string]namespace{},
+		static:     newStatic(targets.Targets{}),
+		agents:     map[string]Agent{},
+		absent:     map[string]Absent{},
+		zones:      map[string]string{},
+		marks:      map[string]Marks{},
+		snapshot:   &Snapshot{},
+		changed:    map[string]*record{},
 	}
 }
-
-// NeedLeaderElection is false: a standby keeps its inventory warm.
-func (*Inventory) NeedLeaderElection() bool { return false }
-
-// Synced is closed once the first full lists are in.
-func (inv *Inventory) Synced() <-chan struct{} { return inv.synced }
 
 // SetMode changes the cluster's mode.
 func (inv *Inventory) SetMode(mode workload.ControlMode) {
@@ -72,129 +104,194 @@ func (inv *Inventory) SetMode(mode workload.ControlMode) {
 	defer inv.mu.Unlock()
 	if inv.mode != mode {
 		inv.mode = mode
-		inv.touch()
+		inv.again(func(string) bool { return true })
+		inv.endpoints()
 	}
 }
 
-// Start follows the API server until ctx ends.
-func (inv *Inventory) Start(ctx context.Context) error {
-	cluster := informers.NewSharedInformerFactoryWithOptions(inv.client, 0, informers.WithTransform(slim))
-	all := []source{
-		{cluster, cluster.Core().V1().Namespaces().Informer(), inv.setNamespace},
-		{cluster, cluster.Core().V1().Nodes().Informer(), inv.setNode},
-		inv.podSource("", workload.LabelClass, inv.setPod),
-		inv.podSource(inv.namespace, labelName+"=detnet", inv.setAgent),
-	}
-	stop, err := follow(ctx, append(all, inv.unstampedPods()...)...)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	return inv.followStatic(ctx, func() { close(inv.synced) })
-}
-
-// source is an informer and what takes in its objects.
-type source struct {
-	factory  informers.SharedInformerFactory
-	informer cache.SharedIndexInformer
-	set      func(key string, object any)
-}
-
-// follow runs the sources and returns when their first lists are in; stop ends
-// them. That ctx ends meanwhile is no error.
-func follow(ctx context.Context, all ...source) (stop func(), err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	stop = func() {
-		cancel()
-		for _, s := range all {
-			s.factory.Shutdown()
+// SetKeys says which signatures count from now on. Nothing is Synced before it
+// was called once.
+func (inv *Inventory) SetKeys(keys signature.Keys) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	inv.keys = keys
+	for _, r := range inv.pods {
+		if r.pod != nil {
+			r.err = inv.verify(r.pod)
 		}
 	}
-	var synced []cache.InformerSynced
-	for _, s := range all {
-		registration, err := s.informer.AddEventHandler(handler(s.set))
-		if err != nil {
-			stop()
-			return nil, fmt.Errorf("follow the API server: %w", err)
-		}
-		synced = append(synced, registration.HasSynced)
-		s.factory.Start(ctx.Done())
-	}
-	cache.WaitForCacheSync(ctx.Done(), synced...)
-	return stop, nil
+	inv.again(func(string) bool { return true })
+	inv.onceKeyed.Do(func() { close(inv.keyed) })
 }
 
-func (inv *Inventory) podSource(namespace, selector string, set func(string, any)) source {
-	factory := informers.NewSharedInformerFactoryWithOptions(inv.client, 0,
-		informers.WithTransform(slim), informers.WithNamespace(namespace),
-		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = selector }))
-	return source{factory, factory.Core().V1().Pods().Informer(), set}
-}
-
-// handler calls set with each object's key and state; nil is a deleted one.
-func handler(set func(key string, object any)) cache.ResourceEventHandler {
-	put := func(object any) {
-		if key, err := cache.MetaNamespaceKeyFunc(object); err == nil {
-			set(key, object)
+// again works out anew what pods mean. It is called with mu held.
+func (inv *Inventory) again(which func(key string) bool) {
+	for key, r := range inv.pods {
+		if r.pod != nil && which(key) {
+			inv.put(key, &record{pod: r.pod, err: r.err}, true)
 		}
 	}
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc:    put,
-		UpdateFunc: func(_, object any) { put(object) },
-		DeleteFunc: func(object any) {
-			if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(object); err == nil {
-				set(key, nil)
-			}
-		},
+}
+
+// Settle says that admission was asked about a pod and gives it nothing. Until
+// its labels or annotations change, or Recheck, it is not Unstamped.
+func (inv *Inventory) Settle(u *Unstamped) {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	key := u.Pod.String()
+	if r := inv.pods[key]; r != nil && r.unstamped == u {
+		inv.put(key, &record{pod: r.pod, err: r.err, settled: true}, true)
 	}
+}
+
+// Recheck forgets what Settle said, since the policy may be another now.
+func (inv *Inventory) Recheck() {
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	for key, r := range inv.pods {
+		if r.settled {
+			inv.put(key, &record{pod: r.pod, err: r.err}, true)
+		}
+	}
+}
+
+// verify returns why a pod's stamps count for nothing. It is called with mu held.
+func (inv *Inventory) verify(pod *corev1.Pod) error {
+	return inv.keys.Verify(pod.Namespace, pod.Labels, pod.Annotations)
 }
 
 func (inv *Inventory) setPod(key string, object any) {
-	var p parsed
-	if pod, ok := object.(*corev1.Pod); ok {
-		p = parse(pod)
+	pod, _ := object.(*corev1.Pod)
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	inv.setAgent(key, pod)
+	if pod == nil {
+		inv.put(key, nil, false)
+		return
 	}
-	keep(inv, inv.pods, key, p)
+	r, same := &record{pod: pod}, false
+	if before := inv.pods[key]; before != nil && before.pod.UID == pod.UID && sameStamps(before.pod, pod) {
+		r.err, r.settled, same = before.err, before.settled, true // a signature is checked once for each change of what it covers
+	} else {
+		r.err = inv.verify(pod)
+	}
+	inv.put(key, r, same)
 }
 
-func (inv *Inventory) setAgent(key string, object any) {
-	var a Agent
-	if pod, ok := object.(*corev1.Pod); ok {
-		a, _ = parseAgent(pod)
+func sameStamps(a, b *corev1.Pod) bool {
+	return maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
+}
+
+// put stores what a pod is now; nil forgets it. What means the same as before
+// keeps its address, so that nothing is done for it: heartbeats cost nothing.
+// Stamps that are not the same make an Unstamped a new one. It is called with mu
+// held.
+func (inv *Inventory) put(key string, r *record, sameStamps bool) {
+	before := inv.pods[key]
+	if r == nil {
+		if before == nil {
+			return
+		}
+		delete(inv.pods, key)
+	} else {
+		if r.pod != nil {
+			r.meaning = inv.meaningOf(key, r)
+		}
+		if before != nil {
+			r.app, r.sender, r.giveBack = kept(before.app, r.app), kept(before.sender, r.sender), kept(before.giveBack, r.giveBack)
+			if sameStamps {
+				r.unstamped = kept(before.unstamped, r.unstamped)
+			}
+		}
+		inv.pods[key] = r
 	}
-	keep(inv, inv.agents, key, a)
+	was, is := meaningIn(before), meaningIn(r)
+	if !reflect.DeepEqual(was.problems, is.problems) {
+		inv.stale.problems = true
+	}
+	if was.app == is.app && was.sender == is.sender && was.giveBack == is.giveBack && was.unstamped == is.unstamped {
+		return
+	}
+	if _, noted := inv.changed[key]; !noted {
+		inv.changed[key] = before
+	}
+}
+
+func meaningIn(r *record) meaning {
+	if r == nil {
+		return meaning{}
+	}
+	return r.meaning
+}
+
+// kept is before if after says the same.
+func kept[T any](before, after *T) *T {
+	if before != nil && after != nil && reflect.DeepEqual(*before, *after) {
+		return before
+	}
+	return after
+}
+
+// setAgent is called with mu held.
+func (inv *Inventory) setAgent(key string, pod *corev1.Pod) {
+	var agent Agent
+	var absent Absent
+	if pod != nil && pod.Namespace == inv.namespace && pod.Labels[labelName] == "detnet" {
+		agent, absent = parseAgent(pod)
+	}
+	if keep(inv.agents, key, agent) || keep(inv.absent, key, absent) {
+		inv.stale.agents = true
+	}
 }
 
 func (inv *Inventory) setNamespace(key string, object any) {
-	var mode workload.ControlMode
-	var problem string
+	var is namespace
 	if ns, ok := object.(*corev1.Namespace); ok {
+		is.labels = ns.Labels
 		if text := cmp.Or(ns.Annotations[workload.Mode], ns.Labels[workload.Mode]); text != "" {
 			var err error
-			if mode, err = workload.ParseControlMode(text); err != nil {
-				problem = fmt.Sprintf("%s: %v", workload.Mode, err)
+			if is.mode, err = workload.ParseControlMode(text); err != nil {
+				is.problem = fmt.Sprintf("%s: %v", workload.Mode, err)
 			}
 		}
 	}
-	keep(inv, inv.modes, key, mode)
-	keep(inv, inv.badModes, key, problem)
-}
-
-// keep stores value under key, or forgets a zero one; only a real change makes
-// the snapshot stale, so that heartbeats cost nothing.
-func keep[T any](inv *Inventory, m map[string]T, key string, value T) {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
-	if reflect.DeepEqual(m[key], value) {
-		return
-	}
-	if reflect.ValueOf(&value).Elem().IsZero() {
-		delete(m, key)
+	was := inv.namespaces[key]
+	if object == nil {
+		delete(inv.namespaces, key)
 	} else {
-		m[key] = value
+		inv.namespaces[key] = is
 	}
-	inv.touch()
+	inv.stale.problems = inv.stale.problems || was.problem != is.problem
+	if was.mode != is.mode || !maps.Equal(was.labels, is.labels) {
+		inv.again(func(pod string) bool { return namespaceOf(pod) == key })
+	}
 }
 
-// touch is called with mu held.
-func (inv *Inventory) touch() { inv.snapshot = nil }
+func (inv *Inventory) setNode(key string, object any) {
+	var zone string
+	var marks Marks
+	if node, ok := object.(*corev1.Node); ok {
+		zone, marks = node.Labels[corev1.LabelTopologyZone], marksOf(node)
+	}
+	inv.mu.Lock()
+	defer inv.mu.Unlock()
+	zoned, marked := keep(inv.zones, key, zone), keep(inv.marks, key, marks)
+	inv.stale.nodes = inv.stale.nodes || zoned || marked
+}
+
+// keep stores value under key, or forgets a zero one, and reports whether that
+// changed anything.
+func keep[T comparable](m map[string]T, key string, value T) bool {
+	var zero T
+	switch {
+	case m[key] == value:
+		return false
+	case value == zero:
+		delete(m, key)
+	default:
+		m[key] = value
+	}
+	return true
+}

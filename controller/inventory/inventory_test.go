@@ -1,33 +1,57 @@
 package inventory
 
 import (
+	"bytes"
+	"maps"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/workload/signature"
 )
 
-func namespace(name, mode string) *corev1.Namespace {
+func inMode(name, mode string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{workload.Mode: mode}}}
 }
 
+// key signs the stamps of the tests.
+var key = signature.Key(bytes.Repeat([]byte{7}, signature.KeyLength))
+
+// keyed is an inventory that believes key.
+func keyed(mode workload.ControlMode) *Inventory {
+	inv := New(nil, "detnet", mode)
+	inv.SetKeys(signature.Keys{Current: key})
+	return inv
+}
+
+// sign makes a pod's stamps admission's.
+func sign(pod *corev1.Pod) *corev1.Pod {
+	pod.Annotations = maps.Clone(pod.Annotations)
+	pod.Annotations[workload.Signature] = signature.Sign(key, pod.Namespace, pod.Labels, pod.Annotations)
+	return pod
+}
+
+func signed(class string, annotations map[string]string) *corev1.Pod {
+	return sign(running(class, annotations))
+}
+
 func TestSnapshotChangesOnlyWhenSomethingDoes(t *testing.T) {
-	inv := New(nil, "detnet", workload.Enforce)
-	inv.setPod("factory/pod", running("best-effort", stamped()))
+	inv := keyed(workload.Enforce)
+	inv.setPod("factory/pod", signed("best-effort", stamped()))
 	first := inv.Snapshot()
 	if len(first.Senders) != 1 {
 		t.Fatalf("snapshot = %+v, want one sender", first)
 	}
-	heartbeat := running("best-effort", stamped())
+	heartbeat := signed("best-effort", stamped())
 	heartbeat.ResourceVersion = "2"
 	inv.setPod("factory/pod", heartbeat)
 	inv.setNode("worker-1", &corev1.Node{})
 	if inv.Snapshot() != first {
 		t.Error("an event that changes nothing made a new snapshot")
 	}
-	inv.setPod("factory/pod", running("best-effort", stamped(workload.EgressBandwidth, "50M")))
+	inv.setPod("factory/pod", signed("best-effort", stamped(workload.EgressBandwidth, "50M")))
 	if s := inv.Snapshot(); s == first || s.Senders[0].Limit.Mbit() != 50 {
 		t.Errorf("a new limit was missed: %+v", s.Senders)
 	}
@@ -41,8 +65,8 @@ func TestSnapshotChangesOnlyWhenSomethingDoes(t *testing.T) {
 }
 
 func TestNamespaceMode(t *testing.T) {
-	inv := New(nil, "detnet", workload.Enforce)
-	inv.setPod("factory/pod", running("best-effort", stamped()))
+	inv := keyed(workload.Enforce)
+	inv.setPod("factory/pod", signed("best-effort", stamped()))
 	mode := func() workload.ControlMode {
 		if s := inv.Snapshot(); len(s.Senders) == 1 {
 			return s.Senders[0].Mode
@@ -62,7 +86,7 @@ func TestNamespaceMode(t *testing.T) {
 		{workload.Enforce, "nonsense", workload.Observe},
 	} {
 		inv.SetMode(step.cluster)
-		inv.setNamespace("factory", namespace("factory", step.ns))
+		inv.setNamespace("factory", inMode("factory", step.ns))
 		if got := mode(); got != step.want {
 			t.Errorf("cluster %s, namespace %q: mode %s, want %s", step.cluster, step.ns, got, step.want)
 		}

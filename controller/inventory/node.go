@@ -45,13 +45,3 @@ func slimNode(node *corev1.Node) *corev1.Node {
 	}
 	return out
 }
-
-func (inv *Inventory) setNode(key string, object any) {
-	var zone string
-	var marks Marks
-	if node, ok := object.(*corev1.Node); ok {
-		zone, marks = node.Labels[corev1.LabelTopologyZone], marksOf(node)
-	}
-	keep(inv, inv.zones, key, zone)
-	keep(inv, inv.marks, key, marks)
-}

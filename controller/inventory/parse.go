@@ -34,14 +34,15 @@ type App struct {
 type Workload struct{ Kind, Namespace, Name string }
 
 // workloadOf follows a ReplicaSet's name, "<deployment>-<hash>", to its
-// Deployment without asking.
+// Deployment without asking. A ReplicaSet of its own has pods without the hash.
 func workloadOf(pod *corev1.Pod) Workload {
 	owner := metav1.GetControllerOf(pod)
 	if owner == nil {
 		return Workload{}
 	}
-	if i := strings.LastIndexByte(owner.Name, '-'); owner.Kind == "ReplicaSet" && i > 0 {
-		return Workload{"Deployment", pod.Namespace, owner.Name[:i]}
+	hash := pod.Labels["pod-template-hash"]
+	if name, ok := strings.CutSuffix(owner.Name, "-"+hash); ok && owner.Kind == "ReplicaSet" && hash != "" && name != "" {
+		return Workload{"Deployment", pod.Namespace, name}
 	}
 	return Workload{owner.Kind, pod.Namespace, owner.Name}
 }
@@ -56,7 +57,11 @@ type Sender struct {
 	// Before is what a pod that nobody stamped had for a limit and has to be
 	// told with the first write (workload.NoLimit for none); "" if it is on it.
 	Before string
-	Mode   workload.ControlMode
+	// Restore is the limit to go back to when detnet stops, as it is written:
+	// workload.NoLimit for none, "" where the limit was never moved.
+	Restore string
+	Static  bool // limited by the administrator's word, not by a stamp
+	Mode    workload.ControlMode
 }
 
 // Bounds of a throttleable pod whose own can't be read: the class defaults
@@ -66,18 +71,13 @@ const (
 	defaultMax = bitrate.Gbit
 )
 
-// parsed is what one pod means to detnet; at most one of App and Sender is set.
-type parsed struct {
-	app      *App
-	sender   *Sender
-	problems []string
-}
-
-// parse reads what the webhook stamped on pod. It never fails: what can't be
-// read is a problem to report, and takes a default that is safe for the others.
-func parse(pod *corev1.Pod) parsed {
-	if pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-		return parsed{}
+// parse reads what the webhook stamped on pod, and signed. It never fails: what
+// can't be read is a problem to report, and takes a default that is safe for the
+// others. Admission gives targets to protected classes alone, so a pod that has
+// any is protected.
+func parse(pod *corev1.Pod) meaning {
+	if !runs(pod) {
+		return meaning{}
 	}
 	_, throttleable := pod.Annotations[workload.InitialBandwidth]
 	if pod.Labels[workload.LabelClass] == workload.ClassCritical || !throttleable {
@@ -86,8 +86,8 @@ func parse(pod *corev1.Pod) parsed {
 	return parseSender(pod)
 }
 
-func parseApp(pod *corev1.Pod) parsed {
-	var p parsed
+func parseApp(pod *corev1.Pod) meaning {
+	var p meaning
 	slo, errs := workload.ParseSLO(pod.Annotations)
 	p.report(errs...)
 	if slo.IsZero() || !measurable(pod) {
@@ -107,7 +107,11 @@ func parseApp(pod *corev1.Pod) parsed {
 	app.DSCP = p.dscp(pod.Annotations)
 	app.Protocol = app.Probe.Protocol
 	for node := range strings.SplitSeq(pod.Annotations[workload.ProbeFrom], ",") {
-		if node = strings.TrimSpace(node); node != "" {
+		switch node = strings.TrimSpace(node); node {
+		case "":
+		case app.Node: // what never leaves the node meets no queue, and no witness
+			p.report(fmt.Errorf("annotation %s: %s is the pod's own node; it is not measured from there", workload.ProbeFrom, node))
+		default:
 			app.Pinned = append(app.Pinned, node)
 		}
 	}
@@ -133,7 +137,7 @@ func measurable(pod *corev1.Pod) bool {
 // needs nothing of it.
 var fallback = workload.Probe{Protocol: workload.STAMP, Port: workload.STAMPPort}
 
-func (p *parsed) probe(annotations map[string]string) (_ workload.Probe, nodeReflects bool) {
+func (p *meaning) probe(annotations map[string]string) (_ workload.Probe, nodeReflects bool) {
 	text, ok := annotations[workload.ProbeWith]
 	if !ok {
 		return fallback, true
@@ -154,7 +158,7 @@ func (p *parsed) probe(annotations map[string]string) (_ workload.Probe, nodeRef
 }
 
 // query is what Prometheus is asked; one that can't be read is zero.
-func (p *parsed) query(annotations map[string]string) workload.Query {
+func (p *meaning) query(annotations map[string]string) workload.Query {
 	q, err := workload.ParseQuery(annotations[workload.PromQL])
 	if err != nil {
 		p.report(fmt.Errorf("annotation %s: %w", workload.PromQL, err))
@@ -162,7 +166,7 @@ func (p *parsed) query(annotations map[string]string) workload.Query {
 	return q
 }
 
-func (p *parsed) dscp(annotations map[string]string) workload.DSCP {
+func (p *meaning) dscp(annotations map[string]string) workload.DSCP {
 	text, ok := annotations[workload.ProbeDSCP]
 	if !ok {
 		return 0
@@ -174,13 +178,13 @@ func (p *parsed) dscp(annotations map[string]string) workload.DSCP {
 	return d
 }
 
-func parseSender(pod *corev1.Pod) parsed {
-	var p parsed
+func parseSender(pod *corev1.Pod) meaning {
+	var p meaning
 	if pod.Spec.HostNetwork {
 		p.report(fmt.Errorf("a pod on the host network can't be limited; take it out of its class or off the host network"))
 		return p
 	}
-	s := &Sender{UID: pod.UID, Annotation: pod.Annotations[workload.EgressBandwidth]}
+	s := &Sender{UID: pod.UID, Annotation: pod.Annotations[workload.EgressBandwidth], Restore: pod.Annotations[workload.InitialBandwidth]}
 	s.Pod = podID(pod)
 	s.Node = pod.Spec.NodeName
 	s.Rank = p.rank(pod.Annotations)
@@ -212,7 +216,7 @@ func withDefaults(lo, hi bitrate.Rate) (_, _ bitrate.Rate) {
 
 // rate reads a rate annotation; one that can't be read is no limit, which is
 // also what the CNI makes of it.
-func (p *parsed) rate(annotations map[string]string, key string) bitrate.Rate {
+func (p *meaning) rate(annotations map[string]string, key string) bitrate.Rate {
 	r, err := bitrate.ParseLimit(annotations[key])
 	if err != nil {
 		p.report(fmt.Errorf("annotation %s: %w", key, err))
@@ -220,7 +224,7 @@ func (p *parsed) rate(annotations map[string]string, key string) bitrate.Rate {
 	return r
 }
 
-func (p *parsed) rank(annotations map[string]string) int {
+func (p *meaning) rank(annotations map[string]string) int {
 	text, ok := annotations[workload.Rank]
 	if !ok {
 		return 0
@@ -232,7 +236,7 @@ func (p *parsed) rank(annotations map[string]string) int {
 	return rank
 }
 
-func (p *parsed) report(errs ...error) {
+func (p *meaning) report(errs ...error) {
 	for _, err := range errs {
 		p.problems = append(p.problems, err.Error())
 	}

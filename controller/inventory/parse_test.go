@@ -47,7 +47,7 @@ func TestParseSender(t *testing.T) {
 			Pod: plan.PodID{Namespace: "factory", Name: "pod"}, Node: "worker-1",
 			Rank: 10, Weight: 2, Min: 20 * bitrate.Mbit, Max: 500 * bitrate.Mbit, Limit: 85 * bitrate.Mbit,
 		},
-		UID: "u1", Initial: 100 * bitrate.Mbit, Annotation: "85M",
+		UID: "u1", Initial: 100 * bitrate.Mbit, Annotation: "85M", Restore: "100M",
 	}
 	for _, tt := range []struct {
 		name        string
@@ -64,11 +64,11 @@ func TestParseSender(t *testing.T) {
 		{"unreadable ceiling", stamped(workload.MaxBandwidth, "1Mbit"), func(s *Sender) { s.Max = bitrate.Gbit }, "max-bandwidth"},
 		{"floor above ceiling", stamped(workload.MinBandwidth, "600M"), func(s *Sender) { s.Min, s.Max = 10*bitrate.Mbit, bitrate.Gbit }, "min-bandwidth"},
 		{"ceiling below the default floor", map[string]string{workload.InitialBandwidth: "5M", workload.EgressBandwidth: "5M", workload.MaxBandwidth: "5M"}, func(s *Sender) {
-			s.Rank, s.Weight, s.Min, s.Max, s.Limit, s.Initial, s.Annotation = 0, 1, 5*bitrate.Mbit, 5*bitrate.Mbit, 5*bitrate.Mbit, 5*bitrate.Mbit, "5M"
+			s.Rank, s.Weight, s.Min, s.Max, s.Limit, s.Initial, s.Annotation, s.Restore = 0, 1, 5*bitrate.Mbit, 5*bitrate.Mbit, 5*bitrate.Mbit, 5*bitrate.Mbit, "5M", "5M"
 		}, ""},
 		{"unreadable weight", stamped(workload.Weight, "heavy"), func(s *Sender) { s.Weight = 1 }, "weight"},
 		{"unreadable rank", stamped(workload.Rank, "top"), func(s *Sender) { s.Rank = 0 }, "rank"},
-		{"unreadable initial", stamped(workload.InitialBandwidth, "x"), func(s *Sender) { s.Initial = 0 }, "initial-bandwidth"},
+		{"unreadable initial", stamped(workload.InitialBandwidth, "x"), func(s *Sender) { s.Initial, s.Restore = 0, "x" }, "initial-bandwidth"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := good
@@ -130,6 +130,8 @@ func TestParseApp(t *testing.T) {
 		{"unreadable query", asked(workload.ProbeWith, "prometheus", workload.PromQL, "max(x[1m]"), beside, "query"},
 		{"query out of place", asked(workload.PromQL, "max(x[1m]"), func(*App) {}, ""},
 		{"pinned", asked(workload.ProbeFrom, " worker-2,, worker-3 "), func(a *App) { a.Pinned = []string{"worker-2", "worker-3"} }, ""},
+		{"pinned to its own node", asked(workload.ProbeFrom, "worker-1,worker-2"), func(a *App) { a.Pinned = []string{"worker-2"} }, "own node"},
+		{"pinned to its own node alone", asked(workload.ProbeFrom, "worker-1"), func(*App) {}, "own node"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := good
@@ -200,7 +202,7 @@ func TestSlimKeepsWhatParseReads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(parse(pod), parse(thin.(*corev1.Pod)), cmp.AllowUnexported(parsed{})); diff != "" {
+		if diff := cmp.Diff(parse(pod), parse(thin.(*corev1.Pod)), cmp.AllowUnexported(meaning{})); diff != "" {
 			t.Errorf("parse after slim (-before +after):\n%s", diff)
 		}
 	}
@@ -210,8 +212,8 @@ func TestSlimKeepsWhatParseReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	before, _ := parseAgent(agent)
-	if after, ok := parseAgent(thin.(*corev1.Pod)); !ok || after != before {
-		t.Errorf("parseAgent after slim = %+v, %v; want %+v", after, ok, before)
+	if after, absent := parseAgent(thin.(*corev1.Pod)); absent != (Absent{}) || after != before {
+		t.Errorf("parseAgent after slim = %+v, %v; want %+v", after, absent, before)
 	}
 }
 
@@ -225,13 +227,13 @@ func agentPod() *corev1.Pod {
 }
 
 func TestParseAgent(t *testing.T) {
-	got, ok := parseAgent(agentPod())
+	got, absent := parseAgent(agentPod())
 	want := Agent{
 		Pod: plan.PodID{Namespace: "factory", Name: "pod"}, UID: "u1", Role: api.Role_ROLE_PROBE,
 		Node: "worker-1", Addr: "10.0.1.5:9443", IP: "10.0.1.5", STAMP: 862,
 	}
-	if !ok || got != want {
-		t.Errorf("parseAgent = %+v, %v; want %+v", got, ok, want)
+	if absent != (Absent{}) || got != want {
+		t.Errorf("parseAgent = %+v, %v; want %+v", got, absent, want)
 	}
 	for name, change := range map[string]func(*corev1.Pod){
 		"another component": func(p *corev1.Pod) { p.Labels[labelComponent] = "webhook" },
@@ -242,8 +244,9 @@ func TestParseAgent(t *testing.T) {
 	} {
 		pod := agentPod()
 		change(pod)
-		if got, ok := parseAgent(pod); ok {
-			t.Errorf("%s: parseAgent = %+v", name, got)
+		got, absent := parseAgent(pod)
+		if got != (Agent{}) || (absent.Why == "") != (name == "another component") {
+			t.Errorf("%s: parseAgent = %+v, %+v; want it named with why it can't be reached", name, got, absent)
 		}
 	}
 }

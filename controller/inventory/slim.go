@@ -16,14 +16,14 @@ func slim(object any) (any, error) {
 	case *corev1.Node:
 		return slimNode(o), nil
 	case *corev1.Namespace:
-		return &corev1.Namespace{ObjectMeta: slimMeta(&o.ObjectMeta)}, nil
+		return &corev1.Namespace{ObjectMeta: withLabels(&o.ObjectMeta)}, nil
 	}
 	return object, nil // a tombstone
 }
 
 func slimPod(pod *corev1.Pod) *corev1.Pod {
 	out := &corev1.Pod{
-		ObjectMeta: slimMeta(&pod.ObjectMeta),
+		ObjectMeta: withLabels(&pod.ObjectMeta),
 		Spec:       corev1.PodSpec{NodeName: pod.Spec.NodeName, HostNetwork: pod.Spec.HostNetwork},
 		Status:     corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP},
 	}
@@ -50,6 +50,13 @@ func slimMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
 		Labels:            ours(m.Labels),
 		Annotations:       ours(m.Annotations),
 	}
+}
+
+// withLabels keeps all labels too: the webhook's selectors may speak of any.
+func withLabels(m *metav1.ObjectMeta) metav1.ObjectMeta {
+	out := slimMeta(m)
+	out.Labels = m.Labels
+	return out
 }
 
 // ours keeps the keys that some part of the inventory reads.

@@ -3,30 +3,32 @@ package inventory
 import (
 	"maps"
 	"slices"
+	"sort"
+	"strings"
 
-	"k8s.io/apimachinery/pkg/types"
-
+	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/workload"
 )
 
-// Snapshot is the inventory at one instant. It is shared: do not modify.
+// Snapshot is the inventory at one instant. It is shared: do not modify. What
+// did not change since the snapshot before keeps its address, elements and whole
+// lists alike.
 type Snapshot struct {
-	Apps     []*App            // in the order of their PodID; an unchanged one keeps its address
-	Senders  []*Sender         // likewise
-	Agents   []Agent           // likewise
-	Zones    map[string]string // of the nodes that are in one
-	Marks    map[string]Marks  // of the nodes that carry any
-	Problems []Problem
+	Apps      []*App            // in the order of their PodID
+	Senders   []*Sender         // likewise
+	GiveBack  []*Sender         // likewise; their limits are to be given back, since detnet does not enforce there any more
+	Unstamped []*Unstamped      // likewise
+	Agents    []Agent           // likewise
+	Absent    []Absent          // likewise
+	Zones     map[string]string // of the nodes that are in one
+	Marks     map[string]Marks  // of the nodes that carry any
+	Problems  []Problem         // in the order of their Object
 }
 
 // Problem is something about a pod or namespace that could not be read.
 type Problem struct {
 	Object string // "pod factory/robot-0", "namespace factory"
 	Text   string
-	// Unstamped is the UID of a pod that slipped past the webhook, and Mode what
-	// may be done about it.
-	Unstamped types.UID
-	Mode      workload.ControlMode
 }
 
 // Snapshot returns the current inventory; the same pointer as before means
@@ -34,48 +36,84 @@ type Problem struct {
 func (inv *Inventory) Snapshot() *Snapshot {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
-	if inv.snapshot == nil {
-		inv.snapshot = inv.build()
+	if len(inv.changed) == 0 && inv.stale == (stale{}) {
+		return inv.snapshot
 	}
+	s := *inv.snapshot
+	if len(inv.changed) > 0 {
+		changes := inv.changes()
+		s.Apps = merge(s.Apps, changes, func(m meaning) *App { return m.app }, func(a *App) plan.PodID { return a.Pod })
+		s.Senders = merge(s.Senders, changes, func(m meaning) *Sender { return m.sender }, func(s *Sender) plan.PodID { return s.Pod })
+		s.GiveBack = merge(s.GiveBack, changes, func(m meaning) *Sender { return m.giveBack }, func(s *Sender) plan.PodID { return s.Pod })
+		s.Unstamped = merge(s.Unstamped, changes, func(m meaning) *Unstamped { return m.unstamped }, func(u *Unstamped) plan.PodID { return u.Pod })
+		clear(inv.changed)
+	}
+	if inv.stale.agents {
+		s.Agents = slices.SortedFunc(maps.Values(inv.agents), func(a, b Agent) int { return a.Pod.Compare(b.Pod) })
+		s.Absent = slices.SortedFunc(maps.Values(inv.absent), func(a, b Absent) int { return a.Pod.Compare(b.Pod) })
+	}
+	if inv.stale.nodes {
+		s.Zones, s.Marks = maps.Clone(inv.zones), maps.Clone(inv.marks)
+	}
+	if inv.stale.problems {
+		s.Problems = inv.problems()
+	}
+	inv.stale = stale{}
+	inv.snapshot = &s
 	return inv.snapshot
 }
 
-func (inv *Inventory) build() *Snapshot {
-	s := &Snapshot{Zones: maps.Clone(inv.zones), Marks: maps.Clone(inv.marks)}
-	for _, ns := range slices.Sorted(maps.Keys(inv.badModes)) {
-		s.Problems = append(s.Problems, Problem{Object: "namespace " + ns, Text: inv.badModes[ns]})
+// change is one pod that is not what it was in the last snapshot.
+type change struct {
+	id            plan.PodID
+	before, after meaning
+}
+
+func (inv *Inventory) changes() []change {
+	all := make([]change, 0, len(inv.changed))
+	for key, before := range inv.changed {
+		all = append(all, change{podIDOf(key), meaningIn(before), meaningIn(inv.pods[key])})
 	}
-	for _, key := range slices.Sorted(maps.Keys(inv.unstamped)) {
-		p := inv.unstamped[key]
-		if p.Mode = inv.modeOf(namespaceOf(key)); p.Mode != workload.Off {
-			s.Problems = append(s.Problems, p)
+	slices.SortFunc(all, func(a, b change) int { return a.id.Compare(b.id) })
+	return all
+}
+
+// merge is old with what changed; old itself if nothing did in this list.
+func merge[T any](old []*T, changes []change, of func(meaning) *T, id func(*T) plan.PodID) []*T {
+	if !slices.ContainsFunc(changes, func(c change) bool { return of(c.before) != of(c.after) }) {
+		return old
+	}
+	out := make([]*T, 0, len(old)+len(changes))
+	next := 0
+	for _, c := range changes {
+		until := next + sort.Search(len(old)-next, func(i int) bool { return id(old[next+i]).Compare(c.id) >= 0 })
+		out = append(out, old[next:until]...)
+		next = until
+		if next < len(old) && id(old[next]) == c.id {
+			next++
+		}
+		if now := of(c.after); now != nil {
+			out = append(out, now)
 		}
 	}
-	s.Apps = inv.staticApps()
-	pods := maps.Clone(inv.static.pods)
-	maps.Copy(pods, inv.pods)
-	for _, key := range slices.Sorted(maps.Keys(pods)) {
-		p := pods[key]
-		for _, text := range p.problems {
-			s.Problems = append(s.Problems, Problem{Object: "pod " + key, Text: text})
-		}
-		switch {
-		case p.app != nil:
-			app := *p.app
-			if app.Mode = inv.modeOf(app.Pod.Namespace); app.Mode != workload.Off {
-				s.Apps = append(s.Apps, &app)
-			}
-		case p.sender != nil:
-			sender := *p.sender
-			if sender.Mode = inv.modeOf(sender.Pod.Namespace); sender.Mode != workload.Off {
-				s.Senders = append(s.Senders, &sender)
-			}
+	return append(out, old[next:]...)
+}
+
+// problems is called with mu held.
+func (inv *Inventory) problems() []Problem {
+	var all []Problem
+	for name, ns := range inv.namespaces {
+		if ns.problem != "" {
+			all = append(all, Problem{"namespace " + name, ns.problem})
 		}
 	}
-	slices.SortFunc(s.Apps, func(a, b *App) int { return a.Pod.Compare(b.Pod) })
-	slices.SortFunc(s.Senders, func(a, b *Sender) int { return a.Pod.Compare(b.Pod) })
-	s.Agents = slices.SortedFunc(maps.Values(inv.agents), func(a, b Agent) int { return a.Pod.Compare(b.Pod) })
-	return s
+	for key, r := range inv.pods {
+		for _, text := range r.problems {
+			all = append(all, Problem{"pod " + key, text})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Problem) int { return strings.Compare(a.Object, b.Object) })
+	return all
 }
 
 // Mode says how far detnet may go in a namespace. It is known once the inventory
@@ -88,8 +126,18 @@ func (inv *Inventory) Mode(namespace string) workload.ControlMode {
 
 // modeOf is called with mu held.
 func (inv *Inventory) modeOf(namespace string) workload.ControlMode {
-	if mode, ok := inv.modes[namespace]; ok {
+	if mode := inv.namespaces[namespace].mode; mode != "" {
 		return mode.And(inv.mode)
 	}
 	return inv.mode
+}
+
+func namespaceOf(key string) string {
+	namespace, _, _ := strings.Cut(key, "/")
+	return namespace
+}
+
+func podIDOf(key string) plan.PodID {
+	namespace, name, _ := strings.Cut(key, "/")
+	return plan.PodID{Namespace: namespace, Name: name}
 }

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,14 +29,18 @@ control: {min_bandwidth: 20, max_bandwidth: 500}
 func ownedBy(pod *corev1.Pod, replicaSet string) *corev1.Pod {
 	yes := true
 	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: replicaSet, UID: "rs", Controller: &yes}}
+	if pod.Labels == nil {
+		pod.Labels = map[string]string{}
+	}
+	pod.Labels["pod-template-hash"] = replicaSet[strings.LastIndexByte(replicaSet, '-')+1:]
 	return pod
 }
 
 func TestStaticTargets(t *testing.T) {
-	inv := New(nil, "detnet", workload.Enforce)
-	inv.static = newStatic(staticTargets(t))
-	inv.setStatic(inv.static, "factory/pod", ownedBy(running("", nil), "telemetry-upload-5d4f"))
-	inv.setStatic(inv.static, "factory/other", ownedBy(running("", nil), "telemetry-5d4f"))
+	inv := keyed(workload.Enforce)
+	inv.SetStatic(staticTargets(t))
+	inv.setPod("factory/pod", ownedBy(running("", nil), "telemetry-upload-5d4f"))
+	inv.setPod("factory/other", ownedBy(running("", nil), "telemetry-5d4f"))
 	s := inv.Snapshot()
 	if len(s.Apps) != 1 || s.Apps[0].IP != "192.0.2.7" || s.Apps[0].Node != "" || s.Apps[0].Rank != 100 {
 		t.Errorf("apps = %+v, want the endpoint", s.Apps)
@@ -52,14 +57,20 @@ func TestStaticTargets(t *testing.T) {
 		t.Errorf("before the first limit %q, want none", got.Before)
 	}
 	limited := ownedBy(running("", map[string]string{workload.InitialBandwidth: workload.NoLimit, workload.EgressBandwidth: "50M"}), "telemetry-upload-5d4f")
-	inv.setStatic(inv.static, "factory/pod", limited)
+	inv.setPod("factory/pod", limited)
 	if got := inv.Snapshot().Senders[0]; got.Before != "" || got.Initial != 100*bitrate.Mbit || got.Limit != 50*bitrate.Mbit {
 		t.Errorf("sender = %+v, want the limit in force and nothing more to tell the pod", got)
 	}
 
-	inv.setPod("factory/pod", running("best-effort", stamped()))
+	inv.setPod("factory/pod", signed("best-effort", stamped()))
 	if s := inv.Snapshot(); len(s.Senders) != 1 || s.Senders[0].Limit != 85*bitrate.Mbit {
 		t.Errorf("senders = %+v, want the pod once, as it was stamped", s.Senders)
+	}
+	// Nobody leaves it by a class that admission did not give, or moves its bounds.
+	forged := ownedBy(running("critical", stamped(workload.MinBandwidth, "900M", workload.MaxJitter, "10us")), "telemetry-upload-5d4f")
+	inv.setPod("factory/pod", forged)
+	if s := inv.Snapshot(); len(s.Senders) != 1 || s.Senders[0].Min != 20*bitrate.Mbit || s.Senders[0].Rank != 0 || len(s.Apps) != 1 {
+		t.Errorf("apps %+v, senders %+v; want the pod as the administrator has it", s.Apps, s.Senders)
 	}
 	inv.SetMode(workload.Off)
 	if s := inv.Snapshot(); len(s.Apps) != 0 || len(s.Senders) != 0 {
@@ -72,6 +83,7 @@ func TestWorkloadOf(t *testing.T) {
 	owned := func(kind, name string) *corev1.Pod {
 		pod := running("", nil)
 		pod.OwnerReferences = []metav1.OwnerReference{{Kind: kind, Name: name, Controller: &yes}}
+		pod.Labels["pod-template-hash"] = "5d4f"
 		return pod
 	}
 	for _, tt := range []struct {
@@ -80,6 +92,7 @@ func TestWorkloadOf(t *testing.T) {
 	}{
 		{running("", nil), Workload{}},
 		{owned("ReplicaSet", "erp-dashboard-5d4f"), Workload{"Deployment", "factory", "erp-dashboard"}},
+		{owned("ReplicaSet", "of-its-own"), Workload{"ReplicaSet", "factory", "of-its-own"}},
 		{owned("StatefulSet", "db"), Workload{"StatefulSet", "factory", "db"}},
 		{owned("DaemonSet", "log-shipper"), Workload{"DaemonSet", "factory", "log-shipper"}},
 	} {

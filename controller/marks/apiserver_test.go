@@ -18,6 +18,7 @@ import (
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/workload/signature"
 )
 
 // What marks do to other taints, and who may write what of a node, is decided
@@ -32,6 +33,7 @@ func TestMarksOnARealAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := inventory.New(client, "detnet", workload.Enforce)
+	known.SetKeys(signature.Keys{})
 	go func() { _ = known.Start(t.Context()) }()
 	<-known.Synced()
 

@@ -1,58 +1,83 @@
-// Package repair mends what admission leaves behind. Pods that were created
-// while the webhook was away: it asks the webhook what it would have stamped and
-// puts on the live pod what can be, labels and annotations; what only a new pod
-// can get, such as a priority class, is said in an Event. And Cilium policies of
-// workloads that are gone: they are deleted.
+// Package repair mends what admission leaves behind. Pods without stamps that
+// admission has signed, because the webhook was away when they were created,
+// because somebody forged them or because their version did not sign: the webhook
+// is asked what it would make of them now, and labels and annotations become
+// that; what only a new pod can get or lose, such as a priority class, is said in
+// an Event.
 package repair
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/controller/hook"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/write"
-	"github.com/detnet/detnet/workload"
 )
 
-// Events records Kubernetes Events (events.k8s.io).
-type Events interface {
-	Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any)
+// Inventory says who carries no stamps that count, and is told who needs none.
+type Inventory interface {
+	Snapshot() *inventory.Snapshot
+	Settle(*inventory.Unstamped)
+	Recheck()
 }
 
 // Repair is the runnable. Its fields are set before Start and not after.
 type Repair struct {
-	Snapshot func() *inventory.Snapshot
-	Client   kubernetes.Interface
-	Events   Events
-	Log      *slog.Logger
-	Webhook  string // name of the MutatingWebhookConfiguration
+	Inventory Inventory
+	Client    kubernetes.Interface // to read; To writes
+	To        *write.Writer
+	Events    write.Events
+	Log       *slog.Logger
+	Webhook   string // name of the MutatingWebhookConfiguration
 
 	repaired *prometheus.CounterVec
-	failed   map[types.UID]string // what was last said of a pod
+	attempts map[types.UID]attempt
+	away     string    // why the webhook can't be asked, as last told
+	resume   time.Time // nobody is asked about before
+	rechecks time.Time
 }
 
-// interval between rounds. A pod is at most so long without its limit once the
-// webhook is back.
-const interval = 15 * time.Second
+// attempt is what came of asking about one pod.
+type attempt struct {
+	of    *inventory.Unstamped
+	again time.Time
+	pause time.Duration
+	why   string // it was not mended
+}
+
+// A round asks about so many pods at most: thousands at once, as after an upgrade
+// from a version that did not sign, are no storm for the webhook.
+const (
+	interval = time.Second
+	perRound = 20
+)
+
+// Pauses after the webhook could not be asked, and of one pod after it was asked
+// about; and the time after which those that need nothing are asked about again.
+const (
+	awayPause  = 5 * time.Second
+	firstPause = 15 * time.Second
+	longPause  = 10 * time.Minute
+	recheck    = time.Hour
+)
 
 // Register makes the metrics known. Call it before Start.
 func (r *Repair) Register(reg prometheus.Registerer) {
 	r.repaired = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "detnet_repairs_total",
-		Help: "Pods that were created without passing the webhook and got their labels and annotations later, by whether all could be mended.",
+		Help: "Pods without signed stamps that got those of a review later, by whether all could be mended.",
 	}, []string{"complete"})
 	reg.MustRegister(r.repaired)
 }
@@ -69,99 +94,146 @@ func (r *Repair) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			r.Once(ctx)
+			r.Once(ctx, time.Now())
 		}
 	}
 }
 
-// Once mends every pod that it can. What fails is logged when it is new.
-func (r *Repair) Once(ctx context.Context) {
-	failed := map[types.UID]string{}
-	for _, p := range r.Snapshot().Problems {
-		if p.Unstamped == "" || p.Mode != workload.Enforce {
-			continue
+// Once asks about the pods that are due, those first that wear stamps, and mends
+// them.
+func (r *Repair) Once(ctx context.Context, now time.Time) {
+	if now.Sub(r.rechecks) >= recheck {
+		if !r.rechecks.IsZero() {
+			r.Inventory.Recheck()
 		}
-		if err := r.mend(ctx, p); err != nil {
-			failed[p.Unstamped] = err.Error()
-			if r.failed[p.Unstamped] != err.Error() {
-				r.Log.Warn("pod not mended", "object", p.Object, "err", err)
-			}
-		}
+		r.rechecks = now
 	}
-	r.failed = failed
+	due := r.due(r.Inventory.Snapshot().Unstamped, now)
+	if len(due) == 0 || now.Before(r.resume) {
+		return
+	}
+	endpoint, err := r.reach(ctx)
+	if err != nil {
+		r.pause(err, now)
+		return
+	}
+	defer endpoint.Close()
+	for _, u := range due[:min(len(due), perRound)] {
+		if ctx.Err() != nil {
+			return
+		}
+		err := r.mend(ctx, endpoint, u)
+		if errors.Is(err, errAway) {
+			r.pause(err, now)
+			return
+		}
+		r.note(u, err, now)
+	}
+	if r.away != "" {
+		r.Log.Info("the webhook answers again: pods without signed stamps are mended")
+		r.away = ""
+	}
 }
 
-func (r *Repair) mend(ctx context.Context, p inventory.Problem) error {
-	namespace, name, _ := strings.Cut(strings.TrimPrefix(p.Object, "pod "), "/")
+// due are those to ask about now, the most urgent first. Attempts for pods that
+// are mended or gone are forgotten.
+func (r *Repair) due(all []*inventory.Unstamped, now time.Time) []*inventory.Unstamped {
+	kept := make(map[types.UID]attempt, len(r.attempts))
+	var due []*inventory.Unstamped
+	for _, u := range all {
+		a, asked := r.attempts[u.UID]
+		if asked {
+			kept[u.UID] = a
+		}
+		if !asked || !now.Before(a.again) {
+			due = append(due, u)
+		}
+	}
+	r.attempts = kept
+	slices.SortStableFunc(due, func(a, b *inventory.Unstamped) int { return urgency(b) - urgency(a) })
+	return due
+}
+
+func urgency(u *inventory.Unstamped) int {
+	switch {
+	case u.Forged:
+		return 2
+	case u.Outdated: // counts as it is
+		return 0
+	}
+	return 1
+}
+
+// note remembers what came of asking about a pod.
+func (r *Repair) note(u *inventory.Unstamped, err error, now time.Time) {
+	before := r.attempts[u.UID]
+	a := attempt{of: u, pause: min(max(2*before.pause, firstPause), longPause)}
+	a.again = now.Add(a.pause)
+	if err != nil {
+		a.why = err.Error()
+		if _, told := write.AsRefusal(err); !told && a.why != before.why {
+			r.Log.Warn("pod not mended: it is neither protected nor limited", "pod", u.Pod.String(), "err", err)
+			r.Events.Eventf(reference(u), nil, corev1.EventTypeWarning, "Unstamped", "stamp", "%s",
+				write.Note("it carries no stamps that admission has signed, and is neither protected nor limited: "+a.why))
+		}
+	}
+	r.attempts[u.UID] = a
+}
+
+// pause leaves a webhook alone that can't be asked.
+func (r *Repair) pause(err error, now time.Time) {
+	r.resume = now.Add(awayPause)
+	if err.Error() != r.away {
+		r.Log.Warn("the webhook can't be asked: pods without signed stamps stay as they are", "err", err)
+	}
+	r.away = err.Error()
+}
+
+func (r *Repair) reach(ctx context.Context) (hook.Endpoint, error) {
 	webhook := hook.Hook{Client: r.Client, Name: r.Webhook}
 	entry, err := webhook.Find(ctx)
 	if err != nil {
-		return err
+		return hook.Endpoint{}, err
 	}
-	if ok, err := hook.Concerns(entry, namespace); err != nil || !ok {
-		return orExempt(err)
-	}
-	pod, err := r.Client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) || (err == nil && pod.UID != p.Unstamped) {
+	return webhook.Reach(ctx, entry)
+}
+
+func (r *Repair) mend(ctx context.Context, e hook.Endpoint, u *inventory.Unstamped) error {
+	pod, err := r.Client.CoreV1().Pods(u.Pod.Namespace).Get(ctx, u.Pod.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || (err == nil && pod.UID != u.UID) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read pod: %w", err)
 	}
-	e, err := webhook.Reach(ctx, entry)
+	stamped, err := review(ctx, e, asAdmitted(pod))
 	if err != nil {
 		return err
 	}
-	defer e.Close()
-	stamped, err := review(ctx, e, pod)
-	if err != nil {
-		return err
+	d := differs(pod, stamped)
+	if d.empty() {
+		r.Inventory.Settle(u) // by the policy of today it gets nothing
+		return nil
 	}
-	return r.stamp(ctx, pod, stamped)
-}
-
-func orExempt(err error) error {
-	if err == nil {
-		return errExempt
-	}
-	return err
-}
-
-// stamp puts on the live pod the labels and annotations that it lacks.
-func (r *Repair) stamp(ctx context.Context, pod, stamped *corev1.Pod) error {
-	labels, annotations := added(pod.Labels, stamped.Labels), added(pod.Annotations, stamped.Annotations)
-	if len(labels)+len(annotations) == 0 {
-		return nil // by the policy of today it gets nothing
-	}
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": pod.UID, "labels": labels, "annotations": annotations}})
-	if err != nil {
-		return fmt.Errorf("encode stamps: %w", err)
-	}
-	_, err = r.Client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: write.FieldManager})
+	err = r.To.Do(ctx, write.Change{
+		Target: write.Target{Kind: "Pod", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
+		Merge:  map[string]any{"metadata": map[string]any{"labels": d.labels, "annotations": d.annotations}},
+	})
 	if write.Gone(err) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("stamp pod: %w", err)
+		return err
 	}
-	complete := pod.Spec.PriorityClassName == stamped.Spec.PriorityClassName
-	note := "labels and annotations that the webhook missed were added"
-	if !complete {
-		note += fmt.Sprintf("; priority class %s can only be given to a new pod: recreate it, as with kubectl rollout restart", stamped.Spec.PriorityClassName)
-	}
+	complete, notes := d.told(pod, stamped)
 	r.repaired.WithLabelValues(fmt.Sprint(complete)).Inc()
-	r.Log.Info("pod mended", "pod", pod.Namespace+"/"+pod.Name, "complete", complete)
-	r.Events.Eventf(pod, nil, corev1.EventTypeNormal, "Repaired", "stamp", "%s", note)
+	r.Log.Info("pod mended", "pod", u.Pod.String(), "complete", complete, "changes", notes)
+	if notes != "" {
+		r.Events.Eventf(reference(u), nil, corev1.EventTypeNormal, "Repaired", "stamp", "%s", write.Note(notes))
+	}
 	return nil
 }
 
-// added lists what after has and before has not, or has otherwise.
-func added(before, after map[string]string) map[string]string {
-	out := map[string]string{}
-	for key, value := range after {
-		if have, ok := before[key]; !ok || have != value {
-			out[key] = value
-		}
-	}
-	return out
+func reference(u *inventory.Unstamped) *corev1.ObjectReference {
+	return write.Target{Kind: "Pod", Namespace: u.Pod.Namespace, Name: u.Pod.Name, UID: u.UID}.Reference()
 }

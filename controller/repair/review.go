@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -13,8 +14,15 @@ import (
 	"github.com/detnet/detnet/controller/hook"
 )
 
-// errExempt reports a namespace that the webhook leaves alone.
-var errExempt = errors.New("the webhook does not act on this namespace")
+// Why there is no review.
+var (
+	errAway      = errors.New("the webhook does not answer")
+	errUndecided = errors.New("the webhook could not decide about it")
+)
+
+// undecided is part of what the webhook warns of where it admits a pod without
+// a decision. Its answer takes stamps away, which a mended pod must not lose.
+const undecided = "admitted unstamped"
 
 // review asks what the webhook would make of pod if it were created now.
 func review(ctx context.Context, e hook.Endpoint, pod *corev1.Pod) (*corev1.Pod, error) {
@@ -29,6 +37,11 @@ func review(ctx context.Context, e hook.Endpoint, pod *corev1.Pod) (*corev1.Pod,
 	}
 	if !response.Allowed {
 		return nil, fmt.Errorf("the webhook would refuse it: %s", message(response))
+	}
+	for _, w := range response.Warnings {
+		if strings.Contains(w, undecided) {
+			return nil, fmt.Errorf("%w: %s", errUndecided, w)
+		}
 	}
 	if len(response.Patch) == 0 {
 		return fresh, nil
@@ -61,11 +74,11 @@ func call(ctx context.Context, e hook.Endpoint, pod *corev1.Pod) (*admissionv1.A
 	}
 	status, answer, err := e.Post(ctx, "", nil, body)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errAway, err)
 	}
 	var out admissionv1.AdmissionReview
 	if err := json.Unmarshal(answer, &out); err != nil || out.Response == nil || out.Response.UID != uid {
-		return nil, fmt.Errorf("ask the webhook: status %d is no answer to the review", status)
+		return nil, fmt.Errorf("%w: status %d is no answer to the review", errAway, status)
 	}
 	return out.Response, nil
 }

@@ -24,8 +24,27 @@ type Status struct {
 	Reasons  []Reason  `json:"reasons"` // the present one of each bottleneck
 	Agents   []Agent   `json:"agents"`
 	Problems []Problem `json:"problems"`
+	// Unstamped counts the pods without stamps that admission has signed; of
+	// many, Problems names some. GivingBack counts the limits that are still to
+	// be given back where detnet does not enforce any more.
+	Unstamped  int `json:"unstamped"`
+	GivingBack int `json:"giving_back"`
+	// Enforcing is what enforcing would change; nil where nothing is observed.
+	Enforcing *Enforcing `json:"enforcing,omitempty"`
 	// Decisions are the recent changes of mind or limit, newest first.
 	Decisions []Decision `json:"decisions"`
+}
+
+// Enforcing is what would change if pods that are only observed were enforced
+// upon, now.
+type Enforcing struct {
+	Apps       int          `json:"apps"`        // critical pods that would be protected
+	Senders    int          `json:"senders"`     // pods that could be limited
+	UsageBps   bitrate.Rate `json:"usage_bps"`   // what those send
+	Unlimited  int          `json:"unlimited"`   // of them, have no limit and would begin with one
+	InitialBps bitrate.Rate `json:"initial_bps"` // those limits together
+	Cuts       int          `json:"cuts"`        // limits that would be cut at this moment
+	Unstamped  int          `json:"unstamped"`   // pods that would have to be stamped first
 }
 
 // App is a critical pod.

@@ -31,6 +31,16 @@ func Top(out io.Writer, s *status.Status) error {
 			fmt.Fprintf(w, "%s agent %s on %s does not report %s: %s\n", a.Role, a.Pod, a.Node, since(a.Since), a.Why)
 		}
 	}
+	if e := s.Enforcing; e != nil {
+		fmt.Fprintf(w, "enforcing would protect %d pods and could limit %d, which send %s now: %d would begin with a limit, %s together, and %d would be cut at this moment\n",
+			e.Apps, e.Senders, rate(e.UsageBps), e.Unlimited, rate(e.InitialBps), e.Cuts)
+	}
+	if s.GivingBack > 0 {
+		fmt.Fprintf(w, "%d limits are being given back, where detnet does not enforce any more\n", s.GivingBack)
+	}
+	if s.Unstamped > 0 {
+		fmt.Fprintf(w, "%d pods carry no stamps of admission's and are neither protected nor limited yet\n", s.Unstamped)
+	}
 	fmt.Fprint(w, "\nCRITICAL\tNODE\tSTATE\tJITTER p90\tLATENCY p90\tLOSS\tIN VIOLATION\tFROM\n")
 	for _, a := range s.Apps {
 		m := []string{"-", "-", "-", "-"}
@@ -50,7 +60,7 @@ func Top(out io.Writer, s *status.Status) error {
 	}
 	for _, p := range s.Senders {
 		if p.Refused != "" {
-			fmt.Fprintf(w, "%s is not throttled, and the %s it sends is not controlled: %s\n", p.Pod, usage(p), p.Refused)
+			fmt.Fprintf(w, "%s can't be throttled, and what it sends (%s) is not controlled: %s\n", p.Pod, usage(p), p.Refused)
 		}
 	}
 	fmt.Fprint(w, "\nBOTTLENECK\tACTION\tCAUSE\tBUDGET\tBECAUSE\n")

@@ -37,10 +37,16 @@ func example() *status.Status {
 		},
 		Senders: []status.Sender{
 			{Pod: "factory/telemetry-upload", Node: "worker-2", Rank: 10, Weight: 1, Mode: "enforce", MinBps: 10 * bitrate.Mbit, MaxBps: bitrate.Gbit, LimitBps: 89 * bitrate.Mbit, UsageBps: 85_100_000, Known: true},
-			{Pod: "factory/erp-dashboard", Node: "worker-2", Rank: 10, Weight: 1, Mode: "observe", MinBps: 10 * bitrate.Mbit, MaxBps: bitrate.Gbit},
+			{Pod: "factory/erp-dashboard", Node: "worker-2", Rank: 10, Weight: 1, Mode: "observe", MinBps: 10 * bitrate.Mbit, MaxBps: bitrate.Gbit, Refused: "you must provide the label owner"},
 		},
-		Reasons:   []status.Reason{hold},
-		Agents:    []status.Agent{{Connected: true}, {}},
+		Reasons: []status.Reason{hold},
+		Agents: []status.Agent{
+			{Pod: "detnet/probe-1", Node: "worker-1", Role: "probe", Connected: true},
+			{Pod: "detnet/probe-2", Node: "worker-2", Role: "probe", Since: at.Add(-time.Minute), Why: "no report for 2s"},
+			{Pod: "detnet/node-2", Node: "worker-2", Role: "node", Why: "its pod is Pending"},
+		},
+		Enforcing: &status.Enforcing{Apps: 1, Senders: 2, UsageBps: 85 * bitrate.Mbit, Unlimited: 1, InitialBps: 100 * bitrate.Mbit, Cuts: 1},
+		Unstamped: 3, GivingBack: 2,
 		Problems:  []status.Problem{{Object: "pod factory/telemetry-upload", Text: "annotation detnet.dev/weight: \"x\" must be a whole number"}},
 		Decisions: []status.Decision{{At: at, Reason: hold}, {At: at.Add(-time.Second), Reason: cut, Limits: []status.Limit{{Pod: "factory/telemetry-upload", FromBps: 500 * bitrate.Mbit, ToBps: 89 * bitrate.Mbit}}}},
 	}

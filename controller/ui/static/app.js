@@ -121,7 +121,7 @@ function draw(s) {
   const time = (t) => (t ? `since ${new Date(t).toLocaleTimeString()}` : "yet");
   const problems = [
     ...(s.agents || []).filter((a) => !a.connected).map((a) => `${a.role} agent ${a.pod} on ${a.node} does not report ${time(a.since)}: ${a.why}`),
-    ...(s.senders || []).filter((p) => p.refused).map((p) => `${p.pod} is not throttled, and what it sends is not controlled: ${p.refused}`),
+    ...(s.senders || []).filter((p) => p.refused).map((p) => `${p.pod} can't be throttled, and what it sends is not controlled: ${p.refused}`),
     ...(s.problems || []).map((p) => `${p.object}: ${p.text}`),
   ];
   document.getElementById("problem-section").hidden = problems.length === 0;
