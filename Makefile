@@ -55,6 +55,10 @@ bench-agent: ## CPU, memory and accuracy of the agent
 bench-admission: ## Added latency and failed creates on the real API server (ARGS=-short)
 	cd test && $(GO) run ./bench/admission $(ARGS)
 
+.PHONY: bench-attack
+bench-attack: ## What floods of connections, streams and headers do to each listener: memory, and who is still served
+	cd test && $(GO) test ./attack -run TestListenersUnderAttack -count=1 -timeout 30m -v
+
 .PHONY: simulate
 simulate: ## The laws side by side in simulated worlds; report in out/simulate
 	$(GO) run ./cmd/detnet simulate --out out/simulate $(ARGS)

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/detnet/detnet/internal/listen"
 )
 
 // Limits on a connection, so that a slow or idle client can't hold one.
@@ -21,6 +23,9 @@ const (
 	// connection closed here may have their next call under way.
 	idleTimeout = 3 * time.Minute
 	maxHeader   = 32 << 10 // bytes
+	// maxBodies is for all requests in flight, in bytes: 6,000 usual pods, or a
+	// few of the largest.
+	maxBodies = 32 << 20
 )
 
 // Server serves the webhook over TLS until its context ends, and then drains.
@@ -33,6 +38,8 @@ type Server struct {
 	Linger time.Duration
 	// Grace is how long requests in flight may take after that.
 	Grace time.Duration
+	// ConnState is http.Server's hook of that name; may be nil.
+	ConnState func(net.Conn, http.ConnState)
 
 	serving atomic.Bool
 }
@@ -49,13 +56,15 @@ func (s *Server) Ready(*http.Request) error {
 // Serve answers on listener until ctx ends, drains and returns nil.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler:           s.parting(s.Handler),
+		Handler:           s.parting(listen.Bodies(maxBodies, s.Handler)),
 		TLSConfig:         s.TLS,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		HTTP2:             listen.HTTP2(),
+		ConnState:         s.ConnState,
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // TLS handshakes of probes
 	}
 	failed := make(chan error, 1)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/detnet/detnet/internal/deptest"
+	"github.com/detnet/detnet/internal/program"
 )
 
 func TestParse(t *testing.T) {
@@ -27,7 +29,8 @@ func TestParse(t *testing.T) {
 		{"--role=probe extra", `"extra"`},
 		{"--role=probe --no-such-flag", "no-such-flag"},
 	} {
-		o, err := parse(strings.Fields(tt.args))
+		var o options
+		_, err := program.Parse("detnet-agent", strings.Fields(tt.args), &o, io.Discard)
 		switch {
 		case tt.want == "" && err != nil:
 			t.Errorf("%s: %v", tt.args, err)

@@ -5,17 +5,13 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +20,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 
 	"github.com/detnet/detnet/agent"
 	"github.com/detnet/detnet/agent/api"
@@ -36,35 +31,22 @@ import (
 	"github.com/detnet/detnet/agent/usage"
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/internal/alive"
+	"github.com/detnet/detnet/internal/listen"
+	"github.com/detnet/detnet/internal/program"
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
-
-func run(args []string) int {
+func main() {
 	// One thread at a time is plenty, and a packet that is due wakes but one.
 	runtime.GOMAXPROCS(1)
 	// On every node memory counts for more than the little that is collected.
 	debug.SetGCPercent(50)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	opts, err := parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "detnet-agent:", err)
-		return 2
-	}
-	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: opts.logLevel})).With("node", opts.node, "role", opts.role)
-	if err := serve(ctx, opts, log); err != nil {
-		log.Error("agent stopped", "error", err)
-		return 1
-	}
-	return 0
+	os.Exit(program.Run("detnet-agent", os.Args[1:], new(options)))
 }
 
-// serve wires the agent together and runs it until ctx ends or a part fails.
-func serve(ctx context.Context, opts options, log *slog.Logger) error {
+// Serve wires the agent together and runs it until ctx ends or a part fails.
+func (o *options) Serve(ctx context.Context, log *slog.Logger) error {
+	opts := *o
+	log = log.With("node", opts.node, "role", opts.role)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	group, ctx := errgroup.WithContext(ctx)
@@ -83,10 +65,10 @@ func serve(ctx context.Context, opts options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := startGRPC(ctx, group, opts, server, registry); err != nil {
+	if err := startGRPC(ctx, group, opts, server, registry, log); err != nil {
 		return err
 	}
-	if err := startHTTP(ctx, group, opts.metricsAddr, registry, server.Alive, ready); err != nil {
+	if err := startHTTP(ctx, group, opts.metricsAddr, registry, server.Alive, ready, log); err != nil {
 		return err
 	}
 	log.Info("agent is serving", "listen", opts.listen, "metrics", opts.metricsAddr)
@@ -161,11 +143,12 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 	return watch.Synced, nil
 }
 
-func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, registry *prometheus.Registry) error {
-	settings := []grpc.ServerOption{
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, registry *prometheus.Registry, log *slog.Logger) error {
+	listener, err := listen.TCP(ctx, "controllers", opts.listen, listen.Few, log, registry)
+	if err != nil {
+		return err
 	}
+	settings := agent.Bounds()
 	if opts.tlsDir != "" {
 		dir, err := certs.OpenDir(opts.tlsDir)
 		if err != nil {
@@ -175,11 +158,7 @@ func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server 
 			return err
 		}
 		group.Go(func() error { return dir.Run(ctx) })
-		settings = append(settings, grpc.Creds(credentials.NewTLS(dir.MutualServerConfig())))
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", opts.listen)
-	if err != nil {
-		return fmt.Errorf("listen for controllers: %w", err)
+		settings = append(settings, grpc.Creds(listener.Proving(credentials.NewTLS(dir.MutualServerConfig()))))
 	}
 	g := grpc.NewServer(settings...)
 	server.Register(g)
@@ -191,7 +170,7 @@ func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server 
 	return nil
 }
 
-func startHTTP(ctx context.Context, group *errgroup.Group, addr string, registry *prometheus.Registry, living *alive.Watch, ready func() bool) error {
+func startHTTP(ctx context.Context, group *errgroup.Group, addr string, registry *prometheus.Registry, living *alive.Watch, ready func() bool, log *slog.Logger) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
 	mux.Handle("GET /healthz", living)
@@ -200,18 +179,10 @@ func startHTTP(ctx context.Context, group *errgroup.Group, addr string, registry
 			http.Error(w, "the list of this node's pods is not complete", http.StatusServiceUnavailable)
 		}
 	})
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	listener, err := listen.TCP(ctx, "metrics", addr, listen.Few, log, registry)
 	if err != nil {
-		return fmt.Errorf("listen for metrics: %w", err)
+		return err
 	}
-	h := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	group.Go(func() error {
-		stop := context.AfterFunc(ctx, func() { h.Close() })
-		defer stop()
-		if err := h.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve metrics: %w", err)
-		}
-		return nil
-	})
+	group.Go(func() error { return listener.Serve(ctx, mux) })
 	return nil
 }

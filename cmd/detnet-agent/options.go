@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"os"
 
@@ -17,7 +16,6 @@ type options struct {
 	stampAuthOnly, insecure                                     bool
 	reflectorAllow                                              []netip.Prefix
 	reflectorRate                                               float64
-	logLevel                                                    slog.Level
 }
 
 // defaults of the addresses by role: role node shares the host's ports.
@@ -26,9 +24,8 @@ var defaults = map[string]struct{ listen, metrics string }{
 	"node":  {":9447", ":9448"},
 }
 
-func parse(args []string) (options, error) {
-	var o options
-	f := flag.NewFlagSet("detnet-agent", flag.ContinueOnError)
+// Flags implements program.Program.
+func (o *options) Flags(f *flag.FlagSet) {
 	f.StringVar(&o.role, "role", "", "probe (pod network: sends and reflects probes) or node (host network: reads counters, may enforce)")
 	f.StringVar(&o.node, "node-name", os.Getenv("NODE_NAME"), "name of the node; NODE_NAME by default")
 	f.StringVar(&o.listen, "listen", "", "address for controllers (default :9443 for probe, :9447 for node)")
@@ -46,26 +43,24 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&o.stampAuthOnly, "stamp-auth-only", false, "reflect authenticated packets only")
 	f.StringVar(&o.enforce, "enforce", "off", "off, or tc where the CNI does not follow the bandwidth annotations of running pods (role node)")
 	f.StringVar(&o.daemonSet, "daemonset", "", "NAMESPACE/NAME of this agent's DaemonSet: when it is gone as the agent ends, the limits are lifted; empty means they always stay")
-	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
-	if err := f.Parse(args); err != nil {
-		return o, err
-	}
+}
+
+// Check implements program.Program. It fills in what depends on the role.
+func (o *options) Check() error {
 	d, known := defaults[o.role]
 	switch {
-	case f.NArg() > 0:
-		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	case !known:
-		return o, fmt.Errorf("--role=%q must be probe or node", o.role)
+		return fmt.Errorf("--role=%q must be probe or node", o.role)
 	case o.node == "":
-		return o, errors.New("--node-name is missing and NODE_NAME is not set")
+		return errors.New("--node-name is missing and NODE_NAME is not set")
 	case o.enforce != "off" && o.enforce != "tc":
-		return o, fmt.Errorf("--enforce=%q must be off or tc", o.enforce)
+		return fmt.Errorf("--enforce=%q must be off or tc", o.enforce)
 	case o.enforce != "off" && o.role != "node":
-		return o, errors.New("--enforce=tc needs --role=node")
+		return errors.New("--enforce=tc needs --role=node")
 	case o.stampAuthOnly && o.stampKeys == "":
-		return o, errors.New("--stamp-auth-only needs --stamp-key-file")
+		return errors.New("--stamp-auth-only needs --stamp-key-file")
 	case o.tlsDir == "" && !o.insecure:
-		return o, errors.New("an empty --tls-dir means plaintext and needs --insecure")
+		return errors.New("an empty --tls-dir means plaintext and needs --insecure")
 	}
 	if o.listen == "" {
 		o.listen = d.listen
@@ -73,5 +68,5 @@ func parse(args []string) (options, error) {
 	if o.metricsAddr == "" {
 		o.metricsAddr = d.metrics
 	}
-	return o, nil
+	return nil
 }

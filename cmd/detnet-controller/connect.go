@@ -18,6 +18,7 @@ import (
 	"github.com/detnet/detnet/certs/issuer"
 	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/write"
+	"github.com/detnet/detnet/internal/program"
 )
 
 // agentName is on the agents' certificate, whatever address is dialled.
@@ -33,8 +34,9 @@ var (
 
 func newManager(cluster *rest.Config, o options) (manager.Manager, error) {
 	mgr, err := ctrl.NewManager(cluster, ctrl.Options{
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddr},
-		HealthProbeBindAddress:        o.healthAddr,
+		// Our own listeners are bounded.
+		Metrics:                       metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress:        "0",
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              leader.Lease,
 		LeaderElectionNamespace:       o.namespace,
@@ -82,7 +84,7 @@ func agentCredentials(mgr manager.Manager, o options) (credentials.TransportCred
 		if err != nil {
 			return nil, err
 		}
-		if err := mgr.Add(everyReplica{dir.Run}); err != nil {
+		if err := mgr.Add(program.EveryReplica(dir.Run)); err != nil {
 			return nil, fmt.Errorf("follow certificates: %w", err)
 		}
 		return credentials.NewTLS(dir.MutualClientConfig(agentName)), dir.RegisterExpiry(metrics.Registry, "controller")

@@ -3,32 +3,16 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"flag"
-	"fmt"
 	"log/slog"
 	"os"
 
-	"sigs.k8s.io/controller-runtime/pkg/manager/signals"
+	"github.com/detnet/detnet/internal/program"
 )
 
-func main() { os.Exit(run()) }
-
-func run() int {
-	o, err := parseFlags(os.Args[1:])
-	if err != nil {
-		return 2 // the flag package has said why
-	}
-	log, err := newLogger(o.logLevel, o.logFormat)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 2
-	}
-	if err := serve(signals.SetupSignalHandler(), o, log); err != nil {
-		log.Error("controller failed", "err", err)
-		return 1
-	}
-	return 0
-}
+func main() { os.Exit(program.Run("detnet-controller", os.Args[1:], new(options))) }
 
 // options are the flags.
 type options struct {
@@ -41,12 +25,10 @@ type options struct {
 	leaderElect                 bool
 	agentTLSDir, agentTLSSecret string
 	webhookConfig               string
-	logLevel, logFormat         string
 }
 
-func parseFlags(args []string) (options, error) {
-	var o options
-	f := flag.NewFlagSet("detnet-controller", flag.ContinueOnError)
+// Flags implements program.Program.
+func (o *options) Flags(f *flag.FlagSet) {
 	f.StringVar(&o.config, "config", "", "configuration `file` (docs/reference/configuration.md), followed as it changes; flags win")
 	f.StringVar(&o.staticTargets, "static-targets", "", "critical-apps.yaml of the original controller: `file` with endpoints to measure and Deployments to throttle, followed as it changes")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "`file` to reach the cluster with from outside; empty in a pod")
@@ -60,28 +42,14 @@ func parseFlags(args []string) (options, error) {
 	f.StringVar(&o.agentTLSDir, "agent-tls-dir", "/etc/detnet/agent-tls", "`directory` with tls.crt, tls.key and ca.crt, used when --agent-tls-secret is empty; both empty: plaintext, for tests")
 	f.StringVar(&o.agentTLSSecret, "agent-tls-secret", "detnet-agent-tls", "Secret in which the controller issues and rotates the certificate itself; empty: somebody else fills --agent-tls-dir")
 	f.StringVar(&o.webhookConfig, "webhook-config", "detnet-webhook", "MutatingWebhookConfiguration whose webhook is asked what a pod that slipped past it lacks; empty: such pods are only reported")
-	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
-	if err := f.Parse(args); err != nil {
-		return o, err
-	}
-	if o.namespace == "" {
-		o.namespace = "detnet"
-	}
-	return o, nil
 }
 
-func newLogger(level, format string) (*slog.Logger, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level: %q must be debug, info, warn or error", level)
-	}
-	opts := &slog.HandlerOptions{Level: l}
-	switch format {
-	case "json":
-		return slog.New(slog.NewJSONHandler(os.Stderr, opts)), nil
-	case "text":
-		return slog.New(slog.NewTextHandler(os.Stderr, opts)), nil
-	}
-	return nil, fmt.Errorf("--log-format: %q must be json or text", format)
+// Check implements program.Program. What the flags say of the configuration is
+// checked with it.
+func (o *options) Check() error {
+	o.namespace = cmp.Or(o.namespace, "detnet")
+	return nil
 }
+
+// Serve implements program.Program.
+func (o *options) Serve(ctx context.Context, log *slog.Logger) error { return serve(ctx, *o, log) }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/program"
 )
 
 // TestServe runs the program as it is wired, from outside of a cluster.
@@ -45,10 +46,11 @@ func TestServe(t *testing.T) {
 	}
 	write("critical_apps: [{name: plc, service: 192.0.2.7, port: 5201, max_jitter_ms: 1}]")
 	t.Setenv("POD_NAME", "detnet-controller-0")
-	o, err := parseFlags([]string{
+	var o options
+	_, err := program.Parse("detnet-controller", []string{
 		"--kubeconfig=" + kubeconfig, "--namespace=default", "--static-targets=" + static,
 		"--metrics-addr=" + freeAddr(t), "--health-addr=" + freeAddr(t), "--ui-addr=" + freeAddr(t),
-	})
+	}, &o, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,15 +105,13 @@ func followTargets(t *testing.T, client kubernetes.Interface, o options, write f
 	}
 }
 
-func TestParseFlagsRefuses(t *testing.T) {
-	if _, err := parseFlags([]string{"--nonsense"}); err == nil {
-		t.Error("an unknown flag is accepted")
-	}
-	if _, err := newLogger("loud", "json"); err == nil {
-		t.Error("an unknown log level is accepted")
-	}
-	if _, err := newLogger("info", "xml"); err == nil {
-		t.Error("an unknown log format is accepted")
+// A word before a flag must not leave the controller in a mode that nobody asked
+// for.
+func TestFlags(t *testing.T) {
+	for _, args := range []string{"--nonsense", "WORD --mode=observe", "--leader-elect false"} {
+		if _, err := program.Parse("detnet-controller", strings.Fields(args), new(options), io.Discard); err == nil {
+			t.Errorf("%q is taken", args)
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"sync/atomic"
 	"time"
@@ -21,13 +20,11 @@ import (
 	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/inventory"
-	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/marks"
 	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/release"
 	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/rollout"
-	"github.com/detnet/detnet/controller/ui"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/alive"
 	"github.com/detnet/detnet/workload/signature"
@@ -93,7 +90,8 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 			return fmt.Errorf("set up: %w", err)
 		}
 	}
-	if err := addChecks(mgr, living, known); err != nil {
+	pages := servers{ctx, mgr, log}
+	if err := pages.add(o, s, client, living); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version, "mode", cfg.Mode, "law", cfg.Law, "namespace", o.namespace)
@@ -118,39 +116,7 @@ func (s settings) runnables(o options, client kubernetes.Interface, log *slog.Lo
 		unused.Register(metrics.Registry)
 		all = append(all, mender, unused)
 	}
-	if o.uiAddr != "0" && o.uiAddr != "" {
-		pages := http.NewServeMux()
-		pages.Handle("/", ui.Handler(s.loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read))
-		pages.Handle("GET "+leader.RecordingPath, &s.loop.Flight)
-		all = append(all, &manager.Server{Name: "status", Server: &http.Server{
-			Addr: o.uiAddr, Handler: pages, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
-		}})
-	}
 	return all
-}
-
-// everyReplica runs on leaders and standbys alike.
-type everyReplica struct{ run func(context.Context) error }
-
-func (r everyReplica) Start(ctx context.Context) error { return r.run(ctx) }
-func (everyReplica) NeedLeaderElection() bool          { return false }
-
-func addChecks(mgr manager.Manager, living *alive.Watch, known *inventory.Inventory) error {
-	if err := mgr.AddHealthzCheck("alive", living.Check); err != nil {
-		return fmt.Errorf("set up health checks: %w", err)
-	}
-	synced := func(*http.Request) error {
-		select {
-		case <-known.Synced():
-			return nil
-		default:
-			return fmt.Errorf("the first list of pods, or the key of the stamps in Secret %s, is not in yet", signature.SecretName)
-		}
-	}
-	if err := mgr.AddReadyzCheck("inventory", synced); err != nil {
-		return fmt.Errorf("set up health checks: %w", err)
-	}
-	return nil
 }
 
 func replica() string {

@@ -23,6 +23,7 @@ import (
 	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/controller/write"
+	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -65,8 +66,8 @@ func (s settings) apply(c config.Settings) error {
 
 // follow applies the files as they change; what can't be applied is said in the
 // log, as an Event on this pod and by a metric, and the last good state stays.
-func (s settings) follow(files *config.Files, log *slog.Logger) everyReplica {
-	return everyReplica{func(ctx context.Context) error {
+func (s settings) follow(files *config.Files, log *slog.Logger) program.EveryReplica {
+	return func(ctx context.Context) error {
 		files.Follow(ctx, func(now config.Settings, refused map[string]error) {
 			for _, name := range slices.Sorted(maps.Keys(refused)) {
 				log.Error("settings refused, the last good ones stay", "file", name, "err", refused[name])
@@ -83,7 +84,7 @@ func (s settings) follow(files *config.Files, log *slog.Logger) everyReplica {
 			}
 		})
 		return nil
-	}}
+	}
 }
 
 func warnIgnored(t targets.Targets, log *slog.Logger) {

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/live"
 )
@@ -33,13 +34,12 @@ func TestBrokenPolicyDoesNotStart(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "site.rego:3") || !strings.Contains(err.Error(), "oops") {
 		t.Errorf("error %v, want file, line and reason", err)
 	}
-	if code := run([]string{"--policy-dir=" + dir, "--cert-dir=" + dir}); code != 1 {
+	if code := program.Run("detnet-webhook", []string{"--policy-dir=" + dir, "--cert-dir=" + dir}, new(options)); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
 }
 
 func TestFlags(t *testing.T) {
-	t.Setenv("POD_NAMESPACE", "")
 	for args, want := range map[string]int{
 		"--port=x":                           2,
 		"":                                   2, // a self-managed certificate without a namespace
@@ -47,9 +47,10 @@ func TestFlags(t *testing.T) {
 		"--cert-dir=/nowhere --log-format=x": 2,
 		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1":                   2,
 		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1 --policy-dir=/etc": 2,
-		"--help": 0,
+		"--help":                   0,
+		"WORD --cert-dir=/nowhere": 2,
 	} {
-		if code := run(strings.Fields(args)); code != want {
+		if code := program.Run("detnet-webhook", strings.Fields(args), new(options)); code != want {
 			t.Errorf("%q: exit code %d, want %d", args, code, want)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/live"
 )
@@ -70,8 +71,8 @@ func addShadow(mgr manager.Manager, dir string, active *live.Active, log *slog.L
 	}
 	shadow := live.NewShadow(metrics.Registry)
 	active.WithShadow(shadow)
-	if err := mgr.Add(everyReplica(shadow.Run)); err != nil {
+	if err := mgr.Add(program.EveryReplica(shadow.Run)); err != nil {
 		return err
 	}
-	return mgr.Add(everyReplica(func(ctx context.Context) error { return live.Follow(ctx, dir, shadow, log, refused) }))
+	return mgr.Add(program.EveryReplica(func(ctx context.Context) error { return live.Follow(ctx, dir, shadow, log, refused) }))
 }

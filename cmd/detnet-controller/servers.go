@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/detnet/detnet/controller/leader"
+	"github.com/detnet/detnet/controller/ui"
+	"github.com/detnet/detnet/internal/alive"
+	"github.com/detnet/detnet/internal/listen"
+	"github.com/detnet/detnet/workload/signature"
+)
+
+// servers are the pages that every replica serves.
+type servers struct {
+	ctx context.Context
+	mgr manager.Manager
+	log *slog.Logger
+}
+
+func (s servers) add(o options, set settings, client kubernetes.Interface, living *alive.Watch) error {
+	status := http.NewServeMux()
+	status.Handle("/", ui.Handler(set.loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read))
+	status.Handle("GET "+leader.RecordingPath, &set.loop.Flight)
+	scrape := http.NewServeMux()
+	scrape.Handle("GET /metrics", promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{}))
+	health := http.NewServeMux()
+	health.Handle("GET /healthz", living)
+	health.Handle("GET /readyz", healthz.CheckHandler{Checker: func(*http.Request) error {
+		select {
+		case <-set.inventory.Synced():
+			return nil
+		default:
+			return fmt.Errorf("the first list of pods, or the key of the stamps in Secret %s, is not in yet", signature.SecretName)
+		}
+	}})
+	return errors.Join(s.serve("health", o.healthAddr, health), s.serve("metrics", o.metricsAddr, scrape), s.serve("status", o.uiAddr, status))
+}
+
+// serve serves h on addr once the manager starts; 0 and "" mean none.
+func (s servers) serve(name, addr string, h http.Handler) error {
+	if addr == "0" || addr == "" {
+		return nil
+	}
+	listener, err := listen.TCP(s.ctx, name, addr, listen.Few, s.log, metrics.Registry)
+	if err != nil {
+		return err
+	}
+	if err := s.mgr.Add(&manager.Server{Name: name, Server: listener.HTTP(h), Listener: listener}); err != nil {
+		return fmt.Errorf("set up the server of %s: %w", name, err)
+	}
+	return nil
+}

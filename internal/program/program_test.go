@@ -1,0 +1,86 @@
+package program
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+type sample struct {
+	mode   string
+	check  error
+	served int
+	fails  error
+}
+
+func (s *sample) Flags(f *flag.FlagSet) {
+	f.StringVar(&s.mode, "mode", "enforce", "enforce or observe")
+}
+func (s *sample) Check() error { return s.check }
+
+func (s *sample) Serve(context.Context, *slog.Logger) error {
+	s.served++
+	return s.fails
+}
+
+// A program that starts does what all of its arguments say, or does not start.
+func TestRun(t *testing.T) {
+	for _, tt := range []struct {
+		args   string
+		p      sample
+		code   int
+		served int
+	}{
+		{"", sample{}, 0, 1},
+		{"--mode=observe --log-level=debug --log-format=text", sample{}, 0, 1},
+		{"", sample{fails: errors.New("broken")}, 1, 1},
+		{"-h", sample{}, 0, 0},
+		{"--help", sample{}, 0, 0},
+		{"--mode=observe -h", sample{}, 0, 0},
+		{"WORD --mode=observe", sample{}, 2, 0},
+		{"--mode observe extra", sample{}, 2, 0},
+		{"-- --mode=observe", sample{}, 2, 0},
+		{"--no-such-flag", sample{}, 2, 0},
+		{"--log-level=loud", sample{}, 2, 0},
+		{"--log-format=xml", sample{}, 2, 0},
+		{"", sample{check: errors.New("modes exclude each other")}, 2, 0},
+	} {
+		if code := Run("sample", strings.Fields(tt.args), &tt.p); code != tt.code || tt.p.served != tt.served {
+			t.Errorf("%q: exit code %d, served %d times; want %d and %d", tt.args, code, tt.p.served, tt.code, tt.served)
+		}
+	}
+}
+
+// The message names what is wrong; help names the flags and is no error's.
+func TestParse(t *testing.T) {
+	var help bytes.Buffer
+	if _, err := Parse("sample", []string{"word", "--mode=observe"}, &sample{}, &help); err == nil || !strings.Contains(err.Error(), `"word" is no flag`) {
+		t.Errorf("left over: %v", err)
+	}
+	if help.Len() > 0 {
+		t.Errorf("help without a request: %s", help.String())
+	}
+	_, err := Parse("sample", []string{"-h"}, &sample{}, &help)
+	if !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "-mode") || !strings.Contains(help.String(), "-log-level") {
+		t.Errorf("%v, %s", err, help.String())
+	}
+}
+
+// Errors have one key, whoever logs them.
+func TestErrorKey(t *testing.T) {
+	var out bytes.Buffer
+	log, err := logFlags{format: "json"}.logger(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Error("first", "error", io.EOF)
+	log.Error("second", "err", io.EOF)
+	if n := strings.Count(out.String(), `"err":"EOF"`); n != 2 {
+		t.Errorf("%d of 2 errors under err:\n%s", n, out.String())
+	}
+}
