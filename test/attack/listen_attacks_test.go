@@ -85,7 +85,7 @@ func slowly(begin []byte, next byte) func(*testing.T, *victim) {
 
 // hugeHeader sends headers of 16 MiB.
 func hugeHeader(_ *testing.T, v *victim) {
-	for range 50 {
+	for range 10 {
 		c, err := net.Dial("tcp", v.addr)
 		if err != nil {
 			continue
@@ -147,7 +147,7 @@ func rapidReset(_ *testing.T, v *victim) {
 // endlessHeaders never ends the headers of a request (CVE-2023-45288).
 func endlessHeaders(_ *testing.T, v *victim) {
 	fill := request("/"+strings.Repeat("a", 8<<10), "GET")
-	for range 20 {
+	for range 5 {
 		f, c, err := http2Conn(v)
 		if err != nil {
 			continue

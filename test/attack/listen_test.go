@@ -53,8 +53,9 @@ func TestListenersUnderAttack(t *testing.T) {
 				if peak > roomy[target] {
 					t.Errorf("it grew to %.1f MiB, of %.1f at most", mib(peak), mib(roomy[target]))
 				}
-				// A busy machine may be slow, but most calls come through.
-				if 10*served < 9*asked {
+				// A kubelet comes anew each time, and on a busy machine may be too
+				// slow for a flood; others stay, and nothing disturbs them.
+				if v.stays && served < asked || 2*served < asked {
 					t.Errorf("served %d of %d calls from the attacker's own address", served, asked)
 				}
 				if err := v.serves(); err != nil {
@@ -67,13 +68,13 @@ func TestListenersUnderAttack(t *testing.T) {
 
 func mib(octets uint64) float64 { return float64(octets) / (1 << 20) }
 
-// get asks for path as a kubelet does: one connection a request.
-func get(c *http.Client, url string) error {
+// get asks for url; anew as a kubelet does, with a connection for each request.
+func get(c *http.Client, url string, anew bool) error {
 	request, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	request.Close = true
+	request.Close = anew
 	answer, err := c.Do(request)
 	if err != nil {
 		return err

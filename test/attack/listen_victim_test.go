@@ -68,7 +68,7 @@ func serveVictim(role string) error {
 		return l.Serve(ctx, mux)
 	case "admission":
 		config := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate}}
-		return (&webhook.Server{Handler: mux, TLS: config, Log: log, ConnState: l.Track}).Serve(ctx, l)
+		return (&webhook.Server{Handler: mux, TLS: config, Log: log, Grace: 10 * time.Second, ConnState: l.Track}).Serve(ctx, l)
 	}
 	server := &agent.Server{Node: "n1", Metrics: agent.NewMetrics(prometheus.NewRegistry()), Log: log}
 	g := grpc.NewServer(append(agent.Bounds(), grpc.Creds(l.Proving(credentials.NewTLS(&tls.Config{
@@ -105,6 +105,7 @@ func selfSigned(name string) tls.Certificate {
 type victim struct {
 	target, addr string
 	pid          int
+	stays        bool // whom it serves keeps a connection
 	client       *http.Client
 	stream       grpc.BidiStreamingClient[api.Assignment, api.Report] // of a controller that is there already
 }
@@ -135,12 +136,15 @@ func startVictim(t *testing.T, target string) *victim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &victim{target: target, addr: strings.TrimSpace(addr), pid: cmd.Process.Pid}
+	v := &victim{target: target, addr: strings.TrimSpace(addr), pid: cmd.Process.Pid, stays: target != "metrics"}
 	v.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true,
 	}}
 	if target == "controllers" {
 		v.stream = v.controller(t)
+	}
+	if err := v.serves(); err != nil {
+		t.Fatalf("before the attack: %v", err)
 	}
 	return v
 }
@@ -174,9 +178,9 @@ func (v *victim) open(ctx context.Context) (*grpc.ClientConn, grpc.BidiStreaming
 func (v *victim) serves() error {
 	switch v.target {
 	case "metrics":
-		return get(v.client, "http://"+v.addr+"/healthz")
+		return get(v.client, "http://"+v.addr+"/healthz", true)
 	case "admission":
-		return get(v.client, "https://"+v.addr+"/healthz")
+		return get(v.client, "https://"+v.addr+"/healthz", false)
 	}
 	if _, err := v.stream.Recv(); err != nil {
 		return fmt.Errorf("the stream that was there ended: %w", err)
