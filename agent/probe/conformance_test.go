@@ -246,7 +246,7 @@ func conform(t *testing.T, l lab, target Session) {
 			t.Fatalf("good: sample %d has one-way delays: %v", i, sample.HasOneWay)
 		}
 		// Both ends share this machine's clock, so the one-way delays are true ones.
-		if sum := sample.Forward + sample.Backward; sample.HasOneWay && (sample.Forward <= 0 || sample.Backward <= 0 || sum != sample.RTT) {
+		if sum := sample.Forward + sample.Backward; sample.HasOneWay && (sample.Forward <= 0 || sample.Backward <= 0 || sum != sample.RTT || sample.Stay <= 0) {
 			t.Fatalf("good: sample %d: forward %v, backward %v, round trip %v", i, sample.Forward, sample.Backward, sample.RTT)
 		}
 		if sample.Lost || sample.RTT <= 0 || sample.RTT > sample.Age+time.Millisecond {
@@ -286,14 +286,14 @@ func TestMissingTimestamps(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.near.Do(t, func() {
-		d, err := newDatagram(s, &echo{}, false, unix.SOCK_DGRAM, unix.IPPROTO_UDP)
+		d, err := newDatagram(s, &echo{length: echoSize}, kind{protocol: workload.UDP}, unix.SOCK_DGRAM, unix.IPPROTO_UDP)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := unix.SetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, 0); err != nil {
 			t.Fatal(err)
 		}
-		s.probers[kind{workload.UDP, false}] = d
+		s.probers[kind{protocol: workload.UDP}] = d
 	})
 	l.run(t, s)
 	r := gather(t, s, samples("x", 20))["x"]
@@ -383,7 +383,7 @@ func TestForeignPackets(t *testing.T) {
 	if r.Totals.Duplicated < 19 || r.Totals.Received < 20 || r.Totals.Lost != 0 {
 		t.Errorf("totals %+v", r.Totals)
 	}
-	if d := s.Drops(); d.Forged < 19 || d.Unknown < 19 || d.Malformed < 3*19 {
+	if d := s.Drops(); d[WrongKey] < 19 || d[ForeignSession] < 19 || d[Short] < 2*19 || d[Malformed] < 19 {
 		t.Errorf("drops %+v", d)
 	}
 }

@@ -15,10 +15,11 @@ import (
 type format interface {
 	// size is the length of a request.
 	size() int
-	// request writes packet seq of session number into b, size octets long.
-	request(b []byte, number uint16, seq uint32)
-	// reply reads what came from the network.
-	reply(b []byte) (reply, error)
+	// request writes packet seq of session number into b, size octets long; it is
+	// the session's transmitted-th.
+	request(b []byte, number uint16, seq, transmitted uint32)
+	// reply reads what came from the network, or says why it is none.
+	reply(b []byte) (reply, Reason)
 	// own reads a request of ours, or as much of it as an ICMP error quotes.
 	own(b []byte) (number uint16, seq uint32, ok bool)
 }
@@ -27,32 +28,11 @@ type format interface {
 type reply struct {
 	number        uint16 // 0 if the reflector does not say
 	seq           uint32
-	far, farReply int64 // the reflector's timestamps, ns on its clock; 0: none
+	answer        uint32 // the reflector's own number, or seq
+	far, farReply int64  // the reflector's timestamps, ns on its clock; 0: none
+	ttl           uint8  // with which the request came there; 0: not known
 	heard         Heard
 }
-
-// Drops counts received packets that were not the answer to a probe, by reason.
-type Drops struct {
-	Malformed uint64 // too short, too long or not of this format
-	Forged    uint64 // the format, but not our key
-	Unknown   uint64 // no such session, or a packet it never sent
-	Source    uint64 // from elsewhere than the session's target
-}
-
-// Plus adds two counts.
-func (d Drops) Plus(e Drops) Drops {
-	return Drops{d.Malformed + e.Malformed, d.Forged + e.Forged, d.Unknown + e.Unknown, d.Source + e.Source}
-}
-
-// ByReason returns the counts by the reason's name.
-func (d Drops) ByReason() map[string]uint64 {
-	return map[string]uint64{"malformed": d.Malformed, "forged": d.Forged, "unknown": d.Unknown, "source": d.Source}
-}
-
-var (
-	errMalformed = errors.New("malformed packet")
-	errForged    = errors.New("packet with a wrong key")
-)
 
 // datagram is the prober of every protocol that is one packet there and one
 // back: a shared socket, a batch for sending and one for receiving.
@@ -66,6 +46,7 @@ type datagram struct {
 	out, in batch
 	queued  [batchSize]queued
 	n       int
+	unread  int // octets sent since the last collect
 
 	seen   int // answers
 	stamps int // send timestamps
@@ -76,27 +57,33 @@ type datagram struct {
 const patience = 20
 
 type queued struct {
-	session *session
-	slot    *slot
+	session     *session
+	slot        *slot
+	transmitted uint32
 }
 
-func newDatagram(s *Sender, f format, ipv6 bool, typ, protocol int) (*datagram, error) {
+func newDatagram(s *Sender, f format, k kind, typ, protocol int) (*datagram, error) {
 	flags := stampFlags
 	if s.user {
 		flags = 0
 	}
-	fd, stamped, err := openSocket(ipv6, typ, protocol, flags)
-	if err != nil {
+	d := &datagram{sender: s, format: f}
+	var err error
+	if d.fd, d.stamped, err = openSocket(k, typ, protocol, flags); err != nil {
 		return nil, err
 	}
-	return &datagram{sender: s, format: f, fd: fd, stamped: stamped}, nil
+	if err := errors.Join(d.out.open(), d.in.open()); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
 }
 
 func (d *datagram) queue(s *session, now int64) {
-	p := s.take(now)
 	i := d.n
+	d.queued[i] = queued{s, s.take(now), uint32(s.totals.Sent)}
+	d.write(i)
 	size := d.format.size()
-	d.format.request(d.out.packets[i][:size], s.number, p.seq)
 	d.out.vectors[i].Base = &d.out.packets[i][0]
 	d.out.vectors[i].SetLen(size)
 	h := &d.out.headers[i].Hdr
@@ -104,12 +91,22 @@ func (d *datagram) queue(s *session, now int64) {
 	h.Iov, h.Control = &d.out.vectors[i], &s.target.control[0]
 	h.SetIovlen(1)
 	h.SetControllen(unix.CmsgSpace(4))
-	d.queued[i] = queued{s, p}
 	d.n++
+	d.unread += size
 	if d.n == batchSize || !d.stamped { // unstamped, each packet needs its own reading of the clock
 		d.flush()
 	}
 }
+
+// write makes the packet of queued message i.
+func (d *datagram) write(i int) {
+	q := &d.queued[i]
+	d.format.request(d.out.packets[i][:d.format.size()], q.session.number, q.slot.seq, q.transmitted)
+}
+
+// full reports whether answers and send timestamps may soon overflow the
+// socket's buffer: packets that are long come back long.
+func (d *datagram) full() bool { return d.unread >= maxUnreadOctets }
 
 func (d *datagram) flush() {
 	if d.n == 0 {
@@ -118,6 +115,7 @@ func (d *datagram) flush() {
 	now := d.sender.now()
 	for i := range d.n {
 		d.queued[i].slot.sent = now
+		d.queued[i].session.sending(now)
 	}
 	again := true
 	for sent := 0; sent < d.n; {
@@ -132,9 +130,7 @@ func (d *datagram) flush() {
 			if err == nil {
 				err = unix.EAGAIN
 			}
-			q := d.queued[sent]
-			q.session.untake(q.slot)
-			q.session.fail(fmt.Errorf("send to %v: %w", q.session.addr, err), now, now)
+			d.refused(sent, err, now)
 			sent, again = sent+1, true
 		}
 	}
@@ -151,6 +147,7 @@ func (d *datagram) collect(now int64) int {
 		d.await()
 	}
 	answers := 0
+	d.unread = 0
 	for {
 		n, err := d.in.receive(d.fd, 0)
 		if err != nil && n == 0 {
@@ -182,33 +179,44 @@ func (d *datagram) collect(now int64) int {
 	return answers
 }
 
+// refused takes back queued message i, which the kernel did not send: those of
+// its session behind it are one fewer than they say.
+func (d *datagram) refused(i int, err error, now int64) {
+	q := d.queued[i]
+	q.session.untake(q.slot)
+	q.session.fail(fmt.Errorf("send to %v: %w", q.session.addr, err), now, now, lastBackoff)
+	for j := i + 1; j < d.n; j++ {
+		if d.queued[j].session == q.session {
+			d.queued[j].transmitted--
+			d.write(j)
+		}
+	}
+}
+
 func (d *datagram) answered(i int, seen int64) bool {
-	drops := &d.sender.drops
 	data, truncated := d.in.packet(i)
-	r, err := d.format.reply(data)
-	switch {
-	case truncated, errors.Is(err, errMalformed):
-		drops.Malformed++
-		return false
-	case err != nil:
-		drops.Forged++
-		return false
+	r, why := d.format.reply(data)
+	if truncated {
+		why = Oversized
 	}
-	s := d.sender.numbers[r.number]
-	if r.number == 0 {
-		s = d.sessionAt(d.in.source(i))
+	var s *session
+	if why == None {
+		s, why = d.sessionOf(r, d.in.source(i))
 	}
-	if s == nil || s.prober != prober(d) || s.find(r.seq) == nil {
-		drops.Unknown++
+	if why != None {
+		d.sender.drops[why]++
 		return false
 	}
-	if d.checked && d.in.source(i).Addr() != s.addr.Addr() {
-		drops.Source++
-		return false
+	before := s.unique
+	p, m := s.answer(r.seq, r.answer, seen), d.in.meta(i)
+	if d.sender.opts.Extensions.any() {
+		s.heard(r.heard, m.tos, s.unique > before)
 	}
-	p, m := s.answer(r.seq, seen), d.in.meta(i)
-	if r.heard.HasCoS || r.heard.HasDirect {
-		s.heard(r.heard, m.tos)
+	if r.ttl != 0 {
+		s.ttlThere = r.ttl
+	}
+	if m.ttl != 0 {
+		s.ttlBack = m.ttl
 	}
 	if p == nil {
 		return false
@@ -217,15 +225,38 @@ func (d *datagram) answered(i int, seen int64) bool {
 	return true
 }
 
-// sessionAt finds the session by its target, for STAMP reflectors that know
-// nothing of session identifiers (RFC 8762, TWAMP Light).
-func (d *datagram) sessionAt(from netip.AddrPort) *session {
-	for _, s := range d.sender.sessions {
-		if s.prober == prober(d) && s.addr == from {
-			return s
-		}
+// sessionOf finds the session that r belongs to, or says why there is none.
+func (d *datagram) sessionOf(r reply, from netip.AddrPort) (*session, Reason) {
+	if r.number == 0 {
+		return d.sessionAt(r, from)
 	}
-	return nil
+	s := d.sender.numbers[r.number]
+	switch {
+	case s == nil || s.prober != prober(d):
+		return nil, ForeignSession
+	case d.checked && from.Addr() != s.addr.Addr().WithZone(""):
+		return nil, ForeignSource
+	case s.find(r.seq) == nil:
+		return nil, UnknownNumber
+	}
+	return s, None
+}
+
+// sessionAt finds the session by its target and by the number of the packet, for
+// STAMP reflectors that know nothing of session identifiers (RFC 8762, TWAMP
+// Light).
+func (d *datagram) sessionAt(r reply, from netip.AddrPort) (*session, Reason) {
+	why := ForeignSource
+	for _, s := range d.sender.sessions {
+		if s.prober != prober(d) || s.addr.Port() != from.Port() || s.addr.Addr().WithZone("") != from.Addr() {
+			continue
+		}
+		if s.find(r.seq) != nil {
+			return s, None
+		}
+		why = UnknownNumber
+	}
+	return nil, why
 }
 
 // looped takes a send timestamp or an ICMP error to the packet it is about.
@@ -247,7 +278,7 @@ func (d *datagram) looped(i int, now int64) {
 	switch {
 	case p == nil:
 	case m.failed != 0:
-		s.fail(fmt.Errorf("probe %v: %w", s.addr, m.failed), p.sent, now)
+		s.fail(fmt.Errorf("probe %v: %w", s.addr, m.failed), p.sent, now, lastBackoff)
 		s.unresolve()
 	case !m.looped:
 	case m.stamp == unix.SCM_TSTAMP_SCHED:
@@ -281,4 +312,6 @@ func (d *datagram) close() {
 		d.awaited.Close()
 	}
 	unix.Close(d.fd)
+	d.in.close()
+	d.out.close()
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/detnet/detnet/agent/probe/stamp"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -31,7 +32,8 @@ type echo struct {
 	typ    uint8 // ICMP type of the request
 	// raw says that the socket is not a ping socket: the IPv4 header comes with
 	// an answer, and the identifier and IPv4's checksum are ours to fill in.
-	raw bool
+	raw    bool
+	length int // octets of a request
 }
 
 const (
@@ -56,11 +58,21 @@ func (s *Sender) newEcho(k kind) (prober, error) {
 			f.typ, protocol = icmpv6Echo, unix.IPPROTO_ICMPV6
 		}
 	}
-	d, err := newDatagram(s, f, k.ipv6, unix.SOCK_DGRAM, protocol)
+	least := f.header + echoSize
+	if f.length = least; k.path.size != 0 {
+		around := udpHeader
+		if k.protocol == workload.ICMP {
+			around = 0 // its header is in f.header
+		}
+		if f.length = payload(k.path.size, k.ipv6, around); f.length < least {
+			return nil, fmt.Errorf("a packet of %d octets is too short: these sessions need %d", k.path.size, k.path.size-f.length+least)
+		}
+	}
+	d, err := newDatagram(s, f, k, unix.SOCK_DGRAM, protocol)
 	if err != nil && k.protocol == workload.ICMP {
 		var errRaw error
 		f.raw = true
-		if d, errRaw = newDatagram(s, f, k.ipv6, unix.SOCK_RAW, protocol); errRaw != nil {
+		if d, errRaw = newDatagram(s, f, k, unix.SOCK_RAW, protocol); errRaw != nil {
 			return nil, fmt.Errorf("neither a ping socket (is this group in %s?): %w; nor a raw one (is there NET_RAW?): %w", pingRangeSetting, err, errRaw)
 		}
 		err = filterEchoReplies(d.fd, k.ipv6)
@@ -70,6 +82,9 @@ func (s *Sender) newEcho(k kind) (prober, error) {
 			d.close()
 		}
 		return nil, err
+	}
+	if s.opts.HopLimits {
+		receiveTTL(d.fd)
 	}
 	return d, nil
 }
@@ -99,9 +114,9 @@ func checksum(b []byte) uint16 {
 	return ^uint16(sum)
 }
 
-func (f *echo) size() int { return f.header + echoSize }
+func (f *echo) size() int { return f.length }
 
-func (f *echo) request(b []byte, number uint16, seq uint32) {
+func (f *echo) request(b []byte, number uint16, seq, _ uint32) {
 	clear(b)
 	if f.header > 0 {
 		b[0] = f.typ // the kernel fills in the identifier and the checksum
@@ -118,24 +133,38 @@ func (f *echo) request(b []byte, number uint16, seq uint32) {
 	}
 }
 
-func (f *echo) reply(b []byte) (reply, error) {
+func (f *echo) reply(b []byte) (reply, Reason) {
 	if f.raw && f.typ == icmpEcho && len(b) > 0 {
 		b = b[min(int(b[0]&15)*4, len(b)):] // the IPv4 header
 	}
 	if len(b) != f.size() {
-		return reply{}, errMalformed
+		return reply{}, f.misshapen(b)
 	}
 	if f.header > 0 && b[0] != icmpEchoReply && b[0] != icmpv6EchoReply {
-		return reply{}, errMalformed
+		return reply{}, Malformed
 	}
 	p := b[f.header:]
 	if binary.BigEndian.Uint32(p) != echoMagic {
-		return reply{}, errMalformed
+		return reply{}, f.misshapen(p)
 	}
 	if [8]byte(p[16:]) != f.key {
-		return reply{}, errForged
+		return reply{}, WrongKey
 	}
-	return reply{number: binary.BigEndian.Uint16(p[4:]), seq: binary.BigEndian.Uint32(p[8:])}, nil
+	seq := binary.BigEndian.Uint32(p[8:])
+	return reply{number: binary.BigEndian.Uint16(p[4:]), seq: seq, answer: seq}, None
+}
+
+// misshapen says what an answer is that is no echo. A STAMP reflector takes our
+// magic for a sequence number.
+func (f *echo) misshapen(b []byte) Reason {
+	const senderSeq = 24
+	switch {
+	case f.header == 0 && len(b) >= stamp.Size && binary.BigEndian.Uint32(b[senderSeq:]) == echoMagic:
+		return OtherProtocol
+	case len(b) < f.size():
+		return Short
+	}
+	return Malformed
 }
 
 func (f *echo) own(b []byte) (uint16, uint32, bool) {

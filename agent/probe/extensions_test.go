@@ -21,7 +21,7 @@ func TestExtensions(t *testing.T) {
 	}
 	for name, keys := range map[string]func() *Keyring{"unauthenticated": func() *Keyring { return nil }, "authenticated": ring} {
 		t.Run(name, func(t *testing.T) {
-			port, _ := l.reflect(t, ReflectorOptions{Keys: keys()})
+			port, _ := l.reflect(t, ReflectorOptions{Keys: keys(), ReplyDSCP: stamp.Codepoint(10)})
 			for _, host := range []string{"10.99.0.2", "fd99::2"} {
 				s := NewSender(Options{Keys: keys(), Extensions: Extensions{ClassOfService: true, ReplyDSCP: 10, DirectMeasurement: true}})
 				if err := s.Assign([]Session{{ID: "x", Protocol: workload.STAMP, Host: host, Port: port, DSCP: 46, Interval: 5 * time.Millisecond}}); err != nil {
@@ -53,7 +53,7 @@ func TestExtensionsUnknown(t *testing.T) {
 		if err != nil {
 			t.Errorf("parse: %v", err)
 		}
-		return [][]byte{append(stamp.Reflected{SSID: test.SSID, SenderSeq: test.Seq}.AppendMarshal(nil, nil), rest...)}
+		return [][]byte{append(stamp.Reflected{SSID: test.SSID, SenderSeq: test.Seq, SenderAt: test.At}.AppendMarshal(nil, nil), rest...)}
 	})
 	if err := s.Assign([]Session{{ID: "x", Protocol: workload.STAMP, Host: "10.99.0.2", Port: echo, Interval: 5 * time.Millisecond}}); err != nil {
 		t.Fatal(err)

@@ -41,10 +41,11 @@ func (h *handshake) queue(s *session, now int64) {
 	fd, err := h.connect(s)
 	if err != nil {
 		s.untake(p)
-		s.fail(fmt.Errorf("connect to %v: %w", s.addr, err), now, now)
+		s.fail(fmt.Errorf("connect to %v: %w", s.addr, err), now, now, lastBackoff)
 		return
 	}
 	p.fd = int32(fd)
+	s.sending(now)
 	h.fds[p.fd] = connecting{s, p.seq, now}
 }
 
@@ -110,6 +111,8 @@ func (h *handshake) roundTrip(fd int32) (time.Duration, bool) {
 
 func (h *handshake) flush() {}
 
+func (h *handshake) full() bool { return false }
+
 func (h *handshake) collect(now int64) int {
 	answers := 0
 	for {
@@ -144,14 +147,14 @@ func (h *handshake) finish(fd int32) bool {
 	rtt, ok := h.roundTrip(fd)
 	if h.info.State == tcpClose {
 		code, _ := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
-		c.session.fail(fmt.Errorf("connect to %v: %w", c.session.addr, unix.Errno(code)), c.sent, now)
+		c.session.fail(fmt.Errorf("connect to %v: %w", c.session.addr, unix.Errno(code)), c.sent, now, lastBackoff)
 		c.session.unresolve()
 		return false
 	}
 	if !ok {
 		return false // the first SYN or its answer was lost, and so is the packet
 	}
-	p := c.session.answer(c.seq, now)
+	p := c.session.answer(c.seq, c.seq, now)
 	if p == nil {
 		return false
 	}

@@ -3,15 +3,20 @@ package probe
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/detnet/detnet/agent/probe/stamp"
 )
 
 // Keyring is the secrets of STAMP's authenticated mode, read from a file that
-// may change while it is in use: one secret a line, at most two. The first
+// may change while it is in use: one secret a line, at most two, as text or as
+// hex:… or base64:…; lines that begin with # are comments. The first
 // signs, each verifies; a rotation adds the new secret behind the old one
 // everywhere, then swaps the two, then drops the old one. It is not safe for
 // concurrent use.
@@ -60,9 +65,13 @@ func (k *Keyring) reread() error {
 	var keys []*stamp.Key
 	lines := bufio.NewScanner(bytes.NewReader(content))
 	for lines.Scan() {
-		secret := bytes.TrimSpace(lines.Bytes())
-		if len(secret) == 0 {
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 || line[0] == '#' {
 			continue
+		}
+		secret, err := secretOf(string(line))
+		if err != nil {
+			return fmt.Errorf("%s, key %d: %w", k.path, len(keys)+1, err)
 		}
 		key, err := stamp.NewKey(secret)
 		if err != nil {
@@ -75,4 +84,23 @@ func (k *Keyring) reread() error {
 	}
 	k.read, k.keys = content, keys
 	return nil
+}
+
+// secretOf reads a line of the file. What is wrong with it is said without it.
+func secretOf(line string) ([]byte, error) {
+	if text, ok := strings.CutPrefix(line, "hex:"); ok {
+		secret, err := hex.DecodeString(text)
+		if err != nil {
+			return nil, errors.New("what follows hex: is not pairs of hexadecimal digits")
+		}
+		return secret, nil
+	}
+	if text, ok := strings.CutPrefix(line, "base64:"); ok {
+		secret, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return nil, errors.New("what follows base64: is not standard base64 with its padding")
+		}
+		return secret, nil
+	}
+	return []byte(line), nil
 }

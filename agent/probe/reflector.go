@@ -20,25 +20,45 @@ import (
 // ReflectorOptions say whom a reflector answers. The zero value answers
 // everybody, unauthenticated.
 type ReflectorOptions struct {
+	// Echo makes it a plain echo: datagrams go back as they came. What is about
+	// STAMP must be left out then.
+	Echo bool
+
 	Keys     *Keyring       // of the authenticated mode
 	AuthOnly bool           // unauthenticated packets are dropped
 	Allow    []netip.Prefix // sources; none means all
-	// Rate is how many packets a second one source address may send; the rest
-	// is dropped. Zero means DefaultRate.
+	// Rate is how many packets a second one source address, or /64 of IPv6, may
+	// send; the rest is dropped. Zero means DefaultRate.
 	Rate float64
-	// Stateless numbers reflected packets like the sender did (RFC 8762 §4);
-	// a stateful reflector counts, which tells the direction of a loss.
+	// MinSourcePort is the lowest port that is answered; zero means
+	// DefaultMinSourcePort. Unless it is 1, a packet from the reflector's own port
+	// number is not answered either: two reflectors would answer each other.
+	MinSourcePort uint16
+	// ReplyDSCP is what senders may order for the answers by the class-of-service
+	// extension, besides 0 and what the packet came with.
+	ReplyDSCP stamp.Codepoints
+	// Stateless numbers reflected packets like the sender did (RFC 8762 §4), and
+	// remembers no sessions; a stateful reflector counts, which tells the direction
+	// of a loss.
 	Stateless bool
 }
 
-// DefaultRate serves 100 sessions of 50 Hz from one address.
-const DefaultRate = 5000
+const (
+	// DefaultRate serves 100 sessions of 50 Hz from one address.
+	DefaultRate = 5000
+	// DefaultMinSourcePort keeps well-known services from being answered: an echo
+	// or another reflector among them would answer in turn.
+	DefaultMinSourcePort = 1024
+)
 
-// Reflector is a STAMP session-reflector on one socket.
+// Reflector is a STAMP session-reflector, or a plain echo, on one socket.
 type Reflector struct {
 	conn  *net.UDPConn
 	opts  ReflectorOptions
+	own   uint16 // port
 	table *sources
+	loops repeats
+	clock clockQuality
 	in    batch
 	out   batch
 	read  int // packets in in
@@ -48,8 +68,7 @@ type Reflector struct {
 	receive func(uintptr) bool // receiveFrom and sendTo, made once
 	send    func(uintptr)
 
-	answered prometheus.Counter
-	dropped  *prometheus.CounterVec
+	ledger ledger
 }
 
 // NewReflector returns a reflector that serves conn. Its metrics go to r.
@@ -57,22 +76,33 @@ func NewReflector(conn *net.UDPConn, opts ReflectorOptions, r prometheus.Registe
 	if opts.Rate == 0 {
 		opts.Rate = DefaultRate
 	}
-	if opts.AuthOnly && opts.Keys == nil {
+	if opts.MinSourcePort == 0 {
+		opts.MinSourcePort = DefaultMinSourcePort
+	}
+	switch {
+	case opts.AuthOnly && opts.Keys == nil:
 		return nil, errors.New("a reflector that answers authenticated packets only needs keys")
+	case opts.Echo && (opts.Keys != nil || opts.Stateless || opts.ReplyDSCP != 0):
+		return nil, errors.New("a plain echo has no keys, no numbers and no extensions")
 	}
 	ref := &Reflector{
-		conn: conn, opts: opts, table: newSources(opts.Rate),
-		answered: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "detnet_reflector_packets_total", Help: "Test packets answered."}),
-		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "detnet_reflector_dropped_packets_total", Help: "Packets not answered, by reason."}, []string{"reason"}),
+		conn: conn, opts: opts, own: conn.LocalAddr().(*net.UDPAddr).AddrPort().Port(),
+		table: newSources(opts.Rate), loops: newRepeats(),
 	}
 	ref.receive, ref.send = ref.receiveFrom, ref.sendTo
 	if r != nil {
-		r.MustRegister(ref.answered, ref.dropped)
+		r.MustRegister(&ref.ledger)
 	}
-	return ref, ref.prepare()
+	if err := errors.Join(ref.in.open(), ref.out.open(), ref.prepare()); err != nil {
+		ref.in.close()
+		ref.out.close()
+		return nil, err
+	}
+	return ref, nil
 }
+
+// Stats returns what became of the packets so far.
+func (r *Reflector) Stats() ReflectorStats { return r.ledger.stats() }
 
 // prepare asks the socket for what an answer needs to know of a packet.
 func (r *Reflector) prepare() error {
@@ -85,16 +115,17 @@ func (r *Reflector) prepare() error {
 		// zero, or takes the time of reading for that of arrival.
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW,
 			unix.SOF_TIMESTAMPING_SOFTWARE|unix.SOF_TIMESTAMPING_RX_SOFTWARE)
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTTL, 1)
-		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1)
+		receiveTTL(int(fd))
 		receiveTOS(int(fd))
 		receiveTo(int(fd))
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, bufferSize)
 	})
 }
 
-// Serve answers until ctx ends.
+// Serve answers until ctx ends. It can be called once.
 func (r *Reflector) Serve(ctx context.Context) error {
+	defer r.out.close()
+	defer r.in.close()
 	raw, err := r.conn.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("serve the reflector: %w", err)
@@ -119,8 +150,8 @@ func (r *Reflector) turn(raw syscall.RawConn) error {
 	keys := r.opts.Keys.Keys(now)
 	r.n = 0
 	for i := range r.read {
-		if reason := r.answer(i, now, keys, &r.answers[r.n]); reason != "" {
-			r.dropped.WithLabelValues(reason).Inc()
+		if why := r.answer(i, now, keys, &r.answers[r.n]); why != accepted {
+			r.ledger.dropped[why].Add(1)
 		}
 	}
 	if r.n == 0 {
@@ -139,52 +170,57 @@ func (r *Reflector) receiveFrom(fd uintptr) bool {
 // sendTo sends the answers one by one: the time of sending is in the packet.
 func (r *Reflector) sendTo(fd uintptr) {
 	for i := range r.n {
-		r.answers[i].Seal(time.Now().UnixNano())
+		if !r.opts.Echo {
+			r.answers[i].Seal(time.Now().UnixNano())
+		}
 		if _, err := mmsg(unix.SYS_SENDMMSG, int(fd), r.out.headers[i:i+1], 0); err == nil {
-			r.answered.Inc()
+			r.ledger.answered.Add(1)
 		}
 	}
 }
 
 // answer prepares the answer to packet i, or says why there is none.
-func (r *Reflector) answer(i int, now time.Time, keys []*stamp.Key, to *stamp.Answer) (reason string) {
-	data, truncated := r.in.packet(i)
-	from := r.in.source(i)
+func (r *Reflector) answer(i int, now time.Time, keys []*stamp.Key, to *stamp.Answer) refusal {
+	data, _ := r.in.packet(i)
+	from, m := r.in.source(i), r.in.meta(i)
 	switch {
-	case truncated:
-		return "oversized"
+	case m.many:
+		return toMany
 	case !r.allowed(from.Addr()):
-		return "source"
+		return badSource
+	case from.Port() < r.opts.MinSourcePort, from.Port() == r.own && r.opts.MinSourcePort > 1:
+		return badPort
 	case !r.table.admit(from.Addr(), now):
-		return "rate"
+		return overRate
 	}
-	m := r.in.meta(i)
-	in := stamp.Arrival{At: m.software, TTL: m.ttl, DSCP: m.tos >> 2, ECN: m.tos & 3, Stateful: !r.opts.Stateless}
+	if r.opts.Echo {
+		if r.loops.again(from, data, now) {
+			return looping
+		}
+		*to = stamp.Answer{Packet: append(r.out.packets[r.n][:0], data...), DSCP: m.tos >> 2}
+		r.enqueue(i, *to, &m)
+		return accepted
+	}
+	request, err := stamp.ParseRequest(data, keys, r.opts.AuthOnly)
+	switch {
+	case stamp.IsAuth(err):
+		return unauthenticated
+	case errors.Is(err, stamp.ErrAnswer):
+		return isAnswer
+	case err != nil:
+		return malformed
+	}
+	in := stamp.Arrival{At: m.software, TTL: m.ttl, DSCP: m.tos >> 2, ECN: m.tos & 3, May: r.opts.ReplyDSCP}
 	if in.At == 0 {
 		in.At = now.UnixNano()
 	}
-	t, key, _, err := stamp.ParseTest(data, keys)
-	if err != nil && len(keys) > 0 && !r.opts.AuthOnly {
-		keys = nil
-		t, key, _, err = stamp.ParseTest(data, nil)
+	if !r.opts.Stateless {
+		in.Rx, in.Tx, in.Counted = r.table.count(sessionKey{from, request.SSID, request.Key != nil}, request.Seq, request.At, now)
+		in.Stateful = in.Counted
 	}
-	switch {
-	case stamp.IsAuth(err), r.opts.AuthOnly && err != nil:
-		return "unauthenticated"
-	case err != nil:
-		return "malformed"
-	}
-	in.Rx, in.Tx = r.table.count(sessionKey{from, t.SSID, key != nil}, t.Seq, now)
-	if in.Tx == 0 {
-		in.Stateful = false // no room to remember the session
-	}
-	a, err := stamp.Respond(r.out.packets[r.n][:0], data, keys, in, clockError)
-	if err != nil {
-		return "malformed"
-	}
-	*to = a
-	r.enqueue(i, a, &m)
-	return ""
+	*to = stamp.Respond(r.out.packets[r.n][:0], request, in, r.clock.estimate(now, false))
+	r.enqueue(i, *to, &m)
+	return accepted
 }
 
 func (r *Reflector) allowed(from netip.Addr) bool {
@@ -212,7 +248,7 @@ func (r *Reflector) enqueue(i int, a stamp.Answer, m *meta) {
 	binary.NativeEndian.PutUint32(tos[:], uint32(a.DSCP)<<2)
 	length := putControl(control, level, option, tos[:])
 	length += m.putSource(control[length:])
-	r.out.vectors[n].Base = &a.Packet[0]
+	r.out.vectors[n].Base = &r.out.packets[n][0] // a.Packet may be empty
 	r.out.vectors[n].SetLen(len(a.Packet))
 	h := &r.out.headers[n].Hdr
 	h.Name, h.Namelen = &r.out.names[n][0], r.in.headers[i].Hdr.Namelen

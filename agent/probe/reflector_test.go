@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"github.com/detnet/detnet/agent/probe/stamp"
 	"github.com/detnet/detnet/workload"
 )
@@ -92,7 +90,7 @@ func TestAuthenticated(t *testing.T) {
 			if answered := got.Totals.Received > 0; answered != tt.answers {
 				t.Errorf("answered: %v; %+v", answered, got.Totals)
 			}
-			if n := testutil.ToFloat64(r.dropped.WithLabelValues("unauthenticated")); (n > 0) == tt.answers {
+			if n := r.ledger.dropped[unauthenticated].Load(); (n > 0) == tt.answers {
 				t.Errorf("%v dropped as unauthenticated", n)
 			}
 		})
@@ -137,7 +135,7 @@ func testPacket(seq uint32) []byte { return stamp.Test{Seq: seq, SSID: 7}.Append
 func TestReflectorRefuses(t *testing.T) {
 	l := newLab(t)
 	port, r := l.reflect(t, ReflectorOptions{Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
-	if got := exchange(t, l, port, testPacket(1)); len(got) != 0 || testutil.ToFloat64(r.dropped.WithLabelValues("source")) != 1 {
+	if got := exchange(t, l, port, testPacket(1)); len(got) != 0 || r.ledger.dropped[badSource].Load() != 1 {
 		t.Errorf("a source that is not allowed got %d answers", len(got))
 	}
 
@@ -149,7 +147,7 @@ func TestReflectorRefuses(t *testing.T) {
 	if got := exchange(t, l, port, burst...); len(got) == 0 || len(got) > 8 {
 		t.Errorf("at 8 a second, a burst of 20 got %d answers", len(got))
 	}
-	if n := testutil.ToFloat64(r.dropped.WithLabelValues("rate")); n < 12 {
+	if n := r.ledger.dropped[overRate].Load(); n < 12 {
 		t.Errorf("%v dropped for their rate", n)
 	}
 
@@ -159,7 +157,7 @@ func TestReflectorRefuses(t *testing.T) {
 	if len(got) != 2 || len(got[0]) != len(big) || len(got[1]) != stamp.Size {
 		t.Errorf("%d answers; want two, of %d and %d octets", len(got), len(big), stamp.Size)
 	}
-	if n := testutil.ToFloat64(r.dropped.WithLabelValues("malformed")); n != 2 {
+	if n := r.ledger.dropped[malformed].Load(); n != 2 {
 		t.Errorf("%v dropped as malformed", n)
 	}
 }
@@ -193,7 +191,7 @@ func TestSourcesAreBounded(t *testing.T) {
 	for i := range 3 * maxSources {
 		from := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 		s.admit(from, now)
-		s.count(sessionKey{from: netip.AddrPortFrom(from, 1)}, 1, now)
+		s.count(sessionKey{from: netip.AddrPortFrom(from, 1)}, 1, 1, now)
 	}
 	if len(s.limits) > maxSources || len(s.sessions) > maxSources {
 		t.Errorf("%d sources, %d sessions", len(s.limits), len(s.sessions))

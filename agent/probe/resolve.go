@@ -22,13 +22,13 @@ func (s *Sender) resolve(each *session) {
 	}
 	each.resolving = true
 	s.waiting.Go(func() {
-		addr, err := s.lookup(s.ctx, each.Host)
+		addr, err := s.lookup(s.ctx, each.Host, each.Family)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		each.resolving = false
 		if err != nil {
 			now := s.now()
-			each.fail(fmt.Errorf("resolve %q: %w", each.Host, err), now, now)
+			each.fail(fmt.Errorf("resolve %q: %w", each.Host, err), now, now, lastLookup)
 			return
 		}
 		each.addr = netip.AddrPortFrom(addr, each.Port)
@@ -36,17 +36,20 @@ func (s *Sender) resolve(each *session) {
 	})
 }
 
-func (s *Sender) lookup(ctx context.Context, host string) (netip.Addr, error) {
+func (s *Sender) lookup(ctx context.Context, host string, family Family) (netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	found, err := s.resolver.LookupHost(ctx, host)
+	found, err := s.opts.Resolver.LookupHost(ctx, host)
 	if err != nil {
 		return netip.Addr{}, err
 	}
 	for _, text := range found {
-		if addr, err := netip.ParseAddr(text); err == nil {
+		if addr, err := netip.ParseAddr(text); err == nil && family.has(addr.Unmap()) {
 			return addr.Unmap(), nil
 		}
+	}
+	if family != AnyFamily {
+		return netip.Addr{}, fmt.Errorf("no IPv%d address among %q", family, found)
 	}
 	return netip.Addr{}, fmt.Errorf("no usable address among %q", found)
 }

@@ -25,6 +25,8 @@ type prober interface {
 	collect(now int64) int
 	// forget releases what the prober holds for a session that ends.
 	forget(s *session)
+	// full reports whether collect must come before more is sent.
+	full() bool
 	// awaits reports whether answers must be read as they come, because the time
 	// of reading is the measurement. The kernel's timestamps make it immaterial.
 	awaits() bool
@@ -35,6 +37,7 @@ type prober interface {
 type kind struct {
 	protocol workload.Protocol
 	ipv6     bool
+	path     path
 }
 
 // Resolver finds the addresses of a name; *net.Resolver is one.
@@ -44,13 +47,10 @@ type Resolver interface {
 
 // Sender runs sessions. Make it with NewSender; Run serves it.
 type Sender struct {
-	base       time.Time
-	resolver   Resolver
-	keys       *Keyring
-	user       bool // timestamps by this process
-	extensions Extensions
-	turns      *alive.Part
-	waiting    sync.WaitGroup // lookups and sockets that are awaited
+	base    time.Time
+	opts    Options
+	user    bool           // timestamps by this process
+	waiting sync.WaitGroup // lookups and sockets that are awaited
 
 	mu       sync.Mutex
 	ctx      context.Context // of Run
@@ -58,7 +58,7 @@ type Sender struct {
 	sessions []*session
 	rejected []Result // sessions of the assignment that cannot run
 	numbers  map[uint16]*session
-	number   uint16 // last one given out
+	finished bool // nothing more is to be sent
 	probers  map[kind]prober
 	drops    Drops
 	collects int64 // monotonic time of the next collect
@@ -74,6 +74,11 @@ type Options struct {
 	// are worth.
 	UserTimestamps bool
 	Extensions     Extensions // of STAMP
+	PTP            bool       // STAMP's timestamps are sent in the PTPv2 format, not in NTP's
+	// FirstNumber is the sequence number of each session's first packet; nil means
+	// one drawn at random, which nobody off the path knows.
+	FirstNumber *uint32
+	HopLimits   bool // Result is to have the TTLs
 	// Turns is told of each turn of the loop, to notice one that hangs.
 	Turns *alive.Part
 }
@@ -84,14 +89,11 @@ func NewSender(o Options) *Sender {
 		o.Resolver = net.DefaultResolver
 	}
 	return &Sender{
-		base:       time.Now(),
-		resolver:   o.Resolver,
-		keys:       o.Keys,
-		user:       o.UserTimestamps,
-		extensions: o.Extensions,
-		turns:      o.Turns,
-		numbers:    map[uint16]*session{},
-		probers:    map[kind]prober{},
+		base:    time.Now(),
+		opts:    o,
+		user:    o.UserTimestamps,
+		numbers: map[uint16]*session{},
+		probers: map[kind]prober{},
 	}
 }
 
@@ -114,6 +116,7 @@ func (s *Sender) Assign(specs []Session) error {
 		s.rejected = append(s.rejected, Result{Session: spec, Err: err})
 	}
 	now := s.now()
+	s.finished = false
 	next := make([]*session, 0, len(specs))
 	seen := make(map[string]bool, len(specs))
 	for _, spec := range specs {
@@ -152,14 +155,18 @@ func (s *Sender) Assign(specs []Session) error {
 const maxSessions = 16384
 
 func (s *Sender) begin(spec Session, now int64) *session {
-	for {
-		s.number++
-		if s.number != 0 && s.numbers[s.number] == nil {
-			break
+	number := spec.SSID
+	for number == 0 || s.numbers[number] != nil {
+		if number++; spec.SSID == 0 {
+			number = uint16(rand.Uint32())
 		}
 	}
-	started := newSession(spec, s.number, now)
-	s.numbers[s.number] = started
+	first := rand.Uint32()
+	if s.opts.FirstNumber != nil {
+		first = *s.opts.FirstNumber
+	}
+	started := newSession(spec, number, first, now)
+	s.numbers[number] = started
 	return started
 }
 
@@ -191,17 +198,17 @@ func (s *Sender) gather() []Result {
 	for _, each := range s.sessions {
 		from := len(samples)
 		samples, s.scratch = each.drain(now, samples, s.scratch)
-		results = append(results, Result{
-			Session:    each.Session,
-			Err:        each.err,
-			Failures:   each.failures,
-			Samples:    samples[from:len(samples):len(samples)],
-			Timestamps: each.source,
-			Totals:     each.totals,
-			Heard:      each.told,
-		})
+		results = append(results, each.result(samples[from:len(samples):len(samples)], now))
 	}
 	return append(results, s.rejected...)
+}
+
+// Finish sends nothing more. Collect goes on to give what comes back, until the
+// last Result has no packet Open; Assign begins anew.
+func (s *Sender) Finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finished = true
 }
 
 // Drops returns how many received packets were dropped, by reason.
@@ -211,19 +218,22 @@ func (s *Sender) Drops() Drops {
 	return s.drops
 }
 
-// How often the loop works. Packets due within one tick leave together, about
-// together of them, so that waking up is not what costs most; more would queue
-// behind each other. Ticks are of random length like the gaps. Answers are read
-// when collectEvery has passed or maxUnread packets were sent, before the
-// socket's buffer could fill.
+// How often the loop works. Of many sessions, packets due within one tick leave
+// together, about together of them, so that waking up is not what costs most;
+// more would queue behind each other. Ticks are of random length like the gaps,
+// and short beside the gaps of the fastest session. Answers are read when
+// collectEvery has passed or maxUnread packets were sent, before the socket's
+// buffer could fill.
 const (
-	together     = 8
-	minTick      = time.Millisecond
-	maxTick      = 8 * time.Millisecond
-	collectEvery = 20 * time.Millisecond
-	maxUnread    = 48
-	maxWait      = 20 * time.Millisecond
-	idle         = time.Second
+	together        = 8
+	minTick         = time.Millisecond
+	maxTick         = 8 * time.Millisecond
+	tickOfGap       = 0.4
+	collectEvery    = 20 * time.Millisecond
+	maxUnread       = 48
+	maxUnreadOctets = 64 << 10
+	maxWait         = 20 * time.Millisecond
+	idle            = time.Second
 )
 
 // Run sends and collects until ctx ends, and then closes every socket.
@@ -253,8 +263,8 @@ func (s *Sender) Run(ctx context.Context) error {
 
 // turn does what is due, and says how long to wait then.
 func (s *Sender) turn(readable bool) time.Duration {
-	s.turns.Begin()
-	defer s.turns.End()
+	s.opts.Turns.Begin()
+	defer s.opts.Turns.End()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -286,7 +296,7 @@ func (s *Sender) step(now int64) int64 {
 	}
 	waiting := false
 	for _, each := range s.sessions {
-		if each.Count > 0 && each.totals.Sent >= each.Count {
+		if s.finished || each.Count > 0 && each.totals.Sent >= each.Count {
 			each.due = now + int64(idle)
 		}
 		if each.due <= now {
@@ -299,10 +309,12 @@ func (s *Sender) step(now int64) int64 {
 		next = min(next, each.due)
 		waiting = waiting || each.waiting()
 	}
+	full := s.unread >= maxUnread
 	for _, p := range s.probers {
 		p.flush()
+		full = full || p.full()
 	}
-	if now >= s.collects || s.unread >= maxUnread {
+	if full || now >= s.collects {
 		s.collect(now)
 	}
 	if waiting {
@@ -311,13 +323,18 @@ func (s *Sender) step(now int64) int64 {
 	return max(next, now+s.tick())
 }
 
-// tick draws the least time until the next step.
+// tick draws the least time until the next step. One session alone is served
+// when it is due.
 func (s *Sender) tick() int64 {
-	perSecond := 0.0
+	if len(s.sessions) == 1 {
+		return 0
+	}
+	perSecond, shortest := 0.0, float64(time.Hour)
 	for _, each := range s.sessions {
 		perSecond += float64(time.Second) / float64(each.Interval)
+		shortest = min(shortest, float64(each.Interval))
 	}
-	mean := int64(min(max(together/perSecond*float64(time.Second), float64(minTick)), float64(maxTick)))
+	mean := int64(min(max(together/perSecond*float64(time.Second), float64(minTick)), float64(maxTick), tickOfGap*shortest))
 	return mean/2 + rand.Int64N(mean+1)
 }
 
@@ -346,12 +363,12 @@ func (s *Sender) ready(each *session, now int64) bool {
 		s.resolve(each)
 		return false
 	}
-	k := kind{each.Protocol, each.addr.Addr().Is6()}
+	k := kind{each.Protocol, each.addr.Addr().Is6(), each.path()}
 	p := s.probers[k]
 	if p == nil {
 		var err error
 		if p, err = s.open(k); err != nil {
-			each.fail(fmt.Errorf("open the %s prober: %w", k.protocol, err), now, now)
+			each.fail(fmt.Errorf("open the %s prober: %w", k.protocol, err), now, now, lastBackoff)
 			return false
 		}
 		s.probers[k] = p

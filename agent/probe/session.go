@@ -15,15 +15,18 @@ const (
 	slotWaiting            // sent
 	slotAnswered           // answer read; the send timestamps may still be on their way
 	slotDone               // sample made
-	slotLost               // given up
+	slotDoubted            // said to be lost, because three later ones were answered
+	slotLost               // given up: the timeout is over
 )
 
 // slot is one packet in flight. Wall-clock values are nanoseconds of
 // CLOCK_REALTIME; zero means unknown.
 type slot struct {
-	seq   uint32
-	state slotState
-	fd    int32 // of the TCP prober
+	seq    uint32
+	answer uint32 // number that the reflector gave to its answer
+	fd     int32  // of the TCP prober
+	state  slotState
+	doubt  bool // it was slotDoubted
 
 	sent, seen    int64 // monotonic: handed to the kernel, answer read
 	queued, left  int64 // TX_SCHED, TX_SOFTWARE
@@ -42,11 +45,13 @@ type session struct {
 	target target
 	prober prober // nil while the address or the socket is missing
 
-	due     int64  // monotonic time of the next packet
-	next    uint32 // sequence number of the next packet
-	oldest  uint32 // first one that may still be waiting
-	highest uint32 // highest one answered
-	any     bool   // one was answered
+	due     int64     // monotonic time of the next packet
+	origin  uint32    // sequence number of the first packet
+	next    uint32    // sequence number of the next packet
+	oldest  uint32    // first one that may still be waiting
+	sure    uint32    // first one that may still be doubted
+	highest [3]uint32 // highest ones answered, in descending order
+	known   int       // how many of them there are
 
 	slots   []slot
 	pending []*slot // answered, not yet completed
@@ -54,14 +59,22 @@ type session struct {
 	first   int // index of the oldest in done
 	count   int
 
-	totals    Totals
-	told      Heard
-	source    Source
-	err       error
-	failures  int
-	failed    int64 // monotonic time of the newest failure
-	backoff   time.Duration
-	resolving bool
+	totals     Totals
+	told       Heard
+	source     Source
+	err        error
+	failures   int
+	failed     int64 // monotonic time of the newest failure
+	backoff    time.Duration
+	resolving  bool
+	begun      int64 // monotonic times of the first and the newest packet; 0: none
+	newest     int64
+	blindFrom  int64 // since when nothing can be measured; 0: it can
+	blind      int64 // ns for which nothing could, before that
+	impossible uint64
+	unique     uint64 // answers, each number of the reflector's once
+	ttlThere   uint8
+	ttlBack    uint8
 }
 
 // completed is a sample together with its time of sending.
@@ -70,13 +83,17 @@ type completed struct {
 	Sample
 }
 
-func newSession(spec Session, number uint16, now int64) *session {
+func newSession(spec Session, number uint16, first uint32, now int64) *session {
 	inFlight := int(2*spec.Timeout/spec.Interval) + 16
 	slots := 1 << bits.Len(uint(max(inFlight, 32)-1))
 	kept := 1 << bits.Len(uint(2*time.Second/spec.Interval)+15)
 	s := &session{
 		Session: spec,
 		number:  number,
+		origin:  first,
+		next:    first,
+		oldest:  first,
+		sure:    first,
 		slots:   make([]slot, min(slots, maxSlots)),
 		pending: make([]*slot, 0, 64),
 		done:    make([]completed, kept),
@@ -85,20 +102,24 @@ func newSession(spec Session, number uint16, now int64) *session {
 	return s
 }
 
-// after returns when the packet after the one due now is due: time lost is not
-// made up by a burst, and a target that fails is tried once a back-off.
+// mostBehind is how late packets may be and still be made up for: a rate is kept
+// across the pauses of a busy machine, but there is no burst after a long one.
+const mostBehind = int64(10 * time.Millisecond)
+
+// after returns when the packet after the one due now is due. A target that
+// fails is tried once a back-off.
 func (s *session) after(now int64) int64 {
 	if s.backoff > 0 {
 		return now + int64(s.backoff)
 	}
 	gap := int64(s.Interval)/2 + rand.Int64N(int64(s.Interval)+1)
-	return max(s.due+gap, now)
+	return max(s.due+gap, now-mostBehind)
 }
 
 // take prepares the slot of the next packet.
 func (s *session) take(now int64) *slot {
 	p := &s.slots[int(s.next)&(len(s.slots)-1)]
-	if p.state == slotWaiting || p.state == slotAnswered {
+	if p.state == slotWaiting || p.state == slotDoubted {
 		s.lose(p) // cannot happen while the timeout holds fewer packets than there are slots
 	}
 	*p = slot{seq: s.next, state: slotWaiting, sent: now}
@@ -122,9 +143,10 @@ func (s *session) find(seq uint32) *slot {
 	return p
 }
 
-// answer notes that the answer to packet seq was read, and returns its slot for
-// the timestamps; nil if the answer does not make a sample.
-func (s *session) answer(seq uint32, now int64) *slot {
+// answer notes that the answer to packet seq was read, to which the reflector
+// gave a number of its own, and returns its slot for the timestamps; nil if the
+// answer does not make a sample.
+func (s *session) answer(seq, number uint32, now int64) *slot {
 	p := s.find(seq)
 	if p == nil {
 		return nil
@@ -132,21 +154,42 @@ func (s *session) answer(seq uint32, now int64) *slot {
 	switch p.state {
 	case slotAnswered, slotDone:
 		s.totals.Duplicated++
+		if number != p.answer { // answered twice; otherwise the network made two of one
+			s.unique++
+		}
 		return nil
 	case slotLost:
-		p.state = slotDone
+		p.state, p.answer = slotDone, number
 		s.totals.Late++
+		s.unique++
 		return nil
+	case slotDoubted:
+		p.doubt = true
 	}
-	if s.any && int32(seq-s.highest) < 0 {
+	s.unique++
+	if s.known > 0 && int32(seq-s.highest[0]) < 0 {
 		s.totals.Reordered++
-	} else {
-		s.highest, s.any = seq, true
 	}
-	p.state, p.seen = slotAnswered, now
+	s.rank(seq)
+	p.state, p.seen, p.answer = slotAnswered, now, number
 	s.totals.Received++
 	s.pending = append(s.pending, p)
 	return p
+}
+
+// rank keeps the highest numbers that were answered.
+func (s *session) rank(seq uint32) {
+	if s.known < len(s.highest) {
+		s.highest[s.known] = seq
+		s.known++
+	} else if last := &s.highest[len(s.highest)-1]; int32(seq-*last) > 0 {
+		*last = seq
+	} else {
+		return
+	}
+	for i := s.known - 1; i > 0 && int32(s.highest[i]-s.highest[i-1]) > 0; i-- {
+		s.highest[i], s.highest[i-1] = s.highest[i-1], s.highest[i]
+	}
 }
 
 // complete turns the answered packets into samples. offset is CLOCK_REALTIME
@@ -160,14 +203,21 @@ func (s *session) complete(now, offset int64) {
 		}
 		p.state = slotDone
 		sample, source, ok := p.sample(offset)
+		if ok && p.far != 0 && !sample.HasOneWay {
+			s.impossible++
+		}
 		if ok && (source != SourceUser || s.prober != nil && s.prober.awaits()) {
 			s.source = source
+			sample.Number, sample.Corrected = p.seq-s.origin, p.doubt
 			s.keep(p.sent, sample)
 		}
 	}
 	if len(s.pending) > 0 {
 		if s.backoff > 0 {
 			s.due = now
+		}
+		if s.blindFrom != 0 {
+			s.blind, s.blindFrom = s.blind+now-s.blindFrom, 0
 		}
 		s.err, s.failures, s.backoff = nil, 0, 0
 	}
@@ -198,12 +248,10 @@ func (p *slot) sample(offset int64) (Sample, Source, bool) {
 		return Sample{}, source, false
 	}
 	out := Sample{RTT: time.Duration(rtt)}
-	if p.far != 0 {
-		stay := p.farReply - p.far
-		if stay >= 0 && stay < rtt {
-			out.RTT = time.Duration(rtt - stay)
-		}
-		out.HasOneWay = true
+	// A reflector that sent before it received, or held the packet for longer than
+	// the round trip, has no clock to believe.
+	if stay := p.farReply - p.far; p.far != 0 && stay >= 0 && stay < rtt {
+		out.RTT, out.Stay, out.HasOneWay = time.Duration(rtt-stay), time.Duration(stay), true
 		out.Forward, out.Backward = time.Duration(p.far-left), time.Duration(back-p.farReply)
 	}
 	if p.queued > 0 && p.left >= p.queued {
@@ -212,11 +260,20 @@ func (p *slot) sample(offset int64) (Sample, Source, bool) {
 	return out, source, true
 }
 
-// expire gives up the packets older than the timeout.
+// expire gives up the packets older than the timeout, and doubts those that
+// were overtaken by three.
 func (s *session) expire(now int64) {
+	if s.known == len(s.highest) {
+		for last := s.highest[len(s.highest)-1]; int32(s.sure-last) < 0; s.sure++ {
+			if p := s.find(s.sure); p != nil && p.state == slotWaiting {
+				p.state = slotDoubted
+				s.keep(p.sent, Sample{Lost: true, Number: p.seq - s.origin})
+			}
+		}
+	}
 	for s.oldest != s.next {
 		p := s.find(s.oldest)
-		if p != nil && p.state == slotWaiting {
+		if p != nil && (p.state == slotWaiting || p.state == slotDoubted) {
 			if now-p.sent < int64(s.Timeout) {
 				return
 			}
@@ -227,9 +284,40 @@ func (s *session) expire(now int64) {
 }
 
 func (s *session) lose(p *slot) {
+	if p.state != slotDoubted { // that was said already
+		s.keep(p.sent, Sample{Lost: true, Number: p.seq - s.origin})
+	}
 	p.state = slotLost
 	s.totals.Lost++
-	s.keep(p.sent, Sample{Lost: true})
+}
+
+// open counts the packets that may still be answered in time.
+func (s *session) open() int {
+	n := 0
+	for seq := s.oldest; seq != s.next; seq++ {
+		if p := s.find(seq); p != nil && (p.state == slotWaiting || p.state == slotDoubted || p.state == slotAnswered) {
+			n++
+		}
+	}
+	return n
+}
+
+// sending notes that a packet is handed to the kernel now.
+func (s *session) sending(now int64) {
+	if s.begun == 0 {
+		s.begun = now
+	}
+	s.newest = now
+}
+
+func (s *session) result(samples []Sample, now int64) Result {
+	return Result{
+		Session: s.Session, Err: s.err, Failures: s.failures, Samples: samples,
+		Timestamps: s.source, Totals: s.totals, Heard: s.told,
+		Addr: s.addr, SSID: s.number, Sending: time.Duration(s.newest - s.begun),
+		Blind: s.blindFor(now), Impossible: s.impossible, Open: s.open(),
+		TTLThere: s.ttlThere, TTLBack: s.ttlBack,
+	}
 }
 
 // waiting reports whether a packet is in flight.
@@ -269,21 +357,36 @@ func (s *session) drain(now int64, samples []Sample, scratch []completed) ([]Sam
 	return samples, scratch
 }
 
-// Back-off of a session whose target refuses or cannot be reached.
+// Back-off of a session whose target refuses or cannot be reached: it is tried
+// once a second at least, so that the end of an outage is seen. A name that
+// cannot be found is looked up more rarely.
 const (
 	firstBackoff = 100 * time.Millisecond
-	lastBackoff  = 5 * time.Second
+	lastBackoff  = time.Second
+	lastLookup   = 5 * time.Second
 )
 
-// fail notes why the session cannot measure and slows it down until an answer
-// comes. Errors of packets that were sent before it had slowed down count once.
-func (s *session) fail(err error, sent, now int64) {
+// fail notes why the session cannot measure and slows it down, to a try each
+// slowest at least, until an answer comes. Errors of packets that were sent before
+// it had slowed down count once.
+func (s *session) fail(err error, sent, now int64, slowest time.Duration) {
 	s.err = err
+	if s.blindFrom == 0 {
+		s.blindFrom = sent
+	}
 	if s.failures > 0 && sent <= s.failed {
 		return
 	}
 	s.failed = now
 	s.failures++
-	s.backoff = min(max(2*s.backoff, firstBackoff), lastBackoff)
+	s.backoff = min(max(2*s.backoff, firstBackoff), slowest)
 	s.due = now + int64(s.backoff)
+}
+
+// blindFor is how long nothing could be measured.
+func (s *session) blindFor(now int64) time.Duration {
+	if s.blindFrom == 0 {
+		return time.Duration(s.blind)
+	}
+	return time.Duration(s.blind + now - s.blindFrom)
 }

@@ -2,9 +2,7 @@ package probe
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net/netip"
-	"os"
 	"time"
 	"unsafe"
 
@@ -24,6 +22,7 @@ func targetOf(addr netip.AddrPort, dscp uint8) target {
 	ip := addr.Addr()
 	level, option := int32(unix.IPPROTO_IP), int32(unix.IP_TOS)
 	binary.BigEndian.PutUint16(t.name[2:], addr.Port())
+	scope := scopeOf(ip)
 	if ip.Is4() {
 		binary.NativeEndian.PutUint16(t.name[:], unix.AF_INET)
 		v4 := ip.As4()
@@ -34,6 +33,7 @@ func targetOf(addr netip.AddrPort, dscp uint8) target {
 		binary.NativeEndian.PutUint16(t.name[:], unix.AF_INET6)
 		v6 := ip.As16()
 		copy(t.name[8:], v6[:])
+		binary.NativeEndian.PutUint32(t.name[24:], scope)
 		t.nameLen = unix.SizeofSockaddrInet6
 	}
 	putControl(t.control[:], level, option, binary.NativeEndian.AppendUint32(nil, uint32(dscp)<<2))
@@ -42,19 +42,9 @@ func targetOf(addr netip.AddrPort, dscp uint8) target {
 
 const (
 	batchSize  = 64
-	packetSize = 1600 // a full frame, and any probe together with the headers that the kernel loops back
-	metaSize   = 256  // control messages of one packet
+	metaSize   = 256 // control messages of one packet
 	bufferSize = 1 << 20
 )
-
-// batch is the memory of one sendmmsg or recvmmsg call.
-type batch struct {
-	headers [batchSize]unix.Mmsghdr
-	vectors [batchSize]unix.Iovec
-	names   [batchSize][unix.SizeofSockaddrInet6]byte
-	packets [batchSize][packetSize]byte
-	control [batchSize][metaSize]byte
-}
 
 // receive reads up to batchSize packets, or looped-back ones and errors where
 // flags has MSG_ERRQUEUE. Zero means that there are none.
@@ -62,7 +52,7 @@ func (b *batch) receive(fd, flags int) (int, error) {
 	for i := range b.headers {
 		h := &b.headers[i].Hdr
 		b.vectors[i].Base = &b.packets[i][0]
-		b.vectors[i].SetLen(packetSize)
+		b.vectors[i].SetLen(maxPacket)
 		h.Iov, h.Control, h.Name = &b.vectors[i], &b.control[i][0], &b.names[i][0]
 		h.SetIovlen(1)
 		h.SetControllen(metaSize)
@@ -91,7 +81,7 @@ func mmsg(call uintptr, fd int, headers []unix.Mmsghdr, flags int) (int, error) 
 // packet returns what receive read at index i.
 func (b *batch) packet(i int) (data []byte, truncated bool) {
 	h := &b.headers[i]
-	return b.packets[i][:min(h.Len, packetSize)], h.Hdr.Flags&unix.MSG_TRUNC != 0
+	return b.packets[i][:min(h.Len, maxPacket)], h.Hdr.Flags&unix.MSG_TRUNC != 0
 }
 
 // source returns the sender of packet i.
@@ -123,6 +113,7 @@ type meta struct {
 	tos, ttl           uint8
 	to                 netip.Addr // our own address, where receiveTo asked for it
 	via                uint32     // interface that it came by, likewise
+	many               bool       // it was sent to a broadcast or multicast address
 }
 
 // meta reads the control messages of packet i.
@@ -149,8 +140,11 @@ func (b *batch) meta(i int) meta {
 			m.ttl = firstOctet(data)
 		case header.Level == unix.IPPROTO_IP && header.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
 			m.via, m.to = binary.NativeEndian.Uint32(data), netip.AddrFrom4([4]byte(data[4:8]))
+			// The header's address is our own one unless it is one of many hosts.
+			m.many = m.many || [4]byte(data[4:8]) != [4]byte(data[8:12])
 		case header.Level == unix.IPPROTO_IPV6 && header.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
 			m.via, m.to = binary.NativeEndian.Uint32(data[16:]), netip.AddrFrom16([16]byte(data[:16]))
+			m.many = m.many || m.to.Unmap().IsMulticast()
 		}
 	}
 	return m
@@ -197,6 +191,12 @@ func receiveTOS(fd int) {
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, 1)
 }
 
+// receiveTTL asks for the hop limit of what comes, likewise.
+func receiveTTL(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVTTL, 1)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT, 1)
+}
+
 // receiveTo asks to which of our addresses packets were sent.
 func receiveTo(fd int) {
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
@@ -233,27 +233,4 @@ func (m *meta) putSource(b []byte) int {
 		binary.NativeEndian.PutUint32(info[16:], m.via) // elsewhere the route decides
 	}
 	return putControl(b, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, info[:])
-}
-
-// openSocket opens a non-blocking datagram socket that reports errors and, if
-// it can, timestamps.
-func openSocket(ipv6 bool, typ, protocol, flags int) (fd int, stamped bool, err error) {
-	family, level, recverr, ttl := unix.AF_INET, unix.IPPROTO_IP, unix.IP_RECVERR, unix.IP_TTL
-	if ipv6 {
-		family, level, recverr, ttl = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, unix.IPV6_UNICAST_HOPS
-	}
-	fd, err = unix.Socket(family, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
-	if err != nil {
-		return -1, false, os.NewSyscallError("socket", err)
-	}
-	if err := unix.SetsockoptInt(fd, level, recverr, 1); err != nil {
-		unix.Close(fd)
-		return -1, false, fmt.Errorf("ask for ICMP errors: %w", err)
-	}
-	// Neither is needed to measure: the default buffer holds about 200 packets,
-	// and the hop limit of 255 only lets a STAMP reflector see the path length.
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, bufferSize)
-	_ = unix.SetsockoptInt(fd, level, ttl, 255)
-	stamped = flags != 0 && unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING_NEW, flags) == nil
-	return fd, stamped, nil
 }

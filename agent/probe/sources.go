@@ -5,11 +5,13 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/detnet/detnet/agent/probe/stamp"
 )
 
 // sources is what a reflector remembers of those that send to it. Both tables
-// are bounded: who does not fit is served by a shared limit, and without a
-// count.
+// are bounded, and so is each source's part of the sessions: who does not fit is
+// served by a shared limit, and without a count.
 type sources struct {
 	perSecond rate.Limit
 	limits    map[netip.Addr]*source
@@ -20,13 +22,28 @@ type sources struct {
 
 const (
 	maxSources = 4096
+	sessionsOf = 256 // of one source
 	forgetIn   = time.Minute
 	burstOf    = 4 // a source may be this part of a second ahead of its rate
 )
 
 type source struct {
-	limiter *rate.Limiter
-	seen    time.Time
+	limiter  *rate.Limiter
+	seen     time.Time
+	sessions int
+}
+
+// sourceOf is who counts as one source: an IPv6 host has a whole /64 to send
+// from.
+func sourceOf(from netip.Addr) netip.Addr {
+	if from.Is4() {
+		return from
+	}
+	prefix, err := from.WithZone("").Prefix(64)
+	if err != nil {
+		return from
+	}
+	return prefix.Addr()
 }
 
 type sessionKey struct {
@@ -39,7 +56,8 @@ type sessionKey struct {
 type counted struct {
 	rx, tx  uint32
 	highest uint32
-	window  uint64 // which of the 64 numbers up to highest came
+	window  uint64          // which of the 64 numbers up to highest came
+	newest  stamp.Timestamp // of the sender, on its packet highest
 	seen    time.Time
 }
 
@@ -55,6 +73,7 @@ func newSources(perSecond float64) *sources {
 // admit reports whether from may send one more packet now.
 func (s *sources) admit(from netip.Addr, now time.Time) bool {
 	s.sweep(now)
+	from = sourceOf(from)
 	known := s.limits[from]
 	if known == nil {
 		if len(s.limits) >= maxSources {
@@ -67,23 +86,56 @@ func (s *sources) admit(from netip.Addr, now time.Time) bool {
 	return known.limiter.AllowN(now, 1)
 }
 
-// count takes packet seq of a session into its statistics, once, and returns
-// them; zeros if the session does not fit.
-func (s *sources) count(key sessionKey, seq uint32, now time.Time) (rx, tx uint32) {
+// count takes packet seq of a session, sent at the sender's time at, into the
+// session's statistics, once, and returns them; false if the session does not
+// fit.
+func (s *sources) count(key sessionKey, seq uint32, at stamp.Timestamp, now time.Time) (rx, tx uint32, ok bool) {
 	c := s.sessions[key]
 	if c == nil {
-		if len(s.sessions) >= maxSources {
-			return 0, 0
+		of := s.limits[sourceOf(key.from.Addr())]
+		if len(s.sessions) >= maxSources || of == nil || of.sessions >= sessionsOf {
+			return 0, 0, false
 		}
+		of.sessions++
 		c = &counted{highest: seq - 1}
 		s.sessions[key] = c
+	}
+	if c.isNew(seq, at, now) {
+		*c = counted{highest: seq - 1}
 	}
 	c.seen = now
 	if c.fresh(seq) {
 		c.rx++
 	}
+	if c.highest == seq {
+		c.newest = at
+	}
 	c.tx++
-	return c.rx, c.tx
+	return c.rx, c.tx, true
+}
+
+// Signs of a sender that began anew with the address, port and identifier of a
+// session that is still remembered.
+const (
+	farAhead  = 1 << 20 // nobody loses as many packets in a row
+	farBehind = 64      // what the window holds
+	pause     = time.Second
+)
+
+// isNew reports whether packet seq is the beginning of another session than c: a
+// number that was there already, or was passed long ago, but sent later than the
+// newest packet. A copy or a straggler of the session itself is older.
+func (c *counted) isNew(seq uint32, at stamp.Timestamp, now time.Time) bool {
+	ahead := int32(seq - c.highest)
+	switch {
+	case c.tx == 0:
+		return false
+	case ahead > 0:
+		return ahead > farAhead
+	case ahead <= -farBehind:
+		return at > c.newest || now.Sub(c.seen) > pause
+	}
+	return at > c.newest && c.window&(1<<-ahead) != 0
 }
 
 // fresh reports whether seq was not counted before: a replay is answered like
@@ -110,14 +162,17 @@ func (s *sources) sweep(now time.Time) {
 		return
 	}
 	s.sweepAt = now.Add(forgetIn / 4)
-	for addr, known := range s.limits {
-		if now.Sub(known.seen) > forgetIn {
-			delete(s.limits, addr)
-		}
-	}
 	for key, c := range s.sessions {
 		if now.Sub(c.seen) > forgetIn {
 			delete(s.sessions, key)
+			if of := s.limits[sourceOf(key.from.Addr())]; of != nil {
+				of.sessions--
+			}
+		}
+	}
+	for addr, known := range s.limits {
+		if now.Sub(known.seen) > forgetIn {
+			delete(s.limits, addr)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"encoding/binary"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,71 +13,95 @@ import (
 // stampFormat is the format of STAMP's session-sender. The session's number is
 // the SSID, so one port serves all sessions.
 type stampFormat struct {
-	keys *Keyring // nil: unauthenticated
-	ext  Extensions
-	// extra is what the extensions add to a packet.
-	extra int
-	now   []*stamp.Key
-	wall  func() time.Time
+	keys    *Keyring // nil: unauthenticated
+	ext     Extensions
+	length  int
+	padding int // octets of the padding TLV with its header; 0: there is none
+	ptp     bool
+	clock   clockQuality
+	now     []*stamp.Key
+	wall    func() time.Time
 }
 
-// clockError is what is announced of this host's clock: nothing is known of
-// it, and nothing that is measured here depends on it.
-var clockError = stamp.Estimate(1<<32/1000, false, false) // 1 ms
-
 func (s *Sender) newSTAMP(k kind) (prober, error) {
-	f := &stampFormat{keys: s.keys, ext: s.extensions, wall: time.Now}
+	f := &stampFormat{keys: s.opts.Keys, ext: s.opts.Extensions, ptp: s.opts.PTP, wall: time.Now}
+	f.length = stamp.Size
 	var key *stamp.Key
-	if s.keys != nil {
-		key = s.keys.Keys(time.Now())[0]
+	if f.keys != nil {
+		key, f.length = f.keys.Keys(time.Now())[0], stamp.AuthSize
 	}
-	f.extra = len(f.ext.append(nil, 0, key))
-	d, err := newDatagram(s, f, k.ipv6, unix.SOCK_DGRAM, unix.IPPROTO_UDP)
+	f.length += len(f.ext.append(nil, 0, key))
+	if err := f.pad(k); err != nil {
+		return nil, err
+	}
+	d, err := newDatagram(s, f, k, unix.SOCK_DGRAM, unix.IPPROTO_UDP)
 	if err != nil {
 		return nil, err
 	}
-	d.checked = s.keys == nil
-	if s.extensions.ClassOfService {
+	d.checked = s.opts.Keys == nil
+	if s.opts.Extensions.ClassOfService {
 		receiveTOS(d.fd)
+	}
+	if s.opts.HopLimits {
+		receiveTTL(d.fd)
 	}
 	return d, nil
 }
 
-func (f *stampFormat) size() int {
-	if f.keys != nil {
-		return stamp.AuthSize + f.extra
+// pad makes the packets as long as k wants them.
+func (f *stampFormat) pad(k kind) error {
+	if k.path.size == 0 {
+		return nil
 	}
-	return stamp.Size + f.extra
+	f.padding = payload(k.path.size, k.ipv6, udpHeader) - f.length
+	if f.padding != 0 && f.padding < stamp.PaddingSize(0) {
+		least := k.path.size - f.padding
+		return fmt.Errorf("a packet of %d octets is too short: these sessions need %d, or %d and more",
+			k.path.size, least, least+stamp.PaddingSize(0))
+	}
+	f.length += f.padding
+	return nil
 }
 
-func (f *stampFormat) request(b []byte, number uint16, seq uint32) {
-	t := stamp.Test{Seq: seq, Error: clockError, SSID: number}
+func (f *stampFormat) size() int { return f.length }
+
+func (f *stampFormat) request(b []byte, number uint16, seq, transmitted uint32) {
 	now := f.wall()
-	t.At = clockError.In(now.UnixNano())
+	estimate := f.clock.estimate(now, f.ptp)
+	t := stamp.Test{Seq: seq, At: estimate.In(now.UnixNano()), Error: estimate, SSID: number}
 	var key *stamp.Key
 	if f.keys != nil {
 		f.now = f.keys.Keys(now)
 		key = f.now[0]
 	}
-	f.ext.append(t.AppendMarshal(b[:0], key), seq, key)
+	b = f.ext.append(t.AppendMarshal(b[:0], key), transmitted, key)
+	if f.padding > 0 {
+		stamp.AppendPadding(b, f.padding)
+	}
 }
 
-func (f *stampFormat) reply(b []byte) (reply, error) {
+func (f *stampFormat) reply(b []byte) (reply, Reason) {
 	r, rest, err := stamp.ParseReflected(b, f.now)
 	switch {
-	case stamp.IsAuth(err), err == nil && f.ext.any() && !stamp.Intact(b, rest, f.now):
-		return reply{}, errForged
+	case err != nil && f.keys != nil && len(b) < stamp.AuthSize && len(b) >= stamp.Size:
+		return reply{}, Unsigned
+	case stamp.IsAuth(err) && !stamp.IsSigned(b):
+		return reply{}, Unsigned
+	case stamp.IsAuth(err):
+		return reply{}, WrongKey
 	case err != nil:
-		return reply{}, errMalformed
+		return reply{}, Short
+	case r.Received == 0 && r.SenderAt == 0:
+		return reply{}, PlainEcho // every reflector returns the sender's timestamp
 	}
-	out := reply{number: r.SSID, seq: r.SenderSeq}
+	out := reply{number: r.SSID, seq: r.SenderSeq, answer: r.Seq, ttl: r.SenderTTL}
 	if r.Received != 0 && r.At != 0 {
 		out.far, out.farReply = r.Received.Unix(r.Error), r.At.Unix(r.Error)
 	}
 	if f.ext.any() {
-		out.heard = hear(rest)
+		out.heard = hear(b, rest, f.now)
 	}
-	return out, nil
+	return out, None
 }
 
 func (f *stampFormat) own(b []byte) (uint16, uint32, bool) {

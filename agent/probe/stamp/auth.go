@@ -1,6 +1,7 @@
 package stamp
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
@@ -54,6 +55,12 @@ func verify(b []byte, keys []*Key) (*Key, error) {
 		}
 	}
 	return nil, ErrAuth
+}
+
+// IsSigned reports whether b, which is not authentic, has the layout of an
+// authenticated packet at least: zeros where the other one has its timestamp.
+func IsSigned(b []byte) bool {
+	return len(b) >= AuthSize && bytes.Count(b[4:16], []byte{0}) == 12
 }
 
 // IsAuth reports whether err means that a packet was not authentic, rather than

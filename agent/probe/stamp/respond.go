@@ -1,6 +1,72 @@
 package stamp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// ErrAnswer says that a packet is what a session-reflector writes. To answer it
+// would make two reflectors answer each other for ever.
+var ErrAnswer = errors.New("stamp: a reflected packet, not a test packet")
+
+// Request is a test packet as it came to a session-reflector.
+type Request struct {
+	Test
+	Key    *Key // that signed it; nil if unauthenticated
+	packet []byte
+	rest   []byte // TLVs or padding
+	keys   []*Key
+}
+
+// ParseRequest reads what came to a reflector that has keys, or none. A packet
+// of AuthSize octets or more must then be signed: it would otherwise be read in
+// the wrong layout. A shorter one is unauthenticated, which authOnly refuses.
+func ParseRequest(b []byte, keys []*Key, authOnly bool) (Request, error) {
+	r := Request{packet: b, keys: keys}
+	if len(b) < AuthSize {
+		if authOnly && len(b) >= MinSize {
+			return Request{}, ErrAuth
+		}
+		keys = nil
+	}
+	var err error
+	if r.Test, r.Key, r.rest, err = ParseTest(b, keys); err != nil {
+		return Request{}, err
+	}
+	if isAnswer(b, r.Key != nil) {
+		return Request{}, ErrAnswer
+	}
+	return r, nil
+}
+
+// longestStay is how many seconds may be between the two timestamps that a
+// reflector writes, for the packet to be taken for an answer. A test packet has
+// zeros in their place, or a TWAMP Light sender's padding, which is by chance an
+// answer once in a thousand million.
+const longestStay = 2
+
+func isAnswer(b []byte, auth bool) bool {
+	at, received, senderAt := 4, 16, 28
+	if auth {
+		at, received, senderAt = 16, 32, 64
+	}
+	if len(b) < senderAt+8 {
+		return false
+	}
+	// Both formats of a timestamp begin with the seconds.
+	stay := int32(binary.BigEndian.Uint32(b[at:]) - binary.BigEndian.Uint32(b[received:]))
+	return binary.BigEndian.Uint64(b[received:]) != 0 && binary.BigEndian.Uint64(b[senderAt:]) != 0 &&
+		stay >= 0 && stay <= longestStay
+}
+
+// Codepoints is a set of DSCPs.
+type Codepoints uint64
+
+// Codepoint is the set of one DSCP, 0…63.
+func Codepoint(dscp uint8) Codepoints { return 1 << (dscp & 63) }
+
+// Has reports whether dscp is in the set.
+func (c Codepoints) Has(dscp uint8) bool { return c&Codepoint(dscp) != 0 }
 
 // Arrival is what the reflector knows of a test packet besides its octets.
 type Arrival struct {
@@ -8,8 +74,10 @@ type Arrival struct {
 	TTL      uint8
 	DSCP     uint8
 	ECN      uint8
-	Rx, Tx   uint32 // test packets received and reflected in this session, this one included
-	Stateful bool   // number the reflected packets by Tx, not by the sender's number
+	Rx, Tx   uint32     // test packets received and reflected in this session, this one included
+	Counted  bool       // Rx and Tx are known
+	Stateful bool       // number the reflected packets by Tx, not by the sender's number
+	May      Codepoints // that senders may order for the answer; 0 and DSCP besides
 }
 
 // Answer is a reflected packet.
@@ -21,31 +89,27 @@ type Answer struct {
 	ptp    ErrorEstimate
 }
 
-// Respond appends the answer to packet to b. It is as long as the packet, or
-// Size if that is longer: nothing is amplified beyond the symmetry that RFC
-// 8762 asks for. Its timestamp is missing until Seal.
-func Respond(b, packet []byte, keys []*Key, in Arrival, own ErrorEstimate) (Answer, error) {
-	t, key, rest, err := ParseTest(packet, keys)
-	if err != nil {
-		return Answer{}, err
+// Respond appends the answer to r to b. It is as long as the packet, or Size if
+// that is longer: nothing is amplified beyond the symmetry that RFC 8762 asks
+// for. Its timestamp is missing until Seal.
+func Respond(b []byte, r Request, in Arrival, own ErrorEstimate) Answer {
+	own = own&^flagZ | r.Error&flagZ // answer in the sender's format
+	out := Reflected{
+		Seq: r.Seq, Error: own, SSID: r.SSID, Received: own.In(in.At),
+		SenderSeq: r.Seq, SenderAt: r.At, SenderError: r.Error, SenderTTL: in.TTL,
 	}
-	own = own&^flagZ | t.Error&flagZ // answer in the sender's format
-	r := Reflected{
-		Seq: t.Seq, Error: own, SSID: t.SSID, Received: own.In(in.At),
-		SenderSeq: t.Seq, SenderAt: t.At, SenderError: t.Error, SenderTTL: in.TTL,
-	}
-	if in.Stateful {
-		r.Seq = in.Tx - 1
+	if in.Stateful && in.Counted {
+		out.Seq = in.Tx - 1
 	}
 	start, base := len(b), Size
-	if key != nil {
+	if r.Key != nil {
 		base = AuthSize
 	}
-	b = r.AppendMarshal(b, key)
-	b = append(b, rest...)
-	a := Answer{Packet: b[start:], DSCP: in.DSCP, Key: key, base: base, ptp: own}
-	a.extend(packet[:4], in)
-	return a, nil
+	b = out.AppendMarshal(b, r.Key)
+	b = append(b, r.rest...)
+	a := Answer{Packet: b[start:], DSCP: in.DSCP, Key: r.Key, base: base, ptp: own}
+	a.extend(r, in)
+	return a
 }
 
 // Seal puts the time of sending into the answer and signs it.
@@ -61,57 +125,65 @@ func (a Answer) Seal(now int64) {
 }
 
 // extend fills in the extensions of the answer, which are still the sender's.
-func (a *Answer) extend(seq []byte, in Arrival) {
+// What follows a malformed one stays as it came: nobody can tell where it begins
+// (RFC 8972 §4). Where the HMAC does not match none is processed (§4.8).
+func (a *Answer) extend(r Request, in Arrival) {
 	rest := a.Packet[a.base:]
-	state := checkTLVs(seq, rest, a.Key)
-	for offset := 0; offset+tlvHeader <= len(rest) && rest[offset+1] != 0; {
-		tlv := rest[offset:]
-		size := int(binary.BigEndian.Uint16(tlv[2:]))
-		if tlvHeader+size > len(tlv) {
-			tlv[0] = Malformed
+	key, state := checkTLVs(r.packet[:4], rest, r.Key, r.keys)
+	for offset, end := 0, extensions(rest); offset < end; {
+		tlv, size, ok := split(rest[offset:])
+		switch {
+		case !ok:
+			rest[offset] = Malformed
 			return
+		case state == corrupt:
+			rest[offset] = Corrupt
+		default:
+			rest[offset] = a.fill(tlv, rest[:offset], key, in)
+			if rest[offset]&Malformed != 0 {
+				return
+			}
 		}
-		value := tlv[tlvHeader : tlvHeader+size]
-		if state == corrupt {
-			tlv[0] = Corrupt // echoed as it came (RFC 8972 §4.8)
-		} else {
-			tlv[0] = a.fill(Type(tlv[1]), value, rest[:offset], in)
-		}
-		offset += tlvHeader + size
+		offset += size
 	}
 }
 
 // fill writes the reflector's part of one TLV and returns its flags. before is
-// what precedes it.
-func (a *Answer) fill(t Type, value, before []byte, in Arrival) uint8 {
-	switch t {
+// what precedes it, which its HMAC is of.
+func (a *Answer) fill(tlv TLV, before []byte, key *Key, in Arrival) uint8 {
+	switch tlv.Type {
 	case ExtraPadding:
 		return 0
 	case ClassOfService:
-		c, ok := ParseCoS(value)
+		c, ok := ParseCoS(tlv.Value)
 		if !ok {
 			return Malformed
 		}
-		a.DSCP = c.Wanted
-		c.Seen, c.ECN, c.Rejected = in.DSCP, in.ECN, false
-		AppendCoS(value[:0], c)
+		c.Seen, c.ECN = in.DSCP, in.ECN
+		if c.Rejected = c.Wanted != 0 && c.Wanted != in.DSCP && !in.May.Has(c.Wanted); !c.Rejected {
+			a.DSCP = c.Wanted
+		}
+		AppendCoS(tlv.Value[:0], c)
 		return 0
 	case DirectMeasurement:
-		d, ok := ParseDirect(value)
+		d, ok := ParseDirect(tlv.Value)
 		if !ok {
 			return Malformed
 		}
+		if !in.Counted {
+			return Unrecognised // zeros would be counts
+		}
 		d.ReflectorRx, d.ReflectorTx = in.Rx, in.Tx
-		AppendDirect(value[:0], d)
+		AppendDirect(tlv.Value[:0], d)
 		return 0
 	case IntegrityHMAC:
-		if len(value) != macSize {
+		if len(tlv.Value) != macSize {
 			return Malformed
 		}
-		if a.Key == nil {
+		if key == nil {
 			return Unrecognised
 		}
-		copy(value, a.Key.digest(a.Packet[:4], before))
+		copy(tlv.Value, key.digest(a.Packet[:4], before))
 		return 0
 	}
 	return Unrecognised

@@ -59,6 +59,9 @@ const (
 	MinSize = 14
 
 	hmacOffset = 96
+	ttlOffset  = 40
+	// minReflected is the shortest answer: up to the sender's error estimate.
+	minReflected = 38
 )
 
 // Reasons why a packet is not read.
@@ -173,7 +176,7 @@ func (r Reflected) AppendMarshal(b []byte, key *Key) []byte {
 
 // ParseReflected reads a reflected packet; with keys it must be authenticated
 // by one of them. A TWAMP Light reflector may leave out the octets after the
-// sender's TTL (RFC 5357 §4.2.1).
+// sender's TTL (RFC 5357 §4.2.1), and older ones the TTL itself, which is 0 then.
 func ParseReflected(b []byte, keys []*Key) (r Reflected, rest []byte, err error) {
 	if len(keys) > 0 {
 		if _, err := verify(b, keys); err != nil {
@@ -191,8 +194,12 @@ func ParseReflected(b []byte, keys []*Key) (r Reflected, rest []byte, err error)
 			SenderTTL:   b[80],
 		}, b[AuthSize:], nil
 	}
-	if len(b) < 41 {
+	if len(b) < minReflected {
 		return Reflected{}, nil, ErrShort
+	}
+	ttl := uint8(0)
+	if len(b) > ttlOffset {
+		ttl = b[ttlOffset]
 	}
 	return Reflected{
 		Seq:         binary.BigEndian.Uint32(b),
@@ -203,6 +210,6 @@ func ParseReflected(b []byte, keys []*Key) (r Reflected, rest []byte, err error)
 		SenderSeq:   binary.BigEndian.Uint32(b[24:]),
 		SenderAt:    Timestamp(binary.BigEndian.Uint64(b[28:])),
 		SenderError: ErrorEstimate(binary.BigEndian.Uint16(b[36:])),
-		SenderTTL:   b[40],
+		SenderTTL:   ttl,
 	}, b[min(Size, len(b)):], nil
 }

@@ -202,25 +202,32 @@ func TestAppendTLV(t *testing.T) {
 
 // The extensions of a test packet, and what a reflector makes of them.
 func TestRespondTLVs(t *testing.T) {
-	in := Arrival{At: 1e18, TTL: 63, DSCP: 10, ECN: 1, Rx: 9, Tx: 8}
+	in := Arrival{At: 1e18, TTL: 63, DSCP: 10, ECN: 1, Rx: 9, Tx: 8, Counted: true, May: Codepoint(46)}
 	for name, tt := range map[string]struct{ sent, want string }{
-		"padding":              {"80 01 0003 aabbcc", "00 01 0003 aabbcc"},
-		"stray RP and below":   {"80 04 0004 0003ffff", "00 04 0004 00a40000"},
-		"class of service":     {"80 04 0004 b8000000", "00 04 0004 b8a40000"},
-		"direct measurement":   {"80 05 000c 0000000a 00000000 00000000", "00 05 000c 0000000a 00000009 00000008"},
-		"unknown":              {"00 63 0002 0102", "80 63 0002 0102"},
-		"wrong length":         {"80 04 0003 b80000", "40 04 0003 b80000"},
-		"beyond the packet":    {"80 01 0009 aa", "40 01 0009 aa"},
-		"behind it, unread":    {"80 01 ffff 80 01 0000", "40 01 ffff 80 01 0000"},
-		"half a header":        {"80 01 0000 8001", "00 01 0000 8001"},
-		"TWAMP's zero padding": {"0000000000000000", "0000000000000000"},
-		"HMAC without a key":   {"80 08 0010 00112233445566778899aabbccddeeff", "80 08 0010 00112233445566778899aabbccddeeff"},
+		"padding":            {"80 01 0003 aabbcc", "00 01 0003 aabbcc"},
+		"stray RP and below": {"80 04 0004 0003ffff", "00 04 0004 00a40000"},
+		"class of service":   {"80 04 0004 b8000000", "00 04 0004 b8a40000"},
+		"direct measurement": {"80 05 000c 0000000a 00000000 00000000", "00 05 000c 0000000a 00000009 00000008"},
+		"unknown":            {"00 63 0002 0102", "80 63 0002 0102"},
+		"wrong length":       {"80 04 0003 b80000", "40 04 0003 b80000"},
+		"beyond the packet":  {"80 01 0009 aa", "40 01 0009 aa"},
+		"behind it, unread":  {"80 01 ffff 80 01 0000", "40 01 ffff 80 01 0000"},
+		"behind a wrong length, unread": {"80 04 0003 b80000 80 05 000c 0000000a 00000000 00000000",
+			"40 04 0003 b80000 80 05 000c 0000000a 00000000 00000000"},
+		"half a header":              {"80 01 0000 8001", "00 01 0000 4001"},
+		"type 0, which is reserved":  {"80 00 0002 0102 80 01 0001 aa", "80 00 0002 0102 00 01 0001 aa"},
+		"type 0 before a TLV":        {"0000 0000 80 01 0001 aa", "8000 0000 00 01 0001 aa"},
+		"a TLV before zeros":         {"80 01 0004 00000000 0000", "00 01 0004 00000000 0000"},
+		"a codepoint nobody allowed": {"80 04 0004 30000000", "00 04 0004 30a50000"},
+		"TWAMP's zero padding":       {"0000000000000000", "0000000000000000"},
+		"HMAC without a key":         {"80 08 0010 00112233445566778899aabbccddeeff", "80 08 0010 00112233445566778899aabbccddeeff"},
 	} {
 		packet := append(test.AppendMarshal(nil, nil), unhex(t, tt.sent)...)
-		a, err := Respond(nil, packet, nil, in, 1)
+		r, err := ParseRequest(packet, nil, false)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		a := Respond(nil, r, in, 1)
 		if got := a.Packet[Size:]; !bytes.Equal(got, unhex(t, tt.want)) {
 			t.Errorf("%s: %x, want %s", name, got, tt.want)
 		}
@@ -240,7 +247,7 @@ func TestRespondTLVs(t *testing.T) {
 func TestRespondAuthenticated(t *testing.T) {
 	key := newKey(t, secret)
 	keys := []*Key{newKey(t, "another secret!!"), key}
-	in := Arrival{At: 1e18, TTL: 63, Rx: 9, Tx: 8, Stateful: true}
+	in := Arrival{At: 1e18, TTL: 63, Rx: 9, Tx: 8, Counted: true, Stateful: true}
 	sent := test.AppendMarshal(nil, key)
 	sent = AppendTLV(sent, DirectMeasurement, AppendDirect(nil, Direct{SenderTx: 10}))
 	sent = AppendHMAC(sent, 0, AuthSize, key)
@@ -248,10 +255,11 @@ func TestRespondAuthenticated(t *testing.T) {
 
 	respond := func(packet []byte) (Reflected, []byte) {
 		t.Helper()
-		a, err := Respond(nil, packet, keys, in, 1)
+		request, err := ParseRequest(packet, keys, true)
 		if err != nil {
 			t.Fatal(err)
 		}
+		a := Respond(nil, request, in, 1)
 		a.Seal(2e18)
 		if len(a.Packet) != len(packet) {
 			t.Fatalf("%d octets for %d", len(a.Packet), len(packet))
@@ -276,7 +284,7 @@ func TestRespondAuthenticated(t *testing.T) {
 	if !bytes.Equal(flags, []byte{0, 0, 0}) {
 		t.Errorf("flags %x, want all clear", flags)
 	}
-	if got := checkTLVs([]byte{0, 0, 0, 7}, rest, key); got != intact {
+	if _, got := checkTLVs([]byte{0, 0, 0, 7}, rest, key, nil); got != intact {
 		t.Errorf("the answer's extensions are %v", got)
 	}
 
@@ -308,16 +316,20 @@ func FuzzRespond(f *testing.F) {
 		if auth {
 			keys = []*Key{key}
 		}
-		a, err := Respond(nil, packet, keys, Arrival{At: 1}, 1)
+		r, err := ParseRequest(packet, keys, auth)
 		if err != nil {
 			return
 		}
+		a := Respond(nil, r, Arrival{At: 1}, 1)
 		a.Seal(1)
 		if len(a.Packet) != max(Size, len(packet)) || a.DSCP > 63 {
 			t.Fatalf("%d octets for %d, DSCP %d", len(a.Packet), len(packet), a.DSCP)
 		}
 		if _, _, err := ParseReflected(a.Packet, keys); err != nil {
 			t.Fatalf("cannot read our own answer: %v", err)
+		}
+		if _, err := ParseRequest(a.Packet, keys, auth); err == nil && r.At != 0 {
+			t.Fatalf("our own answer is taken for a request: %x", a.Packet)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package stamp
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"encoding/binary"
 	"iter"
@@ -37,18 +38,53 @@ type TLV struct {
 	Value []byte
 }
 
+// split reads the extension that b begins with, and how long it is; false if
+// it does not fit into b. Of one that does not there are flags and type at most.
+func split(b []byte) (tlv TLV, size int, ok bool) {
+	if len(b) < tlvHeader {
+		return TLV{Flags: b[0]}, len(b), false
+	}
+	tlv = TLV{Flags: b[0], Type: Type(b[1])}
+	size = tlvHeader + int(binary.BigEndian.Uint16(b[2:]))
+	if size > len(b) {
+		tlv.Value = b[tlvHeader:]
+		return tlv, len(b), false
+	}
+	tlv.Value = b[tlvHeader:size]
+	return tlv, size, true
+}
+
 // TLVs yields the extensions in rest, as Parse… returned it, up to the first
-// that does not fit.
+// that does not fit or that the reflector found malformed: where the next one
+// begins nobody knows then.
 func TLVs(rest []byte) iter.Seq[TLV] {
 	return func(yield func(TLV) bool) {
-		for len(rest) >= tlvHeader && rest[1] != 0 {
-			end := tlvHeader + int(binary.BigEndian.Uint16(rest[2:]))
-			if end > len(rest) || !yield(TLV{rest[0], Type(rest[1]), rest[tlvHeader:end]}) {
+		for tlv := range walk(rest) {
+			if !yield(tlv) || tlv.Flags&Malformed != 0 {
 				return
 			}
-			rest = rest[end:]
 		}
 	}
+}
+
+// walk yields the extensions in rest up to the first that does not fit.
+func walk(rest []byte) iter.Seq[TLV] {
+	return func(yield func(TLV) bool) {
+		end := extensions(rest)
+		for offset := 0; offset < end; {
+			tlv, size, ok := split(rest[offset:])
+			if !ok || !yield(tlv) {
+				return
+			}
+			offset += size
+		}
+	}
+}
+
+// extensions returns where in rest nothing but zeros follows. There begins, if a
+// TLV would, the padding of a TWAMP Light sender: type 0 is reserved.
+func extensions(rest []byte) int {
+	return len(bytes.TrimRight(rest, "\x00"))
 }
 
 // AppendTLV appends an extension with the flags of a session-sender, which a
@@ -58,6 +94,20 @@ func AppendTLV(b []byte, t Type, value []byte) []byte {
 	b = append(b, Unrecognised, uint8(t), 0, 0)
 	binary.BigEndian.PutUint16(b[len(b)-2:], uint16(len(value)))
 	return append(b, value...)
+}
+
+// PaddingSize is the length of an extra padding TLV around n octets.
+func PaddingSize(n int) int { return tlvHeader + n }
+
+// AppendPadding appends an extra padding TLV of size octets, with its header
+// (RFC 8972 §4.1), for which b has the capacity. It may stand behind the HMAC.
+func AppendPadding(b []byte, size int) []byte {
+	start := len(b) + tlvHeader
+	b = append(b, Unrecognised, uint8(ExtraPadding), 0, 0)
+	binary.BigEndian.PutUint16(b[start-2:], uint16(size-tlvHeader))
+	b = b[:start+size-tlvHeader]
+	clear(b[start:])
+	return b
 }
 
 // CoS is the value of a class of service TLV (RFC 8972 §4.4).
@@ -127,38 +177,57 @@ const (
 // can tell.
 func Intact(packet, rest []byte, keys []*Key) bool {
 	for _, k := range keys {
-		if checkTLVs(packet[:4], rest, k) != corrupt {
+		if _, state := checkTLVs(packet[:4], rest, k, nil); state != corrupt {
 			return true
 		}
 	}
 	return len(keys) == 0
 }
 
-// checkTLVs verifies the HMAC TLV of the extensions in rest. Only padding may
-// stand behind it. An authenticated packet needs one, unless padding is its
-// only extension.
-func checkTLVs(seq, rest []byte, key *Key) integrity {
-	if key == nil {
-		return unprotected
-	}
-	offset, needed, result := 0, false, unprotected
-	for t := range TLVs(rest) {
+// checkTLVs verifies the HMAC TLV of the extensions in rest, by the key that
+// signed the packet or, in one that is not signed, by one of keys; it returns
+// the key that did. Only padding may stand behind it. A signed packet needs one,
+// unless padding is its only extension.
+func checkTLVs(seq, rest []byte, signed *Key, keys []*Key) (*Key, integrity) {
+	offset, needed := 0, false
+	var by *Key
+	for t := range walk(rest) {
 		switch {
 		case t.Type == ExtraPadding:
-		case result != unprotected, t.Type == IntegrityHMAC && len(t.Value) != macSize:
-			return corrupt
+		case by != nil, t.Type == IntegrityHMAC && len(t.Value) != macSize:
+			return nil, corrupt
+		case t.Type == IntegrityHMAC && signed == nil && len(keys) == 0:
+			return nil, unprotected // for others to check
 		case t.Type == IntegrityHMAC:
-			if !hmac.Equal(t.Value, key.digest(seq, rest[:offset])) {
-				return corrupt
+			if by = digests(t.Value, seq, rest[:offset], signed, keys); by == nil {
+				return nil, corrupt
 			}
-			result = intact
 		default:
-			needed = true
+			needed = signed != nil
 		}
 		offset += tlvHeader + len(t.Value)
 	}
-	if needed && result == unprotected {
-		return corrupt
+	switch {
+	case by != nil:
+		return by, intact
+	case needed:
+		return nil, corrupt
 	}
-	return result
+	return nil, unprotected
+}
+
+// digests returns the key by which mac is the HMAC of the extensions before it.
+func digests(mac, seq, before []byte, signed *Key, keys []*Key) *Key {
+	if signed != nil {
+		if hmac.Equal(mac, signed.digest(seq, before)) {
+			return signed
+		}
+		return nil
+	}
+	for _, k := range keys {
+		if hmac.Equal(mac, k.digest(seq, before)) {
+			return k
+		}
+	}
+	return nil
 }
