@@ -105,7 +105,7 @@ func TestMetrics(t *testing.T) {
 	want := `
 # HELP detnet_probe_latency_seconds Median round trip of the newest probes.
 # TYPE detnet_probe_latency_seconds gauge
-detnet_probe_latency_seconds{host="10.0.0.1",port="862",protocol="stamp",session="a"} 0.002
+detnet_probe_latency_seconds{host="10.0.0.1",port="862",protocol="stamp",session="a"} 0.001
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "detnet_probe_latency_seconds"); err != nil {
 		t.Error(err)

@@ -6,6 +6,7 @@
 package stats
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -15,13 +16,15 @@ import (
 
 // Quantiles of a set of durations, by nearest rank.
 type Quantiles struct {
-	Min, P50, P90, P95, P99, Max time.Duration
+	Min, P50, P90, P95, P99, P999, Max time.Duration
 }
 
 // Summary is what a window of samples says.
 type Summary struct {
-	Samples, Lost int       // Lost of Samples were not answered
-	RTT           Quantiles // of the answered
+	Samples, Lost int           // Lost of Samples were not answered
+	RTT           Quantiles     // of the answered
+	Mean, StdDev  time.Duration // of the RTT
+	Bursts        Bursts
 	Base          time.Duration
 	PDV           Quantiles     // RTT − Base
 	IPDV          Quantiles     // |RTT of one packet − RTT of the one before|
@@ -34,6 +37,13 @@ type Summary struct {
 	HasQueue          bool
 	Queue             Quantiles // in this host's own queue
 	RouteChanges      int       // since the session began
+	ClockSteps        int       // likewise: one of the two clocks was set
+}
+
+// Bursts are the runs of packets that were lost one behind the other (RFC 3357).
+type Bursts struct {
+	Count   int
+	Longest int // packets
 }
 
 // Loss is the ratio of lost packets, 0…1.
@@ -72,36 +82,79 @@ func New(window int) *Series {
 // step, from which their age counts back. It does not allocate.
 func (s *Series) Add(samples []probe.Sample, now time.Duration) {
 	for _, sample := range samples {
-		at := s.first + s.count
-		if s.count == len(s.ring) {
-			s.first++
-		} else {
-			s.count++
+		i, found := -1, false
+		if sample.Corrected {
+			i, found = s.given(sample.Number)
 		}
-		i := at % len(s.ring)
+		if !found {
+			i = s.push()
+		}
 		s.ring[i] = sample
-		if sample.Lost {
-			continue
-		}
-		sent := now - sample.Age
-		if s.base.add(sample.RTT, sent) {
-			s.clock = clock{} // another path, perhaps another asymmetry
-		}
-		if s.any {
-			s.jitter += (float64((sample.RTT - s.last).Abs()) - s.jitter) / 16
-		}
-		s.last, s.any = sample.RTT, true
-		if sample.HasOneWay {
-			s.clock.add(sample, s.base.value(), sent)
-			s.forward[i], s.backward[i] = s.clock.split(sample, s.base.value(), sent)
+		if !sample.Lost {
+			s.answered(i, now-sample.Age, !found)
 		}
 	}
-	s.first %= len(s.ring)
+}
+
+// Clear empties the window. The base, the clocks' offset and the jitter stay.
+func (s *Series) Clear() { s.first, s.count = 0, 0 }
+
+// push makes room for a sample behind the newest.
+func (s *Series) push() int {
+	if s.count < len(s.ring) {
+		s.count++
+	} else if s.first++; s.first == len(s.ring) {
+		s.first = 0
+	}
+	return (s.first + s.count - 1) % len(s.ring)
+}
+
+// given finds the place of the packet that was said to be lost. Those are near
+// the end: what was overtaken by more packets is not looked for.
+func (s *Series) given(number uint32) (int, bool) {
+	const farthest = 4096
+	for n := s.count - 1; n >= max(0, s.count-farthest); n-- {
+		if i := (s.first + n) % len(s.ring); s.ring[i].Number == number && s.ring[i].Lost {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// answered takes ring[i], sent at an instant, into what is kept beyond the window;
+// inOrder says that it comes behind those before it.
+func (s *Series) answered(i int, sent time.Duration, inOrder bool) {
+	sample := s.ring[i]
+	if s.base.add(sample.RTT, sent) {
+		s.clock = clock{steps: s.clock.steps} // another path, perhaps another asymmetry
+	}
+	if s.any && inOrder {
+		s.jitter += (float64((sample.RTT - s.last).Abs()) - s.jitter) / 16
+	}
+	if inOrder {
+		s.last, s.any = sample.RTT, true
+	}
+	if sample.HasOneWay {
+		s.clock.add(sample, s.base.value(), sent)
+		s.forward[i], s.backward[i] = s.clock.split(sample, s.base.value(), sent)
+	}
+}
+
+// OneWay returns what packet number waited in each direction; false if nobody
+// knows, or if it is no longer in the window.
+func (s *Series) OneWay(number uint32) (forward, backward time.Duration, known bool) {
+	for n := s.count - 1; n >= 0; n-- {
+		if i := (s.first + n) % len(s.ring); s.ring[i].Number == number {
+			return s.forward[i], s.backward[i], s.ring[i].HasOneWay
+		}
+	}
+	return 0, 0, false
 }
 
 // Summary describes the window.
 func (s *Series) Summary() Summary {
-	out := Summary{Samples: s.count, Base: s.base.value(), Jitter: time.Duration(s.jitter), RouteChanges: s.base.changes}
+	out := Summary{Samples: s.count, Base: s.base.value(), Jitter: time.Duration(s.jitter),
+		RouteChanges: s.base.changes, ClockSteps: s.clock.steps, Bursts: s.bursts()}
 	for i := range s.count {
 		at := s.ring[(s.first+i)%len(s.ring)]
 		if at.Lost {
@@ -112,6 +165,7 @@ func (s *Series) Summary() Summary {
 	}
 	out.RTT = s.quantiles(func(i int, x probe.Sample) (time.Duration, bool) { return x.RTT, true })
 	out.IQR = s.rank(0.75) - s.rank(0.25)
+	out.Mean, out.StdDev = moments(s.scratch)
 	out.PDV = out.RTT.minus(out.Base)
 	previous, any := time.Duration(0), false
 	out.IPDV = s.quantiles(func(i int, x probe.Sample) (time.Duration, bool) {
@@ -142,7 +196,45 @@ func (s *Series) quantiles(value func(i int, x probe.Sample) (time.Duration, boo
 		}
 	}
 	slices.Sort(s.scratch)
-	return Quantiles{s.rank(0), s.rank(0.5), s.rank(0.9), s.rank(0.95), s.rank(0.99), s.rank(1)}
+	return Quantiles{s.rank(0), s.rank(0.5), s.rank(0.9), s.rank(0.95), s.rank(0.99), s.rank(0.999), s.rank(1)}
+}
+
+// bursts finds the runs of lost packets. The ring has them where they were given
+// up, so it is their numbers that tell who was next to whom.
+func (s *Series) bursts() (b Bursts) {
+	numbers := s.scratch[:0]
+	for n := range s.count {
+		if at := s.ring[(s.first+n)%len(s.ring)]; at.Lost {
+			numbers = append(numbers, time.Duration(at.Number))
+		}
+	}
+	slices.Sort(numbers)
+	run := 0
+	for i, number := range numbers {
+		if i > 0 && number == numbers[i-1]+1 {
+			run++
+		} else {
+			b.Count, run = b.Count+1, 1
+		}
+		b.Longest = max(b.Longest, run)
+	}
+	return b
+}
+
+// moments are the mean and the standard deviation of a population.
+func moments(values []time.Duration) (mean, deviation time.Duration) {
+	if len(values) == 0 {
+		return 0, 0
+	}
+	var sum, squares float64
+	for _, v := range values {
+		sum += float64(v)
+	}
+	m := sum / float64(len(values))
+	for _, v := range values {
+		squares += (float64(v) - m) * (float64(v) - m)
+	}
+	return time.Duration(m), time.Duration(math.Sqrt(squares / float64(len(values))))
 }
 
 // rank returns the q-quantile of scratch, which is sorted.
@@ -152,5 +244,5 @@ func (q Quantiles) minus(d time.Duration) Quantiles {
 	if q.Max == 0 {
 		return q
 	}
-	return Quantiles{q.Min - d, q.P50 - d, q.P90 - d, q.P95 - d, q.P99 - d, q.Max - d}
+	return Quantiles{q.Min - d, q.P50 - d, q.P90 - d, q.P95 - d, q.P99 - d, q.P999 - d, q.Max - d}
 }

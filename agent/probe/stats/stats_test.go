@@ -27,10 +27,10 @@ func TestSummary(t *testing.T) {
 	if got.Samples != 11 || got.Lost != 1 || got.Base != 1*ms {
 		t.Errorf("%d samples, %d lost, base %v", got.Samples, got.Lost, got.Base)
 	}
-	if want := (Quantiles{1 * ms, 2 * ms, 5 * ms, 9 * ms, 9 * ms, 9 * ms}); got.RTT != want {
+	if want := (Quantiles{1 * ms, 2 * ms, 5 * ms, 9 * ms, 9 * ms, 9 * ms, 9 * ms}); got.RTT != want {
 		t.Errorf("RTT %v, want %v", got.RTT, want)
 	}
-	if want := (Quantiles{0, 1 * ms, 4 * ms, 8 * ms, 8 * ms, 8 * ms}); got.PDV != want {
+	if want := (Quantiles{0, 1 * ms, 4 * ms, 8 * ms, 8 * ms, 8 * ms, 8 * ms}); got.PDV != want {
 		t.Errorf("PDV %v, want %v", got.PDV, want)
 	}
 	// 1 4 3 0 1 1 0 0 7
@@ -53,7 +53,7 @@ func TestQuantilesAreNearestRanks(t *testing.T) {
 		values[i] = time.Duration(i+1) * ms
 	}
 	s.Add(rtts(values...), time.Hour)
-	if got, want := s.Summary().RTT, (Quantiles{ms, 50 * ms, 90 * ms, 95 * ms, 99 * ms, 100 * ms}); got != want {
+	if got, want := s.Summary().RTT, (Quantiles{ms, 50 * ms, 90 * ms, 95 * ms, 99 * ms, 100 * ms, 100 * ms}); got != want {
 		t.Errorf("RTT %v, want %v", got, want)
 	}
 }
