@@ -17,10 +17,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	if err := newRootCommand().ExecuteContext(ctx); err != nil {
-		return 1
-	}
-	return 0
+	return exitCode(newRootCommand().ExecuteContext(ctx))
 }
 
 func newRootCommand() *cobra.Command {

@@ -4,235 +4,206 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"os"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/detnet/detnet/agent/probe"
-	"github.com/detnet/detnet/agent/probe/report"
-	"github.com/detnet/detnet/agent/probe/stats"
 	"github.com/detnet/detnet/workload"
 )
 
-// window is how many of the newest packets the percentiles are of.
-const window = 100_000
+// probing is what the flags of detnet probe say.
+type probing struct {
+	session  probe.Session // of every target
+	opts     probe.Options
+	protocol string
+	output   string
+	keyFile  string
+	rate     float64
+	duration time.Duration
+	interval time.Duration // of the reports; 0: one at the end
+	findMTU  bool
+
+	four, six   bool
+	bind        string
+	sourcePorts string
+	format      string
+	number      uint32
+}
 
 func newProbeCommand() *cobra.Command {
-	var session probe.Session
-	var opts probe.Options
-	var protocol, keyFile, output string
-	var rate float64
-	var duration time.Duration
+	var p probing
 	c := &cobra.Command{
-		Use:   "probe HOST[:PORT]",
+		Use:   "probe HOST[:PORT] ...",
 		Short: "Measure a path: round trip, delay variation, loss and direction",
-		Long: `Probe sends small packets to a host and shows how long their answers take, by
-the kernel's timestamps. It ends after --count packets, after --duration, or by
-Ctrl-C. With --count it gives up on a host that cannot be found or that refuses
-five times in a row. The exit code is 1 if it gave up, or if no packet was
-answered.`,
-		Example: "  detnet probe 10.1.2.3 --protocol stamp --dscp EF --reply-dscp EF --direct\n  detnet probe robot.lab:5201 --protocol udp --rate 100 --count 1000 -o json",
-		Args:    cobra.ExactArgs(1),
+		Long: `Probe sends small packets to one or more hosts and shows how long their answers
+take, by the kernel's timestamps. It ends after --count packets, after
+--duration, or by Ctrl-C, and then waits for the packets in flight, for the
+timeout at most; a second Ctrl-C ends it at once. It gives up on a name that does
+not exist, and with --count on a host that refuses five times in a row.
+
+The exit code is 0 if every host answered, 1 if one did not, and 2 if what was
+asked for cannot be done.`,
+		Example: `  detnet probe 10.1.2.3 --protocol stamp --dscp EF --reply-dscp EF --direct
+  detnet probe robot.lab:5201 --protocol udp --rate 100 --count 1000 -o json
+  detnet probe 10.1.2.3 --source-port 50000-50007 --duration 10s   # equal-cost paths apart
+  detnet probe 10.1.2.3 --find-mtu
+  detnet probe 10.1.2.3 10.1.2.4 --interval 10s -o json >> history.jsonl`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return unusable{errors.New("probe needs a host: detnet probe HOST[:PORT] ...")}
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error {
-			session.Protocol = workload.Protocol(protocol)
-			if err := target(&session, args[0]); err != nil {
-				return err
-			}
-			if rate < 0.1 || rate > 1000 {
-				return fmt.Errorf("--rate=%v must be from 0.1 to 1000 packets a second", rate)
-			}
-			session.Interval = time.Duration(float64(time.Second) / rate)
-			session.Timeout = max(session.Timeout, session.Interval)
-			if opts.Extensions != (probe.Extensions{}) && session.Protocol != workload.STAMP {
-				return fmt.Errorf("--reply-dscp and --direct need --protocol=stamp, not %s", protocol)
-			}
-			if keyFile != "" {
-				var err error
-				if opts.Keys, err = probe.OpenKeyring(keyFile); err != nil {
-					return err
-				}
+			sessions, err := p.sessions(args, c.Flags().Changed("first-number"))
+			if err != nil {
+				return unusable{err}
 			}
 			ctx := c.Context()
-			if duration > 0 {
+			if p.findMTU {
+				return findMTU(ctx, sessions, p.opts, c.OutOrStdout())
+			}
+			if p.duration > 0 {
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, duration)
+				ctx, cancel = context.WithTimeout(ctx, p.duration)
 				defer cancel()
 			}
-			return probeUntil(ctx, session, opts, output, c.OutOrStdout())
+			m := measuring{sessions: sessions, opts: p.opts, output: p.output, interval: p.interval, out: c.OutOrStdout(), messages: c.ErrOrStderr()}
+			return m.until(ctx)
 		},
 	}
-	f := c.Flags()
-	f.StringVarP(&protocol, "protocol", "p", "stamp", "stamp, udp (any echo), tcp (handshake) or icmp")
-	f.Float64VarP(&rate, "rate", "r", 50, "packets a second, on average")
-	f.Uint64VarP(&session.Count, "count", "c", 0, "packets to send; 0 means until stopped")
-	f.DurationVarP(&duration, "duration", "d", 0, "how long to measure; 0 means until stopped")
-	f.DurationVar(&session.Timeout, "timeout", time.Second, "age at which an unanswered packet is lost")
-	f.Func("dscp", "DSCP of the packets: `codepoint` from 0 to 63 or a name, such as EF or AF41", func(text string) error {
-		d, err := workload.ParseDSCP(text)
-		session.DSCP = uint8(d)
-		return err
-	})
-	extensionFlags(c, &opts.Extensions)
-	f.StringVar(&keyFile, "auth-key-file", "", "file with the secret of STAMP's authenticated mode")
-	f.BoolVar(&opts.UserTimestamps, "user-timestamps", false, "do not use the kernel's timestamps, to see what they are worth")
-	f.StringVarP(&output, "output", "o", "text", "text, json, or csv with a line a packet")
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return unusable{err} })
+	p.flags(c)
+	p.pathFlags(c)
+	p.stampFlags(c)
 	return c
 }
 
-// extensionFlags are what STAMP packets can carry besides.
-func extensionFlags(c *cobra.Command, ext *probe.Extensions) {
-	c.Flags().Func("reply-dscp", "`codepoint` that the answers are to have; also shows with which packets arrive (stamp, RFC 8972 §4.4)", func(text string) error {
+func (p *probing) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVarP(&p.protocol, "protocol", "p", "stamp", "stamp, udp (any echo), tcp (handshake) or icmp")
+	f.Float64VarP(&p.rate, "rate", "r", 50, "packets a second and host, on average")
+	f.Uint64VarP(&p.session.Count, "count", "c", 0, "packets to send; 0 means until stopped")
+	f.DurationVarP(&p.duration, "duration", "d", 0, "how long to measure; 0 means until stopped")
+	f.DurationVar(&p.session.Timeout, "timeout", time.Second, "age at which an unanswered packet is lost")
+	f.DurationVar(&p.interval, "interval", 0, "report each such time what was measured in it, as a line; 0 means once, at the end")
+	f.BoolVar(&p.opts.UserTimestamps, "user-timestamps", false, "do not use the kernel's timestamps, to see what they are worth")
+	f.StringVarP(&p.output, "output", "o", "text", "text, json, or csv with a line a packet")
+}
+
+// pathFlags are how packets leave.
+func (p *probing) pathFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.Func("dscp", "DSCP of the packets: `codepoint` from 0 to 63 or a name, such as EF or AF41", func(text string) error {
 		d, err := workload.ParseDSCP(text)
-		ext.ClassOfService, ext.ReplyDSCP = true, uint8(d)
+		p.session.DSCP = uint8(d)
 		return err
 	})
-	c.Flags().BoolVar(&ext.DirectMeasurement, "direct", false, "have the reflector count packets, to tell in which direction they are lost (stamp, RFC 8972 §4.5)")
+	f.IntVar(&p.session.Size, "size", 0, "length of the IP packets in octets; 0 means as short as the protocol allows")
+	f.BoolVar(&p.session.DontFragment, "dont-fragment", false, "have packets dropped that are too long for a link, not cut up")
+	f.BoolVar(&p.findMTU, "find-mtu", false, "search for the longest packet that passes, and end")
+	f.Uint8Var(&p.session.TTL, "ttl", 0, "hop limit of the packets; 0 means 255")
+	f.BoolVarP(&p.four, "ipv4", "4", false, "use IPv4 addresses of names only")
+	f.BoolVarP(&p.six, "ipv6", "6", false, "use IPv6 addresses of names only")
+	f.StringVar(&p.bind, "bind", "", "`address` of this host to send from")
+	f.StringVar(&p.session.Interface, "interface", "", "`name` of the interface to send by")
+	f.StringVar(&p.sourcePorts, "source-port", "", "`port` to send from; several (50000-50007, or 50000,50100) measure each on its own, which tells equal-cost paths apart")
 }
 
-// target reads HOST[:PORT]; STAMP has a port of its own, ICMP has none.
-func target(s *probe.Session, text string) error {
-	s.ID, s.Host = text, text
-	if host, port, err := net.SplitHostPort(text); err == nil {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 {
-			return fmt.Errorf("port %q of %s must be from 1 to 65535", port, text)
-		}
-		s.Host, s.Port = host, uint16(n)
-	}
-	switch s.Protocol {
-	case workload.STAMP:
-		if s.Port == 0 {
-			s.Port = workload.STAMPPort
-		}
-	case workload.UDP, workload.TCP:
-	case workload.ICMP:
-		s.Port = 0
-	default:
-		return fmt.Errorf("--protocol=%s must be stamp, udp, tcp or icmp", s.Protocol)
-	}
-	return s.Validate()
-}
-
-// patience is how many tries in a row may fail before a measurement that is to
-// end by itself gives up; with the back-off between them, about two seconds.
-const patience = 5
-
-var errNoAnswer = errors.New("no packet was answered")
-
-// probeUntil runs one session until ctx ends or it is complete, and writes its
-// report.
-func probeUntil(ctx context.Context, session probe.Session, opts probe.Options, output string, out io.Writer) (err error) {
-	sender := probe.NewSender(opts)
-	if err := sender.Assign([]probe.Session{session}); err != nil {
+// stampFlags are about STAMP alone.
+func (p *probing) stampFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.Func("reply-dscp", "`codepoint` that the answers are to have; also shows with which packets arrive (stamp, RFC 8972 §4.4)", func(text string) error {
+		d, err := workload.ParseDSCP(text)
+		p.opts.Extensions.ClassOfService, p.opts.Extensions.ReplyDSCP = true, uint8(d)
 		return err
-	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	finished := make(chan error, 1)
-	go func() { finished <- sender.Run(running) }()
-	defer func() {
-		stop()
-		err = errors.Join(err, <-finished)
-	}()
+	})
+	f.BoolVar(&p.opts.Extensions.DirectMeasurement, "direct", false, "have the reflector count packets, to tell in which direction they are lost (stamp, RFC 8972 §4.5)")
+	f.StringVar(&p.keyFile, "auth-key-file", "", "file with the secret of STAMP's authenticated mode: text, hex:… or base64:…; lines with # are comments")
+	f.Uint16Var(&p.session.SSID, "ssid", 0, "session identifier (stamp, RFC 8972 §3); further sessions have the next ones; 0 means random ones")
+	f.Uint32Var(&p.number, "first-number", 0, "sequence number of the first packet; random unless given")
+	f.StringVar(&p.format, "timestamp-format", "ntp", "of the packets' timestamps: ntp or ptp (stamp)")
+}
 
-	r := report.Report{Session: session, Histogram: report.Histogram{}, Extensions: opts.Extensions}
-	series := stats.New(window)
-	rows, err := newRows(output, out)
+// sessions are what the flags and the targets ask for.
+func (p *probing) sessions(targets []string, numbered bool) ([]probe.Session, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	if numbered {
+		p.opts.FirstNumber = &p.number
+	}
+	p.opts.PTP, p.opts.HopLimits = p.format == "ptp", true
+	if p.keyFile != "" {
+		var err error
+		if p.opts.Keys, err = probe.OpenKeyring(p.keyFile); err != nil {
+			return nil, err
+		}
+	}
+	locals, err := localAddresses(p.bind, p.sourcePorts)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	live := output == "text" && term.IsTerminal(int(os.Stderr.Fd()))
-	begin := time.Now()
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
-	var gaveUp error
-	for ended := false; !ended; {
-		select {
-		case <-ctx.Done():
-			ended = true
-		case <-ticker.C:
-		}
-		sender.Collect(func(result probe.Result) {
-			series.Add(result.Samples, time.Since(begin))
-			r.Histogram.Add(result.Samples)
-			r.Totals, r.Timestamps, r.Err, r.Heard = result.Totals, result.Timestamps, result.Err, result.Heard
-			rows.write(time.Now(), result.Samples)
-			if session.Count > 0 && result.Failures >= patience {
-				gaveUp = fmt.Errorf("gave up after %d tries: %w", result.Failures, result.Err)
+	var sessions []probe.Session
+	for _, text := range targets {
+		for _, local := range locals {
+			s := p.session
+			s.Local = local
+			if err := target(&s, text); err != nil {
+				return nil, err
 			}
-		})
-		ended = ended || gaveUp != nil || session.Count > 0 && r.Totals.Received+r.Totals.Lost >= session.Count
-		if live {
-			r.Summary = series.Summary()
-			fmt.Fprintf(os.Stderr, "\r\x1b[K%s", r.Line())
+			if local.IsValid() || local.Port() != 0 {
+				s.ID += " from " + local.String()
+			}
+			sessions = append(sessions, s)
 		}
 	}
-	if live {
-		fmt.Fprint(os.Stderr, "\r\x1b[K")
-	}
-	r.Summary = series.Summary()
-	if gaveUp == nil {
-		gaveUp = answered(r)
-	}
-	return errors.Join(finish(r, output, rows, out), gaveUp)
+	return sessions, nil
 }
 
-func answered(r report.Report) error {
-	if r.Totals.Received > 0 {
-		return nil
+// check refuses what cannot be carried out, and completes the rest.
+func (p *probing) check() error {
+	s := &p.session
+	s.Protocol = workload.Protocol(p.protocol)
+	if p.rate < 0.1 || p.rate > 2000 {
+		return fmt.Errorf("--rate=%v must be from 0.1 to 2000 packets a second", p.rate)
 	}
-	return errors.Join(errNoAnswer, r.Err)
-}
-
-func finish(r report.Report, output string, rows rows, out io.Writer) error {
-	switch output {
-	case "json":
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	case "csv":
-		rows.Flush()
-		return rows.Error()
-	}
-	return r.Text(out)
-}
-
-// rows writes a line a packet; without a writer it does nothing.
-type rows struct{ *csv.Writer }
-
-func newRows(output string, out io.Writer) (rows, error) {
-	switch output {
-	case "text", "json":
-		return rows{}, nil
-	case "csv":
-		w := csv.NewWriter(out)
-		return rows{w}, w.Write([]string{"sent", "rtt_ms", "lost", "forward_ms", "backward_ms", "own_queue_ms"})
-	}
-	return rows{}, fmt.Errorf("--output=%s must be text, json or csv", output)
-}
-
-func (r rows) write(now time.Time, samples []probe.Sample) {
-	if r.Writer == nil {
-		return
-	}
-	number := func(d time.Duration, has bool) string {
-		if !has {
-			return ""
+	s.Interval = time.Duration(float64(time.Second) / p.rate)
+	s.Timeout = max(s.Timeout, s.Interval)
+	if s.Protocol != workload.STAMP {
+		switch {
+		case p.opts.Extensions != (probe.Extensions{}):
+			return fmt.Errorf("--reply-dscp and --direct need --protocol=stamp, not %s", p.protocol)
+		case p.keyFile != "":
+			return fmt.Errorf("--auth-key-file needs --protocol=stamp: packets of %s cannot be authenticated", p.protocol)
+		case p.format != "ntp":
+			return fmt.Errorf("--timestamp-format needs --protocol=stamp: packets of %s have no timestamps", p.protocol)
 		}
-		return strconv.FormatFloat(report.Millis(d), 'f', 6, 64)
 	}
-	for _, s := range samples {
-		_ = r.Write([]string{ // the error stays with the writer until the end
-			now.Add(-s.Age).UTC().Format(time.RFC3339Nano), number(s.RTT, !s.Lost), strconv.FormatBool(s.Lost),
-			number(s.Forward, s.HasOneWay), number(s.Backward, s.HasOneWay), number(s.Queue, s.HasQueue),
-		})
+	switch {
+	case p.format != "ntp" && p.format != "ptp":
+		return fmt.Errorf("--timestamp-format=%s must be ntp or ptp", p.format)
+	case p.output != "text" && p.output != "json" && p.output != "csv":
+		return fmt.Errorf("--output=%s must be text, json or csv", p.output)
+	case p.interval < 0 || p.interval > 0 && p.interval < 100*time.Millisecond:
+		return fmt.Errorf("--interval=%v must be 0 or at least 100ms", p.interval)
+	case p.interval > 0 && p.output == "csv":
+		return errors.New("--interval is for -o text and json: csv has a line a packet anyway")
+	case p.duration < 0:
+		return fmt.Errorf("--duration=%v must not be negative", p.duration)
+	case p.four && p.six:
+		return errors.New("-4 and -6 exclude each other")
+	case p.findMTU && s.Protocol == workload.TCP:
+		return errors.New("--find-mtu needs --protocol=stamp, udp or icmp: a handshake has no padding")
+	case p.findMTU && s.Size != 0:
+		return errors.New("--find-mtu and --size exclude each other")
+	case p.four:
+		s.Family = probe.IPv4
+	case p.six:
+		s.Family = probe.IPv6
 	}
+	return nil
 }

@@ -58,7 +58,8 @@ func TestProbeGivesUp(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			session := probe.Session{ID: name, Host: tt.host, Port: port, Protocol: tt.protocol, Interval: 20 * time.Millisecond, Timeout: time.Second, Count: 1000}
-			err := probeUntil(ctx, session, probe.Options{Resolver: emptyResolver{}}, "json", io.Discard)
+			r := measuring{sessions: []probe.Session{session}, opts: probe.Options{Resolver: emptyResolver{}}, output: "json", out: io.Discard, messages: io.Discard}
+			err := r.until(ctx)
 			if !errors.Is(err, tt.cause) || !strings.Contains(err.Error(), "gave up") {
 				t.Errorf("error %v, want to have given up because of: %v", err, tt.cause)
 			}
@@ -69,19 +70,39 @@ func TestProbeGivesUp(t *testing.T) {
 	}
 }
 
-// Extensions are STAMP's, and a DSCP has six bits.
-func TestProbeRefusesExtensions(t *testing.T) {
+// A flag that is not carried out is refused, with the exit code for that.
+func TestProbeRefuses(t *testing.T) {
 	for args, want := range map[string]string{
 		"h:1 --protocol=udp --direct":          "need --protocol=stamp",
 		"h --protocol=icmp --reply-dscp=10":    "need --protocol=stamp",
 		"h --protocol=stamp --reply-dscp=64":   "64",
 		"h --protocol=stamp --reply-dscp=high": "high",
+		"":                                     "needs a host",
+		"h:1 -p udp --auth-key-file=/k":        "need",
+		"h -p icmp --auth-key-file=/k":         "need",
+		"h:1 -p udp --timestamp-format=ptp":    "need",
+		"h:1 -p udp --ssid=4":                  "stamp",
+		"h:1 -p tcp --size=400":                "not for tcp",
+		"h:1 -p tcp --find-mtu":                "find-mtu",
+		"h -4 -6":                              "exclude each other",
+		"127.0.0.1 -6":                         "no IPv6 address",
+		"fe80::1%nosuch":                       "no such interface",
+		"h --rate=2001":                        "from 0.1 to 2000",
+		"h --source-port=5-1":                  "range",
+		"h --source-port=1-65535":              "more than",
+		"h --bind=here":                        "address of this host",
+		"h --interval=1ms":                     "at least",
+		"h --interval=1s -o csv":               "line a packet",
+		"h -o xml":                             "text, json or csv",
+		"h --nosuch":                           "unknown flag",
 	} {
 		c := newProbeCommand()
 		c.SilenceUsage, c.SilenceErrors = true, true
 		c.SetArgs(strings.Fields(args))
 		if err := c.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %q", args, err, want)
+		} else if exitCode(err) != exitUnusable {
+			t.Errorf("%s: exit code %d", args, exitCode(err))
 		}
 	}
 }

@@ -34,6 +34,7 @@ type direct struct {
 	Answers      uint64 `json:"answers"`
 	LostForward  uint32 `json:"lost_forward"`
 	LostBackward uint32 `json:"lost_backward"`
+	Restarts     int    `json:"reflector_restarts"`
 }
 
 // direct returns nil where the reflector said nothing of it.
@@ -43,7 +44,7 @@ func (r Report) direct() *direct {
 		return nil
 	}
 	d := h.Direct
-	return &direct{d.SenderTx, d.ReflectorRx, d.ReflectorTx, h.Answers, h.LostForward(), h.LostBackward()}
+	return &direct{d.SenderTx, d.ReflectorRx, d.ReflectorTx, h.Answers, h.LostForward(), h.LostBackward(), h.Restarts}
 }
 
 // extensions writes what was learned by them for people.
@@ -61,7 +62,16 @@ func (r Report) extensions(b *strings.Builder) {
 	if d := r.direct(); d != nil {
 		fmt.Fprintf(b, "lost on the way there %d, on the way back %d: of %d sent the reflector received %d, of %d it sent %d came back\n",
 			d.LostForward, d.LostBackward, d.Sent, d.Received, d.Reflected, d.Answers)
+		if d.Restarts > 0 {
+			fmt.Fprintf(b, "the reflector began to count anew %d times; what was lost meanwhile is in neither direction\n", d.Restarts)
+		}
 	} else if r.Extensions.DirectMeasurement {
-		b.WriteString("the reflector counts no packets\n")
+		b.WriteString("the reflector counts no packets: in which direction they are lost is unknown\n")
+	}
+	if r.Heard.Malformed {
+		b.WriteString("the reflector found the extensions malformed\n")
+	}
+	if r.Heard.Corrupt {
+		b.WriteString("the extensions are not authentic, for the reflector or here; the packets themselves are\n")
 	}
 }

@@ -1,12 +1,11 @@
-// Package report shows what a session measured: as text with a histogram, and
-// as JSON.
+// Package report shows what a session measured: as text with a histogram, as one
+// line or row, and as JSON.
 package report
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"math"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -19,141 +18,90 @@ const Threshold = 200 * time.Microsecond
 
 // Report is one session's result.
 type Report struct {
-	Session    probe.Session
-	Timestamps probe.Source
-	Totals     probe.Totals
-	Summary    stats.Summary
-	Histogram  Histogram
-	Err        error            // why the session cannot measure, if it cannot
-	Extensions probe.Extensions // that the packets carried
-	Heard      probe.Heard
-}
-
-// quantiles are stats.Quantiles in milliseconds.
-type quantiles struct {
-	Min float64 `json:"min_ms"`
-	P50 float64 `json:"p50_ms"`
-	P90 float64 `json:"p90_ms"`
-	P95 float64 `json:"p95_ms"`
-	P99 float64 `json:"p99_ms"`
-	Max float64 `json:"max_ms"`
-}
-
-func inMillis(q stats.Quantiles) quantiles {
-	return quantiles{Millis(q.Min), Millis(q.P50), Millis(q.P90), Millis(q.P95), Millis(q.P99), Millis(q.Max)}
+	probe.Result                  // Samples are not used
+	Summary      stats.Summary    // of the newest packets
+	Histogram    Histogram        // of all
+	Extensions   probe.Extensions // that the packets carried
+	Drops        probe.Drops      // of all sessions that were measured together
+	// Of a report of an interval: when it began and ended. Zero for the whole run.
+	From, To time.Time
 }
 
 // Millis is d in milliseconds.
 func Millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// MarshalJSON implements json.Marshaler. Durations are in milliseconds.
-func (r Report) MarshalJSON() ([]byte, error) {
-	s := r.Summary
-	out := struct {
-		Target     string        `json:"target"`
-		Protocol   string        `json:"protocol"`
-		Timestamps string        `json:"timestamps"`
-		Sent       uint64        `json:"sent"`
-		Received   uint64        `json:"received"`
-		Lost       uint64        `json:"lost"`
-		Duplicated uint64        `json:"duplicated"`
-		Reordered  uint64        `json:"reordered"`
-		Late       uint64        `json:"late"`
-		Base       float64       `json:"base_ms"`
-		RTT        quantiles     `json:"rtt"`
-		PDV        quantiles     `json:"pdv"`
-		IPDV       quantiles     `json:"ipdv"`
-		Jitter     float64       `json:"rfc3550_jitter_ms"`
-		IQR        float64       `json:"iqr_ms"`
-		Forward    *quantiles    `json:"forward,omitempty"`
-		Backward   *quantiles    `json:"backward,omitempty"`
-		Queue      *quantiles    `json:"own_queue,omitempty"`
-		Direction  stats.Segment `json:"direction"`
-		Routes     int           `json:"route_changes"`
-		CoS        *cos          `json:"class_of_service,omitempty"`
-		Direct     *direct       `json:"direct_measurement,omitempty"`
-		Error      string        `json:"error,omitempty"`
-	}{
-		Target: r.Target(), Protocol: string(r.Session.Protocol), Timestamps: r.Timestamps.String(),
-		Sent: r.Totals.Sent, Received: r.Totals.Received, Lost: r.Totals.Lost,
-		Duplicated: r.Totals.Duplicated, Reordered: r.Totals.Reordered, Late: r.Totals.Late,
-		Base: Millis(s.Base), RTT: inMillis(s.RTT), PDV: inMillis(s.PDV), IPDV: inMillis(s.IPDV),
-		Jitter: Millis(s.Jitter), IQR: Millis(s.IQR),
-		Direction: stats.Direction(s, Threshold), Routes: s.RouteChanges,
-		CoS: r.cos(), Direct: r.direct(),
+// Target is what was probed, with the address that its name stands for and where
+// from, where that was chosen.
+func (r Report) Target() string {
+	target := r.host()
+	if addr := r.Addr.Addr(); addr.IsValid() && addr.String() != r.Session.Host {
+		target += fmt.Sprintf(" (%v)", addr)
 	}
-	if s.HasOneWay {
-		forward, backward := inMillis(s.Forward), inMillis(s.Backward)
-		out.Forward, out.Backward = &forward, &backward
+	if local := r.Session.Local; local != (netip.AddrPort{}) {
+		target += " from " + strings.TrimPrefix(localOf(local), ":")
 	}
-	if s.HasQueue {
-		queue := inMillis(s.Queue)
-		out.Queue = &queue
-	}
-	if r.Err != nil {
-		out.Error = r.Err.Error()
-	}
-	return json.Marshal(out)
+	return target
 }
 
-// Target is what was probed.
-func (r Report) Target() string {
+func (r Report) host() string {
 	if r.Session.Port == 0 {
 		return r.Session.Host
 	}
-	return fmt.Sprintf("%s:%d", r.Session.Host, r.Session.Port)
+	host := r.Session.Host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return fmt.Sprintf("%s:%d", host, r.Session.Port)
 }
 
-// Line is the report so far, in one line for a terminal.
-func (r Report) Line() string {
-	s := r.Summary
-	line := fmt.Sprintf("%s %s  sent %d  lost %d  rtt p50 %.3f  p99 %.3f  pdv p95 %.3f ms",
-		r.Session.Protocol, r.Target(), r.Totals.Sent, r.Totals.Lost, Millis(s.RTT.P50), Millis(s.RTT.P99), Millis(s.PDV.P95))
-	if r.Err != nil {
-		line += "  " + r.Err.Error()
+func localOf(local netip.AddrPort) string {
+	if !local.Addr().IsValid() {
+		return fmt.Sprintf("port %d", local.Port())
 	}
-	return line
+	if local.Port() == 0 {
+		return local.Addr().String()
+	}
+	return local.String()
 }
 
-// Text writes the report for people.
-func (r Report) Text(w io.Writer) error {
-	s, t := r.Summary, r.Totals
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s: %d sent, %d received, %d lost (%.2f %%), %d duplicated, %d reordered, %d late; timestamps by the %s\n",
-		r.Session.Protocol, r.Target(), t.Sent, t.Received, t.Lost, 100*float64(t.Lost)/float64(max(t.Sent, 1)),
-		t.Duplicated, t.Reordered, t.Late, r.Timestamps)
-	if r.Err != nil {
-		fmt.Fprintf(&b, "error: %v\n", r.Err)
+// Asked is the rate that was asked for, packets a second.
+func (r Report) Asked() float64 { return float64(time.Second) / float64(r.Session.Interval) }
+
+// Kept reports whether the rate asked for was achieved, so far as the randomness
+// of the gaps lets one say. Where nothing could be measured it was not tried.
+func (r Report) Kept() bool {
+	const part, deviation = 0.02, 0.29 // of a gap that is drawn from half to one and a half
+	n := float64(r.Totals.Sent)
+	return n < 2 || r.Blind > 0 || r.Rate() >= r.Asked()*(1-part-3*deviation/math.Sqrt(n))
+}
+
+// sampled reports whether there is a round trip to show.
+func (r Report) sampled() bool { return r.Summary.Samples > r.Summary.Lost }
+
+// noRTT says why there is no round trip; "" if there is.
+func (r Report) noRTT() string {
+	switch {
+	case r.sampled():
+		return ""
+	case r.Totals.Sent == 0:
+		return "no packet was sent"
+	case r.Totals.Received == 0:
+		return "no packet was answered"
 	}
-	if t.Received == 0 {
-		_, err := io.WriteString(w, b.String())
-		return err
+	return "no answer has a usable timestamp"
+}
+
+// noOneWay says why there are no one-way delays; "" if there are.
+func (r Report) noOneWay() string {
+	switch {
+	case r.Summary.HasOneWay:
+		return ""
+	case !r.sampled():
+		return r.noRTT()
+	case r.Impossible > 0:
+		return "the reflector's times are impossible: sent before received, or held for longer than the round trip"
 	}
-	fmt.Fprintf(&b, "\n%-10s %9s %9s %9s %9s %9s %9s  ms\n", "", "min", "p50", "p90", "p95", "p99", "max")
-	row := func(name string, q stats.Quantiles) {
-		fmt.Fprintf(&b, "%-10s %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f\n",
-			name, Millis(q.Min), Millis(q.P50), Millis(q.P90), Millis(q.P95), Millis(q.P99), Millis(q.Max))
-	}
-	row("rtt", s.RTT)
-	row("pdv", s.PDV)
-	row("ipdv", s.IPDV)
-	if s.HasOneWay {
-		row("forward", s.Forward)
-		row("backward", s.Backward)
-	}
-	if s.HasQueue {
-		row("own queue", s.Queue)
-	}
-	fmt.Fprintf(&b, "base %.3f ms, RFC 3550 jitter %.3f ms, interquartile range %.3f ms, waits: %s\n",
-		Millis(s.Base), Millis(s.Jitter), Millis(s.IQR), stats.Direction(s, Threshold))
-	if n := s.Samples - s.Lost; n < 1000 {
-		fmt.Fprintf(&b, "a p99 needs 1000 packets, these are %d\n", n)
-	}
-	r.extensions(&b)
-	b.WriteByte('\n')
-	r.Histogram.write(&b)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return "answers of this kind have no timestamps of the other end"
 }
 
 // perOctave is how many buckets a doubling of the round trip has.

@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -22,11 +23,15 @@ func sampleReport() Report {
 	series := stats.New(100)
 	series.Add(samples, time.Minute)
 	r := Report{
-		Session:    probe.Session{Protocol: workload.STAMP, Host: "10.0.0.1", Port: 862},
-		Timestamps: probe.SourceKernel,
-		Totals:     probe.Totals{Sent: 101, Received: 100, Lost: 1},
-		Summary:    series.Summary(),
-		Histogram:  Histogram{},
+		Result: probe.Result{
+			Session:    probe.Session{Protocol: workload.STAMP, Host: "10.0.0.1", Port: 862, Interval: 20 * time.Millisecond},
+			Addr:       netip.MustParseAddrPort("10.0.0.1:862"),
+			Timestamps: probe.SourceKernel,
+			Totals:     probe.Totals{Sent: 101, Received: 100, Lost: 1},
+			Sending:    2 * time.Second,
+		},
+		Summary:   series.Summary(),
+		Histogram: Histogram{},
 	}
 	r.Histogram.Add(samples)
 	return r
@@ -37,15 +42,17 @@ func TestText(t *testing.T) {
 	if err := sampleReport().Text(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"stamp 10.0.0.1:862: 101 sent, 100 received, 1 lost (0.99 %)", "timestamps by the kernel",
-		"\nrtt            1.000     1.500", "\nbackward ", "waits: far-egress", "a p99 needs 1000 packets, these are 100", "█"} {
+	for _, want := range []string{"stamp 10.0.0.1:862: 101 sent, 100 received, 1 (0.99 %) lost", "timestamps by the kernel", "50.0 packets a second (50.0 asked for)",
+		"\nrtt            1.000     1.490", "\nbackward ", "waits: far-egress", "a p99 needs 1000 packets, these are 100", "█"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the text lacks %q:\n%s", want, b.String())
 		}
 	}
 	b.Reset()
-	r := Report{Session: probe.Session{Protocol: workload.ICMP, Host: "h"}, Totals: probe.Totals{Sent: 3, Lost: 3}, Err: errors.New("no route")}
-	if err := r.Text(&b); err != nil || strings.Contains(b.String(), "rtt") || !strings.Contains(b.String(), "error: no route") {
+	r := Report{Result: probe.Result{Session: probe.Session{Protocol: workload.ICMP, Host: "h", Interval: time.Second},
+		Totals: probe.Totals{Sent: 3, Lost: 3}, Blind: 2 * time.Second, Err: errors.New("no route")}}
+	if err := r.Text(&b); err != nil || strings.Contains(b.String(), "rtt") || strings.Contains(b.String(), "timestamps by") ||
+		!strings.Contains(b.String(), "3 (100.00 %) lost") || !strings.Contains(b.String(), "for 2.0 s nothing was measured, and is not now: no route") {
 		t.Errorf("nothing received: %v\n%s", err, b.String())
 	}
 }
@@ -66,7 +73,7 @@ func TestJSON(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Target != "10.0.0.1:862" || got.Direction != "far-egress" || got.Sent != 101 || got.RTT["p50_ms"] != 1.5 || got.Backward["max_ms"] == 0 || got.Queue != nil {
+	if got.Target != "10.0.0.1:862" || got.Direction != "far-egress" || got.Sent != 101 || got.RTT["p50_ms"] != 1.49 || got.Backward["max_ms"] == 0 || got.Queue != nil {
 		t.Errorf("%s", b)
 	}
 }
@@ -107,7 +114,7 @@ func TestExtensions(t *testing.T) {
 	if err == nil {
 		err = json.Unmarshal(encoded, &got)
 	}
-	if err != nil || got.CoS != (cos{46, 0, 1, 10, true, 46, 0}) || got.Direct != (direct{100, 98, 98, 97, 2, 1}) {
+	if err != nil || got.CoS != (cos{46, 0, 1, 10, true, 46, 0}) || got.Direct != (direct{100, 98, 98, 97, 2, 1, 0}) {
 		t.Errorf("%v: %s", err, encoded)
 	}
 }

@@ -1,0 +1,143 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/workload"
+)
+
+// How one size is tried: what is lost may have been lost for another reason.
+const (
+	triesOfSize  = 3
+	tryInterval  = 20 * time.Millisecond
+	tryTimeout   = 500 * time.Millisecond
+	leastMTU     = 576  // of IPv4: what every host takes (RFC 791)
+	leastMTUSix  = 1280 // of IPv6 (RFC 8200 §5)
+	everyPathMTU = 68   // that IPv4 passes without fragments
+)
+
+// findMTU searches, for each session, for the longest packet that is answered.
+func findMTU(ctx context.Context, sessions []probe.Session, opts probe.Options, out io.Writer) error {
+	sender := probe.NewSender(opts)
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	finished := make(chan error, 1)
+	go func() { finished <- sender.Run(running) }()
+	var errs []error
+	for _, s := range sessions {
+		if err := findMTUOf(ctx, sender, s, out); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.ID, err))
+		}
+	}
+	stop()
+	return errors.Join(errors.Join(errs...), <-finished)
+}
+
+func findMTUOf(ctx context.Context, sender *probe.Sender, s probe.Session, out io.Writer) error {
+	s.DontFragment, s.Count, s.Interval, s.Timeout = true, triesOfSize, tryInterval, tryTimeout
+	first := s
+	first.ID = "as short as may be"
+	seen, err := try(ctx, sender, first)
+	if err != nil {
+		return err
+	}
+	if seen.Totals.Received == 0 {
+		return errors.Join(errNoAnswer, seen.Err)
+	}
+	low, local := leastMTU, interfaceMTU(seen)
+	if seen.Addr.Addr().Is6() {
+		low = leastMTUSix
+	}
+	high := min(local, probe.MaxSize)
+	answers := func(size int) (bool, error) {
+		s.ID, s.Size = strconv.Itoa(size), size
+		seen, err := try(ctx, sender, s)
+		return seen.Totals.Received > 0, err
+	}
+	if ok, err := answers(min(low, high)); err != nil || !ok {
+		if err == nil {
+			err = fmt.Errorf("packets of %d octets are not answered: does the reflector answer long ones at all?", min(low, high))
+		}
+		return err
+	}
+	low = min(low, high)
+	for low < high {
+		size := (low + high + 1) / 2
+		if high == local {
+			size = high // most often it is this one
+		}
+		ok, err := answers(size)
+		switch {
+		case err != nil:
+			return err
+		case ok:
+			low = size
+		default:
+			high = size - 1
+		}
+	}
+	_, err = fmt.Fprintf(out, "%s (%v): path MTU %d octets; the interface here takes %d\n", s.Host, seen.Addr.Addr(), low, local)
+	return err
+}
+
+// try sends the packets of one session and waits for their fate.
+func try(ctx context.Context, sender *probe.Sender, s probe.Session) (seen probe.Result, err error) {
+	if err := sender.Assign([]probe.Session{s}); err != nil {
+		return seen, unusable{err}
+	}
+	ticker := time.NewTicker(tryInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return seen, ctx.Err()
+		case <-ticker.C:
+		}
+		sender.Collect(func(r probe.Result) { seen = r })
+		switch {
+		case seen.Totals.Received > 0, seen.Totals.Sent >= s.Count && seen.Open == 0:
+			return seen, nil
+		case errors.Is(seen.Err, unix.EMSGSIZE):
+			return seen, nil // the interface or a router says so: no need to wait
+		case seen.Failures >= patience:
+			return seen, fmt.Errorf("gave up after %d tries: %w", seen.Failures, seen.Err)
+		}
+	}
+}
+
+// interfaceMTU is what the route to the target takes, by this host's tables.
+func interfaceMTU(r probe.Result) int {
+	network, level, option := "udp4", unix.IPPROTO_IP, unix.IP_MTU
+	if r.Addr.Addr().Is6() {
+		network, level, option = "udp6", unix.IPPROTO_IPV6, unix.IPV6_MTU
+	}
+	port := r.Addr.Port()
+	if r.Session.Protocol == workload.ICMP {
+		port = workload.STAMPPort // nothing is sent to it
+	}
+	fallback := 65535
+	conn, err := net.Dial(network, net.JoinHostPort(r.Addr.Addr().String(), strconv.Itoa(int(port))))
+	if err != nil {
+		return fallback
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UDPConn).SyscallConn()
+	if err != nil {
+		return fallback
+	}
+	mtu := 0
+	if err := raw.Control(func(fd uintptr) { mtu, err = unix.GetsockoptInt(int(fd), level, option) }); err != nil || mtu < everyPathMTU {
+		return fallback
+	}
+	return mtu
+}
