@@ -12,9 +12,11 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
 
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/config"
+	"github.com/detnet/detnet/controller/netpol"
 	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/repair"
 	"github.com/detnet/detnet/controller/status"
@@ -70,7 +72,9 @@ func TestMetricsReferenceIsCurrent(t *testing.T) {
 	actuate.New(nil, actuate.DefaultConfig(), slog.New(slog.DiscardHandler), &c)
 	promql.New(promql.DefaultConfig(), slog.New(slog.DiscardHandler), &c)
 	(&repair.Repair{}).Register(&c)
-	(&repair.Unused{}).Register(&c)
+	if _, err := netpol.New(netpol.Settings{Config: &rest.Config{}, Registerer: &c}); err != nil {
+		t.Fatal(err)
+	}
 	(&config.Files{}).Register(&c)
 	slices.Sort(c.descriptions)
 	var want bytes.Buffer

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cilium/cilium/pkg/policy/api"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/detnet/detnet/bitrate"
@@ -77,13 +76,6 @@ type SLO struct {
 	MaxJitter  string `json:"maxJitter,omitempty"`
 	MaxLatency string `json:"maxLatency,omitempty"`
 	MaxLoss    string `json:"maxLoss,omitempty"`
-}
-
-// NetworkPolicy is a CiliumNetworkPolicy of the pod's namespace. Spec is
-// shared between decisions and must not be changed.
-type NetworkPolicy struct {
-	Name string    `json:"name"`
-	Spec *api.Rule `json:"spec"`
 }
 
 // ID is the value of the decision annotation: equal decisions have equal IDs.

@@ -22,6 +22,7 @@ func declaredPorts(pod Object) []port {
 	containers, _ := spec["containers"].([]any)
 	first, _ := spec["initContainers"].([]any)
 	var out []port
+	seen := map[port]bool{}
 	for i, c := range slices.Concat(containers, first) {
 		container, _ := c.(map[string]any)
 		if i >= len(containers) && container["restartPolicy"] != "Always" {
@@ -33,7 +34,8 @@ func declaredPorts(pod Object) []port {
 			number, _ := fields["containerPort"].(json.Number)
 			protocol, _ := fields["protocol"].(string)
 			this := port{string(number), cmp.Or(protocol, "TCP")}
-			if number != "" && !slices.Contains(out, this) {
+			if number != "" && !seen[this] {
+				seen[this] = true
 				out = append(out, this)
 			}
 		}
@@ -55,9 +57,6 @@ type declared struct {
 	ports       []port
 }
 
-// maxPorts is how many ports Cilium takes in a rule.
-const maxPorts = 40
-
 // declaredBy reads the pod; the probe annotation declares a port too.
 func declaredBy(pod Object, a asks) declared {
 	d := declared{ports: declaredPorts(pod)}
@@ -67,10 +66,9 @@ func declaredBy(pod Object, a asks) declared {
 			d.ports = append(d.ports, probed)
 		}
 	}
-	d.ports = d.ports[:min(len(d.ports), maxPorts)]
 	meta, _ := pod["metadata"].(map[string]any)
 	labels, _ := meta["labels"].(map[string]any)
-	for _, label := range []string{"app.kubernetes.io/name", "app", "k8s-app"} {
+	for _, label := range workload.NamingLabels {
 		// The API server refuses other values, after admission.
 		if name, _ := labels[label].(string); name != "" && len(validation.IsValidLabelValue(name)) == 0 {
 			d.label, d.name = label, name

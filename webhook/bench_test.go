@@ -58,7 +58,7 @@ func BenchmarkReview(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, _ := newMutator(nil)
+	m := newMutator(nil)
 	m.Decider = engine
 	body := review(b, string(raw), nil)
 	b.ReportAllocs()

@@ -123,7 +123,7 @@ func (c *testCluster) serve(ctx context.Context, o *envtest.WebhookInstallOption
 	metrics := webhook.NewMetrics(c.registry)
 	mux := http.NewServeMux()
 	mux.Handle("/mutate", &webhook.Mutator{
-		Decider: engine, Cluster: informers, Ensurer: webhook.NewApplier(cl.GetClient(), time.Now),
+		Decider: engine, Cluster: informers,
 		Metrics: metrics, Log: slog.New(slog.DiscardHandler),
 	})
 	mux.HandleFunc("/sidecar", injectSidecar)

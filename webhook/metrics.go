@@ -20,14 +20,13 @@ const (
 
 // Reasons of problems. Those of a Warning are in patch.go.
 const (
-	reasonMalformed     = "malformed-request"
-	reasonPanic         = "panic"
-	reasonPolicy        = "policy-error"
-	reasonPod           = "unreadable-pod"
-	reasonDeadline      = "deadline"
-	reasonCluster       = "cluster-lookup"
-	reasonNetworkPolicy = "network-policy"
-	reasonAnnotation    = "bad-annotation"
+	reasonMalformed  = "malformed-request"
+	reasonPanic      = "panic"
+	reasonPolicy     = "policy-error"
+	reasonPod        = "unreadable-pod"
+	reasonDeadline   = "deadline"
+	reasonCluster    = "cluster-lookup"
+	reasonAnnotation = "bad-annotation"
 )
 
 // Metrics are the webhook's figures.

@@ -1,7 +1,8 @@
 // Package webhook is the admission shell around the policies: it decodes an
 // AdmissionReview, gathers what the decision depends on, asks the policy, turns
-// the decision into a JSON patch and makes the decision's Cilium policies
-// exist. It fails open: what could not be evaluated is admitted unstamped, with
+// the decision into a JSON patch. Nothing comes of a review but the answer: the
+// decision's Cilium policies are made by the controller, once the pod exists.
+// It fails open: what could not be evaluated is admitted unstamped, with
 // a warning to the client.
 package webhook
 
@@ -36,16 +37,10 @@ type Cluster interface {
 	Priorities(ctx context.Context, name string) (Priorities, error)
 }
 
-// Ensurer makes the Cilium policies of a decision exist.
-type Ensurer interface {
-	Ensure(ctx context.Context, namespace string, policies []policies.NetworkPolicy) error
-}
-
 // Mutator is the handler of the mutating webhook.
 type Mutator struct {
 	Decider Decider
 	Cluster Cluster
-	Ensurer Ensurer
 	Metrics *Metrics
 	Log     *slog.Logger
 }
@@ -103,11 +98,6 @@ func (m *Mutator) stamp(ctx context.Context, req *request) (*admissionv1.Admissi
 	for _, w := range warnings {
 		m.Metrics.problem(w.Reason)
 	}
-	if err := m.ensure(ctx, req, decision); err != nil {
-		m.Log.WarnContext(ctx, "network policies not applied", "namespace", req.Namespace, "error", err)
-		m.Metrics.problem(reasonNetworkPolicy)
-		warnings = append(warnings, Warning{reasonNetworkPolicy, "the pod's Cilium policies could not be applied: " + err.Error()})
-	}
 	return m.respond(ops, decision, warnings)
 }
 
@@ -129,15 +119,6 @@ func (m *Mutator) input(ctx context.Context, req *request, pod *corev1.Pod) (pol
 		DryRun:    req.DryRun,
 		Siblings:  siblings,
 	}, nil
-}
-
-// ensure applies the decision's Cilium policies, except on a dry run, which
-// must have no side effect.
-func (m *Mutator) ensure(ctx context.Context, req *request, d policies.Decision) error {
-	if len(d.NetworkPolicies) == 0 || req.DryRun {
-		return nil
-	}
-	return m.Ensurer.Ensure(ctx, req.Namespace, d.NetworkPolicies)
 }
 
 func (m *Mutator) respond(ops []jsonpatch.Operation, d policies.Decision, warnings []Warning) (*admissionv1.AdmissionResponse, error) {

@@ -52,16 +52,17 @@ const (
 	CiliumPriority   = "bandwidth.cilium.io/priority"
 )
 
-// UnusedSince is on every CiliumNetworkPolicy that detnet made: the time
-// (RFC 3339) since which no pod has needed it, or NeverUnused. The controller
-// writes the time and deletes the policy UnusedFor later; the webhook puts the
-// word back with each apply, and must believe in none for longer than that
-// without applying it again.
-const (
-	UnusedSince = "detnet.dev/unused-since"
-	NeverUnused = "never"
-	UnusedFor   = 20 * time.Minute
-)
+// NamingLabels name the workload that a pod belongs to; the first that a pod has
+// counts.
+var NamingLabels = []string{"app.kubernetes.io/name", "app", "k8s-app"}
+
+// PolicyYields is on every CiliumNetworkPolicy that detnet made: "true" where it
+// may open nothing that another policy closes.
+const PolicyYields = "detnet.dev/yields"
+
+// UnusedFor is how long a CiliumNetworkPolicy of detnet's outlives the last pod
+// that needed it.
+const UnusedFor = 20 * time.Minute
 
 // NoLimit stands in InitialBandwidth for a pod that nobody stamped and that had
 // no limit before it was given the first.

@@ -90,6 +90,9 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 			return fmt.Errorf("set up: %w", err)
 		}
 	}
+	if err := addNetworkPolicies(mgr, o, client, keys, known, log); err != nil {
+		return err
+	}
 	pages := servers{ctx, mgr, log}
 	if err := pages.add(o, s, client, living); err != nil {
 		return err
@@ -112,9 +115,7 @@ func (s settings) runnables(o options, client kubernetes.Interface, log *slog.Lo
 	if o.webhookConfig != "" {
 		mender := &repair.Repair{Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log, Webhook: o.webhookConfig}
 		mender.Register(metrics.Registry)
-		unused := &repair.Unused{Client: client, Now: time.Now, Log: log}
-		unused.Register(metrics.Registry)
-		all = append(all, mender, unused)
+		all = append(all, mender)
 	}
 	return all
 }

@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -33,6 +34,8 @@ import (
 	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/policies/live"
 	"github.com/detnet/detnet/webhook"
+	"github.com/detnet/detnet/workload/ask"
+	"github.com/detnet/detnet/workload/signature"
 )
 
 type options struct {
@@ -173,17 +176,36 @@ func certificate(mgr manager.Manager, o options, checks map[string]healthz.Check
 // and writing the answer may take.
 const reviewPatience = 2 * time.Minute
 
+// stampKey follows the key that signs stamps.
+func stampKey(mgr manager.Manager, o options, log *slog.Logger) (*signature.Secret, error) {
+	client, err := kubernetes.NewForConfig(mgr.GetConfig())
+	if err != nil {
+		return nil, fmt.Errorf("prepare the connection to the API server: %w", err)
+	}
+	keys := &signature.Secret{Client: client, Namespace: o.namespace, Log: log}
+	if o.namespace == "" { // there is nowhere to keep a key
+		return keys, nil
+	}
+	return keys, mgr.Add(keys)
+}
+
 func addServer(ctx context.Context, mgr manager.Manager, o options, active *live.Active, serving *tls.Config, living *alive.Watch, log *slog.Logger) (*webhook.Server, error) {
 	cluster, err := webhook.NewInformers(ctx, mgr.GetCache(), mgr.GetAPIReader())
 	if err != nil {
 		return nil, err
 	}
+	keys, err := stampKey(mgr, o, log)
+	if err != nil {
+		return nil, err
+	}
 	figures := webhook.NewMetrics(metrics.Registry)
 	mux := http.NewServeMux()
+	mux.Handle(ask.Path, living.Handler("a question about network policies", reviewPatience, &webhook.Policies{
+		Decider: active, Cluster: cluster, Keys: keys.Keys, Log: log,
+	}))
 	mux.Handle("/mutate", living.Handler("a review", reviewPatience, &webhook.Mutator{
 		Decider: active,
 		Cluster: cluster,
-		Ensurer: webhook.NewApplier(mgr.GetClient(), time.Now),
 		Metrics: figures,
 		Log:     log,
 	}))

@@ -51,7 +51,7 @@ func TestPolicyEvalShowsThePatch(t *testing.T) {
 		"+ metadata/labels/detnet.dev/class: best-effort",
 		"+ metadata/annotations/kubernetes.io/egress-bandwidth: 100M",
 		"+ spec/priorityClassName: detnet-best-effort",
-		"+ CiliumNetworkPolicy detnet-upload-tcp80",
+		"+ CiliumNetworkPolicy detnet-best-effort-upload-46897428a0",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)

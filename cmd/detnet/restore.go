@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/detnet/detnet/controller/repair"
+	"github.com/detnet/detnet/controller/netpol"
 	"github.com/detnet/detnet/controller/restore"
 )
 
@@ -71,7 +71,7 @@ detnet-admin may.`,
 
 // removePolicies deletes what the webhook made for workloads.
 func removePolicies(cmd *cobra.Command, client kubernetes.Interface, namespace, output string) error {
-	return repair.RemovePolicies(cmd.Context(), client, namespace, func(namespace, name string) {
+	return netpol.RemoveAll(cmd.Context(), client, namespace, func(namespace, name string) {
 		if output == "json" {
 			_ = json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{"deleted": "CiliumNetworkPolicy " + namespace + "/" + name})
 			return

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/detnet/detnet/controller/hook"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/netpol"
+	"github.com/detnet/detnet/controller/write"
+	"github.com/detnet/detnet/workload/signature"
+)
+
+// addNetworkPolicies has the network policies kept that the webhook decides.
+func addNetworkPolicies(mgr manager.Manager, o options, client kubernetes.Interface, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) error {
+	if o.webhookConfig == "" {
+		return nil // there is nobody to ask
+	}
+	keeper, err := netpol.New(netpol.Settings{
+		Config: mgr.GetConfig(),
+		Asker: &netpol.Webhook{
+			Hook: hook.Hook{Client: client, Name: o.webhookConfig},
+			Key:  func() []byte { return keys.Keys().Current },
+		},
+		Mode:       known.Mode,
+		Synced:     known.Synced(),
+		Events:     mgr.GetEventRecorder(write.FieldManager),
+		Log:        log,
+		Registerer: metrics.Registry,
+		Now:        time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	if err := mgr.Add(keeper); err != nil {
+		return fmt.Errorf("keep network policies: %w", err)
+	}
+	return nil
+}

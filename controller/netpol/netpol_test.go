@@ -1,0 +1,349 @@
+package netpol
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	crds "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/client/crds/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
+
+	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/workload/ask"
+)
+
+// world is a real API server with a Keeper on it and a webhook that says what
+// the test says.
+type world struct {
+	t       *testing.T
+	config  *rest.Config
+	client  kubernetes.Interface
+	dynamic dynamic.Interface
+	reg     *prometheus.Registry
+
+	mu     sync.Mutex
+	modes  map[string]workload.ControlMode
+	answer map[string]ask.Answer // by the label app
+	away   bool
+	asked  int
+	later  time.Duration
+	events []string
+}
+
+// The kinds of Cilium, as it is and as it was up to 1.17, without "log".
+func ciliumKinds(t *testing.T, old bool) []*apiextensionsv1.CustomResourceDefinition {
+	t.Helper()
+	var out []*apiextensionsv1.CustomResourceDefinition
+	for _, file := range []string{"ciliumnetworkpolicies.yaml", "ciliumclusterwidenetworkpolicies.yaml"} {
+		raw, err := crds.EmbedFS.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crd := &apiextensionsv1.CustomResourceDefinition{}
+		if err := yaml.UnmarshalStrict(raw, crd); err != nil {
+			t.Fatal(err)
+		}
+		for i := range crd.Spec.Versions {
+			fields := crd.Spec.Versions[i].Schema.OpenAPIV3Schema.Properties
+			if old {
+				delete(fields["spec"].Properties, "log")
+				delete(fields["specs"].Items.Schema.Properties, "log")
+			}
+		}
+		out = append(out, crd)
+	}
+	return out
+}
+
+func (w *world) installCilium(old bool) {
+	w.t.Helper()
+	if _, err := envtest.InstallCRDs(w.config, envtest.CRDInstallOptions{CRDs: ciliumKinds(w.t, old)}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Ask implements Asker.
+func (w *world) Ask(ctx context.Context, namespace, name string) (ask.Answer, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked++
+	if w.away {
+		return ask.Answer{}, errors.New("the webhook is away")
+	}
+	pod, err := w.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return ask.Answer{}, err
+	}
+	return w.answer[pod.Labels["app"]], nil
+}
+
+// Eventf implements Events.
+func (w *world) Eventf(_, _ runtime.Object, _, reason, _, _ string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, reason+": "+args[0].(string))
+}
+
+// set changes the world while the Keeper runs.
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+func begin(t *testing.T) *world {
+	env := apitest.Start(t)
+	w := &world{
+		t: t, config: env.Config, reg: prometheus.NewRegistry(),
+		client: kubernetes.NewForConfigOrDie(env.Config), dynamic: dynamic.NewForConfigOrDie(env.Config),
+		modes: map[string]workload.ControlMode{}, answer: map[string]ask.Answer{
+			"web": {Class: "critical", Policies: []ask.Policy{{Name: "detnet-web", Yields: true, Spec: json.RawMessage(strictWeb)}}},
+		},
+	}
+	synced := make(chan struct{})
+	close(synced)
+	k, err := New(Settings{
+		Config: env.Config, Asker: w, Synced: synced, Events: w, Registerer: w.reg,
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Mode: func(namespace string) workload.ControlMode {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if mode, ok := w.modes[namespace]; ok {
+				return mode
+			}
+			return workload.Enforce
+		},
+		Now: func() time.Time {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return time.Now().Add(w.later)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.every = 50 * time.Millisecond
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- k.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func (w *world) pod(name string, labels map[string]string) {
+	w.t.Helper()
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels, OwnerReferences: []metav1.OwnerReference{
+		{APIVersion: "batch/v1", Kind: "Job", Name: "job", UID: "job", Controller: new(bool)},
+	}}}
+	*p.OwnerReferences[0].Controller = true
+	p.Labels[workload.LabelClass] = "critical"
+	p.Spec.Containers = []corev1.Container{{Name: "main", Image: "none"}}
+	if _, err := w.client.CoreV1().Pods("default").Create(w.t.Context(), p, metav1.CreateOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) deny(name string) {
+	w.t.Helper()
+	p := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{"Ingress", "Egress"}}}
+	if _, err := w.client.NetworkingV1().NetworkPolicies("default").Create(w.t.Context(), p, metav1.CreateOptions{}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) policies() map[string]unstructured.Unstructured {
+	list, err := w.dynamic.Resource(ciliumPolicies).Namespace("default").List(w.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		return nil
+	}
+	out := map[string]unstructured.Unstructured{}
+	for _, p := range list.Items {
+		out[p.GetName()] = p
+	}
+	return out
+}
+
+func (w *world) eventually(what string, is func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("not within a minute: %s; there are %v, Events %q", what, w.policies(), w.events)
+		}
+	}
+}
+
+func (w *world) is(want ...string) func() bool {
+	return func() bool {
+		have := sortedKeys(w.policies())
+		return slices.Equal(have, want)
+	}
+}
+
+// heard reports whether some Event holds the text.
+func (w *world) heard(text string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.events, func(e string) bool { return strings.Contains(e, text) })
+}
+
+func TestKeepsPolicies(t *testing.T) {
+	w := begin(t)
+	w.pod("web-0", map[string]string{"app": "web"})
+	w.pod("web-1", map[string]string{"app": "web"})
+	w.installCilium(true) // later than detnet, and an older one
+	w.eventually("made once Cilium is there", w.is("detnet-web"))
+	made := w.policies()["detnet-web"]
+	if deny, _, _ := unstructured.NestedBool(made.Object, "spec", "enableDefaultDeny", "ingress"); !deny || made.GetLabels()[managedBy] != detnet {
+		t.Errorf("made %v", made.Object)
+	}
+	if w.asked != 1 {
+		t.Errorf("asked %d times about two pods of a kind", w.asked)
+	}
+
+	w.deny("floor")
+	w.eventually("gone when somebody else restricts the pods", w.is())
+	w.eventually("and said so", func() bool {
+		return w.heard("NetworkPolicyHeldBack: CiliumNetworkPolicy detnet-web would open what other policies close, and is not made")
+	})
+	if err := w.client.NetworkingV1().NetworkPolicies("default").Delete(t.Context(), "floor", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("back when nobody does", w.is("detnet-web"))
+
+	w.set(func() { w.modes["default"] = workload.Observe })
+	w.eventually("gone in mode observe", w.is())
+	w.set(func() { w.modes["default"] = workload.Enforce })
+	w.eventually("back in mode enforce", w.is("detnet-web"))
+
+	policies := w.dynamic.Resource(ciliumPolicies).Namespace("default")
+	changed := w.policies()["detnet-web"]
+	delete(changed.Object["spec"].(map[string]any), "ingress")
+	if _, err := policies.Update(t.Context(), &changed, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("as decided again after somebody changed it", func() bool {
+		p := w.policies()["detnet-web"]
+		_, ok, _ := unstructured.NestedSlice(p.Object, "spec", "ingress")
+		return ok
+	})
+
+	w.set(func() { w.away = true })
+	for _, name := range []string{"web-0", "web-1"} {
+		if err := w.client.CoreV1().Pods("default").Delete(t.Context(), name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.set(func() { w.later += workload.UnusedFor / 2 })
+	if !w.is("detnet-web")() {
+		t.Error("gone with its last pod, not a while later")
+	}
+	// Whether the pods' deletion was seen yet is not known: the clock goes on until it was.
+	w.eventually("gone a while after its last pod", func() bool {
+		w.set(func() { w.later += workload.UnusedFor })
+		return w.is()()
+	})
+	if n := figure(t, w.reg, "detnet_network_policies_deleted_total", ""); n < 3 {
+		t.Errorf("%v deletions are counted, want three", n)
+	}
+}
+
+func TestLeavesOthersPoliciesAlone(t *testing.T) {
+	w := begin(t)
+	w.installCilium(false)
+	policies := w.dynamic.Resource(ciliumPolicies).Namespace("default")
+	theirs := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(`{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: detnet-web}, spec: {endpointSelector: {matchLabels: {app: other}}, ingress: [{}]}}`), &theirs.Object); err != nil {
+		t.Fatal(err)
+	}
+	before, err := policies.Create(t.Context(), theirs, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.pod("web-0", map[string]string{"app": "web"})
+	w.eventually("said that the name is taken", func() bool {
+		return w.heard("NetworkPolicyFailed: CiliumNetworkPolicy default/detnet-web: there is one of that name that detnet did not make")
+	})
+	after, err := policies.Get(t.Context(), "detnet-web", metav1.GetOptions{})
+	if err != nil || after.GetResourceVersion() != before.GetResourceVersion() {
+		t.Errorf("somebody else's policy was changed: %v", err)
+	}
+}
+
+// A field that the cluster's CRD does not know is refused and said, never
+// dropped in silence.
+func TestSaysWhatTheCRDDoesNotKnow(t *testing.T) {
+	w := begin(t)
+	w.installCilium(true)
+	w.set(func() {
+		a := w.answer["web"]
+		a.Policies = append(a.Policies, ask.Policy{Name: "site", Spec: json.RawMessage(`{"endpointSelector":{},"egress":[{"toEntities":["world"]}],"log":{"value":"x"}}`)})
+		w.answer["web"] = a
+	})
+	w.pod("web-0", map[string]string{"app": "web"})
+	w.eventually("said, once", func() bool {
+		return w.heard("does not know all of it; detnet's own policies need Cilium 1.16")
+	})
+	w.eventually("the other one made", w.is("detnet-web"))
+}
+
+// While the webhook is away nothing is made up, and what would open is closed.
+func TestWithoutTheWebhook(t *testing.T) {
+	w := begin(t)
+	w.installCilium(false)
+	w.pod("web-0", map[string]string{"app": "web"})
+	w.eventually("made", w.is("detnet-web"))
+	w.set(func() { w.away = true })
+	w.pod("other-0", map[string]string{"app": "other"})
+	w.eventually("said that nobody answers", func() bool {
+		return figure(t, w.reg, "detnet_network_policies", stateFailed) > 0
+	})
+	if !w.is("detnet-web")() {
+		t.Error("what was made is gone")
+	}
+	w.deny("floor")
+	w.eventually("closed", w.is())
+}
+
+// figure is the value of a metric, by name and, if not empty, by state.
+func figure(t *testing.T, reg *prometheus.Registry, name, state string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() != name || state != "" && m.GetLabel()[0].GetValue() != state {
+				continue
+			}
+			if m.GetGauge() != nil {
+				return m.GetGauge().GetValue()
+			}
+			return m.GetCounter().GetValue()
+		}
+	}
+	return 0
+}
