@@ -141,7 +141,7 @@ func (e *Engine) Decide(ctx context.Context, in Input) (Decision, error) {
 		return Decision{}, e.decisionError(err)
 	}
 	d.PolicyHash = e.hash
-	d.Problems = problems
+	d.Problems = append(problems, e.misspelt(in)...)
 	return d, nil
 }
 

@@ -2,10 +2,10 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
@@ -75,7 +75,7 @@ func emit(w io.Writer, output string, v any, text func(io.Writer)) error {
 
 // readManifests reads files, "-" being the standard input.
 func readManifests(stdin io.Reader, files []string) (manifest.Manifest, error) {
-	all := manifest.Manifest{Namespaces: map[string]policies.Namespace{}}
+	all := manifest.Manifest{Namespaces: map[string]policies.Namespace{}, Skipped: map[string]int{}}
 	for _, name := range files {
 		m, err := readManifest(stdin, name)
 		if err != nil {
@@ -85,11 +85,26 @@ func readManifests(stdin io.Reader, files []string) (manifest.Manifest, error) {
 		for name, ns := range m.Namespaces {
 			all.Namespaces[name] = ns
 		}
+		for kind, n := range m.Skipped {
+			all.Skipped[kind] += n
+		}
 	}
 	if len(all.Pods) == 0 {
-		return all, errors.New("no pods in these manifests: want Pods, Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs or CronJobs")
+		return all, fmt.Errorf("no pods in these manifests%s: want Pods, ReplicationControllers, Deployments, StatefulSets, DaemonSets, ReplicaSets, Jobs, CronJobs, Argo Rollouts, DeploymentConfigs, Knative Services or JobSets", skipped(all))
 	}
 	return all, nil
+}
+
+// skipped names the kinds of which nothing is known, "" if there are none.
+func skipped(m manifest.Manifest) string {
+	var kinds []string
+	for _, kind := range sortedKeys(m.Skipped) {
+		kinds = append(kinds, fmt.Sprintf("%s (%d)", kind, m.Skipped[kind]))
+	}
+	if kinds == nil {
+		return ""
+	}
+	return "; skipped, because detnet does not know whether they make pods: " + strings.Join(kinds, ", ")
 }
 
 func readManifest(stdin io.Reader, name string) (manifest.Manifest, error) {

@@ -136,3 +136,18 @@ func TestPolicyDirectoryThatIsNone(t *testing.T) {
 		}
 	}
 }
+
+// A kind that nobody knows is named, and fails the run for who asks for that.
+func TestPolicyEvalNamesWhatItSkips(t *testing.T) {
+	more := uploader + "---\napiVersion: tekton.dev/v1\nkind: TaskRun\nmetadata: {name: t}\n"
+	const says = "detnet does not know whether they make pods: TaskRun.tekton.dev (1)"
+	if out, err := detnet(t, more, "eval", "-"); err != nil || !strings.Contains(out, says) {
+		t.Errorf("error %v, output\n%s", err, out)
+	}
+	if out, err := detnet(t, more, "eval", "--complete", "-"); err == nil || !strings.Contains(out, says) {
+		t.Errorf("--complete: error %v, output\n%s", err, out)
+	}
+	if out, err := detnet(t, strings.Replace(uploader, "best-effort", "best-efort", 1), "eval", "-"); err != nil || !strings.Contains(out, "warning: label detnet.dev/priority=best-efort is no class: did you mean best-effort?") {
+		t.Errorf("error %v, output\n%s", err, out)
+	}
+}

@@ -31,16 +31,18 @@ type evaluated struct {
 
 func newPolicyEvalCommand(dir, output *string) *cobra.Command {
 	var labels map[string]string
+	var complete bool
 	cmd := &cobra.Command{
 		Use:     "eval FILE...",
 		Short:   "Show what the policy makes of manifests; fails if a pod is refused",
 		Example: "  detnet policy eval deployment.yaml\n  helm template . | detnet policy eval -d policy/ --namespace-labels detnet.dev/allow-critical=true -",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			return evalManifests(cmd, *dir, *output, files, labels, false)
+			return evalManifests(cmd, *dir, *output, files, labels, false, complete)
 		},
 	}
 	namespaceLabels(cmd, &labels)
+	cmd.Flags().BoolVar(&complete, "complete", false, "fail if a kind was skipped, because detnet does not know whether it makes pods")
 	return cmd
 }
 
@@ -51,7 +53,7 @@ func newPolicyExplainCommand(dir, output *string) *cobra.Command {
 		Short: "Show which rules led to the decision on manifests",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			return evalManifests(cmd, *dir, *output, files, labels, true)
+			return evalManifests(cmd, *dir, *output, files, labels, true, false)
 		},
 	}
 	namespaceLabels(cmd, &labels)
@@ -64,7 +66,7 @@ func namespaceLabels(cmd *cobra.Command, labels *map[string]string) {
 
 var errRefused = errors.New("at least one pod is refused or could not be evaluated")
 
-func evalManifests(cmd *cobra.Command, dir, output string, files []string, labels map[string]string, explain bool) error {
+func evalManifests(cmd *cobra.Command, dir, output string, files []string, labels map[string]string, explain, complete bool) error {
 	set, err := policySet(dir)
 	if err != nil {
 		return err
@@ -86,6 +88,12 @@ func evalManifests(cmd *cobra.Command, dir, output string, files []string, label
 	}
 	if err := emit(cmd.OutOrStdout(), output, results, func(w io.Writer) { printEvaluated(w, results) }); err != nil {
 		return err
+	}
+	if text := skipped(m); text != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), strings.TrimPrefix(text, "; "))
+		if complete {
+			return errors.New("--complete: a kind was skipped")
+		}
 	}
 	if bad {
 		return errRefused

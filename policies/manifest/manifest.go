@@ -5,9 +5,11 @@ package manifest
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/yaml"
 	sigsyaml "sigs.k8s.io/yaml"
@@ -27,24 +29,15 @@ type Manifest struct {
 	Pods []Pod
 	// Namespaces are those the stream describes, by name.
 	Namespaces map[string]policies.Namespace
+	// Skipped counts the objects whose kind is not known, by Kind.group: whether
+	// they make pods, and which, is not known either.
+	Skipped map[string]int
 }
 
-// templates says where a workload keeps the template of its pods.
-var templates = map[string][]string{
-	"Pod":                   nil,
-	"Deployment":            {"spec", "template"},
-	"StatefulSet":           {"spec", "template"},
-	"DaemonSet":             {"spec", "template"},
-	"ReplicaSet":            {"spec", "template"},
-	"ReplicationController": {"spec", "template"},
-	"Job":                   {"spec", "template"},
-	"CronJob":               {"spec", "jobTemplate", "spec", "template"},
-	"PodTemplate":           {"template"},
-}
-
-// Read reads YAML or JSON documents. Kinds that make no pods are skipped.
+// Read reads YAML or JSON documents. Kinds of Kubernetes that make no pods are
+// left out, other kinds that are not known are counted in Skipped.
 func Read(r io.Reader) (Manifest, error) {
-	m := Manifest{Namespaces: map[string]policies.Namespace{}}
+	m := Manifest{Namespaces: map[string]policies.Namespace{}, Skipped: map[string]int{}}
 	reader := yaml.NewYAMLReader(bufio.NewReader(r))
 	for n := 1; ; n++ {
 		doc, err := reader.Read()
@@ -72,63 +65,80 @@ func Read(r io.Reader) (Manifest, error) {
 }
 
 func (m *Manifest) add(o policies.Object) error {
-	kind, _ := o["kind"].(string)
+	this, known := kindOf(o)
 	meta, _ := o["metadata"].(map[string]any)
 	name, _ := meta["name"].(string)
-	if kind == "List" {
-		items, _ := o["items"].([]any)
-		for _, item := range items {
-			inner, ok := item.(map[string]any)
-			if !ok {
-				return errors.New("an item of the List is not an object")
-			}
-			if err := m.add(inner); err != nil {
-				return err
-			}
-		}
-		return nil
+	if items, ok := o["items"].([]any); ok && strings.HasSuffix(this.name, "List") {
+		return m.addItems(o, items)
 	}
-	if kind == "Namespace" {
+	if this.name == "Namespace" && this.group == "" {
+		if err := textOnly(meta); err != nil {
+			return fmt.Errorf("Namespace %s: %w", name, err)
+		}
 		m.Namespaces[name] = policies.Namespace{Name: name, Labels: texts(meta["labels"]), Annotations: texts(meta["annotations"])}
 		return nil
 	}
-	path, ok := templates[kind]
-	if !ok {
+	if !known {
+		if !this.podless() {
+			m.Skipped[this.String()]++
+		}
 		return nil
 	}
 	namespace, _ := meta["namespace"].(string)
 	if namespace == "" {
 		namespace = "default"
 	}
-	pod, err := podOf(o, path, kind, name)
+	generated, _ := meta["generateName"].(string)
+	source := fmt.Sprintf("%s %s/%s", this.name, namespace, cmp.Or(name, generated))
+	templates, err := at(o, this.path)
 	if err != nil {
-		return fmt.Errorf("%s %s/%s: %w", kind, namespace, name, err)
+		return fmt.Errorf("%s: %w", source, err)
 	}
-	m.Pods = append(m.Pods, Pod{Source: fmt.Sprintf("%s %s/%s", kind, namespace, name), Namespace: namespace, Object: pod})
+	for _, template := range templates {
+		pod, err := podOf(template, this.name, name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", source, err)
+		}
+		m.Pods = append(m.Pods, Pod{Source: source, Namespace: namespace, Object: pod})
+	}
 	return nil
 }
 
-// podOf follows path to the template and makes a pod of it.
-func podOf(o policies.Object, path []string, kind, name string) (policies.Object, error) {
-	at := map[string]any(o)
-	for _, field := range path {
-		inner, ok := at[field].(map[string]any)
+// addItems adds the items of a List or of a list of one kind, whose items may
+// leave their own out.
+func (m *Manifest) addItems(list policies.Object, items []any) error {
+	of, _ := list["kind"].(string)
+	for _, item := range items {
+		inner, ok := item.(map[string]any)
 		if !ok {
-			return nil, fmt.Errorf("it has no %v", path)
+			return fmt.Errorf("an item of the %s is not an object", of)
 		}
-		at = inner
+		if inner["kind"] == nil && of != "List" {
+			inner["kind"], inner["apiVersion"] = strings.TrimSuffix(of, "List"), list["apiVersion"]
+		}
+		if err := m.add(inner); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// podOf makes a pod of a template.
+func podOf(template map[string]any, kind, name string) (policies.Object, error) {
 	meta := map[string]any{}
-	if given, ok := at["metadata"].(map[string]any); ok {
+	if given, ok := template["metadata"].(map[string]any); ok {
 		for key, value := range given {
 			meta[key] = value
 		}
+	}
+	if err := textOnly(meta); err != nil {
+		return nil, err
 	}
 	if kind != "Pod" {
 		delete(meta, "name")
 		meta["generateName"] = name + "-"
 	}
-	return policies.Object{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": at["spec"]}, nil
+	return policies.Object{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}, nil
 }
 
 func texts(v any) map[string]string {
