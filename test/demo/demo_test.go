@@ -72,8 +72,63 @@ func TestReport(t *testing.T) {
 		t.Errorf("report = %s", data)
 	}
 
+	if r.Outcome != works || !strings.HasPrefix(r.Verdict, "WORKS: ") || !strings.Contains(r.Verdict, "100.0 %") {
+		t.Errorf("outcome %s: %s", r.Outcome, r.Verdict)
+	}
+
 	phases[2].Changes = nil
 	if r := newReport(run{phases: phases, apps: []record.App{app}}); r.OnsetToFirstCut != nil {
 		t.Errorf("first cut = %v without any", *r.OnsetToFirstCut)
+	}
+}
+
+// lateIn makes an app whose packets are late in a share of each phase of ten
+// seconds.
+func lateIn(shares ...float64) record.App {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	app := record.App{Name: "robot", Target: time.Millisecond}
+	for phase, share := range shares {
+		for n := range 1000 {
+			rtt := 300 * time.Microsecond
+			if float64(n%100) < 100*share {
+				rtt = 40 * time.Millisecond
+			}
+			app.Packets = append(app.Packets, record.Packet{At: start.Add(time.Duration(1000*phase+n) * 10 * time.Millisecond), RTT: rtt})
+		}
+	}
+	return app
+}
+
+// The idle phase is the control group: lateness without load voids the run,
+// whatever the rest of it shows, and a detnet that never gets clean has failed.
+func TestOutcome(t *testing.T) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var phases []scene.Phase
+	for n, name := range []string{idle, uncontrolled, controlled} {
+		at := start.Add(time.Duration(10*n) * time.Second)
+		phases = append(phases, scene.Phase{Name: name, Start: at, End: at.Add(10 * time.Second), Received: map[string]uint64{}})
+	}
+	for name, tt := range map[string]struct {
+		phases  int
+		shares  []float64
+		outcome string
+		says    string
+	}{
+		"works":                      {3, []float64{0.01, 0.9, 0.01}, works, "90.0 % of the packets"},
+		"never clean":                {3, []float64{0, 0.9, 0.5}, fails, "never became clean"},
+		"late without load":          {3, []float64{0.10, 0.9, 0}, void, "10 % of robot's packets were late before there was any load"},
+		"late without load, stopped": {1, []float64{0.13}, void, "13 % of robot's packets"},
+		"the load harms nobody":      {3, []float64{0, 0.01, 0}, void, "nothing to protect from"},
+	} {
+		r := newReport(run{phases: phases[:tt.phases], apps: []record.App{lateIn(tt.shares...)}})
+		if r.Outcome != tt.outcome || !strings.Contains(r.Verdict, tt.says) || strings.Count(r.Verdict, "\n") > 0 {
+			t.Errorf("%s: %s: %s", name, r.Outcome, r.Verdict)
+		}
+		if tt.outcome == void && (r.OnsetToClean != nil && tt.shares[0] > 0.05 || r.Patches != 0) {
+			t.Errorf("%s: figures of a void run: %+v", name, r)
+		}
+	}
+	if r := newReport(run{phases: phases[:1], apps: []record.App{{Name: "robot", Target: time.Millisecond}}}); r.Outcome != void {
+		t.Errorf("nothing measured: %s", r.Outcome)
 	}
 }

@@ -53,32 +53,40 @@ func demo() int {
 	if ctx.Err() != nil {
 		err = errors.New("interrupted; the cluster is down")
 	}
+	outcome := ""
 	if err == nil {
-		err = finish(r, "out")
+		outcome, err = finish(r, "out")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		return 1
 	}
-	return 0
+	return map[string]int{works: 0, fails: 1, void: 3}[outcome]
 }
 
-// finish prints the table and writes the figures and the picture.
-func finish(r run, dir string) error {
+// finish prints the table, writes the figures and the picture, and returns the
+// outcome. A void run draws no picture, and leaves none of another run.
+func finish(r run, dir string) (string, error) {
 	report := newReport(r)
+	defer report.printVerdict(os.Stdout)
 	report.print(os.Stdout)
 	figures, drawing := filepath.Join(dir, "demo.json"), filepath.Join(dir, "demo.svg")
 	if err := report.write(figures); err != nil {
-		return fmt.Errorf("write the figures: %w", err)
+		return "", fmt.Errorf("write the figures: %w", err)
 	}
-	if err := r.picture().Write(drawing); err != nil {
-		return fmt.Errorf("write the picture: %w", err)
+	if report.Outcome == void {
+		if err := os.Remove(drawing); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", fmt.Errorf("remove an older picture: %w", err)
+		}
+	} else if err := r.picture().Write(drawing); err != nil {
+		return "", fmt.Errorf("write the picture: %w", err)
+	} else {
+		fmt.Printf("figures in %s, picture in %s\n", figures, drawing)
 	}
-	fmt.Printf("figures in %s, picture in %s\n", figures, drawing)
 	if r.kept != "" {
 		fmt.Printf("\nthe cluster is left up, as KEEP asked; reach it with\n  export KUBECONFIG=%s\n  kubectl get pods -A\nand take it down with make sandbox-down NAME=demo\n", r.kept)
 	}
-	return nil
+	return report.Outcome, nil
 }
 
 func newViewer(o options) viewer {
@@ -160,6 +168,12 @@ func play(ctx context.Context, cluster *sandbox.Cluster, s *scene.Scene, o optio
 	v.tell("\n%v uplink, %s load", o.capacity, o.load)
 	if err := phase(idle, idleDuration, nil); err != nil {
 		return run{}, err
+	}
+	if r.apps, err = s.Recorded(); err != nil {
+		return run{}, err
+	}
+	if newReport(r).Verdict != "" {
+		return r, nil // no load shows anything on a machine that is late without
 	}
 	if err := phase(uncontrolled, o.duration, loads); err != nil {
 		return run{}, err

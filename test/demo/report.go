@@ -52,7 +52,18 @@ type Report struct {
 	OnsetToClean    *int64        `json:"onset_to_clean_ms"`     // null: never
 	PodRestarts     int           `json:"pod_restarts"`
 	Patches         int           `json:"patches"`
+	// Verdict is the run in one sentence, and Outcome the same for scripts: works,
+	// fails, or void where the machine itself was late and no figure says anything.
+	Outcome string `json:"outcome"`
+	Verdict string `json:"verdict"`
 }
+
+// Outcomes of a run.
+const (
+	works = "works"
+	fails = "fails"
+	void  = "void"
+)
 
 // PhaseReport is one phase's figures.
 type PhaseReport struct {
@@ -85,12 +96,58 @@ func newReport(run run) Report {
 		}
 		r.Phases = append(r.Phases, pr)
 	}
+	r.Outcome, r.Verdict = void, lateWithoutLoad(r.Phases)
 	last := phases[len(phases)-1]
+	if r.Verdict != "" || last.Name != controlled {
+		return r
+	}
 	usage := func(sender string) bitrate.Rate { return uncontrolledShare(phases, sender) }
 	r.OnsetToFirstCut = milliseconds(record.FirstEffectiveCut(last.Changes, last.Start, usage))
 	r.OnsetToClean = milliseconds(record.CleanAfter(apps, last.Start, last.End))
 	r.PodRestarts, r.Patches = last.Restarts, len(last.Changes)
+	r.Outcome, r.Verdict = r.judge()
 	return r
+}
+
+// lateWithoutLoad says what of the idle phase makes the run void: it is the control
+// group, in which only the machine can be the cause of lateness. Empty: nothing.
+func lateWithoutLoad(phases []PhaseReport) string {
+	for _, c := range phases[0].Critical {
+		switch {
+		case c.Samples == 0:
+			return fmt.Sprintf("VOID: nothing was measured of %s before there was any load.", c.Name)
+		case c.ViolationRatio >= lateShare:
+			return fmt.Sprintf("VOID: %.0f %% of %s's packets were late before there was any load, so this machine is too busy to show anything; let it do nothing else.",
+				100*c.ViolationRatio, c.Name)
+		}
+	}
+	return ""
+}
+
+// judge is the outcome of a whole run. A load that made nobody late shows nothing.
+func (r Report) judge() (outcome, sentence string) {
+	before, after := r.worst(uncontrolled), r.worst(controlled)
+	if before < lateShare {
+		return void, fmt.Sprintf("VOID: the load made only %.1f %% of the packets late, so there was nothing to protect from.", 100*before)
+	}
+	if r.OnsetToClean == nil {
+		return fails, fmt.Sprintf("FAILS: with detnet %.1f %% of the packets of the worst workload were late, %.1f %% without, and it never became clean.", 100*after, 100*before)
+	}
+	return works, fmt.Sprintf("WORKS: the load made %.1f %% of the packets of the worst workload late without detnet and %.1f %% with it, %d ms after its onset all was clean.",
+		100*before, 100*after, *r.OnsetToClean)
+}
+
+// worst is the share of late packets of the workload that had most, in a phase.
+func (r Report) worst(phase string) float64 {
+	most := 0.0
+	for _, p := range r.Phases {
+		for _, c := range p.Critical {
+			if p.Name == phase {
+				most = max(most, c.ViolationRatio)
+			}
+		}
+	}
+	return most
 }
 
 // uncontrolledShare is what a sender got while nothing held it back: a limit
@@ -141,9 +198,15 @@ func (r Report) print(w io.Writer) {
 		fmt.Fprintf(tab, "%s\t%s\t%.1f Mbit/s\t%.0f %%\t\t\t\n", p.Name, strings.Join(parts, ", "), sum.Mbit(), 100*float64(sum)/math.Max(1, float64(r.CapacityBPS)))
 	}
 	_ = tab.Flush()
+	if r.Outcome == void {
+		return
+	}
 	fmt.Fprintf(w, "\nfirst effective cut %s after the load began, clean %s after it; %d limit changes, %d restarts\n",
 		orNever(r.OnsetToFirstCut), orNever(r.OnsetToClean), r.Patches, r.PodRestarts)
 }
+
+// printVerdict ends what the demo prints.
+func (r Report) printVerdict(w io.Writer) { fmt.Fprintf(w, "\n%s\n", r.Verdict) }
 
 func orNever(ms *int64) string {
 	if ms == nil {

@@ -49,16 +49,22 @@ type SenderTick struct {
 	Limit   bitrate.Rate // 0: none
 }
 
-// Sample is what the senders did in the short time since the sample before.
+// Sample is what the senders did in the short time since the sample before. The
+// rate of several is that of their bytes over their time (Rate), not the mean of
+// their rates: readings come late, and the next span is short then.
 type Sample struct {
 	At      time.Time
-	Senders []SenderTick // in the order of Senders
+	Span    time.Duration // since the sample before
+	Senders []SenderTick  // in the order of Senders
 }
 
 // A tick is told after so many samples.
 const (
 	sampleEvery    = 200 * time.Millisecond
 	samplesPerTick = 5
+	// shortest is the least span of a sample: below it, how exactly the moment of
+	// reading is known would decide the rate.
+	shortest = sampleEvery / 2
 )
 
 // Phase is one finished phase, ready to be summarised.
@@ -120,31 +126,56 @@ func (s *Scene) watch(ctx context.Context, p *Phase, d time.Duration, received m
 			return nil, ctx.Err()
 		case <-ticker.C:
 		}
+		asked := time.Now()
 		next, err := s.Received(ctx)
 		if err != nil {
 			return nil, err
 		}
-		now := time.Now()
-		p.Samples = append(p.Samples, Sample{At: now, Senders: s.senderTicks(received, next, now.Sub(sampled))})
-		received, sampled = next, now
+		// The counters are of some moment between question and answer.
+		now := asked.Add(time.Since(asked) / 2)
 		over := now.Sub(p.Start) >= d
-		if n%samplesPerTick != 0 && !over {
-			continue
+		if span := now.Sub(sampled); span >= shortest {
+			p.Samples = append(p.Samples, Sample{At: now, Span: span, Senders: s.senderTicks(received, next, span)})
+			received, sampled = next, now
 		}
-		apps, err := s.Recorded()
-		if err != nil {
-			return nil, err
+		if due := over || n%samplesPerTick == 0; due && now.Sub(ticked) >= shortest {
+			if err := s.tick(p.Name, now, ticked, atTick, next, now.Sub(p.Start), show); err != nil {
+				return nil, err
+			}
+			atTick, ticked = next, now
 		}
-		tick := Tick{Phase: p.Name, Elapsed: now.Sub(p.Start), Senders: s.senderTicks(atTick, next, now.Sub(ticked))}
-		for _, app := range apps {
-			tick.Apps = append(tick.Apps, record.Summarise(app, ticked, now))
-		}
-		show(tick)
-		atTick, ticked = next, now
 		if over {
-			return received, nil
+			return next, nil
 		}
 	}
+}
+
+// tick shows what has been since the tick before.
+func (s *Scene) tick(phase string, now, before time.Time, had, has map[string]uint64, elapsed time.Duration, show func(Tick)) error {
+	apps, err := s.Recorded()
+	if err != nil {
+		return err
+	}
+	tick := Tick{Phase: phase, Elapsed: elapsed, Senders: s.senderTicks(had, has, now.Sub(before))}
+	for _, app := range apps {
+		tick.Apps = append(tick.Apps, record.Summarise(app, before, now))
+	}
+	show(tick)
+	return nil
+}
+
+// Rate is what one sender got during the samples: bytes over time.
+func Rate(samples []Sample, sender int) bitrate.Rate {
+	var bits float64
+	var span time.Duration
+	for _, s := range samples {
+		bits += float64(s.Senders[sender].Goodput) * s.Span.Seconds()
+		span += s.Span
+	}
+	if span <= 0 {
+		return 0
+	}
+	return bitrate.Rate(bits / span.Seconds())
 }
 
 // senderTicks is what each sender got through between two readings.

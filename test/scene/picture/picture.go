@@ -122,6 +122,7 @@ func (r Run) delays() (*plot.Plot, *plot.Legend, error) {
 		legend.Add(app.Name, dots)
 		legend.Add(fmt.Sprintf("its target, %v ms", ms), target)
 	}
+	p.Y.Min, p.Y.Max = leastDelay, mostDelay
 	return p, legend, nil
 }
 
@@ -161,7 +162,6 @@ func (r Run) rates() (*plot.Plot, *plot.Legend, error) {
 	top := 1.15 * r.Capacity.Mbit()
 	p, legend := r.frame("best effort, Mbit/s", top), newLegend()
 	p.X.Label.Text = "seconds of each phase"
-	p.Y.Min, p.Y.Max = 0, top
 	for i, phase := range r.Phases {
 		s := r.series(i, top)
 		for _, l := range []struct {
@@ -192,6 +192,7 @@ func (r Run) rates() (*plot.Plot, *plot.Legend, error) {
 			}
 		}
 	}
+	p.Y.Min, p.Y.Max = 0, top // what was added may have widened them
 	return p, legend, nil
 }
 
@@ -200,7 +201,7 @@ type series struct {
 	sum, limits plotter.XYs
 }
 
-// smooth is how many samples a point of a rate is the mean of.
+// smooth is how many samples make one point of a rate.
 const smooth = 3
 
 func (r Run) series(i int, top float64) (s series) {
@@ -209,14 +210,11 @@ func (r Run) series(i int, top float64) (s series) {
 		x := r.axis(i, group[len(group)-1].At.Sub(phase.Start))
 		sum := 0.0
 		for k := range scene.Senders {
-			got := 0.0
-			for _, sample := range group {
-				got += sample.Senders[k].Goodput.Mbit() / float64(len(group))
-			}
-			s.each[k] = append(s.each[k], plotter.XY{X: x, Y: got})
+			got := scene.Rate(group, k).Mbit()
+			s.each[k] = append(s.each[k], plotter.XY{X: x, Y: min(got, top)})
 			sum += got
 		}
-		s.sum = append(s.sum, plotter.XY{X: x, Y: sum})
+		s.sum = append(s.sum, plotter.XY{X: x, Y: min(sum, top)})
 	}
 	for _, sample := range phase.Samples {
 		limit := 0.0
