@@ -1,6 +1,7 @@
 // Command image builds detnet's programs and packs each into a container image,
-// all in one OCI-layout tarball that containerd imports under their names. It
-// needs the go command and nothing else: no daemon, no registry, no base image.
+// all in one tarball, an OCI layout under their full names, and each in one of its
+// own beside it, for tools that take one image a file. It needs the go command and
+// nothing else: no daemon, no registry, no base image.
 package main
 
 import (
@@ -8,11 +9,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -39,10 +42,20 @@ func run() int {
 // nonroot is the uid and gid that the chart asks for.
 const nonroot = "65532:65532"
 
+var programs = []string{"detnet-webhook", "detnet-controller", "detnet-agent", "detnet"}
+
 func makeImages(ctx context.Context, out, registry, tag, arch string) error {
 	binaries := filepath.Join(filepath.Dir(out), "image-bin", arch)
-	programs := []string{"detnet-webhook", "detnet-controller", "detnet-agent", "detnet"}
 	if err := build(ctx, binaries, programs, arch, tag); err != nil {
+		return err
+	}
+	return pack(out, binaries, registry, tag, arch)
+}
+
+// pack writes the archive of all images, and beside it one of each.
+func pack(out, binaries, registry, tag, arch string) error {
+	roots, err := publicRoots()
+	if err != nil {
 		return err
 	}
 	var images []image.Image
@@ -52,6 +65,7 @@ func makeImages(ctx context.Context, out, registry, tag, arch string) error {
 			return err
 		}
 		img.User = nonroot
+		img.Files = map[string][]byte{rootsFile: roots}
 		img.Labels = map[string]string{
 			"org.opencontainers.image.title":    program,
 			"org.opencontainers.image.source":   "https://github.com/detnet/detnet",
@@ -59,14 +73,20 @@ func makeImages(ctx context.Context, out, registry, tag, arch string) error {
 		}
 		images = append(images, img)
 	}
-	if image.UpToDate(out, images...) {
-		fmt.Println(out, "is up to date")
-		return nil
+	archives := map[string][]image.Image{out: images}
+	for n, program := range programs {
+		archives[filepath.Join(filepath.Dir(out), program+".tar")] = images[n : n+1]
 	}
-	if err := image.Write(out, images...); err != nil {
-		return err
+	for _, path := range slices.Sorted(maps.Keys(archives)) {
+		if image.UpToDate(path, archives[path]...) {
+			fmt.Println(path, "is up to date")
+			continue
+		}
+		if err := image.Write(path, archives[path]...); err != nil {
+			return err
+		}
+		fmt.Println("wrote", path)
 	}
-	fmt.Println("wrote", out)
 	return nil
 }
 

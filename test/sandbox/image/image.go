@@ -12,8 +12,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -25,18 +27,20 @@ import (
 )
 
 // Annotations in the index. The first two are how containerd, and the others
-// that follow the OCI image layout, learn an image's name; the third is how
-// UpToDate knows what is inside.
+// that follow the OCI image layout, learn an image's name: the full one in both,
+// since all images of an archive have the same tag. The third is how UpToDate
+// knows what is inside.
 const (
 	containerdName = "io.containerd.image.name"
 	referenceName  = "org.opencontainers.image.ref.name"
 	binaryDigest   = "dev.detnet.binary"
 )
 
-// Image is one program to be packed. Set User and Labels before it is written.
+// Image is one program to be packed. Set what is exported before it is written.
 type Image struct {
 	User   string            // uid:gid that the program runs as; empty for root
 	Labels map[string]string // of the image's configuration
+	Files  map[string][]byte // besides the program, by path without the leading slash
 	tag    name.Tag
 	binary string // path
 	arch   string
@@ -74,10 +78,20 @@ func (i Image) String() string {
 }
 
 func (i Image) annotations() map[string]string {
-	return map[string]string{containerdName: i.String(), referenceName: i.tag.TagStr(), binaryDigest: i.digest}
+	return map[string]string{containerdName: i.String(), referenceName: i.String(), binaryDigest: i.contents()}
 }
 
-// pack makes the image: the binary at the root, and nothing else. Times and
+// contents is a digest of all that is in the image.
+func (i Image) contents() string {
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%s", i.digest)
+	for _, path := range slices.Sorted(maps.Keys(i.Files)) {
+		fmt.Fprintf(hash, "\n%s %x", path, sha256.Sum256(i.Files[path]))
+	}
+	return hex.EncodeToString(hash.Sum(nil))
+}
+
+// pack makes the image: the binary at the root, and the files. Times and
 // owners stay zero, so that the same binary gives the same image.
 func (i Image) pack() (v1.Image, error) {
 	program := filepath.Base(i.binary)
@@ -89,6 +103,11 @@ func (i Image) pack() (v1.Image, error) {
 	w := tar.NewWriter(&buf)
 	if err := writeFile(w, program, 0o755, content); err != nil {
 		return nil, err
+	}
+	for _, path := range slices.Sorted(maps.Keys(i.Files)) {
+		if err := writeFile(w, path, 0o644, i.Files[path]); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.Close(); err != nil {
 		return nil, err
@@ -166,6 +185,9 @@ func writeLayout(out io.Writer, images []Image) error {
 	if err := writeFile(w, "index.json", 0o644, indexJSON); err != nil {
 		return err
 	}
+	if err := writeDockerManifest(w, images, packed); err != nil {
+		return err
+	}
 	if err := writeFile(w, "oci-layout", 0o644, []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
 		return err
 	}
@@ -175,6 +197,37 @@ func writeLayout(out io.Writer, images []Image) error {
 		}
 	}
 	return w.Close()
+}
+
+// writeDockerManifest names the same blobs for those that read what "docker save"
+// writes and not OCI layouts: docker load, crane.
+func writeDockerManifest(w *tar.Writer, images []Image, packed []v1.Image) error {
+	var manifest tarball.Manifest
+	blob := func(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
+	for n, img := range packed {
+		config, err := img.ConfigName()
+		if err != nil {
+			return err
+		}
+		layers, err := img.Layers()
+		if err != nil {
+			return err
+		}
+		entry := tarball.Descriptor{Config: blob(config), RepoTags: []string{images[n].String()}}
+		for _, layer := range layers {
+			digest, err := layer.Digest()
+			if err != nil {
+				return err
+			}
+			entry.Layers = append(entry.Layers, blob(digest))
+		}
+		manifest = append(manifest, entry)
+	}
+	text, err := json.Marshal(manifest)
+	if err != nil {
+		return err
+	}
+	return writeFile(w, "manifest.json", 0o644, text)
 }
 
 func describe(i Image, img v1.Image) (v1.Descriptor, error) {
