@@ -8,17 +8,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
-	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/detnet/detnet/workload"
 )
 
 // Finding is the outcome of one check.
@@ -44,9 +38,10 @@ type check struct {
 }
 
 var checks = []check{
-	{"webhook serves", webhookServes},
+	{"webhook serves", deployed("detnet-webhook", "pods start unstamped")},
 	{"API server trusts the webhook", webhookTrusted},
 	{"pods are stamped", podsStamped},
+	{"controller runs", deployed("detnet-controller", "limits stay as they are")},
 	{"controller leads", controllerLeads},
 	{"agents run", agentsRun},
 	{"pods' traffic is measured", trafficMeasured},
@@ -66,58 +61,18 @@ func Examine(ctx context.Context, c client.Client, i Install) []Finding {
 	return findings
 }
 
-func webhookServes(ctx context.Context, c client.Client, i Install) (problem, advice string, err error) {
-	var d appsv1.Deployment
-	if err := c.Get(ctx, client.ObjectKey{Namespace: i.Namespace, Name: "detnet-webhook"}, &d); err != nil {
-		return "", "", err
-	}
-	if d.Status.AvailableReplicas == 0 {
-		return "none of its replicas is available: pods start unstamped", fmt.Sprintf("kubectl -n %s describe deployment detnet-webhook", i.Namespace), nil
-	}
-	return "", "", nil
-}
-
 func webhookTrusted(ctx context.Context, c client.Client, _ Install) (problem, advice string, err error) {
 	var configuration admissionv1.MutatingWebhookConfiguration
 	if err := c.Get(ctx, client.ObjectKey{Name: "detnet-webhook"}, &configuration); err != nil {
 		return "", "", err
 	}
+	if len(configuration.Webhooks) == 0 {
+		return "its configuration names no webhook: no pod is stamped", "helm upgrade the release", nil
+	}
 	for _, w := range configuration.Webhooks {
 		if len(w.ClientConfig.CABundle) == 0 {
-			return "webhook " + w.Name + " has no caBundle", "wait for cert-manager's injector, or for the webhook to issue its certificate: its log says when", nil
+			return "webhook " + w.Name + " has no caBundle", "wait for the webhook to have its certificate: its log says when, and with cert-manager: kubectl describe certificate detnet-webhook-tls", nil
 		}
-	}
-	return "", "", nil
-}
-
-// podsStamped asks for what users will ask for, and has the API server throw
-// the pod away.
-func podsStamped(ctx context.Context, c client.Client, i Install) (problem, advice string, err error) {
-	nonroot, no := true, false
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: i.Trial, GenerateName: "detnet-doctor-",
-			Labels: map[string]string{workload.LabelPriority: "best-effort"},
-		},
-		// Fit for the restricted Pod Security profile.
-		Spec: corev1.PodSpec{
-			SecurityContext: &corev1.PodSecurityContext{
-				RunAsNonRoot: &nonroot, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-			},
-			Containers: []corev1.Container{{
-				Name: "none", Image: "none.invalid/none",
-				SecurityContext: &corev1.SecurityContext{
-					AllowPrivilegeEscalation: &no, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-				},
-			}},
-		},
-	}
-	if err := c.Create(ctx, pod, client.DryRunAll); err != nil {
-		return "", "", fmt.Errorf("create a pod in namespace %s on dry run: %w", i.Trial, err)
-	}
-	if pod.Labels[workload.LabelClass] == "" {
-		return "a pod labelled " + workload.LabelPriority + "=best-effort came out without a class",
-			"see whether the webhook serves and is trusted, and whether webhook.ignoreNamespaces names " + i.Trial, nil
 	}
 	return "", "", nil
 }
@@ -140,28 +95,11 @@ func controllerLeads(ctx context.Context, c client.Client, i Install) (problem, 
 	return "", "", nil
 }
 
-func agentsRun(ctx context.Context, c client.Client, i Install) (problem, advice string, err error) {
-	var problems []string
-	for _, name := range []string{"detnet-agent-probe", "detnet-agent-node"} {
-		var d appsv1.DaemonSet
-		if err := c.Get(ctx, client.ObjectKey{Namespace: i.Namespace, Name: name}, &d); err != nil {
-			return "", "", err
-		}
-		if d.Status.NumberReady < d.Status.DesiredNumberScheduled || d.Status.DesiredNumberScheduled == 0 {
-			problems = append(problems, fmt.Sprintf("%s is ready on %d of %d nodes", name, d.Status.NumberReady, d.Status.DesiredNumberScheduled))
-		}
-	}
-	if len(problems) == 0 {
-		return "", "", nil
-	}
-	return strings.Join(problems, "; "), fmt.Sprintf("kubectl -n %s get pods -o wide; what these nodes carry is not measured", i.Namespace), nil
-}
-
 // limitsEnforced finds out who follows the annotations of running pods.
 func limitsEnforced(ctx context.Context, c client.Client, i Install) (problem, advice string, err error) {
-	var agent appsv1.DaemonSet
-	if err := c.Get(ctx, client.ObjectKey{Namespace: i.Namespace, Name: "detnet-agent-node"}, &agent); err != nil {
-		return "", "", err
+	agent, problem, advice, err := nodeAgent(ctx, c, i)
+	if err != nil || problem != "" {
+		return problem, advice, err
 	}
 	for _, container := range agent.Spec.Template.Spec.Containers {
 		if slices.Contains(container.Args, "--enforce=tc") {
@@ -181,7 +119,10 @@ func limitsEnforced(ctx context.Context, c client.Client, i Install) (problem, a
 
 // trafficMeasured finds out whether the agents can tell which interface is
 // whose.
-func trafficMeasured(ctx context.Context, c client.Client, _ Install) (problem, advice string, err error) {
+func trafficMeasured(ctx context.Context, c client.Client, i Install) (problem, advice string, err error) {
+	if _, problem, advice, err := nodeAgent(ctx, c, i); err != nil || problem != "" {
+		return problem, advice, err
+	}
 	cilium, err := getCilium(ctx, c)
 	if err != nil || cilium == nil {
 		return "", "", err

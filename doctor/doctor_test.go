@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -39,8 +40,10 @@ func template(args ...string) (*metav1.LabelSelector, corev1.PodTemplateSpec) {
 	}
 }
 
-func deployment() *appsv1.Deployment {
-	d := &appsv1.Deployment{ObjectMeta: named("detnet-webhook")}
+func deployment(name string) *appsv1.Deployment {
+	two := int32(2)
+	d := &appsv1.Deployment{ObjectMeta: named(name)}
+	d.Spec.Replicas = &two
 	d.Spec.Selector, d.Spec.Template = template()
 	return d
 }
@@ -111,7 +114,19 @@ func steps(t *testing.T, c client.Client) []struct {
 			t.Fatal(err)
 		}
 	}
-	webhook, configuration := deployment(), webhookConfiguration()
+	webhook, controller, configuration := deployment("detnet-webhook"), deployment("detnet-controller"), webhookConfiguration()
+	configured := configuration.Webhooks
+	configuration.Webhooks = nil
+	available := func(d *appsv1.Deployment, updated, available int32) {
+		d.Status = appsv1.DeploymentStatus{
+			ObservedGeneration: d.Generation, Replicas: 2, UpdatedReplicas: updated, ReadyReplicas: available, AvailableReplicas: available, UnavailableReplicas: 2 - available,
+		}
+		must(c.Status().Update(t.Context(), d))
+	}
+	looping := pod("detnet-controller-new", corev1.ContainerStatus{
+		RestartCount: 4, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
+		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 2}},
+	})
 	probe, node := daemonSet("detnet-agent-probe"), daemonSet("detnet-agent-node")
 	lease := &coordinationv1.Lease{ObjectMeta: named("detnet-controller")}
 	cilium := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cilium-config"}, Data: map[string]string{"disable-endpoint-crd": "true"}}
@@ -121,7 +136,9 @@ func steps(t *testing.T, c client.Client) []struct {
 		must(c.Update(t.Context(), lease))
 	}
 	ready := func(d *appsv1.DaemonSet, n int32) {
-		d.Status.DesiredNumberScheduled, d.Status.CurrentNumberScheduled, d.Status.NumberReady = 3, 3, n
+		d.Status = appsv1.DaemonSetStatus{
+			ObservedGeneration: d.Generation, DesiredNumberScheduled: 3, CurrentNumberScheduled: 3, NumberReady: n, UpdatedNumberScheduled: n,
+		}
 		must(c.Status().Update(t.Context(), d))
 	}
 	return []struct {
@@ -129,20 +146,38 @@ func steps(t *testing.T, c client.Client) []struct {
 		cure           func()
 	}{
 		{"webhook serves", "not found", func() { create(webhook) }},
-		{"webhook serves", "none of its replicas", func() {
-			webhook.Status.Replicas, webhook.Status.ReadyReplicas, webhook.Status.AvailableReplicas = 1, 1, 1
-			must(c.Status().Update(t.Context(), webhook))
-		}},
+		{"webhook serves", "has not been taken up", func() { available(webhook, 0, 0) }},
+		{"webhook serves", "none of its replicas", func() { available(webhook, 2, 1) }},
+		{"webhook serves", "1 of 2 replicas are available", func() { available(webhook, 2, 2) }},
 		{"API server trusts the webhook", "not found", func() { create(configuration) }},
+		{"API server trusts the webhook", "names no webhook", func() {
+			configuration.Webhooks = configured
+			must(c.Update(t.Context(), configuration))
+		}},
 		{"API server trusts the webhook", "pods.detnet.dev has no caBundle", func() {
 			configuration.Webhooks[0].ClientConfig.CABundle = []byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
 			must(c.Update(t.Context(), configuration))
 		}},
 		{"pods are stamped", "without a class", func() { create(stamp()...) }},
+		{"controller runs", "not found", func() {
+			create(controller)
+			available(controller, 1, 2) // the old replicas serve on
+			status := looping.Status
+			create(looping)
+			looping.Status = status
+			must(c.Status().Update(t.Context(), looping))
+		}},
+		{"controller runs", "2 of 2 replicas are available, 1 of them as last asked for (detnet-controller-new CrashLoopBackOff after 4 restarts, exit code 2)", func() {
+			available(controller, 2, 2)
+			must(c.Delete(t.Context(), looping))
+		}},
 		{"controller leads", "not found", func() { create(lease) }},
 		{"controller leads", "no replica leads", func() { renewed(5 * time.Minute) }},
 		{"controller leads", "silent since", func() { renewed(0) }},
-		{"agents run", "not found", func() { create(probe, node) }},
+		{"agents run", "not found", func() { create(probe) }},
+		{"pods' traffic is measured", "no DaemonSet detnet-agent-node", func() { create(node) }},
+		{"pods' traffic is measured", "ready on no node", func() {}},
+		{"limits are enforced", "ready on no node", func() {}},
 		{"agents run", "detnet-agent-probe is ready on 0 of 0", func() { ready(probe, 2); ready(node, 3) }},
 		{"agents run", "detnet-agent-probe is ready on 2 of 3", func() { ready(probe, 3) }},
 		{"limits are enforced", "no Cilium", func() { create(cilium) }},
@@ -203,11 +238,60 @@ func TestEnforcementByTheAgents(t *testing.T) {
 	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: install.Namespace}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Create(t.Context(), daemonSet("detnet-agent-node", "--role=node", "--enforce=tc")); err != nil {
+	agent := daemonSet("detnet-agent-node", "--role=node", "--enforce=tc")
+	if err := c.Create(t.Context(), agent); err != nil {
+		t.Fatal(err)
+	}
+	agent.Status.NumberReady = 1
+	if err := c.Status().Update(t.Context(), agent); err != nil {
 		t.Fatal(err)
 	}
 	if f := finding(t, Examine(t.Context(), c, install), "limits are enforced"); f.Problem != "" {
 		t.Errorf("%+v", f)
+	}
+}
+
+func pod(name string, container corev1.ContainerStatus) *corev1.Pod {
+	_, template := template()
+	container.Name = "c"
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: install.Namespace, Name: name, Labels: template.Labels},
+		Spec:       template.Spec,
+		Status:     corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{container}},
+	}
+}
+
+// A quota or somebody else's policy in the namespace of the trial is no fault of
+// detnet's: quotas that want limits are met, and refusals named for what they are.
+func TestTrialNamespaceRefuses(t *testing.T) {
+	c := apiServer(t)
+	trialReady(t, c)
+	quota := &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Namespace: install.Trial, Name: "limits"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourceLimitsCPU: resource.MustParse("1")}},
+	}
+	if err := c.Create(t.Context(), quota); err != nil {
+		t.Fatal(err)
+	}
+	quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{corev1.ResourceLimitsCPU: resource.MustParse("0")}}
+	if err := c.Status().Update(t.Context(), quota); err != nil {
+		t.Fatal(err)
+	}
+	if f := finding(t, Examine(t.Context(), c, install), "pods are stamped"); !strings.Contains(f.Problem, "without a class") {
+		t.Errorf("under a quota of limits: %+v, want the pod made, and unstamped", f)
+	}
+	quota.Status.Used = quota.Spec.Hard
+	if err := c.Status().Update(t.Context(), quota); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		f := finding(t, Examine(t.Context(), c, install), "pods are stamped")
+		if strings.Contains(f.Problem, "can't be created in namespace default") && strings.Contains(f.Problem, "exceeded quota") && strings.Contains(f.Advice, "--trial-namespace") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("under an exhausted quota: %+v", f)
+		}
 	}
 }
 
