@@ -96,6 +96,15 @@ func (c *Current) RegisterExpiry(registerer prometheus.Registerer, certificate s
 	}))
 }
 
+// ClientCertificate is for a tls.Config of a client that is asked who it is.
+func (c *Current) ClientCertificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	p, err := c.get()
+	if err != nil {
+		return nil, err
+	}
+	return &p.certificate, nil
+}
+
 // ServerConfig is for a server that anyone who trusts the CA may call: TLS 1.3,
 // no client certificate asked for.
 func (c *Current) ServerConfig() *tls.Config {
@@ -127,15 +136,9 @@ func (c *Current) MutualServerConfig() *tls.Config {
 // certificate must carry serverName, whatever address was dialled.
 func (c *Current) MutualClientConfig(serverName string) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		ServerName: serverName,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			p, err := c.get()
-			if err != nil {
-				return nil, err
-			}
-			return &p.certificate, nil
-		},
+		MinVersion:           tls.VersionTLS13,
+		ServerName:           serverName,
+		GetClientCertificate: c.ClientCertificate,
 		// Skips only the built-in check, whose RootCAs is fixed once;
 		// VerifyConnection makes the same check against the CA of the moment.
 		InsecureSkipVerify: true, //nolint:gosec // verified below

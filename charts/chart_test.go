@@ -5,6 +5,7 @@ package charts
 import (
 	"bytes"
 	"flag"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,7 +72,7 @@ func (e *helmError) Error() string { return e.error.Error() + ": " + e.stderr }
 func TestGolden(t *testing.T) {
 	tests := map[string][]string{
 		"default":      nil,
-		"cert-manager": {"--api-versions", "cert-manager.io/v1"},
+		"cert-manager": {"--set", "certificates.mode=cert-manager"},
 		"full":         {"--values", "testdata/full.values.yaml"},
 		"oldest":       {"--kube-version", "1.28.0", "--set", "serviceMonitor.enabled=true"},
 	}
@@ -98,8 +99,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// auto must not pick cert-manager where it is absent, nor self be overruled by
-// its presence: both would leave the webhook without a certificate.
+// Without a cluster to ask, auto is self: what CRDs are there says nothing about who
+// would issue a certificate. Whoever issues it, the webhook alone says whom to trust.
 func TestCertificateModes(t *testing.T) {
 	const present = "--api-versions=cert-manager.io/v1"
 	tests := []struct {
@@ -107,7 +108,7 @@ func TestCertificateModes(t *testing.T) {
 		certManager bool
 	}{
 		{"auto", "", false},
-		{"auto", present, true},
+		{"auto", present, false},
 		{"self", present, false},
 		{"cert-manager", "", true},
 	}
@@ -120,12 +121,17 @@ func TestCertificateModes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		certificates, injected, self := strings.Contains(out, "kind: Certificate"), strings.Contains(out, "inject-ca-from"), strings.Contains(out, "--cert-secret=")
-		if certificates != tt.certManager || injected != tt.certManager || self == tt.certManager {
-			t.Errorf("%s %s: Certificate %v, injection %v, self-managed %v", tt.mode, tt.flag, certificates, injected, self)
+		certificates, followed := strings.Contains(out, "kind: Certificate"), strings.Contains(out, "--cert-issuer=cert-manager")
+		if certificates != tt.certManager || followed != tt.certManager {
+			t.Errorf("%s %s: Certificate %v, followed %v", tt.mode, tt.flag, certificates, followed)
 		}
-		if strings.Contains(out, "caBundle:") {
-			t.Errorf("%s %s: a caBundle is templated: each upgrade would clear the injected one", tt.mode, tt.flag)
+		for _, secret := range []string{"detnet-webhook-tls", "detnet-agent-tls"} {
+			if !strings.Contains(out, "kind: Secret\nmetadata:\n  name: "+secret+"\n") {
+				t.Errorf("%s %s: no Secret %s: the next change of mode would take it away", tt.mode, tt.flag, secret)
+			}
+		}
+		if strings.Contains(out, "caBundle:") || strings.Contains(out, "inject-ca-from") {
+			t.Errorf("%s %s: somebody else sets the caBundle", tt.mode, tt.flag)
 		}
 	}
 }
@@ -133,18 +139,24 @@ func TestCertificateModes(t *testing.T) {
 // A typing error must be an error, and say where.
 func TestSchemaRefuses(t *testing.T) {
 	for set, want := range map[string]string{
-		"certificates.mode=none":      "certificates",
-		"agent.enforce=on":            "enforce",
-		"agent.enforcement=tc":        "enforcement",
-		"webhook.replicas=0":          "replicas",
-		"webhook.failurePolicy=Maybe": "failurePolicy",
-		"webhook.timeoutSeconds=31":   "timeoutSeconds",
-		"controller.law=pid":          "law",
-		"controller.config.law=aimd":  "law",
-		"policy.files.readme=text":    "readme",
-		"prometheusRule.enable=true":  "enable",
-		"grafanaDashboard.labels.a=1": "labels",
-		"unheard=of":                  "unheard",
+		"certificates.mode=none":         "certificates",
+		"agent.enforce=on":               "enforce",
+		"agent.enforcement=tc":           "enforcement",
+		"webhook.replicas=0":             "replicas",
+		"webhook.failurePolicy=Maybe":    "failurePolicy",
+		"webhook.timeoutSeconds=31":      "timeoutSeconds",
+		"controller.law=pid":             "law",
+		"controller.config.law=aimd":     "law",
+		"policy.files.readme=text":       "readme",
+		"policy.bundle.url=https://x":    "publicKey",
+		"image.digests.detnet=abc":       "digests",
+		"trustedCAs=nonsense":            "trustedCAs",
+		"webhook.clientCA=file.pem":      "clientCA",
+		"webhook.tolerations[0].op=x":    "tolerations",
+		"podSecurityContext.runAsUser=0": "runAsUser",
+		"prometheusRule.enable=true":     "enable",
+		"grafanaDashboard.labels.a=1":    "labels",
+		"unheard=of":                     "unheard",
 	} {
 		if _, err := helm(t, "template", "detnet", "detnet", "--set", set); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("--set %s: %v", set, err)
@@ -283,11 +295,17 @@ func TestConfigMapsAreReadable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var configMap corev1.ConfigMap
-		if err := yaml.UnmarshalStrict([]byte(out), &configMap); err != nil {
-			t.Fatal(err)
+		data := map[string]string{} // of all ConfigMaps of the template
+		for document := range strings.SplitSeq(out, "\n---\n") {
+			var configMap corev1.ConfigMap
+			if err := yaml.UnmarshalStrict([]byte(document), &configMap); err != nil {
+				t.Fatal(err)
+			}
+			if configMap.Name != "detnet-policy-shadow" {
+				maps.Copy(data, configMap.Data)
+			}
 		}
-		return configMap.Data
+		return data
 	}
 	site := policies.Set(rendered("templates/webhook/policy.yaml"))
 	if _, err := policies.Load(t.Context(), site.Over(policies.Default())); err != nil || len(site) != 1 {
@@ -353,5 +371,89 @@ func TestSecretForPrometheus(t *testing.T) {
 func TestLint(t *testing.T) {
 	if out, err := helm(t, "lint", "--strict", "detnet"); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// What people of other platforms need, and once could not say.
+func TestPlatforms(t *testing.T) {
+	const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	for name, tt := range map[string]struct{ sets, has, hasNot []string }{
+		"EKS with an overlay": {
+			[]string{"webhook.hostNetwork=true", "webhook.port=10260"},
+			[]string{"hostNetwork: true\n      dnsPolicy: ClusterFirstWithHostNet", "--port=10260", "--metrics-addr=:10261", "containerPort: 10262"}, nil,
+		},
+		"OpenShift": {
+			[]string{"podSecurityContext.runAsUser=null", "podSecurityContext.runAsGroup=null", "podSecurityContext.fsGroup=null"},
+			[]string{"runAsNonRoot: true"}, []string{"runAsUser: 65532", "fsGroup:"},
+		},
+		"tainted pools": {
+			[]string{"webhook.tolerations[0].operator=Exists", "controller.tolerations[0].key=infra", "webhook.podAnnotations.a=b"},
+			[]string{"- operator: Exists", "- key: infra", "a: b"}, nil,
+		},
+		"pinned": {
+			[]string{"image.digests.detnet-agent=" + digest}, []string{"image: docker.io/detnet/detnet-agent:dev@" + digest}, []string{"detnet-webhook:dev@"},
+		},
+	} {
+		args := []string{"template", "detnet", "detnet"}
+		for _, set := range tt.sets {
+			args = append(args, "--set", set)
+		}
+		out, err := helm(t, args...)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, part := range tt.has {
+			if !strings.Contains(out, part) {
+				t.Errorf("%s: no %q", name, part)
+			}
+		}
+		for _, part := range tt.hasNot {
+			if strings.Contains(out, part) {
+				t.Errorf("%s: there is %q", name, part)
+			}
+		}
+		// Windows nodes: everything names the system it runs on.
+		if pods, selected := strings.Count(out, "serviceAccountName:"), strings.Count(out, "kubernetes.io/os: linux"); pods != selected {
+			t.Errorf("%s: %d of %d pods choose Linux nodes", name, selected, pods)
+		}
+	}
+	if _, err := helm(t, "template", "detnet", "detnet", "--set", "webhook.hostNetwork=true"); err == nil || !strings.Contains(err.Error(), "kubelet") {
+		t.Errorf("the kubelet's port is taken: %v", err)
+	}
+}
+
+// People apply what helm template prints: nothing of it may run at once what is
+// meant for the end, or stay with rights that are meant for a moment.
+func TestTemplateHasNoHooks(t *testing.T) {
+	out, err := helm(t, "template", "detnet", "detnet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"helm.sh/hook", "detnet-restore", "detnet-test", "kind: Job"} {
+		if strings.Contains(out, part) {
+			t.Errorf("helm template prints %s", part)
+		}
+	}
+}
+
+// Authorities of one's own are mounted where Go looks besides those in the image,
+// and new ones start new pods.
+func TestTrustedCAs(t *testing.T) {
+	pem := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(pem, []byte("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := helm(t, "template", "detnet", "detnet", "--set-file", "trustedCAs="+pem, "--set-file", "webhook.clientCA="+pem, "--set", "webhook.clientNames={apiserver}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part, times := range map[string]int{
+		"{name: SSL_CERT_DIR, value: /etc/detnet/trusted-cas}": 2, "mountPath: /etc/detnet/trusted-cas": 2, "detnet.dev/trusted-cas:": 2,
+		"--client-ca-files=/etc/detnet/client-ca/ca.crt,/etc/detnet/agent-ca/ca.crt": 1, "--client-names=apiserver,detnet-agent": 1,
+	} {
+		if got := strings.Count(out, part); got != times {
+			t.Errorf("%q stands %d times, want %d", part, got, times)
+		}
 	}
 }

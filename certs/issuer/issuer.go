@@ -4,15 +4,15 @@
 //
 // SelfManaged needs get, list, watch and update on its one Secret and, where
 // Config.Webhooks is set, on the mutatingwebhookconfigurations and
-// validatingwebhookconfigurations of that one name; no permission without a
-// resource name.
+// validatingwebhookconfigurations of that one name. Without a resource name it
+// needs create on the Secrets and the Events of its namespace, so that a Secret
+// that somebody deletes is made again. Followed needs no more than get, list and
+// watch on the Secret.
 package issuer
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -20,13 +20,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -36,8 +37,7 @@ import (
 
 // Config describes a self-managed certificate.
 type Config struct {
-	// Secret exists, empty at first: with it in the chart, nobody needs the
-	// permission to create Secrets, which RBAC can't narrow to one name.
+	// Secret is made where it is missing, also when somebody deletes it.
 	Secret types.NamespacedName
 	// DNSNames are the names on the certificate; at least one.
 	DNSNames []string
@@ -51,11 +51,21 @@ type Config struct {
 	// is used. It must exceed a kubelet's refresh of mounted Secrets, which
 	// takes up to two minutes. 0: 10 minutes.
 	Spread time.Duration
+	// Settle is how long the API server is given to take up the trust in a
+	// certificate that replaced the one in use without being announced in its
+	// bundle: one of another issuer, or one made because the Secret was emptied.
+	// 0: 5 s.
+	Settle time.Duration
+	// Followed leaves issuing to somebody else who writes tls.crt, tls.key and
+	// ca.crt into the Secret, such as cert-manager.
+	Followed bool
 }
 
-// Secret is a certificate in a Secret that detnet manages itself: issued when
-// missing, replaced before it expires, read through the API. Every replica may
-// manage the same one; the first write wins and the others follow it.
+// Secret is a certificate in a Secret, read through the API. It is issued when
+// missing and replaced before it expires, unless somebody else does that. Every
+// replica may manage the same one; the first write wins and the others follow it.
+// The issuer may change while it runs: what the Secret holds is used, whoever
+// wrote it, and trusted before it is used.
 //
 // It is ready once there is a certificate, and the webhook configurations, if
 // any, trust it.
@@ -64,6 +74,12 @@ type Secret struct {
 	config   Config
 	rotation rotation
 	client   client.Client
+	events   events.EventRecorder
+
+	// Of Reconcile alone, which runs once at a time.
+	last  *corev1.Secret    // as it was seen last
+	inUse map[string][]byte // the data put to use last
+	since time.Time         // when the certificate of last was first seen
 }
 
 // SelfManaged issues and rotates the certificate while the manager runs, on
@@ -79,7 +95,13 @@ func SelfManaged(mgr manager.Manager, config Config) (*Secret, error) {
 	if config.Spread == 0 {
 		config.Spread = 10 * time.Minute
 	}
-	s := &Secret{config: config, rotation: rotation{config.DNSNames, config.Validity, config.Spread}}
+	if config.Settle == 0 {
+		config.Settle = 5 * time.Second
+	}
+	s := &Secret{
+		config: config, rotation: rotation{config.DNSNames, config.Validity, config.Spread},
+		events: mgr.GetEventRecorder("detnet-certificates"),
+	}
 
 	// A cache of its own, narrowed to the few objects by name: RBAC for the
 	// manager's would have to name every Secret of the namespace.
@@ -111,85 +133,15 @@ func SelfManaged(mgr manager.Manager, config Config) (*Secret, error) {
 	for object := range objects {
 		b = b.WatchesRawSource(source.Kind(apiServer.GetCache(), object, enqueue))
 	}
+	// One look at the start: a Secret that is missing causes no event.
+	b = b.WatchesRawSource(source.Func(func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		queue.Add(reconcile.Request{NamespacedName: config.Secret})
+		return nil
+	}))
 	if err := b.Complete(s); err != nil {
 		return nil, fmt.Errorf("manage certificate %s: %w", config.Secret, err)
 	}
 	return s, nil
-}
-
-// Reconcile is called by the manager.
-func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
-	var secret corev1.Secret
-	if err := s.client.Get(ctx, s.config.Secret, &secret); err != nil {
-		// No retry: the cache is in memory, and the Secret's creation an event.
-		return reconcile.Result{}, reconcile.TerminalError(fmt.Errorf("read the certificate's Secret, which installing the chart creates empty: %w", err))
-	}
-	// Trust first: a certificate is put to use only below, so never before the
-	// API server has been told of it.
-	if err := s.inject(ctx, secret.Data[certs.CAFile]); err != nil {
-		return reconcile.Result{}, ignoreConflict(err)
-	}
-	data, due, err := s.rotation.advance(secret.Data, time.Now())
-	if err != nil {
-		return reconcile.Result{}, err
-	}
-	if !maps.EqualFunc(data, secret.Data, bytes.Equal) {
-		secret.Data = data
-		if err := s.client.Update(ctx, &secret); err != nil {
-			return reconcile.Result{}, ignoreConflict(fmt.Errorf("write certificate %s: %w", s.config.Secret, err))
-		}
-		log.FromContext(ctx).Info("rotated the certificate", "due", due)
-		return reconcile.Result{}, nil // the write comes back as an event
-	}
-	if err := s.Set(data[certs.CertFile], data[certs.KeyFile], data[certs.CAFile]); err != nil {
-		return reconcile.Result{}, fmt.Errorf("read certificate %s: %w", s.config.Secret, err)
-	}
-	return reconcile.Result{RequeueAfter: max(time.Until(due), time.Second)}, nil
-}
-
-// inject makes the webhook configurations trust the bundle.
-func (s *Secret) inject(ctx context.Context, bundle []byte) error {
-	if s.config.Webhooks == "" || len(bundle) == 0 {
-		return nil
-	}
-	for _, object := range []client.Object{&admissionv1.MutatingWebhookConfiguration{}, &admissionv1.ValidatingWebhookConfiguration{}} {
-		err := s.client.Get(ctx, types.NamespacedName{Name: s.config.Webhooks}, object)
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read %T %s to make it trust the certificate: %w", object, s.config.Webhooks, err)
-		}
-		if !trust(object, bundle) {
-			continue
-		}
-		if err := s.client.Update(ctx, object); err != nil {
-			return fmt.Errorf("make %T %s trust the certificate: %w", object, s.config.Webhooks, err)
-		}
-	}
-	return nil
-}
-
-// trust sets the bundle in each webhook and reports whether that changed any.
-func trust(object client.Object, bundle []byte) bool {
-	var clients []*admissionv1.WebhookClientConfig
-	switch configuration := object.(type) {
-	case *admissionv1.MutatingWebhookConfiguration:
-		for i := range configuration.Webhooks {
-			clients = append(clients, &configuration.Webhooks[i].ClientConfig)
-		}
-	case *admissionv1.ValidatingWebhookConfiguration:
-		for i := range configuration.Webhooks {
-			clients = append(clients, &configuration.Webhooks[i].ClientConfig)
-		}
-	}
-	changed := false
-	for _, c := range clients {
-		if !bytes.Equal(c.CABundle, bundle) {
-			c.CABundle, changed = bundle, true
-		}
-	}
-	return changed
 }
 
 // ignoreConflict drops the loser's error in a race of two replicas: what the

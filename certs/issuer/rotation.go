@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"slices"
 	"time"
@@ -86,6 +87,21 @@ func (r rotation) advance(data map[string][]byte, now time.Time) (map[string][]b
 	return out, due, nil
 }
 
+// renew returns data with a replacement announced in it, whatever the age of the
+// certificate, or a first certificate where there is no data.
+func (r rotation) renew(data map[string][]byte, now time.Time) (map[string][]byte, error) {
+	if len(data) > 0 {
+		next, err := r.issue(now)
+		if err != nil {
+			return nil, err
+		}
+		data = maps.Clone(data)
+		data[nextCertFile], data[nextKeyFile] = next.certPEM, next.keyPEM
+	}
+	data, _, err := r.advance(data, now)
+	return data, err
+}
+
 // usable reads a certificate, or returns nil where it is missing, broken,
 // expired or made for other names: whatever the cause, a new one is the cure.
 func (r rotation) usable(certPEM, keyPEM []byte, now time.Time) *issued {
@@ -144,6 +160,7 @@ func parseBundle(bundle []byte) []*x509.Certificate {
 // encodeBundle writes each unexpired certificate once, the newest first, so
 // that equal sets have equal text.
 func encodeBundle(certificates []*x509.Certificate, now time.Time) []byte {
+	certificates = slices.Clone(certificates)
 	slices.SortFunc(certificates, func(a, b *x509.Certificate) int {
 		if order := b.NotBefore.Compare(a.NotBefore); order != 0 {
 			return order

@@ -68,7 +68,9 @@ func clusterConfig(kubeconfig string) (*rest.Config, error) {
 	return c, nil
 }
 
-func agentCredentials(mgr manager.Manager, o options) (credentials.TransportCredentials, error) {
+// agentCredentials are what the agents want to see, and the certificate in them,
+// which the webhook may want to see as well.
+func agentCredentials(mgr manager.Manager, o options) (credentials.TransportCredentials, *certs.Current, error) {
 	switch {
 	case o.agentTLSSecret != "":
 		secret, err := issuer.SelfManaged(mgr, issuer.Config{
@@ -76,18 +78,18 @@ func agentCredentials(mgr manager.Manager, o options) (credentials.TransportCred
 			DNSNames: []string{agentName},
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return credentials.NewTLS(secret.MutualClientConfig(agentName)), secret.RegisterExpiry(metrics.Registry, "controller")
+		return credentials.NewTLS(secret.MutualClientConfig(agentName)), &secret.Current, secret.RegisterExpiry(metrics.Registry, "controller")
 	case o.agentTLSDir != "":
 		dir, err := certs.OpenDir(o.agentTLSDir)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if err := mgr.Add(program.EveryReplica(dir.Run)); err != nil {
-			return nil, fmt.Errorf("follow certificates: %w", err)
+			return nil, nil, fmt.Errorf("follow certificates: %w", err)
 		}
-		return credentials.NewTLS(dir.MutualClientConfig(agentName)), dir.RegisterExpiry(metrics.Registry, "controller")
+		return credentials.NewTLS(dir.MutualClientConfig(agentName)), &dir.Current, dir.RegisterExpiry(metrics.Registry, "controller")
 	}
-	return insecure.NewCredentials(), nil
+	return insecure.NewCredentials(), new(certs.Current), nil
 }

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/controller"
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
@@ -55,7 +56,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	creds, err := agentCredentials(mgr, o)
+	creds, own, err := agentCredentials(mgr, o)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err := s.apply(cfg); err != nil {
 		return err
 	}
-	for _, r := range append(s.runnables(o, client, log), s.follow(files, log), keys) {
+	for _, r := range append(s.runnables(o, client, own, log), s.follow(files, log), keys) {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}
@@ -102,7 +103,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 }
 
 // runnables are all that runs beside the manager.
-func (s settings) runnables(o options, client kubernetes.Interface, log *slog.Logger) []manager.Runnable {
+func (s settings) runnables(o options, client kubernetes.Interface, own *certs.Current, log *slog.Logger) []manager.Runnable {
 	all := []manager.Runnable{s.inventory, s.loop, &rollout.Rollout{
 		Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log,
 		Every: func() time.Duration { return time.Duration(s.rolloutEvery.Load()) },
@@ -113,7 +114,7 @@ func (s settings) runnables(o options, client kubernetes.Interface, log *slog.Lo
 		Snapshot: s.inventory.Snapshot, Mode: s.inventory.Mode, To: s.writer, Events: s.loop.Events, Log: log,
 	}}
 	if o.webhookConfig != "" {
-		mender := &repair.Repair{Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log, Webhook: o.webhookConfig}
+		mender := &repair.Repair{Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log, Webhook: o.webhookConfig, Certificate: own.ClientCertificate}
 		mender.Register(metrics.Registry)
 		all = append(all, mender)
 	}

@@ -46,6 +46,8 @@ type options struct {
 	bundleEvery                        time.Duration
 	certDir                            string
 	certSecret, service, webhookConfig string
+	certIssuer                         string
+	clientCAFiles, clientNames         string
 	trustedUsers, trustedGroups        string
 	linger                             time.Duration
 	namespace                          string
@@ -70,6 +72,9 @@ func (o *options) Flags(f *flag.FlagSet) {
 	f.DurationVar(&o.bundleEvery, "policy-bundle-interval", time.Minute, "how often to look for a new bundle")
 	f.StringVar(&o.certDir, "cert-dir", "", "directory with tls.crt, tls.key and ca.crt; empty: self-managed")
 	f.StringVar(&o.certSecret, "cert-secret", "detnet-webhook-tls", "Secret of the self-managed certificate")
+	f.StringVar(&o.certIssuer, "cert-issuer", "self", "who issues the certificate in the Secret: self, or cert-manager (or anybody else who writes it)")
+	f.StringVar(&o.clientCAFiles, "client-ca-files", "", "files with the authorities (PEM) of those who may call, separated by commas: the API server's and the controller's; empty: everybody may")
+	f.StringVar(&o.clientNames, "client-names", "", "names that a caller's certificate may carry, separated by commas; empty: any")
 	f.StringVar(&o.service, "service", "detnet-webhook", "Service the API server calls; names the self-managed certificate")
 	f.StringVar(&o.webhookConfig, "webhook-config", "detnet-webhook", "name of the webhook configurations that get the self-managed CA")
 	f.StringVar(&o.trustedUsers, "trusted-users", "system:serviceaccount:"+o.namespace+":detnet-controller", "users who may change managed keys on live pods, separated by commas")
@@ -84,6 +89,12 @@ func (o *options) Check() error {
 	}
 	if o.bundleURL != "" && o.bundleKey == "" {
 		return errors.New("--policy-bundle needs --policy-bundle-key: unsigned policies are not taken")
+	}
+	if o.certIssuer != "self" && o.certIssuer != "cert-manager" {
+		return fmt.Errorf("--cert-issuer %q: want self or cert-manager", o.certIssuer)
+	}
+	if o.clientNames != "" && o.clientCAFiles == "" {
+		return errors.New("--client-names needs --client-ca-files: without an authority anybody has any name")
 	}
 	if o.certDir == "" && o.namespace == "" {
 		return errors.New("a self-managed certificate needs POD_NAMESPACE in the environment; set it or give --cert-dir")
@@ -123,6 +134,9 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if o.clientCAFiles != "" {
+		serving = callers(o).Require(serving)
+	}
 	refused := eventOn(mgr, o.namespace)
 	if err := addShadow(mgr, o.shadowDir, active, log, refused); err != nil {
 		return err
@@ -161,6 +175,7 @@ func certificate(mgr manager.Manager, o options, checks map[string]healthz.Check
 		Secret:   types.NamespacedName{Namespace: o.namespace, Name: o.certSecret},
 		DNSNames: []string{o.service + "." + o.namespace + ".svc"},
 		Webhooks: o.webhookConfig,
+		Followed: o.certIssuer != "self",
 	})
 	if err != nil {
 		return nil, err
@@ -187,6 +202,15 @@ func stampKey(mgr manager.Manager, o options, log *slog.Logger) (*signature.Secr
 		return keys, nil
 	}
 	return keys, mgr.Add(keys)
+}
+
+// callers are those that the webhook answers.
+func callers(o options) certs.Callers {
+	c := certs.Callers{Files: strings.Split(o.clientCAFiles, ",")}
+	if o.clientNames != "" {
+		c.Names = strings.Split(o.clientNames, ",")
+	}
+	return c
 }
 
 func addServer(ctx context.Context, mgr manager.Manager, o options, active *live.Active, serving *tls.Config, living *alive.Watch, log *slog.Logger) (*webhook.Server, error) {

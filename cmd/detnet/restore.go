@@ -2,11 +2,14 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/controller/netpol"
@@ -14,7 +17,7 @@ import (
 )
 
 func newRestoreCommand() *cobra.Command {
-	var namespace, output string
+	var namespace, output, secretsOf string
 	var dryRun, networkPolicies bool
 	cmd := &cobra.Command{
 		Use:   "restore",
@@ -32,8 +35,8 @@ detnet-admin may.`,
 			if output != "text" && output != "json" {
 				return fmt.Errorf("--output %q: want text or json", output)
 			}
-			if dryRun && networkPolicies {
-				return errors.New("--network-policies deletes, and can't be tried with --dry-run")
+			if dryRun && (networkPolicies || secretsOf != "") {
+				return errors.New("--network-policies and --secrets-of delete, and can't be tried with --dry-run")
 			}
 			client, err := connect()
 			if err != nil {
@@ -59,14 +62,32 @@ detnet-admin may.`,
 			if networkPolicies {
 				errs = append(errs, removePolicies(cmd, client, namespace, output))
 			}
+			if secretsOf != "" {
+				errs = append(errs, removeSecrets(cmd.Context(), client, secretsOf))
+			}
 			return errors.Join(errs...)
 		},
 	}
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "only this namespace; default all")
 	cmd.Flags().BoolVar(&networkPolicies, "network-policies", false, "also delete the CiliumNetworkPolicies that detnet made, as uninstalling does")
+	cmd.Flags().StringVar(&secretsOf, "secrets-of", "", "also delete the Secrets with detnet's keys in this `namespace`, as uninstalling does")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would change")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
+}
+
+// keys are the Secrets that hold any, whoever issues them.
+var keys = []string{"detnet-webhook-tls", "detnet-webhook-tls-ca", "detnet-agent-tls", "detnet-stamp-key"}
+
+// removeSecrets deletes what may be left of them.
+func removeSecrets(ctx context.Context, client kubernetes.Interface, namespace string) error {
+	var errs []error
+	for _, name := range keys {
+		if err := client.CoreV1().Secrets(namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("delete Secret %s/%s: %w", namespace, name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // removePolicies deletes what the webhook made for workloads.

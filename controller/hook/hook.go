@@ -33,6 +33,8 @@ const (
 type Hook struct {
 	Client kubernetes.Interface
 	Name   string // of the MutatingWebhookConfiguration
+	// Certificate is shown to a webhook that asks who calls; nil: none.
+	Certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 }
 
 // Find reads the configuration's first entry: all of them are answered by the
@@ -50,7 +52,11 @@ func (h Hook) Find(ctx context.Context) (registrationv1.MutatingWebhook, error) 
 
 // Reach returns where and how to call what Find found. The caller closes it.
 func (h Hook) Reach(ctx context.Context, entry registrationv1.MutatingWebhook) (Endpoint, error) {
-	return endpointOf(entry, h.clusterIP(ctx, entry.ClientConfig.Service))
+	e, err := endpointOf(entry, h.clusterIP(ctx, entry.ClientConfig.Service))
+	if err == nil {
+		e.client.Transport.(*http.Transport).TLSClientConfig.GetClientCertificate = h.Certificate
+	}
+	return e, err
 }
 
 // clusterIP is the address of a Service; "" leaves it to DNS.

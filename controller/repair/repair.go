@@ -8,6 +8,7 @@ package repair
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,6 +42,8 @@ type Repair struct {
 	Events    write.Events
 	Log       *slog.Logger
 	Webhook   string // name of the MutatingWebhookConfiguration
+	// Certificate is hook.Hook's.
+	Certificate func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
 
 	repaired *prometheus.CounterVec
 	attempts map[types.UID]attempt
@@ -190,7 +193,7 @@ func (r *Repair) pause(err error, now time.Time) {
 }
 
 func (r *Repair) reach(ctx context.Context) (hook.Endpoint, error) {
-	webhook := hook.Hook{Client: r.Client, Name: r.Webhook}
+	webhook := hook.Hook{Client: r.Client, Name: r.Webhook, Certificate: r.Certificate}
 	entry, err := webhook.Find(ctx)
 	if err != nil {
 		return hook.Endpoint{}, err

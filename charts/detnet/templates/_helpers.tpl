@@ -14,14 +14,73 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 
 {{- define "detnet.image" -}}
-image: {{ printf "%s/%s:%s" .root.Values.image.registry .name (.root.Values.image.tag | default .root.Chart.AppVersion) }}
+{{- $digest := index .root.Values.image.digests .name | default "" -}}
+image: {{ printf "%s/%s:%s%s" .root.Values.image.registry .name (.root.Values.image.tag | default .root.Chart.AppVersion) (ternary (print "@" $digest) "" (ne $digest "")) }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 {{- end }}
 
-{{/* "true" where cert-manager issues the certificates. */}}
+{{/* "true" where cert-manager issues the webhook's certificate. auto is what is
+installed already; at the first install it is cert-manager if one answers, which CRDs
+alone do not say. Without a cluster to ask (helm template) auto is self. */}}
 {{- define "detnet.certManager" -}}
-{{- if eq .Values.certificates.mode "cert-manager" }}true
-{{- else if and (eq .Values.certificates.mode "auto") (.Capabilities.APIVersions.Has "cert-manager.io/v1") }}true
+{{- $mode := .Values.certificates.mode }}
+{{- if eq $mode "auto" }}
+  {{- $installed := lookup "apps/v1" "Deployment" .Release.Namespace "detnet-webhook" }}
+  {{- if $installed }}
+    {{- $mode = dig "metadata" "annotations" "detnet.dev/certificates" "self" $installed }}
+  {{- else }}
+    {{- $mode = ternary "cert-manager" "self" (ne (include "detnet.certManagerAnswers" .) "") }}
+  {{- end }}
+{{- end }}
+{{- if eq $mode "cert-manager" }}true{{ end }}
+{{- end }}
+
+{{/* "true" where cert-manager's own webhook has a ready endpoint, and the CA that
+cert-manager gives it once it runs. */}}
+{{- define "detnet.certManagerAnswers" -}}
+{{- if .Capabilities.APIVersions.Has "cert-manager.io/v1" }}
+{{- range dig "webhooks" list (lookup "admissionregistration.k8s.io/v1" "ValidatingWebhookConfiguration" "" "cert-manager-webhook") }}
+{{- $service := .clientConfig.service }}
+{{- if and $service .clientConfig.caBundle }}
+{{- range dig "items" list (lookup "discovery.k8s.io/v1" "EndpointSlice" $service.namespace "") }}
+{{- if eq (dig "metadata" "labels" "kubernetes.io/service-name" "" .) $service.name }}
+{{- range .endpoints }}{{ if dig "conditions" "ready" true . }}true{{ end }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* "true" where a cluster is asked: helm install and upgrade, and not helm template,
+whose output people apply by hand, hooks included. */}}
+{{- define "detnet.release" -}}
+{{- if lookup "v1" "Namespace" "" "kube-system" }}true{{ end }}
+{{- end }}
+
+{{/* Of objects without a namespace: they go with detnet's own, should somebody delete
+that. Known only once the namespace is there. */}}
+{{- define "detnet.ownedByNamespace" -}}
+{{- with lookup "v1" "Namespace" "" .Release.Namespace }}
+ownerReferences:
+  - {apiVersion: v1, kind: Namespace, name: {{ .metadata.name | quote }}, uid: {{ .metadata.uid | quote }}}
+{{- end }}
+{{- end }}
+
+{{/* Fills in what the values lack, because it is null or because the values are those
+of an older chart (helm upgrade --reuse-values). Every template begins with it. */}}
+{{- define "detnet.defaults" -}}
+{{- include "detnet.fill" (dict "values" .Values "defaults" (.Files.Get "files/defaults.yaml" | fromYaml)) }}
+{{- end }}
+
+{{- define "detnet.fill" -}}
+{{- $values := .values }}
+{{- range $key, $default := .defaults }}
+{{- if kindIs "invalid" (index $values $key) }}
+{{- $_ := set $values $key $default }}
+{{- else if and (kindIs "map" $default) (not (has $key (list "config" "digests" "files" "labels" "nodeSelector" "podAnnotations" "podSecurityContext" "resources" "shadow"))) }}
+{{- include "detnet.fill" (dict "values" (index $values $key) "defaults" $default) }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -38,10 +97,28 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 {{/* What every pod has that needs no privilege: the restricted Pod Security profile. */}}
 {{- define "detnet.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- with .Values.podSecurityContext }}
+{{ toYaml . }}
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* Where the pods of one section of the values run. */}}
+{{- define "detnet.scheduling" -}}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "detnet.podAnnotations" -}}
+{{- with .podAnnotations }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "detnet.containerSecurity" -}}
@@ -54,7 +131,7 @@ capabilities: {drop: [ALL]}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ quote . }}
   {{- end }}
 {{- end }}
 {{- end }}
@@ -109,10 +186,35 @@ affinity:
 {{- $config = mustMerge $config (dict "prometheus" $files) }}
 {{- end }}
 {{- end }}
+{{- include "detnet.prune" $config }}
 {{- if $config }}{{ toYaml $config }}{{ end }}
+{{- end }}
+
+{{- /* Takes out what is null: the program's default holds. */}}
+{{- define "detnet.prune" -}}
+{{- $map := . }}
+{{- range $key, $value := deepCopy . }}
+{{- if kindIs "invalid" $value }}{{ $_ := unset $map $key }}
+{{- else if kindIs "map" $value }}{{ include "detnet.prune" (index $map $key) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- /* Whether the controller has files of its own. */}}
 {{- define "detnet.controllerFiles" -}}
 {{- if or (include "detnet.controllerConfig" .) .Values.controller.staticTargets }}yes{{ end }}
+{{- end }}
+
+{{/* Authorities of one's own, besides those in the image: Go reads the files of this
+directory. They are read once, so new ones start new pods. */}}
+{{- define "detnet.trustedCAsEnv" -}}
+{{- if .Values.trustedCAs }}
+- {name: SSL_CERT_DIR, value: /etc/detnet/trusted-cas}
+{{- end }}
+{{- end }}
+
+{{- define "detnet.trustedCAsHash" -}}
+{{- with .Values.trustedCAs }}
+detnet.dev/trusted-cas: {{ sha256sum . | trunc 16 | quote }}
+{{- end }}
 {{- end }}

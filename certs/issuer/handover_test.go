@@ -1,0 +1,204 @@
+package issuer
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	registrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/internal/apitest"
+)
+
+// foreign is what another issuer writes: a certificate of an authority.
+func foreign(t *testing.T, names ...string) map[string][]byte {
+	t.Helper()
+	now := time.Now()
+	key := func() *ecdsa.PrivateKey {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	caKey, leafKey := key(), key()
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "another authority"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(1000 * time.Hour),
+	}
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), DNSNames: names, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, NotBefore: now.Add(-time.Minute), NotAfter: now.Add(100 * time.Hour),
+	}
+	sign := func(template *x509.Certificate, public any) []byte {
+		der, err := x509.CreateCertificate(rand.Reader, template, ca, public, caKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(leafKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string][]byte{
+		certs.CAFile: sign(ca, caKey.Public()), certs.CertFile: sign(leaf, leafKey.Public()),
+		certs.KeyFile: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+	}
+}
+
+// served is a webhook of two replicas on a real API server; call makes a call
+// that has to succeed, on a handshake with either.
+type served struct {
+	c                    client.Client
+	key                  types.NamespacedName
+	first, second        *Secret
+	call                 func()
+	mutating, validating client.Object
+}
+
+func serve(t *testing.T, first, second Config, data map[string][]byte) *served {
+	t.Helper()
+	admin := apitest.Start(t).Config
+	c, err := client.New(admin, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, c, permissions("webhook")...)
+	if data != nil {
+		apply(t, c, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: secretName}, Type: corev1.SecretTypeTLS, Data: data})
+	}
+	limited := rest.CopyConfig(admin)
+	limited.Impersonate.UserName = "webhook"
+	s := &served{c: c, key: first.Secret, first: replica(t, limited, first), second: replica(t, limited, second)}
+	var turn atomic.Int64
+	port, _ := admit(t, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return []*Secret{s.first, s.second}[turn.Add(1)%2].ServerConfig(), nil
+	}})
+	mutating, validating := webhooks(port)
+	apply(t, c, mutating, validating)
+	eventually(t, "both replicas serve and are trusted", func() bool {
+		ok := s.first.Ready(nil) == nil && s.second.Ready(nil) == nil
+		for range 2 {
+			ok = ok && c.Create(t.Context(), configMap()) == nil
+		}
+		return ok
+	})
+	s.call = func() {
+		t.Helper()
+		if err := c.Create(t.Context(), configMap()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// callUntil calls all the time until something is so, and a while after.
+func (s *served) callUntil(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	eventually(t, what, func() bool { s.call(); return is() })
+	for range 50 {
+		s.call()
+	}
+}
+
+func managedConfig(followed bool) Config {
+	return Config{
+		Secret: types.NamespacedName{Namespace: "default", Name: secretName}, DNSNames: []string{"localhost"},
+		Webhooks: "detnet-webhook", Settle: time.Second, Followed: followed,
+	}
+}
+
+func (s *served) secret(t *testing.T) *corev1.Secret {
+	t.Helper()
+	secret := new(corev1.Secret)
+	if err := s.c.Get(t.Context(), s.key, secret); err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+// People delete the Secret to have a certificate made anew, or by mistake: it is
+// made again with what is in use, an Event says so, and no call fails.
+func TestDeletedSecretIsMadeAgain(t *testing.T) {
+	s := serve(t, managedConfig(false), managedConfig(false), nil) // missing at the start, too
+	before := s.secret(t)
+	before.Labels = map[string]string{"app.kubernetes.io/managed-by": "Helm"}
+	if err := s.c.Update(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the replicas have seen the label", func() bool { return s.first.Ready(nil) == nil })
+	if err := s.c.Delete(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	again := new(corev1.Secret)
+	s.callUntil(t, "the Secret is there again", func() bool { return s.c.Get(t.Context(), s.key, again) == nil })
+	if again.UID == before.UID || !bytes.Equal(again.Data[certs.CertFile], before.Data[certs.CertFile]) {
+		t.Error("the certificate in use was not kept")
+	}
+	if len(again.Data[nextCertFile]) == 0 || len(parseBundle(again.Data[certs.CAFile])) < 2 {
+		t.Error("no replacement is announced")
+	}
+	eventually(t, "an Event says so", func() bool {
+		var list eventsv1.EventList
+		if err := s.c.List(t.Context(), &list, client.InNamespace("default")); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range list.Items {
+			if e.Reason == "SecretMissing" && e.Regarding.Name == secretName {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// From detnet's own certificates to another issuer's: that issuer writes into the
+// Secret while replicas of both settings run, and no call fails.
+func TestHandoverToAnotherIssuer(t *testing.T) {
+	s := serve(t, managedConfig(false), managedConfig(true), nil)
+	theirs := foreign(t, "localhost")
+	secret := s.secret(t)
+	own := secret.Data[certs.CertFile]
+	secret.Data = theirs
+	if err := s.c.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	is := func(r *Secret) bool { return bytes.Equal(serving(r), theirs[certs.CertFile]) }
+	s.callUntil(t, "both serve the other issuer's certificate", func() bool { return is(s.first) && is(s.second) })
+	s.callUntil(t, "trust in the certificate before it has gone", func() bool {
+		configuration := new(registrationv1.MutatingWebhookConfiguration)
+		if err := s.c.Get(t.Context(), types.NamespacedName{Name: "detnet-webhook"}, configuration); err != nil {
+			t.Fatal(err)
+		}
+		return !bytes.Contains(configuration.Webhooks[0].ClientConfig.CABundle, bytes.TrimSpace(own))
+	})
+}
+
+// And back: what the other issuer left is used on until it is due.
+func TestHandoverFromAnotherIssuer(t *testing.T) {
+	theirs := foreign(t, "localhost")
+	s := serve(t, managedConfig(true), managedConfig(false), theirs)
+	s.callUntil(t, "detnet looks after it", func() bool { return len(parseBundle(s.secret(t).Data[certs.CAFile])) == 2 })
+	for _, replica := range []*Secret{s.first, s.second} {
+		if !bytes.Equal(serving(replica), theirs[certs.CertFile]) {
+			t.Error("the certificate was replaced before its time")
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package issuer
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/detnet/detnet/certs"
+)
+
+// forget is how many times Config.Settle a certificate that the Secret does not
+// name any more stays trusted: another replica may still be using it.
+const forget = 6
+
+// Reconcile is called by the manager.
+func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+	secret := new(corev1.Secret)
+	err := s.client.Get(ctx, s.config.Secret, secret)
+	if apierrors.IsNotFound(err) {
+		return reconcile.Result{}, s.create(ctx)
+	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("read certificate %s: %w", s.config.Secret, err)
+	}
+	now := time.Now()
+	s.see(secret, now)
+	// Trust first: a certificate is put to use only below, so never before the
+	// API server has been told of it.
+	if err := s.inject(ctx, now); err != nil {
+		return reconcile.Result{}, ignoreConflict(err)
+	}
+	due := now.Add(s.config.Spread)
+	if !s.config.Followed {
+		var data map[string][]byte
+		if data, due, err = s.rotation.advance(secret.Data, now); err != nil {
+			return reconcile.Result{}, err
+		}
+		if !maps.EqualFunc(data, secret.Data, bytes.Equal) {
+			return reconcile.Result{}, s.write(ctx, secret, data, due)
+		}
+	} else if len(secret.Data[certs.CertFile]) == 0 {
+		return reconcile.Result{}, nil // whoever issues it has not done so yet
+	}
+	if settled := s.since.Add(s.config.Settle); now.Before(settled) && s.mustSettle(now) {
+		return reconcile.Result{RequeueAfter: settled.Sub(now)}, nil
+	}
+	if err := s.Set(secret.Data[certs.CertFile], secret.Data[certs.KeyFile], secret.Data[certs.CAFile]); err != nil {
+		return reconcile.Result{}, fmt.Errorf("read certificate %s: %w", s.config.Secret, err)
+	}
+	s.inUse = secret.Data
+	if forgotten := s.forgetAt(); now.Before(forgotten) && forgotten.Before(due) {
+		due = forgotten
+	}
+	return reconcile.Result{RequeueAfter: max(due.Sub(now), time.Second)}, nil
+}
+
+// see keeps what the Secret holds, and since when.
+func (s *Secret) see(secret *corev1.Secret, now time.Time) {
+	if s.last == nil || !bytes.Equal(s.last.Data[certs.CertFile], secret.Data[certs.CertFile]) {
+		s.since = now
+	}
+	s.last = secret
+}
+
+// forgetAt is when trust that the Secret does not name is dropped.
+func (s *Secret) forgetAt() time.Time { return s.since.Add(forget * s.config.Settle) }
+
+// mustSettle reports whether the API server may not trust the new certificate
+// yet: the bundle in use does not vouch for it, so it was not announced.
+func (s *Secret) mustSettle(now time.Time) bool {
+	if s.config.Webhooks == "" || s.inUse == nil {
+		return false // nobody to wait for, or nothing to serve meanwhile
+	}
+	pair, err := tls.X509KeyPair(s.last.Data[certs.CertFile], s.last.Data[certs.KeyFile])
+	if err != nil {
+		return false
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(s.inUse[certs.CAFile])
+	_, err = pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	return err != nil
+}
+
+func (s *Secret) write(ctx context.Context, secret *corev1.Secret, data map[string][]byte, due time.Time) error {
+	next := secret.DeepCopy()
+	next.Data = data
+	if err := s.client.Update(ctx, next); err != nil {
+		return ignoreConflict(fmt.Errorf("write certificate %s: %w", s.config.Secret, err))
+	}
+	log.FromContext(ctx).Info("rotated the certificate", "due", due)
+	return nil // the write comes back as an event
+}
+
+// create makes the Secret that is missing. A certificate in use stays in use and
+// is replaced in the usual steps, so that deleting the Secret breaks nothing.
+func (s *Secret) create(ctx context.Context) error {
+	if s.config.Followed {
+		return nil // it is somebody else's; what was read stays in use
+	}
+	data, err := s.rotation.renew(s.inUse, time.Now())
+	if err != nil {
+		return err
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.config.Secret.Namespace, Name: s.config.Secret.Name}, Data: data}
+	if s.last != nil { // whose it was, as Helm for one has it
+		secret.Labels, secret.Annotations = s.last.Labels, s.last.Annotations
+	}
+	err = s.client.Create(ctx, secret)
+	if apierrors.IsAlreadyExists(err) {
+		return nil // another replica was faster, which comes as an event
+	}
+	if err != nil {
+		return fmt.Errorf("make the Secret %s of the certificate, which is missing: %w", s.config.Secret, err)
+	}
+	log.FromContext(ctx).Info("made the certificate's Secret, which was missing", "secret", s.config.Secret)
+	s.events.Eventf(secret, nil, corev1.EventTypeWarning, "SecretMissing", "MakeAgain",
+		"The Secret was missing and was made again. A certificate in use stays in use until its replacement has spread, in %v.", s.config.Spread)
+	return nil
+}

@@ -1,0 +1,145 @@
+package charts
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"os"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/config"
+	"github.com/detnet/detnet/controller/config/strict"
+)
+
+const schemaFile = "detnet/values.schema.json"
+
+// configLine is where the schema of controller.config stands in the chart's.
+var configLine = regexp.MustCompile(`(?m)^    "config": .*,$`)
+
+// What controller.config may hold is what the controller reads: the schema is made
+// of its types and of the messages of its validation, and refuses at helm upgrade
+// what would end the program.
+func TestSchemaOfTheConfiguration(t *testing.T) {
+	schema := objectSchema(reflect.ValueOf(config.Default()), "")
+	// The chart has values of its own for these.
+	schema["properties"].(map[string]any)["mode"] = false
+	schema["properties"].(map[string]any)["law"] = false
+	body, err := json.Marshal(schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(schemaFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(configLine.FindAll(got, -1)) != 1 {
+		t.Fatal("no line for the configuration")
+	}
+	want := configLine.ReplaceAllLiteral(got, []byte(`    "config": `+string(body)+`,`))
+	if *update {
+		if err := os.WriteFile(schemaFile, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if !bytes.Equal(got, want) {
+		t.Errorf("%s is not current: go test ./charts -update", schemaFile)
+	}
+}
+
+func objectSchema(v reflect.Value, path string) map[string]any {
+	properties := map[string]any{}
+	for i, name := range strict.Keys(v.Type()) {
+		below := strings.TrimPrefix(path+"."+name, ".")
+		if v.Field(i).Kind() == reflect.Struct {
+			properties[name] = objectSchema(v.Field(i), below)
+		} else {
+			properties[name] = valueSchema(v.Field(i), below)
+		}
+	}
+	return map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": properties}
+}
+
+var (
+	fromTo  = regexp.MustCompile(`^from ([-0-9.]+) to ([-0-9.]+)$`)
+	oneOf   = regexp.MustCompile(`^[a-z]+(, [a-z]+)* or [a-z]+$`)
+	between = regexp.MustCompile(`, | or `)
+)
+
+func valueSchema(v reflect.Value, path string) map[string]any {
+	accepted := acceptedAt(path, v.Kind())
+	switch {
+	case v.Type() == reflect.TypeFor[time.Duration]():
+		return map[string]any{"type": []string{"string", "integer", "null"}, "maximum": 0, "minimum": 0, "pattern": `^(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+)$`}
+	case v.Type() == reflect.TypeFor[bitrate.Rate]():
+		return map[string]any{"type": []string{"string", "number", "null"}}
+	case v.Kind() == reflect.Bool:
+		return map[string]any{"type": []string{"boolean", "null"}}
+	case v.Kind() == reflect.String && oneOf.MatchString(accepted):
+		words := []any{nil}
+		for _, word := range between.Split(accepted, -1) {
+			words = append(words, word)
+		}
+		return map[string]any{"enum": words}
+	case v.Kind() == reflect.String:
+		return map[string]any{"type": []string{"string", "null"}}
+	}
+	schema := map[string]any{"type": []string{"number", "null"}}
+	if v.Kind() == reflect.Int {
+		schema["type"] = []string{"integer", "null"}
+	}
+	if bounds := fromTo.FindStringSubmatch(accepted); bounds != nil {
+		schema["minimum"], _ = strconv.ParseFloat(bounds[1], 64)
+		schema["maximum"], _ = strconv.ParseFloat(bounds[2], 64)
+	}
+	return schema
+}
+
+var afterMustBe = regexp.MustCompile(`must be (.*)$`)
+
+// acceptedAt provokes the validation with a value that can't be right and returns
+// what it says would be.
+func acceptedAt(path string, kind reflect.Kind) string {
+	c := config.Default()
+	target := reflect.ValueOf(&c).Elem()
+	for name := range strings.SplitSeq(path, ".") {
+		target, _ = strict.Field(target, name)
+	}
+	switch kind {
+	case reflect.Bool:
+		return ""
+	case reflect.String:
+		target.SetString("?")
+	case reflect.Float64:
+		target.SetFloat(math.NaN())
+	default:
+		target.SetInt(math.MinInt32)
+	}
+	for line := range strings.SplitSeq(c.Validate().Error(), "\n") {
+		if said := afterMustBe.FindStringSubmatch(line); said != nil && strings.HasPrefix(line, path+":") {
+			return said[1]
+		}
+	}
+	return ""
+}
+
+// The schema knows what the controller accepts, and what it does not.
+func TestConfigurationIsCheckedByHelm(t *testing.T) {
+	for set, ok := range map[string]bool{
+		"foo=bar": false, "vantages=99": false, "vantages=3": true, "vantages=null": true, "rolloutEvery=soon": false, "rolloutEvery=0": true,
+		"rolloutEvery=1h30m": true, "nodes.taint=1m": false, "nodes.bandwidth=yes": false, "prometheus.unit=us": false,
+		"prometheus.unit=milliseconds": true, "laws.adaptive.blind=panic": false, "laws.aimd.min=10M": true, "laws.pid.p=1": false, "law=aimd": false,
+	} {
+		out, err := helm(t, "template", "detnet", "detnet", "--set", "controller.config."+set)
+		if (err == nil) != ok {
+			t.Errorf("controller.config.%s: %v", set, err)
+		}
+		if ok && strings.Contains(out, "null\n") {
+			t.Errorf("controller.config.%s renders null", set)
+		}
+	}
+}
