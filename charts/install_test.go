@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,7 +42,8 @@ func apiServer(t *testing.T) (cfg *rest.Config, kubeconfig string) {
 }
 
 // manage runs a self-managed certificate as the chart's service account.
-func manage(t *testing.T, cfg *rest.Config, account string, config issuer.Config) *issuer.Secret {
+// It returns how to stop it.
+func manage(t *testing.T, cfg *rest.Config, account string, config issuer.Config) (end func()) {
 	t.Helper()
 	limited := rest.CopyConfig(cfg)
 	limited.Impersonate.UserName = "system:serviceaccount:" + namespace + ":" + account
@@ -59,12 +61,13 @@ func manage(t *testing.T, cfg *rest.Config, account string, config issuer.Config
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(end)
 	deadline := time.Now().Add(30 * time.Second)
 	for secret.Ready(nil) != nil {
 		if time.Now().After(deadline) {
@@ -72,7 +75,7 @@ func manage(t *testing.T, cfg *rest.Config, account string, config issuer.Config
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return secret
+	return end
 }
 
 // The life of an install on a real API server: the objects are valid, the roles
@@ -99,12 +102,12 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 	if after := everything(t, cfg); len(after) < len(before)+25 {
 		t.Fatalf("install made %d objects", len(after)-len(before))
 	}
-	manage(t, cfg, "detnet-webhook", issuer.Config{
+	stopWebhook := manage(t, cfg, "detnet-webhook", issuer.Config{
 		Secret:   types.NamespacedName{Namespace: namespace, Name: "detnet-webhook-tls"},
 		DNSNames: []string{"detnet-webhook." + namespace + ".svc"},
 		Webhooks: "detnet-webhook",
 	})
-	manage(t, cfg, "detnet-controller", issuer.Config{
+	stopController := manage(t, cfg, "detnet-controller", issuer.Config{
 		Secret:   types.NamespacedName{Namespace: namespace, Name: "detnet-agent-tls"},
 		DNSNames: []string{"detnet-agent"},
 	})
@@ -117,6 +120,8 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 		t.Error("the upgrade touched the certificates")
 	}
 
+	stopWebhook() // as their pods are
+	stopController()
 	run("uninstall", "detnet", "--no-hooks") // nobody runs the restoring Job here
 	left := slices.DeleteFunc(everything(t, cfg), func(object string) bool {
 		return slices.Contains(before, object) || !strings.Contains(object, "detnet")

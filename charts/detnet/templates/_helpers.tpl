@@ -218,3 +218,9 @@ directory. They are read once, so new ones start new pods. */}}
 detnet.dev/trusted-cas: {{ sha256sum . | trunc 16 | quote }}
 {{- end }}
 {{- end }}
+
+{{/* On the host's network 10250 is the kubelet's. */}}
+{{- define "detnet.webhookPort" -}}
+{{- $port := int .Values.webhook.port }}
+{{- ternary 10260 $port (and .Values.webhook.hostNetwork (eq $port 10250)) }}
+{{- end }}
