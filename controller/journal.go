@@ -132,7 +132,7 @@ func announce(events Events, s *inventory.Snapshot, r plan.Reason) {
 	case plan.Unresponsive:
 		reason, note = "Unresponsive", "%s is %s where %s is asked for, and limiting best-effort traffic on %s did not help: the cause is not best-effort traffic (but CPU, the far end, or traffic that detnet does not control). Limits are as they were."
 	case plan.AtFloor:
-		reason, note = "AtFloor", "%s is %s where %s is asked for, and every best-effort pod on %s is at its floor: add capacity or lower the floors."
+		reason, note = "AtFloor", "%s is %s where %s is asked for, and on %s there is nothing left to take: "+atFloor(s, r.Bottleneck)+" Add capacity or lower the floors."
 	case plan.NotNetwork:
 		reason, note = "NotNetwork", "%s is %s where %s is asked for, but the agent beside the pod is reached in time: its host or its process is late, not the network on %s. Nobody is limited for it; give the pod CPU of its own."
 	default:
@@ -161,13 +161,16 @@ func share(ratio float64) string {
 
 // problems logs each problem once for as long as it lasts.
 func (j *journal) problems(l *Loop, all []inventory.Problem) {
-	known := make(map[inventory.Problem]bool, len(all))
+	known, told := make(map[inventory.Problem]bool, len(all)), 0
 	for _, p := range all {
 		known[p] = true
 		if j.known[p] {
 			continue
 		}
-		l.Log.Warn("unreadable, a default applies", "object", p.Object, "problem", p.Text)
+		l.Log.Warn("ignored, a default applies", "object", p.Object, "problem", p.Text)
+		if told < maxTold {
+			told += tellOwners(l.Events, p)
+		}
 	}
 	j.known = known
 }

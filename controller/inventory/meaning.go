@@ -20,6 +20,9 @@ func (inv *Inventory) meaningOf(key string, r *record) meaning {
 	} else if runs(pod) {
 		m = inv.static.parse(pod)
 	}
+	if mode != workload.Off {
+		m.problems = append(m.problems, misspelt(pod)...)
+	}
 	if mode != workload.Off && inv.wanting(r) {
 		m.unstamped = &Unstamped{
 			Pod: podID(pod), UID: pod.UID, Mode: mode,

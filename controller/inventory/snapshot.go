@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/workload"
 )
@@ -29,6 +31,10 @@ type Snapshot struct {
 type Problem struct {
 	Object string // "pod factory/robot-0", "namespace factory"
 	Text   string
+	// Pod, UID and Workload are those of a pod, zero of a namespace.
+	Pod      plan.PodID
+	UID      types.UID
+	Workload Workload
 }
 
 // Snapshot returns the current inventory; the same pointer as before means
@@ -104,12 +110,12 @@ func (inv *Inventory) problems() []Problem {
 	var all []Problem
 	for name, ns := range inv.namespaces {
 		if ns.problem != "" {
-			all = append(all, Problem{"namespace " + name, ns.problem})
+			all = append(all, Problem{Object: "namespace " + name, Text: ns.problem})
 		}
 	}
 	for key, r := range inv.pods {
 		for _, text := range r.problems {
-			all = append(all, Problem{"pod " + key, text})
+			all = append(all, Problem{Object: "pod " + key, Text: text, Pod: podID(r.pod), UID: r.pod.UID, Workload: workloadOf(r.pod)})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Problem) int { return strings.Compare(a.Object, b.Object) })

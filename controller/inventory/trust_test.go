@@ -3,6 +3,7 @@ package inventory
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	registrationv1 "k8s.io/api/admissionregistration/v1"
@@ -197,6 +198,19 @@ func TestGiveBack(t *testing.T) {
 	inv.setPod("factory/pod", running("best-effort", stamped(workload.EgressBandwidth, "12M")))
 	if due() != 0 {
 		t.Error("a limit is given back by a forged stamp")
+	}
+}
+
+// Who misspells a key is told which, and what was probably meant.
+func TestMisspeltKeys(t *testing.T) {
+	inv := keyed(workload.Enforce)
+	pod := running("", map[string]string{"detnet.dev/max-latncy": "1ms", "detnet.dev/team": "a", workload.Weight: "2"})
+	pod.Labels = map[string]string{workload.LabelPriority: "critical", workload.MaxJitter: "1ms", "app": "x"}
+	inv.setPod("factory/pod", pod)
+	problems := inv.Snapshot().Problems
+	if len(problems) != 2 || !strings.Contains(problems[0].Text, "label or annotation") ||
+		!strings.Contains(problems[1].Text, "detnet.dev/max-latency was probably meant") || problems[1].UID != "u1" {
+		t.Errorf("problems %+v, want one of the misplaced and one of the misspelt key", problems)
 	}
 }
 

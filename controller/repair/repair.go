@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,8 +48,9 @@ type Repair struct {
 
 	repaired *prometheus.CounterVec
 	attempts map[types.UID]attempt
-	away     string    // why the webhook can't be asked, as last told
-	resume   time.Time // nobody is asked about before
+	warned   map[types.UID]string // what pods were warned of, as last told
+	away     string               // why the webhook can't be asked, as last told
+	resume   time.Time            // nobody is asked about before
 	rechecks time.Time
 }
 
@@ -75,6 +77,9 @@ const (
 	longPause  = 10 * time.Minute
 	recheck    = time.Hour
 )
+
+// maxWarned bounds what is remembered of warnings.
+const maxWarned = 10_000
 
 // Register makes the metrics known. Call it before Start.
 func (r *Repair) Register(reg prometheus.Registerer) {
@@ -209,10 +214,11 @@ func (r *Repair) mend(ctx context.Context, e hook.Endpoint, u *inventory.Unstamp
 	if err != nil {
 		return fmt.Errorf("read pod: %w", err)
 	}
-	stamped, err := review(ctx, e, asAdmitted(pod))
+	stamped, warnings, err := review(ctx, e, asAdmitted(pod))
 	if err != nil {
 		return err
 	}
+	r.warn(u, warnings)
 	d := differs(pod, stamped)
 	if d.empty() {
 		r.Inventory.Settle(u) // by the policy of today it gets nothing
@@ -235,6 +241,20 @@ func (r *Repair) mend(ctx context.Context, e hook.Endpoint, u *inventory.Unstamp
 		r.Events.Eventf(reference(u), nil, corev1.EventTypeNormal, "Repaired", "stamp", "%s", write.Note(notes))
 	}
 	return nil
+}
+
+// warn tells what the webhook would tell who creates the pod, such as a class or a
+// key that nobody knows; of a pod that a controller creates nobody saw it.
+func (r *Repair) warn(u *inventory.Unstamped, warnings []string) {
+	text := strings.Join(warnings, "; ")
+	if text == "" || r.warned[u.UID] == text {
+		return
+	}
+	if len(r.warned) >= maxWarned || r.warned == nil {
+		r.warned = map[types.UID]string{}
+	}
+	r.warned[u.UID] = text
+	r.Events.Eventf(reference(u), nil, corev1.EventTypeWarning, "Warned", "stamp", "%s", write.Note(text))
 }
 
 func reference(u *inventory.Unstamped) *corev1.ObjectReference {

@@ -35,6 +35,9 @@ import (
 // others by their priority.
 func answer(pod *corev1.Pod) *admissionv1.AdmissionResponse {
 	response := &admissionv1.AdmissionResponse{Allowed: pod.Name != "forbidden", Result: &metav1.Status{Message: "not for you"}}
+	if pod.Name == "nothing" {
+		response.Warnings = []string{"label detnet.dev/priority=critcal is no class: did you mean critical?"}
+	}
 	if pod.Name == "forbidden" || pod.Name == "nothing" {
 		return response
 	}
@@ -205,7 +208,7 @@ func TestMendsOnARealAPIServer(t *testing.T) {
 	text := strings.Join(events, "\n")
 	for _, want := range []string{
 		"priority class detnet-best-effort can only be given to a new pod", "its own limit 50M was lifted",
-		"taken away: detnet.dev/max-jitter", "not for you", "could not decide",
+		"taken away: detnet.dev/max-jitter", "not for you", "could not decide", "did you mean critical",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no event says %q:\n%s", want, text)

@@ -24,40 +24,41 @@ var (
 // a decision. Its answer takes stamps away, which a mended pod must not lose.
 const undecided = "admitted unstamped"
 
-// review asks what the webhook would make of pod if it were created now.
-func review(ctx context.Context, e hook.Endpoint, pod *corev1.Pod) (*corev1.Pod, error) {
+// review asks what the webhook would make of pod if it were created now, and of
+// what it would warn.
+func review(ctx context.Context, e hook.Endpoint, pod *corev1.Pod) (_ *corev1.Pod, warnings []string, err error) {
 	fresh := hook.AsCreated(pod)
 	object, err := json.Marshal(fresh)
 	if err != nil {
-		return nil, fmt.Errorf("encode pod: %w", err)
+		return nil, nil, fmt.Errorf("encode pod: %w", err)
 	}
 	response, err := call(ctx, e, pod)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !response.Allowed {
-		return nil, fmt.Errorf("the webhook would refuse it: %s", message(response))
+		return nil, nil, fmt.Errorf("the webhook would refuse it: %s", message(response))
 	}
 	for _, w := range response.Warnings {
 		if strings.Contains(w, undecided) {
-			return nil, fmt.Errorf("%w: %s", errUndecided, w)
+			return nil, nil, fmt.Errorf("%w: %s", errUndecided, w)
 		}
 	}
 	if len(response.Patch) == 0 {
-		return fresh, nil
+		return fresh, response.Warnings, nil
 	}
 	patch, err := jsonpatch.DecodePatch(response.Patch)
 	if err == nil {
 		object, err = patch.Apply(object)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("apply the webhook's patch: %w", err)
+		return nil, nil, fmt.Errorf("apply the webhook's patch: %w", err)
 	}
 	stamped := &corev1.Pod{}
 	if err := json.Unmarshal(object, stamped); err != nil {
-		return nil, fmt.Errorf("decode the stamped pod: %w", err)
+		return nil, nil, fmt.Errorf("decode the stamped pod: %w", err)
 	}
-	return stamped, nil
+	return stamped, response.Warnings, nil
 }
 
 func message(r *admissionv1.AdmissionResponse) string {

@@ -1,0 +1,45 @@
+package inventory
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/detnet/detnet/workload"
+)
+
+// misspelt says which of a pod's keys look like one of detnet's and are none:
+// without a word its owner would believe that they count. A site's own policy may
+// read other keys of that domain, so only near misses are told.
+func misspelt(pod *corev1.Pod) []string {
+	const most = 5 // there is no end to what a pod may wear
+	var out []string
+	for _, of := range []struct {
+		what  string
+		has   map[string]string
+		known []string
+	}{
+		{"label", pod.Labels, podLabels},
+		{"annotation", pod.Annotations, podAnnotations},
+	} {
+		for _, key := range slices.Sorted(maps.Keys(of.has)) {
+			if !strings.HasPrefix(key, "detnet.dev/") || slices.Contains(of.known, key) || len(out) == most {
+				continue
+			}
+			if meant := workload.Closest(key, slices.Concat(podLabels, podAnnotations)); meant != "" {
+				out = append(out, fmt.Sprintf("%s %s is ignored, since detnet knows no such key; %s was probably meant", of.what, key, meant))
+			} else if slices.Contains(podLabels, key) || slices.Contains(podAnnotations, key) {
+				out = append(out, fmt.Sprintf("%s %s is ignored: it has to be the other, label or annotation", of.what, key))
+			}
+		}
+	}
+	return out
+}
+
+var (
+	podLabels      = append(slices.Clone(workload.ManagedLabels), workload.LabelPriority)
+	podAnnotations = workload.ManagedAnnotations
+)
