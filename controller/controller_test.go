@@ -485,3 +485,21 @@ func TestAtFloorNamesIdleLimits(t *testing.T) {
 		t.Errorf("%q, want all", got)
 	}
 }
+
+// No law is shown a pod whose limit can't be changed, and everybody is told of it.
+func TestRefusedPodsAreNotTheLaws(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		legacy, good := sender("legacy", workload.Enforce), sender("upload", workload.Enforce)
+		legacy.UID = "legacy"
+		s := &stage{snapshot: &inventory.Snapshot{Apps: []*inventory.App{app("robot", workload.Enforce)}, Senders: []*inventory.Sender{legacy, good}}}
+		l := s.loop(Settings{Law: constant{plan.Violation, 50 * mbit}, Vantages: 2})
+		l.Refused = func() map[types.UID]string { return map[types.UID]string{"legacy": "you must provide the label owner"} }
+		shown := run(t, l, time.Second)
+		if got := submittedPods(s.submitted); !slices.Equal(got, []string{"upload"}) {
+			t.Errorf("written %v, want the other pod alone", got)
+		}
+		if shown.Senders[0].Refused == "" || shown.Senders[1].Refused != "" {
+			t.Errorf("shown as refused: %q, %q; want the first", shown.Senders[0].Refused, shown.Senders[1].Refused)
+		}
+	})
+}
