@@ -38,6 +38,13 @@ test-e2e: ## Three real nodes: install, stamp, protect, restart (root and Linux)
 test-cilium: ## The same on Cilium's own agent, which is built the first time (half an hour on two cores)
 	cd test && DETNET_TEST_CILIUM=1 $(GO) test -count=1 -timeout 90m -v ./cilium/...
 
+# Quick ones are in make test too; these run all, the slow ones with them.
+.PHONY: test-attack test-fault
+test-attack: ## What a tenant, a pod or a stranger may try, and what comes of it
+	@assets=$$($(SANDBOX) assets --only apiserver) && export KUBEBUILDER_ASSETS="$$assets" && cd test && $(GO) test -count=1 -timeout 30m -v ./attack/...
+test-fault: ## What breaks, and what stays in force meanwhile
+	@assets=$$($(SANDBOX) assets --only apiserver) && export KUBEBUILDER_ASSETS="$$assets" && cd test && $(GO) test -count=1 -timeout 30m -v ./fault/...
+
 .PHONY: lint
 lint: lint-basic ## All linters (builds golangci-lint the first time)
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
@@ -32,7 +33,13 @@ func newDoctorCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("connect to %s: %w", cluster.Host, err)
 			}
-			return reportFindings(cmd.OutOrStdout(), output, doctor.Examine(cmd.Context(), c, install))
+			asking, err := kubernetes.NewForConfig(cluster)
+			if err != nil {
+				return fmt.Errorf("connect to %s: %w", cluster.Host, err)
+			}
+			findings := doctor.Examine(cmd.Context(), c, install)
+			findings = append(findings, doctor.AskController(cmd.Context(), asking, install.Namespace)...)
+			return reportFindings(cmd.OutOrStdout(), output, findings)
 		},
 	}
 	cmd.Flags().StringVarP(&install.Namespace, "namespace", "n", "detnet", "namespace of the install")

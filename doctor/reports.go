@@ -1,0 +1,51 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/detnet/detnet/controller/leader"
+	"github.com/detnet/detnet/controller/status"
+)
+
+// AskController asks the leader which agents report: a pod that is ready may be
+// silent all the same. Whoever may not ask (get pods and pods/proxy) gets no
+// finding.
+func AskController(ctx context.Context, client kubernetes.Interface, namespace string) []Finding {
+	const check = "agents report"
+	s, err := leader.Status(ctx, client, namespace)
+	switch {
+	case apierrors.IsForbidden(err):
+		return nil
+	case err != nil:
+		return []Finding{{check, "the controller could not be asked: " + err.Error(), "see whether the controller leads, and its log"}}
+	}
+	problem, advice := reporting(s, namespace)
+	return []Finding{{check, problem, advice}}
+}
+
+// reporting names the agents that do not report, since when and why.
+func reporting(s *status.Status, namespace string) (problem, advice string) {
+	if len(s.Agents) == 0 {
+		return "the controller knows of no agent: nothing is measured", fmt.Sprintf("kubectl -n %s get daemonsets", namespace)
+	}
+	var silent []string
+	for _, a := range s.Agents {
+		if a.Connected {
+			continue
+		}
+		since := "yet"
+		if !a.Since.IsZero() {
+			since = "since " + a.Since.UTC().Format("2006-01-02T15:04:05Z")
+		}
+		silent = append(silent, fmt.Sprintf("%s agent %s on %s does not report %s: %s", a.Role, a.Pod, a.Node, since, a.Why))
+	}
+	if len(silent) == 0 {
+		return "", ""
+	}
+	return strings.Join(silent, "; "), "see the log of that pod; deleting it starts another"
+}
