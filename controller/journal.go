@@ -167,7 +167,7 @@ func (j *journal) problems(l *Loop, all []inventory.Problem) {
 		if j.known[p] {
 			continue
 		}
-		l.Log.Warn("ignored, a default applies", "object", p.Object, "problem", p.Text)
+		l.Log.Warn("unreadable, a default applies", "object", p.Object, "problem", p.Text)
 		if told < maxTold {
 			told += tellOwners(l.Events, p)
 		}
