@@ -57,6 +57,7 @@ bench-control: ## The laws side by side on real queues, about 40 minutes (ARGS="
 .PHONY: bench-agent
 bench-agent: ## CPU, memory and accuracy of the agent
 	$(GO) test ./agent/bench -run '^$$' -bench . -benchtime 1x -timeout 30m
+	$(GO) test ./agent/probe -run '^$$' -bench 'Cost|Quantiles' -benchtime 1x
 
 .PHONY: bench-admission
 bench-admission: ## Added latency and failed creates on the real API server (ARGS=-short)

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"encoding/binary"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -16,43 +17,49 @@ import (
 
 // BenchmarkQuantiles compares the quantiles of a session with those of a capture
 // of the same packets on the same interface. The path is an echo that holds each
-// packet for one to three milliseconds.
+// packet for up to two milliseconds.
 func BenchmarkQuantiles(b *testing.B) {
 	l := newLab(b)
 	port := l.echoUDP(b, func(p []byte) [][]byte {
-		time.Sleep(time.Millisecond + rand.N(2*time.Millisecond))
+		time.Sleep(rand.N(2 * time.Millisecond))
 		return [][]byte{p}
 	})
 	trips := l.roundTrips(b, port)
-	s := l.start(b, Session{ID: "x", Protocol: workload.UDP, Host: "10.99.0.2", Port: port, Interval: 5 * time.Millisecond})
-	ours := make([]time.Duration, 0, 2000)
-	for len(ours) < 1500 {
+	s := l.start(b, Session{ID: "x", Protocol: workload.UDP, Host: "10.99.0.2", Port: port, Interval: 10 * time.Millisecond})
+	measured := map[uint32]time.Duration{}
+	for len(measured) < 1500 {
 		time.Sleep(50 * time.Millisecond)
 		s.Collect(func(r Result) {
 			for _, sample := range r.Samples {
 				if !sample.Lost {
-					ours = append(ours, sample.RTT)
+					measured[sample.Number+s.sessions[0].origin] = sample.RTT
 				}
 			}
 		})
 	}
-	theirs := trips()
+	var ours, theirs []time.Duration
+	for seq, trip := range trips() {
+		if rtt, ok := measured[seq]; ok {
+			ours, theirs = append(ours, rtt), append(theirs, trip)
+		}
+	}
 	slices.Sort(ours)
 	slices.Sort(theirs)
 	for _, q := range []struct {
 		name string
 		at   float64
 	}{{"p50", 0.5}, {"p90", 0.9}, {"p95", 0.95}, {"p99", 0.99}} {
-		difference := quantile.Of(ours, q.at) - quantile.Of(theirs[:len(ours)], q.at)
+		difference := quantile.Of(ours, q.at) - quantile.Of(theirs, q.at)
 		b.ReportMetric(float64(difference.Abs().Nanoseconds())/1e3, "µs-"+q.name+"-difference")
 	}
 	b.ReportMetric(quantile.Of(ours, 0.5).Seconds()*1e6, "µs-p50")
+	b.ReportMetric(float64(len(ours)), "packets")
 	b.ReportMetric(0, "ns/op")
 }
 
 // roundTrips captures the near end's interface with the kernel's timestamps, and
 // pairs the echo's packets to and from port by their numbers.
-func (l lab) roundTrips(b *testing.B, port uint16) func() []time.Duration {
+func (l lab) roundTrips(b *testing.B, port uint16) func() map[uint32]time.Duration {
 	var fd int
 	var err error
 	l.near.Do(b, func() {
@@ -68,7 +75,7 @@ func (l lab) roundTrips(b *testing.B, port uint16) func() []time.Duration {
 		b.Fatal(err)
 	}
 	var mu sync.Mutex
-	var trips []time.Duration
+	trips := map[uint32]time.Duration{}
 	stop := make(chan struct{})
 	var reading sync.WaitGroup
 	reading.Go(func() {
@@ -95,15 +102,15 @@ func (l lab) roundTrips(b *testing.B, port uint16) func() []time.Duration {
 			if binary.BigEndian.Uint16(udp[2:]) == port {
 				sent[seq] = at
 			} else if left, ok := sent[seq]; ok && binary.BigEndian.Uint16(udp) == port {
-				trips = append(trips, time.Duration(at-left))
+				trips[seq] = time.Duration(at - left)
 			}
 			mu.Unlock()
 		}
 	})
 	b.Cleanup(func() { close(stop); reading.Wait(); unix.Close(fd) })
-	return func() []time.Duration {
+	return func() map[uint32]time.Duration {
 		mu.Lock()
 		defer mu.Unlock()
-		return slices.Clone(trips)
+		return maps.Clone(trips)
 	}
 }

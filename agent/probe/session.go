@@ -46,6 +46,7 @@ type session struct {
 	prober prober // nil while the address or the socket is missing
 
 	due     int64     // monotonic time of the next packet
+	behind  int64     // ns that the packets are behind their rate
 	origin  uint32    // sequence number of the first packet
 	next    uint32    // sequence number of the next packet
 	oldest  uint32    // first one that may still be waiting
@@ -102,18 +103,24 @@ func newSession(spec Session, number uint16, first uint32, now int64) *session {
 	return s
 }
 
-// mostBehind is how late packets may be and still be made up for: a rate is kept
-// across the pauses of a busy machine, but there is no burst after a long one.
-const mostBehind = int64(10 * time.Millisecond)
+// mostBehind is how much lost time is made up for: a rate is kept across the
+// pauses of a busy machine, and no long one has a long echo.
+const mostBehind = int64(200 * time.Millisecond)
 
-// after returns when the packet after the one due now is due. A target that
-// fails is tried once a back-off.
+// after returns when the packet after the one due now is due. Time lost is made
+// up by the shortest of the gaps that are drawn anyway, and never by a burst. A
+// target that fails is tried once a back-off.
 func (s *session) after(now int64) int64 {
 	if s.backoff > 0 {
+		s.behind = 0
 		return now + int64(s.backoff)
 	}
-	gap := int64(s.Interval)/2 + rand.Int64N(int64(s.Interval)+1)
-	return max(s.due+gap, now-mostBehind)
+	shortest := int64(s.Interval) / 2
+	gap := shortest + rand.Int64N(int64(s.Interval)+1)
+	s.behind += max(now-s.due, 0)
+	caughtUp := min(s.behind, gap-shortest)
+	s.behind = min(s.behind-caughtUp, mostBehind)
+	return now + gap - caughtUp
 }
 
 // take prepares the slot of the next packet.
