@@ -2,11 +2,14 @@ package doctor
 
 import (
 	"context"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/detnet/detnet/controller/netpol"
 )
 
 // cilium is how Cilium is set up: its ConfigMap, whose keys are the flags of its
@@ -54,4 +57,25 @@ func (c cilium) interfaces() (problem, advice string) {
 			"install Cilium with endpointRoutes.enabled=true, or without disableEndpointCRD"
 	}
 	return "", ""
+}
+
+// policiesSelect says what keeps Cilium from applying detnet's network policies.
+func policiesSelect(ctx context.Context, c client.Client, _ Install) (problem, advice string, err error) {
+	config, err := getCilium(ctx, c)
+	if err != nil || config == nil {
+		return "", "", err
+	}
+	return config.policies()
+}
+
+func (c cilium) policies() (problem, advice string, err error) {
+	if c["enable-policy"] == "never" {
+		return "Cilium enforces no network policy", "install Cilium with policyEnforcementMode=default", nil
+	}
+	hidden, err := netpol.HiddenLabels(c)
+	if err != nil || len(hidden) == 0 {
+		return "", "", err
+	}
+	return "Cilium's value labels leaves " + strings.Join(hidden, ", ") + " out of pods' identities: policies that select by them select nobody",
+		"add k8s:" + strings.Join(hidden, " k8s:") + " to labels, or what of it your policies use", nil
 }

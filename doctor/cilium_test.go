@@ -38,3 +38,27 @@ func TestCiliumLimits(t *testing.T) {
 		})
 	}
 }
+
+// Policies that select nobody are noticed.
+func TestCiliumPolicies(t *testing.T) {
+	for name, tt := range map[string]struct {
+		config cilium
+		want   []string // in the problem; none: no problem
+	}{
+		"as installed":               {cilium{}, nil},
+		"no policies at all":         {cilium{"enable-policy": "never"}, []string{"enforces no"}},
+		"labels without detnet's":    {cilium{"labels": "k8s:io.kubernetes.pod.namespace k8s:app"}, []string{"detnet.dev/class", "select nobody"}},
+		"labels with all of them":    {cilium{"labels": "k8s:io.kubernetes.pod.namespace k8s:app k8s:k8s-app k8s:app.kubernetes.io/name k8s:detnet.dev"}, nil},
+		"labels that only leave out": {cilium{"labels": "k8s:!uninteresting"}, nil},
+	} {
+		problem, advice, err := tt.config.policies()
+		if err != nil || (problem == "") != (tt.want == nil) || (problem == "") != (advice == "") {
+			t.Errorf("%s: %q, %q, %v; want %q", name, problem, advice, err, tt.want)
+		}
+		for _, part := range tt.want {
+			if !strings.Contains(problem, part) {
+				t.Errorf("%s: %q lacks %q", name, problem, part)
+			}
+		}
+	}
+}

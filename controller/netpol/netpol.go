@@ -84,7 +84,10 @@ const (
 
 // New returns a Keeper that has not begun.
 func New(s Settings) (*Keeper, error) {
-	k := &Keeper{Settings: s, every: interval, figures: newFigures(s.Registerer)}
+	k := &Keeper{
+		Settings: s, every: interval, figures: newFigures(s.Registerer),
+		answers: map[string]answers{}, unused: map[types.UID]time.Time{}, said: map[string]map[string]bool{},
+	}
 	slow := rest.CopyConfig(s.Config)
 	slow.QPS, slow.Burst = writeRate, writeBurst
 	var err error
@@ -181,7 +184,6 @@ func (k *Keeper) kinds() ([]schema.GroupVersionResource, error) {
 // work follows pods and policies and keeps each namespace, one at a time.
 func (k *Keeper) work(ctx context.Context, kinds []schema.GroupVersionResource) {
 	k.queue = workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](firstRetry, lastRetry))
-	k.answers, k.unused, k.said = map[string]answers{}, map[types.UID]time.Time{}, map[string]map[string]bool{}
 	stop, err := k.follow(ctx, kinds)
 	if err != nil {
 		k.Log.ErrorContext(ctx, "network policies are not followed", "error", err)

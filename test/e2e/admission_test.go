@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -44,9 +45,13 @@ func (w *world) stamps(t *testing.T) {
 		}
 		w.priorityAgrees(t, p)
 	}
-	if out, err := w.Cluster.Kubectl(t.Context(), "get", "ciliumnetworkpolicies", "-n", stage.Factory, "-o", "name"); err != nil || out == "" {
-		t.Errorf("no Cilium policies were made for the factory: %q, %v", out, err)
-	}
+	stage.Eventually(t, "Cilium policies are made for the factory", func() error {
+		out, err := w.Cluster.Kubectl(t.Context(), "get", "ciliumnetworkpolicies", "-n", stage.Factory, "-o", "name")
+		if err == nil && out == "" {
+			err = errors.New("there are none")
+		}
+		return err
+	})
 }
 
 func (w *world) priorityAgrees(t *testing.T, p *corev1.Pod) {
