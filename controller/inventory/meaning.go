@@ -26,11 +26,14 @@ func (inv *Inventory) meaningOf(key string, r *record) meaning {
 	if mode != workload.Off && inv.wanting(r) {
 		m.unstamped = &Unstamped{
 			Pod: podID(pod), UID: pod.UID, Mode: mode,
-			Forged: r.err != nil && wears(pod), Outdated: r.err == nil,
+			Forged: r.err != nil && wears(pod), Outdated: r.err == nil && !inv.due(pod),
 		}
 	}
 	if m.sender != nil {
 		m.sender.Mode = mode
+		if inv.due(pod) {
+			m.sender.Mode = mode.And(workload.Observe) // until it has what makes it throttleable
+		}
 		if mode != workload.Enforce && limited(m.sender) {
 			m.giveBack = m.sender
 		}

@@ -79,7 +79,7 @@ func parse(pod *corev1.Pod) meaning {
 	if !runs(pod) {
 		return meaning{}
 	}
-	_, throttleable := pod.Annotations[workload.InitialBandwidth]
+	_, throttleable := initial(pod)
 	if pod.Labels[workload.LabelClass] == workload.ClassCritical || !throttleable {
 		return parseApp(pod)
 	}
@@ -192,7 +192,8 @@ func parseSender(pod *corev1.Pod) meaning {
 	p.report(errs...)
 	s.Weight = bounds.Weight
 	s.Min, s.Max = withDefaults(bounds.Min, bounds.Max)
-	s.Initial = p.rate(pod.Annotations, workload.InitialBandwidth)
+	first, _ := initial(pod)
+	s.Initial = p.rate(map[string]string{workload.InitialBandwidth: first}, workload.InitialBandwidth)
 	if s.Annotation != "" {
 		s.Limit = p.rate(pod.Annotations, workload.EgressBandwidth)
 	}

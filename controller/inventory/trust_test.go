@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/signature"
 )
@@ -198,6 +199,24 @@ func TestGiveBack(t *testing.T) {
 	inv.setPod("factory/pod", running("best-effort", stamped(workload.EgressBandwidth, "12M")))
 	if due() != 0 {
 		t.Error("a limit is given back by a forged stamp")
+	}
+}
+
+// A pod that was admitted in observe counts there as what it would be, and is
+// given the rest once detnet enforces.
+func TestFromObserveToEnforce(t *testing.T) {
+	inv := keyed(workload.Observe)
+	inv.setWebhook("", likeTheChart())
+	inv.setNamespace("factory", labelled("factory"))
+	inv.setPod("factory/pod", signed("best-effort", map[string]string{workload.MinBandwidth: "10M", workload.MaxBandwidth: "1G", workload.Rank: "10", would: `{"annotations":{"detnet.dev/initial-bandwidth":"100M","kubernetes.io/egress-bandwidth":"100M"}}`}))
+	s := inv.Snapshot()
+	if len(s.Senders) != 1 || s.Senders[0].Initial != 100*bitrate.Mbit || s.Senders[0].Limit != 0 || len(s.Unstamped) != 0 {
+		t.Fatalf("senders %+v, unstamped %+v; want one that has no limit and would begin with 100M", s.Senders, s.Unstamped)
+	}
+	inv.SetMode(workload.Enforce)
+	s = inv.Snapshot()
+	if len(s.Senders) != 1 || s.Senders[0].Mode != workload.Observe || len(s.Unstamped) != 1 || s.Unstamped[0].Outdated {
+		t.Errorf("senders %+v, unstamped %+v; want it observed until it is mended", s.Senders, s.Unstamped)
 	}
 }
 

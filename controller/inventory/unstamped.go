@@ -95,9 +95,15 @@ func (inv *Inventory) setWebhook(_ string, object any) {
 func (inv *Inventory) wanting(r *record) bool {
 	pod := r.pod
 	alive := pod.DeletionTimestamp == nil && (pod.Status.Phase == corev1.PodPending || pod.Status.Phase == corev1.PodRunning)
-	if !alive || r.settled || (r.err == nil && !inv.keys.Outdated(pod.Annotations)) {
+	if !alive || r.settled || (r.err == nil && !inv.keys.Outdated(pod.Annotations) && !inv.due(pod)) {
 		return false
 	}
 	ns, known := inv.namespaces[pod.Namespace]
 	return known && inv.asked.about(ns.labels, pod)
+}
+
+// due reports that a pod was admitted while detnet only observed, and that it
+// enforces now. It is called with mu held.
+func (inv *Inventory) due(pod *corev1.Pod) bool {
+	return withheld(pod) && inv.modeOf(pod.Namespace) == workload.Enforce
 }
