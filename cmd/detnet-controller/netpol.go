@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/controller/hook"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/netpol"
@@ -17,14 +18,14 @@ import (
 )
 
 // addNetworkPolicies has the network policies kept that the webhook decides.
-func addNetworkPolicies(mgr manager.Manager, o options, client kubernetes.Interface, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) error {
+func addNetworkPolicies(mgr manager.Manager, o options, client kubernetes.Interface, own *certs.Current, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) error {
 	if o.webhookConfig == "" {
 		return nil // there is nobody to ask
 	}
 	keeper, err := netpol.New(netpol.Settings{
 		Config: mgr.GetConfig(),
 		Asker: &netpol.Webhook{
-			Hook: hook.Hook{Client: client, Name: o.webhookConfig},
+			Hook: hook.Hook{Client: client, Name: o.webhookConfig, Certificate: own.ClientCertificate},
 			Key:  func() []byte { return keys.Keys().Current },
 		},
 		Mode:       known.Mode,

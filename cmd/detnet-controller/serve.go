@@ -91,7 +91,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 			return fmt.Errorf("set up: %w", err)
 		}
 	}
-	if err := addNetworkPolicies(mgr, o, client, keys, known, log); err != nil {
+	if err := addNetworkPolicies(mgr, o, client, own, keys, known, log); err != nil {
 		return err
 	}
 	pages := servers{ctx, mgr, log}
