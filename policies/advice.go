@@ -76,8 +76,8 @@ func (s Set) replaced() []string {
 
 // evaluationError says why the decision could not be evaluated.
 func (e *Engine) evaluationError(ctx context.Context, err error) error {
-	if ctx.Err() != nil { // the caller's time is up
-		return fmt.Errorf("%w %s: evaluate: %w", ErrPolicy, e.hash, ctx.Err())
+	if ctx.Err() != nil { // the caller's time is up, which need not be the policy's fault
+		return fmt.Errorf("evaluate policy %s: %w%s", e.hash, ctx.Err(), e.site.where())
 	}
 	if topdown.IsCancel(err) {
 		return fmt.Errorf("%w %s: evaluate: it took longer than %v%s: some rule goes through too many values", ErrPolicy, e.hash, maxDecision, e.site.where())

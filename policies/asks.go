@@ -23,21 +23,26 @@ type asks map[string]any
 type ask struct {
 	name, key string
 	normal    func(text string) (any, error)
+	// forPods returns the value where a pod may ask for less than its namespace;
+	// nil: for the same.
+	forPods func(text string) (any, error)
 }
 
 var askable = []ask{
-	{"maxJitter", workload.MaxJitter, normalJitter},
-	{"maxLatency", workload.MaxLatency, normalLatency},
-	{"maxLoss", workload.MaxLoss, normalLoss},
-	{"probe", workload.ProbeWith, normalProbe},
-	{"query", workload.PromQL, normalQuery},
-	{"dscp", workload.ProbeDSCP, normalDSCP},
-	{"minBandwidth", workload.MinBandwidth, normalRate},
-	{"maxBandwidth", workload.MaxBandwidth, normalRate},
-	{"weight", workload.Weight, normalWeight},
-	{"initial", workload.InitialBandwidth, normalRate},
-	{"egress", workload.EgressBandwidth, normalRate},
-	{"ingress", workload.IngressBandwidth, normalRate},
+	{"maxJitter", workload.MaxJitter, normalJitter, nil},
+	{"maxLatency", workload.MaxLatency, normalLatency, nil},
+	{"maxLoss", workload.MaxLoss, normalLoss, nil},
+	{"probe", workload.ProbeWith, normalProbe, nil},
+	{"query", workload.PromQL, normalQuery, nil},
+	{"dscp", workload.ProbeDSCP, normalDSCP, nil},
+	{"probeFrom", workload.ProbeFrom, normalProbeFrom, notForPods},
+	{"reflector", workload.Reflector, normalReflector, podReflector},
+	{"minBandwidth", workload.MinBandwidth, normalRate, nil},
+	{"maxBandwidth", workload.MaxBandwidth, normalRate, nil},
+	{"weight", workload.Weight, normalWeight, nil},
+	{"initial", workload.InitialBandwidth, normalRate, nil},
+	{"egress", workload.EgressBandwidth, normalRate, nil},
+	{"ingress", workload.IngressBandwidth, normalRate, nil},
 }
 
 // readAsks reads the annotations of the pod and, where it has none that can be
@@ -57,10 +62,17 @@ func readAsks(pod Object, namespace map[string]string) (asks, []problem) {
 			if !source.ok {
 				continue
 			}
-			value, err := a.normal(source.text)
+			normal := a.normal
+			if source.where == "pod" && a.forPods != nil {
+				normal = a.forPods
+			}
+			value, err := normal(source.text)
 			if err == nil {
 				out[a.name] = value
 				break
+			}
+			if errors.Is(err, errNotForPods) {
+				continue // and taken away, unless detnet wrote it
 			}
 			problems = append(problems, problem{a.key, fmt.Sprintf("%s annotation %s is ignored: %v", source.where, a.key, err)})
 		}
@@ -184,6 +196,26 @@ func normalLatency(text string) (any, error) {
 func normalLoss(text string) (any, error) {
 	_, errs := workload.ParseSLO(map[string]string{workload.MaxLoss: text})
 	return text, bare(errs)
+}
+
+// normalProbeFrom reads names of nodes, separated by commas.
+func normalProbeFrom(text string) (any, error) {
+	return workload.ParseProbeFrom(text)
+}
+
+func normalReflector(text string) (any, error) { return workload.ParseReflector(text) }
+
+var errNotForPods = errors.New("a namespace or the policy says so, and not the pod")
+
+func notForPods(string) (any, error) { return nil, errNotForPods }
+
+// podReflector lets a pod hand the answering over to detnet's agent, which is
+// what it gets if it asks for nothing.
+func podReflector(text string) (any, error) {
+	if text != workload.ReflectorNode {
+		return nil, errNotForPods
+	}
+	return text, nil
 }
 
 func normalWeight(text string) (any, error) {

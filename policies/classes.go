@@ -29,7 +29,7 @@ type classSpec struct {
 	// NetworkPolicies is off, allow or strict.
 	NetworkPolicies string `json:"networkPolicies,omitempty"`
 	// SLO holds the targets of a protected class's pods that give none.
-	SLO SLO `json:"slo,omitzero"`
+	SLO classSLO `json:"slo,omitzero"`
 	// Affinity is added to the pod's own; it may only prefer.
 	Affinity *corev1.Affinity `json:"affinity,omitempty"`
 	// Bandwidth makes the class throttleable.
@@ -99,7 +99,7 @@ func (s Set) parseClasses(data map[string]any) (map[string]classSpec, error) {
 // classKeys are the keys of a class, for advice.
 var classKeys = []string{
 	"rank", "protected", "priorityClassName", "ciliumPriority", "networkPolicies", "slo", "affinity", "bandwidth",
-	"initial", "min", "max", "weight", "maxWeight", "ingress", "maxJitter", "maxLatency", "maxLoss",
+	"initial", "min", "max", "weight", "maxWeight", "ingress", "maxJitter", "maxLatency", "maxLoss", "minJitter", "minLatency", "minLoss",
 }
 
 // strictly reads plain data into a type that must know every key.
@@ -125,8 +125,8 @@ func (c classSpec) check(name string) error {
 	if err := checkCiliumPriority(c.CiliumPriority); err != nil {
 		return fmt.Errorf("ciliumPriority: %w", err)
 	}
-	if _, errs := workload.ParseSLO(c.SLO.annotations()); len(errs) > 0 {
-		return fmt.Errorf("slo: %w", errs[0])
+	if err := c.SLO.check(); err != nil {
+		return fmt.Errorf("slo: %w", err)
 	}
 	if !slices.Contains([]string{"", "off", "allow", "strict"}, c.NetworkPolicies) {
 		return fmt.Errorf("networkPolicies: %q must be off, allow or strict", c.NetworkPolicies)

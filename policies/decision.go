@@ -23,6 +23,8 @@ type Decision struct {
 	Probe             string            `json:"probe,omitempty"`
 	Query             string            `json:"query,omitempty"` // PromQL, where Probe is prometheus
 	DSCP              string            `json:"dscp,omitempty"`
+	ProbeFrom         string            `json:"probeFrom,omitempty"` // nodes, separated by commas
+	Reflector         string            `json:"reflector,omitempty"` // pod or node
 	NetworkPolicies   []NetworkPolicy   `json:"networkPolicies,omitempty"`
 	Labels            map[string]string `json:"labels,omitempty"`
 	Annotations       map[string]string `json:"annotations,omitempty"`
@@ -93,19 +95,6 @@ func (s SLO) annotations() map[string]string {
 	}
 	return out
 }
-
-// ManagedLabels and ManagedAnnotations are the keys that only detnet writes:
-// a policy can't set them by hand, and tenants can't change them on a live pod.
-var (
-	ManagedLabels      = []string{workload.LabelClass}
-	ManagedAnnotations = []string{
-		workload.Decision, workload.Rank, workload.InitialBandwidth,
-		workload.MinBandwidth, workload.MaxBandwidth, workload.Weight,
-		workload.MaxJitter, workload.MaxLatency, workload.MaxLoss, workload.ProbeWith,
-		workload.PromQL, workload.ProbeDSCP,
-		workload.EgressBandwidth, workload.IngressBandwidth, workload.CiliumPriority,
-	}
-)
 
 // Warn returns every message the client should see.
 func (d Decision) Warn() []string {

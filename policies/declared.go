@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -57,15 +56,9 @@ type declared struct {
 	ports       []port
 }
 
-// declaredBy reads the pod; the probe annotation declares a port too.
-func declaredBy(pod Object, a asks) declared {
+// declaredBy reads the pod.
+func declaredBy(pod Object) declared {
 	d := declared{ports: declaredPorts(pod)}
-	if p, err := workload.ParseProbe(a.text("probe")); err == nil && (p.Protocol == workload.UDP || p.Protocol == workload.TCP) {
-		probed := port{strconv.Itoa(int(p.Port)), strings.ToUpper(string(p.Protocol))}
-		if !slices.Contains(d.ports, probed) {
-			d.ports = append(d.ports, probed)
-		}
-	}
 	meta, _ := pod["metadata"].(map[string]any)
 	labels, _ := meta["labels"].(map[string]any)
 	for _, label := range workload.NamingLabels {

@@ -3,6 +3,7 @@ package policies
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	corev1 "k8s.io/api/core/v1"
@@ -31,6 +32,10 @@ func (e *Engine) decode(v ast.Value) (Decision, error) {
 			d.Query, err = text(v)
 		case "dscp":
 			d.DSCP, err = textOrNumber(v)
+		case "probeFrom":
+			d.ProbeFrom, err = textOrList(v)
+		case "reflector":
+			d.Reflector, err = text(v)
 		case "networkPolicies":
 			d.NetworkPolicies, err = e.decodeNetworkPolicies(v)
 		case "labels":
@@ -162,6 +167,15 @@ func textOrNumber(v ast.Value) (string, error) {
 		return string(n), nil
 	}
 	return text(v)
+}
+
+// textOrList reads a text or an array or set of texts, which it joins by commas.
+func textOrList(v ast.Value) (string, error) {
+	if _, ok := v.(ast.String); ok {
+		return text(v)
+	}
+	list, err := texts(v)
+	return strings.Join(list, ","), err
 }
 
 func number(v ast.Value) (int, error) {

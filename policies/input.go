@@ -21,12 +21,11 @@ import (
 //	input.workload   {label, name, slug}: the label that names the pod's workload
 //	                 (app.kubernetes.io/name, app or k8s-app), its value, and the value fit
 //	                 for an object's name; {} where the pod has none of them
-//	input.ports      [{port, protocol}], both as text, that containers and the probe
-//	                 annotation declare
+//	input.ports      [{port, protocol}], both as text, that containers declare
 //	input.siblings   [{name, egress}] the workload's running pods that have a limit
 //	input.asks       what pod or, failing it, namespace ask for in annotations
 //	                 that could be read: maxJitter, maxLatency, maxLoss, probe, query,
-//	                 dscp, minBandwidth, maxBandwidth, weight, initial, egress, ingress
+//	                 dscp, probeFrom, reflector, minBandwidth, maxBandwidth, weight, initial, egress, ingress
 //
 // Rates are numbers of bit/s.
 type Input struct {

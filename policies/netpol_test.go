@@ -22,7 +22,9 @@ func policyNames(d Decision) []string {
 }
 
 func TestWorkloadPolicy(t *testing.T) {
-	in := podInput(t, map[string]string{workload.LabelPriority: "critical", "app": "Robot_Control"}, map[string]string{workload.ProbeWith: "udp:5201"})
+	in := podInput(t, map[string]string{workload.LabelPriority: "critical", "app": "Robot_Control"}, nil)
+	container := in.Pod["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
+	container["ports"] = append(container["ports"].([]any), map[string]any{"containerPort": json.Number("5201"), "protocol": "UDP"})
 	for mode, deny := range map[string]bool{"allow": false, "strict": true} {
 		d := mustDecide(t, mustLoad(t, Set{"site.yaml": "classes: {critical: {networkPolicies: " + mode + "}}"}), in)
 		// The mode is not in the name: a change of it changes the policy in place.

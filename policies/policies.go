@@ -24,10 +24,9 @@ import (
 // query is the one rule the engine asks for.
 const query = "data.detnet.decision"
 
-// maxDecision bounds one evaluation: ten thousand times what a pod takes, and
-// little enough that a rule which goes through millions of values does not fill
-// the memory first.
-const maxDecision = time.Second
+// maxDecision bounds an evaluation whose caller gives no deadline of its own, as
+// while a set is loaded.
+const maxDecision = 3 * time.Second
 
 // ErrPolicy marks a policy set that is at fault: it does not compile, or its
 // decision is missing, contradictory or not usable. The error names the place.
@@ -120,13 +119,16 @@ func (e *Engine) Set() Set { return e.set }
 // that Cilium accepts.
 func (e *Engine) Decide(ctx context.Context, in Input) (Decision, error) {
 	asks, problems := readAsks(in.Pod, in.Namespace.Annotations)
-	w := declaredBy(in.Pod, asks)
+	w := declaredBy(in.Pod)
 	value, err := in.value(asks, w)
 	if err != nil {
 		return Decision{}, err
 	}
 	options := append([]rego.EvalOption{rego.EvalParsedInput(value)}, e.options...)
-	bounded, cancel := context.WithTimeout(ctx, maxDecision)
+	bounded, cancel := ctx, context.CancelFunc(func() {})
+	if _, ok := ctx.Deadline(); !ok {
+		bounded, cancel = context.WithTimeout(ctx, maxDecision)
+	}
 	defer cancel()
 	results, err := e.query.Eval(bounded, options...)
 	if err != nil {

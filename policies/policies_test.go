@@ -95,8 +95,8 @@ func TestDecideCritical(t *testing.T) {
 		Class: "critical", PriorityClassName: "detnet-critical", Rank: 100, Protected: true,
 		Bandwidth: Bandwidth{Priority: "guaranteed"},
 		SLO:       SLO{MaxJitter: "1ms", MaxLatency: "10ms"},
-		Probe:     "tcp:8080",
-		Reasons:   []string{"class.pod-label"}, PolicyHash: e.Hash(),
+		Probe:     "stamp", Reflector: "node",
+		Reasons: []string{"class.pod-label"}, PolicyHash: e.Hash(),
 	}
 	got.Affinity = nil
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -127,7 +127,7 @@ func TestBadAnnotations(t *testing.T) {
 	})
 	in.Namespace.Annotations = map[string]string{workload.MaxJitter: "2ms"}
 	d := mustDecide(t, e, in)
-	if d.SLO.MaxJitter != "2ms" || d.Probe != "tcp:8080" {
+	if d.SLO.MaxJitter != "2ms" || d.Probe != "stamp" {
 		t.Errorf("jitter %q, probe %q", d.SLO.MaxJitter, d.Probe)
 	}
 	if len(d.Problems) != 4 {
@@ -152,11 +152,11 @@ func TestProbeAsks(t *testing.T) {
 		probe, query, dscp, says string
 	}{
 		"query":              {e, map[string]string{workload.ProbeWith: "prometheus", workload.PromQL: " " + query + "\n"}, "prometheus", query, "", ""},
-		"query missing":      {e, map[string]string{workload.ProbeWith: "prometheus"}, "tcp:8080", "", "", "needs a query in detnet.dev/query; the pod is measured by tcp:8080"},
-		"query unreadable":   {e, map[string]string{workload.ProbeWith: "prometheus", workload.PromQL: "rate(x[60s]"}, "tcp:8080", "", "", "detnet.dev/query is ignored"},
-		"query out of place": {e, map[string]string{workload.ProbeWith: "udp:1", workload.PromQL: query}, "udp:1", "", "", "detnet.dev/query is ignored: detnet.dev/probe is udp:1"},
-		"codepoint":          {e, map[string]string{workload.ProbeDSCP: "46"}, "tcp:8080", "", "EF", ""},
-		"bad codepoint":      {e, map[string]string{workload.ProbeDSCP: "64"}, "tcp:8080", "", "", "pod annotation detnet.dev/dscp is ignored: \"64\" must be a number from 0 to 63"},
+		"query missing":      {e, map[string]string{workload.ProbeWith: "prometheus"}, "stamp", "", "", "needs a query in detnet.dev/query; the agent beside the pod answers in its place"},
+		"query unreadable":   {e, map[string]string{workload.ProbeWith: "prometheus", workload.PromQL: "rate(x[60s]"}, "stamp", "", "", "detnet.dev/query is ignored"},
+		"query out of place": {e, map[string]string{workload.ProbeWith: "tcp:8080", workload.PromQL: query}, "tcp:8080", "", "", "detnet.dev/query is ignored: detnet.dev/probe is tcp:8080"},
+		"codepoint":          {e, map[string]string{workload.ProbeDSCP: "46"}, "stamp", "", "EF", ""},
+		"bad codepoint":      {e, map[string]string{workload.ProbeDSCP: "64"}, "stamp", "", "", "pod annotation detnet.dev/dscp is ignored: \"64\" must be a number from 0 to 63"},
 		"site":               {site, map[string]string{workload.ProbeWith: "udp:1", workload.ProbeDSCP: "EF"}, "prometheus", "max(site_delay_seconds)", "AF41", ""},
 	} {
 		d := mustDecide(t, tt.engine, podInput(t, map[string]string{workload.LabelPriority: "critical"}, tt.asks))

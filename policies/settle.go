@@ -3,6 +3,9 @@ package policies
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/workload"
@@ -16,29 +19,41 @@ func (c classSpec) settle(d *Decision, a asks, w declared, siblings []Sibling) {
 	d.Affinity = cmp.Or(d.Affinity, c.Affinity)
 	d.Bandwidth = c.bandwidth(d.Bandwidth, a, siblings)
 	if !c.Protected {
-		d.SLO, d.Probe, d.Query, d.DSCP = SLO{}, "", "", ""
+		d.SLO, d.Probe, d.Query, d.DSCP, d.ProbeFrom, d.Reflector = SLO{}, "", "", "", "", ""
 		return
 	}
-	d.SLO.MaxJitter = cmp.Or(d.SLO.MaxJitter, a.text("maxJitter"), c.SLO.MaxJitter)
-	d.SLO.MaxLatency = cmp.Or(d.SLO.MaxLatency, a.text("maxLatency"), c.SLO.MaxLatency)
-	d.SLO.MaxLoss = cmp.Or(d.SLO.MaxLoss, a.text("maxLoss"), c.SLO.MaxLoss)
+	asked := SLO{a.text("maxJitter"), a.text("maxLatency"), a.text("maxLoss")}
+	asked = c.SLO.bounded(asked, d)
+	d.SLO.MaxJitter = cmp.Or(d.SLO.MaxJitter, asked.MaxJitter, c.SLO.MaxJitter)
+	d.SLO.MaxLatency = cmp.Or(d.SLO.MaxLatency, asked.MaxLatency, c.SLO.MaxLatency)
+	d.SLO.MaxLoss = cmp.Or(d.SLO.MaxLoss, asked.MaxLoss, c.SLO.MaxLoss)
+	d.SLO = d.SLO.normal()
 	d.settleProbe(a, w)
 }
 
-// settleProbe says how a protected pod is measured. To ask Prometheus needs a
-// query, and a query needs to be asked for.
+// settleProbe says how a protected pod is measured. Unless something else is
+// asked for, that costs it nothing: the agent beside it answers, behind the same
+// uplink. What a pod asks for must be a port of its own.
 func (d *Decision) settleProbe(a asks, w declared) {
 	d.DSCP = cmp.Or(d.DSCP, a.text("dscp"))
 	if codepoint, err := workload.ParseDSCP(d.DSCP); err == nil {
 		d.DSCP = codepoint.String()
 	}
-	asked := a.text("probe")
-	query := cmp.Or(d.Query, a.text("query"))
-	if asked == string(workload.Prometheus) && query == "" && d.Probe == "" {
-		asked = ""
-		d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s: prometheus needs a query in %s; the pod is measured by %s", workload.ProbeWith, workload.PromQL, handshake(w.ports)))
+	d.ProbeFrom = cmp.Or(d.ProbeFrom, a.text("probeFrom"))
+	asked, query := a.text("probe"), cmp.Or(d.Query, a.text("query"))
+	beside := cmp.Or(d.Reflector, a.text("reflector")) == workload.ReflectorNode
+	if d.Probe == "" && !beside {
+		if why := w.unfit(asked, query); why != "" {
+			asked = ""
+			d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s: %s; the agent beside the pod answers in its place", workload.ProbeWith, why))
+		}
 	}
-	d.Probe = cmp.Or(d.Probe, asked, handshake(w.ports))
+	d.Probe = cmp.Or(d.Probe, asked)
+	if d.Probe == "" || beside && d.Probe != string(workload.Prometheus) {
+		d.Probe, d.Reflector = string(workload.STAMP), workload.ReflectorNode
+	} else {
+		d.Reflector = ""
+	}
 	if d.Probe == string(workload.Prometheus) {
 		d.Query = query
 		return
@@ -47,6 +62,31 @@ func (d *Decision) settleProbe(a asks, w declared) {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s is ignored: %s is %s, not prometheus", workload.PromQL, workload.ProbeWith, d.Probe))
 	}
 	d.Query = ""
+}
+
+// unfit says why a pod can't be measured as it asks, "" if it can: a probe goes
+// to a port that its containers declare, and Prometheus needs a query.
+func (w declared) unfit(asked, query string) string {
+	p, err := workload.ParseProbe(asked)
+	if err != nil {
+		return "" // nothing is asked for
+	}
+	protocol := strings.ToUpper(string(p.Protocol))
+	switch p.Protocol {
+	case workload.ICMP:
+		return ""
+	case workload.Prometheus:
+		if query == "" {
+			return "prometheus needs a query in " + workload.PromQL
+		}
+		return ""
+	case workload.STAMP:
+		protocol = "UDP"
+	}
+	if slices.Contains(w.ports, port{strconv.Itoa(int(p.Port)), protocol}) {
+		return ""
+	}
+	return fmt.Sprintf("%s is no port of the pod: declare containerPort %d with protocol %s", p, p.Port, protocol)
 }
 
 // bandwidth settles the limits of a pod for which the policy wants want. A
@@ -95,15 +135,4 @@ func lowest(siblings []Sibling) bitrate.Rate {
 		}
 	}
 	return low
-}
-
-// handshake is the probe of a protected pod that asks for none: a TCP handshake
-// with the first port it declares, else ICMP echo.
-func handshake(ports []port) string {
-	for _, p := range ports {
-		if p.protocol == "TCP" {
-			return "tcp:" + p.number
-		}
-	}
-	return "icmp"
 }

@@ -22,7 +22,7 @@ type siteRule struct {
 // siteFields are the rules of detnet.site that the decision reads, and the keys
 // of those that have a fixed set.
 var siteFields = map[string][]string{
-	"class": nil, "priorityClassName": nil, "probe": nil, "query": nil, "dscp": nil, "affinity": nil, "labels": nil,
+	"class": nil, "priorityClassName": nil, "probe": nil, "query": nil, "dscp": nil, "probeFrom": nil, "reflector": nil, "affinity": nil, "labels": nil,
 	"annotations": nil, "networkPolicies": nil, "warnings": nil, "deny": nil, "reasons": nil,
 	"bandwidth": {"initial", "egress", "ingress", "min", "max", "weight", "priority"},
 	"slo":       {"maxJitter", "maxLatency", "maxLoss"},

@@ -45,6 +45,16 @@ func (d Decision) validateProbe() error {
 			return fmt.Errorf("query: probe prometheus needs one: %w", err)
 		}
 	}
+	if d.ProbeFrom != "" {
+		if _, err := workload.ParseProbeFrom(d.ProbeFrom); err != nil {
+			return fmt.Errorf("probeFrom: %w", err)
+		}
+	}
+	if d.Reflector != "" {
+		if _, err := workload.ParseReflector(d.Reflector); err != nil {
+			return fmt.Errorf("reflector: %w", err)
+		}
+	}
 	if d.DSCP != "" {
 		if _, err := workload.ParseDSCP(d.DSCP); err != nil {
 			return fmt.Errorf("dscp: %w", err)
@@ -125,7 +135,7 @@ func validateAffinity(a *corev1.Affinity) error {
 // validateExtras checks the labels and annotations a policy adds by hand.
 func validateExtras(d Decision) error {
 	for key, value := range d.Labels {
-		if slices.Contains(ManagedLabels, key) {
+		if slices.Contains(workload.ManagedLabels, key) {
 			return fmt.Errorf("labels: %s follows from the class and can't be set by hand", key)
 		}
 		if msgs := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(value)...); len(msgs) > 0 {
@@ -133,7 +143,7 @@ func validateExtras(d Decision) error {
 		}
 	}
 	for key := range d.Annotations {
-		if slices.Contains(ManagedAnnotations, key) {
+		if slices.Contains(workload.ManagedAnnotations, key) {
 			return fmt.Errorf("annotations: %s follows from the decision's own fields and can't be set by hand", key)
 		}
 		if msgs := validation.IsQualifiedName(key); len(msgs) > 0 {

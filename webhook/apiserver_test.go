@@ -58,6 +58,21 @@ func (c *testCluster) networkPolicies(t *testing.T, namespace string) []unstruct
 	return list.Items
 }
 
+// listening declares a port of the pod's container.
+func listening(pod *corev1.Pod, port int32, protocol corev1.Protocol) *corev1.Pod {
+	pod.Spec.Containers[0].Ports = append(pod.Spec.Containers[0].Ports, corev1.ContainerPort{ContainerPort: port, Protocol: protocol})
+	return pod
+}
+
+// verify checks the signature and takes it off, for comparisons of the rest.
+func verify(t *testing.T, namespace string, pod *corev1.Pod) {
+	t.Helper()
+	if err := stampKeys().Verify(namespace, pod.Labels, pod.Annotations); err != nil {
+		t.Errorf("signature %q: %v", pod.Annotations[workload.Signature], err)
+	}
+	delete(pod.Annotations, workload.Signature)
+}
+
 func critical() map[string]string {
 	return map[string]string{workload.LabelPriority: "critical", "app": "robot-control"}
 }
@@ -68,7 +83,8 @@ func bestEffort() map[string]string {
 
 func TestStampCritical(t *testing.T) {
 	c := needCluster(t)
-	pod := newPod(c.namespace(t), critical(), map[string]string{workload.ProbeWith: "udp:5201", workload.MaxJitter: "1000us"})
+	ns := c.namespace(t)
+	pod := listening(newPod(ns, critical(), map[string]string{workload.ProbeWith: "udp:5201", workload.MaxJitter: "1000us"}), 5201, corev1.ProtocolUDP)
 	if w := c.create(t, pod); len(w) > 0 {
 		t.Errorf("warnings: %q", w)
 	}
@@ -76,6 +92,7 @@ func TestStampCritical(t *testing.T) {
 		t.Errorf("class %q, priority class %q, priority %d", pod.Labels[workload.LabelClass], pod.Spec.PriorityClassName, *pod.Spec.Priority)
 	}
 	decision := pod.Annotations[workload.Decision]
+	verify(t, ns, pod)
 	delete(pod.Annotations, workload.Decision)
 	if diff := cmp.Diff(map[string]string{
 		workload.ProbeWith: "udp:5201", workload.MaxJitter: "1ms", workload.Rank: "100", workload.CiliumPriority: "guaranteed",
@@ -91,6 +108,7 @@ func TestStampBestEffort(t *testing.T) {
 	c := needCluster(t)
 	pod := newPod(c.namespace(t), bestEffort(), nil)
 	c.create(t, pod)
+	verify(t, pod.Namespace, pod)
 	if *pod.Spec.Priority != -100 || *pod.Spec.PreemptionPolicy != corev1.PreemptNever {
 		t.Errorf("priority %d, preemption %s", *pod.Spec.Priority, *pod.Spec.PreemptionPolicy)
 	}
@@ -240,6 +258,8 @@ func TestStampIsIdempotent(t *testing.T) {
 	ns := c.namespace(t)
 	for _, pod := range []*corev1.Pod{
 		newPod(ns, critical(), map[string]string{workload.ProbeWith: "udp:5201"}),
+		listening(newPod(ns, critical(), map[string]string{workload.ProbeWith: "stamp"}), 862, corev1.ProtocolUDP),
+		listening(newPod(ns, critical(), nil), 862, corev1.ProtocolUDP),
 		newPod(ns, bestEffort(), map[string]string{workload.EgressBandwidth: "5G", workload.MinBandwidth: "500M"}),
 	} {
 		c.create(t, pod)
@@ -281,7 +301,11 @@ func (c *testCluster) throttled(t *testing.T, pod *corev1.Pod, limit string) {
 
 func ownedBy(ns, kind, name string) *corev1.Pod {
 	pod, yes := newPod(ns, bestEffort(), nil), true
-	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: kind, Name: name, UID: "u", Controller: &yes}}
+	apiVersion := "apps/v1"
+	if kind == "Job" {
+		apiVersion = "batch/v1"
+	}
+	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: apiVersion, Kind: kind, Name: name, UID: "u", Controller: &yes}}
 	return pod
 }
 

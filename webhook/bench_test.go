@@ -42,7 +42,7 @@ func BenchmarkDecideAndPatch(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				Patch(&pod, d, wanted(-1))
+				Patch(&pod, d, Setting{Priorities: wanted(-1), Sign: signed})
 			}
 		})
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/webhook"
+	"github.com/detnet/detnet/workload/signature"
 )
 
 // cluster under test: a real API server with the webhook in front of it.
@@ -123,7 +124,7 @@ func (c *testCluster) serve(ctx context.Context, o *envtest.WebhookInstallOption
 	metrics := webhook.NewMetrics(c.registry)
 	mux := http.NewServeMux()
 	mux.Handle("/mutate", &webhook.Mutator{
-		Decider: engine, Cluster: informers,
+		Decider: engine, Cluster: informers, Keys: stampKeys, Exempt: func(namespace string) bool { return namespace == exempt },
 		Metrics: metrics, Log: slog.New(slog.DiscardHandler),
 	})
 	mux.HandleFunc("/sidecar", injectSidecar)
@@ -168,6 +169,12 @@ func (c *testCluster) prepare(ctx context.Context) error {
 	return nil
 }
 
+// stampKeys are those that the webhook under test signs with.
+func stampKeys() signature.Keys { return signature.Keys{Current: signature.Key("a key for tests")} }
+
+// exempt is a namespace that the webhook leaves alone, though it is called.
+const exempt = "t-exempt"
+
 func ciliumCRD() (*apiextensionsv1.CustomResourceDefinition, error) {
 	raw, err := crds.EmbedFS.ReadFile("ciliumnetworkpolicies.yaml")
 	if err != nil {
@@ -181,7 +188,7 @@ func ciliumCRD() (*apiextensionsv1.CustomResourceDefinition, error) {
 const unserved = "unserved"
 
 func mutatingWebhooks() []*admissionregv1.MutatingWebhookConfiguration {
-	path, fail, none := "/mutate", admissionregv1.Fail, admissionregv1.SideEffectClassNoneOnDryRun
+	path, fail, none := "/mutate", admissionregv1.Fail, admissionregv1.SideEffectClassNone
 	again := admissionregv1.IfNeededReinvocationPolicy
 	return []*admissionregv1.MutatingWebhookConfiguration{{
 		ObjectMeta: metav1.ObjectMeta{Name: "detnet-webhook"},
@@ -270,8 +277,4 @@ func (c *testCluster) installGuard(t *testing.T, form string) (remove func()) {
 			_ = c.client.Delete(context.WithoutCancel(t.Context()), object)
 		}
 	}
-}
-
-func keyOf(namespace, name string) client.ObjectKey {
-	return client.ObjectKey{Namespace: namespace, Name: name}
 }

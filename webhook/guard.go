@@ -15,7 +15,7 @@ import (
 )
 
 // guardedLabels are the labels that may not be changed on a live pod.
-var guardedLabels = append(slices.Clone(policies.ManagedLabels), workload.LabelPriority)
+var guardedLabels = append(slices.Clone(workload.ManagedLabels), workload.LabelPriority)
 
 // Guard is the handler of the validating webhook: on a live pod only the
 // trusted change what detnet manages, so that nobody lifts their own throttle.
@@ -30,7 +30,7 @@ type Guard struct {
 
 // ServeHTTP answers an AdmissionReview (admission.k8s.io/v1).
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	serveReview(w, r, g.Metrics, g.Log, g.admit)
+	serveReview(w, r, g.Metrics, g.Log, g)
 }
 
 func (g *Guard) admit(ctx context.Context, req *request) *admissionv1.AdmissionResponse {
@@ -64,6 +64,10 @@ func (g *Guard) admit(ctx context.Context, req *request) *admissionv1.AdmissionR
 	return denied(policies.Decision{Deny: []string{refusal}})
 }
 
+func (*Guard) undecided(_ context.Context, _ *request, why string) *admissionv1.AdmissionResponse {
+	return allowed(why)
+}
+
 // changedKeys lists the managed keys in which two pods differ. Pods without a
 // class, before and after, are none of detnet's business.
 func changedKeys(oldPod, newPod policies.Object) ([]string, error) {
@@ -79,7 +83,7 @@ func changedKeys(oldPod, newPod policies.Object) ([]string, error) {
 		return nil, nil
 	}
 	changed := differing(guardedLabels, before.Labels, after.Labels)
-	return append(changed, differing(policies.ManagedAnnotations, before.Annotations, after.Annotations)...), nil
+	return append(changed, differing(workload.ManagedAnnotations, before.Annotations, after.Annotations)...), nil
 }
 
 func differing(keys []string, before, after map[string]string) []string {

@@ -8,7 +8,6 @@ import (
 	admissionregv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -40,7 +39,7 @@ func GuardPolicy(t Trusted) (*admissionregv1.ValidatingAdmissionPolicy, *admissi
 			}},
 			Validations: []admissionregv1.Validation{
 				{Expression: unchanged("labels", guardedLabels), Message: t.refusal("its labels"), Reason: &forbidden},
-				{Expression: unchanged("annotations", policies.ManagedAnnotations), Message: t.refusal("its annotations"), Reason: &forbidden},
+				{Expression: unchanged("annotations", workload.ManagedAnnotations), Message: t.refusal("its annotations"), Reason: &forbidden},
 			},
 		},
 	}

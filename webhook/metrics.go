@@ -16,6 +16,7 @@ const (
 	resultDenied      = "denied"
 	resultUnevaluated = "unevaluated"
 	resultMalformed   = "malformed"
+	resultExempt      = "exempt"
 )
 
 // Reasons of problems. Those of a Warning are in patch.go.
@@ -27,6 +28,8 @@ const (
 	reasonDeadline   = "deadline"
 	reasonCluster    = "cluster-lookup"
 	reasonAnnotation = "bad-annotation"
+	reasonUnsigned   = "unsigned"
+	reasonObserved   = "only-observed"
 )
 
 // Metrics are the webhook's figures.

@@ -3,14 +3,12 @@ package webhook
 import (
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	jsonpatch "gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
-	schedulingv1 "k8s.io/api/scheduling/v1"
 
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/workload"
@@ -20,32 +18,72 @@ import (
 // the metric's label.
 type Warning struct{ Reason, Message string }
 
-// Priorities is what the cluster says about the class a decision names.
-type Priorities struct {
-	Wanted  *schedulingv1.PriorityClass // nil: the cluster has no such class
-	Default string                      // name of the globalDefault class, "" if there is none
+// Setting is what a patch depends on besides pod and decision.
+type Setting struct {
+	Priorities Priorities
+	// Mode says how much of the decision takes effect; "" is Enforce.
+	Mode workload.ControlMode
+	// Sign returns the signature of the stamps that the pod ends with, "" where
+	// there is no key. Nil signs nothing.
+	Sign func(labels, annotations map[string]string) string
 }
 
 // Patch returns the operations (RFC 6902) that turn pod into what d says, in a
 // fixed order, and what could not be done. Applied to a pod that already is so
-// it returns none. It holds, whatever the policy says, that a protected pod has
-// no limit and that a pod on the host network or on Windows has no bandwidth
-// annotation.
-func Patch(pod *corev1.Pod, d policies.Decision, p Priorities) ([]jsonpatch.Operation, []Warning) {
+// it returns none. What d does not give it takes away. It holds, whatever the
+// policy says, that a protected pod has no limit, that a pod on the host network
+// or on Windows has no bandwidth annotation, and that no traffic and no
+// scheduling changes where the mode is not Enforce.
+func Patch(pod *corev1.Pod, d policies.Decision, set Setting) ([]jsonpatch.Operation, []Warning) {
 	var s stamp
-	if d.Class == "" {
-		// Nobody but detnet may say that a pod belongs to a class.
-		s.members("/metadata/labels", pod.Labels, nil, []string{workload.LabelClass})
-		s.members("/metadata/annotations", pod.Annotations, nil, []string{workload.Decision, workload.Rank, workload.InitialBandwidth})
-		return s.ops, nil
+	if set.Mode == workload.Off {
+		d = policies.Decision{}
 	}
+	enforced := set.Mode == "" || set.Mode == workload.Enforce
 	s.bandwidthApplies(pod, &d)
 	labels, annotations := stamped(d)
-	s.members("/metadata/labels", pod.Labels, labels, nil)
-	s.members("/metadata/annotations", pod.Annotations, annotations, s.unwanted(pod, d))
-	s.priority(pod, d, p)
-	s.affinity(pod, d)
+	if set.Mode == workload.Observe {
+		withhold(d, labels, annotations)
+	}
+	unwantedLabels, unwanted := s.unwanted(pod, d, annotations, set.Mode)
+	if set.Sign != nil && d.Class != "" {
+		if text := set.Sign(after(pod.Labels, labels, unwantedLabels), after(pod.Annotations, annotations, unwanted)); text != "" {
+			annotations[workload.Signature] = text
+			unwanted = slices.DeleteFunc(unwanted, func(key string) bool { return key == workload.Signature })
+		}
+	}
+	s.members("/metadata/labels", pod.Labels, labels, unwantedLabels)
+	s.members("/metadata/annotations", pod.Annotations, annotations, unwanted)
+	if enforced && d.Class != "" {
+		s.priority(pod, d, set.Priorities)
+		s.affinity(pod, d)
+	} else if isOurs(pod.Spec.PriorityClassName) && pod.Spec.PriorityClassName != d.PriorityClassName {
+		s.withoutPriority(pod, "")
+	}
 	return s.ops, s.warnings
+}
+
+// Strip returns the operations that take from a pod for which nothing could be
+// decided what only a decision gives: stamps, Cilium's priority and detnet's
+// PriorityClasses. What people ask for stays, for whoever mends the pod.
+func Strip(pod *corev1.Pod) []jsonpatch.Operation {
+	var s stamp
+	var labels, annotations []string
+	for _, key := range workload.Managed {
+		switch {
+		case !key.Stamp && key.Name != workload.CiliumPriority:
+		case key.Label:
+			labels = append(labels, key.Name)
+		default:
+			annotations = append(annotations, key.Name)
+		}
+	}
+	s.members("/metadata/labels", pod.Labels, nil, labels)
+	s.members("/metadata/annotations", pod.Annotations, nil, annotations)
+	if isOurs(pod.Spec.PriorityClassName) {
+		s.withoutPriority(pod, "")
+	}
+	return s.ops
 }
 
 // stamp collects the operations.
@@ -56,6 +94,10 @@ type stamp struct {
 
 func (s *stamp) add(path string, value any) {
 	s.ops = append(s.ops, jsonpatch.NewOperation("add", path, value))
+}
+
+func (s *stamp) remove(path string) {
+	s.ops = append(s.ops, jsonpatch.NewOperation("remove", path, nil))
 }
 
 func (s *stamp) warn(reason, format string, args ...any) {
@@ -79,22 +121,65 @@ func (s *stamp) bandwidthApplies(pod *corev1.Pod, d *policies.Decision) {
 	}
 }
 
-// unwanted lists the annotations that contradict the decision.
-func (s *stamp) unwanted(pod *corev1.Pod, d policies.Decision) []string {
-	var keys []string
-	if d.Bandwidth.Initial == 0 {
-		keys = append(keys, workload.InitialBandwidth)
-	}
-	if !d.Protected {
-		return keys
-	}
-	for _, key := range []string{workload.EgressBandwidth, workload.IngressBandwidth} {
-		if _, ok := pod.Annotations[key]; ok {
-			s.warn("limit-on-protected", "annotation %s is removed: a limiter would delay the packets of class %s", key, d.Class)
-			keys = append(keys, key)
+// unwanted lists the managed keys that the pod has and want does not give.
+func (s *stamp) unwanted(pod *corev1.Pod, d policies.Decision, want map[string]string, mode workload.ControlMode) (labels, annotations []string) {
+	var asked []string
+	for _, key := range workload.Managed {
+		if key.Label {
+			if d.Class == "" {
+				labels = append(labels, key.Name)
+			}
+			continue
+		}
+		have, has := pod.Annotations[key.Name]
+		value, given := want[key.Name]
+		if given && has && value != have && (key.Name == workload.ProbeFrom || key.Name == workload.Reflector) {
+			s.warn("not-granted", "annotation %s is %s: a namespace or the policy says so, and not the pod", key.Name, value)
+		}
+		if !has || given || !taken(key, d, mode) {
+			continue
+		}
+		annotations = append(annotations, key.Name)
+		switch {
+		case key.Shared:
+			s.warn("limit-on-protected", "annotation %s is removed: a limiter would delay the packets of class %s", key.Name, d.Class)
+		case !key.Stamp:
+			asked = append(asked, key.Name)
 		}
 	}
-	return keys
+	if len(asked) > 0 {
+		class := "a pod without a class"
+		if d.Class != "" {
+			class = "class " + d.Class
+		}
+		s.warn("not-granted", "removed, since %s is not given them: %s", class, strings.Join(asked, ", "))
+	}
+	return labels, annotations
+}
+
+// taken reports whether a key that the decision does not give is taken away.
+// Where detnet does not enforce, what bears on traffic stays as it is.
+func taken(key workload.Key, d policies.Decision, mode workload.ControlMode) bool {
+	switch {
+	case mode == workload.Off:
+		return key.Stamp
+	case key.Shared:
+		return d.Protected && mode != workload.Observe
+	case key.Name == workload.CiliumPriority:
+		return mode != workload.Observe
+	}
+	return true
+}
+
+// after is a map of metadata as the patch leaves it.
+func after(have, want map[string]string, unwanted []string) map[string]string {
+	out := make(map[string]string, len(have)+len(want))
+	maps.Copy(out, have)
+	for _, key := range unwanted {
+		delete(out, key)
+	}
+	maps.Copy(out, want)
+	return out
 }
 
 // members sets want in the string map at path and removes the unwanted keys.
@@ -110,7 +195,7 @@ func (s *stamp) members(path string, have, want map[string]string, unwanted []st
 	}
 	for _, key := range unwanted {
 		if _, ok := have[key]; ok {
-			s.ops = append(s.ops, jsonpatch.NewOperation("remove", path+"/"+pointer(key), nil))
+			s.remove(path + "/" + pointer(key))
 		}
 	}
 }
@@ -120,88 +205,14 @@ func pointer(key string) string { return pointerEscapes.Replace(key) }
 
 var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
-// priority stamps the class where the pod has none of its own. The API
-// server's Priority plugin ran before this webhook, with the globalDefault
-// class where there is one, runs again after it, and refuses a pod whose three
-// fields disagree.
-func (s *stamp) priority(pod *corev1.Pod, d policies.Decision, p Priorities) {
-	have := pod.Spec.PriorityClassName
-	switch {
-	case d.PriorityClassName == "":
-		return
-	case p.Wanted == nil:
-		s.warn("no-priority-class", "PriorityClass %s does not exist; the pod keeps its priority", d.PriorityClassName)
-		return
-	case have != "" && have != p.Default && have != d.PriorityClassName:
-		s.warn("own-priority-class", "the pod keeps its priorityClassName %s instead of %s", have, d.PriorityClassName)
-		return
-	}
-	if have != d.PriorityClassName {
-		s.add("/spec/priorityClassName", d.PriorityClassName)
-	}
-	if pod.Spec.Priority == nil || *pod.Spec.Priority != p.Wanted.Value {
-		s.add("/spec/priority", p.Wanted.Value)
-	}
-	preemption := corev1.PreemptLowerPriority
-	if p.Wanted.PreemptionPolicy != nil {
-		preemption = *p.Wanted.PreemptionPolicy
-	}
-	if pod.Spec.PreemptionPolicy == nil || *pod.Spec.PreemptionPolicy != preemption {
-		s.add("/spec/preemptionPolicy", preemption)
-	}
-}
-
-// affinity adds the decision's preferred terms to the pod's own.
-func (s *stamp) affinity(pod *corev1.Pod, d policies.Decision) {
-	if d.Affinity == nil {
-		return
-	}
-	want := &corev1.Affinity{}
-	if pod.Spec.Affinity != nil {
-		want = pod.Spec.Affinity.DeepCopy()
-	}
-	if node := d.Affinity.NodeAffinity; node != nil {
-		if want.NodeAffinity == nil {
-			want.NodeAffinity = &corev1.NodeAffinity{}
-		}
-		to := &want.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution
-		*to = union(*to, node.PreferredDuringSchedulingIgnoredDuringExecution)
-	}
-	if near := d.Affinity.PodAffinity; near != nil {
-		if want.PodAffinity == nil {
-			want.PodAffinity = &corev1.PodAffinity{}
-		}
-		to := &want.PodAffinity.PreferredDuringSchedulingIgnoredDuringExecution
-		*to = union(*to, near.PreferredDuringSchedulingIgnoredDuringExecution)
-	}
-	if apart := d.Affinity.PodAntiAffinity; apart != nil {
-		if want.PodAntiAffinity == nil {
-			want.PodAntiAffinity = &corev1.PodAntiAffinity{}
-		}
-		to := &want.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution
-		*to = union(*to, apart.PreferredDuringSchedulingIgnoredDuringExecution)
-	}
-	if pod.Spec.Affinity == nil && *want == (corev1.Affinity{}) || reflect.DeepEqual(want, pod.Spec.Affinity) {
-		return
-	}
-	s.add("/spec/affinity", want)
-}
-
-// union appends the terms of more that have lacks.
-func union[T any](have, more []T) []T {
-	for _, term := range more {
-		if !slices.ContainsFunc(have, func(h T) bool { return reflect.DeepEqual(h, term) }) {
-			have = append(have, term)
-		}
-	}
-	return have
-}
-
 // stamped returns the labels and annotations that stand for d.
 func stamped(d policies.Decision) (labels, annotations map[string]string) {
-	labels = map[string]string{workload.LabelClass: d.Class}
+	labels, annotations = map[string]string{}, map[string]string{}
+	if d.Class == "" {
+		return labels, annotations
+	}
+	labels[workload.LabelClass] = d.Class
 	maps.Copy(labels, d.Labels)
-	annotations = map[string]string{}
 	maps.Copy(annotations, d.Annotations)
 	b := d.Bandwidth
 	for key, value := range map[string]fmt.Stringer{
@@ -218,6 +229,7 @@ func stamped(d policies.Decision) (labels, annotations map[string]string) {
 	for key, text := range map[string]string{
 		workload.MaxJitter: d.SLO.MaxJitter, workload.MaxLatency: d.SLO.MaxLatency, workload.MaxLoss: d.SLO.MaxLoss,
 		workload.ProbeWith: d.Probe, workload.PromQL: d.Query, workload.ProbeDSCP: d.DSCP, workload.CiliumPriority: b.Priority,
+		workload.ProbeFrom: d.ProbeFrom, workload.Reflector: d.Reflector,
 		workload.Decision: d.ID(), workload.Rank: strconv.Itoa(d.Rank),
 	} {
 		if text != "" {

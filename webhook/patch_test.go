@@ -14,12 +14,13 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/workload/signature"
 )
 
 // apply patches pod as the API server would.
 func apply(t require, pod *corev1.Pod, d policies.Decision, p Priorities) (*corev1.Pod, []Warning) {
 	t.Helper()
-	ops, warnings := Patch(pod, d, p)
+	ops, warnings := Patch(pod, d, Setting{Priorities: p, Sign: signed})
 	if len(ops) == 0 {
 		return pod, warnings
 	}
@@ -49,6 +50,11 @@ type require interface {
 	Helper()
 	Fatal(...any)
 	Fatalf(string, ...any)
+}
+
+// signed is a signature that depends on all that it is given.
+func signed(labels, annotations map[string]string) string {
+	return signature.Sign(signature.Key("a key for tests"), "shop", labels, annotations)
 }
 
 func wanted(value int32) Priorities {
@@ -124,7 +130,7 @@ func TestPatchKeepsThePodsAffinity(t *testing.T) {
 // Whatever pod and decision are, a stamped pod needs no second stamp, and a
 // protected one has no limit.
 func TestPatchIsIdempotent(t *testing.T) {
-	keys := append([]string{"app", "team~a/b"}, policies.ManagedAnnotations...)
+	keys := append([]string{"app", "team~a/b"}, workload.ManagedAnnotations...)
 	rapid.Check(t, func(t *rapid.T) {
 		texts := rapid.MapOfN(rapid.SampledFrom(keys), rapid.SampledFrom([]string{"", "1", "10M", "x"}), 0, 8)
 		pod := &corev1.Pod{}
@@ -138,7 +144,7 @@ func TestPatchIsIdempotent(t *testing.T) {
 		pod.Spec.PriorityClassName = rapid.SampledFrom([]string{"", "usual", "mine", "detnet-best-effort"}).Draw(t, "priorityClassName")
 		d := rapid.SampledFrom([]policies.Decision{{}, bestEffort(), {Class: "critical", Protected: true, Rank: 100, Bandwidth: policies.Bandwidth{Priority: "guaranteed"}, SLO: policies.SLO{MaxJitter: "1ms"}}}).Draw(t, "decision")
 		once, _ := apply(t, pod, d, wanted(3))
-		if ops, _ := Patch(once, d, wanted(3)); len(ops) > 0 {
+		if ops, _ := Patch(once, d, Setting{Priorities: wanted(3), Sign: signed}); len(ops) > 0 {
 			t.Fatalf("second patch: %v", ops)
 		}
 		if _, limited := once.Annotations[workload.EgressBandwidth]; limited && d.Protected {

@@ -3,9 +3,13 @@ package webhook
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/detnet/detnet/policies"
 )
@@ -24,6 +28,21 @@ func podOf(o policies.Object) (*corev1.Pod, error) {
 	}
 	pod := &corev1.Pod{ObjectMeta: meta}
 	pod.Spec.HostNetwork, _ = spec["hostNetwork"].(bool)
+	readPriority(spec, pod)
+	if system, ok := spec["os"].(map[string]any); ok {
+		name, _ := system["name"].(string)
+		pod.Spec.OS = &corev1.PodOS{Name: corev1.OSName(name)}
+	}
+	pod.Spec.NodeSelector = texts(spec["nodeSelector"])
+	if affinity := spec["affinity"]; affinity != nil { // few pods have one
+		if err := convert(affinity, &pod.Spec.Affinity); err != nil {
+			return nil, fmt.Errorf("%w: spec.affinity: %w", policies.ErrInput, err)
+		}
+	}
+	return pod, nil
+}
+
+func readPriority(spec map[string]any, pod *corev1.Pod) {
 	pod.Spec.PriorityClassName, _ = spec["priorityClassName"].(string)
 	if number, ok := spec["priority"].(json.Number); ok {
 		if value, err := number.Int64(); err == nil {
@@ -35,14 +54,20 @@ func podOf(o policies.Object) (*corev1.Pod, error) {
 		preemption := corev1.PreemptionPolicy(text)
 		pod.Spec.PreemptionPolicy = &preemption
 	}
-	if system, ok := spec["os"].(map[string]any); ok {
-		name, _ := system["name"].(string)
-		pod.Spec.OS = &corev1.PodOS{Name: corev1.OSName(name)}
+}
+
+// strippable reads what Strip needs, of an object that podOf may refuse.
+func strippable(o policies.Object) (*corev1.Pod, error) {
+	if pod, err := podOf(o); err == nil {
+		return pod, nil
 	}
-	if affinity := spec["affinity"]; affinity != nil { // few pods have one
-		if err := convert(affinity, &pod.Spec.Affinity); err != nil {
-			return nil, fmt.Errorf("%w: spec.affinity: %w", policies.ErrInput, err)
-		}
+	meta, err := metadataOf(o)
+	if err != nil {
+		return nil, err
+	}
+	pod := &corev1.Pod{ObjectMeta: meta}
+	if spec, err := objectAt(o, "spec"); err == nil {
+		readPriority(spec, pod)
 	}
 	return pod, nil
 }
@@ -58,18 +83,37 @@ func metadataOf(o policies.Object) (metav1.ObjectMeta, error) {
 	}, nil
 }
 
-// owners reads kind and name of the owners.
+// owners reads those of the owners that may exist. The API server takes any
+// text for an owner's kind and name; one that names nothing is nobody, and
+// nobody is asked for it.
 func owners(v any) []metav1.OwnerReference {
 	list, _ := v.([]any)
 	var out []metav1.OwnerReference
 	for _, item := range list {
 		fields, _ := item.(map[string]any)
-		kind, _ := fields["kind"].(string)
-		name, _ := fields["name"].(string)
+		var o metav1.OwnerReference
+		o.APIVersion, _ = fields["apiVersion"].(string)
+		o.Kind, _ = fields["kind"].(string)
+		o.Name, _ = fields["name"].(string)
 		controller, _ := fields["controller"].(bool)
-		out = append(out, metav1.OwnerReference{Kind: kind, Name: name, Controller: &controller})
+		o.Controller = &controller
+		if mayExist(o) {
+			out = append(out, o)
+		}
 	}
 	return out
+}
+
+// kindName is what a kind looks like (API conventions, Types).
+var kindName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,62}$`)
+
+// mayExist reports whether apiVersion, kind and name are such that an object
+// can have them.
+func mayExist(o metav1.OwnerReference) bool {
+	gv, err := schema.ParseGroupVersion(o.APIVersion)
+	return err == nil && len(validation.IsDNS1035Label(gv.Version)) == 0 &&
+		(gv.Group == "" || len(validation.IsDNS1123Subdomain(gv.Group)) == 0) &&
+		kindName.MatchString(o.Kind) && o.Name != "" && len(o.Name) <= validation.DNS1123SubdomainMaxLength && len(path.IsValidPathSegmentName(o.Name)) == 0
 }
 
 // objectAt returns the object at key, nil where there is none.

@@ -58,10 +58,10 @@ func whole(t *testing.T, o policies.Object) *corev1.Pod {
 	}
 	out := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels, Annotations: pod.Annotations}}
 	for _, o := range pod.OwnerReferences {
-		out.OwnerReferences = append(out.OwnerReferences, metav1.OwnerReference{Kind: o.Kind, Name: o.Name, Controller: o.Controller})
+		out.OwnerReferences = append(out.OwnerReferences, metav1.OwnerReference{APIVersion: o.APIVersion, Kind: o.Kind, Name: o.Name, Controller: o.Controller})
 	}
 	out.Spec = corev1.PodSpec{
-		HostNetwork: pod.Spec.HostNetwork, OS: pod.Spec.OS, Affinity: pod.Spec.Affinity,
+		NodeSelector: pod.Spec.NodeSelector, HostNetwork: pod.Spec.HostNetwork, OS: pod.Spec.OS, Affinity: pod.Spec.Affinity,
 		PriorityClassName: pod.Spec.PriorityClassName, Priority: pod.Spec.Priority, PreemptionPolicy: pod.Spec.PreemptionPolicy,
 	}
 	return out

@@ -61,8 +61,9 @@ func TestReinvocationBesideAnotherWebhook(t *testing.T) {
 		if pod.Labels[workload.LabelClass] != "critical" || *pod.Spec.Priority != 1_000_000 || pod.Annotations["sidecar.example.com/status"] != "injected" {
 			t.Errorf("class %q, priority %d, annotations %v", pod.Labels[workload.LabelClass], *pod.Spec.Priority, pod.Annotations)
 		}
+		verify(t, ns, pod)
 		// What the first pass decided stays: the sidecar is not the workload.
-		if got := pod.Annotations[workload.ProbeWith]; got != "icmp" {
+		if got := pod.Annotations[workload.ProbeWith] + " by the " + pod.Annotations[workload.Reflector]; got != "stamp by the node" {
 			t.Errorf("probe %q, want that of the first pass", got)
 		}
 		return true

@@ -47,10 +47,15 @@ type request struct {
 	DryRun      bool                        `json:"dryRun"`
 }
 
-type admitFunc func(context.Context, *request) *admissionv1.AdmissionResponse
+// admitter answers a request. Undecided is the answer where Admit failed
+// altogether.
+type admitter interface {
+	admit(context.Context, *request) *admissionv1.AdmissionResponse
+	undecided(context.Context, *request, string) *admissionv1.AdmissionResponse
+}
 
 // serveReview decodes, calls admit under the request's deadline and encodes.
-func serveReview(w http.ResponseWriter, r *http.Request, metrics *Metrics, log *slog.Logger, admit admitFunc) {
+func serveReview(w http.ResponseWriter, r *http.Request, metrics *Metrics, log *slog.Logger, to admitter) {
 	req, status, err := readReview(w, r)
 	if err != nil {
 		metrics.request(resultMalformed)
@@ -63,7 +68,7 @@ func serveReview(w http.ResponseWriter, r *http.Request, metrics *Metrics, log *
 	defer cancel()
 	answer := admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: reviewVersion, Kind: reviewKind},
-		Response: guarded(ctx, req, metrics, log, admit),
+		Response: guarded(ctx, req, metrics, log, to),
 	}
 	answer.Response.UID = req.UID
 	body, err := json.Marshal(answer)
@@ -75,17 +80,17 @@ func serveReview(w http.ResponseWriter, r *http.Request, metrics *Metrics, log *
 	_, _ = w.Write(body) // a client that left needs no answer
 }
 
-// guarded turns a panic into an answer: the pod is admitted unstamped.
-func guarded(ctx context.Context, req *request, metrics *Metrics, log *slog.Logger, admit admitFunc) (response *admissionv1.AdmissionResponse) {
+// guarded turns a panic into an answer.
+func guarded(ctx context.Context, req *request, metrics *Metrics, log *slog.Logger, to admitter) (response *admissionv1.AdmissionResponse) {
 	defer func() {
 		if p := recover(); p != nil {
 			metrics.request(resultUnevaluated)
 			metrics.problem(reasonPanic)
 			log.ErrorContext(ctx, "panic during admission", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			response = allowed("detnet failed on this object; it is admitted unstamped")
+			response = to.undecided(ctx, req, "detnet failed on this object")
 		}
 	}()
-	return admit(ctx, req)
+	return to.admit(ctx, req)
 }
 
 // What a review says of itself.
@@ -156,6 +161,15 @@ func denied(d policies.Decision) *admissionv1.AdmissionResponse {
 		Message: "detnet: " + strings.Join(d.Deny, "; "),
 	}
 	return response
+}
+
+// failed refuses a pod about which nothing could be decided. It is worth trying
+// again, unlike one that was denied.
+func failed(why string) *admissionv1.AdmissionResponse {
+	return &admissionv1.AdmissionResponse{Result: &metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusServiceUnavailable, Reason: metav1.StatusReasonServiceUnavailable,
+		Message: headerText(why) + "; the pod is refused, as failurePolicy Fail asks for",
+	}}
 }
 
 // headerText makes s fit for the Warning header the API server puts it into.

@@ -103,7 +103,7 @@ func ownerOf(o client.Object) string {
 // for it, if it is not nil.
 func (i *Informers) cronJob(ctx context.Context, live client.Reader, namespace string, pod client.Object) (string, error) {
 	owner := metav1.GetControllerOf(pod)
-	if owner == nil || owner.Kind != "Job" {
+	if owner == nil || owner.Kind != "Job" || !strings.HasPrefix(owner.APIVersion, batchv1.GroupName+"/") {
 		return "", nil
 	}
 	job, key := jobMetadata(), client.ObjectKey{Namespace: namespace, Name: owner.Name}

@@ -62,7 +62,7 @@ func stampOnce(t *testing.T, engine *policies.Engine, raw []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ops, _ := Patch(pod, d, wanted(-1))
+	ops, _ := Patch(pod, d, Setting{Priorities: wanted(-1), Sign: signed})
 	text, err := json.Marshal(ops)
 	if err != nil {
 		t.Fatal(err)

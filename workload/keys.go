@@ -12,6 +12,14 @@ const (
 	LabelClass    = "detnet.dev/class"
 )
 
+// Labels of a namespace, which its owner sets and tenants can't.
+const (
+	// PriorityAtMost and PriorityAtLeast are classes between which those of the
+	// namespace's pods lie, whatever the pods say.
+	PriorityAtMost  = "detnet.dev/priority-at-most"
+	PriorityAtLeast = "detnet.dev/priority-at-least"
+)
+
 // Annotations set by people, on a pod template or on a namespace as the
 // default for its pods.
 const (
@@ -25,8 +33,14 @@ const (
 	MaxBandwidth = "detnet.dev/max-bandwidth" // "1G": ceiling of a throttleable pod
 	Weight       = "detnet.dev/weight"        // "2": share within its class
 	Mode         = "detnet.dev/mode"          // on a namespace: enforce, observe or off
-	ProbeFrom    = "detnet.dev/probe-from"    // "worker-1,worker-2": nodes to measure from
-	Reflector    = "detnet.dev/reflector"     // "node": the agent beside the pod reflects, not the pod
+)
+
+// Annotations that say from where and by whom a pod is measured. A namespace or
+// the policy says so, and not the pod: who chose its own witnesses could accuse
+// others.
+const (
+	ProbeFrom = "detnet.dev/probe-from" // "worker-1,worker-2": nodes to measure from
+	Reflector = "detnet.dev/reflector"  // "node": the agent beside the pod reflects, not the pod
 )
 
 // Annotations stamped by the webhook and, for the limits, kept by the
@@ -39,6 +53,9 @@ const (
 	// Signature proves that admission wrote the stamps; package signature makes
 	// and checks it.
 	Signature = "detnet.dev/signature"
+	// Would is on a pod that was admitted while detnet only observes: a JSON
+	// object with what it would have got; see type Withheld.
+	Would = "detnet.dev/would"
 	// InitialBandwidth is the egress limit given at admission; "detnet restore"
 	// puts it back. Its presence makes a pod throttleable.
 	InitialBandwidth = "detnet.dev/initial-bandwidth"

@@ -23,6 +23,7 @@ var Managed = []Key{
 	{Name: Decision, Stamp: true},
 	{Name: Rank, Stamp: true},
 	{Name: Signature, Stamp: true},
+	{Name: Would, Stamp: true},
 	{Name: InitialBandwidth, Stamp: true},
 	{Name: MinBandwidth},
 	{Name: MaxBandwidth},

@@ -1,6 +1,9 @@
 package workload
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // ControlMode says how far detnet may go.
 type ControlMode string
@@ -20,6 +23,17 @@ func ParseControlMode(text string) (ControlMode, error) {
 		return m, nil
 	}
 	return Observe, fmt.Errorf("mode %q must be enforce, observe or off", text)
+}
+
+// NamespaceMode is the mode that a namespace states for its pods, by annotation
+// or label; Enforce where it states none. One that can't be read is Observe,
+// with an error.
+func NamespaceMode(labels, annotations map[string]string) (ControlMode, error) {
+	text := cmp.Or(annotations[Mode], labels[Mode])
+	if text == "" {
+		return Enforce, nil
+	}
+	return ParseControlMode(text)
 }
 
 // And returns the more cautious of two modes, as for a namespace within a

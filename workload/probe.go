@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Protocol is a way to measure a path.
@@ -19,6 +21,39 @@ const (
 	// Prometheus takes what others measured, by the PromQL annotation's query.
 	Prometheus Protocol = "prometheus"
 )
+
+// Who answers probes: the pod, or the agent on its node.
+const (
+	ReflectorPod  = "pod"
+	ReflectorNode = "node"
+)
+
+// ParseReflector reads "pod" or "node".
+func ParseReflector(text string) (string, error) {
+	if text != ReflectorPod && text != ReflectorNode {
+		return "", fmt.Errorf("%q must be %s or %s", text, ReflectorPod, ReflectorNode)
+	}
+	return text, nil
+}
+
+// maxProbeFrom is how many nodes may be named.
+const maxProbeFrom = 16
+
+// ParseProbeFrom reads names of nodes, separated by commas, and returns them so
+// without spaces.
+func ParseProbeFrom(text string) (string, error) {
+	nodes := strings.Split(text, ",")
+	for i, node := range nodes {
+		nodes[i] = strings.TrimSpace(node)
+		if msgs := validation.IsDNS1123Subdomain(nodes[i]); len(msgs) > 0 {
+			return "", fmt.Errorf("%q must be names of nodes, separated by commas", text)
+		}
+	}
+	if len(nodes) > maxProbeFrom {
+		return "", fmt.Errorf("%d nodes are named; at most %d are", len(nodes), maxProbeFrom)
+	}
+	return strings.Join(nodes, ","), nil
+}
 
 // STAMPPort is the session-reflector's well-known port (RFC 8762 §4.1).
 const STAMPPort = 862

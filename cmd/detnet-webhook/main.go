@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ import (
 	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/policies/live"
 	"github.com/detnet/detnet/webhook"
+	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/ask"
 	"github.com/detnet/detnet/workload/signature"
 )
@@ -51,6 +53,9 @@ type options struct {
 	trustedUsers, trustedGroups        string
 	linger                             time.Duration
 	namespace                          string
+	mode                               workload.ControlMode
+	ignored                            string
+	failClosed                         bool
 }
 
 func main() {
@@ -80,6 +85,12 @@ func (o *options) Flags(f *flag.FlagSet) {
 	f.StringVar(&o.trustedUsers, "trusted-users", "system:serviceaccount:"+o.namespace+":detnet-controller", "users who may change managed keys on live pods, separated by commas")
 	f.StringVar(&o.trustedGroups, "trusted-groups", "system:masters,detnet:admins", "groups who may, likewise")
 	f.DurationVar(&o.linger, "shutdown-linger", 5*time.Second, "how long to go on serving after readiness went off")
+	f.Func("mode", "enforce; observe: stamp only what would be done; off: stamp nothing. A namespace may tighten it (default enforce)", func(text string) (err error) {
+		o.mode, err = workload.ParseControlMode(text)
+		return err
+	})
+	f.StringVar(&o.ignored, "ignore-namespaces", "", "namespaces that are left alone, separated by commas, besides kube-system, kube-public, kube-node-lease and that of this pod")
+	f.BoolVar(&o.failClosed, "fail-closed", false, "refuse pods that could not be evaluated, as failurePolicy Fail asks for")
 }
 
 // Check implements program.Program.
@@ -191,6 +202,12 @@ func certificate(mgr manager.Manager, o options, checks map[string]healthz.Check
 // and writing the answer may take.
 const reviewPatience = 2 * time.Minute
 
+// exempt reports whether a namespace is left alone.
+func (o options) exempt(namespace string) bool {
+	always := []string{"kube-system", "kube-public", "kube-node-lease", o.namespace}
+	return slices.Contains(append(always, strings.Split(o.ignored, ",")...), namespace)
+}
+
 // stampKey follows the key that signs stamps.
 func stampKey(mgr manager.Manager, o options, log *slog.Logger) (*signature.Secret, error) {
 	client, err := kubernetes.NewForConfig(mgr.GetConfig())
@@ -232,6 +249,11 @@ func addServer(ctx context.Context, mgr manager.Manager, o options, active *live
 		Cluster: cluster,
 		Metrics: figures,
 		Log:     log,
+
+		Mode:       o.mode,
+		Keys:       keys.Keys,
+		Exempt:     o.exempt,
+		FailClosed: o.failClosed,
 	}))
 	mux.Handle("/guard", living.Handler("a review of the guard", reviewPatience, &webhook.Guard{
 		Trusted: webhook.Trusted{Users: strings.Split(o.trustedUsers, ","), Groups: strings.Split(o.trustedGroups, ",")},

@@ -120,7 +120,7 @@ func evaluate(cmd *cobra.Command, engine *policies.Engine, s trial.Subject, expl
 	}
 	wanted := &schedulingv1.PriorityClass{}
 	wanted.Name = result.Decision.PriorityClassName
-	ops, warnings := webhook.Patch(&result.pod, result.Decision, webhook.Priorities{Wanted: wanted})
+	ops, warnings := webhook.Patch(&result.pod, result.Decision, webhook.Setting{Priorities: webhook.Priorities{Wanted: wanted}})
 	for _, op := range ops {
 		// Their values are the cluster's, which is not asked.
 		if op.Path != "/spec/priority" && op.Path != "/spec/preemptionPolicy" {

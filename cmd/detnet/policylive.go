@@ -67,7 +67,7 @@ func unstamped(ctx context.Context, from *policies.Engine, in policies.Input) po
 		return in
 	}
 	bare := maps.Clone(live)
-	for _, key := range policies.ManagedAnnotations {
+	for _, key := range workload.ManagedAnnotations {
 		delete(bare, key)
 	}
 	labels, _ := meta["labels"].(map[string]any)
@@ -83,7 +83,7 @@ func unstamped(ctx context.Context, from *policies.Engine, in policies.Input) po
 		return in // and the comparison says so
 	}
 	given := stampOf(d)
-	for _, key := range policies.ManagedAnnotations {
+	for _, key := range workload.ManagedAnnotations {
 		switch key {
 		case workload.Decision, workload.Rank, workload.InitialBandwidth, workload.EgressBandwidth:
 			continue
@@ -97,7 +97,7 @@ func unstamped(ctx context.Context, from *policies.Engine, in policies.Input) po
 
 // stampOf is the annotations that the decision puts on a pod without any.
 func stampOf(d policies.Decision) map[string]string {
-	ops, _ := webhook.Patch(&corev1.Pod{}, d, webhook.Priorities{})
+	ops, _ := webhook.Patch(&corev1.Pod{}, d, webhook.Setting{})
 	for _, op := range ops {
 		if members, ok := op.Value.(map[string]string); ok && op.Path == "/metadata/annotations" {
 			return members

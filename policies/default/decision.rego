@@ -4,7 +4,7 @@
 # To change what happens without editing these files, put rules into package
 # detnet.site in a file of your own:
 #
-#   class, priorityClassName, probe, query, dscp
+#   class, priorityClassName, probe, query, dscp, probeFrom, reflector
 #                                       replace what is decided here
 #   affinity                            likewise; preferred terms only
 #   bandwidth.max, bandwidth.initial …  replace the class's, one by one; "200M" or bit/s
@@ -24,7 +24,7 @@ decision := with_site if {
 } else := verdict
 
 with_site := object.union(
-	{name: data.detnet.site[name] | some name in ["priorityClassName", "affinity", "bandwidth", "slo", "probe", "query", "dscp", "labels", "annotations"]},
+	{name: data.detnet.site[name] | some name in ["priorityClassName", "affinity", "bandwidth", "slo", "probe", "query", "dscp", "probeFrom", "reflector", "labels", "annotations"]},
 	{
 		"class": verdict.class,
 		"networkPolicies": [{"name": name, "spec": spec} | some name, spec in data.detnet.site.networkPolicies],

@@ -117,3 +117,46 @@ test_site_rules_have_the_last_word if {
 	d.deny == ["no"]
 	d.networkPolicies == [{"name": "more", "spec": {"egress": []}}]
 }
+
+bounded(labels) := object.union(plain, {"labels": labels})
+
+test_namespace_binds_at_most if {
+	namespace := bounded({"detnet.dev/priority-at-most": "best-effort", "detnet.dev/allow-critical": "true"})
+	every priority in ["none", "standard", "critical", "best-effort"] {
+		decide(request({"detnet.dev/priority": priority}, namespace)).class == "best-effort"
+	}
+	decide(request({}, namespace)).class == "best-effort"
+	d := decide(request({"detnet.dev/priority": "none"}, namespace))
+	d.reasons == ["class.opt-out", "namespace.at-most"]
+	count(d.warnings) == 1
+}
+
+test_namespace_binds_at_least if {
+	namespace := bounded({"detnet.dev/priority-at-least": "standard"})
+	decide(request({"detnet.dev/priority": "best-effort"}, namespace)).class == "standard"
+	decide(request({"detnet.dev/priority": "none"}, namespace)).class == ""
+}
+
+test_downgraded_pods_are_bound_too if {
+	namespace := bounded({"detnet.dev/priority-at-most": "best-effort"})
+	decide(request({"detnet.dev/priority": "critical"}, namespace)).class == "best-effort"
+}
+
+test_a_bound_is_no_way_to_a_reserved_class if {
+	namespace := bounded({"detnet.dev/priority-at-least": "critical"})
+	decide(request({"detnet.dev/priority": "standard"}, namespace)).class == "standard"
+}
+
+test_misspelt_bound_warns if {
+	d := decide(request({"detnet.dev/priority": "standard"}, bounded({"detnet.dev/priority-at-most": "besteffort"})))
+	d.class == "standard"
+	count(d.warnings) == 1
+}
+
+test_mirror_pods_are_not_bound if {
+	req := object.union(
+		request({}, bounded({"detnet.dev/priority-at-most": "best-effort"})),
+		{"pod": {"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}},
+	)
+	decide(req).class == ""
+}
