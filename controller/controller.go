@@ -8,6 +8,7 @@ package controller
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/promql"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/internal/alive"
 	"github.com/detnet/detnet/workload"
@@ -85,7 +87,7 @@ type Loop struct {
 	Turns   *alive.Part // told of each tick; may be nil
 
 	settings atomic.Pointer[Settings]
-	shown    atomic.Pointer[status.Status]
+	newest   atomic.Pointer[frame] // nil: another replica leads
 }
 
 // Set gives the loop its settings; once before Start, and again on a change. A
@@ -94,8 +96,8 @@ func (l *Loop) Set(s Settings) { l.settings.Store(&s) }
 
 // Status returns the newest status. A replica that does not lead says so.
 func (l *Loop) Status() *status.Status {
-	if s := l.shown.Load(); s != nil {
-		return s
+	if f := l.newest.Load(); f != nil {
+		return f.status()
 	}
 	settings := l.settings.Load()
 	return &status.Status{
@@ -115,7 +117,7 @@ func (l *Loop) Start(ctx context.Context) error {
 	case <-l.Inventory.Synced():
 	}
 	l.Log.Info("leading", "replica", l.Replica)
-	defer l.shown.Store(nil)
+	defer l.newest.Store(nil)
 	var writer sync.WaitGroup
 	writer.Go(func() { l.Limits.Run(ctx) })
 
@@ -146,6 +148,9 @@ type term struct {
 	snapshot    *inventory.Snapshot
 	assignments []agents.Assignment
 	paths       map[plan.PodID]paths
+	modes       modes
+	refused     map[types.UID]string // senders whose limits can't be changed, and why
+	sense       sense.Memory
 	enforced    law.State
 	observed    law.State
 	journal     journal
@@ -156,28 +161,35 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 	if settings != t.settings || snapshot != t.snapshot {
 		t.adopt(ctx, settings, snapshot)
 	}
-	o := t.observe(snapshot, now)
+	t.refused = nil
+	if t.loop.Refused != nil {
+		t.refused = t.loop.Refused()
+	}
+	view := t.sense.Observe(law.SenseOf(settings.Law), t.observe(snapshot, now))
 
 	var decided []outcome
-	if anyIn(snapshot, workload.Enforce) {
-		p := t.decide(&t.enforced, workload.Enforce, o)
+	if t.modes.enforce {
+		p := t.decide(&t.enforced, workload.Enforce, view)
 		t.loop.Limits.Submit(changes(p, snapshot))
 		decided = append(decided, outcome{Plan: p})
 	}
-	if anyIn(snapshot, workload.Observe) {
-		p := t.decide(&t.observed, workload.Observe, o)
+	if t.modes.observe {
+		p := t.decide(&t.observed, workload.Observe, view)
 		decided = append(decided, outcome{Plan: concerning(p, snapshot), observed: true})
 	}
 	t.journal.record(ctx, t.loop, snapshot, decided)
-	t.loop.shown.Store(t.show(o, decided))
+	t.loop.newest.Store(&frame{
+		loop: t.loop, settings: settings, snapshot: snapshot, paths: t.paths, view: view, refused: t.refused, decided: decided, decisions: t.journal.decisions,
+	})
 }
 
 // decide runs the law over what mode allows, and records it.
-func (t *term) decide(state *law.State, mode workload.ControlMode, o observation) plan.Plan {
-	before, seen := *state, within(o, t.snapshot, mode)
+func (t *term) decide(state *law.State, mode workload.ControlMode, v sense.View) plan.Plan {
+	before, seen := *state, t.within(v, mode)
 	next, p := t.settings.Law.Step(before, seen)
 	*state = next
-	t.loop.Flight.Record(mode, before, seen, p)
+	t.sense.Learn(p.Empty)
+	t.loop.Flight.Record(mode, before, seen.Observation, p)
 	return p
 }
 
@@ -199,7 +211,7 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 	}
 	t.loop.Limits.Forget(func(pod plan.PodID) bool { return writable[pod] })
 	t.journal.problems(t.loop, snapshot.Problems)
-	t.settings, t.snapshot = settings, snapshot
+	t.settings, t.snapshot, t.modes = settings, snapshot, modesOf(snapshot)
 }
 
 // outcome is one plan and whether it was only for show.
@@ -210,13 +222,13 @@ type outcome struct {
 
 // changes turns a plan's limits into writes.
 func changes(p plan.Plan, s *inventory.Snapshot) []actuate.Change {
-	senders := make(map[plan.PodID]*inventory.Sender, len(s.Senders))
-	for _, sender := range s.Senders {
-		senders[sender.Pod] = sender
-	}
 	var out []actuate.Change
 	for _, limit := range p.Limits {
-		if sender := senders[limit.Pod]; sender != nil && sender.Mode == workload.Enforce {
+		i, known := slices.BinarySearchFunc(s.Senders, limit.Pod, func(x *inventory.Sender, id plan.PodID) int { return x.Pod.Compare(id) })
+		if !known {
+			continue
+		}
+		if sender := s.Senders[i]; sender.Mode == workload.Enforce {
 			out = append(out, actuate.Change{Limit: limit, UID: sender.UID, Min: sender.Min, Max: sender.Max, Before: sender.Before})
 		}
 	}

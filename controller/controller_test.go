@@ -23,6 +23,7 @@ import (
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/promql"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/workload"
 )
@@ -71,8 +72,8 @@ type constant struct {
 
 func (constant) Name() string { return "constant" }
 
-func (c constant) Step(s law.State, o plan.Observation) (law.State, plan.Plan) {
-	p := plan.Plan{At: o.At, Reasons: []plan.Reason{{Bottleneck: "cluster", Action: plan.Cut, Cause: c.cause, Signal: "jitter", Measured: 3 * time.Millisecond, Target: time.Millisecond}}}
+func (c constant) Step(s law.State, o sense.View) (law.State, plan.Plan) {
+	p := plan.Plan{At: o.At, Reasons: []plan.Reason{{Bottleneck: plan.Cluster, Action: plan.Cut, Cause: c.cause, Signal: "jitter", Measured: 3 * time.Millisecond, Target: time.Millisecond}}}
 	if len(o.Apps) > 0 {
 		p.Reasons[0].App = o.Apps[0].Pod
 	}
@@ -213,7 +214,7 @@ func TestEventsOfLoss(t *testing.T) {
 	plc.Pod.Namespace = inventory.StaticNamespace
 	s := &stage{}
 	for _, a := range []*inventory.App{robot, plc} {
-		r := plan.Reason{Bottleneck: "node/n1", Action: plan.Restore, Cause: plan.Unresponsive, App: a.Pod, Signal: "loss", Ratio: 0.0321}
+		r := plan.Reason{Bottleneck: plan.Uplink("n1"), Action: plan.Restore, Cause: plan.Unresponsive, App: a.Pod, Signal: "loss", Ratio: 0.0321}
 		announce(s, &inventory.Snapshot{Apps: []*inventory.App{robot, plc}}, r)
 	}
 	if len(s.events) != 1 || !strings.HasPrefix(s.events[0], "Unresponsive: loss is 3.21 % where 0.1 % is asked for") || !strings.Contains(s.events[0], "not best-effort traffic") {
@@ -352,8 +353,8 @@ func TestWitnessIsObservedAndShown(t *testing.T) {
 		}
 		_, placed := place(s.snapshot, 2)
 		o := (&term{loop: l, paths: placed}).observe(s.snapshot, time.Now())
-		if w := o.Apps[0].Witnesses; len(w) != 1 || w[0].Vantage != "2" || len(w[0].Samples) != 1 {
-			t.Errorf("witnesses %+v, want one from node 2 with its sample", w)
+		if w := o.Apps[0].Witnesses; len(w) != 1 || w[0].Vantage != "2" || len(w[0].Samples) != 21 {
+			t.Errorf("witnesses %+v, want one from node 2 with its samples", w)
 		}
 	})
 }
@@ -369,7 +370,7 @@ func TestQueryIsObservedAndShown(t *testing.T) {
 		twin.Pod.Name = "twin"
 		s := &stage{snapshot: &inventory.Snapshot{Apps: []*inventory.App{robot, twin}}}
 		old := time.Now().Add(-time.Minute)
-		s.answer = promql.Answer{Base: time.Millisecond, Lag: 90 * time.Second, Samples: []plan.Sample{
+		s.answer = promql.Answer{Lag: 90 * time.Second, Samples: []plan.Sample{
 			{At: old, RTT: time.Millisecond}, {At: old.Add(50 * time.Second), RTT: 4 * time.Millisecond},
 		}}
 		l := s.loop(Settings{Law: constant{plan.Calm, 0}, Vantages: 2})
@@ -397,9 +398,13 @@ func TestQueryIsObservedAndShown(t *testing.T) {
 type witnessStage struct{ stage }
 
 func (s *witnessStage) Session(id string, now time.Time) agents.Measurement {
-	m := agents.Measurement{Base: time.Millisecond, Samples: []plan.Sample{{At: now, RTT: time.Millisecond}}}
-	if !strings.Contains(id, "agent on") {
-		m.Samples[0].RTT = 6 * time.Millisecond
+	var m agents.Measurement
+	for i := 20; i >= 0; i-- {
+		x := plan.Sample{At: now.Add(-time.Duration(i) * 20 * time.Millisecond), RTT: time.Millisecond}
+		if !strings.Contains(id, "agent on") && i < 15 {
+			x.RTT = 6 * time.Millisecond
+		}
+		m.Samples = append(m.Samples, x)
 	}
 	return m
 }
@@ -467,7 +472,7 @@ type benchStage struct {
 }
 
 func (s *benchStage) Session(string, time.Time) agents.Measurement {
-	return agents.Measurement{Samples: s.samples, Base: 300 * time.Microsecond}
+	return agents.Measurement{Samples: s.samples}
 }
 func (s *benchStage) Rates(plan.PodID, time.Time) []plan.TxRate { return s.rates }
 

@@ -62,7 +62,7 @@ func TestFlight(t *testing.T) {
 		}}}
 		settings := func(soft float64) Settings {
 			c := law.DefaultConfig()
-			c.Adaptive.Soft = soft
+			c.Adaptive.Sense.Soft = soft
 			l, err := law.New(law.Adaptive, c)
 			if err != nil {
 				t.Fatal(err)
@@ -84,7 +84,7 @@ func TestFlight(t *testing.T) {
 		var news flight.News
 		steps, cuts := map[workload.ControlMode]int{}, map[workload.ControlMode]int{}
 		err := flight.Replay(&file, func(h flight.Header) (law.Law, error) {
-			recorded = append(recorded, h.Config.Adaptive.Soft)
+			recorded = append(recorded, h.Config.Adaptive.Sense.Soft)
 			return law.New(h.Law, h.Config)
 		}, func(r flight.Replayed) error {
 			steps[r.Mode]++

@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"slices"
+	"maps"
 	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
@@ -27,67 +28,118 @@ const maxDecisions = 100
 // journal tells people what changed: in the log, on a metric, as an Event and
 // in the status. What stays the same is said once.
 type journal struct {
-	last      map[mind]thought
+	last      map[where]*decided
 	decisions []status.Decision // newest first; copied on change, since it is shared
 	known     map[inventory.Problem]bool
+	steps     int
 }
 
-// mind is one bottleneck in one of the two runs.
-type mind struct {
-	bottleneck string
+// where is one bottleneck in one of the two runs.
+type where struct {
+	bottleneck plan.Bottleneck
 	observed   bool
 }
 
-// thought is what was last thought there, and since when.
-type thought struct {
-	plan.Reason
+// decided is what was last decided there, and since when.
+type decided struct {
+	action plan.Action
+	cause  plan.Cause
+	app    plan.PodID
 	since  time.Time
 	told   bool
-	limits []status.Limit // that were wanted
+	step   int
+	asked  map[plan.PodID]asked // limits that were told
 }
+
+// asked is a limit that was told, and when it was last wanted: until it is in
+// force, in observe mode for ever, the same is wanted again at every step.
+type asked struct {
+	to bitrate.Rate
+	at time.Time
+}
+
+// pending is for how long a limit that is not wanted any more is the same if it is
+// wanted again.
+const pending = 5 * time.Second
 
 // lasting is how long a host must be late for it to be worth telling: a busy one
 // is late for moments, many times a minute.
 const lasting = 3 * time.Second
 
 // record notes what is new in the outcomes.
-func (j *journal) record(ctx context.Context, l *Loop, s *inventory.Snapshot, decided []outcome) {
-	next := map[mind]thought{}
-	for _, d := range decided {
-		limits := make([][]status.Limit, len(d.Reasons))
-		for _, c := range d.Limits {
-			limits[c.Reason] = append(limits[c.Reason], status.Limit{Pod: c.Pod.String(), FromBps: c.From, ToBps: c.To})
+func (j *journal) record(ctx context.Context, l *Loop, s *inventory.Snapshot, outcomes []outcome) {
+	if j.last == nil {
+		j.last = map[where]*decided{}
+	}
+	j.steps++
+	seen := 0
+	for _, d := range outcomes {
+		seen += len(d.Reasons)
+		var limits [][]plan.Limit
+		if len(d.Limits) > 0 {
+			limits = make([][]plan.Limit, len(d.Reasons))
+			for _, c := range d.Limits {
+				limits[c.Reason] = append(limits[c.Reason], c)
+			}
 		}
-		for i, r := range d.Reasons {
-			who := mind{r.Bottleneck, d.observed}
-			before, known := j.last[who]
-			turned := !known || before.Action != r.Action || before.Cause != r.Cause || before.App != r.App
-			now := thought{r, before.since, before.told, limits[i]}
-			if turned {
-				now.since, now.told = d.At, false
+		for i := range d.Reasons {
+			var wanted []plan.Limit
+			if limits != nil {
+				wanted = limits[i]
 			}
-			// Until it is in force, in observe mode for ever, the same is wanted
-			// again at every step.
-			wanted := len(limits[i]) > 0 && (turned || !slices.Equal(limits[i], before.limits))
-			if turned || wanted {
-				l.Metrics.decided(r)
-			}
-			tell := !now.told && telling(r, d.At.Sub(now.since))
-			now.told = now.told || tell
-			next[who] = now
-			if tell {
-				announce(l.Events, s, r)
-			}
-			if !wanted && !tell {
-				continue
-			}
-			decision := status.Decision{At: d.At, Reason: status.FromReason(r), Limits: limits[i]}
-			decision.Observed = d.observed
-			j.add(decision)
-			logDecision(ctx, l.Log, r, decision)
+			j.reason(ctx, l, s, &d, &d.Reasons[i], wanted)
 		}
 	}
-	j.last = next
+	if seen < len(j.last) {
+		maps.DeleteFunc(j.last, func(_ where, was *decided) bool { return was.step != j.steps })
+	}
+}
+
+func (j *journal) reason(ctx context.Context, l *Loop, s *inventory.Snapshot, d *outcome, r *plan.Reason, limits []plan.Limit) {
+	at := where{r.Bottleneck, d.observed}
+	now := j.last[at]
+	turned := now == nil || now.action != r.Action || now.cause != r.Cause || now.app != r.App
+	switch {
+	case now == nil:
+		now = &decided{since: d.At}
+		j.last[at] = now
+	case turned:
+		now.since, now.told = d.At, false
+	}
+	now.action, now.cause, now.app, now.step = r.Action, r.Cause, r.App, j.steps
+	fresh := now.fresh(limits, d.At)
+	if turned || len(fresh) > 0 {
+		l.Metrics.decided(*r)
+	}
+	tell := !now.told && telling(*r, d.At.Sub(now.since))
+	now.told = now.told || tell
+	if tell {
+		announce(l.Events, s, *r)
+	}
+	if len(fresh) == 0 && !tell {
+		return
+	}
+	decision := status.Decision{At: d.At, Reason: status.FromReason(*r), Limits: fresh}
+	decision.Observed = d.observed
+	j.add(decision)
+	logDecision(ctx, l.Log, *r, decision)
+}
+
+// fresh are the limits that were not told yet.
+func (d *decided) fresh(limits []plan.Limit, now time.Time) []status.Limit {
+	var fresh []status.Limit
+	for _, c := range limits {
+		was, told := d.asked[c.Pod]
+		if !told || was.to != c.To {
+			fresh = append(fresh, status.Limit{Pod: c.Pod.String(), FromBps: c.From, ToBps: c.To})
+		}
+		if d.asked == nil {
+			d.asked = map[plan.PodID]asked{}
+		}
+		d.asked[c.Pod] = asked{c.To, now}
+	}
+	maps.DeleteFunc(d.asked, func(_ plan.PodID, a asked) bool { return now.Sub(a.at) > pending })
+	return fresh
 }
 
 func (j *journal) add(d status.Decision) {
@@ -110,8 +162,8 @@ func telling(r plan.Reason, lasted time.Duration) bool {
 
 func logDecision(ctx context.Context, log *slog.Logger, r plan.Reason, d status.Decision) {
 	log.LogAttrs(ctx, slog.LevelInfo, "decision",
-		slog.String("bottleneck", r.Bottleneck), slog.String("action", string(r.Action)), slog.String("cause", string(r.Cause)),
-		slog.Bool("observe_only", d.Observed), slog.String("app", d.App), slog.String("signal", r.Signal),
+		slog.String("bottleneck", r.Bottleneck.String()), slog.String("phase", string(r.Phase)), slog.String("action", string(r.Action)), slog.String("cause", string(r.Cause)),
+		slog.Bool("observe_only", d.Observed), slog.String("app", d.App), slog.String("signal", string(r.Signal)),
 		slog.Duration("measured", r.Measured), slog.Duration("target", r.Target), slog.Float64("ratio", r.Ratio),
 		slog.Int("samples", r.Samples), slog.String("usage", r.Usage.String()),
 		slog.String("old_budget", r.From.String()), slog.String("new_budget", r.To.String()),
@@ -119,7 +171,7 @@ func logDecision(ctx context.Context, log *slog.Logger, r plan.Reason, d status.
 	for _, limit := range d.Limits {
 		log.LogAttrs(ctx, slog.LevelInfo, "limit",
 			slog.String("pod", limit.Pod), slog.String("old_limit", limit.FromBps.String()), slog.String("new_limit", limit.ToBps.String()),
-			slog.String("cause", string(r.Cause)), slog.String("signal", r.Signal),
+			slog.String("cause", string(r.Cause)), slog.String("signal", string(r.Signal)),
 			slog.Duration("measured", r.Measured), slog.Duration("target", r.Target), slog.Bool("observe_only", d.Observed))
 	}
 }
@@ -143,7 +195,7 @@ func announce(events Events, s *inventory.Snapshot, r plan.Reason) {
 			pod := &corev1.Pod{}
 			pod.Namespace, pod.Name, pod.UID = app.Pod.Namespace, app.Pod.Name, app.UID
 			measured, target := r.Measured.Round(time.Microsecond).String(), r.Target.String()
-			if r.Signal == "loss" {
+			if r.Signal == plan.Loss {
 				measured, target = share(r.Ratio), cmp.Or(share(app.SLO.Loss), "less")
 			}
 			events.Eventf(pod, nil, corev1.EventTypeWarning, reason, string(r.Action), note, r.Signal, measured, target, r.Bottleneck)

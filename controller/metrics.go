@@ -53,11 +53,11 @@ var (
 	descBuild       = gauge("detnet_build_info", "1, with the version as label.", "version")
 	descLeader      = gauge("detnet_leader", "1 on the replica that controls, 0 on a standby.")
 	descMode        = gauge("detnet_mode", "1 for the cluster's mode.", "mode")
-	descMeasured    = gauge("detnet_app_measured_seconds", "90th percentile over the last second of a critical pod's worst session; signal is jitter or latency.", "pod", "signal")
+	descMeasured    = gauge("detnet_app_measured_seconds", "90th percentile of the newest samples of a critical pod's worst session, the one that decides; signal is jitter or latency.", "pod", "signal")
 	descTarget      = gauge("detnet_app_target_seconds", "What the critical pod asks for.", "pod", "signal")
-	descLoss        = gauge("detnet_app_loss_ratio", "Share of a critical pod's probes lost over the last three seconds.", "pod")
+	descLoss        = gauge("detnet_app_loss_ratio", "Share of that session's probes that were lost over the last two seconds.", "pod")
 	descLossTarget  = gauge("detnet_app_loss_target_ratio", "What the critical pod asks for.", "pod")
-	descWitness     = gauge("detnet_app_witness_seconds", "90th percentile of delay variation over the last second to the agent on a critical pod's node, of the worst session: jitter that is not in it is not the network's.", "pod")
+	descWitness     = gauge("detnet_app_witness_seconds", "90th percentile of delay variation of the newest samples to the agent on a critical pod's node, of the worst session: jitter that is not in it is not the network's.", "pod")
 	descViolation   = gauge("detnet_app_violation_ratio", "Share of the probes of the last five seconds that broke a target.", "pod")
 	descState       = gauge("detnet_app_state", "1 for the critical pod's state: ok, violated or blind.", "pod", "state")
 	descLimit       = gauge("detnet_egress_limit_bits_per_second", "Egress limit in force on a throttleable pod; 0 is none.", "pod", "node")
@@ -65,14 +65,15 @@ var (
 	descRefused     = gauge("detnet_egress_limit_refused", "1 for a throttleable pod whose limit the API server refuses to change: what it sends is not controlled.", "pod", "node")
 	descBudget      = gauge("detnet_bottleneck_budget_bits_per_second", "What the throttleable pods behind a bottleneck may use together.", "bottleneck")
 	descCause       = gauge("detnet_bottleneck_cause", "1 for why the present decision about a bottleneck is what it is.", "bottleneck", "cause")
-	descBlind       = gauge("detnet_blind_sessions", "Sessions without any sample in the last two seconds, or any good answer of Prometheus.")
+	descPhase       = gauge("detnet_bottleneck_phase", "1 for the phase that the control of a bottleneck is in: open, doubting, cutting, testing, draining, settled, exploring, trying or released.", "bottleneck", "phase")
+	descBlind       = gauge("detnet_blind_sessions", "Sessions without enough new samples to judge by, or any good answer of Prometheus.")
 	descAgent       = gauge("detnet_agent_connected", "1 if the agent reports.", "pod", "node", "role")
 	descProblems    = gauge("detnet_problems", "Annotations and modes that could not be read.")
 	descUnstamped   = gauge("detnet_unstamped_pods", "Pods without stamps that admission has signed: neither protected nor limited until they are mended.")
 	descGivingBack  = gauge("detnet_limits_to_give_back", "Limits that are still to be given back where detnet does not enforce any more.")
 	allDescriptions = []*prometheus.Desc{
 		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descWitness, descViolation, descState,
-		descLimit, descUsage, descRefused, descBudget, descCause, descBlind, descAgent, descProblems, descUnstamped, descGivingBack,
+		descLimit, descUsage, descRefused, descBudget, descCause, descPhase, descBlind, descAgent, descProblems, descUnstamped, descGivingBack,
 	}
 )
 
@@ -125,8 +126,12 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, r := range s.Reasons {
 		if !r.Observed {
-			put(descBudget, float64(r.ToBps), r.Bottleneck)
-			put(descCause, 1, r.Bottleneck, string(r.Cause))
+			bottleneck := r.Bottleneck.String()
+			put(descBudget, float64(r.ToBps), bottleneck)
+			put(descCause, 1, bottleneck, string(r.Cause))
+			if r.Phase != "" {
+				put(descPhase, 1, bottleneck, string(r.Phase))
+			}
 		}
 	}
 	for _, a := range s.Agents {

@@ -3,92 +3,91 @@ package controller
 import (
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/workload"
 )
 
 // observe joins the inventory with what was measured.
-func (t *term) observe(s *inventory.Snapshot, now time.Time) observation {
-	o := observation{Observation: plan.Observation{At: now}, measured: map[string]agents.Measurement{}}
-	if t.loop.Refused != nil {
-		o.refused = t.loop.Refused()
+func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
+	o := plan.Observation{At: now, Apps: make([]plan.App, len(s.Apps)), Senders: make([]plan.Sender, len(s.Senders))}
+	n := 0
+	for i := range s.Apps {
+		known := t.paths[s.Apps[i].Pod]
+		n += len(known.sessions) + len(known.witnesses)
 	}
-	for _, a := range s.Apps {
-		app, paths := a.App, t.paths[a.Pod]
-		app.Sessions = t.sessions(o, paths.sessions)
-		app.Witnesses = t.sessions(o, paths.witnesses)
-		o.Apps = append(o.Apps, app)
+	room := make([]plan.Session, 0, n)
+	take := func(paths []session) []plan.Session {
+		first := len(room)
+		for i := range paths {
+			room = append(room, t.session(&paths[i], now))
+		}
+		return room[first:len(room):len(room)]
 	}
-	for _, snd := range s.Senders {
-		sender := snd.Sender
-		sender.Rates = t.loop.Measurements.Rates(snd.Pod, now)
-		o.Senders = append(o.Senders, sender)
+	for i := range s.Apps {
+		known := t.paths[s.Apps[i].Pod]
+		o.Apps[i] = s.Apps[i].App
+		o.Apps[i].Sessions, o.Apps[i].Witnesses = take(known.sessions), take(known.witnesses)
+	}
+	for i := range s.Senders {
+		o.Senders[i] = s.Senders[i].Sender
+		o.Senders[i].Rates = t.loop.Measurements.Rates(s.Senders[i].Pod, now)
 	}
 	return o
 }
 
-// observation is one tick's, with the measurements behind it by session id.
-type observation struct {
-	plan.Observation
-	measured map[string]agents.Measurement
-	refused  map[types.UID]string
-}
-
-// sessions looks up what was measured on each of these paths.
-func (t *term) sessions(o observation, paths []session) []plan.Session {
-	var out []plan.Session
-	for _, path := range paths {
-		s := plan.Session{ID: path.id, Vantage: path.agent.Node}
-		var known agents.Measurement
-		if path.query == "" {
-			known = t.loop.Measurements.Session(path.id, o.At)
-		} else {
-			a := t.loop.Queries.Answer(path.query, o.At)
-			known = agents.Measurement{Samples: a.Samples, Base: a.Base, Error: a.Error}
-			s.Lag = a.Lag
-		}
-		s.Samples = known.Samples
-		o.measured[path.id] = known
-		out = append(out, s)
+// session looks up what was measured on a path.
+func (t *term) session(path *session, now time.Time) plan.Session {
+	s := plan.Session{ID: path.id, Vantage: path.agent.Node}
+	if path.query == "" {
+		s.Samples = t.loop.Measurements.Session(path.id, now).Samples
+		return s
 	}
-	return out
+	a := t.loop.Queries.Answer(path.query, now)
+	s.Samples, s.Lag = a.Samples, a.Lag
+	return s
 }
 
 // within keeps the apps and senders whose mode allows what is to be done: in
 // Enforce only those that may be written; in Observe all, because a dry run
 // must see what the real one would. Senders whose limits can't be changed are in
 // neither.
-func within(o observation, s *inventory.Snapshot, mode workload.ControlMode) plan.Observation {
-	part := plan.Observation{At: o.At}
-	for i, app := range s.Apps {
-		if mode == workload.Observe || app.Mode == workload.Enforce {
-			part.Apps = append(part.Apps, o.Apps[i])
+func (t *term) within(v sense.View, mode workload.ControlMode) sense.View {
+	s := t.snapshot
+	if len(t.refused) == 0 && (mode == workload.Observe || !t.modes.observe) {
+		return v
+	}
+	part := sense.View{Observation: plan.Observation{At: v.At}}
+	for i := range s.Apps {
+		if mode == workload.Observe || s.Apps[i].Mode == workload.Enforce {
+			part.Apps = append(part.Apps, v.Apps[i])
+			part.Verdicts = append(part.Verdicts, v.Verdicts[i])
 		}
 	}
-	for i, sender := range s.Senders {
-		_, refused := o.refused[sender.UID]
-		if !refused && (mode == workload.Observe || sender.Mode == workload.Enforce) {
-			part.Senders = append(part.Senders, o.Senders[i])
+	for i := range s.Senders {
+		_, refused := t.refused[s.Senders[i].UID]
+		if !refused && (mode == workload.Observe || s.Senders[i].Mode == workload.Enforce) {
+			part.Senders = append(part.Senders, v.Senders[i])
 		}
 	}
 	return part
 }
 
-// anyIn reports whether anything in s is in mode.
-func anyIn(s *inventory.Snapshot, mode workload.ControlMode) bool {
-	for _, app := range s.Apps {
-		if app.Mode == mode {
-			return true
-		}
+// modes says in which modes anything of a snapshot is.
+type modes struct{ enforce, observe bool }
+
+func modesOf(s *inventory.Snapshot) modes {
+	var m modes
+	note := func(mode workload.ControlMode) {
+		m.enforce = m.enforce || mode == workload.Enforce
+		m.observe = m.observe || mode == workload.Observe
 	}
-	for _, sender := range s.Senders {
-		if sender.Mode == mode {
-			return true
-		}
+	for i := range s.Apps {
+		note(s.Apps[i].Mode)
 	}
-	return false
+	for i := range s.Senders {
+		note(s.Senders[i].Mode)
+	}
+	return m
 }

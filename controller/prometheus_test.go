@@ -14,6 +14,7 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/promql/promtest"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
@@ -130,7 +131,7 @@ type watching struct {
 
 func (*watching) Name() string { return "watching" }
 
-func (w *watching) Step(s law.State, o plan.Observation) (law.State, plan.Plan) {
-	w.newest.Store(&o)
-	return s, plan.Plan{At: o.At}
+func (w *watching) Step(s law.State, v sense.View) (law.State, plan.Plan) {
+	w.newest.Store(&v.Observation)
+	return s, plan.Plan{At: v.At}
 }

@@ -2,99 +2,124 @@ package controller
 
 import (
 	"cmp"
+	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/controller/status"
 )
 
-// show makes the status of one tick.
-func (t *term) show(o observation, decided []outcome) *status.Status {
+// frame is all that one tick saw and decided. It does not change any more, and
+// becomes a status when somebody asks: the loop has better things to do ten times
+// a second.
+type frame struct {
+	loop      *Loop
+	settings  *Settings
+	snapshot  *inventory.Snapshot
+	paths     map[plan.PodID]paths
+	view      sense.View
+	refused   map[types.UID]string // senders whose limits can't be changed, and why
+	decided   []outcome
+	decisions []status.Decision
+
+	once  sync.Once
+	shown *status.Status
+}
+
+// status is the same for whoever asks.
+func (f *frame) status() *status.Status {
+	f.once.Do(func() { f.shown = f.show() })
+	return f.shown
+}
+
+func (f *frame) show() *status.Status {
 	s := &status.Status{
-		At: o.At, Version: t.loop.Version, Replica: t.loop.Replica, Leader: true,
-		Mode: string(t.settings.Mode), Law: t.settings.Law.Name(),
-		Decisions: t.journal.decisions,
+		At: f.view.At, Version: f.loop.Version, Replica: f.loop.Replica, Leader: true,
+		Mode: string(f.settings.Mode), Law: f.settings.Law.Name(),
+		Decisions: f.decisions,
+		Apps:      make([]status.App, len(f.snapshot.Apps)), Senders: make([]status.Sender, len(f.snapshot.Senders)),
 	}
-	for i, app := range t.snapshot.Apps {
-		s.Apps = append(s.Apps, t.showApp(app, o.Apps[i], o))
+	senses := law.SenseOf(f.settings.Law)
+	for i, app := range f.snapshot.Apps {
+		s.Apps[i] = f.app(senses, app, &f.view.Verdicts[i])
 	}
-	for i, sender := range t.snapshot.Senders {
-		shown := showSender(sender, o.Senders[i].Rates, o.At)
-		shown.Refused = o.refused[sender.UID]
-		s.Senders = append(s.Senders, shown)
+	for i, sender := range f.snapshot.Senders {
+		s.Senders[i] = showSender(sender, f.view.Senders[i].Rates, f.view.At)
+		s.Senders[i].Refused = f.refused[sender.UID]
 	}
-	for _, d := range decided {
+	for _, d := range f.decided {
 		for _, r := range d.Reasons {
 			reason := status.FromReason(r)
 			reason.Observed = d.observed
 			s.Reasons = append(s.Reasons, reason)
 		}
 	}
-	for _, a := range t.snapshot.Agents {
-		link := t.loop.Measurements.State(a)
+	for _, a := range f.snapshot.Agents {
+		link := f.loop.Measurements.State(a)
 		s.Agents = append(s.Agents, status.Agent{
 			Pod: a.Pod.String(), Node: a.Node, Role: roleOf(a.Role), Connected: link.Connected, Since: link.Since, Why: link.Why,
 		})
 	}
-	for _, a := range t.snapshot.Absent {
+	for _, a := range f.snapshot.Absent {
 		s.Agents = append(s.Agents, status.Agent{Pod: a.Pod.String(), Node: a.Node, Role: roleOf(a.Role), Why: a.Why})
 	}
-	for _, p := range t.snapshot.Problems {
+	for _, p := range f.snapshot.Problems {
 		s.Problems = append(s.Problems, status.Problem{Object: p.Object, Text: p.Text})
 	}
-	showUntrusted(s, t.snapshot)
-	s.Enforcing = enforcing(t.snapshot, o, decided)
+	showUntrusted(s, f.snapshot)
+	s.Enforcing = enforcing(f.snapshot, f.view.Observation, f.decided)
 	return s
 }
 
-func (t *term) showApp(app *inventory.App, seen plan.App, o observation) status.App {
-	known := t.paths[app.Pod]
+func (f *frame) app(senses sense.Config, app *inventory.App, v *sense.Verdict) status.App {
+	known, seen := f.paths[app.Pod], v.App
 	out := status.App{
 		Pod: app.Pod.String(), Node: app.Node, Rank: app.Rank, Mode: string(app.Mode),
-		Probe: app.Probe.String(), DSCP: app.DSCP.String(), Query: app.Query.Text, Target: status.Targets(app.SLO), State: status.Blind, Nobody: known.nobody,
+		Probe: app.Probe.String(), DSCP: app.DSCP.String(), Query: app.Query.Text, Nobody: known.nobody,
+		Target: status.Targets(app.SLO),
 	}
+	out.State, out.Measured = status.Judged(v)
 	var violations, all int
-	for i, session := range seen.Sessions {
-		shown := t.showSession(session, known.sessions[i], o)
-		for j, witness := range seen.Witnesses {
-			if witness.Vantage == session.Vantage {
-				w := t.showSession(witness, known.witnesses[j], o)
+	for i := range seen.Sessions {
+		session := &seen.Sessions[i]
+		shown := f.session(senses, session, known.sessions[i])
+		for j := range seen.Witnesses {
+			if witness := &seen.Witnesses[j]; witness.Vantage == session.Vantage {
+				w := f.session(senses, witness, known.witnesses[j])
 				shown.Witness = &w
 			}
 		}
 		out.Sessions = append(out.Sessions, shown)
-		if shown.Blind {
-			continue
+		if !shown.Blind {
+			late, sent := status.ViolationRatio(current(session), session.Base.Delay, app.SLO)
+			violations, all = violations+late, all+sent
 		}
-		v, sent := status.ViolationRatio(current(session), o.measured[session.ID].Base, app.SLO)
-		violations, all = violations+v, all+sent
-		out.Measured = status.Worst(out.Measured, shown.Measured)
-		out.State = status.Judge(out.Measured, out.Target)
 	}
 	out.ViolationRatio = float64(violations) / float64(max(1, all))
 	return out
 }
 
-func (t *term) showSession(s plan.Session, by session, o observation) status.Session {
-	known := o.measured[s.ID]
-	at, samples := o.At, current(s)
-	if s.Lag > 0 && len(samples) > 0 {
-		at = samples[0].At // as good as any until the next, or it would not be there
-	}
-	m, n, blind := status.Measure(samples, known.Base, at)
+func (f *frame) session(senses sense.Config, s *plan.Session, by session) status.Session {
+	r := senses.Read(s, f.view.At)
 	out := status.Session{
-		ID: s.ID, From: s.Vantage, BaseMs: status.Milliseconds(known.Base), LagMs: status.Milliseconds(s.Lag),
-		Measured: m, Samples: n, Blind: blind, Error: known.Error,
+		ID: s.ID, From: s.Vantage, BaseMs: status.Milliseconds(s.Base.Delay), LagMs: status.Milliseconds(s.Lag),
+		Measured: status.MeasuresOf(&r), Samples: r.Samples, Blind: r.Blind(),
 	}
 	if by.query != "" {
-		out.From = "Prometheus"
+		out.From, out.Error = "Prometheus", f.loop.Queries.Answer(by.query, f.view.At).Error
+	} else {
+		out.Error = f.loop.Measurements.Session(by.id, f.view.At).Error
 	}
-	if blind && out.Error == "" {
+	if out.Blind && out.Error == "" {
 		out.Error = "nothing is measured yet"
-		if link := t.loop.Measurements.State(by.agent); by.query == "" && !link.Connected {
+		if link := f.loop.Measurements.State(by.agent); by.query == "" && !link.Connected {
 			out.Error = "the agent there does not report: " + link.Why
 		}
 	}
@@ -103,7 +128,7 @@ func (t *term) showSession(s plan.Session, by session, o observation) status.Ses
 
 // current are the samples that say how it is now: of a signal that lags, each
 // sums up the past already.
-func current(s plan.Session) []plan.Sample {
+func current(s *plan.Session) []plan.Sample {
 	if s.Lag > 0 {
 		return s.Samples[max(0, len(s.Samples)-1):]
 	}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/workload"
 )
@@ -32,7 +33,7 @@ func showUntrusted(s *status.Status, known *inventory.Snapshot) {
 
 // enforcing says what would change if the pods that are only observed were
 // enforced upon.
-func enforcing(known *inventory.Snapshot, o observation, decided []outcome) *status.Enforcing {
+func enforcing(known *inventory.Snapshot, o plan.Observation, decided []outcome) *status.Enforcing {
 	var e status.Enforcing
 	for _, app := range known.Apps {
 		if app.Mode == workload.Observe {

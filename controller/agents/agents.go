@@ -40,14 +40,12 @@ type Pool struct {
 type session struct {
 	agent   types.UID // the only one whose word counts
 	samples window[plan.Sample]
-	base    floor
 	err     string
 }
 
 // Measurement is what is known of one session.
 type Measurement struct {
 	Samples []plan.Sample // the recent past, oldest first; shared: do not modify
-	Base    time.Duration // least round trip lately; 0 before the first
 	Error   string        // why the agent can't measure
 }
 
@@ -126,7 +124,7 @@ func (p *Pool) Session(id string, now time.Time) Measurement {
 	if s == nil {
 		return Measurement{}
 	}
-	return Measurement{s.samples.view(now), s.base.least(), s.err}
+	return Measurement{s.samples.view(now), s.err}
 }
 
 // Rates returns the recent usage of a pod, oldest first. The slice is shared:
@@ -173,7 +171,6 @@ func (p *Pool) receive(from inventory.Agent, r *api.Report, now time.Time) error
 			return err
 		}
 		s.samples.add(batch, now)
-		s.base.add(batch)
 		s.err = sr.GetError()
 	}
 	for _, pr := range r.GetPods() {

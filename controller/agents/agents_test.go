@@ -76,21 +76,6 @@ func TestWindowIsBounded(t *testing.T) {
 	}
 }
 
-func TestFloorForgetsAnOldRoute(t *testing.T) {
-	var f floor
-	f.add([]plan.Sample{{At: epoch, RTT: 300 * time.Microsecond}, {At: epoch, Lost: true}})
-	for at := time.Second; at < 3*memory; at += time.Second {
-		f.add([]plan.Sample{{At: epoch.Add(at), RTT: 800 * time.Microsecond}})
-		want := 300 * time.Microsecond
-		if at >= 2*memory {
-			want = 800 * time.Microsecond
-		}
-		if got := f.least(); got != want {
-			t.Fatalf("after %v the least round trip is %v, want %v", at, got, want)
-		}
-	}
-}
-
 func TestSamples(t *testing.T) {
 	got, err := samples(&api.SessionReport{
 		AgeNs: []int64{2e6, 1e6, -5}, RttNs: []int64{300, -1, 400},
@@ -194,7 +179,7 @@ func TestPool(t *testing.T) {
 
 	eventually(t, "samples and rates arrive", func() bool {
 		m := p.Session("s1", time.Now())
-		return len(m.Samples) > 3 && m.Base == 300*time.Microsecond && len(p.Rates(telemetry, time.Now())) > 3
+		return len(m.Samples) > 3 && len(p.Rates(telemetry, time.Now())) > 3
 	})
 	if r := p.Rates(telemetry, time.Now()); r[0].Tx != 5*bitrate.Mbit {
 		t.Errorf("rate = %v, want 5M", r[0].Tx)

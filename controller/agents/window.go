@@ -3,8 +3,6 @@ package agents
 import (
 	"slices"
 	"time"
-
-	"github.com/detnet/detnet/controller/plan"
 )
 
 // Bounds of what is kept of one session or pod. Laws look back a second or
@@ -48,36 +46,4 @@ func (w *window[T]) view(now time.Time) []T {
 		i++
 	}
 	return slices.Clip(w.items[i:])
-}
-
-// memory is how long the least round trip is remembered at least; after twice
-// that a route change is forgotten.
-const memory = 30 * time.Second
-
-// floor is the least round trip over the last one to two memories.
-type floor struct {
-	since      time.Time
-	older, now time.Duration // 0: none
-}
-
-func (f *floor) add(batch []plan.Sample) {
-	for _, s := range batch {
-		if s.Lost || s.RTT <= 0 {
-			continue
-		}
-		if s.At.Sub(f.since) >= memory {
-			f.older, f.now, f.since = f.now, 0, s.At
-		}
-		f.now = lesser(f.now, s.RTT)
-	}
-}
-
-func (f *floor) least() time.Duration { return lesser(f.older, f.now) }
-
-// lesser ignores what is not known.
-func lesser(a, b time.Duration) time.Duration {
-	if a == 0 || (b != 0 && b < a) {
-		return b
-	}
-	return a
 }

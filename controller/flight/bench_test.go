@@ -9,6 +9,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -83,7 +84,7 @@ func BenchmarkRecord(b *testing.B) {
 			state = law.State{}
 		}
 		o := m.at(now)
-		next, p := l.Step(state, o)
+		next, p := l.Step(state, sense.Judge(sense.DefaultConfig(), o))
 		b.StartTimer()
 		r.Record(workload.Enforce, state, o, p)
 		state = next
@@ -103,7 +104,7 @@ func BenchmarkWrite(b *testing.B) {
 	recorded := Law{l, r}
 	var state law.State
 	for now := every; now < DefaultSpan; now += every {
-		state, _ = recorded.Step(state, m.at(now))
+		state, _ = recorded.Step(state, sense.Judge(sense.DefaultConfig(), m.at(now)))
 	}
 	b.ReportAllocs()
 	for b.Loop() {

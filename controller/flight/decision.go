@@ -27,7 +27,7 @@ type News struct {
 
 type mind struct {
 	mode       workload.ControlMode
-	bottleneck string
+	bottleneck plan.Bottleneck
 }
 
 type thought struct {
@@ -43,7 +43,7 @@ type part struct {
 	limits []plan.Limit
 }
 
-func partOf(p plan.Plan, bottleneck string) (part, bool) {
+func partOf(p plan.Plan, bottleneck plan.Bottleneck) (part, bool) {
 	for i, r := range p.Reasons {
 		if r.Bottleneck != bottleneck {
 			continue
@@ -103,15 +103,15 @@ func (n *News) Of(r Replayed, all bool) []Decision {
 	return out
 }
 
-func bottlenecks(p plan.Plan) []string {
-	var names []string
+func bottlenecks(p plan.Plan) []plan.Bottleneck {
+	var names []plan.Bottleneck
 	for _, r := range p.Reasons {
 		names = append(names, r.Bottleneck)
 	}
 	return names
 }
 
-func (p part) decision(r Replayed, bottleneck string) status.Decision {
+func (p part) decision(r Replayed, bottleneck plan.Bottleneck) status.Decision {
 	d := status.Decision{At: r.Plan.At, Reason: status.FromReason(p.reason)}
 	d.Bottleneck, d.Observed = bottleneck, r.Mode == workload.Observe
 	for _, l := range p.limits {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -64,7 +65,7 @@ type Header struct {
 }
 
 // format is the version of the file format.
-const format = 1
+const format = 2
 
 // segment is a part of the recording that can be replayed alone.
 type segment struct {
@@ -204,9 +205,9 @@ type Law struct {
 }
 
 // Step is the law's, recorded as in enforce mode.
-func (l Law) Step(s law.State, o plan.Observation) (law.State, plan.Plan) {
-	next, p := l.Law.Step(s, o)
-	l.Recorder.Record(workload.Enforce, s, o, p)
+func (l Law) Step(s law.State, v sense.View) (law.State, plan.Plan) {
+	next, p := l.Law.Step(s, v)
+	l.Recorder.Record(workload.Enforce, s, v.Observation, p)
 	return next, p
 }
 

@@ -17,7 +17,7 @@ func castOf(o plan.Observation) cast {
 	bare := func(paths []plan.Session) []plan.Session {
 		out := slices.Clone(paths)
 		for i := range out {
-			out[i].Samples = nil
+			out[i].Samples, out[i].Base = nil, plan.Base{}
 		}
 		return out
 	}
@@ -54,6 +54,7 @@ func sameSender(a, b plan.Sender) bool {
 type history struct {
 	*cast
 	samples [][]plan.Sample // by path
+	bases   []plan.Base     // by path
 	rates   [][]plan.TxRate // by sender
 	limits  []bitrate.Rate  // by sender
 }
@@ -82,9 +83,10 @@ func (c *cast) paths() []pathKey {
 // recast changes who is seen. Who stays keeps what was seen of it.
 func (h *history) recast(next *cast) {
 	samples, rates := map[pathKey][]plan.Sample{}, map[plan.PodID][]plan.TxRate{}
+	bases := map[pathKey]plan.Base{}
 	if h.cast != nil {
 		for i, key := range h.paths() {
-			samples[key] = h.samples[i]
+			samples[key], bases[key] = h.samples[i], h.bases[i]
 		}
 		for i, s := range h.Senders {
 			rates[s.Pod] = h.rates[i]
@@ -93,6 +95,7 @@ func (h *history) recast(next *cast) {
 	*h = history{cast: next}
 	for _, key := range next.paths() {
 		h.samples = append(h.samples, samples[key])
+		h.bases = append(h.bases, bases[key])
 	}
 	for _, s := range next.Senders {
 		h.rates = append(h.rates, rates[s.Pod])
@@ -107,7 +110,7 @@ func (h *history) observation() plan.Observation {
 	measured := func(paths []plan.Session) []plan.Session {
 		out := slices.Clone(paths)
 		for i := range out {
-			out[i].Samples = h.samples[next]
+			out[i].Samples, out[i].Base = h.samples[next], h.bases[next]
 			next++
 		}
 		return out

@@ -13,6 +13,8 @@ type news struct {
 	Samples []delta    `json:"samples,omitempty"` // of paths, in the order of the cast
 	Rates   []delta    `json:"rates,omitempty"`   // of senders
 	Limits  [][2]int64 `json:"limits,omitempty"`  // sender and bit/s
+	// Bases are of paths: path, ns, whether it is known, ns one way and back.
+	Bases [][5]int64 `json:"bases,omitempty"`
 }
 
 // delta turns what was last seen of one path or sender into what is seen now:
@@ -69,6 +71,18 @@ func (h *history) pack(b []byte, o plan.Observation) []byte {
 			next++
 		}
 	}
+	bases := func(all []plan.Session) {
+		for _, s := range all {
+			if s.Base != h.bases[next] {
+				b = binary.AppendUvarint(b, uint64(next+1))
+				for _, v := range baseRow(s.Base) {
+					b = binary.AppendVarint(b, v)
+				}
+				h.bases[next] = s.Base
+			}
+			next++
+		}
+	}
 	for i := range o.Apps {
 		paths(o.Apps[i].Sessions)
 		paths(o.Apps[i].Witnesses)
@@ -87,7 +101,25 @@ func (h *history) pack(b []byte, o plan.Observation) []byte {
 			h.limits[i] = limit
 		}
 	}
+	b = append(b, 0)
+	next = 0
+	for i := range o.Apps {
+		bases(o.Apps[i].Sessions)
+		bases(o.Apps[i].Witnesses)
+	}
 	return append(b, 0)
+}
+
+func baseRow(b plan.Base) [4]int64 {
+	row := [4]int64{int64(b.Delay), 0, int64(b.Forward), int64(b.Back)}
+	if b.Known {
+		row[1] = 1
+	}
+	return row
+}
+
+func baseOf(v [5]int64) plan.Base {
+	return plan.Base{Delay: time.Duration(v[1]), Known: v[2] != 0, Forward: time.Duration(v[3]), Back: time.Duration(v[4])}
 }
 
 // insert is a stretch of what is new, after so many of the old.
@@ -187,6 +219,9 @@ func (p packed) unpack() news {
 	n := news{Samples: p.deltas(), Rates: p.deltas()}
 	for of := p.count(); of != 0; of = p.count() {
 		n.Limits = append(n.Limits, [2]int64{int64(of - 1), p.number()})
+	}
+	for of := p.count(); of != 0; of = p.count() {
+		n.Bases = append(n.Bases, [5]int64{int64(of - 1), p.number(), p.number(), p.number(), p.number()})
 	}
 	return n
 }

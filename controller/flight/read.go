@@ -153,7 +153,7 @@ func (r *Reader) step(l *stepLine) (*Step, error) {
 	}
 	s := &Step{
 		Header: r.header, Mode: l.Mode, Observation: known.history.observation(),
-		Plan: plan.Plan{At: l.At, Limits: l.Plan.Limits, Reasons: l.Plan.Reasons},
+		Plan: plan.Plan{At: l.At, Limits: l.Plan.Limits, Reasons: l.Plan.Reasons, Empty: l.Plan.Empty},
 	}
 	s.Observation.At = l.At
 	for _, limit := range s.Plan.Limits {
@@ -194,6 +194,12 @@ func (h *history) learn(n news, now time.Time) error {
 			return fmt.Errorf("limit of sender %d of %d", l[0], len(h.limits))
 		}
 		h.limits[l[0]] = bitrate.Rate(l[1])
+	}
+	for _, b := range n.Bases {
+		if b[0] < 0 || b[0] >= int64(len(h.bases)) {
+			return fmt.Errorf("base of path %d of %d", b[0], len(h.bases))
+		}
+		h.bases[b[0]] = baseOf(b)
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func TestRecordingIsWhatWasRecorded(t *testing.T) {
 				state = law.State{}
 			}
 			o = drawNext(t, o)
-			p := plan.Plan{At: o.At, Reasons: []plan.Reason{{Bottleneck: "node/n1", Measured: time.Duration(i), Ratio: 1 / float64(3+i)}}}
+			p := plan.Plan{At: o.At, Reasons: []plan.Reason{{Bottleneck: plan.Uplink("n1"), Measured: time.Duration(i), Ratio: 1 / float64(3+i)}}}
 			if len(o.Senders) > 0 {
 				p.Limits = []plan.Limit{{Pod: o.Senders[0].Pod, From: 1, To: bitrate.Rate(i)}}
 			}
@@ -164,9 +164,9 @@ func TestNothingOfAnObservationIsForgotten(t *testing.T) {
 		of   reflect.Type
 		want int
 	}{
-		{reflect.TypeFor[plan.Observation](), 3}, {reflect.TypeFor[plan.App](), 7}, {reflect.TypeFor[plan.Session](), 4},
+		{reflect.TypeFor[plan.Observation](), 3}, {reflect.TypeFor[plan.App](), 7}, {reflect.TypeFor[plan.Session](), 5},
 		{reflect.TypeFor[plan.Sample](), 6}, {reflect.TypeFor[plan.Sender](), 8}, {reflect.TypeFor[plan.TxRate](), 2},
-		{reflect.TypeFor[plan.Plan](), 3},
+		{reflect.TypeFor[plan.Plan](), 4},
 	} {
 		if n := tt.of.NumField(); n != tt.want {
 			t.Errorf("%v has %d fields, and %d are recorded: record the others, then change this number", tt.of, n, tt.want)

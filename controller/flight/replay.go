@@ -6,6 +6,7 @@ import (
 
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -50,7 +51,7 @@ func Replay(from io.Reader, choose func(Header) (law.Law, error), each func(Repl
 			}
 		}
 		again := Replayed{Step: s}
-		states[s.Mode], again.Again = chosen.Step(state, s.Observation)
+		states[s.Mode], again.Again = chosen.Step(state, sense.Judge(law.SenseOf(chosen), s.Observation))
 		if err := each(again); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/sense"
 )
 
 // short is a small recording.
@@ -33,7 +34,7 @@ func short(t testing.TB) *Recorder {
 			*seen = (*seen)[len(*seen)-20:]
 		}
 		o.Senders[0].Rates = o.Senders[0].Rates[len(o.Senders[0].Rates)-4:]
-		state, _ = Law{l, r}.Step(state, o)
+		state, _ = Law{l, r}.Step(state, sense.Judge(sense.DefaultConfig(), o))
 	}
 	return r
 }

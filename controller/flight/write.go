@@ -43,6 +43,7 @@ type stepLine struct {
 type decided struct {
 	Limits  []plan.Limit  `json:"limits,omitempty"`
 	Reasons []plan.Reason `json:"reasons,omitempty"`
+	Empty   []plan.PodID  `json:"empty,omitempty"`
 }
 
 // WriteTo writes what is recorded as lines of JSON, one for each step. Steps
@@ -92,7 +93,7 @@ func (r *Recorder) write(out *json.Encoder, s *step) error {
 	}
 	return out.Encode(line{Step: &stepLine{
 		Mode: s.mode, At: s.plan.At, Cast: s.cast, news: packed(s.news).unpack(),
-		Plan: decided{s.plan.Limits, s.plan.Reasons},
+		Plan: decided{s.plan.Limits, s.plan.Reasons, s.plan.Empty},
 	}})
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -56,12 +57,12 @@ func actWith(t *testing.T, name string, cfg Config, o plan.Observation) map[stri
 	}
 	at := o.At
 	o.At = at.Add(-5 * time.Second)
-	s, p := l.Step(State{}, plan.Observation{At: o.At})
+	s, p := l.Step(State{}, sense.View{Observation: plan.Observation{At: o.At}})
 	if len(p.Limits) != 0 {
 		t.Fatalf("%s acts on its first step: %+v", name, p.Limits)
 	}
 	o.At = at
-	_, p = l.Step(s, o)
+	_, p = l.Step(s, sense.View{Observation: o})
 	limits := map[string]float64{}
 	for _, limit := range p.Limits {
 		limits[limit.Pod.Name] = limit.To.Mbit()
@@ -110,17 +111,6 @@ func TestAIMD(t *testing.T) {
 		if got["telemetry"] != tt.want {
 			t.Errorf("%s: %v Mbit/s → %v, want %v", tt.name, tt.from, got["telemetry"], tt.want)
 		}
-	}
-}
-
-// The original looked at one probe each half second: fifty a second are
-// thinned to the same window of ten seconds.
-func TestAIMDThinsSamples(t *testing.T) {
-	dense := spread(t0, 20*ms, 500, 3*ms)
-	b := Baseline{}
-	b.takeEvery(500*ms, dense)
-	if len(b.Delays) != 20 {
-		t.Errorf("10 s at 50 Hz gave %d samples, want 20", len(b.Delays))
 	}
 }
 
@@ -189,31 +179,13 @@ func TestSeverity(t *testing.T) {
 	}
 }
 
-// Rows computed by hand from the originals' rules, where neither the quartiles
-// nor the percentile fall on one of two values.
-func TestInterquartileByHand(t *testing.T) {
-	of := func(n int) (d []time.Duration) { // 1, 2, … n ms, the largest first
-		for i := n; i > 0; i-- {
-			d = append(d, time.Duration(i)*ms)
-		}
-		return d
-	}
-	for n, want := range map[int]time.Duration{ // sorted[⌊3n/4⌋] − sorted[⌊n/4⌋]
-		0: 0, 4: 0, 5: 2 * ms, 6: 3 * ms, 7: 4 * ms, 8: 4 * ms, 19: 10 * ms, 20: 10 * ms,
-	} {
-		if got := interquartile(of(n)); got != want {
-			t.Errorf("of %d: %v, want %v", n, got, want)
-		}
-	}
-}
-
 // Of several in violation the one with the highest priority is named, and only
 // the newest 20 samples count.
 func TestAIMDPriorityAndWindow(t *testing.T) {
 	l, _ := New(AIMD, DefaultConfig())
 	decide := func(apps ...plan.App) plan.Reason {
-		s, _ := l.Step(State{}, plan.Observation{At: t0.Add(-2 * time.Second)})
-		_, p := l.Step(s, plan.Observation{At: t0, Apps: apps, Senders: []plan.Sender{sender("telemetry", 100*bitrate.Mbit)}})
+		s, _ := l.Step(State{}, sense.View{Observation: plan.Observation{At: t0.Add(-2 * time.Second)}})
+		_, p := l.Step(s, sense.View{Observation: plan.Observation{At: t0, Apps: apps, Senders: []plan.Sender{sender("telemetry", 100*bitrate.Mbit)}}})
 		return p.Reasons[0]
 	}
 	low, high := udpApp("a", 50, ms, spread(t0, 500*ms, 20, 9*ms)), udpApp("b", 100, ms, spread(t0, 500*ms, 20, 2*ms))

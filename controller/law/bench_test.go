@@ -30,7 +30,7 @@ func large() plan.Observation {
 		s := sender(fmt.Sprintf("pod-%03d", i), 100*bitrate.Mbit)
 		s.Node = fmt.Sprint("n", i%10)
 		for k := 9; k >= 0; k-- {
-			s.Rates = append(s.Rates, plan.TxRate{At: t0.Add(-time.Duration(k) * subWindow), Tx: 20 * bitrate.Mbit})
+			s.Rates = append(s.Rates, plan.TxRate{At: t0.Add(-time.Duration(k) * 100 * time.Millisecond), Tx: 20 * bitrate.Mbit})
 		}
 		o.Senders = append(o.Senders, s)
 	}
@@ -45,11 +45,12 @@ func BenchmarkStep(b *testing.B) {
 				b.Fatal(err)
 			}
 			o := large()
-			state, _ := l.Step(State{}, o)
+			run := Run{Law: l}
+			run.Step(o)
 			b.ReportAllocs()
 			for b.Loop() {
 				o.At = o.At.Add(time.Millisecond)
-				l.Step(state, o)
+				run.Step(o)
 			}
 		})
 	}

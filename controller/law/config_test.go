@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/adaptive"
 )
 
 func TestConfigIsReadFromYAML(t *testing.T) {
@@ -18,7 +19,7 @@ func TestConfigIsReadFromYAML(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := DefaultConfig()
-	want.Adaptive.Window, want.Adaptive.Settle, want.Adaptive.Blind = 300*time.Millisecond, 0.95, BlindAssume
+	want.Adaptive.Sense.Window, want.Adaptive.Budget.Settle, want.Adaptive.Blind = 300*time.Millisecond, 0.95, adaptive.BlindAssume
 	want.AIMD.Increase = 20 * bitrate.Mbit
 	if cfg != want {
 		t.Errorf("read %+v", cfg)
@@ -41,9 +42,9 @@ func TestValidateNamesThePathAndTheRange(t *testing.T) {
 		t.Errorf("the defaults: %v", err)
 	}
 	for want, change := range map[string]func(*Config){
-		"adaptive.window: 1ms must be from 20ms to 10s":            func(c *Config) { c.Adaptive.Window = time.Millisecond },
-		"adaptive.soft: NaN must be from 0.05 to 1":                func(c *Config) { c.Adaptive.Soft = math.NaN() },
-		"adaptive.maxBackoff: 1s must be from 1m0s to 24h0m0s":     func(c *Config) { c.Adaptive.MaxBackoff = time.Second },
+		"adaptive.window: 1ms must be from 20ms to 10s":            func(c *Config) { c.Adaptive.Sense.Window = time.Millisecond },
+		"adaptive.soft: NaN must be from 0.05 to 1":                func(c *Config) { c.Adaptive.Sense.Soft = math.NaN() },
+		"adaptive.maxBackoff: 1s must be from 1m0s to 24h0m0s":     func(c *Config) { c.Adaptive.Blame.MaxBackoff = time.Second },
 		`adaptive.blind: "guess" must be hold, assume or decrease`: func(c *Config) { c.Adaptive.Blind = "guess" },
 		"aimd.window: 4 must be from 5 to 1000":                    func(c *Config) { c.AIMD.Window = 4 },
 		"aimd.max: 5M must be from 10M to 400G":                    func(c *Config) { c.AIMD.Max = 5 * bitrate.Mbit },

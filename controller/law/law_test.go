@@ -14,13 +14,15 @@ func TestDependencies(t *testing.T) {
 		t.Fatalf("list dependencies: %v", err)
 	}
 	allowed := map[string]bool{
-		"github.com/detnet/detnet/controller/law":  true,
-		"github.com/detnet/detnet/controller/plan": true,
-		"github.com/detnet/detnet/bitrate":         true,
-		"github.com/detnet/detnet/workload":        true,
+		"github.com/detnet/detnet/controller/law":   true,
+		"github.com/detnet/detnet/controller/sense": true,
+		"github.com/detnet/detnet/quantile":         true,
+		"github.com/detnet/detnet/controller/plan":  true,
+		"github.com/detnet/detnet/bitrate":          true,
+		"github.com/detnet/detnet/workload":         true,
 	}
 	for path := range strings.FieldsSeq(string(out)) {
-		if !allowed[path] {
+		if !allowed[path] && !strings.HasPrefix(path, "github.com/detnet/detnet/controller/law/") {
 			t.Errorf("depends on %s", path)
 		}
 	}
@@ -47,7 +49,7 @@ func TestNew(t *testing.T) {
 		t.Errorf("unknown law: %v", err)
 	}
 	bad := DefaultConfig()
-	bad.Adaptive.MaxCut = 2
+	bad.Adaptive.Budget.MaxCut = 2
 	if _, err := New(Adaptive, bad); err == nil || !strings.Contains(err.Error(), "adaptive.maxCut: 2 must be from 0.05 to 0.9") {
 		t.Errorf("bad configuration: %v", err)
 	}

@@ -12,7 +12,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/adaptive"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -23,6 +25,8 @@ type scene struct {
 	now     time.Time
 	apps    []plan.App
 	senders []plan.Sender
+	memory  sense.Memory
+	base    time.Duration // known from the beginning; 0: as the samples say
 }
 
 func drawScene(t *rapid.T) *scene {
@@ -57,7 +61,7 @@ func drawScene(t *rapid.T) *scene {
 
 // advance lets a quarter of a second pass, drawn as calm, loaded or blind for
 // every app, and returns what is then observed.
-func (s *scene) advance(t *rapid.T) plan.Observation {
+func (s *scene) advance(t *rapid.T) sense.View {
 	s.now = s.now.Add(250 * ms)
 	rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "noise"), 0))
 	for i := range s.apps {
@@ -80,11 +84,30 @@ func (s *scene) advance(t *rapid.T) plan.Observation {
 		rate := bitrate.Rate(rapid.Int64Range(0, int64(x.Max)*3/2).Draw(t, "rate"))
 		x.Rates = append(x.Rates, plan.TxRate{At: s.now.Add(-150 * ms), Tx: rate}, plan.TxRate{At: s.now.Add(-50 * ms), Tx: rate})
 	}
-	return plan.Observation{At: s.now, Apps: slices.Clone(s.apps), Senders: slices.Clone(s.senders)}
+	return s.view()
+}
+
+func (s *scene) view() sense.View {
+	o := plan.Observation{At: s.now, Apps: slices.Clone(s.apps), Senders: slices.Clone(s.senders)}
+	for i := range o.Apps {
+		o.Apps[i].Sessions = slices.Clone(o.Apps[i].Sessions)
+		o.Apps[i].Witnesses = slices.Clone(o.Apps[i].Witnesses)
+	}
+	v := s.memory.Observe(sense.DefaultConfig(), o)
+	if s.base == 0 {
+		return v
+	}
+	for i := range o.Apps {
+		for k := range o.Apps[i].Sessions {
+			o.Apps[i].Sessions[k].Base = plan.Base{Delay: s.base, Known: true}
+		}
+	}
+	return sense.Judge(sense.DefaultConfig(), o)
 }
 
 // apply puts a plan in force.
 func (s *scene) apply(p plan.Plan) {
+	s.memory.Learn(p.Empty)
 	for _, limit := range p.Limits {
 		for i := range s.senders {
 			if s.senders[i].Pod == limit.Pod {
@@ -96,7 +119,7 @@ func (s *scene) apply(p plan.Plan) {
 
 func drawLaw(t *rapid.T) Law {
 	cfg := DefaultConfig()
-	cfg.Adaptive.Blind = rapid.SampledFrom([]BlindPolicy{BlindHold, BlindAssume, BlindDecrease}).Draw(t, "blind")
+	cfg.Adaptive.Blind = rapid.SampledFrom([]adaptive.BlindPolicy{adaptive.BlindHold, adaptive.BlindAssume, adaptive.BlindDecrease}).Draw(t, "blind")
 	l, err := New(Adaptive, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +128,7 @@ func drawLaw(t *rapid.T) Law {
 }
 
 // steps plays a drawn scene and hands every step to check.
-func steps(t *testing.T, check func(t *rapid.T, l Law, before State, o plan.Observation, after State, p plan.Plan)) {
+func steps(t *testing.T, check func(t *rapid.T, l Law, before State, o sense.View, after State, p plan.Plan)) {
 	rapid.Check(t, func(t *rapid.T) {
 		l, s := drawLaw(t), drawScene(t)
 		var state State
@@ -120,9 +143,9 @@ func steps(t *testing.T, check func(t *rapid.T, l Law, before State, o plan.Obse
 }
 
 func TestLimitsStayInsideTheirBounds(t *testing.T) {
-	steps(t, func(t *rapid.T, _ Law, _ State, o plan.Observation, _ State, p plan.Plan) {
+	steps(t, func(t *rapid.T, _ Law, _ State, o sense.View, _ State, p plan.Plan) {
 		for _, limit := range p.Limits {
-			s := findSender(o.Senders, limit.Pod)
+			s := sent(o.Senders, limit.Pod)
 			if s == nil || limit.To < s.Min || limit.To > s.Max || limit.From != s.Limit || limit.To == limit.From {
 				t.Fatalf("%+v for %+v", limit, s)
 			}
@@ -139,17 +162,17 @@ func TestLimitsStayInsideTheirBounds(t *testing.T) {
 // Only giving up, which says that the senders are not the cause, raises a
 // sender behind a bottleneck that is in trouble.
 func TestNobodyIsRaisedWhileAnSLOIsViolated(t *testing.T) {
-	steps(t, func(t *rapid.T, _ Law, _ State, o plan.Observation, after State, p plan.Plan) {
-		trouble := map[string]plan.Reason{}
+	steps(t, func(t *rapid.T, _ Law, _ State, o sense.View, after State, p plan.Plan) {
+		trouble := map[plan.Bottleneck]plan.Reason{}
 		for _, r := range p.Reasons {
 			if r.Cause == plan.Violation || r.Cause == plan.Confirming || r.Action == plan.Hold && r.Cause == plan.Unresponsive {
 				trouble[r.Bottleneck] = r
 			}
 		}
 		for _, limit := range p.Limits {
-			s := findSender(o.Senders, limit.Pod)
-			r, bad := trouble[nodeUplink(s.Node)]
-			if wide, worse := trouble[cluster]; worse {
+			s := sent(o.Senders, limit.Pod)
+			r, bad := trouble[plan.Uplink(s.Node)]
+			if wide, worse := trouble[plan.Cluster]; worse {
 				r, bad = wide, true
 			}
 			if bad && !limit.Urgent() && p.Reasons[limit.Reason].Action != plan.Restore {
@@ -173,14 +196,10 @@ func TestNobodyIsRaisedIntoAQueue(t *testing.T) {
 			s.senders[i].Node = "n1"
 		}
 		var state State
+		s.base = 200 * time.Microsecond
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			o := s.advance(t)
 			next, p := l.Step(state, o)
-			if state.At.IsZero() {
-				for i := range next.Paths {
-					next.Paths[i].RTT, next.Paths[i].Sure = Floor{Since: o.At, Now: 200 * time.Microsecond, Last: 200 * time.Microsecond}, true
-				}
-			}
 			queue := slices.ContainsFunc(o.Apps, func(a plan.App) bool {
 				samples := a.Sessions[0].Samples
 				n := len(samples)
@@ -207,7 +226,7 @@ func TestNobodyIsRaisedIntoAQueue(t *testing.T) {
 func TestBlindNeverRaises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := DefaultConfig()
-		cfg.Adaptive.Blind = rapid.SampledFrom([]BlindPolicy{BlindHold, BlindDecrease}).Draw(t, "blind")
+		cfg.Adaptive.Blind = rapid.SampledFrom([]adaptive.BlindPolicy{adaptive.BlindHold, adaptive.BlindDecrease}).Draw(t, "blind")
 		l, _ := New(Adaptive, cfg)
 		s := drawScene(t)
 		var state State
@@ -224,7 +243,7 @@ func TestBlindNeverRaises(t *testing.T) {
 			for i := range s.senders {
 				s.senders[i].Rates = nil
 			}
-			next, p := l.Step(state, plan.Observation{At: s.now, Apps: s.apps, Senders: slices.Clone(s.senders)})
+			next, p := l.Step(state, s.view())
 			for _, limit := range p.Limits {
 				if !limit.Urgent() {
 					t.Fatalf("blind, and yet %v → %v: %+v", limit.From, limit.To, p.Reasons)
@@ -241,14 +260,14 @@ func TestAtMostOneCutInAFeedbackDelay(t *testing.T) {
 	cuts := 0
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := DefaultConfig()
-		cfg.Adaptive.Feedback = time.Duration(rapid.IntRange(100, 3000).Draw(t, "feedback, ms")) * ms
+		cfg.Adaptive.Budget.Feedback = time.Duration(rapid.IntRange(100, 3000).Draw(t, "feedback, ms")) * ms
 		l, err := New(Adaptive, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := drawScene(t)
-		last := map[string]plan.Reason{}
-		at := map[string]time.Time{}
+		last := map[plan.Bottleneck]plan.Reason{}
+		at := map[plan.Bottleneck]time.Time{}
 		var state State
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			o := s.advance(t)
@@ -275,12 +294,14 @@ func TestAtMostOneCutInAFeedbackDelay(t *testing.T) {
 // In observe mode nothing is ever in force, so nothing is proven.
 func TestWhatIsNeverDoneIsNeverInVain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l, s := adaptiveLaw(t), drawScene(t)
+		l, s := newAdaptive(t), drawScene(t)
 		var state State
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			next, p := l.Step(state, s.advance(t))
+			v := s.advance(t)
+			next, p := l.Step(state, v)
+			s.memory.Learn(p.Empty)
 			for _, r := range p.Reasons {
-				if r.Cause == plan.Unresponsive && !pathBelongs(state) {
+				if r.Cause == plan.Unresponsive && !pathBelongs(v) {
 					t.Fatalf("%+v", r)
 				}
 			}
@@ -290,8 +311,10 @@ func TestWhatIsNeverDoneIsNeverInVain(t *testing.T) {
 }
 
 // pathBelongs reports whether a path's base was in doubt.
-func pathBelongs(s State) bool {
-	return slices.ContainsFunc(s.Paths, func(p Path) bool { return !p.Sure })
+func pathBelongs(v sense.View) bool {
+	return slices.ContainsFunc(v.Apps, func(a plan.App) bool {
+		return slices.ContainsFunc(a.Sessions, func(s plan.Session) bool { return !s.Base.Known })
+	})
 }
 
 // Step is pure: it changes nothing that it was given, and gives the same again.
@@ -313,8 +336,10 @@ func TestEqualInputsGiveEqualPlans(t *testing.T) {
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
 			o := s.advance(t)
 			slices.Reverse(o.Apps)
+			slices.Reverse(o.Verdicts)
 			slices.Reverse(o.Senders)
-			stateBefore, observed := text(state), text(o)
+			o = sense.Judge(sense.DefaultConfig(), o.Observation)
+			stateBefore, observed := text(state), text(o.Observation)
 			next, p := l.Step(state, o)
 			came := text(next)
 			again, p2 := l.Step(state, o)
@@ -332,13 +357,13 @@ func TestEqualInputsGiveEqualPlans(t *testing.T) {
 					}
 				}
 			}
-			if l.Step(state, other); text(next) != came {
+			if l.Step(state, sense.Judge(sense.DefaultConfig(), other)); text(next) != came {
 				t.Fatal("Step changed the State that an earlier call returned")
 			}
 			if text(state) != stateBefore {
 				t.Fatal("Step changed the State that it was given")
 			}
-			if text(o) != observed {
+			if text(o.Observation) != observed {
 				t.Fatal("Step changed the Observation that it was given")
 			}
 			s.apply(p)
@@ -348,12 +373,12 @@ func TestEqualInputsGiveEqualPlans(t *testing.T) {
 }
 
 func TestTheOrderOfPodsDoesNotMatter(t *testing.T) {
-	steps(t, func(t *rapid.T, l Law, before State, o plan.Observation, _ State, p plan.Plan) {
+	steps(t, func(t *rapid.T, l Law, before State, o sense.View, _ State, p plan.Plan) {
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "shuffle"), 0))
 		mixed := plan.Observation{At: o.At, Apps: slices.Clone(o.Apps), Senders: slices.Clone(o.Senders)}
 		rng.Shuffle(len(mixed.Apps), func(i, k int) { mixed.Apps[i], mixed.Apps[k] = mixed.Apps[k], mixed.Apps[i] })
 		rng.Shuffle(len(mixed.Senders), func(i, k int) { mixed.Senders[i], mixed.Senders[k] = mixed.Senders[k], mixed.Senders[i] })
-		if _, p2 := l.Step(before, mixed); !reflect.DeepEqual(p, p2) {
+		if _, p2 := l.Step(before, sense.Judge(sense.DefaultConfig(), mixed)); !reflect.DeepEqual(p, p2) {
 			t.Fatalf("in order: %+v\nshuffled: %+v", p, p2)
 		}
 	})
@@ -362,7 +387,7 @@ func TestTheOrderOfPodsDoesNotMatter(t *testing.T) {
 // A State that was written down and read back goes on as if nothing had
 // happened.
 func TestStateSurvivesStorage(t *testing.T) {
-	steps(t, func(t *rapid.T, l Law, before State, o plan.Observation, _ State, p plan.Plan) {
+	steps(t, func(t *rapid.T, l Law, before State, o sense.View, _ State, p plan.Plan) {
 		text, err := json.Marshal(before)
 		if err != nil {
 			t.Fatal(err)
@@ -373,57 +398,6 @@ func TestStateSurvivesStorage(t *testing.T) {
 		}
 		if _, p2 := l.Step(back, o); !reflect.DeepEqual(p, p2) {
 			t.Fatalf("before: %+v\nread back: %+v", p, p2)
-		}
-	})
-}
-
-func TestShareIsMaxMinFair(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		claims := make([]claim, rapid.IntRange(1, 8).Draw(t, "n"))
-		var floors, ceilings bitrate.Rate
-		for i := range claims {
-			floor := bitrate.Rate(rapid.Int64Range(1, 50).Draw(t, "floor")) * bitrate.Mbit
-			c := claim{floor: floor, ceiling: floor + bitrate.Rate(rapid.Int64Range(0, 500).Draw(t, "span"))*bitrate.Mbit, weight: rapid.IntRange(1, 10).Draw(t, "weight")}
-			c.demand = bitrate.Rate(rapid.Int64Range(0, int64(c.ceiling)).Draw(t, "demand"))
-			claims[i] = c
-			floors, ceilings = floors+c.floor, ceilings+c.ceiling
-		}
-		total := bitrate.Rate(rapid.Int64Range(0, int64(2*ceilings)).Draw(t, "total"))
-		got := share(total, claims)
-		var sum bitrate.Rate
-		for i, c := range claims {
-			if got[i] < c.floor || got[i] > c.ceiling {
-				t.Fatalf("share %v outside [%v, %v]", got[i], c.floor, c.ceiling)
-			}
-			sum += got[i]
-		}
-		want := min(max(total, floors), ceilings)
-		if off := want - sum; off < 0 || off > 2*bitrate.Rate(len(claims)) {
-			t.Fatalf("sums to %v of %v", sum, want)
-		}
-		// Nobody has less by weight than another who could give, unless it is
-		// held by its demand or ceiling or the other by its floor.
-		for i, a := range claims {
-			wanted := min(max(a.demand, a.floor), a.ceiling)
-			for k, b := range claims {
-				if got[i] < wanted && got[k] > max(b.floor, 0)+10 && float64(got[k])/float64(b.weight) > float64(got[i])/float64(a.weight)+10 {
-					t.Fatalf("%d has %v by weight, %d has %v: %+v %v", i, float64(got[i])/float64(a.weight), k, float64(got[k])/float64(b.weight), claims, got)
-				}
-			}
-		}
-	})
-}
-
-func TestTheLowestRankIsCutFirst(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		total := bitrate.Rate(rapid.Int64Range(20, 400).Draw(t, "total")) * bitrate.Mbit
-		claims := []claim{
-			{floor: bitrate.Mbit, ceiling: bitrate.Gbit, demand: 100 * bitrate.Mbit, rank: 10, weight: 1},
-			{floor: bitrate.Mbit, ceiling: bitrate.Gbit, demand: bitrate.Gbit, rank: 5, weight: 100},
-		}
-		got := share(total, claims)
-		if got[0] < 100*bitrate.Mbit && got[1] > bitrate.Mbit {
-			t.Fatalf("of %v the higher rank got %v and the lower %v", total, got[0], got[1])
 		}
 	})
 }
@@ -442,7 +416,7 @@ func TestTheOriginalsStayInsideTheBounds(t *testing.T) {
 			o := s.advance(t)
 			next, p := l.Step(state, o)
 			for _, limit := range p.Limits {
-				if x := findSender(o.Senders, limit.Pod); limit.To < x.Min || limit.To > x.Max {
+				if x := sent(o.Senders, limit.Pod); limit.To < x.Min || limit.To > x.Max {
 					t.Fatalf("%+v for %+v", limit, x)
 				}
 			}

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/adaptive"
 	"github.com/detnet/detnet/controller/plan"
 )
 
@@ -41,20 +41,20 @@ func TestBackOffDoubles(t *testing.T) {
 // second down to the floor, hold does nothing.
 func TestBlindPolicies(t *testing.T) {
 	for _, tt := range []struct {
-		blind  BlindPolicy
+		blind  adaptive.BlindPolicy
 		assume time.Duration
 		lowest func(limit float64) bool
 	}{
-		{BlindHold, 0, func(x float64) bool { return x == 95 }},
-		{BlindDecrease, 0, func(x float64) bool { return x >= 10 && x < 80 }},
-		{BlindAssume, 300 * time.Microsecond, func(x float64) bool { return x >= 95 }},
-		{BlindAssume, 5 * ms, func(x float64) bool { return x < 95 }},
+		{adaptive.BlindHold, 0, func(x float64) bool { return x == 95 }},
+		{adaptive.BlindDecrease, 0, func(x float64) bool { return x >= 10 && x < 80 }},
+		{adaptive.BlindAssume, 300 * time.Microsecond, func(x float64) bool { return x >= 95 }},
+		{adaptive.BlindAssume, 5 * ms, func(x float64) bool { return x < 95 }},
 	} {
 		s := newStage(t, jitter1ms, 95*mbit)
 		cfg := DefaultConfig()
 		cfg.Adaptive.Blind, cfg.Adaptive.Assume = tt.blind, tt.assume
 		var err error
-		if s.law, err = New(Adaptive, cfg); err != nil {
+		if s.Law, err = New(Adaptive, cfg); err != nil {
 			t.Fatal(err)
 		}
 		s.run(2 * time.Second)
@@ -64,8 +64,7 @@ func TestBlindPolicies(t *testing.T) {
 			x := &s.o.Senders[0]
 			rate := min(s.sending, x.Limit)
 			x.Rates = append(x.Rates[:len(x.Rates):len(x.Rates)], plan.TxRate{At: s.o.At.Add(-100 * ms), Tx: rate}, plan.TxRate{At: s.o.At, Tx: rate})
-			var p plan.Plan
-			s.state, p = s.law.Step(s.state, s.o)
+			p := s.Step(s.o)
 			s.reasons = p.Reasons
 			for _, limit := range p.Limits {
 				x.Limit = limit.To
@@ -82,11 +81,10 @@ func TestBlindPolicies(t *testing.T) {
 func TestBlindnessCutsNobodyForANewcomer(t *testing.T) {
 	s := newStage(t, jitter1ms, 95*mbit, 95*mbit)
 	s.run(time.Second)
-	b := &s.state.Budgets[0]
-	b.Total, b.Capacity, b.ProbeAt = 190*mbit, 196*mbit, s.o.At.Add(time.Hour)
+	s.learned()
 	s.o.At = s.o.At.Add(30 * time.Second)
 	s.o.Senders = append(s.o.Senders, sender("c", 1000*mbit))
-	if _, p := s.law.Step(s.state, s.o); len(p.Limits) > 0 {
+	if p := s.Step(s.o); len(p.Limits) > 0 {
 		t.Errorf("blind, yet %+v", p.Limits)
 	}
 }
@@ -163,28 +161,6 @@ func TestAnExcusedAppDoesNotUndoACutForAnother(t *testing.T) {
 	}
 }
 
-// A sender behind two bottlenecks is raised only if neither is in trouble.
-func TestASenderIsNotRaisedWhileOneOfItsBottlenecksIsInTrouble(t *testing.T) {
-	for _, tt := range []struct {
-		cluster plan.Cause
-		want    int
-	}{{plan.Calm, 1}, {plan.Violation, 0}, {plan.AwaitEffect, 0}, {plan.Blind, 0}, {plan.NotNetwork, 0}} {
-		x := sender("a", 50*mbit)
-		x.Rates = []plan.TxRate{{At: t0, Tx: 50 * mbit}}
-		r := round{
-			law: adaptive{DefaultConfig().Adaptive}, o: plan.Observation{At: t0, Senders: []plan.Sender{x}},
-			state: &State{Budgets: make([]Budget, 2), Uses: []Use{{Pod: x.Pod, Now: 50 * mbit}}},
-			shares: []shared{
-				{reason: plan.Reason{Bottleneck: "node/n1", Action: plan.Grow, Cause: plan.Calm}, members: []int{0}, to: []bitrate.Rate{80 * mbit}, total: 80 * mbit, learned: true},
-				{reason: plan.Reason{Bottleneck: cluster, Action: plan.Hold, Cause: tt.cluster}, members: []int{0}, to: []bitrate.Rate{90 * mbit}, total: 90 * mbit, learned: true},
-			},
-		}
-		if got := len(r.plan().Limits); got != tt.want {
-			t.Errorf("with the cluster in %q: %d limits changed, want %d", tt.cluster, got, tt.want)
-		}
-	}
-}
-
 // A signal that lags a minute must not keep the others' cut from being settled.
 func TestASlowSignalIsNotWaitedFor(t *testing.T) {
 	s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit)
@@ -211,28 +187,5 @@ func TestASlowSignalIsNotWaitedFor(t *testing.T) {
 	s.run(2 * time.Second)
 	if settled := s.limits()[0]; settled <= cut {
 		t.Errorf("cut to %vM, and after 2 s of an empty link still %vM", cut, settled)
-	}
-}
-
-// Where the capacity is known, a short queue that does not grow is no sign of less
-// of it: half of what is used would be far too much to take.
-func TestAShortQueueAtAKnownCapacityIsCutGently(t *testing.T) {
-	for _, tt := range []struct {
-		queue    time.Duration
-		slope    float64
-		measured bool
-		least    float64 // of the usage that is left
-	}{{3 * ms, 0, true, 0.9}, {3 * ms, 0, false, 0.4}, {3 * ms, 0.5, true, 0.4}, {30 * ms, 0, true, 0.4}} {
-		turn := turn{
-			law: adaptive{DefaultConfig().Adaptive}, now: t0, feedback: 300 * ms,
-			load:    load{peak: 190 * mbit, limits: 191 * mbit, room: true},
-			verdict: verdict{allow: ms, soft: ms / 2, standing: true, worst: reading{low: tt.queue, median: tt.queue, recent: tt.queue, slope: tt.slope, path: &Path{Sure: true}}},
-			ramp:    func(time.Time) []delay { return nil },
-		}
-		b := Budget{Total: 191 * mbit, Capacity: 197 * mbit, Best: 197 * mbit, Measured: tt.measured}
-		turn.cut(&b, false)
-		if left := float64(b.Total) / float64(190*mbit); left < tt.least || left > tt.least+0.1 {
-			t.Errorf("%+v: %.2f of the usage is left, want about %v", tt, left, tt.least)
-		}
 	}
 }

@@ -29,7 +29,7 @@ func beside(app *plan.App, now time.Time, above time.Duration) {
 func TestCleanWitnessesAcquitTheNetwork(t *testing.T) {
 	late := 0
 	rapid.Check(t, func(t *rapid.T) {
-		l, s := adaptiveLaw(t), drawScene(t)
+		l, s := newAdaptive(t), drawScene(t)
 		for i := range s.apps {
 			for k, session := range s.apps[i].Sessions {
 				s.apps[i].Witnesses = append(s.apps[i].Witnesses, plan.Session{ID: fmt.Sprint("agent", k), Vantage: session.Vantage})
@@ -59,7 +59,7 @@ func TestCleanWitnessesAcquitTheNetwork(t *testing.T) {
 	}
 }
 
-func adaptiveLaw(t *rapid.T) Law {
+func newAdaptive(t *rapid.T) Law {
 	l, err := New(Adaptive, DefaultConfig())
 	if err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@
 package marks
 
 import (
-	"strings"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -77,8 +76,8 @@ func decide(c Config, known map[string]uplink, nodes map[string]inventory.Marks,
 		wanted[node] = want{u.congests, u.shown}
 	}
 	for _, r := range reasons {
-		if node, ok := strings.CutPrefix(r.Bottleneck, "node/"); ok && !r.Observed {
-			look(node, r)
+		if r.Bottleneck.Node != "" && !r.Observed {
+			look(r.Bottleneck.Node, r)
 		}
 	}
 	for node := range nodes {

@@ -18,7 +18,7 @@ const (
 )
 
 func reason(cause plan.Cause, usage, budget bitrate.Rate) status.Reason {
-	return status.Reason{Bottleneck: "node/n1", Cause: cause, UsageBps: usage * mbit, ToBps: budget * mbit}
+	return status.Reason{Bottleneck: plan.Uplink("n1"), Cause: cause, UsageBps: usage * mbit, ToBps: budget * mbit}
 }
 
 var (
@@ -118,7 +118,7 @@ func TestOnlyUplinks(t *testing.T) {
 	observed := violated
 	observed.Observed = true
 	cluster := violated
-	cluster.Bottleneck = "cluster"
+	cluster.Bottleneck = plan.Cluster
 	_, w := decide(Config{TaintAfter: sec, Bandwidth: true}, nil, nil, []status.Reason{observed, cluster}, time.Time{}, time.Minute)
 	if len(w) != 0 {
 		t.Errorf("wanted %v", w)

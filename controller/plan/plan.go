@@ -54,10 +54,19 @@ type Session struct {
 	ID      string
 	Vantage string   // node of the session-sender
 	Samples []Sample // the recent past, oldest first
+	Base    Base     // what its delays are compared with
 	// Lag is how long a change of the network may take to show in a sample,
 	// beyond its RTT: 0 for packets, the query's range and the scrape interval
 	// for a PromQL source.
 	Lag time.Duration
+}
+
+// Base is the delay of an empty path, as far as it is known.
+type Base struct {
+	Delay time.Duration // least round trip; 0 before the first
+	Known bool          // else a queue may have stood there ever since
+	// Forward and Back are the least one-way delays, clock offset included.
+	Forward, Back time.Duration
 }
 
 // Sample is one probe packet.
@@ -95,6 +104,9 @@ type Plan struct {
 	At      time.Time
 	Limits  []Limit  // changes only, in the order of their PodID
 	Reasons []Reason // one per bottleneck, also where nothing changes
+	// Empty are apps whose paths were seen empty, by cutting who sends or because
+	// nobody does: the least delay seen of them is that of the path.
+	Empty []PodID
 }
 
 // Limit asks for one pod's egress limit to be changed.

@@ -35,13 +35,46 @@ const (
 	NotThrottling Cause = "not-throttling" // nobody to throttle here
 )
 
+// Signal is what of a workload was measured.
+type Signal string
+
+// The signals.
+const (
+	Jitter  Signal = "jitter"
+	Latency Signal = "latency"
+	Loss    Signal = "loss"
+)
+
+// Phase is where the control of one bottleneck stands; docs/control-law.md has
+// the table of how one follows another. Laws without phases leave it empty.
+type Phase string
+
+// The phases.
+const (
+	Open      Phase = "open"      // nothing is known of the capacity: the limits in force are the budget
+	Doubting  Phase = "doubting"  // only some packets are late; a second look decides
+	Cutting   Phase = "cutting"   // a cut is asked for and cannot have shown yet
+	Testing   Phase = "testing"   // a cut shows whether a delay belongs to the path
+	Draining  Phase = "draining"  // a cut is in force and the queue leaves
+	Settled   Phase = "settled"   // the budget is what fits through
+	Exploring Phase = "exploring" // the budget is what the queue left at, below an upper bound
+	Trying    Phase = "trying"    // a raise for more than is known to fit is out
+	Released  Phase = "released"  // cuts did not help, and the limits are as before
+)
+
+// Phases lists them.
+func Phases() []Phase {
+	return []Phase{Open, Doubting, Cutting, Testing, Draining, Settled, Exploring, Trying, Released}
+}
+
 // Reason explains one bottleneck's decision.
 type Reason struct {
-	Bottleneck string // "node/worker-1", "cluster"
+	Bottleneck Bottleneck
+	Phase      Phase
 	Action     Action
 	Cause      Cause
-	App        PodID         // the workload that decided; zero if none
-	Signal     string        // "jitter", "latency", "loss"
+	App        PodID // the workload that decided; zero if none
+	Signal     Signal
 	Measured   time.Duration // of Signal; for loss, Ratio holds
 	Target     time.Duration
 	Ratio      float64 // measured loss, 0…1

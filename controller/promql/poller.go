@@ -51,7 +51,6 @@ type query struct {
 // Answer is what is known of one query now.
 type Answer struct {
 	Samples []plan.Sample // oldest first; none where the newest answer is no good
-	Base    time.Duration // the least of them
 	Lag     time.Duration
 	Error   string // why there are none
 }
@@ -133,11 +132,6 @@ func (p *Poller) Answer(text string, now time.Time) Answer {
 		a.Error = fmt.Sprintf("Prometheus has not answered for %v", now.Sub(q.answered).Round(time.Second))
 	default:
 		a.Samples = q.samples
-		for _, s := range a.Samples {
-			if a.Base == 0 || s.RTT < a.Base {
-				a.Base = s.RTT
-			}
-		}
 	}
 	return a
 }

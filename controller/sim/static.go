@@ -4,6 +4,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
 )
 
 // static gives each sender a fixed limit at its first step: by weight of a
@@ -15,7 +16,7 @@ type static struct {
 
 func (s static) Name() string { return s.name }
 
-func (s static) Step(state law.State, o plan.Observation) (law.State, plan.Plan) {
+func (s static) Step(state law.State, o sense.View) (law.State, plan.Plan) {
 	p := plan.Plan{At: o.At}
 	if s.total == 0 || !state.At.IsZero() {
 		return law.State{At: o.At}, p

@@ -149,7 +149,7 @@ const (
 // all that it may.
 func RunTrace(ctx context.Context, t Trace, l law.Law) []TracePoint {
 	limit := traceStart
-	var state law.State
+	run := law.Run{Law: l}
 	var samples []plan.Sample
 	var points []TracePoint
 	var action plan.Action
@@ -161,8 +161,7 @@ func RunTrace(ctx context.Context, t Trace, l law.Law) []TracePoint {
 			samples = append(samples, traceSamples(at, traceLoop, jitter)...)
 			samples = samples[max(0, len(samples)-int(history/probeEvery)):]
 			now := at + traceLoop
-			var p plan.Plan
-			state, p = l.Step(state, traceObservation(epoch.Add(now), samples, limit))
+			p := run.Step(traceObservation(epoch.Add(now), samples, limit))
 			if len(p.Reasons) > 0 {
 				action, cause = p.Reasons[0].Action, p.Reasons[0].Cause
 			}

@@ -32,8 +32,7 @@ const (
 type world struct {
 	clock
 	scenario Scenario
-	law      law.Law
-	state    law.State
+	law      law.Run
 	rng      *rand.Rand
 	up, down map[string]*link
 	sources  []*source
@@ -50,7 +49,7 @@ type world struct {
 func Run(s Scenario, l law.Law, seed uint64) *Record {
 	s = worldDefaults(s)
 	w := &world{
-		scenario: s, law: l, rng: rand.New(rand.NewPCG(seed, 0x5eed)),
+		scenario: s, law: law.Run{Law: l}, rng: rand.New(rand.NewPCG(seed, 0x5eed)),
 		up: map[string]*link{}, down: map[string]*link{},
 		limits: map[plan.PodID]bitrate.Rate{}, rates: map[plan.PodID][]plan.TxRate{},
 		probing: true, record: &Record{Scenario: s, Law: l.Name(), Seed: seed},
@@ -138,7 +137,7 @@ func (w *world) happen(now time.Duration, e Event) {
 		w.probing = false
 	}
 	if e.Restart {
-		w.state = law.State{}
+		w.law = law.Run{Law: w.law.Law}
 	}
 }
 
@@ -159,8 +158,7 @@ func (w *world) report(now time.Duration) {
 
 // step observes, asks the law and carries out what it wants.
 func (w *world) step(now time.Duration) {
-	next, p := w.law.Step(w.state, w.observe(now))
-	w.state = next
+	p := w.law.Step(w.observe(now))
 	w.record.decided(now, p)
 	for _, limit := range p.Limits {
 		w.limits[limit.Pod] = limit.To

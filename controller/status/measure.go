@@ -1,54 +1,35 @@
 package status
 
 import (
-	"math"
-	"slices"
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/workload"
 )
 
-// Spans that a person wants to see; a law looks at shorter ones. A loss is
-// known only after the probe's timeout of a second, hence the longer ones.
-const (
-	delaySpan = time.Second
-	blindSpan = 2 * time.Second
-	lossSpan  = 3 * time.Second
-)
+// Judged is the state of an app and the figures that make it so.
+func Judged(v *sense.Verdict) (string, Measures) {
+	worst := v
+	if v.Elsewhere != nil {
+		worst = v.Elsewhere
+	}
+	switch {
+	case v.Blind:
+		return Blind, Measures{}
+	case v.Violated():
+		return Violated, MeasuresOf(&worst.Worst)
+	}
+	return OK, MeasuresOf(&worst.Worst)
+}
 
-// Measure summarises one session: base is its least round trip. Without any
-// sample, lost or not, in the last two seconds the session is blind.
-func Measure(samples []plan.Sample, base time.Duration, now time.Time) (m Measures, n int, blind bool) {
-	var rtts []time.Duration
-	var sent, lost int
-	blind = true
-	for _, s := range samples {
-		age := now.Sub(s.At)
-		if age > lossSpan {
-			continue
-		}
-		sent++
-		if s.Lost {
-			lost++
-		}
-		if age <= blindSpan {
-			blind = false
-		}
-		if age <= delaySpan && !s.Lost {
-			rtts = append(rtts, s.RTT)
-		}
+// MeasuresOf is what one session says.
+func MeasuresOf(r *sense.Reading) Measures {
+	m := Measures{Loss: r.Lost}
+	if r.Samples > 0 {
+		m.JitterMs, m.LatencyMs = Milliseconds(r.Jitter()), Milliseconds(r.Latency())
 	}
-	if sent > 0 {
-		m.Loss = float64(lost) / float64(sent)
-	}
-	if len(rtts) > 0 {
-		slices.Sort(rtts)
-		p90 := rtts[(len(rtts)-1)*9/10]
-		m.LatencyMs = Milliseconds(p90)
-		m.JitterMs = Milliseconds(p90 - base)
-	}
-	return m, len(rtts), blind
+	return m
 }
 
 // ViolationRatio is the share of samples, lost ones included, that break slo.
@@ -59,24 +40,6 @@ func ViolationRatio(samples []plan.Sample, base time.Duration, slo workload.SLO)
 		}
 	}
 	return violations, len(samples)
-}
-
-// Judge compares what was measured with what is asked for.
-func Judge(m Measures, target Measures) string {
-	over := func(measured, target float64) bool { return target > 0 && measured > target }
-	if over(m.JitterMs, target.JitterMs) || over(m.LatencyMs, target.LatencyMs) || over(m.Loss, target.Loss) {
-		return Violated
-	}
-	return OK
-}
-
-// Worst takes the greater of each measure.
-func Worst(a, b Measures) Measures {
-	return Measures{
-		JitterMs:  math.Max(a.JitterMs, b.JitterMs),
-		LatencyMs: math.Max(a.LatencyMs, b.LatencyMs),
-		Loss:      math.Max(a.Loss, b.Loss),
-	}
 }
 
 // Targets are what slo asks for.

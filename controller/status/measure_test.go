@@ -5,53 +5,31 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/workload"
 )
 
-var now = time.Unix(1_800_000_000, 0)
-
-// every makes samples 20 ms apart, the newest 20 ms old.
-func every(n int, make func(i int) plan.Sample) []plan.Sample {
-	samples := []plan.Sample{}
-	for i := range n {
-		s := make(i)
-		s.At = now.Add(-time.Duration(n-i) * 20 * time.Millisecond)
-		samples = append(samples, s)
-	}
-	return samples
-}
-
-func TestMeasure(t *testing.T) {
+// The state is the judgement's, and the figures are those that made it so.
+func TestJudged(t *testing.T) {
 	const ms = time.Millisecond
-	steady := func(int) plan.Sample { return plan.Sample{RTT: ms} }
-	tenthSlow := func(i int) plan.Sample {
-		if i%10 == 0 {
-			return plan.Sample{RTT: 9 * ms}
-		}
-		return plan.Sample{RTT: ms}
+	app := &plan.App{SLO: workload.SLO{Jitter: ms}}
+	reading := func(tail time.Duration) sense.Reading {
+		return sense.Reading{Samples: 12, Tail: tail, Base: plan.Base{Delay: ms / 2, Known: true}}
 	}
-	fifthSlow := func(i int) plan.Sample { return plan.Sample{RTT: ms + 4*ms*time.Duration(max(0, 1-i%5))} }
-	lost := func(int) plan.Sample { return plan.Sample{Lost: true} }
-	for _, tt := range []struct {
-		name    string
-		samples []plan.Sample
-		want    Measures
-		n       int
-		blind   bool
+	for name, tt := range map[string]struct {
+		verdict sense.Verdict
+		state   string
+		jitter  float64
 	}{
-		{"nothing", nil, Measures{}, 0, true},
-		{"steady", every(100, steady), Measures{JitterMs: 0.5, LatencyMs: 1}, 50, false},
-		{"a tenth slow is beyond p90", every(100, tenthSlow), Measures{JitterMs: 0.5, LatencyMs: 1}, 50, false},
-		{"a fifth slow is not", every(100, fifthSlow), Measures{JitterMs: 4.5, LatencyMs: 5}, 50, false},
-		{"all lost is seen, not blind", every(100, lost), Measures{Loss: 1}, 0, false},
+		"well":      {sense.Verdict{App: app, Worst: reading(ms / 4)}, OK, 0.25},
+		"late":      {sense.Verdict{App: app, Worst: reading(4 * ms)}, Violated, 4},
+		"blind":     {sense.Verdict{App: app, Blind: true}, Blind, 0},
+		"its host":  {sense.Verdict{App: app, Worst: reading(0), Elsewhere: &sense.Verdict{App: app, Worst: reading(3 * ms)}}, Violated, 3},
+		"half full": {sense.Verdict{App: app, Worst: reading(ms * 7 / 10), Standing: true}, OK, 0.7},
 	} {
-		got, n, blind := Measure(tt.samples, ms/2, now)
-		if got != tt.want || n != tt.n || blind != tt.blind {
-			t.Errorf("%s: %+v, %d, blind %v; want %+v, %d, %v", tt.name, got, n, blind, tt.want, tt.n, tt.blind)
+		if state, m := Judged(&tt.verdict); state != tt.state || m.JitterMs != tt.jitter {
+			t.Errorf("%s: %s with %v ms of jitter, want %s with %v", name, state, m.JitterMs, tt.state, tt.jitter)
 		}
-	}
-	if _, _, blind := Measure(every(100, steady), 0, now.Add(3*time.Second)); !blind {
-		t.Error("samples of three seconds ago count as sight")
 	}
 }
 

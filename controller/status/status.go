@@ -74,9 +74,10 @@ const (
 	Blind    = "blind"
 )
 
-// Measures are the three things a workload can ask of the network: the 90th
-// percentile of delay variation (PDV, RFC 5481) and of the round trip over the
-// last second, and the loss over the last three. Of several sessions the worst.
+// Measures are the three things a workload can ask of the network, as sense judges
+// them: the 90th percentile of delay variation (PDV, RFC 5481) and of the round trip
+// of the newest samples, and the loss over the last two seconds. Of several sessions
+// that of the worst.
 type Measures struct {
 	JitterMs  float64 `json:"jitter_ms"`
 	LatencyMs float64 `json:"latency_ms"`
@@ -90,7 +91,7 @@ type Session struct {
 	LagMs    float64  `json:"lag_ms,omitempty"` // how late a change shows, beyond the delay itself
 	BaseMs   float64  `json:"base_ms"`
 	Measured Measures `json:"measured"`
-	Samples  int      `json:"samples"` // of the last second
+	Samples  int      `json:"samples"` // that it was judged by
 	Blind    bool     `json:"blind"`
 	Error    string   `json:"error,omitempty"` // why nothing is measured
 	// Witness is the same path as far as the agent on the App's node: delay
@@ -117,20 +118,22 @@ type Sender struct {
 
 // Reason is plan.Reason in JSON's units.
 type Reason struct {
-	Bottleneck string       `json:"bottleneck"`
-	Action     plan.Action  `json:"action"`
-	Cause      plan.Cause   `json:"cause"`
-	Observed   bool         `json:"observed,omitempty"` // decided, not written: observe mode
-	App        string       `json:"app,omitempty"`
-	Signal     string       `json:"signal,omitempty"`
-	MeasuredMs float64      `json:"measured_ms"`
-	TargetMs   float64      `json:"target_ms"`
-	Ratio      float64      `json:"ratio"`
-	Samples    int          `json:"samples"`
-	UsageBps   bitrate.Rate `json:"usage_bps"`
-	FromBps    bitrate.Rate `json:"from_bps"` // budget before
-	ToBps      bitrate.Rate `json:"to_bps"`   // and after
-	FeedbackMs float64      `json:"feedback_ms"`
+	// Bottleneck is "node/" and a node's name, or "cluster".
+	Bottleneck plan.Bottleneck `json:"bottleneck"`
+	Phase      plan.Phase      `json:"phase,omitempty"` // where its control stands; of adaptive
+	Action     plan.Action     `json:"action"`
+	Cause      plan.Cause      `json:"cause"`
+	Observed   bool            `json:"observed,omitempty"` // decided, not written: observe mode
+	App        string          `json:"app,omitempty"`
+	Signal     plan.Signal     `json:"signal,omitempty"`
+	MeasuredMs float64         `json:"measured_ms"`
+	TargetMs   float64         `json:"target_ms"`
+	Ratio      float64         `json:"ratio"`
+	Samples    int             `json:"samples"`
+	UsageBps   bitrate.Rate    `json:"usage_bps"`
+	FromBps    bitrate.Rate    `json:"from_bps"` // budget before
+	ToBps      bitrate.Rate    `json:"to_bps"`   // and after
+	FeedbackMs float64         `json:"feedback_ms"`
 }
 
 // Decision is a Reason that began at At, with the limits it changed.
@@ -169,7 +172,7 @@ type Problem struct {
 // FromReason converts r.
 func FromReason(r plan.Reason) Reason {
 	out := Reason{
-		Bottleneck: r.Bottleneck, Action: r.Action, Cause: r.Cause, Signal: r.Signal,
+		Bottleneck: r.Bottleneck, Phase: r.Phase, Action: r.Action, Cause: r.Cause, Signal: r.Signal,
 		MeasuredMs: Milliseconds(r.Measured), TargetMs: Milliseconds(r.Target),
 		Ratio: r.Ratio, Samples: r.Samples, UsageBps: r.Usage,
 		FromBps: r.From, ToBps: r.To, FeedbackMs: Milliseconds(r.Feedback),

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -172,9 +173,9 @@ func at(n *yaml.Node, path, what string) error {
 
 // Field returns the field of struct v that a file calls name.
 func Field(v reflect.Value, name string) (reflect.Value, bool) {
-	for i, key := range Keys(v.Type()) {
-		if key == name {
-			return v.Field(i), true
+	for _, f := range Fields(v.Type()) {
+		if f.Name == name {
+			return v.FieldByIndex(f.Index), true
 		}
 	}
 	return reflect.Value{}, false
@@ -182,9 +183,30 @@ func Field(v reflect.Value, name string) (reflect.Value, bool) {
 
 // Keys are the names of a struct's fields in a file, in their order.
 func Keys(t reflect.Type) []string {
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i], _, _ = strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+	fields := Fields(t)
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
 	}
 	return names
+}
+
+// Fields are the fields of a struct by their names in a file, in their order; a
+// struct that is tagged "inline" stands for its fields.
+func Fields(t reflect.Type) []reflect.StructField {
+	var all []reflect.StructField
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, how, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if how != "inline" {
+			f.Name = name
+			all = append(all, f)
+			continue
+		}
+		for _, below := range Fields(f.Type) {
+			below.Index = append(slices.Clone(f.Index), below.Index...)
+			all = append(all, below)
+		}
+	}
+	return all
 }

@@ -47,7 +47,7 @@ func Explain(s *status.Status, pod string) (Explanation, error) {
 		node = e.Sender.Node
 	}
 	for _, r := range s.Reasons {
-		if r.App == pod || r.Bottleneck == "node/"+node || r.Bottleneck == "cluster" {
+		if r.App == pod || r.Bottleneck == plan.Uplink(node) || r.Bottleneck == plan.Cluster {
 			e.Reasons = append(e.Reasons, r)
 		}
 	}
@@ -87,7 +87,7 @@ func (e Explanation) Text(out io.Writer) {
 	}
 	fmt.Fprintln(out, "\nNow:")
 	for _, r := range e.Reasons {
-		fmt.Fprintf(out, "  %s: %s, because %s\n", r.Bottleneck, action(r), sentence(r))
+		fmt.Fprintf(out, "  %s%s: %s, because %s\n", r.Bottleneck, phase(r), action(r), sentence(r))
 	}
 	if len(e.Reasons) == 0 {
 		fmt.Fprintln(out, "  nothing is decided about it")
@@ -122,7 +122,7 @@ func explainSession(out io.Writer, which string, s status.Session) {
 			which, ms(s.BaseMs), ms(s.Measured.JitterMs), ms(s.Measured.LatencyMs), s.LagMs/1000)
 		return
 	}
-	fmt.Fprintf(out, "%s: base %s, jitter %s, latency %s, loss %s, %d samples in the last second\n",
+	fmt.Fprintf(out, "%s: base %s, jitter %s, latency %s, loss %s, of %d samples\n",
 		which, ms(s.BaseMs), ms(s.Measured.JitterMs), ms(s.Measured.LatencyMs), percent(s.Measured.Loss), s.Samples)
 }
 
@@ -151,10 +151,17 @@ func explainTargets(out io.Writer, a *status.App) {
 	}
 }
 
+func phase(r status.Reason) string {
+	if r.Phase == "" {
+		return ""
+	}
+	return " (" + string(r.Phase) + ")"
+}
+
 // sentence says a reason in words.
 func sentence(r status.Reason) string {
 	why := map[plan.Cause]string{
-		plan.Violation:     "a target is exceeded",
+		plan.Violation:     "a target is exceeded, or a queue stands that takes half of what it leaves",
 		plan.Confirming:    "a target was exceeded once; a second look decides",
 		plan.AwaitEffect:   "a change is on its way and has not shown yet",
 		plan.Calm:          "every target behind it is well kept",

@@ -18,10 +18,10 @@ var update = flag.Bool("update", false, "write the golden files")
 func example() *status.Status {
 	at := time.Date(2026, 11, 22, 10, 30, 0, 0, time.UTC)
 	cut := status.Reason{
-		Bottleneck: "node/worker-2", Action: plan.Cut, Cause: plan.Violation, App: "factory/robot-control", Signal: "jitter",
+		Bottleneck: plan.Uplink("worker-2"), Action: plan.Cut, Cause: plan.Violation, App: "factory/robot-control", Signal: "jitter",
 		MeasuredMs: 8.7, TargetMs: 1, Samples: 13, UsageBps: 212 * bitrate.Mbit, FromBps: bitrate.Gbit, ToBps: 178 * bitrate.Mbit,
 	}
-	hold := status.Reason{Bottleneck: "node/worker-2", Action: plan.Hold, Cause: plan.AwaitEffect, FromBps: 178 * bitrate.Mbit, ToBps: 178 * bitrate.Mbit}
+	hold := status.Reason{Bottleneck: plan.Uplink("worker-2"), Action: plan.Hold, Cause: plan.AwaitEffect, FromBps: 178 * bitrate.Mbit, ToBps: 178 * bitrate.Mbit}
 	return &status.Status{
 		At: at, Replica: "detnet-controller-7c9", Leader: true, Mode: "enforce", Law: "adaptive",
 		Apps: []status.App{

@@ -1,9 +1,10 @@
-package law
+package queue
 
 import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
 
@@ -11,17 +12,17 @@ import (
 // link of capacity C, the delay grows by (B + X − C)/C seconds a second. The
 // senders may have C − X.
 
-// alone is what fits through if nobody else is there, from the slope while the
+// Alone is what fits through if nobody else is there, from the slope while the
 // senders sent inflow: C = B/(1 + slope). If others are there it is too little,
 // never too much, as long as the queue falls.
-func alone(inflow bitrate.Rate, slope float64) bitrate.Rate {
-	return scale(inflow, 1/(1+slope))
+func Alone(inflow bitrate.Rate, slope float64) bitrate.Rate {
+	return bitrate.Rate(float64(inflow) * (1 / (1 + slope)))
 }
 
-// others is the share of the link that others use, from the slope on the way up
+// Others is the share of the link that others use, from the slope on the way up
 // while the senders sent high and on the way down while they sent low: two
 // equations for C and X.
-func others(up float64, high bitrate.Rate, down float64, low bitrate.Rate) (share float64, known bool) {
+func Others(up float64, high bitrate.Rate, down float64, low bitrate.Rate) (share float64, known bool) {
 	if up == 0 || down == 0 || high <= low {
 		return 0, false
 	}
@@ -29,48 +30,48 @@ func others(up float64, high bitrate.Rate, down float64, low bitrate.Rate) (shar
 	return (c*(1+down) - float64(low)) / c, true
 }
 
-// rising is the slope of the way up to the present queue; 0 if unclear.
-func rising(ramp []delay) float64 {
+// Rising is the slope of the way up to the present queue; 0 if unclear.
+func Rising(ramp []Delay) float64 {
 	if len(ramp) == 0 {
 		return 0
 	}
 	top := highest(ramp)
 	// A burst makes a steep step of few samples; a lasting excess makes a ramp.
-	part := below(ramp[foot(ramp, top):top+1], 7)
+	part := below(ramp[Foot(ramp, top):top+1], 7)
 	if slope := straight(part); len(part) >= 4 && slope > 0.004 {
 		return slope
 	}
 	return 0
 }
 
-// falling is the slope of the way down after a cut, of its lower part, where
+// Falling is the slope of the way down after a cut, of its lower part, where
 // every patch of the cut has taken effect, and the time of that part; 0 if
 // unclear.
-func falling(ramp []delay) (slope float64, from, to time.Time) {
+func Falling(ramp []Delay) (slope float64, from, to time.Time) {
 	if len(ramp) == 0 {
 		return 0, from, to
 	}
 	top := highest(ramp)
-	part := below(ramp[top:end(ramp, top)+1], 5)
+	part := below(ramp[top:End(ramp, top)+1], 5)
 	if slope = straight(part); slope >= -0.01 || slope <= -0.85 {
 		return 0, from, to
 	}
-	return slope, part[0].at, part[len(part)-1].at
+	return slope, part[0].At, part[len(part)-1].At
 }
 
-// throughput is what fits through, from the sub-windows in which a queue stood
+// Throughput is what fits through, from the sub-windows in which a queue stood
 // from beginning to end: what came in is what went out and what the queue grew
 // by. The least counts; where the queue overflowed all of them are too much.
 // What is shorter than stands may be noise.
-func throughput(ramp []delay, sums []plan.TxRate, stands time.Duration) bitrate.Rate {
+func Throughput(ramp []Delay, sums []plan.TxRate, stands time.Duration) bitrate.Rate {
 	least := bitrate.Rate(0)
 	for _, w := range sums {
-		before, seen := level(ramp, w.At.Add(-subWindow))
+		before, seen := level(ramp, w.At.Add(-senders.Window))
 		after, known := level(ramp, w.At)
 		if !seen || !known || before < stands || after < stands {
 			continue
 		}
-		c := alone(w.Tx, (after-before).Seconds()/subWindow.Seconds())
+		c := Alone(w.Tx, (after-before).Seconds()/senders.Window.Seconds())
 		if least == 0 || c < least {
 			least = c
 		}

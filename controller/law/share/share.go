@@ -1,44 +1,47 @@
-package law
+// Package share divides a budget among those who claim a part of it: floors first,
+// then ranks from the highest down, max-min fair by weight inside one.
+package share
 
 import (
 	"cmp"
 	"slices"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
 
-// claim is one sender's part in the sharing of a budget.
-type claim struct {
-	floor, ceiling bitrate.Rate
-	demand         bitrate.Rate // what it could use; the ceiling if it is held back
-	rank, weight   int
+// Claim is one sender's part in the sharing of a budget.
+type Claim struct {
+	Floor, Ceiling bitrate.Rate
+	Demand         bitrate.Rate // what it could use; the ceiling if it is held back
+	Rank, Weight   int
 }
 
-// share divides total among the claims. Everyone gets the floor first. Then
+// Of divides total among the claims. Everyone gets the floor first. Then
 // the ranks are served from the highest down, so that the lowest is cut first;
 // within a rank the division is max-min fair by weight (water-filling). What
 // nobody can use now is headroom, given out by the same rule up to the
 // ceilings. Floors hold even where their sum exceeds the total.
-func share(total bitrate.Rate, claims []claim) []bitrate.Rate {
+func Of(total bitrate.Rate, claims []Claim) []bitrate.Rate {
 	got := make([]bitrate.Rate, len(claims))
 	rest := total
 	for i, c := range claims {
-		got[i] = c.floor
-		rest -= c.floor
+		got[i] = c.Floor
+		rest -= c.Floor
 	}
 	byRank := make([]int, len(claims))
 	for i := range byRank {
 		byRank[i] = i
 	}
-	slices.SortStableFunc(byRank, func(a, b int) int { return cmp.Compare(claims[b].rank, claims[a].rank) })
-	for _, wanted := range []func(claim) bitrate.Rate{
-		func(c claim) bitrate.Rate { return min(max(c.demand, c.floor), c.ceiling) },
-		func(c claim) bitrate.Rate { return c.ceiling },
+	slices.SortStableFunc(byRank, func(a, b int) int { return cmp.Compare(claims[b].Rank, claims[a].Rank) })
+	for _, wanted := range []func(Claim) bitrate.Rate{
+		func(c Claim) bitrate.Rate { return min(max(c.Demand, c.Floor), c.Ceiling) },
+		func(c Claim) bitrate.Rate { return c.Ceiling },
 	} {
 		for first := 0; first < len(byRank); {
 			last := first
-			for last < len(byRank) && claims[byRank[last]].rank == claims[byRank[first]].rank {
+			for last < len(byRank) && claims[byRank[last]].Rank == claims[byRank[first]].Rank {
 				last++
 			}
 			rest -= fill(rest, byRank[first:last], claims, got, wanted)
@@ -51,7 +54,7 @@ func share(total bitrate.Rate, claims []claim) []bitrate.Rate {
 // fill raises the members of one rank to a common level by weight, each at
 // least to what it has got and at most to what it wants, and returns what that
 // took of rest. The level is found exactly by walking its breakpoints.
-func fill(rest bitrate.Rate, members []int, claims []claim, got []bitrate.Rate, wanted func(claim) bitrate.Rate) bitrate.Rate {
+func fill(rest bitrate.Rate, members []int, claims []Claim, got []bitrate.Rate, wanted func(Claim) bitrate.Rate) bitrate.Rate {
 	if rest <= 0 {
 		return 0
 	}
@@ -61,7 +64,7 @@ func fill(rest bitrate.Rate, members []int, claims []claim, got []bitrate.Rate, 
 	}
 	points := make([]breakpoint, 0, 2*len(members))
 	for _, i := range members {
-		w := float64(claims[i].weight)
+		w := float64(claims[i].Weight)
 		if want := wanted(claims[i]); want > got[i] {
 			points = append(points, breakpoint{float64(got[i]) / w, w}, breakpoint{float64(want) / w, -w})
 		}
@@ -84,24 +87,19 @@ func fill(rest bitrate.Rate, members []int, claims []claim, got []bitrate.Rate, 
 	}
 	var taken bitrate.Rate
 	for _, i := range members {
-		to := max(got[i], min(wanted(claims[i]), bitrate.Rate(level*float64(claims[i].weight))))
+		to := max(got[i], min(wanted(claims[i]), bitrate.Rate(level*float64(claims[i].Weight))))
 		taken += to - got[i]
 		got[i] = to
 	}
 	return taken
 }
 
-// claimOf says what a sender claims, given its recent peak of usage.
-func claimOf(s plan.Sender, peak bitrate.Rate, measured bool) claim {
-	floor, ceiling := bounds(s, bitrate.Min, bitrate.Max)
-	c := claim{floor: floor, ceiling: ceiling, demand: ceiling, rank: s.Rank, weight: max(s.Weight, 1)}
-	if measured && !bound(s, peak) {
-		c.demand = peak + peak*15/100 + 5*bitrate.Mbit
+// ClaimOf says what a sender claims, given its recent peak of usage.
+func ClaimOf(s *plan.Sender, peak bitrate.Rate) Claim {
+	floor, ceiling := senders.Bounds(s)
+	c := Claim{floor, ceiling, ceiling, s.Rank, max(s.Weight, 1)}
+	if len(s.Rates) > 0 && !senders.Bound(s, peak) {
+		c.Demand = peak + peak*15/100 + 5*bitrate.Mbit
 	}
 	return c
-}
-
-// bound reports whether the limit, not the sender, decides what is sent.
-func bound(s plan.Sender, usage bitrate.Rate) bool {
-	return s.Limit != 0 && float64(usage) >= 0.9*float64(s.Limit)
 }

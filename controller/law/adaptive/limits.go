@@ -1,15 +1,18 @@
-package law
+package adaptive
 
 import (
+	"slices"
+
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
 
 // shared is a bottleneck's budget divided among its senders.
 type shared struct {
+	group
 	reason    plan.Reason
-	members   []int          // in Observation.Senders
-	to        []bitrate.Rate // by member
+	to        []bitrate.Rate // by member; nil where it does not matter
 	total     bitrate.Rate
 	learned   bool // the total is a budget, not just the sum of the limits
 	rebalance bool // a shift between senders is due
@@ -32,25 +35,28 @@ type wish struct {
 	reason     int
 }
 
-// plan turns the shares into limits: a sender gets the least of what its
+// limits turns the shares into limits: a sender gets the least of what its
 // bottlenecks give it. Cuts are planned at once, raises only where the sum of
 // the limits in force leaves room for them.
-func (r *round) plan() plan.Plan {
-	p := plan.Plan{At: r.o.At}
-	wishes := make([]wish, len(r.o.Senders))
+func (r *round) limits() {
+	if !slices.ContainsFunc(r.shares, func(s shared) bool { return s.to != nil }) {
+		return
+	}
+	wishes := make([]wish, len(r.view.Senders))
 	for i := range wishes {
 		wishes[i].cap = bitrate.Max
 	}
 	for b := range r.shares {
-		p.Reasons = append(p.Reasons, r.shares[b].reason)
 		r.wish(b, wishes)
 	}
-	for i := range r.o.Senders {
-		w := wishes[i]
-		s := r.o.Senders[i]
-		floor, ceiling := bounds(s, bitrate.Min, bitrate.Max)
+	for i := range r.view.Senders {
+		w, s := &wishes[i], &r.view.Senders[i]
+		if !w.cut && !w.restore && !w.raise {
+			continue
+		}
+		floor, ceiling := senders.Bounds(s)
 		to := min(max(w.cap.Quantise(), floor), ceiling)
-		limit := limitOf(s)
+		limit := senders.LimitOf(s)
 		switch {
 		case w.cut && to < limit:
 		case w.restore && !w.cutting && to > limit:
@@ -58,61 +64,65 @@ func (r *round) plan() plan.Plan {
 		default:
 			continue
 		}
-		p.Limits = append(p.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Reason: w.reason})
+		r.plan.Limits = append(r.plan.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Reason: w.reason})
 	}
-	return p
 }
 
 // wish adds what one bottleneck has to say about each of its senders.
 func (r *round) wish(b int, wishes []wish) {
 	s := &r.shares[b]
-	limits, raises, starved := r.want(s)
+	trouble, cutting := inTrouble(s.reason), s.reason.Action == plan.Cut
+	if s.to == nil {
+		if trouble {
+			for _, i := range s.members {
+				wishes[i].frozen = true
+			}
+		}
+		return
+	}
+	raises, starved := r.want(s)
+	limits := s.load.Limits
 	acting := s.reason.Action != plan.Hold
-	held := s.reason.Action == plan.Hold && s.reason.Cause == plan.Blind // nothing is cut, for newcomers neither
+	held := !acting && s.reason.Cause == plan.Blind // nothing is cut, for newcomers neither
 	over := s.learned && !held && float64(limits) > overcommit*float64(s.total)
-	shift := s.rebalance && starved && raises > s.total-limits
-	room := !s.learned || s.reason.Action == plan.Restore || raises <= s.total-limits+scale(s.total, 0.005)
-	shifted := false
+	shift := s.rebalance && starved && raises > s.total-limits && !trouble
+	restore := s.reason.Action == plan.Restore
+	room := !s.learned || restore || raises <= s.total-limits+scale(s.total, 0.005)
 	for k, i := range s.members {
 		w := &wishes[i]
-		limit := limitOf(r.o.Senders[i])
-		if s.learned || acting {
-			w.cap = min(w.cap, s.to[k])
-		}
-		w.frozen = w.frozen || inTrouble(s.reason)
-		w.cutting = w.cutting || s.reason.Action == plan.Cut
+		limit := senders.LimitOf(s.senders[k])
+		w.cap = min(w.cap, s.to[k])
+		w.frozen = w.frozen || trouble
+		w.cutting = w.cutting || cutting
 		less := limit - s.to[k]
 		switch {
-		case s.reason.Action == plan.Cut && less > 0, over && less > 0:
+		case (cutting || over) && less > 0:
 			w.cut, w.reason = true, b
-		case shift && !inTrouble(s.reason) && less >= max(bitrate.Mbit, scale(limit, worthCutting)):
-			w.cut, w.reason, shifted = true, b, true
+		case shift && less >= max(bitrate.Mbit, scale(limit, worthCutting)):
+			w.cut, w.reason = true, b
+			r.state.Budgets[b].Acts.Shared = r.view.At
 		case less < 0 && room && (acting || starved):
 			if !w.restore {
 				w.raise, w.reason = true, b
 			}
-			w.restore = w.restore || s.reason.Action == plan.Restore
+			w.restore = w.restore || restore
 		}
-	}
-	if shifted {
-		r.state.Budgets[b].SharedAt = r.o.At
 	}
 }
 
-// want sums up the limits in force and the raises wished for, and says whether
-// somebody held back by a limit is due notably more.
-func (r *round) want(s *shared) (limits, raises bitrate.Rate, starved bool) {
+// want sums up the raises wished for, and says whether somebody held back by a
+// limit is due notably more.
+func (r *round) want(s *shared) (raises bitrate.Rate, starved bool) {
 	for k, i := range s.members {
-		sender := r.o.Senders[i]
-		limit := limitOf(sender)
-		limits += limit
-		if s.to[k] > limit {
-			raises += s.to[k] - limit
-			use := r.state.Uses[i]
-			starved = starved || s.learned && bound(sender, max(use.Now, use.Last)) && float64(s.to[k]) > 1.05*float64(limit)
+		limit := senders.LimitOf(s.senders[k])
+		if s.to[k] <= limit {
+			continue
 		}
+		raises += s.to[k] - limit
+		held := senders.Bound(s.senders[k], r.state.Uses[i].Recent())
+		starved = starved || s.learned && held && float64(s.to[k]) > 1.05*float64(limit)
 	}
-	return limits, raises, starved
+	return raises, starved
 }
 
 // inTrouble reports whether a bottleneck's reason forbids raises behind it.
@@ -126,3 +136,5 @@ func inTrouble(r plan.Reason) bool {
 	}
 	return false
 }
+
+func scale(r bitrate.Rate, by float64) bitrate.Rate { return bitrate.Rate(float64(r) * by) }

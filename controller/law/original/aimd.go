@@ -1,4 +1,4 @@
-package law
+package original
 
 import (
 	"slices"
@@ -9,19 +9,14 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// cluster is the bottleneck that all senders share, and the only one that the
-// original laws know.
-const cluster = "cluster"
-
-// aimd reproduces the original asymmetric controller to the number, so that it
+// AIMD reproduces the original asymmetric controller to the number, so that it
 // can be measured against: whole Mbit/s, an interquartile range as "jitter",
 // no jitter below five samples, apps measured over TCP only watched.
-type aimd struct{ AIMDConfig }
+type AIMD struct{ AIMDConfig }
 
-func (aimd) Name() string { return AIMD }
-
-func (l aimd) Step(s State, o plan.Observation) (State, plan.Plan) {
-	next := State{At: o.At, ActedAt: s.ActedAt}
+// Step is one step of it.
+func (l AIMD) Step(s State, o plan.Observation) (State, plan.Plan) {
+	next := State{ActedAt: s.ActedAt}
 	for _, app := range o.Apps {
 		b := baseline(s.Baselines, app.Pod)
 		b.takeEvery(l.Probe, path(app))
@@ -53,8 +48,8 @@ func (l aimd) Step(s State, o plan.Observation) (State, plan.Plan) {
 
 // decide looks at the apps from the highest priority down: the first in
 // violation cuts; all of them below half their maximum grow.
-func (l aimd) decide(apps []plan.App, memory []Baseline) plan.Reason {
-	r := plan.Reason{Bottleneck: cluster, Action: plan.Grow, Cause: plan.Calm, Signal: "jitter"}
+func (l AIMD) decide(apps []plan.App, memory []Baseline) plan.Reason {
+	r := plan.Reason{Bottleneck: plan.Cluster, Action: plan.Grow, Cause: plan.Calm, Signal: plan.Jitter}
 	judged := 0
 	for i, app := range apps {
 		if app.Protocol == workload.TCP || app.SLO.Jitter == 0 {

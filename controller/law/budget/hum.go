@@ -1,4 +1,4 @@
-package law
+package budget
 
 import "time"
 
@@ -18,8 +18,8 @@ const (
 	humLeast = 12e-6 // s; less is within the noise of any clock
 )
 
-// listen takes in the median delay of now and reports a lasting fall.
-func (h *Hum) listen(now time.Time, d time.Duration) bool {
+// Listen takes in the median delay of now and reports a lasting fall.
+func (h *Hum) Listen(now time.Time, d time.Duration) bool {
 	if h.Since.IsZero() || now.Sub(h.At) > humLearn {
 		*h = Hum{Since: now, At: now, Slow: d.Seconds(), Fast: d.Seconds()}
 		return false

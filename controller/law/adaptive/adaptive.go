@@ -1,0 +1,147 @@
+// Package adaptive keeps one budget per bottleneck below what fits through it,
+// learned from the delay of probes, and divides it among the senders: sense says
+// how late whom is, blame where to look, budget how much is let through, share who
+// gets it. docs/control-law.md explains it.
+package adaptive
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/controller/law/blame"
+	"github.com/detnet/detnet/controller/law/budget"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// Config tunes the adaptive law.
+type Config struct {
+	Sense  sense.Config  `yaml:",inline"`
+	Budget budget.Config `yaml:",inline"`
+	Blame  blame.Config  `yaml:",inline"`
+	// RebalanceEvery is the least time between two shifts of bandwidth from
+	// senders that do not use theirs to senders that do.
+	RebalanceEvery time.Duration `yaml:"rebalanceEvery"`
+	// Blind says what to do without samples: hold, assume or decrease.
+	Blind BlindPolicy `yaml:"blind"`
+	// Assume is the delay above base that is taken for granted under assume.
+	Assume time.Duration `yaml:"assume"`
+}
+
+// BlindPolicy is what the adaptive law does while it sees nothing.
+type BlindPolicy string
+
+// The blind policies.
+const (
+	BlindHold     BlindPolicy = "hold"     // keep every limit
+	BlindAssume   BlindPolicy = "assume"   // go on as if Assume had been measured
+	BlindDecrease BlindPolicy = "decrease" // take MinCut every second
+)
+
+// DefaultConfig returns the constants that docs/control-law.md explains.
+func DefaultConfig() Config {
+	return Config{
+		Sense: sense.DefaultConfig(),
+		Budget: budget.Config{
+			Drain: 120 * time.Millisecond, MinCut: 0.04, MaxCut: 0.5, Settle: 0.97, Fruitless: 3,
+			Feedback:   300 * time.Millisecond,
+			RaiseEvery: time.Second, RaiseStep: 0.02, MaxRaise: 0.3,
+			ProbeEvery: 2 * time.Minute, MaxProbeEvery: 16 * time.Minute,
+		},
+		Blame:          blame.Config{Backoff: time.Minute, MaxBackoff: 16 * time.Minute},
+		RebalanceEvery: 4 * time.Second,
+		Blind:          BlindHold, Assume: 500 * time.Microsecond,
+	}
+}
+
+// State is what is remembered between steps.
+type State struct {
+	Uses       []senders.Use     // recent peaks, by sender
+	Suspicions []blame.Suspicion // where each app's trouble is looked for
+	Budgets    []budget.Budget   // one per bottleneck, in their order
+	Feedback   senders.Feedback  // how long a patch takes to show
+}
+
+// Step is one step of the law.
+func Step(c Config, s State, v sense.View) (State, plan.Plan) {
+	v = c.assume(ordered(v))
+	next := State{
+		Uses:     senders.ObserveUse(s.Uses, v.Senders, v.At),
+		Feedback: s.Feedback.Observe(v.Senders, v.At),
+		Budgets:  make([]budget.Budget, 0, len(s.Budgets)+1),
+	}
+	active := blame.Active(v.Senders, next.Uses)
+	next.Suspicions = blame.Suspect(s.Suspicions, s.behind, v.Verdicts, active, v.At)
+
+	r := round{config: c, view: v, state: &next, sending: active, index: indexOf(v, next.Suspicions)}
+	r.usual = next.Feedback.P95(c.Budget.Feedback)
+	r.awaited = next.Feedback.Awaited(v.Senders, v.At, r.usual)
+	r.plan.At = v.At
+	for _, b := range r.bottlenecks(s.Budgets) {
+		r.bottleneck(s.budget(b))
+	}
+	// An app whose suspect proved innocent names the next one, which may have
+	// been passed already or not exist yet.
+	for _, b := range r.accused {
+		if !slices.ContainsFunc(next.Budgets, func(x budget.Budget) bool { return x.Bottleneck == b }) {
+			r.bottleneck(s.budget(b))
+		}
+	}
+	r.limits()
+	next.Feedback.Expect(r.plan, v.Senders)
+	slices.SortFunc(next.Budgets, compare)
+	return next, r.plan
+}
+
+func compare(a, b budget.Budget) int { return a.Bottleneck.Compare(b.Bottleneck) }
+
+func (s *State) find(b plan.Bottleneck) (int, bool) {
+	return slices.BinarySearchFunc(s.Budgets, b, func(x budget.Budget, b plan.Bottleneck) int { return x.Bottleneck.Compare(b) })
+}
+
+func (s *State) behind(b plan.Bottleneck) bool {
+	_, found := s.find(b)
+	return found
+}
+
+// budget is what is known of a bottleneck.
+func (s *State) budget(b plan.Bottleneck) budget.Budget {
+	if i, found := s.find(b); found {
+		return s.Budgets[i]
+	}
+	return budget.Budget{Bottleneck: b}
+}
+
+// assume fills in what nobody sees, where that is wanted.
+func (c Config) assume(v sense.View) sense.View {
+	if c.Blind != BlindAssume {
+		return v
+	}
+	v.Verdicts = slices.Clone(v.Verdicts)
+	for i := range v.Verdicts {
+		if v.Verdicts[i].Blind {
+			v.Verdicts[i] = c.Sense.Assume(&v.Apps[i], c.Assume)
+		}
+	}
+	return v
+}
+
+// ordered returns v with apps and senders in their order, so that equal
+// observations give equal plans. It copies only what is out of order.
+func ordered(v sense.View) sense.View {
+	if !slices.IsSortedFunc(v.Apps, func(a, b plan.App) int { return a.Pod.Compare(b.Pod) }) {
+		v.Verdicts = slices.Clone(v.Verdicts)
+		slices.SortStableFunc(v.Verdicts, func(a, b sense.Verdict) int { return a.App.Pod.Compare(b.App.Pod) })
+		v.Apps = make([]plan.App, len(v.Verdicts))
+		for i := range v.Verdicts {
+			v.Apps[i] = *v.Verdicts[i].App
+		}
+	}
+	sender := func(a, b plan.Sender) int { return a.Pod.Compare(b.Pod) }
+	if !slices.IsSortedFunc(v.Senders, sender) {
+		v.Senders = slices.Clone(v.Senders)
+		slices.SortStableFunc(v.Senders, sender)
+	}
+	return v
+}

@@ -1,0 +1,40 @@
+package adaptive
+
+import (
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/budget"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+const mbit = bitrate.Mbit
+
+var t0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// A sender behind two bottlenecks is raised only if neither is in trouble.
+func TestASenderIsNotRaisedWhileOneOfItsBottlenecksIsInTrouble(t *testing.T) {
+	for _, tt := range []struct {
+		cluster plan.Cause
+		want    int
+	}{{plan.Calm, 1}, {plan.Violation, 0}, {plan.AwaitEffect, 0}, {plan.Blind, 0}, {plan.NotNetwork, 0}} {
+		x := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Weight: 1, Min: 10 * mbit, Max: 1000 * mbit, Limit: 50 * mbit}
+		x.Rates = []plan.TxRate{{At: t0, Tx: 50 * mbit}}
+		g := group{members: []int32{0}, senders: []*plan.Sender{&x}, load: budget.Load{Limits: x.Limit}}
+		r := round{
+			config: DefaultConfig(), view: sense.View{Observation: plan.Observation{At: t0, Senders: []plan.Sender{x}}},
+			state: &State{Budgets: make([]budget.Budget, 2), Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}},
+			shares: []shared{
+				{group: g, reason: plan.Reason{Bottleneck: plan.Uplink("n1"), Action: plan.Grow, Cause: plan.Calm}, to: []bitrate.Rate{80 * mbit}, total: 80 * mbit, learned: true},
+				{group: g, reason: plan.Reason{Bottleneck: plan.Cluster, Action: plan.Hold, Cause: tt.cluster}, to: []bitrate.Rate{90 * mbit}, total: 90 * mbit, learned: true},
+			},
+		}
+		r.limits()
+		if got := len(r.plan.Limits); got != tt.want {
+			t.Errorf("with the cluster in %q: %d limits changed, want %d", tt.cluster, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,277 @@
+package adaptive
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/blame"
+	"github.com/detnet/detnet/controller/law/budget"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/law/share"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// round is one step in the making.
+type round struct {
+	config  Config
+	view    sense.View
+	state   *State
+	sending blame.Sending
+	index   *index
+	usual   time.Duration     // from patch to effect
+	awaited []bool            // senders that have yet to obey; nil if none
+	accused []plan.Bottleneck // suspected anew
+	shares  []shared          // by bottleneck
+	plan    plan.Plan
+
+	// Limits that a bottleneck is returning to at this very step, by sender; nil if
+	// none is.
+	returning []bitrate.Rate
+}
+
+// bottleneck decides on one budget and divides it.
+func (r *round) bottleneck(b budget.Budget) {
+	members, apps := r.members(b.Bottleneck)
+	g := r.group(members)
+	b.Prepare(r.config.Budget, g.load.Limits, r.view.At)
+	opinion, app := r.opinion(b.Bottleneck, apps, b.Acts.EffectBy)
+	reason := plan.Reason{Bottleneck: b.Bottleneck, Phase: b.Phase, Action: plan.Hold, Cause: plan.NotThrottling}
+	escalate := opinion.Trouble()
+	if len(members) > 0 {
+		t := budget.Turn{
+			Config: r.config.Budget, Sense: r.config.Sense, Decrease: r.config.Blind == BlindDecrease,
+			Now: r.view.At, Feedback: r.usual, Pending: g.pending, Opinion: opinion, Load: g.load, Senders: g.senders,
+		}
+		if opinion.Trouble() || b.Draining() || b.Phase == plan.Trying {
+			t.Paths = r.paths(b.Bottleneck, apps)
+		}
+		reason, escalate = t.Decide(&b), t.Escalate
+		if t.Empty {
+			r.empty(b.Bottleneck, apps)
+		}
+	}
+	if escalate && app >= 0 {
+		r.escalate(app, &opinion.Verdict, b.Bottleneck, apps, reason.Action == plan.Restore)
+	}
+	if reason.Action == plan.Cut && app >= 0 {
+		r.state.Suspicions[app].Since = r.view.At
+	}
+	if reason.Action == plan.Cut && b.CutAnew(r.view.At) {
+		b.Trouble.Before.Limits = r.inForce(g)
+	}
+	s := shared{reason: explain(reason, &opinion.Verdict), group: g, total: b.Total, learned: b.Learned()}
+	s.rebalance = s.learned && r.view.At.Sub(b.Acts.Shared) >= r.config.RebalanceEvery
+	r.divide(&b, &s)
+	r.plan.Reasons = append(r.plan.Reasons, s.reason)
+	r.state.Budgets = append(r.state.Budgets, b)
+	r.shares = append(r.shares, s)
+}
+
+// escalate has the apps that blame a bottleneck look elsewhere: what was in vain
+// for one of them was so for all.
+func (r *round) escalate(app int, v *sense.Verdict, b plan.Bottleneck, apps []int32, tried bool) {
+	r.accuse(app, v, tried)
+	if !tried {
+		return
+	}
+	for _, i := range apps {
+		if r.troubled(int(i), b) {
+			r.accuse(int(i), &r.view.Verdicts[i], true)
+		}
+	}
+}
+
+func (r *round) accuse(app int, v *sense.Verdict, tried bool) {
+	s := &r.state.Suspicions[app]
+	if next, moved := s.Move(r.config.Blame, v, r.sending, tried, r.view.At); moved {
+		r.accused = append(r.accused, next)
+	}
+}
+
+// troubled reports whether an app in trouble blames a bottleneck, by all of its
+// samples, and is not left alone.
+func (r *round) troubled(app int, b plan.Bottleneck) bool {
+	s, v := &r.state.Suspicions[app], &r.view.Verdicts[app]
+	return s.Bottleneck == b && v.Trouble() && !s.Excused(v, r.view.At)
+}
+
+// opinion is that of the app in the worst trouble among those that have a say,
+// and its index, or −1.
+func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (budget.Opinion, int) {
+	var worst budget.Opinion
+	worst.Blind, worst.Silent = true, true
+	index, partial, awaited := -1, false, false
+	var slowest time.Duration
+	for _, i := range apps {
+		app, s, v := &r.view.Apps[i], &r.state.Suspicions[i], &r.view.Verdicts[i]
+		if !s.Concerns(b, app, !v.Blind && v.Trouble()) {
+			continue
+		}
+		worst.Silent = false
+		blind := v.Blind
+		if !v.Assumed && r.view.At.Sub(since) < r.config.Sense.Stale+r.config.Sense.LossWindow+2*v.Lag {
+			again := r.config.Sense.Judge(app, since, r.view.At)
+			v = &again
+		}
+		if v.Blind {
+			awaited = awaited || v.Lag == 0 && r.troubled(int(i), b) // slow signals are not waited for
+			partial = partial || b.Node == app.Node && blind
+			slowest = max(slowest, v.Lag)
+			continue
+		}
+		excused := v.Trouble() && s.Excused(v, r.view.At)
+		if index < 0 || worse(v, excused, &worst) {
+			worst, index = budget.Opinion{Verdict: *v, Excused: excused}, int(i)
+		}
+	}
+	worst.Partial, worst.Awaited = partial, awaited
+	if worst.Blind {
+		worst.Lag = slowest
+	}
+	return worst, index
+}
+
+func worse(v *sense.Verdict, excused bool, than *budget.Opinion) bool {
+	return cmp.Or(cmp.Compare(urgency(v, excused), urgency(&than.Verdict, than.Excused)), cmp.Compare(v.Excess, than.Excess)) > 0
+}
+
+// urgency orders verdicts: trouble that can be acted upon, trouble that is left
+// alone and trouble elsewhere (nobody is raised into these either), and none.
+func urgency(v *sense.Verdict, excused bool) int {
+	switch {
+	case !v.Trouble() && v.Elsewhere == nil:
+		return 0
+	case !v.Trouble():
+		return 1
+	case excused:
+		return 2
+	}
+	return 3
+}
+
+// paths are the sessions by which a bottleneck's queue is measured: of all apps
+// that have a say in it.
+func (r *round) paths(b plan.Bottleneck, apps []int32) []*plan.Session {
+	var all []*plan.Session
+	for _, i := range apps {
+		app, s, v := &r.view.Apps[i], &r.state.Suspicions[i], &r.view.Verdicts[i]
+		if !s.Concerns(b, app, v.Trouble()) || v.Trouble() && s.Excused(v, r.view.At) {
+			continue
+		}
+		for k := range app.Sessions {
+			session := &app.Sessions[k]
+			own := b.Node == app.Node
+			if session.Lag > 0 || own && session.Vantage == app.Node || !own && !b.Whole && b.Node != session.Vantage {
+				continue
+			}
+			all = append(all, sense.OfQueues(app, session))
+		}
+	}
+	return all
+}
+
+// empty notes that the paths of all apps that blame a bottleneck are empty.
+func (r *round) empty(b plan.Bottleneck, apps []int32) {
+	for _, i := range apps {
+		if r.state.Suspicions[i].Bottleneck == b {
+			r.plan.Empty = append(r.plan.Empty, r.view.Apps[i].Pod)
+		}
+	}
+}
+
+// group is the senders behind a bottleneck.
+type group struct {
+	members []int32 // in Observation.Senders
+	senders []*plan.Sender
+	load    budget.Load
+	pending bool // one of them has yet to obey
+}
+
+func (r *round) group(members []int32) group {
+	g := group{members: members, senders: make([]*plan.Sender, len(members))}
+	for k, i := range members {
+		s := &r.view.Senders[i]
+		g.senders[k] = s
+		floor, ceiling := senders.Bounds(s)
+		limit := senders.LimitOf(s)
+		g.load.Bound = g.load.Bound || senders.Bound(s, r.state.Uses[i].Recent())
+		g.load.Floors += floor
+		g.load.Limits += limit
+		if n := len(s.Rates); n > 0 && s.Rates[n-1].At.After(g.load.Seen) {
+			g.load.Seen = s.Rates[n-1].At
+		}
+		g.load.Room = g.load.Room || limit > floor
+		g.load.More = g.load.More || limit < ceiling
+		g.pending = g.pending || r.awaited != nil && r.awaited[i]
+	}
+	g.load.Peak = senders.PeakSum(g.senders, r.view.At)
+	return g
+}
+
+// divide shares the budget, where that matters to anybody. While no capacity is
+// known nobody is lowered in favour of another: a raise adds to the limits in force.
+func (r *round) divide(b *budget.Budget, s *shared) {
+	switch {
+	case s.reason.Action == plan.Restore:
+		s.to = recall(s.group, b.Trouble.Before.Limits)
+		if r.returning == nil {
+			r.returning = make([]bitrate.Rate, len(r.view.Senders))
+		}
+		for k, i := range s.members {
+			r.returning[i] = max(r.returning[i], s.to[k])
+		}
+		return
+	case !s.learned && s.reason.Action == plan.Hold:
+		return
+	}
+	claims := make([]share.Claim, len(s.members))
+	for k, i := range s.members {
+		claims[k] = share.ClaimOf(s.senders[k], r.state.Uses[i].Recent())
+		if !b.Link.Known && s.reason.Action == plan.Grow {
+			claims[k].Floor = max(claims[k].Floor, senders.LimitOf(s.senders[k]))
+		}
+	}
+	s.to = share.Of(b.Total, claims)
+}
+
+// inForce is the limits to return to if cuts do not help: those in force, or
+// those that another bottleneck is returning to at this very step.
+func (r *round) inForce(g group) []senders.Limit {
+	was := make([]senders.Limit, len(g.members))
+	for k, i := range g.members {
+		s := g.senders[k]
+		was[k] = senders.Limit{Pod: s.Pod, Limit: senders.LimitOf(s), At: r.view.At}
+		if r.returning != nil {
+			was[k].Limit = max(was[k].Limit, r.returning[i])
+		}
+	}
+	return was
+}
+
+// recall is the limits as they were, for the senders that were there.
+func recall(g group, was []senders.Limit) []bitrate.Rate {
+	to := make([]bitrate.Rate, len(g.members))
+	for k, s := range g.senders {
+		to[k] = senders.LimitOf(s)
+		if w, found := slices.BinarySearchFunc(was, s.Pod, func(l senders.Limit, id plan.PodID) int { return l.Pod.Compare(id) }); found {
+			to[k] = max(to[k], was[w].Limit)
+		}
+	}
+	return to
+}
+
+// explain adds what was measured to a reason.
+func explain(r plan.Reason, v *sense.Verdict) plan.Reason {
+	if v.App == nil || v.Blind {
+		return r
+	}
+	if v.Elsewhere != nil {
+		v = v.Elsewhere
+	}
+	r.App, r.Samples = v.App.Pod, v.Worst.Samples
+	r.Signal, r.Measured, r.Target, r.Ratio = v.Figure()
+	return r
+}

@@ -1,0 +1,184 @@
+// Package blame says where an app's trouble is looked for: at the uplink of its own
+// node, at that of the node its late probes come from, or in the cluster as a
+// whole; who was tried without effect, and for how long nobody is tried then.
+package blame
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// Config says for how long an app is let be when nothing helps it: Backoff, and
+// twice as long each time up to MaxBackoff.
+type Config struct {
+	// Backoff is how long an app is let be once cuts did not help it; it doubles
+	// each time.
+	Backoff time.Duration `yaml:"backoff"`
+	// MaxBackoff bounds that.
+	MaxBackoff time.Duration `yaml:"maxBackoff"`
+}
+
+// Suspicion is where the trouble of an app is looked for.
+type Suspicion struct {
+	App        plan.PodID
+	Bottleneck plan.Bottleneck
+	Tried      []plan.Bottleneck // others that were of no help in the present trouble
+	InVain     bool              // somebody was cut in it without effect
+	Since      time.Time         // last in trouble
+
+	// No bottleneck is to blame: cuts did not help anywhere. Until RetryAt
+	// the app is not acted upon, unless it gets much worse than Level.
+	RetryAt time.Time
+	Backoff time.Duration
+	Level   time.Duration
+}
+
+// Lasting is for how long a suspicion outlives the trouble.
+const Lasting = 3 * time.Second
+
+// Excused reports whether an app in trouble is left alone for now, because
+// nothing that could be cut helped it.
+func (s *Suspicion) Excused(v *sense.Verdict, now time.Time) bool {
+	return now.Before(s.RetryAt) && v.Worst.Median < 2*s.Level+v.Allow
+}
+
+// Suspect says for every app where its trouble is looked for: kept while it
+// lasts, chosen by evidence when it starts, and again while nobody is behind it.
+// Apps, and what is known of them, are in the order of their PodID.
+func Suspect(known []Suspicion, behind func(plan.Bottleneck) bool, verdicts []sense.Verdict, sending Sending, now time.Time) []Suspicion {
+	next := make([]Suspicion, 0, len(verdicts))
+	k := 0
+	for i := range verdicts {
+		v := &verdicts[i]
+		s := Suspicion{App: v.App.Pod, Bottleneck: plan.Uplink(v.App.Node)}
+		trouble := !v.Blind && !v.App.SLO.IsZero() && (v.Standing || v.Lossy)
+		if trouble {
+			s.Bottleneck = candidates(v, sending)[0]
+		}
+		for k < len(known) && known[k].App.Compare(v.App.Pod) < 0 {
+			k++
+		}
+		if k < len(known) && known[k].App == v.App.Pod {
+			s.goOn(&known[k], behind, now)
+		}
+		if trouble || !v.Blind && v.Trouble() && now.Sub(s.Since) < Lasting {
+			s.Since = now
+		}
+		next = append(next, s)
+	}
+	return next
+}
+
+// goOn takes over what still holds of an older suspicion.
+func (s *Suspicion) goOn(old *Suspicion, behind func(plan.Bottleneck) bool, now time.Time) {
+	s.Since, s.RetryAt, s.Backoff, s.Level = old.Since, old.RetryAt, old.Backoff, old.Level
+	if !s.RetryAt.IsZero() && now.Sub(s.RetryAt) > s.Backoff {
+		s.RetryAt, s.Backoff = time.Time{}, 0
+	}
+	if now.Sub(old.Since) < Lasting && behind(old.Bottleneck) {
+		s.Bottleneck, s.Tried, s.InVain = old.Bottleneck, old.Tried, old.InVain
+	}
+}
+
+// candidates are the places where an app's trouble may come from, the most
+// likely first: the uplinks of nodes that send, then the whole cluster. A reply
+// leaves through the uplink of the app's node, a request through that of the
+// node it is sent from; one-way delay says which of them is late. Requests that
+// are late from wherever they come point to the app's downlink, and so to all
+// that send. Without one-way delays, several vantage points tell: what is late
+// from all of them is near the app, what is late from one is near that one.
+func candidates(v *sense.Verdict, sending Sending) []plan.Bottleneck {
+	own, far := plan.Uplink(v.App.Node), plan.Bottleneck{}
+	if s := v.Worst.Session; s != nil && s.Vantage != v.App.Node {
+		far = plan.Uplink(s.Vantage)
+	}
+	forward, back := v.Worst.Forward, v.Worst.Back
+	several := v.Paths.Seen > 1
+	var order []plan.Bottleneck
+	switch {
+	case forward > 2*back && several && v.Paths.ForwardLate == v.Paths.Seen:
+		order = []plan.Bottleneck{plan.Cluster}
+	case forward > 2*back:
+		order = []plan.Bottleneck{far, plan.Cluster}
+	case back > 2*forward, several && v.Paths.Late == v.Paths.Seen:
+		order = []plan.Bottleneck{own, plan.Cluster}
+	case several:
+		order = []plan.Bottleneck{far, own, plan.Cluster}
+	default:
+		order = []plan.Bottleneck{own, far, plan.Cluster}
+	}
+	elsewhere := len(sending)
+	for _, name := range order {
+		if sending[name] {
+			elsewhere--
+		}
+	}
+	order = slices.DeleteFunc(order, func(name plan.Bottleneck) bool {
+		// The cluster is no other suspect if all that send are suspects already.
+		return !sending[name] || name == plan.Cluster && elsewhere == 0 && len(order) > 1
+	})
+	if len(order) == 0 {
+		return []plan.Bottleneck{own}
+	}
+	return order
+}
+
+// Sending is the bottlenecks behind which somebody sends.
+type Sending map[plan.Bottleneck]bool
+
+// Active finds them.
+func Active(all []plan.Sender, uses []senders.Use) Sending {
+	names := Sending{}
+	last := ""
+	for i := range all {
+		if uses[i].Recent() < bitrate.Mbit || all[i].Node == last {
+			continue
+		}
+		last = all[i].Node
+		names[plan.Uplink(last)], names[plan.Cluster] = true, true
+	}
+	return names
+}
+
+// Concerns reports whether an app has a say in a bottleneck: it is measured
+// across it, and does not blame another one for trouble it has.
+func (s *Suspicion) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bool {
+	if app.SLO.IsZero() {
+		return false
+	}
+	if s.Bottleneck == b {
+		return true
+	}
+	if violated {
+		return false
+	}
+	if b.Whole || b.Node == app.Node {
+		return true
+	}
+	return slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return b.Node == x.Vantage })
+}
+
+// Move takes a suspicion to the next candidate, and returns it; or excuses everyone
+// for a while, longer each time, if cuts were tried at all.
+func (s *Suspicion) Move(c Config, v *sense.Verdict, sending Sending, tried bool, now time.Time) (next plan.Bottleneck, moved bool) {
+	s.InVain = s.InVain || tried
+	for _, name := range candidates(v, sending) {
+		if name != s.Bottleneck && !slices.Contains(s.Tried, name) {
+			s.Tried = append(slices.Clip(s.Tried), s.Bottleneck)
+			s.Bottleneck = name
+			return name, true
+		}
+	}
+	if !s.InVain {
+		return next, false
+	}
+	s.Backoff = max(min(max(2*s.Backoff, c.Backoff), c.MaxBackoff), 4*v.Lag)
+	s.Bottleneck, s.Tried, s.InVain = plan.Uplink(v.App.Node), nil, false
+	s.RetryAt, s.Level = now.Add(s.Backoff), max(v.Worst.Median, v.Worst.Tail)
+	return next, false
+}

@@ -1,0 +1,187 @@
+// Package budget keeps what the senders behind one bottleneck may use together: a
+// state machine with named phases, docs/control-law.md has their table.
+package budget
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// Config tunes the budgets.
+type Config struct {
+	// Drain is the time in which a cut is to empty the standing queue. It
+	// sets the depth of a cut.
+	Drain time.Duration `yaml:"drain"`
+	// MinCut is the least share of the usage that a cut takes.
+	MinCut float64 `yaml:"minCut"`
+	// MaxCut is the largest share of the usage that a first cut takes.
+	MaxCut float64 `yaml:"maxCut"`
+	// Settle is the share of the learned capacity given out once the queue
+	// is empty.
+	Settle float64 `yaml:"settle"`
+	// Fruitless is the number of cuts in a row without effect after which
+	// the next suspect is tried or the limits are restored.
+	Fruitless int `yaml:"fruitless"`
+	// Feedback is the delay from patch to effect assumed until it has been
+	// measured.
+	Feedback time.Duration `yaml:"feedback"`
+	// RaiseEvery is the least time between raises.
+	RaiseEvery time.Duration `yaml:"raiseEvery"`
+	// RaiseStep is the first step of a try for more capacity; steps double while
+	// they succeed.
+	RaiseStep float64 `yaml:"raiseStep"`
+	// MaxRaise is the largest step.
+	MaxRaise float64 `yaml:"maxRaise"`
+	// ProbeEvery is the time between such tries once capacity is known, doubling
+	// while it proves to be unchanged.
+	ProbeEvery time.Duration `yaml:"probeEvery"`
+	// MaxProbeEvery bounds that.
+	MaxProbeEvery time.Duration `yaml:"maxProbeEvery"`
+}
+
+// Budget is the memory of one bottleneck.
+type Budget struct {
+	Bottleneck plan.Bottleneck
+	Total      bitrate.Rate // what the senders behind it may use together
+	Phase      plan.Phase
+	Link       Link
+	Trouble    Trouble
+	Search     Search
+	Acts       Acts
+}
+
+// Link is what is believed of the capacity.
+type Link struct {
+	Known    bool
+	Capacity bitrate.Rate // what is thought to fit through
+	Measured bool         // it was measured, not assumed
+	Best     bitrate.Rate // highest Capacity so far
+	Proven   bitrate.Rate // highest Total in use without a queue since it was raised
+	Upper    bitrate.Rate // usage at the last cut: more than fits through
+}
+
+// learn sets the capacity.
+func (l *Link) learn(c bitrate.Rate, measured bool) {
+	l.Known, l.Capacity, l.Measured = true, c, measured
+}
+
+// fallen reports whether less fits through than once did.
+func (l *Link) fallen() bool { return l.Known && float64(l.Capacity) < 0.9*float64(l.Best) }
+
+// Trouble is what is remembered only while there is some, and for the second
+// after that it takes to be sure.
+type Trouble struct {
+	Before    Before
+	Resume    plan.Phase    // what follows the doubt, or the wait for a cut's effect
+	Doubted   time.Time     // since when only the tail is too long
+	Standing  time.Duration // queue at the first of the cuts in a row
+	Used      bitrate.Rate  // usage at that time
+	Depth     float64       // share of it that the cuts took together
+	InForce   bitrate.Rate  // sum of the limits at the last cut
+	Cuts      int           // since it was last clean for a while
+	Fruitless int           // of those in a row, without effect
+	CleanAt   time.Time     // clean since
+	Rise      Rise
+	Unwritten bool // the last cut was not in force at the last step
+	Awaited   bool // its effect was not seen at the last step
+	Overshot  bool // it followed a raise
+	Tried     bool // the raise was a try for more
+}
+
+// Before is how it was before the first of the cuts in a row.
+type Before struct {
+	At     time.Time
+	Total  bitrate.Rate
+	Link   Link
+	Limits []senders.Limit
+}
+
+// Rise is what was seen on the way up to a cut.
+type Rise struct {
+	Slope  float64 // 0: not seen
+	Inflow bitrate.Rate
+}
+
+// Search is what is remembered while more is tried for.
+type Search struct {
+	At   time.Time // of the next try
+	Wait time.Duration
+	Step float64
+	Even bool // in even steps towards the upper bound: the capacity was not measured
+	Hum  Hum
+	// No sooner than ReliefAt is a quieter link believed again.
+	ReliefAt   time.Time
+	ReliefWait time.Duration
+}
+
+// Acts is when what was last done.
+type Acts struct {
+	Cut      time.Time
+	Raised   time.Time
+	Released time.Time
+	Shared   time.Time // shifted between senders
+	EffectBy time.Time // samples sent before this say nothing about the last cut
+}
+
+// Touched is when the budget was last changed.
+func (b *Budget) Touched() time.Time {
+	return later(later(b.Acts.Cut, b.Acts.Raised), b.Acts.Released)
+}
+
+// CutAnew reports whether the first of the cuts in a row was made at that time.
+func (b *Budget) CutAnew(at time.Time) bool { return b.Trouble.Before.At.Equal(at) }
+
+// Draining reports whether a cut went below the capacity to empty the queue.
+func (b *Budget) Draining() bool {
+	phase := b.Phase
+	if phase == plan.Doubting {
+		phase = b.Trouble.Resume
+	}
+	return phase == plan.Cutting || phase == plan.Testing || phase == plan.Draining
+}
+
+// Learned reports whether the total is a budget, not just the sum of the limits.
+func (b *Budget) Learned() bool { return b.Link.Known || b.Draining() }
+
+// SettleTime is how long a change that was asked for may take to be in force
+// before the limits in force are believed instead.
+const SettleTime = 3 * time.Second
+
+// Prepare takes over the limits in force where nothing is learned.
+func (b *Budget) Prepare(c Config, limits bitrate.Rate, now time.Time) {
+	if b.Phase == "" {
+		b.Phase, b.Total = plan.Open, limits
+		// Limits of before may be far too low, or just right after a restart.
+		b.Search.At = now.Add(c.ProbeEvery / 30)
+	}
+	if b.Total == 0 || !b.Learned() && now.Sub(b.Touched()) > SettleTime {
+		b.Total = limits
+	}
+}
+
+// rest is the phase of a budget that is not in trouble.
+func (b *Budget) rest() plan.Phase {
+	switch {
+	case b.Search.Even:
+		return plan.Exploring
+	case !b.Link.Known:
+		return plan.Open
+	}
+	return plan.Settled
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func near(a, b bitrate.Rate, share float64) bool {
+	return max(a-b, b-a) <= scale(b, share)
+}
+
+func scale(r bitrate.Rate, by float64) bitrate.Rate { return bitrate.Rate(float64(r) * by) }

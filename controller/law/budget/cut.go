@@ -1,0 +1,183 @@
+package budget
+
+import (
+	"math"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/queue"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// relieve cuts, unless doubt, futility or the floors speak against it; again says
+// that the last cut's queue has not gone yet.
+func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
+	v := &t.Opinion
+	if v.Tail && b.Link.Measured && !senders.InUse(t.Load.Peak, b.Total) {
+		return t.hold(b, plan.NearTarget) // the link is known to hold more than this
+	}
+	if v.Tail && t.doubts(b) || t.early(b) {
+		return t.hold(b, plan.Confirming)
+	}
+	x := &b.Trouble
+	switch {
+	case !again:
+		x.Before = Before{At: t.Now, Total: b.Total, Link: b.Link, Limits: x.Before.Limits}
+		x.Standing, x.Fruitless = v.Worst.Recent, 0
+	case x.Depth >= telling && float64(v.Worst.Recent) > 0.7*float64(x.Standing):
+		x.Fruitless++
+	}
+	x.CleanAt = time.Time{}
+	spent := !t.Load.Room || t.Load.Peak < bitrate.Mbit
+	switch {
+	case x.Cuts > 0 && spent, x.Fruitless >= t.Config.Fruitless, x.Cuts >= 2*t.Config.Fruitless:
+		t.Escalate = true
+		t.giveUp(b)
+		return t.reason(b, plan.Restore, plan.Unresponsive)
+	case spent && t.unsure():
+		t.Empty = true // nobody sends: this is what the empty path takes
+		return t.hold(b, plan.AwaitEffect)
+	case spent:
+		t.Escalate = true
+		return t.hold(b, plan.AtFloor)
+	}
+	t.cut(b, again)
+	return t.reason(b, plan.Cut, plan.Violation)
+}
+
+// unsure reports whether the path that decides has a base that may be wrong.
+func (t *Turn) unsure() bool {
+	return t.Opinion.Worst.Session != nil && !t.Opinion.Worst.Base.Known
+}
+
+// doubts reports whether a tail without a queue is to be looked at once more.
+func (t *Turn) doubts(b *Budget) bool {
+	v := &t.Opinion
+	if t.raised(b) && v.Worst.Recent > v.Soft { // after a raise there is little doubt
+		return false
+	}
+	x := &b.Trouble
+	if x.Doubted.IsZero() {
+		x.Doubted = t.Now
+	}
+	if t.Now.Sub(x.Doubted) >= t.Sense.Window*9/10 {
+		return false
+	}
+	x.Resume, b.Phase = b.Phase, plan.Doubting
+	return true
+}
+
+// early reports whether the queue is younger than what is known of the senders:
+// a cut below the usage of before would be far too deep.
+func (t *Turn) early(b *Budget) bool {
+	if t.Opinion.Lossy || senders.InUse(t.Load.Peak, b.Total) {
+		return false
+	}
+	began := queue.Onset(t.ramp(b.since(t.Now)), t.Sense.Window)
+	return t.Load.Seen.Before(began.Add(senders.Window*6/10)) && t.Now.Sub(began) < 5*senders.Window
+}
+
+// since is from when on delays may belong to the queue that stood at a time.
+func (b *Budget) since(at time.Time) time.Time {
+	return later(at.Add(-queue.RampTime), b.Acts.Raised)
+}
+
+// proven is the share of what was good before that is given out again.
+const proven = 0.985
+
+// telling is the depth of a cut that a queue must answer to: a gentle one may
+// just not have been enough.
+const telling = 0.15
+
+// cut lowers the budget below what fits through, by as much as it takes to
+// empty the standing queue within the drain time: a queue of d seconds leaves
+// at 1 − B/C seconds a second. Where nothing tells the capacity the cut is
+// deep, and how fast the queue then leaves will tell it.
+func (t *Turn) cut(b *Budget, again bool) {
+	x, c := &b.Trouble, t.Config
+	b.Link.Upper = min(b.Total, t.Load.Peak)
+	raised := t.raised(b)
+	if !again {
+		x.Rise = Rise{queue.Rising(t.ramp(b.since(t.Now))), b.Link.Upper}
+		x.Used, x.Tried = b.Link.Upper, b.Phase == plan.Trying
+	}
+	depth, most, explore := t.estimate(b, again, raised)
+	x.Overshot = raised && !again
+	t.wait(b, raised)
+	reference := b.Link.Upper
+	if b.Link.Known {
+		reference = b.Link.Capacity
+	}
+	b.Total = max(scale(reference, 1-min(max(depth, c.MinCut), most)), min(t.Load.Floors, b.Total))
+	x.Depth = 1 - float64(b.Total)/float64(x.Used)
+	x.InForce, x.Doubted = t.Load.Limits, time.Time{}
+	x.Cuts++
+	b.Link.Proven = 0
+	b.Search.Even, b.Search.Step = explore, c.RaiseStep
+	b.Acts.Cut, b.Acts.EffectBy = t.Now, t.Now.Add(t.Feedback)
+	if x.Resume = plan.Draining; t.unsure() {
+		x.Resume = plan.Testing
+	}
+	b.Phase = plan.Cutting
+}
+
+// estimate learns what it can of the capacity from the queue and from how it came,
+// and says how deep to cut and how deep at most.
+func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, explore bool) {
+	v, l, x, c := &t.Opinion, &b.Link, &b.Trouble, t.Config
+	depth, most = t.queue().Seconds()/c.Drain.Seconds(), c.MaxCut
+	rising := !again && x.Rise.Slope != 0
+	switch {
+	case again && l.Known && x.Fruitless == 0 && v.Standing:
+		return max(2*depth, telling), most, false // not enough for the queue that was on its way
+	case !v.Standing && v.Worst.Recent <= v.Soft && x.Fruitless == 0: // gently: most packets are well
+		if !again && (!l.Known || raised) {
+			l.learn(l.Upper, l.Measured)
+		}
+		return max(c.MinCut, telling*float64(x.Cuts)), most, false
+	case rising && (l.Known || raised):
+		l.learn(queue.Alone(l.Upper, x.Rise.Slope), true)
+		if raised {
+			l.Capacity = max(l.Capacity, min(scale(l.Proven, proven/c.Settle), l.Upper))
+		}
+		return depth, most, false
+	case !again && raised && l.Proven > 0:
+		l.learn(scale(l.Proven, proven/c.Settle), true) // back to what was good
+		return depth, most, float64(l.Upper) > 1.1*float64(l.Capacity)
+	case x.Fruitless == 0 && t.shallow(l):
+		l.learn(l.Upper, l.Measured) // a little too much
+		return depth, most, false
+	}
+	l.Known, l.Capacity, l.Measured = false, 0, false
+	return 1, 1 - math.Pow(1-c.MaxCut, float64(1+x.Fruitless)), false // half, then a quarter, then an eighth
+}
+
+// shallow reports whether the queue is so short, and grows so little, that what is
+// used is the capacity; where that is known a longer one will do.
+func (t *Turn) shallow(l *Link) bool {
+	v := &t.Opinion
+	still := v.Worst.Slope < 0.1
+	return v.Worst.Recent < 2*v.Allow && (l.Known || still) || v.Worst.Recent < 5*v.Allow && l.Measured && still
+}
+
+// wait sets how long it takes until more is tried for again: longer each time
+// that there was no more. Capacity that was lost may come back soon.
+func (t *Turn) wait(b *Budget, raised bool) {
+	least := t.Config.ProbeEvery
+	if b.Link.fallen() {
+		least = t.soon()
+	}
+	wait := 2 * b.Search.Wait
+	if !b.Link.Measured || !raised {
+		wait = 0
+	}
+	b.Search.Wait = max(least, 20*t.Opinion.Lag, min(wait, t.Config.MaxProbeEvery)) // a touch is seen late and lasts
+}
+
+// queue is how long the queue will be when a cut made now takes effect.
+func (t *Turn) queue() time.Duration {
+	r := &t.Opinion.Worst
+	growth := min(max(r.Slope, 0), 1) * (t.Feedback + senders.Window).Seconds()
+	return r.Recent + time.Duration(growth*float64(time.Second))
+}

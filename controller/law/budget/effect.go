@@ -1,0 +1,145 @@
+package budget
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// cutting: a cut was asked for, and cannot have shown yet.
+func (t *Turn) cutting(b *Budget) plan.Reason {
+	x := &b.Trouble
+	switch {
+	case t.unwritten(b):
+		return t.insist(b)
+	case x.Unwritten: // it is in force at last
+		x.Unwritten, b.Acts.EffectBy = false, t.Now.Add(t.Feedback)
+		return t.hold(b, plan.AwaitEffect)
+	case t.Now.Before(b.Acts.EffectBy):
+		return t.hold(b, plan.AwaitEffect)
+	}
+	if b.Phase = x.Resume; b.Phase == plan.Testing {
+		return t.testing(b)
+	}
+	return t.draining(b)
+}
+
+// testing: the cut tells whether the delay that was there from the start is the
+// path's, or goes with it.
+func (t *Turn) testing(b *Budget) plan.Reason {
+	if r, done := t.leaving(b); done {
+		return r
+	}
+	b.Phase = plan.Draining
+	t.Empty = true
+	if raw := t.Opinion.Worst.Base.Delay; float64(raw) > 0.8*float64(b.Trouble.Standing) {
+		t.giveUp(b)
+		return t.reason(b, plan.Restore, plan.Unresponsive)
+	}
+	return t.hold(b, plan.AwaitEffect)
+}
+
+// draining: the cut is in force. It was enough, or is not.
+func (t *Turn) draining(b *Budget) plan.Reason {
+	if r, done := t.leaving(b); done {
+		return r
+	}
+	v := &t.Opinion
+	switch {
+	case v.Awaited && (v.Excused || !v.Trouble()): // who is well says nothing of who is not
+		return t.hold(b, plan.AwaitEffect)
+	case !v.Excused && (v.Trouble() || b.Trouble.Tried && t.touched(b)):
+		return t.relieve(b, true)
+	}
+	b.clean(t.Now)
+	t.settle(b)
+	if v.Excused { // who is late has another cause, and the others are well again
+		return t.reason(b, plan.Grow, plan.Unresponsive)
+	}
+	return t.reason(b, plan.Grow, plan.Calm)
+}
+
+// leaving waits for the queue to leave, and sees to it that the cut is in force.
+func (t *Turn) leaving(b *Budget) (r plan.Reason, done bool) {
+	switch {
+	case t.unwritten(b):
+		b.Phase = plan.Cutting
+		return t.insist(b), true
+	case t.emptying(b):
+		return t.hold(b, plan.AwaitEffect), true
+	}
+	return r, false
+}
+
+// unwritten reports whether nothing of the last cut is in force after the time it
+// takes: the writes are late or fail, or nobody carries plans out. It says nothing
+// about its cause until it has been tried.
+func (t *Turn) unwritten(b *Budget) bool {
+	was := b.Trouble.InForce
+	return was > b.Total && t.Load.Limits >= was-(was-b.Total)/10 && t.Now.Sub(b.Acts.Cut) >= t.Feedback
+}
+
+// insist plans a cut that is not in force again, or drops it where the trouble
+// went away without it.
+func (t *Turn) insist(b *Budget) plan.Reason {
+	x := &b.Trouble
+	x.Unwritten = true
+	if t.Opinion.Trouble() {
+		x.CleanAt = time.Time{}
+		if t.Now.Sub(b.Acts.Cut) > SettleTime {
+			t.from = t.Load.Limits
+			return t.reason(b, plan.Cut, plan.Violation)
+		}
+		return t.hold(b, plan.AwaitEffect)
+	}
+	if b.clean(t.Now); b.Trouble.Cuts > 0 {
+		return t.hold(b, plan.AwaitEffect)
+	}
+	t.giveUp(b)
+	b.Phase = b.rest()
+	return t.hold(b, plan.Calm)
+}
+
+// emptying reports whether the queue is on its way out after a cut, or may be:
+// the patch has not been seen to work yet, or samples sent since are still
+// late but less and less.
+func (t *Turn) emptying(b *Budget) bool {
+	if !t.Opinion.Trouble() {
+		return false
+	}
+	if x := &b.Trouble; t.Pending || x.Awaited {
+		b.Acts.EffectBy, x.Awaited = t.Now, t.Pending
+		return true
+	}
+	return t.Now.Sub(b.Acts.EffectBy) < 2*time.Second && t.Opinion.Worst.Slope < -0.03
+}
+
+// cleanFor is how long a bottleneck must be clean for its cuts to count as
+// having helped: a cause elsewhere comes and goes as it likes in between.
+const cleanFor = time.Second
+
+// clean notes a look without a violation. What belonged to the trouble goes when
+// it has been over for a while.
+func (b *Budget) clean(now time.Time) {
+	x := &b.Trouble
+	if x.CleanAt.IsZero() {
+		x.CleanAt = now
+	}
+	if now.Sub(x.CleanAt) < cleanFor {
+		return
+	}
+	if b.Draining() {
+		x.Cuts = 0
+		return
+	}
+	*x = Trouble{CleanAt: x.CleanAt}
+}
+
+// giveUp puts the budget back: cuts did not move the signal.
+func (t *Turn) giveUp(b *Budget) {
+	before := b.Trouble.Before
+	b.Total, b.Search.Even = before.Total, false
+	b.Link.Known, b.Link.Capacity = before.Link.Known, before.Link.Capacity
+	b.Phase, b.Acts.Released = plan.Released, t.Now
+	b.Trouble = Trouble{Before: before}
+}

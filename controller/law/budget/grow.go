@@ -1,0 +1,115 @@
+package budget
+
+import (
+	"math"
+	"time"
+
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// pause is the least time between raises: each must have shown before the next.
+func (t *Turn) pause(b *Budget) time.Duration {
+	shows := t.Feedback + 2*t.Sense.Window + t.Opinion.Lag
+	if b.Search.Even || !b.Link.Known {
+		return shows
+	}
+	return max(t.Config.RaiseEvery, shows)
+}
+
+// grow tries for more than the capacity known so far when it is time to, or
+// when the queue has become so quiet that there must be more. Each step that
+// finds an empty queue doubles the next.
+func (t *Turn) grow(b *Budget) plan.Reason {
+	used := senders.InUse(t.Load.Peak, b.Total)
+	switch {
+	case t.ignored(b): // nobody carries raises out
+		return t.hold(b, plan.Calm)
+	case !t.Load.More, !t.Load.Bound && !used:
+		return t.hold(b, plan.Unused)
+	case t.Now.Sub(b.Acts.Raised) < t.pause(b):
+		return t.hold(b, plan.Calm)
+	}
+	if senders.Fills(t.Load.Peak, b.Total) {
+		b.Link.Proven = max(b.Link.Proven, b.Total)
+	}
+	relief := t.relief(b, used)
+	if t.Now.Before(b.Search.At) && !relief {
+		return t.hold(b, plan.Calm)
+	}
+	b.Acts.Raised = t.Now
+	if b.back(relief) { // to what once fitted through
+		b.Total = scale(b.Link.Best, t.Config.Settle)
+		b.Link.learn(b.Link.Best, b.Link.Measured)
+		b.Phase, b.Search.At = b.rest(), t.Now.Add(t.Config.ProbeEvery)
+		return t.reason(b, plan.Grow, plan.Calm)
+	}
+	step := t.step(b, relief)
+	b.Total = scale(b.Total, 1+step)
+	if float64(b.Total) > 1.03*float64(b.Link.Capacity) {
+		b.Search.Step = min(2*step, t.Config.MaxRaise) // on new ground
+	}
+	b.Phase, b.Search.At = plan.Trying, t.Now
+	return t.reason(b, plan.Grow, plan.Calm)
+}
+
+// ignored reports whether the limits in force are far below what was given out.
+func (t *Turn) ignored(b *Budget) bool {
+	share := 1 + 2*t.Config.MaxRaise
+	if !b.Link.Known {
+		share = 1.05
+	}
+	return float64(b.Total) > share*float64(t.Load.Limits)
+}
+
+// back reports whether to return to the best capacity that there was.
+func (b *Budget) back(relief bool) bool {
+	if relief && float64(b.Link.Best) > 1.1*float64(b.Total) {
+		return true
+	}
+	return b.Link.fallen() && !b.Search.Even && float64(b.Total) > 1.1*float64(b.Link.Capacity)
+}
+
+func (t *Turn) step(b *Budget, relief bool) float64 {
+	step := max(b.Search.Step, t.Config.RaiseStep)
+	switch {
+	case !b.Link.Known: // limits of before may be far too low
+		return t.Config.MaxRaise
+	case b.Search.Even: // a third of the way, by ratio, to what was too much
+		return max((math.Cbrt(float64(b.Link.Upper)/float64(b.Total))-1)*t.quiet(), 2*t.Config.RaiseStep)
+	case relief:
+		return max(step, t.Config.MaxRaise/2)
+	}
+	return step
+}
+
+// relief reports whether the link has become so much quieter that there must be
+// room. A host that is busy at times sounds like a link that is full at times: it
+// is believed less and less often, until it was right.
+func (t *Turn) relief(b *Budget, used bool) bool {
+	s := &b.Search
+	if !used {
+		s.Hum = Hum{}
+		return false
+	}
+	if !s.Hum.Listen(t.Now, t.Opinion.Hum) || t.Now.Before(s.ReliefAt) {
+		return false
+	}
+	s.ReliefWait = min(max(2*s.ReliefWait, minReliefWait), maxReliefWait)
+	s.ReliefAt = t.Now.Add(s.ReliefWait)
+	return true
+}
+
+const (
+	minReliefWait = 30 * time.Second
+	maxReliefWait = 5 * time.Minute
+)
+
+// quiet is how far the delay is from where raising would stop, 0…1.
+func (t *Turn) quiet() float64 {
+	v := &t.Opinion
+	if v.Allow == 0 {
+		return 1
+	}
+	return max(0, 1-float64(v.Worst.Median)/(t.Sense.Calm*float64(v.Soft)))
+}

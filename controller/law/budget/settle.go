@@ -1,0 +1,122 @@
+package budget
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/queue"
+	"github.com/detnet/detnet/controller/law/senders"
+)
+
+// settle ends a cut: the queue is empty, so the budget returns to a share of
+// what fits through. Where the queue was too short to measure that, the budget
+// feels its way up from where the queue emptied.
+func (t *Turn) settle(b *Budget) {
+	e := t.episode(b)
+	l, s, before := &b.Link, &b.Search, &b.Trouble.Before.Link
+	switch {
+	case !l.Known:
+		t.measure(b, e)
+	case e.pinned:
+	case b.Trouble.Overshot: // it was guessed from the way up, or what was good before was taken
+		l.Capacity = min(max(l.Capacity, e.full), l.Upper)
+	default:
+		l.Capacity = min(l.Capacity, e.full)
+	}
+	l.Best = max(l.Best, l.Capacity)
+	if l.fallen() && !b.Trouble.Overshot {
+		s.Wait = t.soon()
+	}
+	wait := s.Wait
+	if s.Even {
+		wait = 0
+	}
+	if float64(l.Capacity) > 1.1*float64(before.Capacity) {
+		s.ReliefWait = 0
+	}
+	l.Proven = min(b.Total, t.Load.Peak) // the queue emptied although this came in
+	b.Total = max(b.Total, scale(l.Capacity, t.Config.Settle))
+	s.Hum = Hum{}
+	b.Phase = b.rest()
+	b.Acts.Raised, s.At = t.Now, t.Now.Add(max(wait, t.pause(b)))
+}
+
+// episode is what was seen of a queue from its beginning until it was gone.
+type episode struct {
+	ramp   []queue.Delay
+	full   bitrate.Rate // what the senders sent while it stood, less what it grew by
+	pinned bool         // it stood at its limit: it may have overflowed, and full is too much
+	fell   bool         // full includes the way down, where nothing overflows
+}
+
+func (t *Turn) episode(b *Budget) episode {
+	e := episode{ramp: queue.Calmed(t.ramp(b.since(b.Acts.Cut))), full: b.Link.Upper, pinned: true}
+	if len(e.ramp) == 0 {
+		return e
+	}
+	const w = senders.Window
+	turn := queue.Turning(e.ramp)
+	first, last := queue.Foot(e.ramp, turn), queue.End(e.ramp, turn)
+	windows := senders.Sums(t.Senders, e.ramp[first].At.Add(w*9/10), e.ramp[last].At.Add(w/10))
+	if full := queue.Throughput(e.ramp, windows, t.Opinion.Soft/2); full != 0 {
+		e.full = min(full, b.Trouble.InForce)
+		e.pinned = queue.Pinned(e.ramp[first : turn+1])
+		e.fell = windows[len(windows)-1].At.Sub(e.ramp[turn].At) > w*7/10
+	}
+	return e
+}
+
+// measure sets the capacity once the queue is empty: from what the senders sent
+// while it stood, which is exact unless it overflowed, or from how fast it fell
+// after the cut, which is exact if that took long.
+func (t *Turn) measure(b *Budget, e episode) {
+	l := &b.Link
+	down, from, to := queue.Falling(queue.After(e.ramp, b.Acts.Cut))
+	low := t.inflow(b, from, to)
+	c := min(queue.Alone(low, down), e.full)
+	long := to.Sub(from) > senders.Window/2
+	if !long {
+		c = min(c, t.emptied(e)) // who sends on and off, or paused, bends the line
+	}
+	switch {
+	case down != 0 && (long || !e.fell) && e.pinned:
+		l.learn(c, true)
+	case e.fell || !e.pinned:
+		l.learn(e.full, true)
+	default:
+		l.learn(b.Total, false)
+		l.Upper, b.Search.Even = e.full, true
+		return
+	}
+	rise := b.Trouble.Rise
+	share, known := queue.Others(rise.Slope, rise.Inflow, down, low)
+	company := !(known && share < 0.2) && !near(e.full, l.Capacity, 0.08)
+	vague := !long && !near(e.full, l.Capacity, 0.04)
+	if company || vague {
+		b.Search.Wait = t.Config.ProbeEvery / 6 // to be confirmed
+	}
+}
+
+// inflow is what the senders sent from one time to another after the cut.
+func (t *Turn) inflow(b *Budget, from, to time.Time) bitrate.Rate {
+	sent := min(senders.MeanSum(t.Senders, from, to, senders.Usable), b.Total)
+	if sent == 0 {
+		return b.Total
+	}
+	return sent
+}
+
+// emptied is what fits through by the whole way down.
+func (t *Turn) emptied(e episode) bitrate.Rate {
+	if len(e.ramp) == 0 {
+		return e.full
+	}
+	turn := queue.Turning(e.ramp)
+	from, to := e.ramp[turn], e.ramp[queue.End(e.ramp, turn)]
+	took := to.At.Sub(from.At)
+	if took <= from.Above-to.Above {
+		return e.full
+	}
+	sent := senders.MeanSum(t.Senders, from.At, to.At, senders.Uncapped)
+	return queue.Alone(sent, (to.Above-from.Above).Seconds()/took.Seconds())
+}

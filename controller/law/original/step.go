@@ -1,0 +1,89 @@
+package original
+
+import (
+	"slices"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// maxStepSamples bounds what step keeps of one app between two decisions.
+const maxStepSamples = 1000
+
+// Step reproduces the original proportional controller to the number: the 95th
+// percentile against one target, −50M above it, +10M below, nothing at exactly
+// the target, changes under 5M not written, and 0.5 ms taken for granted when
+// nothing was measured.
+type Step struct{ StepConfig }
+
+// Step is one step of it.
+func (l Step) Step(s State, o plan.Observation) (State, plan.Plan) {
+	next := State{ActedAt: s.ActedAt}
+	for _, app := range o.Apps {
+		b := baseline(s.Baselines, app.Pod)
+		b.takeEvery(0, path(app))
+		b.keep(maxStepSamples)
+		next.Baselines = append(next.Baselines, b)
+	}
+	p := plan.Plan{At: o.At}
+	if !due(&next, o.At, l.Interval) {
+		return next, p
+	}
+	r := l.decide(o.Apps, next.Baselines)
+	p.Reasons = []plan.Reason{r}
+	for i := range next.Baselines {
+		next.Baselines[i].Delays = nil
+	}
+	for _, sender := range o.Senders {
+		floor, ceiling := bounds(sender, l.Min, l.Max)
+		from := inForce(sender, ceiling)
+		to := from
+		switch r.Action {
+		case plan.Cut:
+			// In whole Mbit/s, as the original's steps are.
+			to -= bitrate.Rate(l.Decrease.Mbit()*severity(r, l.Severity)+1e-9) * bitrate.Mbit
+		case plan.Grow:
+			to += l.Increase
+		}
+		to = min(max(to, floor), ceiling)
+		if max(to-from, from-to) >= l.Least {
+			p.Limits = change(p.Limits, sender, to)
+		}
+	}
+	return next, p
+}
+
+// decide compares the worst app's 95th percentile of delay variation with its
+// target. The original knew one app; the worst one is the natural reading.
+func (l Step) decide(apps []plan.App, memory []Baseline) plan.Reason {
+	r := plan.Reason{Bottleneck: plan.Cluster, Signal: plan.Jitter, Measured: l.Assume, Target: l.Target, Cause: plan.Blind}
+	worst := -1.0
+	for i, app := range apps {
+		delays := memory[i].Delays
+		if len(delays) == 0 {
+			continue
+		}
+		target := l.Target
+		if app.SLO.Jitter != 0 {
+			target = app.SLO.Jitter
+		}
+		sorted := slices.Sorted(slices.Values(delays))
+		p95 := sorted[min(len(sorted)*95/100, len(sorted)-1)] - memory[i].Base
+		if excess := float64(p95) / float64(target); excess > worst {
+			worst = excess
+			r.App, r.Measured, r.Target, r.Samples, r.Cause = app.Pod, p95, target, len(sorted), plan.NearTarget
+		}
+	}
+	switch {
+	case r.Measured > r.Target:
+		r.Action, r.Cause = plan.Cut, plan.Violation
+	case r.Measured < r.Target:
+		r.Action = plan.Grow
+		if r.Cause != plan.Blind {
+			r.Cause = plan.Calm
+		}
+	default:
+		r.Action = plan.Hold
+	}
+	return r
+}

@@ -1,0 +1,84 @@
+package queue
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+const (
+	ms   = time.Millisecond
+	mbit = bitrate.Mbit
+)
+
+var t0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func TestCapacityFromSlopes(t *testing.T) {
+	ramp := func(from, to time.Duration, slope float64) []Delay {
+		var r []Delay
+		at, above := t0, from
+		for slope > 0 && above < to || slope < 0 && above > to {
+			r = append(r, Delay{at, above})
+			at, above = at.Add(10*ms), above+time.Duration(slope*float64(10*ms))
+		}
+		return r
+	}
+	// 150 into 200 falls by a quarter, 300 rises by a half.
+	down, _, _ := Falling(ramp(42*ms, 0, -0.25))
+	up := Rising(ramp(0, 42*ms, 0.5))
+	if math.Abs(down+0.25) > 0.01 || math.Abs(up-0.5) > 0.01 {
+		t.Fatalf("slopes %v, %v", down, up)
+	}
+	if c := Alone(150*mbit, down); max(c-200*mbit, 200*mbit-c) > 3*mbit {
+		t.Errorf("capacity %v, want 200M", c)
+	}
+	if share, known := Others(up, 300*mbit, down, 150*mbit); !known || math.Abs(share) > 0.03 {
+		t.Errorf("others use %v", share)
+	}
+	// With 60 of others in it, 90 falls by a quarter and 240 rises by a half.
+	if share, known := Others(0.5, 240*mbit, -0.25, 90*mbit); !known || math.Abs(share-0.3) > 0.03 {
+		t.Errorf("others use %v, want 0.3", share)
+	}
+	for _, little := range [][]Delay{nil, ramp(42*ms, 0, -0.25)[:2]} {
+		if slope, _, _ := Falling(little); slope != 0 || Rising(little) != 0 {
+			t.Errorf("a slope was seen in %d samples", len(little))
+		}
+	}
+}
+
+// What came in while a queue stood, less what it grew by, is what fits through,
+// whatever it was that came in; with an overflow it is too much.
+func TestCapacityFromWhatStood(t *testing.T) {
+	const capacity = 200.0
+	tests := map[string]struct {
+		sent  []float64 // Mbit/s in windows of 100 ms
+		limit time.Duration
+		want  float64
+	}{
+		"growing":            {[]float64{240, 240, 240}, time.Second, 200},
+		"elastic":            {[]float64{260, 203, 196, 201}, time.Second, 200},
+		"on the way down":    {[]float64{500, 150, 150}, time.Second, 200},
+		"full from early on": {[]float64{300, 300, 300}, 42 * ms, 300},
+		"full, then falling": {[]float64{300, 300, 150}, 42 * ms, 200},
+	}
+	for name, tt := range tests {
+		var ramp []Delay
+		var sums []plan.TxRate
+		at, queue := t0, 0.5 // Mbit: some
+		for _, sent := range tt.sent {
+			for range 10 {
+				at = at.Add(10 * ms)
+				queue = min(max(queue+(sent-capacity)/100, 0), tt.limit.Seconds()*capacity)
+				ramp = append(ramp, Delay{at, time.Duration(queue / capacity * float64(time.Second))})
+			}
+			sums = append(sums, plan.TxRate{At: at, Tx: bitrate.FromMbit(sent)})
+		}
+		got := Throughput(ramp, sums[1:], ms/4).Mbit()
+		if math.Abs(got-tt.want) > 0.02*tt.want {
+			t.Errorf("%s: %.0f, want %.0f", name, got, tt.want)
+		}
+	}
+}

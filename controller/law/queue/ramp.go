@@ -1,0 +1,165 @@
+// Package queue is the geometry of a queue as probes see it: when it began, how
+// fast it grows and leaves, and what that says of the link's capacity. It is pure
+// over samples.
+package queue
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// Delay is one sample above the base of its session.
+type Delay struct {
+	At    time.Time
+	Above time.Duration
+}
+
+// Ramp is the delays that sessions saw since a time, in the order of sending.
+func Ramp(paths []*plan.Session, from time.Time) []Delay {
+	var ramp []Delay
+	for _, session := range paths {
+		base := sense.Above(session.Base)
+		for _, s := range session.Samples {
+			if !s.Lost && s.At.After(from) {
+				ramp = append(ramp, Delay{s.At, s.RTT - base})
+			}
+		}
+	}
+	slices.SortStableFunc(ramp, func(a, b Delay) int { return a.At.Compare(b.At) })
+	return ramp
+}
+
+// RampTime is how far back a rise of the queue is looked for.
+const RampTime = 1500 * time.Millisecond
+
+// Onset is when the queue began that stood within the last window; zero if there
+// is none.
+func Onset(ramp []Delay, window time.Duration) time.Time {
+	if len(ramp) == 0 {
+		return time.Time{}
+	}
+	now := len(ramp) - len(After(ramp, ramp[len(ramp)-1].At.Add(-window)))
+	return ramp[Foot(ramp, now+highest(ramp[now:]))].At
+}
+
+// Foot is where the way up to the top began.
+func Foot(ramp []Delay, top int) int {
+	i := top
+	for i > 0 && ramp[i-1].Above > ramp[top].Above/12 {
+		i--
+	}
+	return i
+}
+
+// End is the last sample of the way down from the top.
+func End(ramp []Delay, top int) int {
+	i := top
+	for i+1 < len(ramp) && ramp[i+1].Above > ramp[top].Above/12 {
+		i++
+	}
+	return i
+}
+
+func highest(ramp []Delay) int {
+	top := 0
+	for i, d := range ramp {
+		if d.Above > ramp[top].Above {
+			top = i
+		}
+	}
+	return top
+}
+
+// below keeps the samples up to so many eighths of the highest: a full queue
+// has no slope.
+func below(ramp []Delay, eighths time.Duration) []Delay {
+	if len(ramp) == 0 {
+		return nil
+	}
+	most := ramp[highest(ramp)].Above * eighths / 8
+	return slices.DeleteFunc(slices.Clone(ramp), func(d Delay) bool { return d.Above > most })
+}
+
+// Calmed takes the median of every three neighbours: what one packet waited for
+// a host is no queue.
+func Calmed(ramp []Delay) []Delay {
+	calm := slices.Clone(ramp)
+	for i := 1; i+1 < len(ramp); i++ {
+		a, b, c := ramp[i-1].Above, ramp[i].Above, ramp[i+1].Above
+		calm[i].Above = max(min(a, b), min(max(a, b), c))
+	}
+	return calm
+}
+
+// Turning is where a queue began to leave: the last sample near the highest.
+func Turning(ramp []Delay) int {
+	top := highest(ramp)
+	for i := len(ramp) - 1; i > top; i-- {
+		if ramp[i].Above > ramp[top].Above*7/8 {
+			return i
+		}
+	}
+	return top
+}
+
+// level is the delay at a time, between the samples before and after it.
+func level(ramp []Delay, at time.Time) (d time.Duration, known bool) {
+	next, exact := slices.BinarySearchFunc(ramp, at, func(d Delay, at time.Time) int { return d.At.Compare(at) })
+	switch {
+	case exact:
+		return ramp[next].Above, true
+	case next == 0 || next == len(ramp) || ramp[next].At.Sub(ramp[next-1].At) > senders.Window/2:
+		return 0, false
+	}
+	a, b := ramp[next-1], ramp[next]
+	share := float64(at.Sub(a.At)) / float64(b.At.Sub(a.At))
+	return a.Above + time.Duration(share*float64(b.Above-a.Above)), true
+}
+
+// After is the part of a ramp from a time on.
+func After(ramp []Delay, at time.Time) []Delay {
+	i, _ := slices.BinarySearchFunc(ramp, at, func(d Delay, at time.Time) int { return d.At.Compare(at) })
+	return ramp[i:]
+}
+
+// Pinned reports whether a queue stood at its limit: it may have overflowed.
+func Pinned(ramp []Delay) bool {
+	levels := make([]time.Duration, len(ramp))
+	for i, d := range ramp {
+		levels[i] = d.Above
+	}
+	slices.Sort(levels)
+	return levels[len(levels)/2] > levels[len(levels)-1-len(levels)/10]*15/16
+}
+
+// straight is the slope of samples that lie on a line; 0 if they do not.
+func straight(ramp []Delay) float64 {
+	slope, explained := Fit(ramp)
+	if len(ramp) < 3 || explained < 0.9 {
+		return 0
+	}
+	return slope
+}
+
+// Fit is the least-squares slope of the delay against the time of sending, in
+// seconds a second, and the share of the variance that it explains.
+func Fit(ramp []Delay) (slope, explained float64) {
+	n := float64(len(ramp))
+	if n < 2 {
+		return 0, 0
+	}
+	var st, sd, stt, std, sdd float64
+	for _, s := range ramp {
+		t, d := s.At.Sub(ramp[0].At).Seconds(), s.Above.Seconds()
+		st, sd, stt, std, sdd = st+t, sd+d, stt+t*t, std+t*d, sdd+d*d
+	}
+	tt, dd, td := n*stt-st*st, n*sdd-sd*sd, n*std-st*sd
+	if tt <= 0 || dd <= 0 {
+		return 0, 0
+	}
+	return td / tt, td * td / (tt * dd)
+}

@@ -1,0 +1,116 @@
+package senders
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/quantile"
+)
+
+// Feedback measures the delay from asking for a lower limit to seeing the
+// sender obey it. Every wait of the law is derived from it: a fixed one is
+// either too short, and cuts twice for one queue, or too long.
+type Feedback struct {
+	Pending []Limit         // in the order of their PodID
+	Delays  []time.Duration // the newest last
+}
+
+// Limit is one that was asked for at some time.
+type Limit struct {
+	Pod   plan.PodID
+	Limit bitrate.Rate
+	At    time.Time
+}
+
+const (
+	feedbackKept  = 20
+	feedbackLeast = 3               // measurements before they are believed
+	feedbackWait  = 2 * time.Second // a limit without effect by then tells nothing
+	minFeedback   = 100 * time.Millisecond
+	maxFeedback   = 2 * time.Second
+)
+
+// Observe looks for the effect of what was asked for.
+func (f Feedback) Observe(senders []plan.Sender, now time.Time) Feedback {
+	next := Feedback{Delays: slices.Clone(f.Delays)}
+	for _, p := range f.Pending {
+		i, found := find(senders, p.Pod)
+		if !found || now.Sub(p.At) > feedbackWait {
+			continue
+		}
+		delay, seen := effect(senders[i].Rates, p)
+		if !seen {
+			next.Pending = append(next.Pending, p)
+			continue
+		}
+		next.Delays = append(next.Delays, delay)
+	}
+	if extra := len(next.Delays) - feedbackKept; extra > 0 {
+		next.Delays = next.Delays[extra:]
+	}
+	return next
+}
+
+// Awaited are the senders that have yet to obey, by their index, within three times
+// the usual delay: where counters sit before the limiter the effect may never show.
+// It is nil where there are none.
+func (f Feedback) Awaited(senders []plan.Sender, now time.Time, usual time.Duration) []bool {
+	var awaited []bool
+	for _, p := range f.Pending {
+		i, found := find(senders, p.Pod)
+		if !found || now.Sub(p.At) > 3*usual {
+			continue
+		}
+		if awaited == nil {
+			awaited = make([]bool, len(senders))
+		}
+		awaited[i] = true
+	}
+	return awaited
+}
+
+// effect finds the first sub-window after the request that fits the limit. The
+// limit was in force by the beginning of it.
+func effect(rates []plan.TxRate, p Limit) (time.Duration, bool) {
+	for _, r := range rates {
+		if r.At.After(p.At) && float64(r.Tx) <= 1.05*float64(p.Limit) {
+			return max(r.At.Sub(p.At)-Window, 0), true
+		}
+	}
+	return 0, false
+}
+
+// Expect notes the cuts of a plan that will show: those of senders that use
+// more than they are to have.
+func (f *Feedback) Expect(p plan.Plan, senders []plan.Sender) {
+	if len(p.Limits) == 0 {
+		return
+	}
+	f.Pending = slices.DeleteFunc(f.Pending, func(l Limit) bool {
+		_, anew := slices.BinarySearchFunc(p.Limits, l.Pod, func(l plan.Limit, id plan.PodID) int { return l.Pod.Compare(id) })
+		return anew
+	})
+	for _, limit := range p.Limits {
+		i, found := find(senders, limit.Pod)
+		if found && limit.Urgent() && float64(Peak(&senders[i], p.At)) > 1.1*float64(limit.To) {
+			f.Pending = append(f.Pending, Limit{Pod: limit.Pod, Limit: limit.To, At: p.At})
+		}
+	}
+	slices.SortFunc(f.Pending, func(a, b Limit) int { return a.Pod.Compare(b.Pod) })
+}
+
+// P95 is the 95th percentile of the delay, or assumed while too little is
+// known.
+func (f Feedback) P95(assumed time.Duration) time.Duration {
+	if len(f.Delays) < feedbackLeast {
+		return assumed
+	}
+	sorted := slices.Sorted(slices.Values(f.Delays))
+	return min(max(quantile.Of(sorted, 0.95), minFeedback), maxFeedback)
+}
+
+func find(senders []plan.Sender, pod plan.PodID) (int, bool) {
+	return slices.BinarySearchFunc(senders, pod, func(s plan.Sender, id plan.PodID) int { return s.Pod.Compare(id) })
+}

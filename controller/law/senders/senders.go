@@ -1,0 +1,219 @@
+// Package senders says what the pods that may be limited do: what they send, what
+// holds them back, and how long a new limit takes to show.
+package senders
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// Window is that over which agents measure rates. The usage that counts is the
+// peak over a few of them: an average across the onset of congestion mistakes half
+// of it for calm.
+const Window = 100 * time.Millisecond
+
+const windows = 4
+
+// Use is the recent peak of one sender's usage, as a windowed maximum.
+type Use struct {
+	Pod       plan.PodID
+	Since     time.Time
+	Now, Last bitrate.Rate
+}
+
+// useEpoch is how long a sender must be quiet, once or twice over, before its
+// share is lent to others.
+const useEpoch = 1500 * time.Millisecond
+
+// Recent is the peak of one epoch to two.
+func (u Use) Recent() bitrate.Rate { return max(u.Now, u.Last) }
+
+func (u *Use) add(at time.Time, r bitrate.Rate) {
+	if u.Since.IsZero() {
+		u.Since = at
+	}
+	if at.Sub(u.Since) >= useEpoch {
+		u.Since, u.Last, u.Now = at, u.Now, 0
+	}
+	u.Now = max(u.Now, r)
+}
+
+// ObserveUse brings the peaks up to date; senders in the order of their PodID.
+func ObserveUse(known []Use, senders []plan.Sender, now time.Time) []Use {
+	uses := make([]Use, len(senders))
+	k := 0
+	for i := range senders {
+		s := &senders[i]
+		for k < len(known) && known[k].Pod.Compare(s.Pod) < 0 {
+			k++
+		}
+		uses[i] = Use{Pod: s.Pod}
+		if k < len(known) && known[k].Pod == s.Pod {
+			uses[i] = known[k]
+		}
+		uses[i].add(now, Peak(s, now))
+	}
+	return uses
+}
+
+// Peak is the highest of a sender's newest sub-windows.
+func Peak(s *plan.Sender, now time.Time) bitrate.Rate {
+	var most bitrate.Rate
+	for i := len(s.Rates) - 1; i >= 0 && now.Sub(s.Rates[i].At) <= (windows+2)*Window; i-- {
+		most = max(most, Usable(s, s.Rates[i].Tx))
+	}
+	return most
+}
+
+// Usable is a measured rate without what the limiter will drop: where the
+// counter sits before the limiter it may exceed the limit.
+func Usable(s *plan.Sender, tx bitrate.Rate) bitrate.Rate {
+	if s.Limit != 0 {
+		tx = min(tx, s.Limit)
+	}
+	return tx
+}
+
+// PeakSum is the highest sum over the senders in any of the newest
+// sub-windows. Agents report with different phases, so sums are taken over
+// bins of time; a sender without a value in a bin counts with its last one.
+// Where nobody counts, the limits are all there is to go by.
+func PeakSum(senders []*plan.Sender, now time.Time) bitrate.Rate {
+	if !slices.ContainsFunc(senders, func(s *plan.Sender) bool { return len(s.Rates) > 0 }) {
+		return SumLimits(senders)
+	}
+	var sums [windows]bitrate.Rate
+	for _, s := range senders {
+		if len(s.Rates) == 0 {
+			continue
+		}
+		end := s.Rates[len(s.Rates)-1].At
+		if now.Sub(end) > time.Second {
+			continue // the agent is gone; nothing is known
+		}
+		for i := range sums {
+			at := end.Add(-time.Duration(i) * Window)
+			sums[i] += Usable(s, rateAt(s.Rates, at))
+		}
+	}
+	return slices.Max(sums[:])
+}
+
+// Sums are the sums over the senders in the sub-windows of the one that sends
+// most that ended from one time to another.
+func Sums(senders []*plan.Sender, from, to time.Time) []plan.TxRate {
+	var most *plan.Sender
+	var busiest bitrate.Rate
+	for _, s := range senders {
+		for _, r := range s.Rates {
+			if r.Tx > busiest && !r.At.Before(from) && !r.At.After(to) {
+				most, busiest = s, r.Tx
+			}
+		}
+	}
+	if most == nil {
+		return nil
+	}
+	var all []plan.TxRate
+	for _, r := range most.Rates {
+		if r.At.Before(from) || r.At.After(to) {
+			continue
+		}
+		w := plan.TxRate{At: r.At}
+		for _, s := range senders {
+			w.Tx += rateAt(s.Rates, r.At)
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+// Uncapped is a measured rate as it is.
+func Uncapped(_ *plan.Sender, tx bitrate.Rate) bitrate.Rate { return tx }
+
+// MeanSum is what the senders sent from one time to another on average, by the
+// part of the measured rates that counts; 0 if nobody counted.
+func MeanSum(senders []*plan.Sender, from, to time.Time, counts func(*plan.Sender, bitrate.Rate) bitrate.Rate) bitrate.Rate {
+	var bits float64
+	for _, s := range senders {
+		for _, r := range s.Rates {
+			start, end := later(from, r.At.Add(-Window)), r.At
+			if to.Before(end) {
+				end = to
+			}
+			if end.After(start) {
+				bits += float64(counts(s, r.Tx)) * end.Sub(start).Seconds()
+			}
+		}
+	}
+	if !to.After(from) {
+		return 0
+	}
+	return bitrate.Rate(bits / to.Sub(from).Seconds())
+}
+
+// rateAt is the rate of the newest sub-window that ended by at, give or take
+// half a sub-window.
+func rateAt(rates []plan.TxRate, at time.Time) bitrate.Rate {
+	for i := len(rates) - 1; i >= 0; i-- {
+		if rates[i].At.Sub(at) <= Window/2 {
+			return rates[i].Tx
+		}
+	}
+	return 0
+}
+
+// LimitOf is a sender's limit in force, or its ceiling where it has none.
+func LimitOf(s *plan.Sender) bitrate.Rate {
+	if s.Limit != 0 {
+		return s.Limit
+	}
+	_, ceiling := Bounds(s)
+	return ceiling
+}
+
+// Bounds are a sender's floor and ceiling; where it has none, what can be written.
+func Bounds(s *plan.Sender) (floor, ceiling bitrate.Rate) {
+	floor, ceiling = bitrate.Min, bitrate.Max
+	if s.Min != 0 {
+		floor = s.Min
+	}
+	if s.Max != 0 {
+		ceiling = s.Max
+	}
+	return floor, max(floor, ceiling)
+}
+
+// Bound reports whether the limit, not the sender, decides what is sent.
+func Bound(s *plan.Sender, usage bitrate.Rate) bool {
+	return s.Limit != 0 && Fills(usage, s.Limit)
+}
+
+// Fills reports whether so much is sent that what may be is what holds it back.
+func Fills(sent, may bitrate.Rate) bool { return float64(sent) >= fills*float64(may) }
+
+const fills = 0.9
+
+// InUse reports whether what is sent is what may be: less says nothing about it.
+func InUse(sent, may bitrate.Rate) bool { return float64(sent) >= inUse*float64(may) }
+
+const inUse = 0.85
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// SumLimits is what the senders may send together.
+func SumLimits(senders []*plan.Sender) bitrate.Rate {
+	var sum bitrate.Rate
+	for _, s := range senders {
+		sum += LimitOf(s)
+	}
+	return sum
+}

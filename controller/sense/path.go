@@ -1,0 +1,129 @@
+package sense
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// path is the memory of one path: the least delay seen lately.
+type path struct {
+	tick    int
+	seen    time.Time // newest sample taken in
+	known   bool      // the base is one of an empty path, not of a standing queue
+	held    bool      // a queue is judged to stand there: its delay is never learned
+	trip    floor
+	forward floor // one-way, with the unknown clock offset
+	back    floor
+	route   route
+}
+
+// floor is a windowed minimum: of at least one epoch and at most two.
+type floor struct {
+	since     time.Time
+	now, last time.Duration
+}
+
+// add takes in d, seen at a time, with epochs of the given length.
+func (f *floor) add(at time.Time, d, epoch time.Duration) {
+	switch {
+	case f.since.IsZero():
+		*f = floor{since: at, now: d, last: d}
+	case at.Sub(f.since) >= epoch:
+		*f = floor{since: at, now: d, last: f.now}
+	default:
+		f.now = min(f.now, d)
+	}
+}
+
+// keep begins the epoch anew without forgetting anything.
+func (f *floor) keep(at time.Time) {
+	f.now, f.since = f.value(), at
+}
+
+func (f floor) value() time.Duration { return min(f.now, f.last) }
+
+// The epochs of the minima. The round trip's is long, and longer where it takes
+// long to be seen; the one-way delays' is short, because clocks of two machines
+// drift apart by up to 50 µs a second.
+const (
+	tripEpoch   = 2 * time.Minute
+	oneWayEpoch = 15 * time.Second
+)
+
+// base is what a session is compared with.
+func (p *path) base() plan.Base {
+	return plan.Base{Delay: p.trip.value(), Known: p.known, Forward: p.forward.value(), Back: p.back.value()}
+}
+
+// add takes in what is new of a session.
+func (p *path) add(s *plan.Session) {
+	epoch := tripEpoch + 20*s.Lag
+	new, _ := slices.BinarySearchFunc(s.Samples, p.seen, func(x plan.Sample, seen time.Time) int {
+		if x.At.After(seen) {
+			return 1
+		}
+		return -1
+	})
+	for _, x := range s.Samples[new:] {
+		if x.Lost {
+			continue
+		}
+		p.seen = x.At
+		if p.held && x.At.Sub(p.trip.since) >= epoch {
+			p.trip.keep(x.At)
+		}
+		p.trip.add(x.At, x.RTT, epoch)
+		if x.HasOneWay {
+			p.forward.add(x.At, x.Forward, oneWayEpoch)
+			p.back.add(x.At, x.Backward, oneWayEpoch)
+		}
+	}
+	if s.Lag == 0 && p.route.look(s.Samples, p) {
+		p.longer()
+	}
+}
+
+// longer takes over the delay of a route that has become longer.
+func (p *path) longer() {
+	p.trip = floor{since: p.seen, now: p.route.level, last: p.route.level}
+	p.forward, p.back = floor{}, floor{}
+	p.route = route{}
+}
+
+// judge notes whether a queue is judged to stand: most of the newest samples are
+// above the bound. Between a half and three quarters it stays as it was.
+func (p *path) judge(samples []plan.Sample, window, bound time.Duration) {
+	if !p.known || bound == 0 {
+		p.held = false
+		return
+	}
+	base, all, above := p.trip.value(), 0, 0
+	for _, x := range slices.Backward(samples) {
+		if p.seen.Sub(x.At) > window && all > 0 {
+			break
+		}
+		if x.Lost {
+			continue
+		}
+		all++
+		if x.RTT-base > bound {
+			above++
+		}
+	}
+	switch {
+	case 4*above > 3*all:
+		p.held = true
+	case 2*above < all:
+		p.held = false
+	}
+}
+
+// sessionOf counts an app's sessions and then its witnesses.
+func sessionOf(app *plan.App, i int) *plan.Session {
+	if i < len(app.Sessions) {
+		return &app.Sessions[i]
+	}
+	return &app.Witnesses[i-len(app.Sessions)]
+}

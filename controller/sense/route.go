@@ -1,0 +1,171 @@
+package sense
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/quantile"
+)
+
+// A route that became longer and a queue that stands look alike in the round
+// trip, for as long as one likes: a full drop-tail queue varies no more than an
+// empty path, and small probes fit into what large packets leave of it. What a
+// queue cannot do is to make both directions later at once by like amounts, since
+// each has its own; and it does not stand where nobody sends. So a longer base is
+// believed after routeTime of samples that vary as little as before and are not
+// lost, if besides
+//
+//   - both one-way delays rose, each by a quarter of the step or more: those of
+//     the session, or of the witness on the same path; or
+//   - no one-way delay is known, and all the while the senders on both nodes
+//     were counted and idle.
+//
+// Else the base stays, and with it the trouble: what cannot be known is not
+// called well. Below what counts as a queue the windowed minimum follows by itself.
+const (
+	routeTime  = 30 * time.Second
+	slice      = 1500 * time.Millisecond // of which the least and the median are looked at
+	settled    = 1200 * time.Millisecond // after which a probe is answered or lost
+	leastStep  = 100 * time.Microsecond
+	leastCount = 5 // samples, for a slice to speak
+	idle       = bitrate.Mbit
+)
+
+// route looks for a lasting step of one path.
+type route struct {
+	looked time.Time // up to where
+	before glance    // the last slice without it
+	since  time.Time // of the step; zero: there is none
+	level  time.Duration
+	rise   time.Duration
+	both   bool // directions rose
+	oneWay bool // and are known
+	busy   bool // somebody sent meanwhile, or is not counted
+}
+
+// glance is what one slice saw.
+type glance struct {
+	n, lost       int
+	least, median time.Duration
+	forward, back time.Duration // least
+	oneWay        bool
+}
+
+// look takes in the next slice when it is complete, and reports a step that is
+// to be believed.
+func (r *route) look(samples []plan.Sample, p *path) bool {
+	if r.looked.IsZero() {
+		r.looked = p.seen
+	}
+	for p.seen.Sub(r.looked) >= slice+settled {
+		from := r.looked
+		r.looked = from.Add(slice)
+		if p.seen.Sub(r.looked) > 2*(slice+settled) {
+			r.looked = p.seen.Add(-slice - settled) // a pause
+		}
+		r.take(glanceAt(samples, from, r.looked), from, p.trip.value())
+	}
+	return !r.since.IsZero() && p.known && r.looked.Sub(r.since) >= routeTime && (r.both || !r.oneWay && !r.busy)
+}
+
+func (r *route) take(g glance, at time.Time, base time.Duration) {
+	if g.n < leastCount {
+		return
+	}
+	rise := g.least - base
+	if rise < max(leastStep, base/20) {
+		*r = route{looked: r.looked, before: g}
+		return
+	}
+	steady := g.lost*200 <= g.n && g.median-g.least <= max(2*(r.before.median-r.before.least), rise/8)
+	same := !r.since.IsZero() && (g.least-r.level).Abs() <= max(rise/16, leastStep/2)
+	switch {
+	case !steady || r.before.n == 0:
+		r.since = time.Time{}
+	case same:
+		r.level = min(r.level, g.least)
+	default:
+		forward, back := g.forward-r.before.forward, g.back-r.before.back
+		r.since, r.level, r.rise, r.busy = at, g.least, rise, false
+		r.oneWay = g.oneWay && r.before.oneWay
+		r.both = r.oneWay && forward >= rise/4 && back >= rise/4
+	}
+}
+
+func glanceAt(samples []plan.Sample, from, to time.Time) glance {
+	var g glance
+	var trips []time.Duration
+	for _, s := range samples {
+		switch {
+		case s.At.Before(from):
+			continue
+		case !s.At.Before(to):
+			return g.of(trips)
+		}
+		g.n++
+		if s.Lost {
+			g.lost++
+			continue
+		}
+		if first := len(trips) == 0; s.HasOneWay && (first || g.oneWay) {
+			if first {
+				g.oneWay, g.forward, g.back = true, s.Forward, s.Backward
+			}
+			g.forward, g.back = min(g.forward, s.Forward), min(g.back, s.Backward)
+		}
+		trips = append(trips, s.RTT)
+	}
+	return g.of(trips)
+}
+
+func (g glance) of(trips []time.Duration) glance {
+	if len(trips) == 0 {
+		g.n = 0
+		return g
+	}
+	slices.Sort(trips)
+	g.least, g.median = trips[0], quantile.Of(trips, 0.5)
+	return g
+}
+
+// corroborate asks, where an app's own path tells no directions, the witness on
+// the same one, and else whether anybody sends.
+func (m *Memory) corroborate(app *plan.App, quiet func(node string) bool) {
+	for i := range app.Sessions {
+		s := &app.Sessions[i]
+		r := &m.paths[pathKey{app.Pod, s.ID}].route
+		if r.since.IsZero() || r.both {
+			continue
+		}
+		r.busy = r.busy || !quiet(app.Node) || !quiet(s.Vantage)
+		beside := witness(app, s)
+		if beside == nil || r.oneWay {
+			continue
+		}
+		w := m.paths[pathKey{app.Pod, beside.ID}].route
+		if !w.since.IsZero() && w.oneWay && w.since.Sub(r.since).Abs() <= 2*slice {
+			r.oneWay = true
+			r.both = w.both && (w.rise-r.rise).Abs() <= r.rise/4
+		}
+	}
+}
+
+// quiet returns what tells whether the senders of a node are counted and idle.
+// It looks only when it is asked.
+func quiet(o plan.Observation) func(node string) bool {
+	var sends map[string]bool
+	return func(node string) bool {
+		if sends == nil {
+			sends = map[string]bool{}
+			for i := range o.Senders {
+				s := &o.Senders[i]
+				n := len(s.Rates)
+				counted := n > 0 && o.At.Sub(s.Rates[n-1].At) < time.Second
+				sends[s.Node] = sends[s.Node] || !counted || s.Rates[n-1].Tx >= idle
+			}
+		}
+		return !sends[node]
+	}
+}

@@ -1,0 +1,149 @@
+// Package sense turns samples into judgement: for each path the delay of the
+// empty path, for each critical app how much later its packets are than that,
+// and whether that breaks its targets. The loop asks it once a tick; the law, the
+// status, its page, metrics and the recording all show what it said.
+package sense
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// Config says what is looked at.
+type Config struct {
+	// Window is how much of the newest samples of a session a decision looks
+	// at.
+	Window time.Duration `yaml:"window"`
+	// MinSamples is how many samples must be in the window; fewer are "blind".
+	MinSamples int `yaml:"minSamples"`
+	// Stale is the age at which the newest sample says nothing any more.
+	Stale time.Duration `yaml:"stale"`
+	// Soft is the share of a target that a standing queue may take before the
+	// law acts.
+	Soft float64 `yaml:"soft"`
+	// Calm is the share of that below which the law may raise.
+	Calm float64 `yaml:"calm"`
+	// LossWindow is the time over which lost probes are counted.
+	LossWindow time.Duration `yaml:"lossWindow"`
+	// LossShare is the share of lost probes above which an app without a loss
+	// target of its own is in violation.
+	LossShare float64 `yaml:"lossShare"`
+}
+
+// DefaultConfig returns the constants that docs/control-law.md explains.
+func DefaultConfig() Config {
+	return Config{
+		Window: 250 * time.Millisecond, MinSamples: 6, Stale: 600 * time.Millisecond,
+		Soft: 0.5, Calm: 0.7, LossWindow: 2 * time.Second, LossShare: 0.1,
+	}
+}
+
+// View is an observation and what sense makes of it.
+type View struct {
+	plan.Observation
+	Verdicts []Verdict // of each app, by all of its samples
+}
+
+// Judge says what each app of an observation suffers. Bases must be known.
+func Judge(c Config, o plan.Observation) View {
+	v := View{Observation: o, Verdicts: make([]Verdict, len(o.Apps))}
+	for i := range o.Apps {
+		v.Verdicts[i] = c.Judge(&o.Apps[i], time.Time{}, o.At)
+	}
+	return v
+}
+
+// Memory is what is remembered of paths from one tick to the next. The zero
+// value knows nothing. It is for one goroutine.
+type Memory struct {
+	paths map[pathKey]*path
+	tick  int
+}
+
+type pathKey struct {
+	app plan.PodID
+	id  string
+}
+
+// Observe takes in the new samples of o, puts into its sessions the bases of
+// their paths, and judges. Paths that are not in o are forgotten.
+func (m *Memory) Observe(c Config, o plan.Observation) View {
+	m.tick++
+	idle := quiet(o)
+	if m.paths == nil {
+		m.paths = map[pathKey]*path{}
+	}
+	seen := 0
+	for i := range o.Apps {
+		app := &o.Apps[i]
+		for k := range app.Sessions {
+			seen += m.observe(c, app, &app.Sessions[k])
+		}
+		for k := range app.Witnesses {
+			seen += m.observe(c, app, &app.Witnesses[k])
+		}
+		m.corroborate(app, idle)
+		m.vouch(c, app, o.At)
+	}
+	if seen < len(m.paths) {
+		for key, p := range m.paths {
+			if p.tick != m.tick {
+				delete(m.paths, key)
+			}
+		}
+	}
+	return Judge(c, o)
+}
+
+// observe brings one path up to date, and returns 1 if it is the first of its
+// name in this tick.
+func (m *Memory) observe(c Config, app *plan.App, s *plan.Session) (first int) {
+	key := pathKey{app.Pod, s.ID}
+	p := m.paths[key]
+	if p == nil {
+		p = &path{}
+		m.paths[key] = p
+	}
+	if p.tick != m.tick { // where the agent answers for the app, session and witness are one
+		p.tick, first = m.tick, 1
+		p.add(s)
+		p.known = p.known || !p.seen.IsZero() && p.trip.value() < suspicious*Allowance(app.SLO, 0)
+		p.judge(s.Samples, c.Window, c.soft(Allowance(app.SLO, p.trip.value())))
+	}
+	s.Base = p.base()
+	return first
+}
+
+// Learn takes the least delay seen as that of the empty path for the apps that a
+// law names: it cut the senders, or nobody sends.
+func (m *Memory) Learn(apps []plan.PodID) {
+	for _, app := range apps {
+		for key, p := range m.paths {
+			if key.app == app {
+				p.known = true
+			}
+		}
+	}
+}
+
+// suspicious is how many times its allowance the first base of a path must be
+// for it to be doubted: a queue may have stood there since before anybody began
+// to look. One cut then tells.
+const suspicious = 4
+
+// Allowance turns targets into one bound on the delay above base: jitter is
+// that bound, and a latency target leaves what the empty path does not use. A
+// latency target at or below the base cannot be met; a twentieth of it is kept
+// as a bound so that the law still reacts to what it can change.
+func Allowance(slo workload.SLO, base time.Duration) time.Duration {
+	if slo.Latency == 0 {
+		return slo.Jitter
+	}
+	room := max(slo.Latency-base, slo.Latency/20)
+	if slo.Jitter == 0 {
+		return room
+	}
+	return min(slo.Jitter, room)
+}

@@ -1,0 +1,171 @@
+package sense
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// Verdict is what one app suffers.
+type Verdict struct {
+	App     *plan.App
+	Worst   Reading // of the session that decided
+	Blind   bool
+	Assumed bool          // nobody sees it: it is what the configuration says
+	Allow   time.Duration // delay above base that the target leaves
+	Soft    time.Duration // share of it at which the law acts
+	Excess  float64       // above 1: in violation
+	Lag     time.Duration // of the worst session; of the slowest while blind
+
+	Standing bool // a queue stands
+	Tail     bool // too many samples are late, but not most of them
+	Lossy    bool
+	// Elsewhere is what the app suffers and its witness does not: not the
+	// network's doing.
+	Elsewhere *Verdict
+	Hum       time.Duration // mean of the lower quartiles of all sessions
+	Paths     Paths
+}
+
+// Paths counts an app's sessions across the network: those that see anything,
+// those of them that are late, and those that are late on the way there.
+type Paths struct{ Seen, Late, ForwardLate int }
+
+// Trouble reports whether there is something to be done: a target is not kept, or
+// a queue stands that is about to.
+func (v *Verdict) Trouble() bool { return v.Standing || v.Tail || v.Lossy }
+
+// Violated reports whether a target is not kept, whoever's doing it is. A base that
+// is not known for sure is taken for the path's.
+func (v *Verdict) Violated() bool {
+	if v.Elsewhere != nil {
+		v = v.Elsewhere
+	}
+	if v.Blind || v.Lossy {
+		return v.Lossy
+	}
+	slo, jitter, latency := v.App.SLO, v.Worst.Jitter(), v.Worst.Latency()
+	return slo.Jitter > 0 && jitter > slo.Jitter || slo.Latency > 0 && latency > slo.Latency
+}
+
+// Judge reads every session of an app that crosses the network and lets the
+// worst decide. Only samples sent from since on count.
+func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
+	v := Verdict{App: app, Blind: true, Excess: -1}
+	var paths Paths
+	var sum time.Duration
+	var elsewhere *Verdict
+	most, slowest := -1.0, time.Duration(0)
+	remote := slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return x.Vantage != app.Node })
+	for i := range app.Sessions {
+		session := &app.Sessions[i]
+		if session.Vantage == app.Node && remote {
+			continue // does not cross the uplink
+		}
+		felt := c.read(session, since, now)
+		slowest = max(slowest, session.Lag)
+		w := c.weigh(app, c.witnessed(app, session, felt, since, now))
+		if w.Blind {
+			continue
+		}
+		if own := c.weigh(app, felt); own.Trouble() && !w.Trouble() && own.Excess > most {
+			elsewhere, most = &own, own.Excess
+		}
+		paths.Seen++
+		sum += w.Worst.Low
+		if w.Worst.Recent > w.Soft {
+			paths.Late++
+		}
+		if w.Worst.Forward > w.Soft && w.Worst.Forward > 2*w.Worst.Back {
+			paths.ForwardLate++
+		}
+		if w.Excess > v.Excess {
+			v = w
+		}
+	}
+	v.Paths = paths
+	if !v.Trouble() {
+		v.Elsewhere = elsewhere
+	}
+	if v.Blind {
+		v.Lag = slowest
+	}
+	if paths.Seen > 0 {
+		v.Hum = sum / time.Duration(paths.Seen)
+	}
+	return v
+}
+
+// Assume is the verdict on an app that nobody sees, where the configuration says
+// what delay to take for granted.
+func (c Config) Assume(app *plan.App, delay time.Duration) Verdict {
+	allow := app.SLO.Jitter
+	if allow == 0 {
+		allow = app.SLO.Latency
+	}
+	v := Verdict{App: app, Assumed: true, Allow: allow, Soft: c.soft(allow)}
+	v.Worst = Reading{Low: delay, Median: delay, Tail: delay, Recent: delay}
+	v.compare()
+	return v
+}
+
+func (c Config) soft(allow time.Duration) time.Duration {
+	return time.Duration(c.Soft * float64(allow))
+}
+
+func (c Config) weigh(app *plan.App, r Reading) Verdict {
+	v := Verdict{App: app, Worst: r, Lag: r.Session.Lag}
+	lossTarget := app.SLO.Loss
+	if lossTarget == 0 {
+		lossTarget = c.LossShare
+	}
+	v.Lossy = r.LostCount >= 2 && r.Lost > lossTarget
+	if r.Samples == 0 {
+		v.Blind = !v.Lossy
+		return v
+	}
+	v.Allow = Allowance(app.SLO, Above(r.Base))
+	v.Soft = c.soft(v.Allow)
+	v.compare()
+	if v.Lossy {
+		v.Excess = max(v.Excess, r.Lost/lossTarget)
+	}
+	return v
+}
+
+// compare sets what follows from the delays and the allowance.
+func (v *Verdict) compare() {
+	if v.Allow == 0 {
+		return // only loss is asked for
+	}
+	r := &v.Worst
+	v.Standing = r.Low > v.Soft && r.Recent > v.Soft || r.Surge > v.Allow
+	v.Tail = !v.Standing && r.Tail > v.Allow
+	v.Excess = max(float64(r.Median)/float64(v.Soft), float64(r.Tail)/float64(v.Allow))
+}
+
+// Roomy reports whether there is room to give more where nothing is in violation.
+func (c Config) Roomy(v *Verdict) bool {
+	return v.Allow == 0 || float64(v.Worst.Median) < c.Calm*float64(v.Soft)
+}
+
+// Figure is the one that decided, with what it is held against: a delay and its
+// bound, or a ratio of lost probes.
+func (v *Verdict) Figure() (signal plan.Signal, measured, bound time.Duration, ratio float64) {
+	r := &v.Worst
+	signal, measured, bound = plan.Jitter, max(r.Median, r.Tail), v.Allow
+	switch {
+	case v.Lossy:
+		return plan.Loss, 0, 0, r.Lost
+	case v.Standing && measured <= v.Allow: // it is not the target that is exceeded yet
+		measured, bound = max(r.Low, r.Recent), v.Soft
+	case v.Standing && !(r.Low > v.Soft && r.Recent > v.Soft):
+		measured = r.Surge
+	}
+	if v.App.SLO.Jitter == 0 && v.App.SLO.Latency > 0 && r.Session != nil {
+		base := r.Latency() - r.Tail
+		return plan.Latency, measured + base, bound + base, 0
+	}
+	return signal, measured, bound, 0
+}

@@ -1,0 +1,77 @@
+package sense
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// witness is the same path to the agent beside the app; nil if there is none.
+func witness(app *plan.App, session *plan.Session) *plan.Session {
+	if session.Lag > 0 {
+		return nil
+	}
+	for i := range app.Witnesses {
+		if w := &app.Witnesses[i]; w.Vantage == session.Vantage {
+			return w
+		}
+	}
+	return nil
+}
+
+// OfQueues is what knows best of the queues on a session's path: its witness,
+// where that sees anything.
+func OfQueues(app *plan.App, session *plan.Session) *plan.Session {
+	if beside := witness(app, session); beside != nil && len(beside.Samples) > 0 {
+		return beside
+	}
+	return session
+}
+
+// witnessed is what the network did to a path: what delays an app and not its
+// witness happens in the app's host or process. A queue delays both, so of every
+// figure the smaller counts, and four late packets in a row are seen in half the
+// time. A witness that sees nothing changes nothing.
+func (c Config) witnessed(app *plan.App, session *plan.Session, r Reading, since, now time.Time) Reading {
+	beside := witness(app, session)
+	if beside == nil {
+		return r
+	}
+	w := c.read(beside, since, now)
+	if w.Samples == 0 {
+		return r
+	}
+	if r.Samples == 0 { // nothing but loss is known of the app
+		r.Lost, r.LostCount = min(r.Lost, w.Lost), min(r.LostCount, w.LostCount)
+		return r
+	}
+	if w.Median < r.Median {
+		r.Slope = w.Slope
+	}
+	r.Low, r.Median, r.Tail = min(r.Low, w.Low), min(r.Median, w.Median), min(r.Tail, w.Tail)
+	r.Recent, r.Surge = min(r.Recent, w.Recent), min(r.pair, w.pair)
+	r.Lost, r.LostCount = min(r.Lost, w.Lost), min(r.LostCount, w.LostCount)
+	if r.Forward == 0 && r.Back == 0 {
+		r.Forward, r.Back = w.Forward, w.Back
+	}
+	return r
+}
+
+// vouch takes the bases of an app's paths for those of empty ones where its
+// witness sees no queue: so this is how long the path is.
+func (m *Memory) vouch(c Config, app *plan.App, now time.Time) {
+	for i := range app.Sessions {
+		s := &app.Sessions[i]
+		if s.Base.Known {
+			continue
+		}
+		beside := witness(app, s)
+		if beside == nil || !beside.Base.Known {
+			continue
+		}
+		own, w := c.read(s, time.Time{}, now), c.read(beside, time.Time{}, now)
+		if own.Samples > 0 && w.Samples > 0 && w.Tail < Allowance(app.SLO, beside.Base.Delay)/2 {
+			m.paths[pathKey{app.Pod, s.ID}].known, s.Base.Known = true, true
+		}
+	}
+}
