@@ -1,0 +1,156 @@
+package sense
+
+import (
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+const (
+	ms   = time.Millisecond
+	us   = time.Microsecond
+	mbit = bitrate.Mbit
+)
+
+var t0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// probed is an app on n1 that is probed from n2 fifty times a second, over a path of
+// 0.3 ms with a little noise, and what sends on n1.
+type probed struct {
+	memory  Memory
+	o       plan.Observation
+	oneWay  bool
+	offset  time.Duration // between the clocks
+	forward time.Duration // later than the empty path
+	back    time.Duration
+	sends   bitrate.Rate
+	n       int
+}
+
+func newProbed(oneWay, witness bool) *probed {
+	p := &probed{oneWay: oneWay, offset: 3 * time.Second}
+	app := plan.App{
+		Pod: plan.PodID{Namespace: "factory", Name: "robot"}, Node: "n1", SLO: workload.SLO{Jitter: ms},
+		Sessions: []plan.Session{{ID: "app", Vantage: "n2"}},
+	}
+	if witness {
+		app.Witnesses = []plan.Session{{ID: "agent", Vantage: "n2"}}
+	}
+	p.o = plan.Observation{At: t0, Apps: []plan.App{app}, Senders: []plan.Sender{{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Limit: 100 * mbit}}}
+	return p
+}
+
+// run lets time pass in ticks of 100 ms and returns how many of them were in violation.
+func (p *probed) run(d time.Duration) (violated, ticks int) {
+	for range d / (100 * ms) {
+		app := &p.o.Apps[0]
+		for range 5 {
+			p.o.At = p.o.At.Add(20 * ms)
+			p.n++
+			noise := time.Duration(p.n*7%11) * 5 * us
+			s := plan.Sample{At: p.o.At.Add(-5 * ms), RTT: 300*us + p.forward + p.back + noise}
+			stamped := s
+			stamped.HasOneWay, stamped.Forward, stamped.Backward = true, 150*us+p.forward+p.offset, 150*us+p.back+noise-p.offset
+			take := func(to *plan.Session, s plan.Sample) {
+				kept := to.Samples[max(0, len(to.Samples)-250):]
+				to.Samples = append(kept[:len(kept):len(kept)], s)
+			}
+			if p.oneWay {
+				take(&app.Sessions[0], stamped)
+			} else {
+				take(&app.Sessions[0], s)
+			}
+			if len(app.Witnesses) > 0 {
+				take(&app.Witnesses[0], stamped)
+			}
+		}
+		p.offset += 2 * us // of 20 µs a second that clocks drift apart
+		x := &p.o.Senders[0]
+		x.Rates = append(x.Rates[max(0, len(x.Rates)-20):], plan.TxRate{At: p.o.At, Tx: p.sends})
+		v := p.memory.Observe(DefaultConfig(), p.o)
+		ticks++
+		if v.Verdicts[0].Violated() {
+			violated++
+		}
+	}
+	return violated, ticks
+}
+
+// A queue that never empties stays one for as long as it stands, whoever sends into
+// it and whatever is known of directions.
+func TestAQueueIsNotLearnedHoweverLongItStands(t *testing.T) {
+	for name, tt := range map[string]struct {
+		oneWay, witness bool
+		sends           bitrate.Rate
+	}{
+		"echo, senders at their limits": {false, false, 100 * mbit},
+		"echo, senders at the floor":    {false, false, 10 * mbit},
+		"stamp":                         {true, false, 100 * mbit},
+		"stamp, traffic of others":      {true, false, 0},
+		"echo beside a witness":         {false, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProbed(tt.oneWay, tt.witness)
+			if violated, _ := p.run(30 * time.Second); violated > 0 {
+				t.Fatalf("%d ticks in violation before there was a queue", violated)
+			}
+			p.back, p.sends = 40*ms, tt.sends
+			if violated, ticks := p.run(10 * time.Minute); violated < ticks-5 {
+				t.Errorf("in violation in %d of %d ticks of a queue that stands", violated, ticks)
+			}
+			p.back = 0
+			p.run(time.Second)
+			if violated, _ := p.run(time.Minute); violated > 0 {
+				t.Errorf("in violation in %d ticks after the queue", violated)
+			}
+		})
+	}
+}
+
+// A route that became longer is believed on what a queue cannot give: both
+// directions are later, or nobody sends.
+func TestALongerRouteIsLearned(t *testing.T) {
+	for name, tt := range map[string]struct {
+		oneWay, witness bool
+		longer          time.Duration
+		sends           bitrate.Rate
+	}{
+		"0.3 ms, stamp, idle":        {true, false, 300 * us, 0},
+		"0.3 ms, stamp, under load":  {true, false, 300 * us, 100 * mbit},
+		"5 ms, stamp, idle":          {true, false, 5 * ms, 0},
+		"5 ms, stamp, under load":    {true, false, 5 * ms, 100 * mbit},
+		"5 ms, echo, idle":           {false, false, 5 * ms, 0},
+		"0.3 ms, echo, idle":         {false, false, 300 * us, 0},
+		"5 ms, beside a witness":     {false, true, 5 * ms, 100 * mbit},
+		"0.3 ms, beside a witness":   {false, true, 300 * us, 100 * mbit},
+		"5 ms, stamp beside witness": {true, true, 5 * ms, 100 * mbit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProbed(tt.oneWay, tt.witness)
+			p.run(30 * time.Second)
+			p.forward, p.back, p.sends = tt.longer/2, tt.longer/2, tt.sends
+			p.run(40 * time.Second)
+			if violated, _ := p.run(20 * time.Second); violated > 0 {
+				t.Errorf("still in violation in %d ticks, 40 s after the route became longer", violated)
+			}
+			base := p.o.Apps[0].Sessions[0].Base
+			if want := 300*us + tt.longer; base.Delay < want || base.Delay > want+30*us {
+				t.Errorf("the base is %v, want %v", base.Delay, want)
+			}
+		})
+	}
+}
+
+// Where no direction is known and somebody sends, it cannot be known: the trouble
+// stays.
+func TestWhatCannotBeKnownIsNotCalledWell(t *testing.T) {
+	p := newProbed(false, false)
+	p.run(30 * time.Second)
+	p.forward, p.back, p.sends = 5*ms/2, 5*ms/2, 50*mbit
+	if violated, ticks := p.run(5 * time.Minute); violated < ticks-5 {
+		t.Errorf("in violation in %d of %d ticks", violated, ticks)
+	}
+}
