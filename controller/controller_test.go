@@ -482,11 +482,11 @@ func TestAtFloorNamesIdleLimits(t *testing.T) {
 	floor, idle, elsewhere := sender("floor", workload.Enforce), sender("idle", workload.Enforce), sender("elsewhere", workload.Enforce)
 	floor.Limit, idle.Limit, elsewhere.Node = floor.Min, 200*mbit, "worker-2"
 	s := &inventory.Snapshot{Senders: []*inventory.Sender{elsewhere, floor, idle}}
-	if got := atFloor(s, "node/worker-1"); !strings.Contains(got, "1 of 2") || !strings.Contains(got, "200M") {
+	if got := atFloor(s, plan.Uplink("worker-1")); !strings.Contains(got, "1 of 2") || !strings.Contains(got, "200M") {
 		t.Errorf("%q, want one of two at the floor and 200M that nobody sends", got)
 	}
 	s.Senders = s.Senders[1:2]
-	if got := atFloor(s, "node/worker-1"); !strings.Contains(got, "all 1") {
+	if got := atFloor(s, plan.Uplink("worker-1")); !strings.Contains(got, "all 1") {
 		t.Errorf("%q, want all", got)
 	}
 }

@@ -2,12 +2,12 @@ package controller
 
 import (
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
@@ -40,12 +40,11 @@ func tellOwners(events Events, p inventory.Problem) int {
 
 // atFloor says who is at the floor behind a bottleneck, and who is not and why
 // that does not help: what nobody uses can't be taken.
-func atFloor(s *inventory.Snapshot, bottleneck string) string {
-	node, onNode := strings.CutPrefix(bottleneck, "node/")
+func atFloor(s *inventory.Snapshot, bottleneck plan.Bottleneck) string {
 	var floors, above, all int
 	var held bitrate.Rate
 	for _, sender := range s.Senders {
-		if sender.Mode != workload.Enforce || onNode && sender.Node != node {
+		if sender.Mode != workload.Enforce || !bottleneck.Whole && sender.Node != bottleneck.Node {
 			continue
 		}
 		all++
