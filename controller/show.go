@@ -118,7 +118,9 @@ func (f *frame) session(senses sense.Config, s *plan.Session, by session) status
 		out.Error = f.loop.Measurements.Session(by.id, f.view.At).Error
 	}
 	if out.Blind && out.Error == "" {
-		out.Error = "nothing is measured yet"
+		if out.Error = "nothing is measured yet"; r.LostCount > 0 {
+			out.Error = "no probe was ever answered: does the pod answer on the port that is probed?"
+		}
 		if link := f.loop.Measurements.State(by.agent); by.query == "" && !link.Connected {
 			out.Error = "the agent there does not report: " + link.Why
 		}

@@ -132,7 +132,6 @@ func (c Config) With(given targets.Control) Config {
 	set(&step.Decrease, given.StepDown)
 	set(&aimd.Increase, given.StepUp)
 	set(&step.Increase, given.StepUp)
-	set(&aimd.Severity, given.Severity)
 	set(&step.Severity, given.Severity)
 	set(&aimd.Min, given.Min)
 	set(&step.Min, given.Min)

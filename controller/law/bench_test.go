@@ -55,3 +55,60 @@ func BenchmarkStep(b *testing.B) {
 		})
 	}
 }
+
+// scaled is a cluster of n nodes with a critical app and ten senders each, every
+// app seen from two other nodes with a witness beside it. Where a queue stands, it
+// is on a tenth of the nodes.
+func scaled(n int, queue time.Duration) plan.Observation {
+	o := plan.Observation{At: t0}
+	node := func(i int) string { return fmt.Sprintf("node-%04d", i%n) }
+	calm, late := spread(t0, 20*ms, 250, 100*time.Microsecond), spread(t0, 20*ms, 250, 0)
+	for i := len(late) - 20; i < len(late); i++ {
+		late[i].RTT += queue
+	}
+	for i := range n {
+		app := plan.App{Pod: plan.PodID{Namespace: "factory", Name: fmt.Sprintf("app-%04d", i)}, Node: node(i), Protocol: workload.UDP, SLO: workload.SLO{Jitter: ms}}
+		samples := calm
+		if queue > 0 && i%10 == 0 {
+			samples = late
+		}
+		for k := 1; k <= 2; k++ {
+			app.Sessions = append(app.Sessions, plan.Session{ID: fmt.Sprint(k), Vantage: node(i + k), Samples: samples})
+			app.Witnesses = append(app.Witnesses, plan.Session{ID: fmt.Sprint("agent ", k), Vantage: node(i + k), Samples: samples})
+		}
+		o.Apps = append(o.Apps, app)
+	}
+	for i := range 10 * n {
+		s := sender(fmt.Sprintf("pod-%05d", i), 100*bitrate.Mbit)
+		s.Node = node(i / 10)
+		for k := 19; k >= 0; k-- {
+			s.Rates = append(s.Rates, plan.TxRate{At: t0.Add(-time.Duration(k) * 100 * ms), Tx: 90 * bitrate.Mbit})
+		}
+		o.Senders = append(o.Senders, s)
+	}
+	return o
+}
+
+// BenchmarkScale is sense and law together, one tick; its cost for each node is to
+// be the same for any number of them.
+func BenchmarkScale(b *testing.B) {
+	for _, queue := range []time.Duration{0, 40 * ms} {
+		for _, n := range []int{10, 100, 1000, 3000} {
+			b.Run(fmt.Sprintf("queue=%v/nodes=%d", queue, n), func(b *testing.B) {
+				l, err := New(Adaptive, DefaultConfig())
+				if err != nil {
+					b.Fatal(err)
+				}
+				o := scaled(n, queue)
+				run := Run{Law: l}
+				run.Step(o)
+				b.ReportAllocs()
+				for b.Loop() {
+					o.At = o.At.Add(time.Microsecond)
+					run.Step(o)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/node")
+			})
+		}
+	}
+}

@@ -33,8 +33,8 @@ func (r *Reading) Jitter() time.Duration { return r.Latency() - r.Base.Delay }
 // Latency is the 90th percentile of the round trip.
 func (r *Reading) Latency() time.Duration { return r.Tail + Above(r.Base) }
 
-// Blind reports whether nothing is seen, not even loss.
-func (r *Reading) Blind() bool { return r.Samples == 0 && r.LostCount < 2 }
+// Blind reports whether nothing is seen, not even that what was seen before is lost.
+func (r *Reading) Blind() bool { return r.Samples == 0 && (r.LostCount < 2 || r.Base.Delay == 0) }
 
 // Read is what one session says at now.
 func (c Config) Read(session *plan.Session, now time.Time) Reading {

@@ -26,6 +26,9 @@ type Verdict struct {
 	Elsewhere *Verdict
 	Hum       time.Duration // mean of the lower quartiles of all sessions
 	Paths     Paths
+	// Others is the verdict without the worst session, where that alone of three or
+	// more is in trouble: its vantage may be mad.
+	Others *Verdict
 }
 
 // Paths counts an app's sessions across the network: those that see anything,
@@ -49,6 +52,12 @@ func (v *Verdict) Violated() bool {
 	return slo.Jitter > 0 && jitter > slo.Jitter || slo.Latency > 0 && latency > slo.Latency
 }
 
+// Crosses reports whether an app is measured across the network at all: a probe
+// that never leaves its node meets no queue, and accuses nobody.
+func Crosses(app *plan.App) bool {
+	return slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return x.Vantage != app.Node })
+}
+
 // Judge reads every session of an app that crosses the network and lets the
 // worst decide. Only samples sent from since on count.
 func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
@@ -56,8 +65,9 @@ func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
 	var paths Paths
 	var sum time.Duration
 	var elsewhere *Verdict
+	second, troubled := Verdict{Excess: -1}, 0
 	most, slowest := -1.0, time.Duration(0)
-	remote := slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return x.Vantage != app.Node })
+	remote := Crosses(app)
 	for i := range app.Sessions {
 		session := &app.Sessions[i]
 		if session.Vantage == app.Node && remote {
@@ -80,11 +90,22 @@ func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
 		if w.Worst.Forward > w.Soft && w.Worst.Forward > 2*w.Worst.Back {
 			paths.ForwardLate++
 		}
-		if w.Excess > v.Excess {
-			v = w
+		if w.Trouble() {
+			troubled++
+		}
+		switch {
+		case w.Excess > v.Excess:
+			v, second = w, v
+		case w.Excess > second.Excess:
+			second = w
 		}
 	}
 	v.Paths = paths
+	if troubled == 1 && v.Trouble() && paths.Seen >= corroborated {
+		second.Paths, second.Lag = Paths{Seen: paths.Seen - 1}, v.Lag
+		second.Hum = second.Worst.Low
+		v.Others = &second
+	}
 	if !v.Trouble() {
 		v.Elsewhere = elsewhere
 	}
@@ -110,6 +131,10 @@ func (c Config) Assume(app *plan.App, delay time.Duration) Verdict {
 	return v
 }
 
+// corroborated is how many paths must see anything for one of them to need another
+// that says the same.
+const corroborated = 3
+
 func (c Config) soft(allow time.Duration) time.Duration {
 	return time.Duration(c.Soft * float64(allow))
 }
@@ -120,7 +145,9 @@ func (c Config) weigh(app *plan.App, r Reading) Verdict {
 	if lossTarget == 0 {
 		lossTarget = c.LossShare
 	}
-	v.Lossy = r.LostCount >= 2 && r.Lost > lossTarget
+	// What has never been answered is a probe that does not fit, not a network.
+	answered := r.Samples > 0 || r.Base.Delay > 0
+	v.Lossy = answered && r.LostCount >= 2 && r.Lost > lossTarget
 	if r.Samples == 0 {
 		v.Blind = !v.Lossy
 		return v

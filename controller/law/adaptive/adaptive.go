@@ -72,6 +72,7 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 		Budgets:  make([]budget.Budget, 0, len(s.Budgets)+1),
 	}
 	active := blame.Active(v.Senders, next.Uses)
+	v.Verdicts = corroborated(v.Verdicts, active)
 	next.Suspicions = blame.Suspect(s.Suspicions, s.behind, v.Verdicts, active, v.At)
 
 	r := round{config: c, view: v, state: &next, sending: active, index: indexOf(v, next.Suspicions)}
@@ -125,6 +126,26 @@ func (c Config) assume(v sense.View) sense.View {
 		}
 	}
 	return v
+}
+
+// corroborated leaves out the one path of three and more that says something else
+// than all others, unless its own node sends.
+func corroborated(all []sense.Verdict, sending blame.Sending) []sense.Verdict {
+	copied := false
+	for i := range all {
+		if !alone(&all[i], sending) {
+			continue
+		}
+		if !copied {
+			all, copied = slices.Clone(all), true
+		}
+		all[i] = *all[i].Others
+	}
+	return all
+}
+
+func alone(v *sense.Verdict, sending blame.Sending) bool {
+	return v.Others != nil && v.Worst.Session != nil && !sending[plan.Uplink(v.Worst.Session.Vantage)]
 }
 
 // ordered returns v with apps and senders in their order, so that equal

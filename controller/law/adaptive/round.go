@@ -114,7 +114,9 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (budge
 		blind := v.Blind
 		if !v.Assumed && r.view.At.Sub(since) < r.config.Sense.Stale+r.config.Sense.LossWindow+2*v.Lag {
 			again := r.config.Sense.Judge(app, since, r.view.At)
-			v = &again
+			if v = &again; alone(v, r.sending) {
+				v = v.Others
+			}
 		}
 		if v.Blind {
 			awaited = awaited || v.Lag == 0 && r.troubled(int(i), b) // slow signals are not waited for

@@ -44,6 +44,9 @@ const Lasting = 3 * time.Second
 // Excused reports whether an app in trouble is left alone for now, because
 // nothing that could be cut helped it.
 func (s *Suspicion) Excused(v *sense.Verdict, now time.Time) bool {
+	if v.Worst.Samples == 0 { // nothing but loss: there is no worse
+		return now.Before(s.RetryAt)
+	}
 	return now.Before(s.RetryAt) && v.Worst.Median < 2*s.Level+v.Allow
 }
 
@@ -56,7 +59,7 @@ func Suspect(known []Suspicion, behind func(plan.Bottleneck) bool, verdicts []se
 	for i := range verdicts {
 		v := &verdicts[i]
 		s := Suspicion{App: v.App.Pod, Bottleneck: plan.Uplink(v.App.Node)}
-		trouble := !v.Blind && !v.App.SLO.IsZero() && (v.Standing || v.Lossy)
+		trouble := !v.Blind && !v.App.SLO.IsZero() && sense.Crosses(v.App) && (v.Standing || v.Lossy)
 		if trouble {
 			s.Bottleneck = candidates(v, sending)[0]
 		}
@@ -148,7 +151,7 @@ func Active(all []plan.Sender, uses []senders.Use) Sending {
 // Concerns reports whether an app has a say in a bottleneck: it is measured
 // across it, and does not blame another one for trouble it has.
 func (s *Suspicion) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bool {
-	if app.SLO.IsZero() {
+	if app.SLO.IsZero() || !sense.Crosses(app) {
 		return false
 	}
 	if s.Bottleneck == b {

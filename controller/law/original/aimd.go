@@ -21,6 +21,9 @@ func (l AIMD) Step(s State, o plan.Observation) (State, plan.Plan) {
 		b := baseline(s.Baselines, app.Pod)
 		b.takeEvery(l.Probe, path(app))
 		b.keep(l.Window)
+		if o.At.Sub(b.Taken) > l.Interval+l.Probe {
+			b.Delays = nil // what was measured says nothing of now
+		}
 		next.Baselines = append(next.Baselines, b)
 	}
 	p := plan.Plan{At: o.At}
@@ -53,6 +56,9 @@ func (l AIMD) decide(apps []plan.App, memory []Baseline) plan.Reason {
 	judged := 0
 	for i, app := range apps {
 		if app.Protocol == workload.TCP || app.SLO.Jitter == 0 {
+			continue
+		}
+		if len(memory[i].Delays) == 0 {
 			continue
 		}
 		judged++
