@@ -11,13 +11,14 @@ import (
 	"github.com/detnet/detnet/controller/flight"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/leader"
-	"github.com/detnet/detnet/controller/sim"
+	"github.com/detnet/detnet/sim"
+	"github.com/detnet/detnet/sim/worlds"
 )
 
 // What a simulated controller recorded is fetched, and replayed by its own law
 // and by others.
 func TestRecordAndReplay(t *testing.T) {
-	world, err := sim.World("tcp-overload")
+	world, err := worlds.Named("tcp-overload")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/detnet/detnet/controller/law"
-	"github.com/detnet/detnet/controller/sim"
+	"github.com/detnet/detnet/sim"
+	"github.com/detnet/detnet/sim/report"
+	"github.com/detnet/detnet/sim/worlds"
 )
 
 type simulateOptions struct {
@@ -40,7 +42,7 @@ its series as CSV and its picture as SVG and PNG. The same seeds give the same r
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.scenarios, "scenario", nil, "worlds and built-in traces to run (default all)")
-	f.StringSliceVar(&o.laws, "law", append(law.Names(), sim.NothingName, sim.OracleName), "laws to compare")
+	f.StringSliceVar(&o.laws, "law", append(law.Names(), report.NothingName, report.OracleName), "laws to compare")
 	f.StringSliceVar(&o.traces, "trace", nil, "CSV files to run in place of the built-in scenarios: a header, then seconds,jitter_ms in even steps")
 	f.Uint64Var(&o.seed, "seed", 1, "first seed")
 	f.IntVar(&o.seeds, "seeds", 1, "how many seeds to run; the report has their median")
@@ -92,9 +94,9 @@ func writable(dir string) error {
 	return os.Remove(probe.Name())
 }
 
-func (o simulateOptions) suite() (sim.Suite, error) {
-	s := sim.Suite{Laws: o.laws, Config: law.DefaultConfig()}
-	known := append(law.Names(), sim.NothingName, sim.OracleName)
+func (o simulateOptions) suite() (report.Suite, error) {
+	s := report.Suite{Laws: o.laws, Config: law.DefaultConfig()}
+	known := append(law.Names(), report.NothingName, report.OracleName)
 	if len(o.laws) == 0 {
 		return s, fmt.Errorf("--law: want at least one of %s", strings.Join(known, ", "))
 	}
@@ -127,7 +129,7 @@ func (o simulateOptions) suite() (sim.Suite, error) {
 const maxSeeds = 1000
 
 // choose adds the scenarios and traces.
-func (o simulateOptions) choose(s *sim.Suite) error {
+func (o simulateOptions) choose(s *report.Suite) error {
 	for _, path := range o.traces {
 		t, err := readTrace(path)
 		if err != nil {
@@ -137,7 +139,7 @@ func (o simulateOptions) choose(s *sim.Suite) error {
 	}
 	if len(o.scenarios) == 0 {
 		if len(o.traces) == 0 {
-			s.Scenarios, s.Traces = sim.Worlds(), sim.Traces()
+			s.Scenarios, s.Traces = worlds.All(), worlds.Traces()
 		}
 		return nil
 	}
@@ -145,12 +147,12 @@ func (o simulateOptions) choose(s *sim.Suite) error {
 		if slices.Contains(o.scenarios[:i], name) {
 			return fmt.Errorf("--scenario: %q is there twice", name)
 		}
-		world, err := sim.World(name)
+		world, err := worlds.Named(name)
 		if err != nil {
 			return err
 		}
 		s.Scenarios = append(s.Scenarios, world)
-		for _, t := range sim.Traces() {
+		for _, t := range worlds.Traces() {
 			if t.Name == name {
 				s.Traces = append(s.Traces, t)
 			}
@@ -170,12 +172,12 @@ func readTrace(path string) (sim.Trace, error) {
 }
 
 func listScenarios(w io.Writer) error {
-	for _, t := range sim.Traces() {
+	for _, t := range worlds.Traces() {
 		if _, err := fmt.Fprintf(w, "%-18s trace  %s\n", t.Name, t.About); err != nil {
 			return err
 		}
 	}
-	for _, s := range sim.Worlds() {
+	for _, s := range worlds.All() {
 		if _, err := fmt.Fprintf(w, "%-18s world  %s\n", s.Name, s.About); err != nil {
 			return err
 		}

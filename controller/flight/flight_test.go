@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/controller/law"
-	"github.com/detnet/detnet/controller/sim"
+	"github.com/detnet/detnet/sim"
+	"github.com/detnet/detnet/sim/worlds"
 )
 
 // play records a simulated world.
 func play(t *testing.T, world, name string, span time.Duration) *Recorder {
 	t.Helper()
-	s, err := sim.World(world)
+	s, err := worlds.Named(world)
 	if err != nil {
 		t.Fatal(err)
 	}

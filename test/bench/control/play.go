@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/sim/score"
+	"github.com/detnet/detnet/sim/score"
 	"github.com/detnet/detnet/test/scene"
 	"github.com/detnet/detnet/test/scene/picture"
 	"github.com/detnet/detnet/test/scene/record"

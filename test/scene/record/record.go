@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/sim/score"
 	"github.com/detnet/detnet/quantile"
+	"github.com/detnet/detnet/sim/score"
 )
 
 // Packet is one probe packet of the instrument.

@@ -1,4 +1,4 @@
-package sim
+package report
 
 import (
 	"bytes"
@@ -9,14 +9,15 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
-	"github.com/detnet/detnet/controller/sim/score"
+	"github.com/detnet/detnet/sim"
+	"github.com/detnet/detnet/sim/score"
 )
 
 func TestTheOriginalsBeginWhereTheyBegan(t *testing.T) {
 	world := worldNamed(t, "udp-overload")
 	world.Length = time.Second
 	suite := Suite{Config: law.DefaultConfig()}
-	for name, want := range map[string]bitrate.Rate{law.AIMD: 100 * mbit, law.Stepwise: 100 * mbit, law.Adaptive: unlimited} {
+	for name, want := range map[string]bitrate.Rate{law.AIMD: 100 * bitrate.Mbit, law.Stepwise: 100 * bitrate.Mbit, law.Adaptive: bitrate.Gbit} {
 		r, err := suite.play(world, name, 1)
 		if err != nil {
 			t.Fatal(err)
@@ -27,24 +28,24 @@ func TestTheOriginalsBeginWhereTheyBegan(t *testing.T) {
 			}
 		}
 	}
-	if world.Senders[0].Initial != unlimited {
+	if world.Senders[0].Initial != bitrate.Gbit {
 		t.Error("the scenario of the others was changed")
 	}
 	low := startingAt(worldNamed(t, "low-limits"), originalStart)
-	if low.Senders[0].Initial != 25*mbit {
+	if low.Senders[0].Initial != 25*bitrate.Mbit {
 		t.Errorf("a limit below it became %v", low.Senders[0].Initial)
 	}
 }
 
 func TestVersusTheOriginals(t *testing.T) {
-	world := Scenario{Name: "w", About: "w"}
-	run := func(name string, seed uint64, late int, goodput bitrate.Rate) Score {
-		return Score{Scenario: "w", Law: name, Seed: seed, Figures: score.Figures{Probes: 1000, Late: late, Violation: float64(late) / 1000, Goodput: goodput}}
+	world := sim.Scenario{Name: "w", About: "w"}
+	run := func(name string, seed uint64, late int, goodput bitrate.Rate) sim.Score {
+		return sim.Score{Scenario: "w", Law: name, Seed: seed, Figures: score.Figures{Probes: 1000, Late: late, Violation: float64(late) / 1000, Goodput: goodput}}
 	}
-	r := &Results{Suite: Suite{Scenarios: []Scenario{world}, Laws: law.Names(), Seeds: []uint64{1, 2, 3}}}
+	r := &Results{Suite: Suite{Scenarios: []sim.Scenario{world}, Laws: law.Names(), Seeds: []uint64{1, 2, 3}}}
 	for seed := range uint64(3) {
 		r.Scores = append(r.Scores,
-			run(law.Adaptive, seed, 10+int(seed), 180*mbit), run(law.AIMD, seed, 330, 150*mbit), run(law.Stepwise, seed, 55, 120*mbit))
+			run(law.Adaptive, seed, 10+int(seed), 180*bitrate.Mbit), run(law.AIMD, seed, 330, 150*bitrate.Mbit), run(law.Stepwise, seed, 55, 120*bitrate.Mbit))
 	}
 	rows := r.Table()
 	if got := rows[0].Versus[law.AIMD]; math.Abs(got.TimesLess-30) > 1e-9 || got.Goodput != 1.2 {

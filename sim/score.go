@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/detnet/detnet/controller/sim/score"
+	"github.com/detnet/detnet/sim/score"
 )
 
 // Score is what a run was worth.

@@ -1,4 +1,4 @@
-package sim
+package report
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/sim"
 )
 
 // Write puts the report into a folder: SUMMARY.md, scores.csv, results.json, and
@@ -135,7 +136,7 @@ func percent(v float64) string {
 }
 
 // recovered says nothing of a world in which no capacity comes back.
-func recovered(s Scenario, row Row) string {
+func recovered(s sim.Scenario, row Row) string {
 	for _, e := range s.Events {
 		if e.Frees {
 			return seconds(row.Recovery)
@@ -166,8 +167,8 @@ type traceSummary struct {
 	Raises  int          `json:"raises"`
 }
 
-func summarise(t Trace, run TraceRun) traceSummary {
-	s := traceSummary{Trace: t.Name, Law: run.Law, Least: traceStart, Most: traceStart, Last: traceStart}
+func summarise(t sim.Trace, run TraceRun) traceSummary {
+	s := traceSummary{Trace: t.Name, Law: run.Law, Least: sim.TraceStart, Most: sim.TraceStart, Last: sim.TraceStart}
 	var low, high, sum float64
 	n := 0
 	for _, value := range t.Value {
@@ -216,7 +217,7 @@ func (r *Results) writeJSON(w io.Writer) error {
 	return e.Encode(struct {
 		Seeds  []uint64       `json:"seeds"`
 		Median []Row          `json:"median"`
-		Runs   []Score        `json:"runs"`
+		Runs   []sim.Score    `json:"runs"`
 		Traces []traceSummary `json:"traces"`
 	}{r.Suite.Seeds, rows, r.Scores, traces})
 }

@@ -126,6 +126,7 @@ type shaper struct {
 	head   int
 	free   time.Duration
 	waking bool
+	wakes  int // asked for so far: only the newest is meant
 }
 
 // push takes one packet of size segment; false if it is dropped.
@@ -155,11 +156,15 @@ func (s *shaper) spend(now time.Duration) {
 func (s *shaper) wake() {
 	if !s.waking {
 		s.waking = true
-		s.clock.schedule(s.free, s, 0, 0)
+		s.wakes++
+		s.clock.schedule(s.free, s, s.wakes, 0)
 	}
 }
 
-func (s *shaper) fire(now time.Duration, _ event) {
+func (s *shaper) fire(now time.Duration, e event) {
+	if e.arg != s.wakes {
+		return
+	}
 	s.waking = false
 	for s.head < len(s.queue) && (s.free <= now || s.rate == 0) {
 		sent := s.queue[s.head]

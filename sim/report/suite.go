@@ -1,4 +1,6 @@
-package sim
+// Package report plays scenarios under laws, with several seeds, and writes what
+// came out as tables, series and pictures.
+package report
 
 import (
 	"context"
@@ -10,13 +12,14 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/sim"
 )
 
 // Suite is a set of runs to make: every scenario and trace under every law,
 // scenarios with every seed.
 type Suite struct {
-	Scenarios []Scenario
-	Traces    []Trace
+	Scenarios []sim.Scenario
+	Traces    []sim.Trace
 	Laws      []string // of law.Names, and "oracle" and "nothing"
 	Seeds     []uint64
 	Config    law.Config
@@ -30,22 +33,22 @@ const (
 
 // Results is what a suite gave.
 type Results struct {
-	Scores []Score               // one a run
-	Shown  map[string][]*Record  // by scenario: the first seed's record under each law
-	Traces map[string][]TraceRun // by trace
+	Scores []sim.Score              // one a run
+	Shown  map[string][]*sim.Record // by scenario: the first seed's record under each law
+	Traces map[string][]TraceRun    // by trace
 	Suite  Suite
 }
 
 // TraceRun is a trace under one law.
 type TraceRun struct {
 	Law    string
-	Points []TracePoint
+	Points []sim.TracePoint
 }
 
 // Run plays the suite. Progress is called before every run with the number of
 // those done and of all.
 func (s Suite) Run(ctx context.Context, progress func(done, all int, what string)) (*Results, error) {
-	r := &Results{Shown: map[string][]*Record{}, Traces: map[string][]TraceRun{}, Suite: s}
+	r := &Results{Shown: map[string][]*sim.Record{}, Traces: map[string][]TraceRun{}, Suite: s}
 	done, all := 0, len(s.Laws)*(len(s.Scenarios)*len(s.Seeds)+len(s.Traces))
 	next := func(what, by string) error {
 		progress(done, all, what+" under "+by)
@@ -64,7 +67,7 @@ func (s Suite) Run(ctx context.Context, progress func(done, all int, what string
 			if err != nil {
 				return nil, err
 			}
-			r.Traces[trace.Name] = append(r.Traces[trace.Name], TraceRun{Law: name, Points: RunTrace(ctx, trace, l)})
+			r.Traces[trace.Name] = append(r.Traces[trace.Name], TraceRun{Law: name, Points: sim.RunTrace(ctx, trace, l)})
 		}
 	}
 	if err := s.playAll(ctx, r, next); err != nil {
@@ -81,11 +84,11 @@ func (s Suite) Run(ctx context.Context, progress func(done, all int, what string
 // nothing of each other.
 func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by string) error) error {
 	type run struct {
-		scenario Scenario
+		scenario sim.Scenario
 		law      string
 		seed     uint64
-		score    *Score  // nil: no oracle can help there
-		shown    *Record // of the first seed only: records are large
+		score    *sim.Score  // nil: no oracle can help there
+		shown    *sim.Record // of the first seed only: records are large
 	}
 	var runs []*run
 	g, ctx := errgroup.WithContext(ctx)
@@ -131,12 +134,12 @@ func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by strin
 }
 
 // play returns nil where there is no oracle.
-func (s Suite) play(scenario Scenario, name string, seed uint64) (*Record, error) {
+func (s Suite) play(scenario sim.Scenario, name string, seed uint64) (*sim.Record, error) {
 	switch name {
 	case OracleName:
-		return Oracle(scenario, seed), nil
+		return sim.Oracle(scenario, seed), nil
 	case NothingName:
-		return Run(scenario, Nothing(), seed), nil
+		return sim.Run(scenario, sim.Nothing(), seed), nil
 	}
 	l, err := law.New(name, s.Config)
 	if err != nil {
@@ -145,16 +148,16 @@ func (s Suite) play(scenario Scenario, name string, seed uint64) (*Record, error
 	if name == law.AIMD || name == law.Stepwise {
 		scenario = startingAt(scenario, originalStart)
 	}
-	return Run(scenario, l, seed), nil
+	return sim.Run(scenario, l, seed), nil
 }
 
 // originalStart is where the limits of the original's laws began (its wiki).
 // From 1G they need minutes to come down to an uplink of 200M, and a run would
 // show little else of them.
-const originalStart = 100 * mbit
+const originalStart = 100 * bitrate.Mbit
 
 // startingAt has no sender begin with more than a limit.
-func startingAt(s Scenario, most bitrate.Rate) Scenario {
+func startingAt(s sim.Scenario, most bitrate.Rate) sim.Scenario {
 	s.Senders = slices.Clone(s.Senders)
 	for i := range s.Senders {
 		s.Senders[i].Initial = min(s.Senders[i].Initial, most)

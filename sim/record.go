@@ -5,7 +5,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
-	"github.com/detnet/detnet/controller/sim/score"
+	"github.com/detnet/detnet/sim/score"
 )
 
 // Record is everything that happened in a run.

@@ -1,4 +1,4 @@
-package sim
+package report
 
 import (
 	"cmp"
@@ -8,12 +8,13 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
-	"github.com/detnet/detnet/controller/sim/score"
+	"github.com/detnet/detnet/sim"
+	"github.com/detnet/detnet/sim/score"
 )
 
 // Row is the median of the seeds of one scenario under one law.
 type Row struct {
-	Score
+	sim.Score
 	Seed     *uint64 `json:"seed,omitempty"` // none: a median is of no one seed
 	OfOracle float64 `json:"of_oracle"`      // goodput relative to the oracle's, 0 without one
 	Taken    float64 `json:"taken"`          // goodput lost against doing nothing, 0…1
@@ -48,7 +49,7 @@ func (r *Results) Table() []Row {
 	return rows
 }
 
-func (r *Results) versus(own Score) map[string]score.Versus {
+func (r *Results) versus(own sim.Score) map[string]score.Versus {
 	versus := map[string]score.Versus{}
 	for _, name := range []string{law.AIMD, law.Stepwise} {
 		if other, ok := r.median(own.Scenario, name); ok {
@@ -59,30 +60,30 @@ func (r *Results) versus(own Score) map[string]score.Versus {
 }
 
 // median takes every figure's own median over the seeds.
-func (r *Results) median(scenario, name string) (Score, bool) {
-	var scores []Score
+func (r *Results) median(scenario, name string) (sim.Score, bool) {
+	var scores []sim.Score
 	for _, s := range r.Scores {
 		if s.Scenario == scenario && s.Law == name {
 			scores = append(scores, s)
 		}
 	}
 	if len(scores) == 0 {
-		return Score{}, false
+		return sim.Score{}, false
 	}
-	m := Score{Scenario: scenario, Law: name}
-	m.Probes = middle(scores, func(s Score) int { return s.Probes })
-	m.Late = middle(scores, func(s Score) int { return s.Late })
-	m.Violation = middle(scores, func(s Score) float64 { return s.Violation })
-	m.Settled = middle(scores, func(s Score) float64 { return s.Settled })
-	m.Queued = middle(scores, func(s Score) float64 { return s.Queued })
-	m.Goodput = middle(scores, func(s Score) bitrate.Rate { return s.Goodput })
-	m.FirstCut = middle(scores, func(s Score) time.Duration { return orNever(s.FirstCut) })
-	m.Clean = middle(scores, func(s Score) time.Duration { return orNever(s.Clean) })
-	m.Recovery = middle(scores, func(s Score) time.Duration { return orNever(s.Recovery) })
-	m.Jain = middle(scores, func(s Score) float64 { return s.Jain })
-	m.PatchRate = middle(scores, func(s Score) float64 { return s.PatchRate })
-	m.CalmWrites = middle(scores, func(s Score) int { return s.CalmWrites })
-	m.Patches = middle(scores, func(s Score) int { return s.Patches })
+	m := sim.Score{Scenario: scenario, Law: name}
+	m.Probes = middle(scores, func(s sim.Score) int { return s.Probes })
+	m.Late = middle(scores, func(s sim.Score) int { return s.Late })
+	m.Violation = middle(scores, func(s sim.Score) float64 { return s.Violation })
+	m.Settled = middle(scores, func(s sim.Score) float64 { return s.Settled })
+	m.Queued = middle(scores, func(s sim.Score) float64 { return s.Queued })
+	m.Goodput = middle(scores, func(s sim.Score) bitrate.Rate { return s.Goodput })
+	m.FirstCut = middle(scores, func(s sim.Score) time.Duration { return orNever(s.FirstCut) })
+	m.Clean = middle(scores, func(s sim.Score) time.Duration { return orNever(s.Clean) })
+	m.Recovery = middle(scores, func(s sim.Score) time.Duration { return orNever(s.Recovery) })
+	m.Jain = middle(scores, func(s sim.Score) float64 { return s.Jain })
+	m.PatchRate = middle(scores, func(s sim.Score) float64 { return s.PatchRate })
+	m.CalmWrites = middle(scores, func(s sim.Score) int { return s.CalmWrites })
+	m.Patches = middle(scores, func(s sim.Score) int { return s.Patches })
 	return m, true
 }
 
@@ -96,7 +97,7 @@ func orNever(d time.Duration) time.Duration {
 	return d
 }
 
-func middle[T cmp.Ordered](scores []Score, of func(Score) T) T {
+func middle[T cmp.Ordered](scores []sim.Score, of func(sim.Score) T) T {
 	var values []T
 	for _, s := range scores {
 		values = append(values, of(s))

@@ -1,4 +1,4 @@
-package sim
+package report
 
 import (
 	"encoding/csv"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/sim"
 )
 
 func writeTrace(w io.Writer, runs []TraceRun) error {
@@ -27,7 +28,7 @@ func writeTrace(w io.Writer, runs []TraceRun) error {
 
 // writeSeries writes the sub-windows: limits and usage of every sender, and
 // the decision made last.
-func writeSeries(w io.Writer, records []*Record) error {
+func writeSeries(w io.Writer, records []*sim.Record) error {
 	c := csv.NewWriter(w)
 	rows := [][]string{{"law", "seconds", "sender", "limit_bps", "sent_bps", "delivered_bps", "capacity_bps", "action", "cause"}}
 	for _, r := range records {
@@ -64,7 +65,7 @@ const (
 	leastDelay, mostDelay = 0.02, 200.0 // of what is drawn
 )
 
-func (r *Record) spans(app string) []span {
+func spansOf(r *sim.Record, app string) []span {
 	bins := make([][]float64, int(r.Scenario.Length/spanLength)+1)
 	late := make([]int, len(bins))
 	for _, p := range r.Probes {
@@ -92,14 +93,14 @@ func (r *Record) spans(app string) []span {
 }
 
 // writeDelays writes what the probes saw.
-func writeDelays(w io.Writer, records []*Record) error {
+func writeDelays(w io.Writer, records []*sim.Record) error {
 	c := csv.NewWriter(w)
 	rows := [][]string{{"law", "seconds", "app", "target_ms", "median_ms", "p95_ms", "probes", "late"}}
 	for _, r := range records {
 		for _, app := range r.Scenario.Apps {
-			for _, s := range r.spans(app.Name) {
+			for _, s := range spansOf(r, app.Name) {
 				rows = append(rows, []string{
-					r.Law, number(s.at.Seconds()), app.Name, number(r.Scenario.target(app)), number(s.median), number(s.tail),
+					r.Law, number(s.at.Seconds()), app.Name, number(target(r.Scenario, app)), number(s.median), number(s.tail),
 					strconv.Itoa(s.probes), strconv.Itoa(s.late),
 				})
 			}
@@ -109,7 +110,7 @@ func writeDelays(w io.Writer, records []*Record) error {
 }
 
 // target is what an app's target leaves above the empty path, in ms.
-func (s Scenario) target(app AppSpec) float64 {
+func target(s sim.Scenario, app sim.AppSpec) float64 {
 	if app.SLO.Jitter > 0 {
 		return milliseconds(app.SLO.Jitter)
 	}

@@ -1,4 +1,4 @@
-package sim
+package worlds
 
 import (
 	"bufio"
@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/sim"
 )
 
 // TestDigest writes what the law decided in every world, a file a world and
@@ -23,13 +24,13 @@ func TestDigest(t *testing.T) {
 	}
 	seeds, _ := strconv.Atoi(os.Getenv("DETNET_SEEDS"))
 	only := os.Getenv("DETNET_WORLDS")
-	for _, world := range Worlds() {
+	for _, world := range All() {
 		if only != "" && !strings.Contains(","+only+",", ","+world.Name+",") {
 			continue
 		}
 		for seed := range uint64(max(seeds, 1)) {
 			name := filepath.Join(dir, fmt.Sprintf("%s-%d", world.Name, seed+1))
-			record := Run(world, lawNamed(t, law.Adaptive), seed+1)
+			record := sim.Run(world, lawNamed(t, law.Adaptive), seed+1)
 			if err := writeDigest(name, record); err != nil {
 				t.Fatal(err)
 			}
@@ -37,7 +38,7 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-func writeDigest(name string, r *Record) error {
+func writeDigest(name string, r *sim.Record) error {
 	f, err := os.Create(name)
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func writeDigest(name string, r *Record) error {
 }
 
 // digest writes one line for each bottleneck and limit.
-func digest(w *bufio.Writer, d Decision) {
+func digest(w *bufio.Writer, d sim.Decision) {
 	for _, r := range d.Plan.Reasons {
 		fmt.Fprintf(w, "%v %v %s %s %v → %v\n", d.At, r.Bottleneck, r.Action, r.Cause, r.From, r.To)
 	}

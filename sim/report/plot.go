@@ -1,4 +1,4 @@
-package sim
+package report
 
 import (
 	"cmp"
@@ -20,6 +20,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/sim"
 )
 
 // Colours that stay apart in print and for most colour-blind readers
@@ -40,7 +41,7 @@ const (
 
 // plotScenario draws the laws side by side: the delay variation against the
 // target above, limits, usage and decisions below.
-func plotScenario(dir string, records []*Record) error {
+func plotScenario(dir string, records []*sim.Record) error {
 	top, bottom := make([]*plot.Plot, 0, len(records)), make([]*plot.Plot, 0, len(records))
 	for _, r := range records {
 		top = append(top, delayPanel(r))
@@ -51,7 +52,7 @@ func plotScenario(dir string, records []*Record) error {
 }
 
 // plotTrace draws a trace and the limits that each law made of it.
-func plotTrace(dir string, t Trace, runs []TraceRun) error {
+func plotTrace(dir string, t sim.Trace, runs []TraceRun) error {
 	var top, bottom []*plot.Plot
 	end := time.Duration(len(t.Value)) * t.Every
 	for _, run := range runs {
@@ -77,7 +78,7 @@ func plotTrace(dir string, t Trace, runs []TraceRun) error {
 }
 
 // measured is the values of a trace, without the times at which there was none.
-func measured(t Trace) []plotter.XYs {
+func measured(t sim.Trace) []plotter.XYs {
 	var parts []plotter.XYs
 	open := false
 	for i, value := range t.Value {
@@ -131,39 +132,39 @@ func (plain) Ticks(lo, hi float64) []plot.Tick {
 
 // delayPanel shows the median and the 95th percentile of every quarter second, of
 // the app with the strictest target where there are several.
-func delayPanel(r *Record) *plot.Plot {
-	app := slices.MinFunc(r.Scenario.Apps, func(a, b AppSpec) int { return cmp.Compare(r.Scenario.target(a), r.Scenario.target(b)) })
+func delayPanel(r *sim.Record) *plot.Plot {
+	app := slices.MinFunc(r.Scenario.Apps, func(a, b sim.AppSpec) int { return cmp.Compare(target(r.Scenario, a), target(r.Scenario, b)) })
 	title := r.Scenario.Name + " · " + r.Law
 	if len(r.Scenario.Apps) > 1 {
 		title += " · " + app.Name
 	}
 	y := "delay variation, ms"
-	if r.lost() {
+	if lost(r) {
 		y += fmt.Sprintf(" (lost: %g)", mostDelay)
 	}
 	p := newPanel(title, y, r.Scenario.Length)
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	var median, tail plotter.XYs
-	for _, s := range r.spans(app.Name) {
+	for _, s := range spansOf(r, app.Name) {
 		x := s.at.Seconds()
 		median = append(median, plotter.XY{X: x, Y: min(max(s.median, leastDelay), mostDelay)})
 		tail = append(tail, plotter.XY{X: x, Y: min(max(s.tail, leastDelay), mostDelay)})
 	}
 	line(p, "95th percentile", pale, tail)
 	line(p, "median", blue, median)
-	y1 := r.Scenario.target(app)
+	y1 := target(r.Scenario, app)
 	line(p, "target", orange, plotter.XYs{{X: 0, Y: y1}, {X: r.Scenario.Length.Seconds(), Y: y1}})
 	p.Y.Min, p.Y.Max = leastDelay, mostDelay
 	return p
 }
 
-func (r *Record) lost() bool {
-	return slices.ContainsFunc(r.Probes, func(p Probe) bool { return p.Lost })
+func lost(r *sim.Record) bool {
+	return slices.ContainsFunc(r.Probes, func(p sim.Probe) bool { return p.Lost })
 }
 
 // ratePanel shows capacity, the sum of the limits, usage and where cuts and
 // raises were made. Limits far above capacity are off the scale.
-func ratePanel(r *Record) *plot.Plot {
+func ratePanel(r *sim.Record) *plot.Plot {
 	p := newPanel("", "Mbit/s", r.Scenario.Length)
 	var room, limits, usage plotter.XYs
 	var most bitrate.Rate
@@ -196,7 +197,7 @@ func ratePanel(r *Record) *plot.Plot {
 	return p
 }
 
-func decisions(r *Record) (cuts, raises plotter.XYs) {
+func decisions(r *sim.Record) (cuts, raises plotter.XYs) {
 	for _, d := range r.Decisions {
 		if d.Writes == 0 {
 			continue

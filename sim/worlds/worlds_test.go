@@ -1,0 +1,231 @@
+package worlds
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/sim"
+)
+
+func lawNamed(t *testing.T, name string) law.Law {
+	t.Helper()
+	l, err := law.New(name, law.DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func worldNamed(t *testing.T, name string) sim.Scenario {
+	t.Helper()
+	s, err := Named(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Without detnet the overload is real: the queue is full and the link is used.
+func TestOverloadIsReal(t *testing.T) {
+	for _, name := range []string{"tcp-overload", "udp-overload"} {
+		score := sim.Run(worldNamed(t, name), sim.Nothing(), 1).Score()
+		if score.Settled < 0.5 || score.Goodput < 190*bitrate.Mbit {
+			t.Errorf("%s: %.0f %% in violation, %v delivered", name, 100*score.Settled, score.Goodput)
+		}
+	}
+}
+
+func TestARunIsDecidedByItsSeed(t *testing.T) {
+	s := worldNamed(t, "bursts")
+	a, b := sim.Run(s, lawNamed(t, law.Adaptive), 3), sim.Run(s, lawNamed(t, law.Adaptive), 3)
+	if !reflect.DeepEqual(a, b) {
+		t.Error("two runs with the same seed differ")
+	}
+	c := sim.Run(s, lawNamed(t, law.Adaptive), 4)
+	if reflect.DeepEqual(a.Probes, c.Probes) {
+		t.Error("another seed made no difference")
+	}
+}
+
+// The bars that the adaptive law has to reach in every kind of world; what a
+// bar does not apply to is left at its zero value.
+func TestAdaptive(t *testing.T) {
+	tests := []struct {
+		world     string
+		violation float64 // of the probes after onset, at most
+		goodput   bitrate.Rate
+		clean     time.Duration
+		recovery  time.Duration
+	}{
+		{"normal-operation", 0.002, 80 * mbit, time.Second, 0},
+		{"jitter-spike", 0.01, 180 * mbit, time.Second, 0},
+		{"tcp-overload", 0.01, 190 * mbit, time.Second, 0},
+		{"udp-overload", 0.01, 190 * mbit, time.Second, 0},
+		{"slow-patches", 0.011, 190 * mbit, 1200 * time.Millisecond, 0},
+		{"several-apps", 0.01, 185 * mbit, time.Second, 0},
+		{"capacity-drop", 0.01, 150 * mbit, time.Second, 5 * time.Second},
+		{"capacity-drop-udp", 0.01, 150 * mbit, time.Second, 5 * time.Second},
+		{"one-leaves", 0.01, 185 * mbit, time.Second, 5 * time.Second},
+		{"bursts", 0.01, 95 * mbit, time.Second, 0},
+		{"incast-echo", 0.01, 190 * mbit, time.Second, 0},
+		{"far-uplink-echo", 0.01, 240 * mbit, time.Second, 0},
+		{"flapping-probe", 0.01, 190 * mbit, time.Second, 0},
+		{"restart", 0.01, 190 * mbit, time.Second, 0},
+		{"low-limits", 0.01, 180 * mbit, time.Second, 0},
+		{"late-start", 0.01, 190 * mbit, time.Second, 0},
+		{"on-off", 0.01, 150 * mbit, time.Second, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.world, func(t *testing.T) {
+			t.Parallel()
+			r := sim.Run(worldNamed(t, tt.world), lawNamed(t, law.Adaptive), 1)
+			s := r.Score()
+			if s.Violation > tt.violation {
+				t.Errorf("%.2f %% in violation", 100*s.Violation)
+			}
+			if s.Goodput < tt.goodput*99/100 {
+				t.Errorf("%v delivered, want %v", s.Goodput, tt.goodput)
+			}
+			if s.Clean < 0 || s.Clean > tt.clean {
+				t.Errorf("clean after %v", s.Clean)
+			}
+			if tt.recovery > 0 && (s.Recovery < 0 || s.Recovery > tt.recovery) {
+				t.Errorf("recovered after %v", s.Recovery)
+			}
+			if s.Jain < 0.98 {
+				t.Errorf("Jain index %.3f", s.Jain)
+			}
+			if s.CalmWrites > 0 {
+				t.Errorf("%d writes before there was anything to do", s.CalmWrites)
+			}
+		})
+	}
+}
+
+// Two seconds after the onset the limits are what fits through, however long or
+// short the queue was that the senders had built.
+func TestTheCapacityIsFoundAtOnce(t *testing.T) {
+	for _, name := range []string{"tcp-overload", "udp-overload", "count-before", "on-off", "on-off-witness"} {
+		world := worldNamed(t, name)
+		for seed := range uint64(3) {
+			r := sim.Run(world, lawNamed(t, law.Adaptive), seed+1)
+			i := slices.IndexFunc(r.Points, func(p sim.Point) bool { return p.At >= world.Onset+2*time.Second })
+			var sum bitrate.Rate
+			for _, limit := range r.Points[i].Limits {
+				sum += limit
+			}
+			if sum < 188*mbit || sum > 200*mbit {
+				t.Errorf("%s, seed %d: limits of %v together, want 94 to 100 %% of %v", name, seed+1, sum, uplink)
+			}
+		}
+	}
+}
+
+// When the delay comes from the app's own CPU the senders get their limits
+// back within 3 s, and keep them.
+func TestACauseElsewhereDoesNotStarveTheSenders(t *testing.T) {
+	for _, name := range []string{"cpu-noise", "cpu-noise-echo"} {
+		s := worldNamed(t, name)
+		r := sim.Run(s, lawNamed(t, law.Adaptive), 1)
+		free := sim.Run(s, sim.Nothing(), 1)
+		if lost := 1 - float64(r.Score().Goodput)/float64(free.Score().Goodput); lost > 0.05 {
+			t.Errorf("%s: %.1f %% taken in vain", name, 100*lost)
+		}
+		var cut, restored time.Duration
+		for _, d := range r.Decisions {
+			for _, reason := range d.Plan.Reasons {
+				if reason.Action == plan.Cut && cut == 0 {
+					cut = d.At
+				}
+				if reason.Action == plan.Restore && restored == 0 {
+					restored = d.At
+				}
+			}
+		}
+		if restored == 0 || restored-cut > 3*time.Second {
+			t.Errorf("%s: cut at %v, restored at %v", name, cut, restored)
+		}
+	}
+}
+
+// With an agent beside the app it is seen at once that the network is not to
+// blame, and hosts that are late now and then do not count as queues.
+func TestWitnessesTellHostsFromQueues(t *testing.T) {
+	r := sim.Run(worldNamed(t, "cpu-noise-witness"), lawNamed(t, law.Adaptive), 1)
+	said := false
+	for _, d := range r.Decisions {
+		for _, reason := range d.Plan.Reasons {
+			said = said || reason.Cause == plan.NotNetwork
+		}
+	}
+	if !said || r.Patches > 0 {
+		t.Errorf("%d patches, cause told: %v", r.Patches, said)
+	}
+	for _, name := range []string{"busy-hosts-witness", "moody-hosts-witness", "on-off-witness"} {
+		s := sim.Run(worldNamed(t, name), lawNamed(t, law.Adaptive), 2).Score()
+		if s.Queued > 0.01 || s.Queued >= s.Violation {
+			t.Errorf("%s: queues made %.2f %% late of %.2f %%", name, 100*s.Queued, 100*s.Violation)
+		}
+	}
+}
+
+// A signal that lags behind by 75 s is followed slowly: what was done must have
+// had the time to show before anything is done again.
+func TestASlowSignalIsFollowedSlowly(t *testing.T) {
+	world := worldNamed(t, "promql-only")
+	r := sim.Run(world, lawNamed(t, law.Adaptive), 1)
+	lag := world.Query.Range + world.Query.Scrape
+	acted := -lag
+	for _, d := range r.Decisions {
+		if d.Writes == 0 || d.At < world.Onset || d.At > world.End {
+			continue
+		}
+		cut := d.Plan.Reasons[0].Action == plan.Cut
+		if d.At-acted < lag && !cut {
+			t.Errorf("acted at %v and %v", acted, d.At)
+		}
+		if cut && d.Plan.Limits[0].From < bitrate.Gbit && d.At-acted < 10*time.Second {
+			t.Errorf("cut at %v, 10 s after %v at most", d.At, acted)
+		}
+		acted = d.At
+		for _, reason := range d.Plan.Reasons {
+			if reason.Cause == plan.Unresponsive {
+				t.Errorf("at %v the senders were acquitted", d.At)
+			}
+		}
+	}
+	s := r.Score()
+	if s.Violation > 0.03 || s.Goodput < 42*mbit || s.Clean < 0 || s.Clean > 30*time.Second || s.CalmWrites > 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// From 100M with +10M each 5 s the original reached 700M in its 300 s of normal
+// operation; its own report says so.
+func TestStepReachesTheOriginalsFigure(t *testing.T) {
+	points := sim.RunTrace(t.Context(), Traces()[0], lawNamed(t, law.Stepwise))
+	i := slices.IndexFunc(points, func(p sim.TracePoint) bool { return p.Limit == 700*bitrate.Mbit })
+	// The first step starts the clock.
+	if i < 0 || points[i].At < 300*time.Second || points[i].At > 301*time.Second {
+		t.Errorf("700M was not reached after 300 s: %+v", points[max(i, 0)])
+	}
+}
+
+// The original's spike was due at the eightieth sample of a run of sixty.
+func TestTracesAreLongEnoughForTheirEvents(t *testing.T) {
+	for _, trace := range Traces() {
+		points := sim.RunTrace(t.Context(), trace, lawNamed(t, law.Stepwise))
+		low, high := points[0].Jitter, points[0].Jitter
+		for _, p := range points {
+			low, high = min(low, p.Jitter), max(high, p.Jitter)
+		}
+		if trace.Name != "normal-operation" && (high < 1500*time.Microsecond || low > 500*time.Microsecond) {
+			t.Errorf("%s stays between %v and %v", trace.Name, low, high)
+		}
+	}
+}
