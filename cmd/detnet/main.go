@@ -25,6 +25,8 @@ func newRootCommand() *cobra.Command {
 		Use:          "detnet",
 		Short:        "Deterministic networking for Kubernetes",
 		SilenceUsage: true,
+		Args:         cobra.NoArgs,
+		RunE:         func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.AddCommand(newDoctorCommand(), newPolicyCommand())
 	root.AddCommand(newSimulateCommand())

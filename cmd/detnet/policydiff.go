@@ -37,6 +37,7 @@ not given) and by that of --dir, and shows in which fields they differ.
 Running pods are taken as they were before they were stamped; for that, --against is
 best the policy in force.`,
 		Example: "  detnet policy diff -d new/ --against old/ deploy/*.yaml\n  detnet policy diff -d new/ --cluster",
+		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if live == (len(files) > 0) {
 				return errors.New("give either manifests or --cluster")

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// What a command does not take it refuses, before it does anything: an argument
+// that is left over is a flag or a name that was mistyped.
+func TestLeftOverArgumentsAreRefused(t *testing.T) {
+	for _, line := range []string{
+		"surplus", "doctor surplus", "explain ns/pod surplus", "import file surplus", "record surplus",
+		"replay file surplus", "restore surplus", "simulate surplus", "top surplus", "reflect surplus", "probe",
+		"policy surplus", "policy test surplus", "policy check surplus", "policy shadow surplus",
+	} {
+		root := newRootCommand()
+		root.SetArgs(strings.Fields(line))
+		root.SetOut(io.Discard)
+		root.SetErr(io.Discard)
+		if err := root.ExecuteContext(t.Context()); err == nil {
+			t.Errorf("detnet %s: taken", line)
+		}
+	}
+}
+
+// Every command says which arguments it takes: cobra's default is any.
+func TestCommandsSayTheirArguments(t *testing.T) {
+	var visit func(*cobra.Command)
+	visit = func(c *cobra.Command) {
+		if c.Args == nil {
+			t.Errorf("%s takes whatever it is given", c.CommandPath())
+		}
+		for _, each := range c.Commands() {
+			visit(each)
+		}
+	}
+	visit(newRootCommand())
+}
