@@ -46,6 +46,7 @@ type Server struct {
 	// Keys opens the secrets of STAMP's authenticated mode for one stream; nil
 	// means unauthenticated.
 	Keys    func() (*probe.Keyring, error)
+	FIN     bool // TCP's connections end with a FIN, not with a reset
 	Metrics *Metrics
 	Alive   *alive.Watch // of what hangs; may be nil
 	Log     *slog.Logger
@@ -67,7 +68,7 @@ func (s *Server) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 	}
 	defer s.streams.Release(1)
 	ctx, cancel := context.WithCancel(stream.Context())
-	var opts probe.Options
+	opts := probe.Options{FIN: s.FIN}
 	if s.Keys != nil {
 		keys, err := s.Keys()
 		if err != nil {

@@ -306,6 +306,24 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// Handshakes go to apps that ask for them, and no oftener than the law needs.
+func TestHandshakesAreRare(t *testing.T) {
+	plc := app("plc", workload.Enforce)
+	plc.Node, plc.Probe = "1", workload.Probe{Protocol: workload.TCP, Port: 102}
+	assignments, _ := place(&inventory.Snapshot{
+		Agents: []inventory.Agent{{UID: "2", Role: api.Role_ROLE_PROBE, Node: "2", IP: "10.1.0.2", STAMP: 862}},
+		Apps:   []*inventory.App{plc},
+	}, 1)
+	sessions := assignments[0].Sessions
+	if len(sessions) != 1 || sessions[0].Protocol != api.Protocol_PROTOCOL_TCP || sessions[0].MeanIntervalUs != 80_000 {
+		t.Errorf("sessions %v, want handshakes each 80 ms", sessions)
+	}
+	most := law.DefaultConfig().Adaptive
+	if longest := time.Duration(most.MinSamples-1) * handshakeInterval * 3 / 2; longest > most.Stale {
+		t.Errorf("%d handshakes may take %v: the law is blind after %v", most.MinSamples, longest, most.Stale)
+	}
+}
+
 // However many apps are on a node, a vantage point measures the way to its agent
 // once.
 func TestWitnessesAreShared(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -104,7 +105,7 @@ func (p *placing) add(node string, target *api.Session) session {
 	if !p.placed[id] {
 		p.placed[id] = true
 		p.perAgent[agent.UID] = append(p.perAgent[agent.UID], &api.Session{
-			Id: id, Protocol: target.Protocol, Host: target.Host, Port: target.Port, Dscp: target.Dscp,
+			Id: id, Protocol: target.Protocol, Host: target.Host, Port: target.Port, Dscp: target.Dscp, MeanIntervalUs: target.MeanIntervalUs,
 		})
 	}
 	return session{id: id, agent: agent}
@@ -131,14 +132,23 @@ var protocols = map[workload.Protocol]api.Protocol{
 // toApp is the session towards app, whoever measures it. Everything that makes
 // it another path is in the id: a pod that moves starts a new session.
 func toApp(app *inventory.App) *api.Session {
-	return &api.Session{
+	s := &api.Session{
 		Id:       app.Pod.String() + " " + app.Probe.String() + " " + app.IP + marked(app.DSCP),
 		Protocol: protocols[app.Probe.Protocol],
 		Host:     app.IP,
 		Port:     uint32(app.Probe.Port),
 		Dscp:     uint32(app.DSCP),
 	}
+	if app.Probe.Protocol == workload.TCP {
+		s.MeanIntervalUs = uint32(handshakeInterval.Microseconds())
+	}
+	return s
 }
+
+// handshakeInterval is the mean spacing of handshakes, each of which the app has
+// to accept: as rare as the law bears. It wants adaptive.minSamples within
+// adaptive.stale (6 in 600 ms), and gaps are up to half as long again.
+const handshakeInterval = 80 * time.Millisecond
 
 // toAgent is the session towards an agent's reflector: one for all the apps on
 // its node whose probes look the same to the network.

@@ -11,7 +11,8 @@ import (
 
 // handshake is the prober of TCP: it opens a connection and reads the round
 // trip that the kernel measured on SYN and SYN-ACK from TCP_INFO. It closes
-// with a reset, so that no connection lingers on either side.
+// with a reset, so that no connection lingers on either side, or with a FIN,
+// which leaves one in TIME_WAIT here for a minute.
 type handshake struct {
 	sender   *Sender
 	ipv6     bool
@@ -61,7 +62,9 @@ func (h *handshake) connect(s *session) (int, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	err = setsockopt(fd, unix.SOL_SOCKET, unix.SO_LINGER, unsafe.Pointer(&resetOnClose), unix.SizeofLinger)
+	if !h.sender.opts.FIN {
+		err = setsockopt(fd, unix.SOL_SOCKET, unix.SO_LINGER, unsafe.Pointer(&resetOnClose), unix.SizeofLinger)
+	}
 	if err == nil && s.DSCP != 0 {
 		octet := int32(s.DSCP) << 2
 		err = setsockopt(fd, level, tos, unsafe.Pointer(&octet), unsafe.Sizeof(octet))

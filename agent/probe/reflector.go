@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/detnet/detnet/agent/probe/stamp"
+	"github.com/detnet/detnet/internal/alive"
 )
 
 // ReflectorOptions say whom a reflector answers. The zero value answers
@@ -41,6 +42,8 @@ type ReflectorOptions struct {
 	// remembers no sessions; a stateful reflector counts, which tells the direction
 	// of a loss.
 	Stateless bool
+	// Turns is told of each turn of the loop, to notice one that hangs.
+	Turns *alive.Part
 }
 
 const (
@@ -124,6 +127,7 @@ func (r *Reflector) prepare() error {
 
 // Serve answers until ctx ends. It can be called once.
 func (r *Reflector) Serve(ctx context.Context) error {
+	defer r.opts.Turns.Leave()
 	defer r.out.close()
 	defer r.in.close()
 	raw, err := r.conn.SyscallConn()
@@ -146,6 +150,8 @@ func (r *Reflector) turn(raw syscall.RawConn) error {
 	if err := raw.Read(r.receive); err != nil {
 		return err
 	}
+	r.opts.Turns.Begin()
+	defer r.opts.Turns.End()
 	now := time.Now()
 	keys := r.opts.Keys.Keys(now)
 	r.n = 0

@@ -79,6 +79,7 @@ type Options struct {
 	// one drawn at random, which nobody off the path knows.
 	FirstNumber *uint32
 	HopLimits   bool // Result is to have the TTLs
+	FIN         bool // TCP's connections end with a FIN, not with a reset
 	// Turns is told of each turn of the loop, to notice one that hangs.
 	Turns *alive.Part
 }

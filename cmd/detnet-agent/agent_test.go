@@ -25,6 +25,8 @@ func TestParse(t *testing.T) {
 		{"--role=node --enforce=bpf", "must be off or tc"},
 		{"--role=probe --tls-dir=", "--insecure"},
 		{"--role=probe --stamp-auth-only", "--stamp-key-file"},
+		{"--role=probe --tcp-close=fin", ""},
+		{"--role=probe --tcp-close=rst", "must be reset or fin"},
 		{"--role=probe --reflector-allow=10", "reflector-allow"},
 		{"--role=probe extra", `"extra"`},
 		{"--role=probe --no-such-flag", "no-such-flag"},

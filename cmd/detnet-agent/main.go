@@ -56,7 +56,7 @@ func (o *options) Serve(ctx context.Context, log *slog.Logger) error {
 	var err error
 	switch opts.role {
 	case "probe":
-		server.Role, server.Probes = api.Role_ROLE_PROBE, true
+		server.Role, server.Probes, server.FIN = api.Role_ROLE_PROBE, true, opts.tcpClose == "fin"
 		err = startReflector(ctx, group, opts, server, registry)
 	case "node":
 		server.Role = api.Role_ROLE_NODE
@@ -96,6 +96,7 @@ func startReflector(ctx context.Context, group *errgroup.Group, opts options, se
 	if err != nil {
 		return fmt.Errorf("--reflector=%s: %w", opts.reflector, err)
 	}
+	settings.Turns = server.Alive.Part("reflector", alive.Patience)
 	conn, err := net.ListenUDP("udp", addr)
 	if err != nil {
 		return fmt.Errorf("open the reflector (a port below 1024 needs NET_BIND_SERVICE or net.ipv4.ip_unprivileged_port_start): %w", err)

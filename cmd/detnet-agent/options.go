@@ -12,7 +12,7 @@ import (
 
 type options struct {
 	role, node, listen, tlsDir, metricsAddr, reflector, enforce string
-	daemonSet, stampKeys                                        string
+	daemonSet, stampKeys, tcpClose                              string
 	stampAuthOnly, insecure                                     bool
 	reflectorAllow                                              []netip.Prefix
 	reflectorRate                                               float64
@@ -41,6 +41,7 @@ func (o *options) Flags(f *flag.FlagSet) {
 	})
 	f.StringVar(&o.stampKeys, "stamp-key-file", "", "file with one or two secrets, each on a line, for STAMP's authenticated mode; the first signs")
 	f.BoolVar(&o.stampAuthOnly, "stamp-auth-only", false, "reflect authenticated packets only")
+	f.StringVar(&o.tcpClose, "tcp-close", "reset", "how tcp probes end a connection: reset, or fin for apps that report resets (role probe)")
 	f.StringVar(&o.enforce, "enforce", "off", "off, or tc where the CNI does not follow the bandwidth annotations of running pods (role node)")
 	f.StringVar(&o.daemonSet, "daemonset", "", "NAMESPACE/NAME of this agent's DaemonSet: when it is gone as the agent ends, the limits are lifted; empty means they always stay")
 }
@@ -59,6 +60,8 @@ func (o *options) Check() error {
 		return errors.New("--enforce=tc needs --role=node")
 	case o.stampAuthOnly && o.stampKeys == "":
 		return errors.New("--stamp-auth-only needs --stamp-key-file")
+	case o.tcpClose != "reset" && o.tcpClose != "fin":
+		return fmt.Errorf("--tcp-close=%q must be reset or fin", o.tcpClose)
 	case o.tlsDir == "" && !o.insecure:
 		return errors.New("an empty --tls-dir means plaintext and needs --insecure")
 	}

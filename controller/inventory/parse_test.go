@@ -170,6 +170,8 @@ func TestParseIgnores(t *testing.T) {
 		{"ended", running("best-effort", stamped()), func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }, ""},
 		{"host network", running("best-effort", stamped()), func(p *corev1.Pod) { p.Spec.HostNetwork = true }, "host network"},
 		{"not ready", running(workload.ClassCritical, jitter), func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }, ""},
+		{"not ready, asks for handshakes", running(workload.ClassCritical, map[string]string{workload.MaxJitter: "1ms", workload.ProbeWith: "tcp:3306"}),
+			func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }, ""},
 		{"stopping", running(workload.ClassCritical, jitter), func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }, ""},
 		{"no address", running(workload.ClassCritical, jitter), func(p *corev1.Pod) { p.Status.PodIP = "" }, ""},
 	} {

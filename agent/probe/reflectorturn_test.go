@@ -1,0 +1,41 @@
+package probe
+
+import (
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/detnet/detnet/agent/probe/stamp"
+	"github.com/detnet/detnet/internal/alive"
+)
+
+// A reflector that hangs, here on a file of keys that nobody ends, is seen by
+// the liveness probe; one that waits for packets is alive.
+func TestReflectorHangs(t *testing.T) {
+	l := newLab(t)
+	keys := openKeys(t, oldSecret)
+	watch := alive.New()
+	port, _ := l.reflect(t, ReflectorOptions{Keys: keys, Turns: watch.Part("reflector", time.Millisecond)})
+	time.Sleep(10 * time.Millisecond) // longer than a turn may take
+	if err := watch.Check(nil); err != nil {
+		t.Errorf("idle: %v", err)
+	}
+	if err := os.Remove(keys.path); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(keys.path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	packet := stamp.Test{Seq: 1, At: stamp.NTP(time.Now().UnixNano()), Error: 1}.AppendMarshal(nil, nil)
+	l.sendFrom(t, 40000, netip.AddrPortFrom(netip.MustParseAddr("10.99.0.2"), port), packet)
+	until(t, "word of a reflector that hangs", func() bool { return watch.Check(nil) != nil })
+	pipe, err := os.OpenFile(keys.path, os.O_WRONLY, 0) // its end ends the reading
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipe.Close()
+	until(t, "word of a reflector that goes on", func() bool { return watch.Check(nil) == nil })
+}
