@@ -95,7 +95,7 @@ func TestServe(t *testing.T) {
 	}
 
 	o := options{
-		namespace: "default", certSecret: "tls", service: "detnet-webhook", webhookConfig: "detnet-webhook",
+		namespace: "default", certSecret: "tls", certIssuer: "self", service: "detnet-webhook", webhookConfig: "detnet-webhook",
 		port: freePort(t), metricsAddr: freeAddr(t), healthAddr: freeAddr(t), policyDir: t.TempDir(),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
