@@ -318,7 +318,7 @@ func TestHandshakesAreRare(t *testing.T) {
 	if len(sessions) != 1 || sessions[0].Protocol != api.Protocol_PROTOCOL_TCP || sessions[0].MeanIntervalUs != 80_000 {
 		t.Errorf("sessions %v, want handshakes each 80 ms", sessions)
 	}
-	most := law.DefaultConfig().Adaptive
+	most := law.DefaultConfig().Adaptive.Sense
 	if longest := time.Duration(most.MinSamples-1) * handshakeInterval * 3 / 2; longest > most.Stale {
 		t.Errorf("%d handshakes may take %v: the law is blind after %v", most.MinSamples, longest, most.Stale)
 	}
