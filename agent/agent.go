@@ -45,11 +45,14 @@ type Server struct {
 	Meter  Meter // nil in role probe
 	// Keys opens the secrets of STAMP's authenticated mode for one stream; nil
 	// means unauthenticated.
-	Keys    func() (*probe.Keyring, error)
-	FIN     bool // TCP's connections end with a FIN, not with a reset
-	Metrics *Metrics
-	Alive   *alive.Watch // of what hangs; may be nil
-	Log     *slog.Logger
+	Keys func() (*probe.Keyring, error)
+	// Reflecting takes the keys that controllers hand over to the agent's
+	// reflector; nil: there is none, or it has keys of its own.
+	Reflecting *probe.Secrets
+	FIN        bool // TCP's connections end with a FIN, not with a reset
+	Metrics    *Metrics
+	Alive      *alive.Watch // of what hangs; may be nil
+	Log        *slog.Logger
 
 	streams *semaphore.Weighted
 }
@@ -68,7 +71,8 @@ func (s *Server) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 	}
 	defer s.streams.Release(1)
 	ctx, cancel := context.WithCancel(stream.Context())
-	opts := probe.Options{FIN: s.FIN}
+	handed := handover{reflecting: s.Reflecting}
+	opts := probe.Options{FIN: s.FIN, Handed: &handed.signing}
 	if s.Keys != nil {
 		keys, err := s.Keys()
 		if err != nil {
@@ -91,12 +95,12 @@ func (s *Server) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 		s.Metrics.remove(sender)
 	}()
 	received := make(chan error, 1)
-	go func() { received <- s.receive(stream, sender) }() // ends when the stream does, just after this call
-	return s.report(stream, sender, received)
+	go func() { received <- s.receive(stream, sender, &handed) }() // ends when the stream does, just after this call
+	return s.report(stream, sender, &handed, received)
 }
 
 // receive takes assignments until the controller ends the stream.
-func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender) error {
+func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, handed *handover) error {
 	turns := s.Alive.Part("assignments of a controller", alive.Patience)
 	defer turns.Leave()
 	for {
@@ -106,6 +110,9 @@ func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 		}
 		if len(assignment.GetSessions()) > 0 && !s.Probes {
 			return status.Errorf(codes.FailedPrecondition, "agent on %s has role %v and runs no sessions", s.Node, s.Role)
+		}
+		if err := handed.take(assignment); err != nil {
+			return status.Errorf(codes.InvalidArgument, "agent on %s: %v", s.Node, err)
 		}
 		specs := make([]probe.Session, len(assignment.GetSessions()))
 		for i, each := range assignment.GetSessions() {
@@ -122,7 +129,7 @@ func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 
 // report sends a report every ReportEvery. A controller that reads slowly
 // delays the next report; what is measured meanwhile waits in bounded rings.
-func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, received <-chan error) error {
+func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, handed *handover, received <-chan error) error {
 	ticker := time.NewTicker(ReportEvery)
 	defer ticker.Stop()
 	turns := s.Alive.Part("reports to a controller", alive.Patience)
@@ -141,6 +148,7 @@ func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 		}
 		turns.Begin()
 		report, next := s.reportOf(sender, cursor)
+		report.StampKeyHeld = handed.held.Load()
 		turns.End() // how long sending takes is the controller's affair
 		cursor = next
 		if err := stream.Send(report); err != nil {
@@ -183,5 +191,7 @@ func sessionOf(s *api.Session) probe.Session {
 		DSCP:     uint8(min(s.GetDscp(), 255)),
 		Interval: time.Duration(s.GetMeanIntervalUs()) * time.Microsecond,
 		Timeout:  time.Duration(s.GetTimeoutUs()) * time.Microsecond,
+
+		Authenticated: s.GetAuthenticated(),
 	}
 }

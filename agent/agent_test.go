@@ -155,3 +155,57 @@ func TestStreamLimit(t *testing.T) {
 		t.Error("the stream does not count against the limit")
 	}
 }
+
+// A scrape shows nothing that helps to forge an answer: neither the identifier
+// of a session nor the number of a packet on the wire.
+func TestMetricsHelpNoForger(t *testing.T) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	registry := prometheus.NewRegistry()
+	s := &Server{Metrics: NewMetrics(registry)}
+	first := uint32(3_141_592_653)
+	sender := probe.NewSender(probe.Options{FirstNumber: &first})
+	spec := probe.Session{ID: "a", Protocol: "stamp", Host: "127.0.0.1", Port: conn.LocalAddr().(*net.UDPAddr).AddrPort().Port(), SSID: 54321, Interval: 5 * time.Millisecond}
+	if err := sender.Assign([]probe.Session{spec}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = sender.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	s.Metrics.add(sender)
+	packet := make([]byte, 1500)
+	for range 3 { // three packets are out
+		if _, err := conn.Read(packet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.reportOf(sender, 0)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	series := 0
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			series++
+			for _, v := range []float64{m.GetCounter().GetValue(), m.GetGauge().GetValue()} {
+				if v == float64(spec.SSID) || v >= float64(first) && v < float64(first)+1000 {
+					t.Errorf("%s shows %v", family.GetName(), v)
+				}
+			}
+			for _, l := range m.GetLabel() {
+				if l.GetValue() == "54321" {
+					t.Errorf("%s has the identifier in its label %s", family.GetName(), l.GetName())
+				}
+			}
+		}
+	}
+	if series == 0 {
+		t.Error("nothing was scraped")
+	}
+}

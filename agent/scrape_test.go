@@ -105,7 +105,9 @@ func TestReportHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := hangingMeter{make(chan struct{})}
 		s := &Server{Metrics: NewMetrics(prometheus.NewRegistry()), Alive: alive.New(), Meter: m}
-		go func() { _ = s.report(silentStream{ctx: t.Context()}, probe.NewSender(probe.Options{}), nil) }()
+		go func() {
+			_ = s.report(silentStream{ctx: t.Context()}, probe.NewSender(probe.Options{}), new(handover), nil)
+		}()
 		time.Sleep(alive.Patience)
 		if err := s.Alive.Check(nil); err != nil {
 			t.Errorf("too early: %v", err)

@@ -184,8 +184,11 @@ func (TimestampSource) EnumDescriptor() ([]byte, []int) {
 
 // Assignment is the full set of sessions that the agent is to run.
 type Assignment struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sessions      []*Session             `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Sessions []*Session             `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	// Secret of STAMP's authenticated mode among the agents of this controller, 16
+	// to 64 octets; empty: none. It is never to be logged.
+	StampKey      []byte `protobuf:"bytes,2,opt,name=stamp_key,json=stampKey,proto3" json:"stamp_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -227,6 +230,13 @@ func (x *Assignment) GetSessions() []*Session {
 	return nil
 }
 
+func (x *Assignment) GetStampKey() []byte {
+	if x != nil {
+		return x.StampKey
+	}
+	return nil
+}
+
 // Session is one path to measure.
 type Session struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -237,6 +247,7 @@ type Session struct {
 	Dscp           uint32                 `protobuf:"varint,5,opt,name=dscp,proto3" json:"dscp,omitempty"`                                             // 0…63 (RFC 2474)
 	MeanIntervalUs uint32                 `protobuf:"varint,6,opt,name=mean_interval_us,json=meanIntervalUs,proto3" json:"mean_interval_us,omitempty"` // mean spacing; 0 means 20,000 (50 Hz)
 	TimeoutUs      uint32                 `protobuf:"varint,7,opt,name=timeout_us,json=timeoutUs,proto3" json:"timeout_us,omitempty"`                  // after which a packet is lost; 0 means 1,000,000
+	Authenticated  bool                   `protobuf:"varint,8,opt,name=authenticated,proto3" json:"authenticated,omitempty"`                           // STAMP only: signed with the assignment's key
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -320,12 +331,21 @@ func (x *Session) GetTimeoutUs() uint32 {
 	return 0
 }
 
+func (x *Session) GetAuthenticated() bool {
+	if x != nil {
+		return x.Authenticated
+	}
+	return false
+}
+
 type Report struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Role          Role                   `protobuf:"varint,2,opt,name=role,proto3,enum=detnet.agent.v1.Role" json:"role,omitempty"`
-	Sessions      []*SessionReport       `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`
-	Pods          []*PodRate             `protobuf:"bytes,4,rep,name=pods,proto3" json:"pods,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Node     string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Role     Role                   `protobuf:"varint,2,opt,name=role,proto3,enum=detnet.agent.v1.Role" json:"role,omitempty"`
+	Sessions []*SessionReport       `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	Pods     []*PodRate             `protobuf:"bytes,4,rep,name=pods,proto3" json:"pods,omitempty"`
+	// The agent's reflector answers what is signed with the key of the assignment.
+	StampKeyHeld  bool `protobuf:"varint,5,opt,name=stamp_key_held,json=stampKeyHeld,proto3" json:"stamp_key_held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -386,6 +406,13 @@ func (x *Report) GetPods() []*PodRate {
 		return x.Pods
 	}
 	return nil
+}
+
+func (x *Report) GetStampKeyHeld() bool {
+	if x != nil {
+		return x.StampKeyHeld
+	}
+	return false
 }
 
 // SessionReport holds the samples that completed, or were given up, since the
@@ -654,10 +681,11 @@ var File_agent_proto protoreflect.FileDescriptor
 
 const file_agent_proto_rawDesc = "" +
 	"\n" +
-	"\vagent.proto\x12\x0fdetnet.agent.v1\"B\n" +
+	"\vagent.proto\x12\x0fdetnet.agent.v1\"_\n" +
 	"\n" +
 	"Assignment\x124\n" +
-	"\bsessions\x18\x01 \x03(\v2\x18.detnet.agent.v1.SessionR\bsessions\"\xd5\x01\n" +
+	"\bsessions\x18\x01 \x03(\v2\x18.detnet.agent.v1.SessionR\bsessions\x12\x1b\n" +
+	"\tstamp_key\x18\x02 \x01(\fR\bstampKey\"\xfb\x01\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x19.detnet.agent.v1.ProtocolR\bprotocol\x12\x12\n" +
@@ -666,12 +694,14 @@ const file_agent_proto_rawDesc = "" +
 	"\x04dscp\x18\x05 \x01(\rR\x04dscp\x12(\n" +
 	"\x10mean_interval_us\x18\x06 \x01(\rR\x0emeanIntervalUs\x12\x1d\n" +
 	"\n" +
-	"timeout_us\x18\a \x01(\rR\ttimeoutUs\"\xb1\x01\n" +
+	"timeout_us\x18\a \x01(\rR\ttimeoutUs\x12$\n" +
+	"\rauthenticated\x18\b \x01(\bR\rauthenticated\"\xd7\x01\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12)\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x15.detnet.agent.v1.RoleR\x04role\x12:\n" +
 	"\bsessions\x18\x03 \x03(\v2\x1e.detnet.agent.v1.SessionReportR\bsessions\x12,\n" +
-	"\x04pods\x18\x04 \x03(\v2\x18.detnet.agent.v1.PodRateR\x04pods\"\x96\x03\n" +
+	"\x04pods\x18\x04 \x03(\v2\x18.detnet.agent.v1.PodRateR\x04pods\x12$\n" +
+	"\x0estamp_key_held\x18\x05 \x01(\bR\fstampKeyHeld\"\x96\x03\n" +
 	"\rSessionReport\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12@\n" +

@@ -19,8 +19,10 @@ import (
 // hex:… or base64:…; lines that begin with # are comments. The first
 // signs, each verifies; a rotation adds the new secret behind the old one
 // everywhere, then swaps the two, then drops the old one. It is not safe for
-// concurrent use.
+// concurrent use. Those of Secrets follow what was handed over instead of a file.
 type Keyring struct {
+	from   *Secrets // nil: path
+	taken  uint64   // of from
 	path   string
 	read   []byte
 	keys   []*stamp.Key
@@ -46,6 +48,10 @@ func OpenKeyring(path string) (*Keyring, error) {
 func (k *Keyring) Keys(now time.Time) []*stamp.Key {
 	if k == nil {
 		return nil
+	}
+	if k.from != nil {
+		k.keys, k.taken = k.from.since(k.taken, k.keys)
+		return k.keys
 	}
 	if now.After(k.lookAt) {
 		k.lookAt = now.Add(rereadIn)

@@ -40,8 +40,11 @@ type Session struct {
 
 	// SSID is the session identifier of STAMP (RFC 8972 §3), or the next one that
 	// is free. Zero means one drawn at random, which nobody off the path knows.
-	SSID   uint16
-	Family Family // of the addresses of a name
+	SSID uint16
+	// Authenticated signs STAMP packets with Options.Handed, and takes signed
+	// answers only. Where Options.Keys are given all sessions of STAMP are anyway.
+	Authenticated bool
+	Family        Family // of the addresses of a name
 	// Local is where packets are sent from, Interface the name of the interface
 	// that they leave by. Zero and "" leave it to the kernel. Not for TCP.
 	Local     netip.AddrPort
@@ -115,6 +118,8 @@ func (s Session) validatePath() error {
 		return fmt.Errorf("session %s: size %d must be from 0 to %d octets", s.ID, s.Size, MaxSize)
 	case s.Protocol == workload.TCP && s.path() != (path{}):
 		return fmt.Errorf("session %s: size, source address and port, interface and TTL are not for tcp", s.ID)
+	case s.Protocol != workload.STAMP && s.Authenticated:
+		return fmt.Errorf("session %s: authentication is for stamp, not for %s", s.ID, s.Protocol)
 	case s.Protocol != workload.STAMP && s.SSID != 0:
 		return fmt.Errorf("session %s: a session identifier is for stamp, not for %s", s.ID, s.Protocol)
 	}

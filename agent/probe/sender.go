@@ -37,6 +37,7 @@ type prober interface {
 type kind struct {
 	protocol workload.Protocol
 	ipv6     bool
+	signed   bool // with what was handed over
 	path     path
 }
 
@@ -70,6 +71,9 @@ type Sender struct {
 type Options struct {
 	Resolver Resolver // nil: the system's
 	Keys     *Keyring // of STAMP's authenticated mode; nil: unauthenticated
+	// Handed are the secrets of the sessions that are Authenticated, where Keys is
+	// nil: the newest signs.
+	Handed *Secrets
 	// UserTimestamps leaves the kernel's timestamps unused, to show what they
 	// are worth.
 	UserTimestamps bool
@@ -364,7 +368,7 @@ func (s *Sender) ready(each *session, now int64) bool {
 		s.resolve(each)
 		return false
 	}
-	k := kind{each.Protocol, each.addr.Addr().Is6(), each.path()}
+	k := kind{each.Protocol, each.addr.Addr().Is6(), each.Authenticated, each.path()}
 	p := s.probers[k]
 	if p == nil {
 		var err error

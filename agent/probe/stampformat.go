@@ -2,6 +2,7 @@ package probe
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,7 +25,13 @@ type stampFormat struct {
 }
 
 func (s *Sender) newSTAMP(k kind) (prober, error) {
-	f := &stampFormat{keys: s.opts.Keys, ext: s.opts.Extensions, ptp: s.opts.PTP, wall: time.Now}
+	keys := s.opts.Keys
+	if keys == nil && k.signed {
+		if keys = s.opts.Handed.Ring(); len(keys.Keys(time.Now())) == 0 {
+			return nil, errors.New("no key was handed over")
+		}
+	}
+	f := &stampFormat{keys: keys, ext: s.opts.Extensions, ptp: s.opts.PTP, wall: time.Now}
 	f.length = stamp.Size
 	var key *stamp.Key
 	if f.keys != nil {
@@ -38,7 +45,7 @@ func (s *Sender) newSTAMP(k kind) (prober, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.checked = s.opts.Keys == nil
+	d.checked = f.keys == nil
 	if s.opts.Extensions.ClassOfService {
 		receiveTOS(d.fd)
 	}

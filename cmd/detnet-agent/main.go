@@ -84,13 +84,15 @@ func startReflector(ctx context.Context, group *errgroup.Group, opts options, se
 	if opts.reflector == "" {
 		return nil
 	}
-	settings := probe.ReflectorOptions{AuthOnly: opts.stampAuthOnly, Allow: opts.reflectorAllow, Rate: opts.reflectorRate}
+	// Controllers hand keys over; where there is a file it alone counts.
+	server.Reflecting = new(probe.Secrets)
+	settings := probe.ReflectorOptions{Keys: server.Reflecting.Ring(), AuthOnly: opts.stampAuthOnly, Allow: opts.reflectorAllow, Rate: opts.reflectorRate}
 	if opts.stampKeys != "" {
 		keys, err := probe.OpenKeyring(opts.stampKeys)
 		if err != nil {
 			return err
 		}
-		settings.Keys = keys
+		settings.Keys, server.Reflecting = keys, nil
 	}
 	addr, err := net.ResolveUDPAddr("udp", opts.reflector)
 	if err != nil {

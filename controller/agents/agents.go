@@ -30,6 +30,10 @@ type Pool struct {
 	log   *slog.Logger
 	links sync.WaitGroup
 
+	// key signs the probes among the agents, for the life of this Pool. Reflectors
+	// go on to answer what is signed with the one before.
+	key []byte
+
 	mu       sync.Mutex
 	byUID    map[types.UID]*link
 	sessions map[string]*session
@@ -59,7 +63,7 @@ type rates struct {
 // New returns a Pool without streams.
 func New(creds credentials.TransportCredentials, log *slog.Logger) *Pool {
 	return &Pool{
-		creds: creds, log: log,
+		creds: creds, log: log, key: newKey(),
 		byUID:    map[types.UID]*link{},
 		sessions: map[string]*session{},
 		rates:    map[plan.PodID]*rates{},
@@ -81,7 +85,7 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 			p.links.Go(func() { l.run(linkCtx) })
 		}
 		links[a.UID] = l
-		l.assign(&api.Assignment{Sessions: a.Sessions})
+		l.sessions = a.Sessions
 		for _, s := range a.Sessions {
 			kept := p.sessions[s.Id]
 			if kept == nil {
@@ -97,6 +101,7 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 		}
 	}
 	p.byUID, p.sessions = links, sessions
+	p.hand()
 	p.follow(senders)
 }
 
@@ -161,6 +166,7 @@ func (p *Pool) State(a inventory.Agent) State {
 func (p *Pool) receive(from inventory.Agent, r *api.Report, now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.holds(from, r.GetStampKeyHeld())
 	for _, sr := range r.GetSessions() {
 		s := p.sessions[sr.GetId()]
 		if s == nil || s.agent != from.UID {

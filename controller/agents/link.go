@@ -33,6 +33,10 @@ type link struct {
 	log    *slog.Logger
 	cancel context.CancelFunc
 	state  atomic.Pointer[State]
+	// sessions is what the agent is to run, holds that its reflector has the
+	// pool's key. The pool's lock guards both.
+	sessions []*api.Session
+	holds    bool
 	// wanted holds the newest assignment not yet sent.
 	wanted  chan *api.Assignment
 	latest  *api.Assignment // last one wanted; owned by assign
@@ -101,6 +105,7 @@ func (l *link) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		l.pool.lost(l)
 		if l.disconnect(err, time.Now()) || delay == firstDelay {
 			l.log.Warn("agent unreachable: its sessions are blind until it is back", "err", err)
 		}

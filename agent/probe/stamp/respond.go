@@ -19,11 +19,13 @@ type Request struct {
 }
 
 // ParseRequest reads what came to a reflector that has keys, or none. A packet
-// of AuthSize octets or more must then be signed: it would otherwise be read in
-// the wrong layout. A shorter one is unauthenticated, which authOnly refuses.
+// of AuthSize octets or more in the layout of an authenticated one must then be
+// signed: it would otherwise be read in the wrong layout. A shorter one, or one
+// with a timestamp where the other has zeros, is unauthenticated, which authOnly
+// refuses.
 func ParseRequest(b []byte, keys []*Key, authOnly bool) (Request, error) {
 	r := Request{packet: b, keys: keys}
-	if len(b) < AuthSize {
+	if !IsSigned(b) {
 		if authOnly && len(b) >= MinSize {
 			return Request{}, ErrAuth
 		}
