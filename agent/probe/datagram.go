@@ -42,7 +42,7 @@ type datagram struct {
 	fd      int
 	stamped bool
 	awaited *os.File // fd once more, for the poller; nil where nothing awaits it
-	checked bool     // answers must come from the target
+	checked bool     // answers must come from the target, its port included
 	out, in batch
 	queued  [batchSize]queued
 	n       int
@@ -234,7 +234,7 @@ func (d *datagram) sessionOf(r reply, from netip.AddrPort) (*session, Reason) {
 	switch {
 	case s == nil || s.prober != prober(d):
 		return nil, ForeignSession
-	case d.checked && from.Addr() != s.addr.Addr().WithZone(""):
+	case d.checked && from != netip.AddrPortFrom(s.addr.Addr().WithZone(""), s.addr.Port()):
 		return nil, ForeignSource
 	case s.find(r.seq) == nil:
 		return nil, UnknownNumber

@@ -14,7 +14,7 @@ const (
 	PlainEcho             // our own STAMP packet, as it was
 	OtherProtocol         // a STAMP answer to a plain echo
 	ForeignSession        // another session identifier
-	ForeignSource         // from elsewhere than the session's target
+	ForeignSource         // from another address or port than the session's target
 	UnknownNumber         // answers a packet that was never sent, or long ago
 	reasons
 )
@@ -31,7 +31,7 @@ var reasonAdvice = [reasons]string{
 	PlainEcho:      "this is a plain echo: use -p udp",
 	OtherProtocol:  "this is a STAMP reflector: use -p stamp",
 	ForeignSession: "answers with another session identifier: somebody else's, or forged",
-	ForeignSource:  "answers from another address than was asked: a reflector on a host of several, or forged",
+	ForeignSource:  "answers from another address or port than was asked: a reflector on a host of several, or forged",
 	UnknownNumber:  "answers to packets that were not sent, or long ago: does the reflector copy the sequence number?",
 }
 

@@ -1,7 +1,9 @@
 package probe
 
 import (
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,5 +117,45 @@ func TestForgedAnswerToSignedSession(t *testing.T) {
 	}
 	if d := s.Drops(); d[Unsigned] == 0 {
 		t.Errorf("dropped %v, want unsigned and wrong_key", d.ByReason())
+	}
+}
+
+// An answer from another port of the target's host is none: whoever is a process
+// there, and not the reflector, can send one.
+func TestAnswerFromAnotherPort(t *testing.T) {
+	l := newLab(t)
+	var other *net.UDPConn
+	var err error
+	l.far.Do(t, func() { other, err = net.ListenUDP("udp4", &net.UDPAddr{}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	var asked *net.UDPConn
+	l.far.Do(t, func() { asked, err = net.ListenUDP("udp4", &net.UDPAddr{}) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answering sync.WaitGroup
+	answering.Go(func() {
+		packet := make([]byte, 1500)
+		for {
+			n, from, err := asked.ReadFromUDPAddrPort(packet)
+			if err != nil {
+				return // the test is over
+			}
+			test, _, _, _ := stamp.ParseTest(packet[:n], nil)
+			now := stamp.NTP(time.Now().UnixNano())
+			forged := stamp.Reflected{SSID: test.SSID, At: now, Error: 1, Received: now, SenderSeq: test.Seq, SenderAt: test.At, SenderError: 1}
+			_, _ = other.WriteToUDPAddrPort(forged.AppendMarshal(nil, nil), from)
+		}
+	})
+	defer answering.Wait()
+	defer asked.Close()
+	port := asked.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	s := l.start(t, Session{ID: "x", Protocol: workload.STAMP, Host: "10.99.0.2", Port: port, Interval: 5 * time.Millisecond, Timeout: 300 * time.Millisecond})
+	got := gather(t, s, func(got map[string]*Result) bool { return samples("x", 10)(got) && s.Drops()[ForeignSource] > 0 })["x"]
+	if got.Totals.Received != 0 {
+		t.Errorf("answers from elsewhere count: %+v", got.Totals)
 	}
 }
