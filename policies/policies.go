@@ -72,6 +72,12 @@ func Compile(ctx context.Context, set Set) (*Engine, error) {
 	if err := set.checkReferences(compiler.Modules, data); err != nil {
 		return nil, err
 	}
+	if err := checkPackages(compiler.Modules); err != nil {
+		return nil, err
+	}
+	if err := checkInput(modules, compiler.Modules); err != nil {
+		return nil, err
+	}
 	prepared, err := rego.New(
 		rego.Query(query),
 		rego.Compiler(compiler),

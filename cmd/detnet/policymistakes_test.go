@@ -10,7 +10,7 @@ import (
 var mistakeRow = regexp.MustCompile("(?m)^\\| (\\S+\\.(?:rego|yaml)) \\| `(.*)` \\| (.*) \\|$")
 
 // packages of the files in the table of mistakes.
-var packages = map[string]string{"site.rego": "detnet.site", "site_test.rego": "detnet.site_test", "decision.rego": "detnet"}
+var packages = map[string]string{"site.rego": "detnet.site", "site_test.rego": "detnet.site_test", "decision.rego": "detnet", "lib.rego": "detnet.sites"}
 
 // Each mistake that the reference shows is refused with the message it shows.
 func TestMistakesAreExplained(t *testing.T) {
