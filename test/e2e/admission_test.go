@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -45,10 +46,15 @@ func (w *world) stamps(t *testing.T) {
 		}
 		w.priorityAgrees(t, p)
 	}
-	stage.Eventually(t, "Cilium policies are made for the factory", func() error {
+	stage.Eventually(t, "each workload of the factory has its Cilium policy", func() error {
 		out, err := w.Cluster.Kubectl(t.Context(), "get", "ciliumnetworkpolicies", "-n", stage.Factory, "-o", "name")
-		if err == nil && out == "" {
-			err = errors.New("there are none")
+		if err != nil {
+			return err
+		}
+		for _, app := range append([]string{"robot-control", "safety-scanner"}, scene.Senders...) {
+			if !strings.Contains(out, "-"+app+"-") {
+				err = errors.Join(err, fmt.Errorf("%s has none", app))
+			}
 		}
 		return err
 	})

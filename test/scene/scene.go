@@ -162,18 +162,25 @@ func (s *Scene) settle(ctx context.Context) error {
 }
 
 func (s *Scene) apply(ctx context.Context, name string) error {
-	t, err := template.ParseFS(manifests, "manifests/"+name)
+	text, err := render(name, s.tag)
 	if err != nil {
 		return err
 	}
-	var text strings.Builder
-	if err := t.Execute(&text, map[string]any{"Tag": s.tag, "Senders": Senders}); err != nil {
-		return err
-	}
-	if err := s.cluster.Apply(ctx, text.String()); err != nil {
+	if err := s.cluster.Apply(ctx, text); err != nil {
 		return fmt.Errorf("apply %s: %w", name, err)
 	}
 	return nil
+}
+
+// render is a manifest with images of that tag.
+func render(name, tag string) (string, error) {
+	t, err := template.ParseFS(manifests, "manifests/"+name)
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	err = t.Execute(&text, map[string]any{"Tag": tag, "Senders": Senders})
+	return text.String(), err
 }
 
 // awaitPods waits until n pods of a namespace are ready and no other is left,
