@@ -209,6 +209,13 @@ func (w *world) heard(text string) bool {
 	return slices.ContainsFunc(w.events, func(e string) bool { return strings.Contains(e, text) })
 }
 
+// times is how many Events hold the text.
+func (w *world) times(text string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Count(strings.Join(w.events, "\n"), text)
+}
+
 func TestKeepsPolicies(t *testing.T) {
 	w := begin(t)
 	w.pod("web-0", map[string]string{"app": "web"})
@@ -312,6 +319,34 @@ func TestSaysWhatTheCRDDoesNotKnow(t *testing.T) {
 		return w.heard("does not know all of it; detnet's own policies need Cilium 1.16")
 	})
 	w.eventually("the other one made", w.is("detnet-web"))
+}
+
+// A policy that selects by a label which Cilium leaves out of pods' identities is
+// made, and it is said that it selects nobody, until Cilium knows the label.
+func TestSaysWhatSelectsNobody(t *testing.T) {
+	w := begin(t)
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cilium-config"}, Data: map[string]string{"labels": "k8s:io.kubernetes.pod.namespace k8s:app"}}
+	config, err := w.client.CoreV1().ConfigMaps("kube-system").Create(t.Context(), config, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.pod("web-0", map[string]string{"app": "web"})
+	w.installCilium(false)
+	w.eventually("made", w.is("detnet-web"))
+	w.eventually("said", func() bool {
+		return w.heard(`NetworkPolicySelectsNobody: CiliumNetworkPolicy detnet-web selects nobody: Cilium's setting "labels" leaves detnet.dev/class out of pods' identities; add k8s:detnet.dev/class to it`)
+	})
+	if n := figure(t, w.reg, "detnet_network_policies", stateUnseen); n != 1 {
+		t.Errorf("%v are counted, want one", n)
+	}
+	config.Data["labels"] += " k8s:detnet.dev/class"
+	if _, err := w.client.CoreV1().ConfigMaps("kube-system").Update(t.Context(), config, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("counted no more", func() bool { return figure(t, w.reg, "detnet_network_policies", stateUnseen) == 0 })
+	if said := w.times("NetworkPolicySelectsNobody"); said != 1 {
+		t.Errorf("said %d times", said)
+	}
 }
 
 // While the webhook is away nothing is made up, and what would open is closed.
