@@ -3,6 +3,7 @@ package apitest
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -10,8 +11,9 @@ import (
 
 // Start starts an API server without kubelets, controllers or scheduler, stopped
 // when the test ends. Without KUBEBUILDER_ASSETS, the directory with etcd and
-// kube-apiserver, the test is skipped; in CI that is a failure.
-func Start(t *testing.T) *envtest.Environment {
+// kube-apiserver, the test is skipped; in CI that is a failure. Each of flags is
+// one of kube-apiserver's, "name=value".
+func Start(t *testing.T, flags ...string) *envtest.Environment {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		if os.Getenv("CI") == "true" {
@@ -20,6 +22,10 @@ func Start(t *testing.T) *envtest.Environment {
 		t.Skip("KUBEBUILDER_ASSETS is not set: it names the directory with etcd and kube-apiserver")
 	}
 	env := &envtest.Environment{}
+	for _, flag := range flags {
+		name, value, _ := strings.Cut(flag, "=")
+		env.ControlPlane.GetAPIServer().Configure().Set(name, value)
+	}
 	cfg, err := env.Start()
 	if err != nil {
 		t.Fatalf("start an API server: %v", err)
