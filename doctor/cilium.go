@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/detnet/detnet/controller/netpol"
@@ -57,6 +58,50 @@ func (c cilium) interfaces() (problem, advice string) {
 			"install Cilium with endpointRoutes.enabled=true, or without disableEndpointCRD"
 	}
 	return "", ""
+}
+
+// ciliumCRD is the kind that detnet's network policies are of.
+const ciliumCRD = "ciliumnetworkpolicies.cilium.io"
+
+// policiesTaken says what keeps the API server from taking detnet's network
+// policies: it takes what the CRD of the installed Cilium knows.
+func policiesTaken(ctx context.Context, c client.Client, _ Install) (problem, advice string, err error) {
+	config, err := getCilium(ctx, c)
+	if err != nil {
+		return "", "", err
+	}
+	var crd unstructured.Unstructured
+	crd.SetAPIVersion("apiextensions.k8s.io/v1")
+	crd.SetKind("CustomResourceDefinition")
+	err = c.Get(ctx, client.ObjectKey{Name: ciliumCRD}, &crd)
+	switch {
+	case apierrors.IsNotFound(err) && config == nil:
+		return "", "", nil // no Cilium
+	case apierrors.IsNotFound(err):
+		return "Cilium's CRD " + ciliumCRD + " is not there: no network policy is made", "see why Cilium's operator did not make it: kubectl -n kube-system logs deployment/cilium-operator", nil
+	case err != nil:
+		return "", "", err
+	case !knowsDefaultDeny(crd.Object):
+		return "Cilium's CRD " + ciliumCRD + " does not know enableDefaultDeny: detnet's network policies are refused", "upgrade Cilium to 1.16 or later, or set networkPolicies: off for the classes", nil
+	case config["enable-non-default-deny-policies"] == "false":
+		return "Cilium ignores enableDefaultDeny: policies of networkPolicies: allow deny what they do not name", "install Cilium with enableNonDefaultDenyPolicies=true, or set networkPolicies: off for the classes", nil
+	}
+	return "", "", nil
+}
+
+// knowsDefaultDeny reports whether the CRD's version v2 has the field
+// spec.enableDefaultDeny, as it has since Cilium 1.16.
+func knowsDefaultDeny(crd map[string]any) bool {
+	versions, _, _ := unstructured.NestedSlice(crd, "spec", "versions")
+	for _, v := range versions {
+		version, _ := v.(map[string]any)
+		if version["name"] != "v2" || version["served"] != true {
+			continue
+		}
+		_, knows, _ := unstructured.NestedMap(version, "schema", "openAPIV3Schema", "properties", "spec", "properties", "enableDefaultDeny")
+		return knows
+	}
+	return false
 }
 
 // policiesSelect says what keeps Cilium from applying detnet's network policies.

@@ -3,7 +3,81 @@ package doctor
 import (
 	"strings"
 	"testing"
+
+	crds "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/client/crds/v2"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 )
+
+// A Cilium that refuses detnet's policies, or has no kind for them, is noticed.
+func TestCiliumTakesPolicies(t *testing.T) {
+	c := apiServer(t)
+	has := func(when, want string) {
+		t.Helper()
+		f := finding(t, Examine(t.Context(), c, install), "network policies are taken")
+		if (f.Problem == "") != (want == "") || !strings.Contains(f.Problem, want) || (f.Problem == "") != (f.Advice == "") {
+			t.Errorf("%s: %+v, want a problem with %q", when, f, want)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	has("without Cilium", "")
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "cilium-config"}, Data: map[string]string{"enable-policy": "default"}}
+	must(c.Create(t.Context(), config))
+	has("without its CRD", "is not there")
+	must(c.Create(t.Context(), policyCRD(t, true)))
+	has("with the CRD of Cilium 1.15", "does not know enableDefaultDeny")
+	now := policyCRD(t, false)
+	must(retry.RetryOnConflict(retry.DefaultBackoff, func() error { // with the API server, which writes its status
+		var before unstructured.Unstructured
+		before.SetGroupVersionKind(now.GroupVersionKind())
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(now), &before); err != nil {
+			return err
+		}
+		now.SetResourceVersion(before.GetResourceVersion())
+		return c.Update(t.Context(), now)
+	}))
+	has("with a CRD of today", "")
+	config.Data["enable-non-default-deny-policies"] = "false"
+	must(c.Update(t.Context(), config))
+	has("with a field that Cilium ignores", "ignores enableDefaultDeny")
+}
+
+// policyCRD is the CRD of CiliumNetworkPolicies as it is, or as it was before
+// Cilium 1.16.
+func policyCRD(t *testing.T, old bool) *unstructured.Unstructured {
+	t.Helper()
+	raw, err := crds.EmbedFS.ReadFile("ciliumnetworkpolicies.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	crd := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal(raw, &crd.Object); err != nil {
+		t.Fatal(err)
+	}
+	if !old {
+		return crd
+	}
+	versions, _, err := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range versions {
+		unstructured.RemoveNestedField(v.(map[string]any), "schema", "openAPIV3Schema", "properties", "spec", "properties", "enableDefaultDeny")
+	}
+	if err := unstructured.SetNestedSlice(crd.Object, versions, "spec", "versions"); err != nil {
+		t.Fatal(err)
+	}
+	return crd
+}
 
 func TestCiliumLimits(t *testing.T) {
 	for name, tt := range map[string]struct {

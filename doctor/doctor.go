@@ -46,6 +46,7 @@ var checks = []check{
 	{"agents run", agentsRun},
 	{"pods' traffic is measured", trafficMeasured},
 	{"limits are enforced", limitsEnforced},
+	{"network policies are taken", policiesTaken},
 	{"network policies select pods", policiesSelect},
 }
 

@@ -193,6 +193,7 @@ func steps(t *testing.T, c client.Client) []struct {
 			cilium.Data["kube-proxy-replacement"] = "true"
 			must(c.Update(t.Context(), cilium))
 		}},
+		{"network policies are taken", "is not there", func() { create(policyCRD(t, false)) }},
 	}
 }
 
