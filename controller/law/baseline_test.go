@@ -137,15 +137,21 @@ func TestStep(t *testing.T) {
 			t.Errorf("%s: %v Mbit/s → %v, want %v", tt.name, tt.from, got["telemetry"], tt.want)
 		}
 	}
-	// Prometheus down: 0.5 ms is taken for granted.
-	got := act(t, Stepwise, plan.Observation{At: t0, Senders: []plan.Sender{sender("telemetry", 100*bitrate.Mbit)}})
-	if got["telemetry"] != 110 {
+	// Prometheus down: 0.5 ms is taken for granted, which is no reason to cut; and
+	// what nobody saw is none to raise.
+	blind := plan.Observation{At: t0, Senders: []plan.Sender{sender("telemetry", 100*bitrate.Mbit)}}
+	if got := act(t, Stepwise, blind); len(got) != 0 {
 		t.Errorf("without samples: %v", got)
+	}
+	cfg := DefaultConfig()
+	cfg.Step.Assume = 2 * ms
+	if got := actWith(t, Stepwise, cfg, blind); got["telemetry"] != 50 {
+		t.Errorf("without samples, 2 ms taken for granted: %v", got)
 	}
 }
 
-// The original's severity_max_multiplier of 3: cuts are as many times deeper as
-// the jitter is above its target.
+// The original's severity_max_multiplier of 3: multiplier = min(jitter ÷ max_jitter,
+// severity_max_multiplier), step = int(step_down × multiplier).
 func TestSeverity(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.AIMD.Severity, cfg.Step.Severity = 3, 3

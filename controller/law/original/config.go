@@ -29,7 +29,7 @@ type StepConfig struct {
 	// Severity is as in aimd.
 	Severity float64       `yaml:"severity"`
 	Least    bitrate.Rate  `yaml:"least"`  // smaller changes are not written
-	Assume   time.Duration `yaml:"assume"` // what is taken for granted without samples
+	Assume   time.Duration `yaml:"assume"` // what is taken for granted without samples; it may cut, and never raises
 	Min      bitrate.Rate  `yaml:"min"`
 	Max      bitrate.Rate  `yaml:"max"`
 }

@@ -13,7 +13,7 @@ const maxStepSamples = 1000
 // Step reproduces the original proportional controller to the number: the 95th
 // percentile against one target, −50M above it, +10M below, nothing at exactly
 // the target, changes under 5M not written, and 0.5 ms taken for granted when
-// nothing was measured.
+// nothing was measured, on the strength of which nobody is raised.
 type Step struct{ StepConfig }
 
 // Step is one step of it.
@@ -77,11 +77,10 @@ func (l Step) decide(apps []plan.App, memory []Baseline) plan.Reason {
 	switch {
 	case r.Measured > r.Target:
 		r.Action, r.Cause = plan.Cut, plan.Violation
+	case r.Cause == plan.Blind: // what is taken for granted keeps it going, and is no reason to raise
+		r.Action = plan.Hold
 	case r.Measured < r.Target:
-		r.Action = plan.Grow
-		if r.Cause != plan.Blind {
-			r.Cause = plan.Calm
-		}
+		r.Action, r.Cause = plan.Grow, plan.Calm
 	default:
 		r.Action = plan.Hold
 	}
