@@ -152,7 +152,7 @@ func (j *journal) add(d status.Decision) {
 // times a second.
 func telling(r plan.Reason, lasted time.Duration) bool {
 	switch r.Cause {
-	case plan.Violation, plan.Unresponsive, plan.AtFloor, plan.Blind:
+	case plan.Violation, plan.Unresponsive, plan.TooCostly, plan.AtFloor, plan.Blind:
 		return true
 	case plan.NotNetwork:
 		return lasted >= lasting
@@ -183,6 +183,8 @@ func announce(events Events, s *inventory.Snapshot, r plan.Reason) {
 	switch r.Cause {
 	case plan.Unresponsive:
 		reason, note = "Unresponsive", "%s is %s where %s is asked for, and limiting best-effort traffic on %s did not help: the cause is not best-effort traffic (but CPU, the far end, or traffic that detnet does not control). Limits are as they were."
+	case plan.TooCostly:
+		reason, note = "TooCostly", "%s is %s where %s is asked for, and what best-effort traffic on %s has lost for it is as much as one workload may cost (laws.adaptive.harm), with no agent beside the pod that sees its trouble too. Limits are as they were, and it is let be for a while: let an agent run on its node, or have the administrator raise the bound."
 	case plan.AtFloor:
 		reason, note = "AtFloor", "%s is %s where %s is asked for, and on %s there is nothing left to take: "+atFloor(s, r.Bottleneck)+" Add capacity or lower the floors."
 	case plan.NotNetwork:

@@ -45,6 +45,7 @@ func TestValidateNamesThePathAndTheRange(t *testing.T) {
 		"adaptive.window: 1ms must be from 20ms to 10s":            func(c *Config) { c.Adaptive.Sense.Window = time.Millisecond },
 		"adaptive.soft: NaN must be from 0.05 to 1":                func(c *Config) { c.Adaptive.Sense.Soft = math.NaN() },
 		"adaptive.maxBackoff: 1s must be from 1m0s to 24h0m0s":     func(c *Config) { c.Adaptive.Blame.MaxBackoff = time.Second },
+		"adaptive.harmWindow: 1m0s must be from 2m0s to 168h0m0s":  func(c *Config) { c.Adaptive.Blame.HarmWindow = time.Minute },
 		`adaptive.blind: "guess" must be hold, assume or decrease`: func(c *Config) { c.Adaptive.Blind = "guess" },
 		"aimd.window: 4 must be from 5 to 1000":                    func(c *Config) { c.AIMD.Window = 4 },
 		"aimd.max: 5M must be from 10M to 400G":                    func(c *Config) { c.AIMD.Max = 5 * bitrate.Mbit },

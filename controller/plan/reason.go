@@ -30,6 +30,7 @@ const (
 	NearTarget    Cause = "near-target"    // between calm and violation
 	Blind         Cause = "blind"          // not enough samples
 	Unresponsive  Cause = "unresponsive"   // cuts did not move the signal: cause is elsewhere
+	TooCostly     Cause = "too-costly"     // the app's trouble has cost the others what it may
 	NotNetwork    Cause = "not-network"    // late, while the agent beside it is not: its host or process
 	AtFloor       Cause = "at-floor"       // nothing left to take
 	NotThrottling Cause = "not-throttling" // nobody to throttle here
@@ -81,6 +82,11 @@ type Reason struct {
 	Samples    int     // behind Measured
 	Usage      bitrate.Rate
 	From, To   bitrate.Rate // the bottleneck's budget before and after
+	// For is the workload on whose account Taken less is let through than the
+	// senders used, since Since; zero if none.
+	For   PodID
+	Since time.Time
+	Taken bitrate.Rate
 	// Feedback is the delay from patch to effect the law reckoned with.
 	Feedback time.Duration
 }

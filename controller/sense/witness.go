@@ -28,6 +28,22 @@ func OfQueues(app *plan.App, session *plan.Session) *plan.Session {
 	return session
 }
 
+// Vouched reports whether an agent beside the app sees one of its paths across the
+// network too: then no figure is the app's word alone.
+func Vouched(app *plan.App, now time.Time, stale time.Duration) bool {
+	for i := range app.Sessions {
+		if app.Sessions[i].Vantage == app.Node {
+			continue
+		}
+		if w := witness(app, &app.Sessions[i]); w != nil {
+			if n := len(w.Samples); n > 0 && now.Sub(w.Samples[n-1].At) <= stale {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // witnessed is what the network did to a path: what delays an app and not its
 // witness happens in the app's host or process. A queue delays both, so of every
 // figure the smaller counts, and four late packets in a row are seen in half the

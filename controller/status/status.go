@@ -134,6 +134,11 @@ type Reason struct {
 	FromBps    bitrate.Rate    `json:"from_bps"` // budget before
 	ToBps      bitrate.Rate    `json:"to_bps"`   // and after
 	FeedbackMs float64         `json:"feedback_ms"`
+	// For is the workload on whose account TakenBps less is let through than was
+	// sent, since Since.
+	For      string       `json:"for,omitempty"`
+	Since    time.Time    `json:"since,omitzero"`
+	TakenBps bitrate.Rate `json:"taken_bps,omitempty"`
 }
 
 // Decision is a Reason that began at At, with the limits it changed.
@@ -179,6 +184,9 @@ func FromReason(r plan.Reason) Reason {
 	}
 	if r.App != (plan.PodID{}) {
 		out.App = r.App.String()
+	}
+	if r.For != (plan.PodID{}) {
+		out.For, out.Since, out.TakenBps = r.For.String(), r.Since, r.Taken
 	}
 	return out
 }

@@ -49,7 +49,7 @@ func DefaultConfig() Config {
 			RaiseEvery: time.Second, RaiseStep: 0.02, MaxRaise: 0.3,
 			ProbeEvery: 2 * time.Minute, MaxProbeEvery: 16 * time.Minute,
 		},
-		Blame:          blame.Config{Backoff: time.Minute, MaxBackoff: 16 * time.Minute},
+		Blame:          blame.Config{Backoff: time.Minute, MaxBackoff: 16 * time.Minute, HarmShare: 0.25, Harm: 2 * time.Minute, HarmWindow: time.Hour},
 		RebalanceEvery: 4 * time.Second,
 		Blind:          BlindHold, Assume: 500 * time.Microsecond,
 	}

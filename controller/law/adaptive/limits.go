@@ -131,7 +131,7 @@ func inTrouble(r plan.Reason) bool {
 		return false
 	}
 	switch r.Cause {
-	case plan.Violation, plan.Confirming, plan.AwaitEffect, plan.Blind, plan.AtFloor, plan.Unresponsive, plan.NotNetwork:
+	case plan.Violation, plan.Confirming, plan.AwaitEffect, plan.Blind, plan.AtFloor, plan.Unresponsive, plan.TooCostly, plan.NotNetwork:
 		return true
 	}
 	return false

@@ -48,7 +48,12 @@ func (r *round) bottleneck(b budget.Budget) {
 		if opinion.Trouble() || b.Draining() || b.Phase == plan.Trying {
 			t.Paths = r.paths(b.Bottleneck, apps)
 		}
-		reason, escalate = t.Decide(&b), t.Escalate
+		if payer, spent := r.tooCostly(&b, g.load); spent {
+			reason, escalate = t.GiveBack(&b), false
+			opinion.Verdict = r.view.Verdicts[payer]
+		} else {
+			reason, escalate = t.Decide(&b), t.Escalate
+		}
 		if t.Empty {
 			r.empty(b.Bottleneck, apps)
 		}
@@ -60,7 +65,7 @@ func (r *round) bottleneck(b budget.Budget) {
 		r.state.Suspicions[app].Since = r.view.At
 	}
 	if reason.Action == plan.Cut && b.CutAnew(r.view.At) {
-		b.Trouble.Before.Limits = r.inForce(g)
+		b.Remember(r.inForce(g))
 	}
 	s := shared{reason: explain(reason, &opinion.Verdict), group: g, total: b.Total, learned: b.Learned()}
 	s.rebalance = s.learned && r.view.At.Sub(b.Acts.Shared) >= r.config.RebalanceEvery
@@ -126,7 +131,7 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (budge
 		}
 		excused := v.Trouble() && s.Excused(v, r.view.At)
 		if index < 0 || worse(v, excused, &worst) {
-			worst, index = budget.Opinion{Verdict: *v, Excused: excused}, int(i)
+			worst, index = budget.Opinion{Verdict: *v, Excused: excused, Spent: excused && s.Spent}, int(i)
 		}
 	}
 	worst.Partial, worst.Awaited = partial, awaited

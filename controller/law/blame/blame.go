@@ -21,6 +21,14 @@ type Config struct {
 	Backoff time.Duration `yaml:"backoff"`
 	// MaxBackoff bounds that.
 	MaxBackoff time.Duration `yaml:"maxBackoff"`
+	// HarmShare is the share of what they would use below which the senders behind
+	// a bottleneck count as harmed on account of the app that they were cut for.
+	HarmShare float64 `yaml:"harmShare"`
+	// Harm is for how long one app may harm others, if no agent beside it sees its
+	// trouble too: then limits are as before, and it is let be.
+	Harm time.Duration `yaml:"harm"`
+	// HarmWindow is the time in which Harm is earned again.
+	HarmWindow time.Duration `yaml:"harmWindow"`
 }
 
 // Suspicion is where the trouble of an app is looked for.
@@ -36,6 +44,10 @@ type Suspicion struct {
 	RetryAt time.Time
 	Backoff time.Duration
 	Level   time.Duration
+	Spent   bool // it is let be because of Harm: no trouble is bad enough
+
+	Harm time.Duration // for which others were harmed, less what was earned again
+	Seen time.Time     // up to when it was earned
 }
 
 // Lasting is for how long a suspicion outlives the trouble.
@@ -44,7 +56,7 @@ const Lasting = 3 * time.Second
 // Excused reports whether an app in trouble is left alone for now, because
 // nothing that could be cut helped it.
 func (s *Suspicion) Excused(v *sense.Verdict, now time.Time) bool {
-	if v.Worst.Samples == 0 { // nothing but loss: there is no worse
+	if s.Spent || v.Worst.Samples == 0 { // nothing but loss: there is no worse
 		return now.Before(s.RetryAt)
 	}
 	return now.Before(s.RetryAt) && v.Worst.Median < 2*s.Level+v.Allow
@@ -58,7 +70,7 @@ func Suspect(known []Suspicion, behind func(plan.Bottleneck) bool, verdicts []se
 	k := 0
 	for i := range verdicts {
 		v := &verdicts[i]
-		s := Suspicion{App: v.App.Pod, Bottleneck: plan.Uplink(v.App.Node)}
+		s := Suspicion{App: v.App.Pod, Bottleneck: plan.Uplink(v.App.Node), Seen: now}
 		trouble := !v.Blind && !v.App.SLO.IsZero() && sense.Crosses(v.App) && (v.Standing || v.Lossy)
 		if trouble {
 			s.Bottleneck = candidates(v, sending)[0]
@@ -79,9 +91,10 @@ func Suspect(known []Suspicion, behind func(plan.Bottleneck) bool, verdicts []se
 
 // goOn takes over what still holds of an older suspicion.
 func (s *Suspicion) goOn(old *Suspicion, behind func(plan.Bottleneck) bool, now time.Time) {
-	s.Since, s.RetryAt, s.Backoff, s.Level = old.Since, old.RetryAt, old.Backoff, old.Level
+	s.Since, s.RetryAt, s.Backoff, s.Level, s.Spent = old.Since, old.RetryAt, old.Backoff, old.Level, old.Spent
+	s.Harm, s.Seen = old.Harm, old.Seen
 	if !s.RetryAt.IsZero() && now.Sub(s.RetryAt) > s.Backoff {
-		s.RetryAt, s.Backoff = time.Time{}, 0
+		s.RetryAt, s.Backoff, s.Spent = time.Time{}, 0, false
 	}
 	if now.Sub(old.Since) < Lasting && behind(old.Bottleneck) {
 		s.Bottleneck, s.Tried, s.InVain = old.Bottleneck, old.Tried, old.InVain
@@ -182,6 +195,6 @@ func (s *Suspicion) Move(c Config, v *sense.Verdict, sending Sending, tried bool
 	}
 	s.Backoff = max(min(max(2*s.Backoff, c.Backoff), c.MaxBackoff), 4*v.Lag)
 	s.Bottleneck, s.Tried, s.InVain = plan.Uplink(v.App.Node), nil, false
-	s.RetryAt, s.Level = now.Add(s.Backoff), max(v.Worst.Median, v.Worst.Tail)
+	s.RetryAt, s.Level, s.Spent = now.Add(s.Backoff), max(v.Worst.Median, v.Worst.Tail), false
 	return next, false
 }

@@ -51,6 +51,7 @@ type Budget struct {
 	Trouble    Trouble
 	Search     Search
 	Acts       Acts
+	Account    Account
 }
 
 // Link is what is believed of the capacity.

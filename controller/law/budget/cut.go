@@ -120,6 +120,9 @@ func (t *Turn) cut(b *Budget, again bool) {
 		x.Resume = plan.Testing
 	}
 	b.Phase = plan.Cutting
+	if t.Opinion.App != nil {
+		b.book(t.Opinion.App.Pod, t.Now)
+	}
 }
 
 // estimate learns what it can of the capacity from the queue and from how it came,

@@ -27,7 +27,16 @@ type Opinion struct {
 	Silent  bool // nobody has a say
 	Partial bool // others that have a say are blind
 	Excused bool // in trouble, but left alone for now
+	Spent   bool // excused because it has cost the others what it may
 	Awaited bool // another one in trouble has yet to see the effect of the last cut
+}
+
+// excuse is why an app in trouble is left alone.
+func (o *Opinion) excuse() plan.Cause {
+	if o.Spent {
+		return plan.TooCostly
+	}
+	return plan.Unresponsive
 }
 
 // Turn is one step of one bottleneck: what is known, and what came of it.
@@ -85,10 +94,10 @@ func (t *Turn) Decide(b *Budget) plan.Reason {
 }
 
 func (t *Turn) reason(b *Budget, a plan.Action, c plan.Cause) plan.Reason {
-	return plan.Reason{
+	return b.Account.tell(plan.Reason{
 		Bottleneck: b.Bottleneck, Phase: b.Phase, Action: a, Cause: c,
 		Usage: t.Load.Peak, From: t.from, To: b.Total, Feedback: t.Feedback,
-	}
+	}, b.Total)
 }
 
 func (t *Turn) hold(b *Budget, c plan.Cause) plan.Reason { return t.reason(b, plan.Hold, c) }
@@ -124,7 +133,7 @@ func (t *Turn) resting(b *Budget, touched bool) (r plan.Reason, done bool) {
 	b.clean(t.Now)
 	switch {
 	case v.Excused:
-		return t.hold(b, plan.Unresponsive), true
+		return t.hold(b, v.excuse()), true
 	case v.Partial:
 		return t.hold(b, plan.Blind), true
 	case v.Elsewhere != nil:

@@ -54,7 +54,7 @@ func (t *Turn) draining(b *Budget) plan.Reason {
 	b.clean(t.Now)
 	t.settle(b)
 	if v.Excused { // who is late has another cause, and the others are well again
-		return t.reason(b, plan.Grow, plan.Unresponsive)
+		return t.reason(b, plan.Grow, v.excuse())
 	}
 	return t.reason(b, plan.Grow, plan.Calm)
 }
@@ -141,5 +141,6 @@ func (t *Turn) giveUp(b *Budget) {
 	b.Total, b.Search.Even = before.Total, false
 	b.Link.Known, b.Link.Capacity = before.Link.Known, before.Link.Capacity
 	b.Phase, b.Acts.Released = plan.Released, t.Now
+	b.Account = Account{}
 	b.Trouble = Trouble{Before: before}
 }

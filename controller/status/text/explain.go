@@ -47,7 +47,7 @@ func Explain(s *status.Status, pod string) (Explanation, error) {
 		node = e.Sender.Node
 	}
 	for _, r := range s.Reasons {
-		if r.App == pod || r.Bottleneck == plan.Uplink(node) || r.Bottleneck == plan.Cluster {
+		if r.App == pod || r.For == pod || r.Bottleneck == plan.Uplink(node) || r.Bottleneck == plan.Cluster {
 			e.Reasons = append(e.Reasons, r)
 		}
 	}
@@ -88,6 +88,9 @@ func (e Explanation) Text(out io.Writer) {
 	fmt.Fprintln(out, "\nNow:")
 	for _, r := range e.Reasons {
 		fmt.Fprintf(out, "  %s%s: %s, because %s\n", r.Bottleneck, phase(r), action(r), sentence(r))
+		if r.For != "" {
+			fmt.Fprintf(out, "    for %s, since %s, %v less is let through than was sent\n", r.For, r.Since.Format("15:04:05"), r.TakenBps)
+		}
 	}
 	if len(e.Reasons) == 0 {
 		fmt.Fprintln(out, "  nothing is decided about it")
@@ -169,6 +172,7 @@ func sentence(r status.Reason) string {
 		plan.NearTarget:    "a target is neither exceeded nor well kept",
 		plan.Blind:         "there are too few samples",
 		plan.Unresponsive:  "limiting did not help: the cause is elsewhere",
+		plan.TooCostly:     "limiting others for it has cost them as much as it may (laws.adaptive.harm): it is let be for a while",
 		plan.NotNetwork:    "a target is exceeded, but the agent beside the workload is on time: its host or process is late, not the network",
 		plan.AtFloor:       "every sender is at its floor: nothing is left to take",
 		plan.NotThrottling: "there is nobody to limit here",
