@@ -8,5 +8,5 @@ import (
 
 // A status can be read by anything: no Kubernetes, no metrics, no law.
 func TestIsPlainData(t *testing.T) {
-	deptest.Refuse(t, "k8s.io", "sigs.k8s.io", "github.com/prometheus", deptest.Module+"/controller/law", deptest.Module+"/controller/inventory")
+	deptest.Refuse(t, "k8s.io/api", "k8s.io/client-go", "sigs.k8s.io", "github.com/prometheus", deptest.Module+"/controller/law", deptest.Module+"/controller/inventory")
 }

@@ -8,5 +8,5 @@ import (
 
 // What only shows has no way to change anything.
 func TestOnlyShows(t *testing.T) {
-	deptest.Refuse(t, "k8s.io", "sigs.k8s.io", deptest.Module+"/controller/actuate", deptest.Module+"/controller/law", deptest.Module+"/controller/inventory")
+	deptest.Refuse(t, "k8s.io/api", "k8s.io/client-go", "sigs.k8s.io", deptest.Module+"/controller/actuate", deptest.Module+"/controller/law", deptest.Module+"/controller/inventory")
 }
