@@ -53,12 +53,12 @@ func TestSchemaOfTheConfiguration(t *testing.T) {
 
 func objectSchema(v reflect.Value, path string) map[string]any {
 	properties := map[string]any{}
-	for i, name := range strict.Keys(v.Type()) {
-		below := strings.TrimPrefix(path+"."+name, ".")
-		if v.Field(i).Kind() == reflect.Struct {
-			properties[name] = objectSchema(v.Field(i), below)
+	for _, f := range strict.Fields(v.Type()) {
+		field, below := v.FieldByIndex(f.Index), strings.TrimPrefix(path+"."+f.Name, ".")
+		if field.Kind() == reflect.Struct {
+			properties[f.Name] = objectSchema(field, below)
 		} else {
-			properties[name] = valueSchema(v.Field(i), below)
+			properties[f.Name] = valueSchema(field, below)
 		}
 	}
 	return map[string]any{"type": []string{"object", "null"}, "additionalProperties": false, "properties": properties}

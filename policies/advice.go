@@ -42,8 +42,8 @@ func (s Set) advise(err error) error {
 		if strings.Contains(all[0].Message, "undefined function") {
 			tip = "no such builtin for policies: those that reach the network or differ between replicas are left out"
 		}
-	} else if replaced := s.replaced(); len(replaced) > 0 {
-		tip = fmt.Sprintf("%s replaces the file of that name that detnet ships, on which others rely: put your rules into package detnet.site, in a file of another name", strings.Join(replaced, " and "))
+	} else {
+		tip = s.replacing()
 	}
 	if all[0].Code == ast.RecursionErr {
 		all = all[:1] // the others are the same circle, entered elsewhere
@@ -93,4 +93,13 @@ func (e *Engine) evaluationError(ctx context.Context, err error) error {
 func (e *Engine) decisionError(err error) error {
 	field, _, _ := strings.Cut(err.Error(), ":")
 	return fmt.Errorf("%w %s: %s: %w%s", ErrPolicy, e.hash, query, err, e.site.where(field))
+}
+
+// replacing is the advice where shipped files are replaced, "" where none is.
+func (s Set) replacing() string {
+	replaced := s.replaced()
+	if len(replaced) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s replaces the file of that name that detnet ships, on which others rely: put your rules into package detnet.site, in a file of another name", strings.Join(replaced, " and "))
 }

@@ -100,7 +100,11 @@ func Load(ctx context.Context, set Set) (*Engine, error) {
 	}
 	for _, r := range report.Results {
 		if r.Failed {
-			return nil, fmt.Errorf("%w: %s:%d: test %s failed: %s", ErrPolicy, r.File, r.Line, r.Name, r.Reason())
+			err := fmt.Errorf("%w: %s:%d: test %s failed: %s", ErrPolicy, r.File, r.Line, r.Name, r.Reason())
+			if tip := set.replacing(); tip != "" {
+				err = fmt.Errorf("%w\n\t%s", err, tip)
+			}
+			return nil, err
 		}
 	}
 	return engine, engine.tryOut(ctx)

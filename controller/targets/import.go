@@ -80,10 +80,10 @@ func values(t Targets) map[string]any {
 	put("aimd", "probe", c.Probe.String(), c.Probe != 0)
 	put("aimd", "window", c.Window, c.Window != 0)
 	put("aimd", "decrease", c.Decrease, c.Decrease != 0)
+	put("step", "severity", c.Severity, c.Severity != 0)
 	put("step", "decrease", c.StepDown.String(), c.StepDown != 0)
 	for _, law := range []string{"aimd", "step"} {
 		put(law, "interval", c.Interval.String(), c.Interval != 0)
-		put(law, "severity", c.Severity, c.Severity != 0)
 		put(law, "increase", c.StepUp.String(), c.StepUp != 0)
 		put(law, "min", c.Min.String(), c.Min != 0)
 		put(law, "max", c.Max.String(), c.Max != 0)
