@@ -49,6 +49,6 @@ func TestParse(t *testing.T) {
 // what only the webhook and the controller need.
 func TestDependencies(t *testing.T) {
 	deptest.Refuse(t, "github.com/open-policy-agent/opa", "github.com/cilium/cilium", "sigs.k8s.io/controller-runtime",
-		"k8s.io",
+		"k8s.io/api", "k8s.io/client-go", // but for its parser of quantities
 		deptest.Module+"/controller", deptest.Module+"/webhook", deptest.Module+"/policies")
 }
