@@ -210,3 +210,36 @@ func TestDirectMeasurementIsHonest(t *testing.T) {
 		}
 	}
 }
+
+// A wall clock that is set while packets are in flight makes no sample of an
+// impossible length: those packets were received and say nothing, the ones after
+// them measure as before.
+func TestClockStepInFlight(t *testing.T) {
+	const rtt = int64(300_000)
+	for name, step := range map[string]int64{"forward": int64(time.Hour), "back": -int64(time.Hour)} {
+		s := newTestSession(20 * time.Millisecond)
+		offset := int64(1_800_000_000_000_000_000) // CLOCK_REALTIME minus the monotonic clock
+		for i := range 3 {
+			sent := int64(i+1) * int64(20*time.Millisecond)
+			p := s.take(sent)
+			p.left = sent + offset
+			if i == 1 {
+				offset += step
+			}
+			if s.answer(p.seq, p.seq, sent+rtt) != p {
+				t.Fatalf("%s: answer %d is not taken", name, i)
+			}
+			p.back = sent + rtt + offset
+			s.complete(sent+rtt, offset)
+		}
+		got := s.drained()
+		if len(got) != 2 || s.totals.Received != 3 {
+			t.Fatalf("%s: %+v, %+v; want the first and the third", name, got, s.totals)
+		}
+		for _, each := range got {
+			if each.Lost || each.Number == 1 || each.RTT != time.Duration(rtt) {
+				t.Errorf("%s: %+v", name, each)
+			}
+		}
+	}
+}
