@@ -213,8 +213,11 @@ func (s *session) complete(now, offset int64) {
 		if ok && p.far != 0 && !sample.HasOneWay {
 			s.impossible++
 		}
-		if ok && (source != SourceUser || s.prober != nil && s.prober.awaits()) {
+		measured := ok && (source != SourceUser || s.prober != nil && s.prober.awaits())
+		if measured {
 			s.source = source
+		}
+		if measured || ok && p.doubt { // one that was called lost is corrected, if by the time of reading
 			sample.Number, sample.Corrected = p.seq-s.origin, p.doubt
 			s.keep(p.sent, sample)
 		}
