@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -377,6 +378,50 @@ func TestLaterJobsOfACronJobAreSiblings(t *testing.T) {
 	if got := stranger.Annotations[workload.EgressBandwidth]; got != "100M" {
 		t.Errorf("a Job of nobody's CronJob begins at %s, want 100M", got)
 	}
+}
+
+// Kinds whose next rollout or run has another controller do not escape, and a
+// bare ReplicaSet is not slowed by the Deployment that it is called after.
+func TestNextRunBeginsAtTheLastOnesLimit(t *testing.T) {
+	c := needCluster(t)
+	for name, run := range map[string]func(ns, n string) *corev1.Pod{
+		"DeploymentConfig": func(ns, n string) *corev1.Pod {
+			return controlledBy(ns, "v1", "ReplicationController", "web-"+n, map[string]string{"deploymentconfig": "web"})
+		},
+		"Knative": func(ns, n string) *corev1.Pod {
+			return controlledBy(ns, "apps/v1", "ReplicaSet", "fn-0000"+n+"-deployment-h"+n, map[string]string{"pod-template-hash": "h" + n, "serving.knative.dev/configuration": "fn"})
+		},
+		"Workflow": func(ns, n string) *corev1.Pod {
+			return controlledBy(ns, "argoproj.io/v1alpha1", "Workflow", "etl-170000000"+n, nil)
+		},
+		"Spark executor": func(ns, n string) *corev1.Pod {
+			return controlledBy(ns, "v1", "Pod", "pi-"+n+"-driver", map[string]string{"spark-app-name": "pi", "spark-role": "executor"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ns := c.namespace(t)
+			c.throttled(t, run(ns, "1"), "27M")
+			c.beginsAt(t, "27M", func() *corev1.Pod { return run(ns, "2") })
+		})
+	}
+	ns := c.namespace(t)
+	deployed := func(n string) *corev1.Pod {
+		return controlledBy(ns, "apps/v1", "ReplicaSet", "up-"+n, map[string]string{"pod-template-hash": n})
+	}
+	c.throttled(t, deployed("old"), "28M")
+	c.beginsAt(t, "28M", func() *corev1.Pod { return deployed("new") })
+	bare := controlledBy(ns, "apps/v1", "ReplicaSet", "up", nil)
+	c.create(t, bare)
+	if got := bare.Annotations[workload.EgressBandwidth]; got != "100M" {
+		t.Errorf("a bare ReplicaSet begins at %s, want 100M", got)
+	}
+}
+
+func controlledBy(ns, apiVersion, kind, name string, labels map[string]string) *corev1.Pod {
+	pod := ownedBy(ns, kind, name)
+	pod.OwnerReferences[0].APIVersion = apiVersion
+	maps.Copy(pod.Labels, labels)
+	return pod
 }
 
 func TestEphemeralContainersPass(t *testing.T) {

@@ -25,6 +25,7 @@ type Informers struct {
 	cached client.Reader
 	live   client.Reader
 	left   departures
+	named  []string // labels that name a workload, before anything else does
 }
 
 // CacheOptions keeps the cache to what Informers reads.
@@ -46,13 +47,15 @@ func CacheOptions() cache.Options {
 }
 
 // NewInformers starts what it needs on c. Live is asked for a namespace or a Job
-// that the cache does not know yet.
-func NewInformers(ctx context.Context, c cache.Cache, live client.Reader) (*Informers, error) {
+// that the cache does not know yet. The value of the first of siblingLabels that a
+// pod has names its workload, whoever controls it.
+func NewInformers(ctx context.Context, c cache.Cache, live client.Reader, siblingLabels ...string) (*Informers, error) {
+	i := &Informers{cached: c, live: live, named: siblingLabels}
 	for _, index := range []struct {
 		object client.Object
 		field  string
 		of     func(client.Object) string
-	}{{podMetadata(), byWorkload, workloadOf}, {jobMetadata(), byOwner, ownerOf}} {
+	}{{podMetadata(), byWorkload, i.workload}, {jobMetadata(), byOwner, ownerOf}} {
 		if err := c.IndexField(ctx, index.object, index.field, func(o client.Object) []string {
 			if id := index.of(o); id != "" {
 				return []string{id}
@@ -62,7 +65,6 @@ func NewInformers(ctx context.Context, c cache.Cache, live client.Reader) (*Info
 			return nil, fmt.Errorf("index %s: %w", index.field, err)
 		}
 	}
-	i := &Informers{cached: c, live: live}
 	for _, object := range []client.Object{namespaceMetadata(), jobMetadata(), podMetadata(), &schedulingv1.PriorityClass{}} {
 		informer, err := c.GetInformer(ctx, object, cache.BlockUntilSynced(false))
 		if err != nil {

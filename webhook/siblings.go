@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,11 +30,11 @@ const (
 // StatefulSet is gone before it is replaced, a Job's failed pod before the Job
 // tries again, and a CronJob's Job before the next.
 func (i *Informers) Siblings(ctx context.Context, namespace string, pod *corev1.Pod) ([]policies.Sibling, error) {
-	id := workloadOf(pod)
+	id := i.workload(pod)
 	if id == "" {
 		return nil, nil
 	}
-	cron, err := i.cronJob(ctx, i.live, namespace, pod)
+	cron, err := i.cronJob(ctx, i.live, namespace, pod, id)
 	if err != nil {
 		return nil, err
 	}
@@ -71,39 +72,20 @@ func siblingOf(pod client.Object) (policies.Sibling, bool) {
 	return policies.Sibling{Name: pod.GetName(), Egress: limit}, err == nil && annotations[workload.InitialBandwidth] != ""
 }
 
-// workloadOf names the workload by its controller. A Deployment makes a new
-// ReplicaSet for each rollout, so its hash is cut off: the new pods are
-// siblings of the old.
-func workloadOf(pod client.Object) string {
-	owner := metav1.GetControllerOf(pod)
-	if owner == nil {
-		return ""
-	}
-	name := owner.Name
-	if owner.Kind == "ReplicaSet" {
-		for _, key := range []string{"pod-template-hash", "rollouts-pod-template-hash"} {
-			if hash := pod.GetLabels()[key]; hash != "" {
-				name = strings.TrimSuffix(name, "-"+hash)
-			}
-		}
-	}
-	return owner.Kind + "/" + name
-}
-
 func ownerOf(o client.Object) string {
 	owner := metav1.GetControllerOf(o)
 	if owner == nil {
 		return ""
 	}
-	return owner.Kind + "/" + owner.Name
+	return controllerName(groupOf(owner.APIVersion), owner.Kind, owner.Name)
 }
 
-// cronJob names what made the Job that made the pod; "" if there is no such
-// thing. A Job that was made a moment ago may not be in the cache: live is asked
-// for it, if it is not nil.
-func (i *Informers) cronJob(ctx context.Context, live client.Reader, namespace string, pod client.Object) (string, error) {
+// cronJob names what made the Job that made the pod of workload id; "" if there is
+// no such thing, or if labels told the workload. A Job that was made a moment ago
+// may not be in the cache: live is asked for it, if it is not nil.
+func (i *Informers) cronJob(ctx context.Context, live client.Reader, namespace string, pod client.Object, id string) (string, error) {
 	owner := metav1.GetControllerOf(pod)
-	if owner == nil || owner.Kind != "Job" || !strings.HasPrefix(owner.APIVersion, batchv1.GroupName+"/") {
+	if owner == nil || owner.Kind != "Job" || groupOf(owner.APIVersion) != batchv1.GroupName || !strings.HasPrefix(id, "Job/") {
 		return "", nil
 	}
 	job, key := jobMetadata(), client.ObjectKey{Namespace: namespace, Name: owner.Name}
@@ -114,6 +96,9 @@ func (i *Informers) cronJob(ctx context.Context, live client.Reader, namespace s
 	return ownerOf(job), client.IgnoreNotFound(err)
 }
 
+// workload names the workload that the pod belongs to.
+func (i *Informers) workload(pod client.Object) string { return workloadOf(pod, i.named) }
+
 // jobsOf lists the Jobs that owner made, as their pods name them.
 func (i *Informers) jobsOf(ctx context.Context, namespace, owner string) ([]string, error) {
 	list := &metav1.PartialObjectMetadataList{}
@@ -123,9 +108,10 @@ func (i *Informers) jobsOf(ctx context.Context, namespace, owner string) ([]stri
 	}
 	out := make([]string, len(list.Items))
 	for n, job := range list.Items {
-		out[n] = "Job/" + job.Name
+		out[n] = controllerName(batchv1.GroupName, "Job", job.Name)
 	}
-	return out, nil
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }
 
 func jobMetadata() *metav1.PartialObjectMetadata {
@@ -152,11 +138,11 @@ func (i *Informers) forget(object any) {
 		return
 	}
 	sibling, limited := siblingOf(pod)
-	id := workloadOf(pod)
+	id := i.workload(pod)
 	if id == "" || !limited {
 		return
 	}
-	if cron, err := i.cronJob(context.Background(), nil, pod.GetNamespace(), pod); err == nil && cron != "" {
+	if cron, err := i.cronJob(context.Background(), nil, pod.GetNamespace(), pod, id); err == nil && cron != "" {
 		id = cron
 	}
 	i.left.add(pod.GetNamespace()+"/"+id, sibling, time.Now())
