@@ -46,6 +46,8 @@ type options struct {
 	policyDir, shadowDir               string
 	bundleURL, bundleKey               string
 	bundleEvery                        time.Duration
+	bundleKeep, bundleFallback         string
+	bundleAccess                       live.Access
 	certDir                            string
 	certSecret, service, webhookConfig string
 	certIssuer                         string
@@ -55,6 +57,7 @@ type options struct {
 	namespace                          string
 	mode                               workload.ControlMode
 	ignored                            string
+	siblingLabels                      string
 	failClosed                         bool
 }
 
@@ -75,6 +78,13 @@ func (o *options) Flags(f *flag.FlagSet) {
 	f.StringVar(&o.bundleURL, "policy-bundle", "", "URL of a signed OPA bundle laid over the default set, instead of --policy-dir")
 	f.StringVar(&o.bundleKey, "policy-bundle-key", "", "file with the public key (PEM) that verifies the bundle")
 	f.DurationVar(&o.bundleEvery, "policy-bundle-interval", time.Minute, "how often to look for a new bundle")
+	f.StringVar(&o.bundleKeep, "policy-bundle-keep", "", "directory for the last good bundle, which stands in at a start without its server; empty: none is kept")
+	f.StringVar(&o.bundleFallback, "policy-bundle-fallback", fallbackDefault, "what is in force at a start without the server and a kept bundle: default, the default set; none: do not start")
+	f.StringVar(&o.bundleAccess.TokenFile, "policy-bundle-token-file", "", "file with the bearer token for the bundle's server")
+	f.StringVar(&o.bundleAccess.CAFile, "policy-bundle-ca-file", "", "file with the authorities (PEM) that vouch for the bundle's server; empty: the system's")
+	f.StringVar(&o.bundleAccess.CertFile, "policy-bundle-cert-file", "", "file with the client certificate (PEM) for the bundle's server")
+	f.StringVar(&o.bundleAccess.KeyFile, "policy-bundle-cert-key-file", "", "file with its key")
+	f.StringVar(&o.siblingLabels, "sibling-labels", "", "labels, separated by commas, of which the value of the first that a pod has names its workload")
 	f.StringVar(&o.certDir, "cert-dir", "", "directory with tls.crt, tls.key and ca.crt; empty: self-managed")
 	f.StringVar(&o.certSecret, "cert-secret", "detnet-webhook-tls", "Secret of the self-managed certificate")
 	f.StringVar(&o.certIssuer, "cert-issuer", "self", "who issues the certificate in the Secret: self, or cert-manager (or anybody else who writes it)")
@@ -95,11 +105,8 @@ func (o *options) Flags(f *flag.FlagSet) {
 
 // Check implements program.Program.
 func (o *options) Check() error {
-	if o.policyDir != "" && o.bundleURL != "" {
-		return errors.New("--policy-dir and --policy-bundle exclude each other")
-	}
-	if o.bundleURL != "" && o.bundleKey == "" {
-		return errors.New("--policy-bundle needs --policy-bundle-key: unsigned policies are not taken")
+	if err := o.checkBundle(); err != nil {
+		return err
 	}
 	if o.certIssuer != "self" && o.certIssuer != "cert-manager" {
 		return fmt.Errorf("--cert-issuer %q: want self or cert-manager", o.certIssuer)
@@ -118,12 +125,11 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	engine, err := source.load(ctx)
+	start, err := source.load(ctx, log)
 	if err != nil {
 		return err
 	}
-	active := live.NewActive(engine, time.Now(), metrics.Registry)
-	log.Info("policy set in force", "hash", engine.Hash())
+	active := activate(start, log)
 
 	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
 	klog.SetSlogLogger(log) // client-go's watches say there what they are denied
@@ -162,7 +168,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		return err
 	}
 	if err := mgr.Add(program.EveryReplica(func(ctx context.Context) error {
-		return source.follow(ctx, active, log, refused)
+		return source.follow(ctx, start, active, log, refused)
 	})); err != nil {
 		return err
 	}
@@ -231,7 +237,7 @@ func callers(o options) certs.Callers {
 }
 
 func addServer(ctx context.Context, mgr manager.Manager, o options, active *live.Active, serving *tls.Config, living *alive.Watch, log *slog.Logger) (*webhook.Server, error) {
-	cluster, err := webhook.NewInformers(ctx, mgr.GetCache(), mgr.GetAPIReader())
+	cluster, err := webhook.NewInformers(ctx, mgr.GetCache(), mgr.GetAPIReader(), strings.FieldsFunc(o.siblingLabels, func(r rune) bool { return r == ',' })...)
 	if err != nil {
 		return nil, err
 	}
@@ -280,6 +286,6 @@ func eventOn(mgr manager.Manager, namespace string) func(error) {
 	return func(err error) {
 		const longest = 1000 // an Event's note holds 1 KiB
 		note := err.Error()
-		recorder.Eventf(pod, nil, corev1.EventTypeWarning, "PolicyRefused", "ReloadPolicy", "the policy before it stays: %s", note[:min(len(note), longest)])
+		recorder.Eventf(pod, nil, corev1.EventTypeWarning, "PolicyRefused", "ReloadPolicy", "the policy in force stays: %s", note[:min(len(note), longest)])
 	}
 }

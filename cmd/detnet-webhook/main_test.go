@@ -45,8 +45,10 @@ func TestFlags(t *testing.T) {
 		"":                                   2, // a self-managed certificate without a namespace
 		"--cert-dir=/nowhere --log-level=x":  2,
 		"--cert-dir=/nowhere --log-format=x": 2,
-		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1":                   2,
-		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1 --policy-dir=/etc": 2,
+		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1":                                                      2,
+		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1 --policy-dir=/etc":                                    2,
+		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1 --policy-bundle-key=/k --policy-bundle-token-file=/t": 2,
+		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1 --policy-bundle-key=/k --policy-bundle-fallback=x":    2,
 		"--help":                   0,
 		"WORD --cert-dir=/nowhere": 2,
 	} {

@@ -19,10 +19,11 @@ import (
 // Active is the engine in force. Replacing it never disturbs a decision in
 // flight.
 type Active struct {
-	mu     sync.RWMutex
-	engine *policies.Engine
-	since  time.Time
-	failed error // the last reload's, nil if it took effect
+	mu      sync.RWMutex
+	engine  *policies.Engine
+	since   time.Time
+	failed  error  // the last reload's, nil if it took effect
+	instead string // what is in force in the bundle's place, "" if nothing is
 
 	recent recent
 	shadow *Shadow // nil: none
@@ -30,6 +31,7 @@ type Active struct {
 	info    *prometheus.GaugeVec
 	reloads *prometheus.CounterVec
 	broken  prometheus.Gauge
+	standIn *prometheus.GaugeVec
 }
 
 // Status is what a replica says about its policy.
@@ -38,6 +40,9 @@ type Status struct {
 	Since     time.Time `json:"since"`
 	LastError string    `json:"lastError,omitempty"`
 	Files     []string  `json:"files"`
+	// Instead says what is in force because the bundle could not be had when the
+	// program started: the last good bundle or the default set.
+	Instead string `json:"instead,omitempty"`
 	// Shadow is what a candidate would change; nil where there is none.
 	Shadow *ShadowStatus `json:"shadow,omitempty"`
 }
@@ -58,9 +63,23 @@ func NewActive(engine *policies.Engine, now time.Time, registerer prometheus.Reg
 			Help: "1 while the newest policy set is refused and the last good one stays in force.",
 		}),
 	}
-	registerer.MustRegister(a.info, a.reloads, a.broken)
+	a.standIn = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "detnet_policy_stand_in",
+		Help: "1 while the policy bundle could not be had since the start, by what is in force instead: last good bundle or default set.",
+	}, []string{"instead"})
+	registerer.MustRegister(a.info, a.reloads, a.broken, a.standIn)
 	a.put(engine, now)
 	return a
+}
+
+// StandIn says that the engine stands in for what could not be had, until a reload
+// takes effect.
+func (a *Active) StandIn(instead string, why error) {
+	a.mu.Lock()
+	a.instead, a.failed = instead, why
+	a.mu.Unlock()
+	a.broken.Set(1)
+	a.standIn.WithLabelValues(instead).Set(1)
 }
 
 // WithShadow has every decision offered to shadow. It is for the time before
@@ -93,9 +112,9 @@ func (a *Active) Engine() *policies.Engine {
 // Status describes the engine in force and the last attempt to replace it.
 func (a *Active) Status() Status {
 	a.mu.RLock()
-	engine, since, failed := a.engine, a.since, a.failed
+	engine, since, failed, instead := a.engine, a.since, a.failed, a.instead
 	a.mu.RUnlock()
-	s := Status{Hash: engine.Hash(), Since: since, Files: slices.Sorted(maps.Keys(engine.Set()))}
+	s := Status{Hash: engine.Hash(), Since: since, Files: slices.Sorted(maps.Keys(engine.Set())), Instead: instead}
 	if failed != nil {
 		s.LastError = failed.Error()
 	}
@@ -108,11 +127,12 @@ func (a *Active) Status() Status {
 
 func (a *Active) put(engine *policies.Engine, now time.Time) {
 	a.mu.Lock()
-	a.engine, a.since, a.failed = engine, now, nil
+	a.engine, a.since, a.failed, a.instead = engine, now, nil, ""
 	a.mu.Unlock()
 	a.info.Reset()
 	a.info.WithLabelValues(engine.Hash()).Set(1)
 	a.broken.Set(0)
+	a.standIn.Reset()
 }
 
 // errUnchanged reports that a reload found the set in force.

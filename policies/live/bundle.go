@@ -1,6 +1,7 @@
 package live
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rsa"
@@ -29,6 +30,8 @@ type Bundle struct {
 	client *http.Client
 	verify *bundle.VerificationConfig
 	etag   string // of the last one read
+	raw    []byte // the last one read, until it is kept
+	keepIn string // directory for the last good one; "": none is kept
 }
 
 // keyID stands for the one key, whatever the bundle calls it.
@@ -82,11 +85,15 @@ func (b *Bundle) Fetch(ctx context.Context) (policies.Set, error) {
 	default:
 		return nil, fmt.Errorf("policy bundle: GET %s: %s", b.url, res.Status)
 	}
-	set, err := b.read(io.LimitReader(res.Body, maxBundle))
+	raw, err := io.ReadAll(io.LimitReader(res.Body, maxBundle))
+	if err != nil {
+		return nil, fmt.Errorf("policy bundle: read the answer of %s: %w", b.url, err)
+	}
+	set, err := b.read(bytes.NewReader(raw))
 	if err != nil {
 		return nil, fmt.Errorf("%w: bundle %s: %w", policies.ErrPolicy, b.url, err)
 	}
-	b.etag = res.Header.Get("ETag")
+	b.etag, b.raw = res.Header.Get("ETag"), raw
 	return set, nil
 }
 
@@ -140,7 +147,11 @@ func (b *Bundle) Follow(ctx context.Context, every time.Duration, active *Active
 		case err != nil:
 			log.Warn("policy bundle is out of reach; the set in force stays", "error", err)
 		default:
-			last = active.take(ctx, set.Over(policies.Default()), log, refused, last)
+			set = set.Over(policies.Default())
+			if last = active.take(ctx, set, log, refused, last); active.hash() != set.Hash() {
+				continue // refused
+			}
+			b.keepOrWarn(log)
 		}
 	}
 }
