@@ -28,7 +28,7 @@ lint-basic:
 test-unit: ## Unit, policy and API-server tests, with the race detector
 	@$(SANDBOX) assets --only prometheus >/dev/null || echo "tests that need Prometheus will be skipped"
 	@assets=$$($(SANDBOX) assets) && export KUBEBUILDER_ASSETS="$$assets" PATH="$$PATH:$$assets" && \
-	cd $(CURDIR) && $(GO) test -race ./... && cd test && $(GO) test -race $$($(GO) list ./... | grep -v /e2e)
+	cd $(CURDIR) && $(GO) test -race -timeout 40m ./... && cd test && $(GO) test -race -timeout 40m $$($(GO) list ./... | grep -v /e2e)
 
 .PHONY: test-e2e
 test-e2e: ## Three real nodes: install, stamp, protect, restart (root and Linux)
