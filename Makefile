@@ -71,6 +71,10 @@ bench-admission: ## Added latency and failed creates on the real API server (ARG
 bench-attack: ## What floods of connections, streams and headers do to each listener: memory, and who is still served
 	cd test && $(GO) test ./attack -run TestListenersUnderAttack -count=1 -timeout 30m -v
 
+.PHONY: bench-fq
+bench-fq: ## A limiter like Cilium's before a real fq, in a virtual machine with virtual time (ARGS="-play bands -seconds 2": fewer)
+	cd test && $(GO) run ./fq $(ARGS)
+
 .PHONY: simulate
 simulate: ## The laws side by side in simulated worlds; report in out/simulate
 	$(GO) run ./cmd/detnet simulate --out out/simulate $(ARGS)

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/detnet/detnet/bitrate"
+)
+
+// fq is the queue that Cilium puts on a device: horizon 2 s, and more buckets
+// than the kernel's own default (pkg/datapath/linux/bandwidth).
+func fq(index int, parent uint32, flowLimit uint32) *netlink.Fq {
+	return &netlink.Fq{
+		QdiscAttrs:      netlink.QdiscAttrs{LinkIndex: index, Parent: parent, Handle: netlink.MakeHandle(0xf, 0)},
+		Horizon:         uint32(horizon / time.Microsecond),
+		Buckets:         15,
+		FlowPacketLimit: flowLimit,
+		Pacing:          1,
+	}
+}
+
+// paceUplink makes fq the uplink's queue. A flow limit of 0 is the kernel's, 100
+// packets.
+func (n *network) paceUplink(flowLimit uint32) error {
+	link, err := n.node.LinkByName(uplink)
+	if err != nil {
+		return err
+	}
+	return n.node.QdiscReplace(fq(link.Attrs().Index, netlink.HANDLE_ROOT, flowLimit))
+}
+
+// narrowUplink gives the uplink itself a rate, with fq as its queue: the only
+// place where bands matter.
+func (n *network) narrowUplink(rate bitrate.Rate) error {
+	link, err := n.node.LinkByName(uplink)
+	if err != nil {
+		return err
+	}
+	root := bucket(link.Attrs().Index, rate, 4<<20)
+	if err := n.node.QdiscReplace(root); err != nil {
+		return fmt.Errorf("narrow the uplink: %w", err)
+	}
+	return n.node.QdiscReplace(fq(link.Attrs().Index, root.Handle, 0))
+}
+
+// narrowPort makes the switch the bottleneck, with a drop-tail queue of so many
+// octets.
+func (n *network) narrowPort(rate bitrate.Rate, queue uint32) error {
+	link, err := n.middle.LinkByName(port)
+	if err != nil {
+		return err
+	}
+	return n.middle.QdiscReplace(bucket(link.Attrs().Index, rate, queue))
+}
+
+func bucket(index int, rate bitrate.Rate, queue uint32) *netlink.Tbf {
+	const burst = 3 * 1514
+	octets := uint64(rate) / 8
+	return &netlink.Tbf{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(2, 0)},
+		Rate:       octets, Limit: queue,
+		// In ticks of the kernel's packet scheduler, 64 ns each.
+		Buffer: uint32(float64(burst) / float64(octets) * float64(time.Second) / 64),
+	}
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/quantile"
+	"github.com/detnet/detnet/test/fq/figure"
+)
+
+// scenario is one question put to the kernel. Its run plays every variant for d
+// and prints a figure each.
+type scenario struct {
+	name string
+	run  func(d time.Duration) error
+}
+
+var scenarios = []scenario{
+	{"throughput", throughput},
+	{"change", change},
+	{"bands", bands},
+}
+
+// load is what a limited pod sends.
+type load struct {
+	tcp   bool
+	flows int
+}
+
+func (l load) String() string {
+	name := "udp"
+	if l.tcp {
+		name = "tcp"
+	}
+	return fmt.Sprintf("%s-%d", name, l.flows)
+}
+
+const (
+	limited    = 20 * bitrate.Mbit
+	offered    = 28 * bitrate.Mbit // by UDP, which does not listen
+	settling   = 500 * time.Millisecond
+	resolution = 20 * time.Millisecond
+)
+
+// stand is a network with a loaded pod, the first, and a probed one, the second.
+type stand struct {
+	*network
+	limiter *limiter
+	sink    *sink
+	probes  *prober
+}
+
+func newStand() (*stand, error) {
+	n, err := newNetwork(2)
+	if err != nil {
+		return nil, err
+	}
+	s := &stand{network: n}
+	if err := n.node.do(func() (err error) { s.limiter, err = attachLimiter(); return err }); err != nil {
+		return nil, err
+	}
+	if s.sink, err = newSink(n.peer, bulkPort); err != nil {
+		return nil, err
+	}
+	s.probes, err = newProber(n.pods[1], n.peer)
+	return s, err
+}
+
+func (s *stand) close() {
+	s.probes.close()
+	s.sink.close()
+	s.limiter.close()
+	s.network.close()
+}
+
+// under runs a load for d and does f meanwhile.
+func (s *stand) under(l load, d time.Duration, f func() error) error {
+	ctx, stop := context.WithTimeout(context.Background(), d)
+	defer stop()
+	start := func() (func(), error) { return sendUDP(ctx, s.pods[0], l.flows, offered, 0) }
+	if l.tcp {
+		start = func() (func(), error) { return sendTCP(ctx, s.pods[0], l.flows) }
+	}
+	wait, err := start()
+	if err != nil {
+		return err
+	}
+	defer wait()
+	if err := f(); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// with adds what the probes saw.
+func (s *stand) with(v figure.Values) figure.Values {
+	s.probes.collect()
+	delays, lost := s.probes.delays()
+	v["probe_p50_ms"], v["probe_p99_ms"], v["probe_lost"] = quantile.Of(delays, 0.5), quantile.Of(delays, 0.99), lost
+	return v
+}
+
+func print(scenario, variant string, v figure.Values) error {
+	return figure.Print(os.Stdout, figure.Figure{Scenario: scenario, Case: variant, Values: v})
+}
+
+// throughput asks what a limit of 20 Mbit/s lets through, and what it costs a
+// pod without a limit.
+func throughput(d time.Duration) error {
+	for _, l := range []load{{true, 1}, {true, 4}, {true, 30}, {false, 1}, {false, 4}, {false, 30}} {
+		s, err := newStand()
+		if err != nil {
+			return err
+		}
+		if err := s.paceUplink(0); err != nil {
+			return err
+		}
+		if err := s.limiter.set(podAddr(0), limited, priorityBestEffort); err != nil {
+			return err
+		}
+		begin := now()
+		if err := s.under(l, d, func() error { return nil }); err != nil {
+			return err
+		}
+		v := s.with(figure.Values{"rate_mbit": s.sink.rate(begin+settling, begin+d)})
+		s.close()
+		if err := print("throughput", l.String(), v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// change asks how soon a new limit is that of the traffic, and what goes through
+// beyond it until then.
+func change(d time.Duration) error {
+	for _, c := range []struct {
+		load
+		to        bitrate.Rate
+		flowLimit uint32
+	}{
+		{load{true, 4}, 10 * bitrate.Mbit, 0}, {load{false, 30}, 10 * bitrate.Mbit, 0}, {load{false, 1}, 10 * bitrate.Mbit, 4000},
+		{load{true, 4}, 30 * bitrate.Mbit, 0}, {load{false, 30}, 26 * bitrate.Mbit, 0},
+	} {
+		s, err := newStand()
+		if err != nil {
+			return err
+		}
+		if err := s.paceUplink(c.flowLimit); err != nil {
+			return err
+		}
+		if err := s.limiter.set(podAddr(0), limited, priorityBestEffort); err != nil {
+			return err
+		}
+		var at time.Duration
+		if err := s.under(c.load, d, func() error {
+			time.Sleep(d / 2)
+			at = now()
+			return s.limiter.set(podAddr(0), c.to, priorityBestEffort)
+		}); err != nil {
+			return err
+		}
+		v := s.with(s.effect(at, d/2, c.to))
+		s.close()
+		name := fmt.Sprintf("%s-to-%.0fM", c.load, c.to.Mbit())
+		if c.flowLimit > 0 {
+			name += fmt.Sprintf("-flow-limit-%d", c.flowLimit)
+		}
+		if err := print("change", name, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// effect describes the d before and after a change.
+func (s *stand) effect(at, d time.Duration, to bitrate.Rate) figure.Values {
+	down := to < limited
+	v := figure.Values{
+		"before_mbit": s.sink.rate(at-d+settling, at),
+		"after_mbit":  s.sink.rate(at+d/2, at+d),
+		"effect_ms":   0,
+		"surplus_kb":  0,
+	}
+	for t := time.Duration(0); t < d; t += resolution {
+		rate := s.sink.rate(at+t, at+t+resolution)
+		if late := down && rate > 1.2*to.Mbit() || !down && rate < 0.9*v["after_mbit"] && v["effect_ms"] == float64(t.Milliseconds()); late {
+			v["effect_ms"] = float64((t + resolution).Milliseconds())
+		}
+		if over := rate - to.Mbit(); over > 0 {
+			v["surplus_kb"] += over * resolution.Seconds() * 1e3 / 8
+		}
+	}
+	return v
+}
+
+// bands asks what priorities are worth where fq is the queue of the bottleneck:
+// an uplink of 20 Mbit/s, with 30 flows waiting before it.
+func bands(d time.Duration) error {
+	for _, c := range []struct {
+		name                 string
+		critical, besteffort uint64
+	}{{"none", 0, 0}, {"guaranteed-besteffort", priorityGuaranteed, priorityBestEffort}} {
+		s, err := newStand()
+		if err != nil {
+			return err
+		}
+		if err := s.narrowUplink(limited); err != nil {
+			return err
+		}
+		for i, priority := range []uint64{c.besteffort, c.critical} {
+			if err := s.limiter.set(podAddr(i), 0, priority); err != nil {
+				return err
+			}
+		}
+		begin := now()
+		if err := s.under(load{false, 30}, d, func() error { return nil }); err != nil {
+			return err
+		}
+		v := s.with(figure.Values{"rate_mbit": s.sink.rate(begin+settling, begin+d)})
+		s.close()
+		if err := print("bands", c.name, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}

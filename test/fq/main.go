@@ -1,0 +1,98 @@
+// Command fq puts questions to a real fq with a limiter like Cilium's, in a
+// virtual machine whose clock is virtual too: the same seed gives the same
+// figures on any machine. It prints tables and writes fq.json.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/detnet/detnet/test/fq/figure"
+	"github.com/detnet/detnet/test/fq/vm"
+	"github.com/detnet/detnet/test/sandbox/assets"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fq:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	play := flag.String("play", "throughput,change,bands", "scenarios, comma-separated")
+	seconds := flag.Float64("seconds", 5, "virtual seconds of each case")
+	out := flag.String("o", "../out", "folder for fq.json")
+	verbose := flag.Bool("v", false, "show what the guest prints")
+	flag.Parse()
+	figures, err := Play(ctx, *play, *seconds, *verbose)
+	if err != nil {
+		return err
+	}
+	if err := table(os.Stdout, figures); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(figures, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(*out, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(*out, "fq.json"), append(text, '\n'), 0o644)
+}
+
+// modules are what the guest's kernel needs beyond what is built in.
+var modules = []string{"veth", "sch_fq", "sch_tbf"}
+
+// Play boots the guest and returns what it found.
+func Play(ctx context.Context, scenarios string, seconds float64, verbose bool) ([]figure.Figure, error) {
+	cache, err := assets.Open()
+	if err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	parts, err := vm.EnsureParts(ctx, filepath.Join(string(cache), "vm"), log)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "detnet-fq-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "guest")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "github.com/detnet/detnet/test/fq/guest")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the guest: %w\n%s", err, out)
+	}
+	var printed bytes.Buffer
+	out := io.Writer(&printed)
+	if verbose {
+		out = io.MultiWriter(&printed, os.Stderr)
+	}
+	spent, err := parts.Run(ctx, vm.Guest{
+		Program: program, Modules: modules, Memory: 1024,
+		Args: map[string]string{"play": scenarios, "seconds": strconv.FormatFloat(seconds, 'g', -1, 64)},
+	}, out)
+	if err != nil {
+		return nil, err
+	}
+	log.Info("the guest has ended", "cpu", spent)
+	return figure.Read(&printed)
+}
