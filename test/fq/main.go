@@ -1,6 +1,7 @@
 // Command fq puts questions to a real fq with a limiter like Cilium's, in a
-// virtual machine whose clock is virtual too: the same seed gives the same
-// figures on any machine. It prints tables and writes fq.json.
+// virtual machine whose clock is virtual too: how busy this machine is changes
+// no figure. When probes are sent is still drawn anew in each run, and so two
+// runs differ. It prints tables and writes fq.json.
 package main
 
 import (
