@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/detnet/detnet/workload"
 )
 
 // place is where the set's data says something about path: "site.yaml:3:". The
@@ -78,36 +80,10 @@ func narrow(value any, try func(any) error) []string {
 
 // didYouMean is advice where word looks like a typing error for one of words.
 func didYouMean(word string, words []string) string {
-	best, least := "", 3
-	for _, w := range words {
-		if d := distance(word, w); d < least && d < len(word) {
-			best, least = w, d
-		}
+	if best := workload.Closest(word, words); best != "" {
+		return fmt.Sprintf(": did you mean %s?", best)
 	}
-	if best == "" || least == 0 {
-		return ""
-	}
-	return fmt.Sprintf(": did you mean %s?", best)
-}
-
-// distance is the number of letters to add, drop or change (Levenshtein 1966).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
+	return ""
 }
 
 // plainText drops the package's name that encoding/json puts before an error.

@@ -86,5 +86,5 @@ const maxTypos = 5
 func looksLikeOurs(key string) bool {
 	prefix, _, ok := strings.Cut(key, "/")
 	own := strings.TrimSuffix(keyPrefix, "/")
-	return ok && len(key) < 64 && len(prefix) >= len(own)-2 && len(prefix) <= len(own)+2 && distance(prefix, own) <= 2
+	return ok && len(key) < 64 && (prefix == own || workload.Closest(prefix, []string{own}) != "")
 }
