@@ -16,13 +16,14 @@ var roomy = map[string]uint64{"metrics": 96 << 20, "controllers": 96 << 20, "adm
 // on memory nor keep out those whom it serves, not even from their own address.
 // The figures are what `make bench-attack` prints.
 func TestListenersUnderAttack(t *testing.T) {
+	file := buildVictim(t)
 	for _, target := range []string{"metrics", "admission", "controllers"} {
 		for _, a := range attacks {
 			if a.against != "" && a.against != target {
 				continue
 			}
 			t.Run(target+"/"+a.name, func(t *testing.T) {
-				v := startVictim(t, target)
+				v := startVictim(t, file, target)
 				before, _ := v.memory(t)
 				var slowest time.Duration
 				served, asked := 0, 0

@@ -3,102 +3,35 @@ package attack
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
-	"io"
-	"log/slog"
-	"math/big"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	"github.com/detnet/detnet/agent"
 	"github.com/detnet/detnet/agent/api"
-	"github.com/detnet/detnet/internal/listen"
-	"github.com/detnet/detnet/webhook"
+	"github.com/detnet/detnet/test/attack/selfsigned"
 )
 
-// victimRole has this test's own program serve one kind of listener, as a
-// process whose memory is its own.
-const victimRole = "DETNET_TEST_VICTIM"
-
-func TestMain(m *testing.M) {
-	if role := os.Getenv(victimRole); role != "" {
-		if err := serveVictim(role); err != nil {
-			fmt.Fprintln(os.Stderr, "victim:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// serveVictim serves until its standard input ends.
-func serveVictim(role string) error {
-	ctx, stop := context.WithCancel(context.Background())
-	go func() { _, _ = io.Copy(io.Discard, os.Stdin); stop() }()
-	limits := listen.Few
-	if role == "admission" {
-		limits = listen.Many
-	}
-	log := slog.New(slog.DiscardHandler)
-	l, err := listen.TCP(ctx, role, "127.0.0.1:0", limits, log, nil)
-	if err != nil {
-		return err
-	}
-	fmt.Println(l.Addr())
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("GET /slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	mux.Handle("POST /mutate", &webhook.Guard{Log: log, Metrics: webhook.NewMetrics(prometheus.NewRegistry())})
-	switch role {
-	case "metrics":
-		return l.Serve(ctx, mux)
-	case "admission":
-		config := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate}}
-		return (&webhook.Server{Handler: mux, TLS: config, Log: log, Grace: 10 * time.Second, ConnState: l.Track}).Serve(ctx, l)
-	}
-	server := &agent.Server{Node: "n1", Metrics: agent.NewMetrics(prometheus.NewRegistry()), Log: log}
-	g := grpc.NewServer(append(agent.Bounds(), grpc.Creds(l.Proving(credentials.NewTLS(&tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate}, ClientAuth: tls.RequireAnyClientCert,
-		VerifyConnection: func(s tls.ConnectionState) error {
-			if s.PeerCertificates[0].Subject.CommonName != "controller" {
-				return fmt.Errorf("the certificate of %s is not the controller's", s.PeerCertificates[0].Subject)
-			}
-			return nil
-		},
-	}))))...)
-	server.Register(g)
-	defer context.AfterFunc(ctx, g.Stop)()
-	return g.Serve(l)
-}
-
 // certificate is everybody's here: what is attacked is not the verification.
-var certificate = selfSigned("controller")
+var certificate = selfsigned.Certificate("controller")
 
-func selfSigned(name string) tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
+// buildVictim builds what is attacked without the race detector, whose own memory
+// is many times the program's.
+func buildVictim(t *testing.T) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "victim")
+	if text, err := exec.Command("go", "build", "-race=false", "-o", file, "./victim").CombinedOutput(); err != nil {
+		t.Fatalf("building the program to attack: %v: %s", err, text)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	return file
 }
 
 // victim is a process that is attacked.
@@ -110,10 +43,9 @@ type victim struct {
 	stream       grpc.BidiStreamingClient[api.Assignment, api.Report] // of a controller that is there already
 }
 
-func startVictim(t *testing.T, target string) *victim {
+func startVictim(t *testing.T, file, target string) *victim {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), victimRole+"="+target)
+	cmd := exec.Command(file, target)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

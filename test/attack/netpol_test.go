@@ -17,6 +17,7 @@ import (
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/controller/hook"
 	"github.com/detnet/detnet/controller/netpol"
+	"github.com/detnet/detnet/test/attack/selfsigned"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/ask"
 	"github.com/detnet/detnet/workload/signature"
@@ -147,7 +148,7 @@ func (w *policed) takenName() {
 func (w *policed) clientCertificate() {
 	open := w.serving.Load()
 	defer w.serving.Store(open)
-	ours := selfSigned("detnet-agent")
+	ours := selfsigned.Certificate("detnet-agent")
 	file := filepath.Join(w.t.TempDir(), "ca.crt")
 	w.must(os.WriteFile(file, pemOf(ours), 0o600))
 	w.serving.Store(certs.Callers{Files: []string{file}, Names: []string{"detnet-agent"}}.Require(open))
@@ -162,7 +163,7 @@ func (w *policed) clientCertificate() {
 	if err := ask(nil); err == nil {
 		w.t.Error("answered without a certificate")
 	}
-	other := selfSigned("detnet-agent")
+	other := selfsigned.Certificate("detnet-agent")
 	if err := ask(&other); err == nil {
 		w.t.Error("answered to a certificate of another authority")
 	}

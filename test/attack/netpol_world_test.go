@@ -34,6 +34,7 @@ import (
 	"github.com/detnet/detnet/controller/netpol"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/test/attack/selfsigned"
 	"github.com/detnet/detnet/webhook"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/ask"
@@ -68,7 +69,7 @@ var exempt = []string{"kube-system", "detnet"}
 
 var (
 	firstKey, secondKey, thirdKey = newKey("a"), newKey("b"), newKey("c")
-	webhookCertificate            = selfSigned("detnet-webhook.detnet.svc")
+	webhookCertificate            = selfsigned.Certificate("detnet-webhook.detnet.svc")
 )
 
 func newKey(letter string) signature.Key {
