@@ -1,6 +1,7 @@
 package law
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -23,7 +24,17 @@ type stage struct {
 	sending bitrate.Rate  // what each sender would send
 	reasons []plan.Reason // of the last step
 	writes  int
+	probes  int
 }
+
+// What the controller keeps of a path and of a sender is less than this.
+const (
+	keptSamples = 500
+	keptRates   = 40
+)
+
+// last is a copy of the end of a list, so that no earlier observation changes.
+func last[T any](all []T, n int) []T { return slices.Clone(all[max(0, len(all)-n):]) }
 
 func newStage(t *testing.T, slo workload.SLO, limits ...bitrate.Rate) *stage {
 	t.Helper()
@@ -47,18 +58,19 @@ func newStage(t *testing.T, slo workload.SLO, limits ...bitrate.Rate) *stage {
 func (s *stage) run(d time.Duration) {
 	for range d / (250 * ms) {
 		session := &s.o.Apps[0].Sessions[0]
+		session.Samples = last(session.Samples, keptSamples)
 		for range 12 {
 			s.o.At = s.o.At.Add(20 * ms)
-			n := len(session.Samples)
-			session.Samples = append(session.Samples[:n:n], plan.Sample{
-				At: s.o.At, RTT: 300*time.Microsecond + s.delay + time.Duration(n%5)*10*time.Microsecond, Lost: n%50 < s.lost,
+			session.Samples = append(session.Samples, plan.Sample{
+				At: s.o.At, RTT: 300*time.Microsecond + s.delay + time.Duration(s.probes%5)*10*time.Microsecond, Lost: s.probes%50 < s.lost,
 			})
+			s.probes++
 		}
 		s.o.At = s.o.At.Add(10 * ms)
 		for i := range s.o.Senders {
 			x := &s.o.Senders[i]
 			rate := min(s.sending, x.Limit)
-			x.Rates = append(x.Rates[:len(x.Rates):len(x.Rates)],
+			x.Rates = append(last(x.Rates, keptRates),
 				plan.TxRate{At: s.o.At.Add(-100 * ms), Tx: rate}, plan.TxRate{At: s.o.At, Tx: rate})
 		}
 		p := s.Step(s.o)

@@ -18,11 +18,10 @@ func (s *stage) echo(enough func() bitrate.Rate, late, lasting time.Duration) (h
 	causes = map[plan.Cause]int{}
 	for range lasting / (250 * ms) {
 		session := &s.o.Apps[0].Sessions[0]
-		session.Samples = session.Samples[max(0, len(session.Samples)-150):]
+		session.Samples = last(session.Samples, 150)
 		var may bitrate.Rate
 		for i := range s.o.Senders {
 			x := &s.o.Senders[i]
-			x.Rates = x.Rates[max(0, len(x.Rates)-20):]
 			may += min(x.Limit, s.sending)
 		}
 		if s.delay = 0; may > enough() {

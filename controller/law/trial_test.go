@@ -20,8 +20,8 @@ func TestBackOffDoubles(t *testing.T) {
 		if i%120 == 0 {
 			s.delay = 0 // so that the path's base is not forgotten
 		}
-		session, x := &s.o.Apps[0].Sessions[0], &s.o.Senders[0]
-		session.Samples, x.Rates = session.Samples[max(0, len(session.Samples)-150):], x.Rates[max(0, len(x.Rates)-20):]
+		session := &s.o.Apps[0].Sessions[0]
+		session.Samples = last(session.Samples, 150)
 		s.run(250 * ms)
 		if s.reason().Action == plan.Restore {
 			gaveUp = append(gaveUp, s.o.At)
