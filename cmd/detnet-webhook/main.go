@@ -154,12 +154,14 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if o.clientCAFiles != "" {
 		serving = callers(o).Require(serving)
 	}
-	refused := eventOn(mgr, o.namespace)
+	event := eventOn(mgr, o.namespace)
+	refused := func(err error) { event("PolicyRefused", "ReloadPolicy", "the policy in force stays: "+err.Error()) }
+	missing := func(err error) { event("PriorityClassMissing", "Stamp", err.Error()) }
 	if err := addShadow(mgr, o.shadowDir, active, log, refused); err != nil {
 		return err
 	}
 	living := alive.New()
-	server, err := addServer(ctx, mgr, o, active, serving, living, log)
+	server, err := addServer(ctx, mgr, o, active, serving, living, missing, log)
 	if err != nil {
 		return err
 	}
@@ -236,13 +238,17 @@ func callers(o options) certs.Callers {
 	return c
 }
 
-func addServer(ctx context.Context, mgr manager.Manager, o options, active *live.Active, serving *tls.Config, living *alive.Watch, log *slog.Logger) (*webhook.Server, error) {
+func addServer(ctx context.Context, mgr manager.Manager, o options, active *live.Active, serving *tls.Config, living *alive.Watch, missing func(error), log *slog.Logger) (*webhook.Server, error) {
 	cluster, err := webhook.NewInformers(ctx, mgr.GetCache(), mgr.GetAPIReader(), strings.FieldsFunc(o.siblingLabels, func(r rune) bool { return r == ',' })...)
 	if err != nil {
 		return nil, err
 	}
 	keys, err := stampKey(mgr, o, log)
 	if err != nil {
+		return nil, err
+	}
+	named := webhook.MissingPriorityClasses{Named: func() []string { return active.Engine().PriorityClasses() }, Cluster: cluster, Tell: missing, Log: log}
+	if err := mgr.Add(program.EveryReplica(named.Register(metrics.Registry).Run)); err != nil {
 		return nil, err
 	}
 	figures := webhook.NewMetrics(metrics.Registry)
@@ -275,17 +281,16 @@ func addServer(ctx context.Context, mgr manager.Manager, o options, active *live
 	return server, mgr.Add(program.EveryReplica(func(ctx context.Context) error { return server.Serve(ctx, listener) }))
 }
 
-// eventOn reports a refused policy set as an Event on this replica's pod.
-func eventOn(mgr manager.Manager, namespace string) func(error) {
+// eventOn reports what is wrong with the policy as an Event on this replica's pod.
+func eventOn(mgr manager.Manager, namespace string) func(reason, action, note string) {
 	recorder := mgr.GetEventRecorder("detnet-webhook")
 	name, _ := os.Hostname() // the pod's name
 	pod := &corev1.Pod{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 	}
-	return func(err error) {
+	return func(reason, action, note string) {
 		const longest = 1000 // an Event's note holds 1 KiB
-		note := err.Error()
-		recorder.Eventf(pod, nil, corev1.EventTypeWarning, "PolicyRefused", "ReloadPolicy", "the policy in force stays: %s", note[:min(len(note), longest)])
+		recorder.Eventf(pod, nil, corev1.EventTypeWarning, reason, action, "%s", note[:min(len(note), longest)])
 	}
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/detnet/detnet/policies"
 )
@@ -62,12 +65,14 @@ func printTests(w io.Writer, report policies.TestReport) {
 
 // checked is what "policy check" says of a good set.
 type checked struct {
-	Hash  string `json:"hash"`
-	Tests int    `json:"tests"`
+	Hash     string   `json:"hash"`
+	Tests    int      `json:"tests"`
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 func newPolicyCheckCommand(dir, output *string) *cobra.Command {
-	return &cobra.Command{
+	var ask bool
+	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check that the webhook would take this policy",
 		Args:  cobra.NoArgs,
@@ -84,10 +89,52 @@ func newPolicyCheckCommand(dir, output *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			result := checked{engine.Hash(), len(report.Results)}
+			result := checked{Hash: engine.Hash(), Tests: len(report.Results)}
+			if result.Warnings, err = priorityClassWarnings(cmd.Context(), engine, ask); err != nil {
+				return err
+			}
 			return emit(cmd.OutOrStdout(), *output, result, func(w io.Writer) {
+				for _, warning := range result.Warnings {
+					fmt.Fprintln(w, "warning:", warning)
+				}
 				fmt.Fprintf(w, "policy %s is good: it compiles and passes its %d tests\n", result.Hash, result.Tests)
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&ask, "cluster", false, "also ask the current cluster for the PriorityClasses that classes name")
+	return cmd
+}
+
+// priorityClassWarnings tells of PriorityClasses that a class names and that the
+// cluster lacks or, if it is not asked, that neither the chart makes nor Kubernetes.
+func priorityClassWarnings(ctx context.Context, engine *policies.Engine, ask bool) ([]string, error) {
+	var known []string
+	what := "which the cluster does not have"
+	if ask {
+		c, err := connect()
+		if err != nil {
+			return nil, err
+		}
+		list, err := c.SchedulingV1().PriorityClasses().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("list PriorityClasses: %w", err)
+		}
+		for _, class := range list.Items {
+			known = append(known, class.Name)
+		}
+	} else {
+		plain, err := policies.Compile(ctx, policies.Default())
+		if err != nil {
+			return nil, err
+		}
+		known = append(plain.PriorityClasses(), "system-cluster-critical", "system-node-critical")
+		what = "which the chart does not make: see that the cluster has it (--cluster asks)"
+	}
+	var out []string
+	for _, name := range engine.PriorityClasses() {
+		if !slices.Contains(known, name) {
+			out = append(out, fmt.Sprintf("classes name PriorityClass %s, %s; without it their pods keep the priority that they have", name, what))
+		}
+	}
+	return out, nil
 }
