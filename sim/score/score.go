@@ -38,6 +38,9 @@ type Probe struct {
 	App  string
 	At   time.Duration
 	Late bool // beyond the app's target, or lost
+	// Control is of a probe that crossed no network: Clean takes the lateness of
+	// these off the others', for it is the machine's.
+	Control bool
 }
 
 // Point is a short stretch of the run that ends at At. Slices are in the order
@@ -138,7 +141,8 @@ func (r Run) WriteRate(from, to, stretch time.Duration) float64 {
 }
 
 // Clean is how long after from a window of 2 s begins in which every app has
-// less than 5 % of its probes late. It ends by to; -1 where there is none.
+// less than 5 % of its probes late, beyond the share of its control's. It ends by
+// to; -1 where there is none.
 func Clean(probes []Probe, from, to time.Duration) time.Duration {
 	const (
 		bin    = 50 * time.Millisecond
@@ -146,25 +150,35 @@ func Clean(probes []Probe, from, to time.Duration) time.Duration {
 		share  = 0.05
 	)
 	n := int((to - from) / bin)
-	late, all := map[string][]int{}, map[string][]int{}
+	type counts struct{ late, all []int }
+	apps, controls := map[string]counts{}, map[string]counts{}
 	for _, p := range probes {
 		i := int((p.At - from) / bin)
 		if p.At < from || i >= n {
 			continue
 		}
-		if all[p.App] == nil {
-			late[p.App], all[p.App] = make([]int, n), make([]int, n)
+		of := apps
+		if p.Control {
+			of = controls
 		}
-		all[p.App][i]++
+		if of[p.App].all == nil {
+			of[p.App] = counts{make([]int, n), make([]int, n)}
+		}
+		of[p.App].all[i]++
 		if p.Late {
-			late[p.App][i]++
+			of[p.App].late[i]++
 		}
 	}
-	for i := 0; i+window <= n && len(all) > 0; i++ {
+	lateShare := func(c counts, i int) float64 {
+		if c.all == nil {
+			return 0
+		}
+		return ratio(sum(c.late[i:i+window]), sum(c.all[i:i+window]))
+	}
+	for i := 0; i+window <= n && len(apps) > 0; i++ {
 		clean := true
-		for app := range all {
-			l, a := sum(late[app][i:i+window]), sum(all[app][i:i+window])
-			clean = clean && a > 0 && float64(l) < share*float64(a)
+		for app, c := range apps {
+			clean = clean && sum(c.all[i:i+window]) > 0 && lateShare(c, i)-lateShare(controls[app], i) < share
 		}
 		if clean {
 			return time.Duration(i) * bin

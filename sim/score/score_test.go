@@ -46,6 +46,13 @@ func TestViolationCountsFromTheOnset(t *testing.T) {
 	}
 }
 
+func control(probes []Probe) []Probe {
+	for i := range probes {
+		probes[i].Control = true
+	}
+	return probes
+}
+
 func TestCleanMeansEveryApp(t *testing.T) {
 	const length = 10 * time.Second
 	a := probes("a", length, 1100*time.Millisecond, 1800*time.Millisecond)
@@ -63,6 +70,9 @@ func TestCleanMeansEveryApp(t *testing.T) {
 		{"never", probes("d", length, 0, length), -1},
 		{"clean too late for a whole window", probes("e", length, 0, length-time.Second), -1},
 		{"not measured", nil, -1},
+		{"late as its control is", append(probes("f", length, 0, length), control(probes("f", length, 0, length))...), 0},
+		{"later than its control", append(probes("f", length, 0, length), control(probes("f", length, 0, time.Second))...), -1},
+		{"another app's control", append(probes("f", length, 0, length), control(probes("g", length, 0, length))...), -1},
 	} {
 		if got := Clean(tt.probes, time.Second, length); got != tt.want {
 			t.Errorf("%s: clean after %v, want %v", tt.name, got, tt.want)

@@ -124,30 +124,33 @@ func lateWithoutLoad(phases []PhaseReport) string {
 	return ""
 }
 
-// judge is the outcome of a whole run. A load that made nobody late shows nothing.
+// judge is the outcome of a whole run. A load that made nobody late shows nothing,
+// and neither does a machine that is late by itself.
 func (r Report) judge() (outcome, sentence string) {
 	before, after := r.worst(uncontrolled), r.worst(controlled)
-	if before < lateShare {
-		return void, fmt.Sprintf("VOID: the load made only %.1f %% of the packets late, so there was nothing to protect from.", 100*before)
+	figures := fmt.Sprintf("the load made %.1f %% of the packets of the worst workload late without detnet and %.1f %% with it (%.1f %% of those that crossed no network)",
+		100*before.ViolationRatio, 100*after.ViolationRatio, 100*after.BesideRatio)
+	switch {
+	case before.ViolationRatio < lateShare:
+		return void, fmt.Sprintf("VOID: the load made only %.1f %% of the packets late, so there was nothing to protect from.", 100*before.ViolationRatio)
+	case after.BesideRatio >= lateShare:
+		return void, "VOID: " + figures + ", so this machine is too busy to show anything; let it do nothing else."
+	case r.OnsetToClean == nil:
+		return fails, "FAILS: " + figures + ", and it never became clean."
 	}
-	if r.OnsetToClean == nil {
-		return fails, fmt.Sprintf("FAILS: with detnet %.1f %% of the packets of the worst workload were late, %.1f %% without, and it never became clean.", 100*after, 100*before)
-	}
-	return works, fmt.Sprintf("WORKS: the load made %.1f %% of the packets of the worst workload late without detnet and %.1f %% with it, %d ms after its onset all was clean.",
-		100*before, 100*after, *r.OnsetToClean)
+	return works, fmt.Sprintf("WORKS: %s, %d ms after its onset all was clean.", figures, *r.OnsetToClean)
 }
 
-// worst is the share of late packets of the workload that had most, in a phase.
-func (r Report) worst(phase string) float64 {
-	most := 0.0
+// worst is the workload that had the largest share of late packets in a phase.
+func (r Report) worst(phase string) (worst record.Critical) {
 	for _, p := range r.Phases {
 		for _, c := range p.Critical {
-			if p.Name == phase {
-				most = max(most, c.ViolationRatio)
+			if p.Name == phase && c.ViolationRatio >= worst.ViolationRatio {
+				worst = c
 			}
 		}
 	}
-	return most
+	return worst
 }
 
 // uncontrolledShare is what a sender got while nothing held it back: a limit
@@ -180,14 +183,14 @@ func (r Report) write(path string) error {
 // print writes the table that ends the demo.
 func (r Report) print(w io.Writer) {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(tab, "\nphase\tworkload\tdelay variation p50\tp99\tworst\ttarget\tin violation\n")
+	fmt.Fprint(tab, "\nphase\tworkload\tdelay variation p50\tp99\tworst\ttarget\tin violation\tbeside it\n")
 	for _, p := range r.Phases {
 		for _, c := range p.Critical {
-			fmt.Fprintf(tab, "%s\t%s\t%.2f ms\t%.2f ms\t%.2f ms\t%.0f ms\t%.1f %% of %d\n",
-				p.Name, c.Name, c.P50, c.P99, c.Worst, c.MaxJitter, 100*c.ViolationRatio, c.Samples)
+			fmt.Fprintf(tab, "%s\t%s\t%.2f ms\t%.2f ms\t%.2f ms\t%.0f ms\t%.1f %% of %d\t%.1f %%\n",
+				p.Name, c.Name, c.P50, c.P99, c.Worst, c.MaxJitter, 100*c.ViolationRatio, c.Samples, 100*c.BesideRatio)
 		}
 	}
-	fmt.Fprintf(tab, "\nphase\tbest effort\tgoodput\tof %v\t\t\t\n", r.CapacityBPS)
+	fmt.Fprintf(tab, "\nphase\tbest effort\tgoodput\tof %v\t\t\t\t\n", r.CapacityBPS)
 	for _, p := range r.Phases {
 		var sum bitrate.Rate
 		var parts []string
@@ -195,7 +198,7 @@ func (r Report) print(w io.Writer) {
 			sum += b.Goodput
 			parts = append(parts, fmt.Sprintf("%s %.1f", b.Name, b.Goodput.Mbit()))
 		}
-		fmt.Fprintf(tab, "%s\t%s\t%.1f Mbit/s\t%.0f %%\t\t\t\n", p.Name, strings.Join(parts, ", "), sum.Mbit(), 100*float64(sum)/math.Max(1, float64(r.CapacityBPS)))
+		fmt.Fprintf(tab, "%s\t%s\t%.1f Mbit/s\t%.0f %%\t\t\t\t\n", p.Name, strings.Join(parts, ", "), sum.Mbit(), 100*float64(sum)/math.Max(1, float64(r.CapacityBPS)))
 	}
 	_ = tab.Flush()
 	if r.Outcome == void {

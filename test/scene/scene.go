@@ -10,6 +10,7 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -39,6 +40,7 @@ var manifests embed.FS
 const (
 	namespace = "factory"
 	lab       = "lab"
+	labPods   = 4
 )
 
 // Node runs the critical services and the senders: its uplink is the
@@ -68,6 +70,7 @@ type Scene struct {
 	beside     *http.Client // to pods of Node, not over the uplink that the load fills
 	tag        string
 	instrument *instrument
+	control    *instrument // on Node: what it measures crosses no uplink
 	limits     *limits
 	stopWatch  context.CancelFunc
 	addresses  map[string]string // pod IP by app label
@@ -87,10 +90,8 @@ func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity 
 	}
 	s := &Scene{
 		cluster: cluster, client: client, tag: tag,
-		http: newClient(cluster.Dial),
-		beside: newClient(func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return cluster.DialFrom(ctx, Node, network, addr)
-		}),
+		http:   newClient(cluster.Dial),
+		beside: newClient(fromNode(cluster)),
 	}
 	for _, node := range cluster.Nodes() {
 		if err := cluster.ShapeUplink(ctx, node, capacity, QueueBytes); err != nil {
@@ -102,17 +103,27 @@ func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity 
 			return nil, err
 		}
 	}
-	labPods, err := s.awaitPods(ctx, lab, 3)
+	pods, err := s.awaitPods(ctx, lab, labPods)
 	if err != nil {
 		return nil, err
 	}
-	s.sink = labPods["sink"]
-	if s.instrument, err = newInstrument(net.JoinHostPort(labPods["instrument"], "9443"), cluster.Dial); err != nil {
+	s.sink = pods["sink"]
+	if s.instrument, err = newInstrument(net.JoinHostPort(pods["instrument"], "9443"), cluster.Dial); err != nil {
+		return nil, err
+	}
+	if s.control, err = newInstrument(net.JoinHostPort(pods["beside"], "9443"), fromNode(cluster)); err != nil {
 		return nil, err
 	}
 	watching, stop := context.WithCancel(ctx)
 	s.stopWatch, s.limits = stop, watchLimits(watching, client)
 	return s, s.settle(ctx)
+}
+
+// fromNode dials from Node itself.
+func fromNode(cluster *sandbox.Cluster) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return cluster.DialFrom(ctx, Node, network, addr)
+	}
 }
 
 // newClient makes a client of the actors' control ports. It says whether an
@@ -134,12 +145,14 @@ func newClient(dial dialer) *http.Client {
 func (s *Scene) Close() {
 	s.stopWatch()
 	s.instrument.close()
+	s.control.close()
 }
 
 // Recreate replaces the factory's pods, so that they are admitted anew, and
 // goes on measuring.
 func (s *Scene) Recreate(ctx context.Context) error {
 	s.instrument.pause()
+	s.control.pause()
 	policy := metav1.DeletePropagationBackground
 	if err := s.client.CoreV1().Pods(namespace).DeleteCollection(ctx, metav1.DeleteOptions{PropagationPolicy: &policy}, metav1.ListOptions{}); err != nil {
 		return fmt.Errorf("delete the factory's pods: %w", err)
@@ -153,12 +166,12 @@ func (s *Scene) settle(ctx context.Context) error {
 		return err
 	}
 	s.addresses = addresses
-	labPods, err := s.awaitPods(ctx, lab, 3)
+	pods, err := s.awaitPods(ctx, lab, labPods)
 	if err != nil {
 		return err
 	}
-	s.hog = labPods[Hog]
-	return s.instrument.measure(ctx, critical, addresses)
+	s.hog = pods[Hog]
+	return errors.Join(s.instrument.measure(ctx, critical, addresses), s.control.measure(ctx, critical, addresses))
 }
 
 func (s *Scene) apply(ctx context.Context, name string) error {
@@ -341,12 +354,29 @@ func callOnce(ctx context.Context, client *http.Client, method, url string, body
 	return json.NewDecoder(response.Body).Decode(into)
 }
 
-// Recorded returns what the instrument measured so far.
-func (s *Scene) Recorded() ([]record.App, error) { return s.instrument.recorded(critical) }
+// Recorded returns what was measured so far, over the network and beside each
+// service.
+func (s *Scene) Recorded() ([]record.App, error) {
+	apps, err := s.instrument.recorded(critical)
+	if err != nil {
+		return nil, err
+	}
+	beside, err := s.control.recorded(critical)
+	if err != nil {
+		return nil, fmt.Errorf("on %s itself: %w", Node, err)
+	}
+	for i := range apps {
+		apps[i].Beside = beside[i].Packets
+	}
+	return apps, nil
+}
 
 // Forget drops what was measured so far. The next packets are judged by
 // themselves, and there are fewer to go through.
-func (s *Scene) Forget() { s.instrument.forget() }
+func (s *Scene) Forget() {
+	s.instrument.forget()
+	s.control.forget()
+}
 
 // Limit returns a sender's present egress limit, 0 for none.
 func (s *Scene) Limit(sender string) bitrate.Rate { return s.limits.current(sender) }

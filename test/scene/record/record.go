@@ -32,13 +32,18 @@ type App struct {
 	Name    string
 	Target  time.Duration // bound on delay variation
 	Packets []Packet      // in order of At
+	// Beside are packets from the workload's own node, which cross no link: the
+	// control group. What is late here too is the machine's doing.
+	Beside []Packet
 }
 
 // Base is the smallest round trip seen: delay variation is counted from it
 // (PDV, RFC 5481 §4.2).
-func (a App) Base() time.Duration {
+func (a App) Base() time.Duration { return base(a.Packets) }
+
+func base(packets []Packet) time.Duration {
 	base := time.Duration(math.MaxInt64)
-	for _, p := range a.Packets {
+	for _, p := range packets {
 		if !p.Lost {
 			base = min(base, p.RTT)
 		}
@@ -57,31 +62,40 @@ type Critical struct {
 	Worst          float64 `json:"worst_ms"`
 	MaxJitter      float64 `json:"max_jitter_ms"`
 	ViolationRatio float64 `json:"violation_ratio"`
+	// BesideRatio is the same share of the packets from the workload's own node.
+	BesideRatio float64 `json:"beside_violation_ratio"`
 }
 
 // Summarise gives a's figures over the packets sent in [from, to).
 func Summarise(a App, from, to time.Time) Critical {
 	c := Critical{Name: a.Name, MaxJitter: ms(a.Target)}
-	base := a.Base()
+	least := a.Base()
 	var variation []time.Duration
-	violations := 0
-	for _, p := range between(a.Packets, from, to) {
-		c.Samples++
-		if violates(p, base, a.Target) {
-			violations++
-		}
+	packets := between(a.Packets, from, to)
+	for _, p := range packets {
 		if p.Lost {
 			c.Lost++
 			continue
 		}
-		variation = append(variation, p.RTT-base)
+		variation = append(variation, p.RTT-least)
 	}
 	slices.Sort(variation)
+	c.Samples = len(packets)
 	c.P50, c.P99, c.Worst = ms(quantile.Of(variation, 0.5)), ms(quantile.Of(variation, 0.99)), ms(quantile.Of(variation, 1))
-	if c.Samples > 0 {
-		c.ViolationRatio = float64(violations) / float64(c.Samples)
-	}
+	c.ViolationRatio = lateShare(packets, least, a.Target)
+	c.BesideRatio = lateShare(between(a.Beside, from, to), base(a.Beside), a.Target)
 	return c
+}
+
+// lateShare is the share of packets that violate a target; of none, 0.
+func lateShare(packets []Packet, base, target time.Duration) float64 {
+	late := 0
+	for _, p := range packets {
+		if violates(p, base, target) {
+			late++
+		}
+	}
+	return float64(late) / float64(max(1, len(packets)))
 }
 
 func violates(p Packet, base, target time.Duration) bool { return p.Lost || p.RTT-base > target }
@@ -106,19 +120,33 @@ func CleanAfter(apps []App, onset, end time.Time) (time.Duration, bool) {
 			return 0, false
 		}
 	}
-	clean := score.Clean(Probes(apps, onset, end), 0, end.Sub(onset))
+	clean := score.Clean(append(Probes(apps, onset, end), controls(apps, onset, end)...), 0, end.Sub(onset))
 	return max(clean, 0), clean >= 0
 }
 
 // Probes returns the packets sent in [from, to) as figures are computed of them,
 // in time since from.
 func Probes(apps []App, from, to time.Time) []score.Probe {
-	var probes []score.Probe
+	var all []score.Probe
 	for _, a := range apps {
-		base := a.Base()
-		for _, p := range between(a.Packets, from, to) {
-			probes = append(probes, score.Probe{App: a.Name, At: p.At.Sub(from), Late: violates(p, base, a.Target)})
-		}
+		all = append(all, probes(a, a.Packets, from, to, false)...)
+	}
+	return all
+}
+
+// controls returns the packets from beside the apps.
+func controls(apps []App, from, to time.Time) []score.Probe {
+	var all []score.Probe
+	for _, a := range apps {
+		all = append(all, probes(a, a.Beside, from, to, true)...)
+	}
+	return all
+}
+
+func probes(a App, packets []Packet, from, to time.Time, control bool) (probes []score.Probe) {
+	base := base(packets)
+	for _, p := range between(packets, from, to) {
+		probes = append(probes, score.Probe{App: a.Name, At: p.At.Sub(from), Late: violates(p, base, a.Target), Control: control})
 	}
 	return probes
 }
