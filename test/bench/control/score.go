@@ -19,6 +19,7 @@ type Score struct {
 	Contender string  `json:"contender"`
 	Seconds   float64 `json:"seconds"`
 	score.Figures
+	Beside    float64                 `json:"beside_violation_ratio"` // of the probes that crossed no network: the machine's part
 	Elsewhere bool                    `json:"elsewhere,omitempty"` // the world's delay is not of the senders' making
 	Frees     bool                    `json:"frees,omitempty"`     // capacity came back in it: Recovery means something
 	FirstCut  time.Duration           `json:"first_cut_ns"`
@@ -35,7 +36,7 @@ func newScore(c contender, w world, p play) Score {
 	r := p.run()
 	s := Score{
 		World: w.name, Contender: c.name, Seconds: r.End.Seconds(), Elsewhere: w.elsewhere, Frees: len(r.Freed) > 0,
-		Figures: score.Of(r), FirstCut: -1, CalmRate: r.WriteRate(0, r.End, 10*time.Minute),
+		Figures: score.Of(r), Beside: record.BesideShare(p.apps, p.phase.Start, p.phase.End), FirstCut: -1, CalmRate: r.WriteRate(0, r.End, 10*time.Minute),
 		Patches: len(p.phase.Changes), Restarts: p.phase.Restarts,
 	}
 	// By the counters' last reading: the sum of the samples has their times' errors.

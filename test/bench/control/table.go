@@ -129,11 +129,11 @@ func tableOfBars(w io.Writer, verdicts []Verdict) {
 // table has a line for each contender in each world.
 func table(w io.Writer, scores []Score) {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(tab, "\nworld\tcontender\tin violation\tafter 2 s\tgoodput\tof oracle\ttaken\tfirst cut\tclean\tusable again\tJain\tpatches/pod/5 s\t/10 min\t\n")
+	fmt.Fprint(tab, "\nworld\tcontender\tin violation\tbeside\tafter 2 s\tgoodput\tof oracle\ttaken\tfirst cut\tclean\tusable again\tJain\tpatches/pod/5 s\t/10 min\t\n")
 	last := ""
 	for _, s := range scores {
 		if s.World != last {
-			fmt.Fprint(tab, "\t\t\t\t\t\t\t\t\t\t\t\t\t\n")
+			fmt.Fprint(tab, "\t\t\t\t\t\t\t\t\t\t\t\t\t\t\n")
 			last = s.World
 		}
 		again := "-"
@@ -144,8 +144,8 @@ func table(w io.Writer, scores []Score) {
 		if s.World == calmWorld {
 			calm = fmt.Sprintf("%.1f", s.CalmRate)
 		}
-		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%.1f Mbit/s\t%s\t%s\t%s\t%s\t%s\t%.3f\t%.2f\t%s\t\n", s.World, s.Contender,
-			percent(s.Violation), percent(s.Settled), s.Goodput.Mbit(), known(s.OfOracle), percent(s.Taken),
+		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%.1f Mbit/s\t%s\t%s\t%s\t%s\t%s\t%.3f\t%.2f\t%s\t\n", s.World, s.Contender,
+			percent(s.Violation), percent(s.Beside), percent(s.Settled), s.Goodput.Mbit(), known(s.OfOracle), percent(s.Taken),
 			span(s.FirstCut), span(s.Clean), again, s.Jain, s.PatchRate, calm)
 	}
 	_ = tab.Flush()

@@ -134,6 +134,19 @@ func Probes(apps []App, from, to time.Time) []score.Probe {
 	return all
 }
 
+// BesideShare is the share of late packets in [from, to) of those that crossed no
+// network.
+func BesideShare(apps []App, from, to time.Time) float64 {
+	late, all := 0, 0
+	for _, p := range controls(apps, from, to) {
+		all++
+		if p.Late {
+			late++
+		}
+	}
+	return float64(late) / float64(max(1, all))
+}
+
 // controls returns the packets from beside the apps.
 func controls(apps []App, from, to time.Time) []score.Probe {
 	var all []score.Probe

@@ -43,6 +43,28 @@ func TestSummariseCountsFromTheBase(t *testing.T) {
 	}
 }
 
+// What crossed no network is counted by itself, from a base of its own.
+func TestBeside(t *testing.T) {
+	a := App{Name: "robot", Target: time.Millisecond,
+		Packets: packets(100, func(int) time.Duration { return 300 * time.Microsecond }),
+		Beside: packets(100, func(i int) time.Duration {
+			if i < 20 {
+				return 5 * time.Millisecond
+			}
+			return 40 * time.Microsecond
+		})}
+	end := start.Add(time.Second)
+	if got := Summarise(a, start, end); got.ViolationRatio != 0 || got.BesideRatio != 0.2 || got.Samples != 100 {
+		t.Errorf("Summarise = %+v", got)
+	}
+	if got := BesideShare([]App{a, {Name: "without"}}, start, end); got != 0.2 {
+		t.Errorf("BesideShare = %v, want 0.2", got)
+	}
+	if got := BesideShare(nil, start, end); got != 0 {
+		t.Errorf("BesideShare of nothing = %v", got)
+	}
+}
+
 func TestCleanAfter(t *testing.T) {
 	late := func(from, to int) func(int) time.Duration {
 		return func(i int) time.Duration {
