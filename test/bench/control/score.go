@@ -20,8 +20,8 @@ type Score struct {
 	Seconds   float64 `json:"seconds"`
 	score.Figures
 	Beside    float64                 `json:"beside_violation_ratio"` // of the probes that crossed no network: the machine's part
-	Elsewhere bool                    `json:"elsewhere,omitempty"` // the world's delay is not of the senders' making
-	Frees     bool                    `json:"frees,omitempty"`     // capacity came back in it: Recovery means something
+	Elsewhere bool                    `json:"elsewhere,omitempty"`    // the world's delay is not of the senders' making
+	Frees     bool                    `json:"frees,omitempty"`        // capacity came back in it: Recovery means something
 	FirstCut  time.Duration           `json:"first_cut_ns"`
 	OfOracle  float64                 `json:"goodput_of_oracle"` // where no limit helps, no limit is the oracle; 0 where it did not run
 	Taken     float64                 `json:"taken"`             // goodput lost against nothing; 0 where it did not run
