@@ -7,7 +7,6 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -20,6 +19,8 @@ type Finding struct {
 	Check   string `json:"check"`
 	Problem string `json:"problem,omitempty"` // empty: all is well
 	Advice  string `json:"advice,omitempty"`  // what to do about it
+	// Notes are what is as it should be, and has to be known all the same.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Install says what is examined.
@@ -45,7 +46,6 @@ var checks = []check{
 	{"controller leads", controllerLeads},
 	{"agents run", agentsRun},
 	{"pods' traffic is measured", trafficMeasured},
-	{"limits are enforced", limitsEnforced},
 	{"network policies are taken", policiesTaken},
 	{"network policies select pods", policiesSelect},
 }
@@ -56,11 +56,11 @@ func Examine(ctx context.Context, c client.Client, i Install) []Finding {
 	for _, check := range checks {
 		problem, advice, err := check.run(ctx, c, i)
 		if err != nil {
-			problem, advice = "could not be found out: "+err.Error(), "see that detnet is installed in this namespace, and that you may read it"
+			problem, advice = unknown(err)
 		}
-		findings = append(findings, Finding{check.name, problem, advice})
+		findings = append(findings, Finding{Check: check.name, Problem: problem, Advice: advice})
 	}
-	return findings
+	return append(findings, limitsEnforced(ctx, c, i))
 }
 
 func webhookTrusted(ctx context.Context, c client.Client, _ Install) (problem, advice string, err error) {
@@ -97,26 +97,29 @@ func controllerLeads(ctx context.Context, c client.Client, i Install) (problem, 
 	return "", "", nil
 }
 
-// limitsEnforced finds out who follows the annotations of running pods.
-func limitsEnforced(ctx context.Context, c client.Client, i Install) (problem, advice string, err error) {
+// limitsEnforced finds out who follows the annotations of running pods, and what that
+// means for those who set targets.
+func limitsEnforced(ctx context.Context, c client.Client, i Install) Finding {
+	f := Finding{Check: "limits are enforced"}
 	agent, problem, advice, err := nodeAgent(ctx, c, i)
-	if err != nil || problem != "" {
-		return problem, advice, err
-	}
-	for _, container := range agent.Spec.Template.Spec.Containers {
-		if slices.Contains(container.Args, "--enforce=tc") {
-			return "", "", nil
+	if err == nil && problem == "" {
+		var d datapath
+		if d, err = getDatapath(ctx, c, agent); err == nil {
+			if problem, advice = d.problem(); problem == "" {
+				f.Notes = d.notes()
+			}
 		}
 	}
-	cilium, err := getCilium(ctx, c)
 	if err != nil {
-		return "", "", err
+		problem, advice = unknown(err)
 	}
-	if cilium == nil {
-		return "nobody follows the limits: there is no Cilium and the agents do not enforce", "helm upgrade with --set agent.enforce=tc", nil
-	}
-	problem, advice = cilium.limits()
-	return problem, advice, nil
+	f.Problem, f.Advice = problem, advice
+	return f
+}
+
+// unknown is the finding of a check that could not be made.
+func unknown(err error) (problem, advice string) {
+	return "could not be found out: " + err.Error(), "see that detnet is installed in this namespace, and that you may read it"
 }
 
 // trafficMeasured finds out whether the agents can tell which interface is

@@ -22,10 +22,10 @@ func AskController(ctx context.Context, client kubernetes.Interface, namespace s
 	case apierrors.IsForbidden(err):
 		return nil
 	case err != nil:
-		return []Finding{{check, "the controller could not be asked: " + err.Error(), "see whether the controller leads, and its log"}}
+		return []Finding{{Check: check, Problem: "the controller could not be asked: " + err.Error(), Advice: "see whether the controller leads, and its log"}}
 	}
 	problem, advice := reporting(s, namespace)
-	return []Finding{{check, problem, advice}}
+	return []Finding{{Check: check, Problem: problem, Advice: advice}}
 }
 
 // reporting names the agents that do not report, since when and why.

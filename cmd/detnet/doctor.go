@@ -66,6 +66,9 @@ func reportFindings(w io.Writer, output string, findings []doctor.Finding) error
 		for _, f := range findings {
 			if f.Problem == "" {
 				fmt.Fprintf(w, "ok       %s\n", f.Check)
+				for _, note := range f.Notes {
+					fmt.Fprintf(w, "note     %s\n", note)
+				}
 				continue
 			}
 			fmt.Fprintf(w, "PROBLEM  %s: %s\n         %s\n", f.Check, f.Problem, f.Advice)

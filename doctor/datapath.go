@@ -1,0 +1,164 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// datapath is what limits traffic on the nodes, as far as the API server knows.
+type datapath struct {
+	cilium  cilium  // nil: none
+	agents  bool    // detnet's own enforce
+	calico  version // of Calico's agents; zero: none
+	version version // of Cilium's agents; zero: unknown
+	kernels map[string]version
+}
+
+// version is the first two or three numbers of one.
+type version [3]int
+
+func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
+
+func (v version) below(major, minor, patch int) bool {
+	return slices.Compare(v[:], []int{major, minor, patch}) < 0
+}
+
+var numbers = regexp.MustCompile(`(\d+)\.(\d+)(?:\.(\d+))?`)
+
+// parseVersion reads the first version in a text, such as a kernel's release or the
+// tag of an image. Zero: there is none.
+func parseVersion(text string) (v version) {
+	for i, n := range numbers.FindStringSubmatch(text) {
+		if i > 0 {
+			v[i-1], _ = strconv.Atoi(n) // a missing patch is 0
+		}
+	}
+	return v
+}
+
+// What the kernel and other limiters must be, with the source of each.
+var (
+	calicoFollows = version{3, 30, 0} // Calico's release notes: QoS controls
+	bandsSince    = version{6, 7, 0}  // sch_fq: three bands
+	edtSince      = version{5, 10, 0} // Cilium's system requirements
+)
+
+// problem says what makes limits fail, and what to do about it.
+func (d datapath) problem() (problem, advice string) {
+	follows := d.calico != (version{}) && !d.calico.below(calicoFollows[0], calicoFollows[1], calicoFollows[2])
+	switch {
+	case d.agents && d.cilium.on("enable-bandwidth-manager"):
+		return "both Cilium's bandwidth manager and the agents enforce: each pod is limited twice", "helm upgrade with --set agent.enforce=off"
+	case d.agents && follows:
+		return fmt.Sprintf("Calico %v follows the limits by itself, and the agents enforce them: each pod is limited twice", d.calico), "helm upgrade with --set agent.enforce=off"
+	case d.agents || follows:
+		return "", ""
+	case d.cilium == nil:
+		return "nobody follows the limits: there is no Cilium and the agents do not enforce", "helm upgrade with --set agent.enforce=tc"
+	}
+	if problem, advice = d.cilium.limits(); problem != "" {
+		return problem, advice
+	}
+	if old := d.older(edtSince); old != "" {
+		return "Cilium's bandwidth manager needs kernel 5.10 or later: " + old, "upgrade these nodes, or set agent.enforce=tc and turn the bandwidth manager off"
+	}
+	return "", ""
+}
+
+// notes are what whoever sets targets has to know of this cluster.
+func (d datapath) notes() (notes []string) {
+	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	switch {
+	case d.agents:
+		return nil
+	case d.cilium == nil:
+		add("Calico %v enforces; detnet was tried on Cilium and with agent.enforce=tc", d.calico)
+		return notes
+	case d.version == version{}:
+		add("the version of Cilium is not known from its DaemonSet; 1.19.5 was tried")
+	case d.version.below(1, 19, 0) || !d.version.below(1, 21, 0):
+		add("Cilium %v was not tried with detnet; 1.19.5 was", d.version)
+	}
+	add("after a cut a pod may send more than before for up to a second (what waits goes on at the old rate); UDP that offers more than its limit gets far less than it")
+	add("limits hold where traffic leaves the node, not between pods of one node")
+	if old := d.older(bandsSince); old != "" {
+		add("bandwidth.cilium.io/priority needs kernel 6.7 or later and does nothing on older ones: %s", old)
+	} else {
+		add("a guaranteed packet may wait for 64 KiB of others at the rate of the link: 2.6 ms at 200 Mbit/s, 0.5 ms at 1 Gbit/s; targets below that cannot be kept by priority alone")
+	}
+	if d.cilium.on("enable-wireguard") {
+		add("under WireGuard limits have been reported not to hold between nodes (cilium/cilium#22203): try before you rely on them")
+	}
+	if mode := d.cilium["datapath-mode"]; strings.HasPrefix(mode, "netkit") {
+		add("datapath mode %s was not tried with detnet", mode)
+	}
+	if d.cilium.on("enable-host-legacy-routing") {
+		add("under legacy host routing a sender does not notice the queue at its own limit, and with native routing limits on what pods receive do not hold")
+	}
+	return notes
+}
+
+// older names the nodes with a kernel before since; empty: none.
+func (d datapath) older(since version) string {
+	const most = 5
+	var nodes []string
+	for name, v := range d.kernels {
+		if v != (version{}) && v.below(since[0], since[1], since[2]) {
+			nodes = append(nodes, fmt.Sprintf("%s has %v", name, v))
+		}
+	}
+	slices.Sort(nodes)
+	if more := len(nodes) - most; more > 0 {
+		nodes = append(nodes[:most], fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(nodes, ", ")
+}
+
+// getDatapath gathers it. What may not be read stays unknown.
+func getDatapath(ctx context.Context, c client.Client, agent appsv1.DaemonSet) (d datapath, err error) {
+	for _, container := range agent.Spec.Template.Spec.Containers {
+		d.agents = d.agents || slices.Contains(container.Args, "--enforce=tc")
+	}
+	if d.cilium, err = getCilium(ctx, c); err != nil {
+		return d, err
+	}
+	d.version = imageVersion(ctx, c, "cilium", metav1.NamespaceSystem)
+	d.calico = imageVersion(ctx, c, "calico-node", metav1.NamespaceSystem, "calico-system")
+	var nodes corev1.NodeList
+	if err := c.List(ctx, &nodes); err != nil {
+		return d, fmt.Errorf("list nodes: %w", err)
+	}
+	d.kernels = make(map[string]version, len(nodes.Items))
+	for _, n := range nodes.Items {
+		d.kernels[n.Name] = parseVersion(n.Status.NodeInfo.KernelVersion)
+	}
+	return d, nil
+}
+
+// imageVersion is that of a DaemonSet's containers in the first namespace that has
+// it; zero where none tells, as with an image by digest.
+func imageVersion(ctx context.Context, c client.Client, name string, namespaces ...string) version {
+	for _, namespace := range namespaces {
+		var ds appsv1.DaemonSet
+		if c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &ds) != nil {
+			continue
+		}
+		for _, container := range ds.Spec.Template.Spec.Containers {
+			_, image, _ := strings.Cut(container.Image[strings.LastIndexByte(container.Image, '/')+1:], ":")
+			image, _, _ = strings.Cut(image, "@")
+			if v := parseVersion(image); v != (version{}) {
+				return v
+			}
+		}
+	}
+	return version{}
+}
