@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/limits"
 	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/agent/usage"
 	"github.com/detnet/detnet/internal/alive"
@@ -49,10 +51,13 @@ type Server struct {
 	// Reflecting takes the keys that controllers hand over to the agent's
 	// reflector; nil: there is none, or it has keys of its own.
 	Reflecting *probe.Secrets
-	FIN        bool // TCP's connections end with a FIN, not with a reset
-	Metrics    *Metrics
-	Alive      *alive.Watch // of what hangs; may be nil
-	Log        *slog.Logger
+	// Limits takes what the leader decided about the node's pods; nil where nothing
+	// is enforced.
+	Limits  *limits.Ledger
+	FIN     bool // TCP's connections end with a FIN, not with a reset
+	Metrics *Metrics
+	Alive   *alive.Watch // of what hangs; may be nil
+	Log     *slog.Logger
 
 	streams *semaphore.Weighted
 }
@@ -95,12 +100,13 @@ func (s *Server) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 		s.Metrics.remove(sender)
 	}()
 	received := make(chan error, 1)
-	go func() { received <- s.receive(stream, sender, &handed) }() // ends when the stream does, just after this call
-	return s.report(stream, sender, &handed, received)
+	var term atomic.Uint64
+	go func() { received <- s.receive(stream, sender, &handed, &term) }() // ends when the stream does, just after this call
+	return s.report(stream, sender, &handed, &term, received)
 }
 
 // receive takes assignments until the controller ends the stream.
-func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, handed *handover) error {
+func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, handed *handover, term *atomic.Uint64) error {
 	turns := s.Alive.Part("assignments of a controller", alive.Patience)
 	defer turns.Leave()
 	for {
@@ -113,6 +119,9 @@ func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 		}
 		if err := handed.take(assignment); err != nil {
 			return status.Errorf(codes.InvalidArgument, "agent on %s: %v", s.Node, err)
+		}
+		if err := s.limit(assignment.GetLimits(), term); err != nil {
+			return err
 		}
 		specs := make([]probe.Session, len(assignment.GetSessions()))
 		for i, each := range assignment.GetSessions() {
@@ -129,7 +138,7 @@ func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 
 // report sends a report every ReportEvery. A controller that reads slowly
 // delays the next report; what is measured meanwhile waits in bounded rings.
-func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, handed *handover, received <-chan error) error {
+func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, handed *handover, term *atomic.Uint64, received <-chan error) error {
 	ticker := time.NewTicker(ReportEvery)
 	defer ticker.Stop()
 	turns := s.Alive.Part("reports to a controller", alive.Patience)
@@ -146,6 +155,9 @@ func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 			return nil // the controller closed its half
 		case <-ticker.C:
 		}
+		if err := s.leads(term.Load()); err != nil {
+			return err
+		}
 		turns.Begin()
 		report, next := s.reportOf(sender, cursor)
 		report.StampKeyHeld = handed.held.Load()
@@ -159,7 +171,7 @@ func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 
 // reportOf is what was measured since the last report, in rates since cursor.
 func (s *Server) reportOf(sender *probe.Sender, cursor uint64) (*api.Report, uint64) {
-	report := &api.Report{Node: s.Node, Role: s.Role}
+	report := &api.Report{Node: s.Node, Role: s.Role, TakesLimits: s.Limits != nil}
 	present := map[string]bool{}
 	sender.Collect(func(r probe.Result) {
 		present[r.Session.ID] = true

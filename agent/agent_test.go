@@ -13,11 +13,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/limits"
 	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/agent/usage"
+	"github.com/detnet/detnet/bitrate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -207,5 +211,48 @@ func TestMetricsHelpNoForger(t *testing.T) {
 	}
 	if series == 0 {
 		t.Error("nothing was scraped")
+	}
+}
+
+// The leader's limits reach the ledger; an agent that enforces nothing says so and
+// refuses them, a newer leader ends the stream of the one before.
+func TestLimitsOverTheStream(t *testing.T) {
+	limit := func(term uint64) *api.Assignment {
+		return &api.Assignment{Limits: &api.Limits{Term: term, Pods: []*api.PodLimit{{Uid: "u", EgressBps: 50e6, Sequence: 1}}}}
+	}
+	server := &Server{Node: "n1", Role: api.Role_ROLE_NODE, Limits: new(limits.Ledger)}
+	stream := dial(t, server)
+	if report, err := stream.Recv(); err != nil || !report.GetTakesLimits() {
+		t.Fatalf("takes limits: %v, %v", report.GetTakesLimits(), err)
+	}
+	if err := stream.Send(limit(7)); err != nil {
+		t.Fatal(err)
+	}
+	<-server.Limits.Changed()
+	if d, listed, _ := server.Limits.Of("u"); !listed || d.Rate != 50*bitrate.Mbit {
+		t.Errorf("the ledger has %+v, %v", d, listed)
+	}
+	if err := server.Limits.Take(limit(8).GetLimits(), time.Now()); err != nil { // of another stream
+		t.Fatal(err)
+	}
+	if err := drained(stream); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("the stream of a deposed leader ends with %v", err)
+	}
+
+	deaf := dial(t, &Server{Node: "n2", Role: api.Role_ROLE_NODE})
+	if err := deaf.Send(limit(7)); err != nil {
+		t.Fatal(err)
+	}
+	if err := drained(deaf); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("an agent that enforces nothing answers %v", err)
+	}
+}
+
+// drained is how the stream ends.
+func drained(stream grpc.BidiStreamingClient[api.Assignment, api.Report]) error {
+	for {
+		if _, err := stream.Recv(); err != nil {
+			return err
+		}
 	}
 }

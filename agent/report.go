@@ -78,6 +78,8 @@ func podRates(rates []usage.Rate, now time.Time) []*api.PodRate {
 			RxBps:           uint64(max(r.Rx, 0)),
 			EgressLimitBps:  uint64(max(r.Enforced.Egress, 0)),
 			IngressLimitBps: uint64(max(r.Enforced.Ingress, 0)),
+			LimitTerm:       r.Enforced.Newest.Term,
+			LimitSequence:   r.Enforced.Newest.Sequence,
 		}
 	}
 	return out

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,7 +107,7 @@ func TestReportHangs(t *testing.T) {
 		m := hangingMeter{make(chan struct{})}
 		s := &Server{Metrics: NewMetrics(prometheus.NewRegistry()), Alive: alive.New(), Meter: m}
 		go func() {
-			_ = s.report(silentStream{ctx: t.Context()}, probe.NewSender(probe.Options{}), new(handover), nil)
+			_ = s.report(silentStream{ctx: t.Context()}, probe.NewSender(probe.Options{}), new(handover), new(atomic.Uint64), nil)
 		}()
 		time.Sleep(alive.Patience)
 		if err := s.Alive.Check(nil); err != nil {

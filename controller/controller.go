@@ -8,6 +8,7 @@ package controller
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,8 @@ type Measurements interface {
 	Session(id string, now time.Time) agents.Measurement
 	Rates(plan.PodID, time.Time) []plan.TxRate
 	State(inventory.Agent) agents.State
+	Limit(term uint64, node string, pods []agents.Limit)
+	Held(plan.PodID, time.Time) (h agents.Held, fresh bool)
 	Wait()
 }
 
@@ -78,6 +81,9 @@ type Loop struct {
 	// its words; nil knows of none. No law is shown them: what they send is
 	// traffic that nobody controls.
 	Refused func() map[types.UID]string
+	// Term returns the number of the present leader's term, greater than those
+	// before; nil: limits go no other road than the annotations.
+	Term    func(context.Context) (uint64, error)
 	Events  Events
 	Metrics *Metrics
 	Log     *slog.Logger
@@ -116,12 +122,12 @@ func (l *Loop) Start(ctx context.Context) error {
 		return nil
 	case <-l.Inventory.Synced():
 	}
-	l.Log.Info("leading", "replica", l.Replica)
+	t := term{loop: l, roads: roads{term: l.term(ctx)}}
+	l.Log.Info("leading", "replica", l.Replica, "term", t.roads.term)
 	defer l.newest.Store(nil)
 	var writer sync.WaitGroup
 	writer.Go(func() { l.Limits.Run(ctx) })
 
-	t := term{loop: l}
 	ticker := time.NewTicker(Period)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
@@ -153,24 +159,57 @@ type term struct {
 	sense       sense.Memory
 	enforced    law.State
 	observed    law.State
+	roads       roads
 	journal     journal
+}
+
+// termWait is the time between two tries to learn the number of the term.
+const termWait = 250 * time.Millisecond
+
+// term asks for the number of this leader's term until it is known; 0: ctx has
+// ended, or nobody numbers.
+func (l *Loop) term(ctx context.Context) uint64 {
+	if l.Term == nil {
+		return 0
+	}
+	ticker := time.NewTicker(termWait)
+	defer ticker.Stop()
+	for told := false; ; told = true {
+		n, err := l.Term(ctx)
+		if err == nil {
+			return n
+		}
+		if !told {
+			l.Log.Warn("nothing is decided before the number of the term is known", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return 0
+		case <-ticker.C:
+		}
+	}
 }
 
 func (t *term) tick(ctx context.Context, now time.Time) {
 	settings, snapshot := t.loop.settings.Load(), t.loop.Inventory.Snapshot()
-	if settings != t.settings || snapshot != t.snapshot {
+	news := settings != t.settings || snapshot != t.snapshot
+	if news {
 		t.adopt(ctx, settings, snapshot)
 	}
-	t.refused = nil
 	if t.loop.Refused != nil {
-		t.refused = t.loop.Refused()
+		if refused := t.loop.Refused(); !maps.Equal(t.refused, refused) {
+			t.refused, news = refused, true
+		}
+	}
+	if news {
+		t.roads.tell(snapshot, t.refused, t.loop.Measurements, nil)
 	}
 	view := t.sense.Observe(law.SenseOf(settings.Law), t.observe(snapshot, now))
 
 	var decided []outcome
 	if t.modes.enforce {
 		p := t.decide(&t.enforced, workload.Enforce, view)
-		t.loop.Limits.Submit(changes(p, snapshot))
+		t.limit(changes(p, snapshot), now)
 		decided = append(decided, outcome{Plan: p})
 	}
 	if t.modes.observe {
@@ -181,6 +220,16 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 	t.loop.newest.Store(&frame{
 		loop: t.loop, settings: settings, snapshot: snapshot, paths: t.paths, view: view, refused: t.refused, decided: decided, decisions: t.journal.decisions,
 	})
+}
+
+// limit sends changes on their roads.
+func (t *term) limit(changes []actuate.Change, now time.Time) {
+	r, m := &t.roads, t.loop.Measurements
+	if len(changes) > 0 {
+		r.number(changes, t.snapshot, m, now)
+		r.tell(t.snapshot, t.refused, m, nodesOf(changes, t.snapshot))
+	}
+	t.loop.Limits.Submit(append(changes, r.behind(t.snapshot, t.refused, m, now)...))
 }
 
 // decide runs the law over what mode allows, and records it.
@@ -210,6 +259,7 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 		writable[s.Pod] = s.Mode == workload.Enforce
 	}
 	t.loop.Limits.Forget(func(pod plan.PodID) bool { return writable[pod] })
+	t.roads.forget(snapshot)
 	t.journal.problems(t.loop, snapshot.Problems)
 	t.settings, t.snapshot, t.modes = settings, snapshot, modesOf(snapshot)
 }
@@ -220,19 +270,30 @@ type outcome struct {
 	observed bool
 }
 
-// changes turns a plan's limits into writes.
+// changes turns a plan's limits into what is to be enforced and written.
 func changes(p plan.Plan, s *inventory.Snapshot) []actuate.Change {
 	var out []actuate.Change
 	for _, limit := range p.Limits {
-		i, known := slices.BinarySearchFunc(s.Senders, limit.Pod, func(x *inventory.Sender, id plan.PodID) int { return x.Pod.Compare(id) })
-		if !known {
-			continue
-		}
-		if sender := s.Senders[i]; sender.Mode == workload.Enforce {
-			out = append(out, actuate.Change{Limit: limit, UID: sender.UID, Min: sender.Min, Max: sender.Max, Before: sender.Before})
+		if sender := find(s, limit.Pod); sender != nil && sender.Mode == workload.Enforce {
+			out = append(out, changeOf(sender, limit))
 		}
 	}
 	return out
+}
+
+// find returns the sender of this name, nil if there is none.
+func find(s *inventory.Snapshot, pod plan.PodID) *inventory.Sender {
+	i, known := slices.BinarySearchFunc(s.Senders, pod, func(x *inventory.Sender, id plan.PodID) int { return x.Pod.Compare(id) })
+	if !known {
+		return nil
+	}
+	return s.Senders[i]
+}
+
+func changeOf(s *inventory.Sender, limit plan.Limit) actuate.Change {
+	c := actuate.Change{Limit: limit, UID: s.UID, Min: s.Min, Max: s.Max, Recorded: s.Limit, Before: s.Before}
+	c.To = actuate.Fit(c)
+	return c
 }
 
 // concerning drops what a dry run decided about pods that the real run

@@ -38,6 +38,8 @@ type stage struct {
 	asked     []workload.Query
 	answer    promql.Answer
 	submitted []actuate.Change
+	told      map[string][]agents.Limit // by node
+	held      map[string]agents.Held    // by the pod's name
 	events    []string
 	log       strings.Builder
 }
@@ -52,6 +54,16 @@ func (s *stage) Session(string, time.Time) agents.Measurement { return agents.Me
 func (s *stage) Rates(plan.PodID, time.Time) []plan.TxRate    { return nil }
 func (s *stage) State(inventory.Agent) agents.State           { return agents.State{Connected: true} }
 func (s *stage) Wait()                                        {}
+func (s *stage) Limit(term uint64, node string, pods []agents.Limit) {
+	if s.told == nil {
+		s.told = map[string][]agents.Limit{}
+	}
+	s.told[node] = pods
+}
+func (s *stage) Held(pod plan.PodID, now time.Time) (agents.Held, bool) {
+	h := s.held[pod.Name]
+	return h, now.Sub(h.At) < 2*time.Second
+}
 
 func (s *stage) Ask(_ context.Context, q []workload.Query) { s.asked = q }
 func (s *stage) Answer(string, time.Time) promql.Answer    { return s.answer }

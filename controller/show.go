@@ -51,7 +51,7 @@ func (f *frame) show() *status.Status {
 		s.Apps[i] = f.app(senses, app, &f.view.Verdicts[i])
 	}
 	for i, sender := range f.snapshot.Senders {
-		s.Senders[i] = showSender(sender, f.view.Senders[i].Rates, f.view.At)
+		s.Senders[i] = showSender(sender, &f.view.Senders[i], f.view.At)
 		s.Senders[i].Refused = f.refused[sender.UID]
 	}
 	for _, d := range f.decided {
@@ -137,13 +137,13 @@ func current(s *plan.Session) []plan.Sample {
 	return s.Samples
 }
 
-func showSender(sender *inventory.Sender, rates []plan.TxRate, now time.Time) status.Sender {
+func showSender(sender *inventory.Sender, seen *plan.Sender, now time.Time) status.Sender {
 	out := status.Sender{
 		Pod: sender.Pod.String(), Node: sender.Node, Rank: sender.Rank, Weight: sender.Weight,
-		Mode: string(sender.Mode), MinBps: sender.Min, MaxBps: sender.Max, LimitBps: sender.Limit,
+		Mode: string(sender.Mode), MinBps: sender.Min, MaxBps: sender.Max, LimitBps: seen.Limit,
 	}
 	var sum, n bitrate.Rate
-	for _, r := range rates {
+	for _, r := range seen.Rates {
 		if now.Sub(r.At) <= time.Second {
 			sum += r.Tx
 			n++

@@ -45,7 +45,7 @@ func enforcing(known *inventory.Snapshot, o plan.Observation, decided []outcome)
 			continue
 		}
 		e.Senders++
-		shown := showSender(sender, o.Senders[i].Rates, o.At)
+		shown := showSender(sender, &o.Senders[i], o.At)
 		e.UsageBps += shown.UsageBps
 		if sender.Limit == 0 && sender.Initial != 0 {
 			e.Unlimited++

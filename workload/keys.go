@@ -64,6 +64,10 @@ const (
 	// JSON object with null for those it had not.
 	TemplateBefore = "detnet.dev/template-before"
 
+	// LimitDecision is beside an egress limit that the controller wrote where the
+	// node agent enforces: which decision it is the record of; see DecidedOrder.
+	LimitDecision = "detnet.dev/limit-decision"
+
 	EgressBandwidth  = "kubernetes.io/egress-bandwidth"
 	IngressBandwidth = "kubernetes.io/ingress-bandwidth"
 	CiliumPriority   = "bandwidth.cilium.io/priority"

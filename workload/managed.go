@@ -36,6 +36,7 @@ var Managed = []Key{
 	{Name: ProbeDSCP},
 	{Name: ProbeFrom},
 	{Name: Reflector},
+	{Name: LimitDecision, Live: true, Stamp: true},
 	{Name: EgressBandwidth, Live: true, Shared: true},
 	{Name: IngressBandwidth, Live: true, Shared: true},
 	{Name: CiliumPriority},

@@ -188,7 +188,11 @@ type Assignment struct {
 	Sessions []*Session             `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	// Secret of STAMP's authenticated mode among the agents of this controller, 16
 	// to 64 octets; empty: none. It is never to be logged.
-	StampKey      []byte `protobuf:"bytes,2,opt,name=stamp_key,json=stampKey,proto3" json:"stamp_key,omitempty"`
+	StampKey []byte `protobuf:"bytes,2,opt,name=stamp_key,json=stampKey,proto3" json:"stamp_key,omitempty"`
+	// What the leader has decided about the pods of the agent's node. Absent: it
+	// decides nothing, and what it said before stands. Only for an agent that says
+	// it takes limits.
+	Limits        *Limits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -237,6 +241,131 @@ func (x *Assignment) GetStampKey() []byte {
 	return nil
 }
 
+func (x *Assignment) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Limits are all pods of the node whose egress one leader may limit. A pod that
+// is not among them is held to its annotation.
+type Limits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the leader; each has a greater one than the one before. A smaller one than
+	// an agent knows ends the stream with FAILED_PRECONDITION.
+	Term          uint64      `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	Pods          []*PodLimit `protobuf:"bytes,2,rep,name=pods,proto3" json:"pods,omitempty"` // at most 4,096
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_agent_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Limits) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *Limits) GetPods() []*PodLimit {
+	if x != nil {
+		return x.Pods
+	}
+	return nil
+}
+
+type PodLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Uid   string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	// The leader's newest decision, bit/s, 1,000,000 to 400,000,000,000. 0: none in
+	// this term; what is in force stays.
+	EgressBps     uint64 `protobuf:"varint,2,opt,name=egress_bps,json=egressBps,proto3" json:"egress_bps,omitempty"`
+	Sequence      uint64 `protobuf:"varint,3,opt,name=sequence,proto3" json:"sequence,omitempty"` // of the decision in its term, from 1
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PodLimit) Reset() {
+	*x = PodLimit{}
+	mi := &file_agent_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PodLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PodLimit) ProtoMessage() {}
+
+func (x *PodLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PodLimit.ProtoReflect.Descriptor instead.
+func (*PodLimit) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PodLimit) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *PodLimit) GetEgressBps() uint64 {
+	if x != nil {
+		return x.EgressBps
+	}
+	return 0
+}
+
+func (x *PodLimit) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
 // Session is one path to measure.
 type Session struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -254,7 +383,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_agent_proto_msgTypes[1]
+	mi := &file_agent_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -266,7 +395,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[1]
+	mi := &file_agent_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -279,7 +408,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{1}
+	return file_agent_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Session) GetId() string {
@@ -346,13 +475,14 @@ type Report struct {
 	Pods     []*PodRate             `protobuf:"bytes,4,rep,name=pods,proto3" json:"pods,omitempty"`
 	// The agent's reflector answers what is signed with the key of the assignment.
 	StampKeyHeld  bool `protobuf:"varint,5,opt,name=stamp_key_held,json=stampKeyHeld,proto3" json:"stamp_key_held,omitempty"`
+	TakesLimits   bool `protobuf:"varint,6,opt,name=takes_limits,json=takesLimits,proto3" json:"takes_limits,omitempty"` // it enforces, and may be sent limits
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_agent_proto_msgTypes[2]
+	mi := &file_agent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -364,7 +494,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[2]
+	mi := &file_agent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -377,7 +507,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{2}
+	return file_agent_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Report) GetNode() string {
@@ -415,6 +545,13 @@ func (x *Report) GetStampKeyHeld() bool {
 	return false
 }
 
+func (x *Report) GetTakesLimits() bool {
+	if x != nil {
+		return x.TakesLimits
+	}
+	return false
+}
+
 // SessionReport holds the samples that completed, or were given up, since the
 // previous report. The arrays run in parallel, one index a packet, ordered by
 // the time of sending.
@@ -441,7 +578,7 @@ type SessionReport struct {
 
 func (x *SessionReport) Reset() {
 	*x = SessionReport{}
-	mi := &file_agent_proto_msgTypes[3]
+	mi := &file_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +590,7 @@ func (x *SessionReport) String() string {
 func (*SessionReport) ProtoMessage() {}
 
 func (x *SessionReport) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[3]
+	mi := &file_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +603,7 @@ func (x *SessionReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionReport.ProtoReflect.Descriptor instead.
 func (*SessionReport) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{3}
+	return file_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SessionReport) GetId() string {
@@ -580,13 +717,17 @@ type PodRate struct {
 	RxBps           uint64                 `protobuf:"varint,7,opt,name=rx_bps,json=rxBps,proto3" json:"rx_bps,omitempty"`
 	EgressLimitBps  uint64                 `protobuf:"varint,8,opt,name=egress_limit_bps,json=egressLimitBps,proto3" json:"egress_limit_bps,omitempty"`    // what this agent enforces now; 0 if it does not
 	IngressLimitBps uint64                 `protobuf:"varint,9,opt,name=ingress_limit_bps,json=ingressLimitBps,proto3" json:"ingress_limit_bps,omitempty"` // likewise
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The decision that egress_limit_bps came from or came after, and its term; 0 if
+	// it came from an annotation that no leader wrote.
+	LimitSequence uint64 `protobuf:"varint,10,opt,name=limit_sequence,json=limitSequence,proto3" json:"limit_sequence,omitempty"`
+	LimitTerm     uint64 `protobuf:"varint,11,opt,name=limit_term,json=limitTerm,proto3" json:"limit_term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PodRate) Reset() {
 	*x = PodRate{}
-	mi := &file_agent_proto_msgTypes[4]
+	mi := &file_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +739,7 @@ func (x *PodRate) String() string {
 func (*PodRate) ProtoMessage() {}
 
 func (x *PodRate) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[4]
+	mi := &file_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +752,7 @@ func (x *PodRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodRate.ProtoReflect.Descriptor instead.
 func (*PodRate) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{4}
+	return file_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PodRate) GetNamespace() string {
@@ -677,15 +818,38 @@ func (x *PodRate) GetIngressLimitBps() uint64 {
 	return 0
 }
 
+func (x *PodRate) GetLimitSequence() uint64 {
+	if x != nil {
+		return x.LimitSequence
+	}
+	return 0
+}
+
+func (x *PodRate) GetLimitTerm() uint64 {
+	if x != nil {
+		return x.LimitTerm
+	}
+	return 0
+}
+
 var File_agent_proto protoreflect.FileDescriptor
 
 const file_agent_proto_rawDesc = "" +
 	"\n" +
-	"\vagent.proto\x12\x0fdetnet.agent.v1\"_\n" +
+	"\vagent.proto\x12\x0fdetnet.agent.v1\"\x90\x01\n" +
 	"\n" +
 	"Assignment\x124\n" +
 	"\bsessions\x18\x01 \x03(\v2\x18.detnet.agent.v1.SessionR\bsessions\x12\x1b\n" +
-	"\tstamp_key\x18\x02 \x01(\fR\bstampKey\"\xfb\x01\n" +
+	"\tstamp_key\x18\x02 \x01(\fR\bstampKey\x12/\n" +
+	"\x06limits\x18\x03 \x01(\v2\x17.detnet.agent.v1.LimitsR\x06limits\"K\n" +
+	"\x06Limits\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\x12-\n" +
+	"\x04pods\x18\x02 \x03(\v2\x19.detnet.agent.v1.PodLimitR\x04pods\"W\n" +
+	"\bPodLimit\x12\x10\n" +
+	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x1d\n" +
+	"\n" +
+	"egress_bps\x18\x02 \x01(\x04R\tegressBps\x12\x1a\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\"\xfb\x01\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x19.detnet.agent.v1.ProtocolR\bprotocol\x12\x12\n" +
@@ -695,13 +859,14 @@ const file_agent_proto_rawDesc = "" +
 	"\x10mean_interval_us\x18\x06 \x01(\rR\x0emeanIntervalUs\x12\x1d\n" +
 	"\n" +
 	"timeout_us\x18\a \x01(\rR\ttimeoutUs\x12$\n" +
-	"\rauthenticated\x18\b \x01(\bR\rauthenticated\"\xd7\x01\n" +
+	"\rauthenticated\x18\b \x01(\bR\rauthenticated\"\xfa\x01\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12)\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x15.detnet.agent.v1.RoleR\x04role\x12:\n" +
 	"\bsessions\x18\x03 \x03(\v2\x1e.detnet.agent.v1.SessionReportR\bsessions\x12,\n" +
 	"\x04pods\x18\x04 \x03(\v2\x18.detnet.agent.v1.PodRateR\x04pods\x12$\n" +
-	"\x0estamp_key_held\x18\x05 \x01(\bR\fstampKeyHeld\"\x96\x03\n" +
+	"\x0estamp_key_held\x18\x05 \x01(\bR\fstampKeyHeld\x12!\n" +
+	"\ftakes_limits\x18\x06 \x01(\bR\vtakesLimits\"\x96\x03\n" +
 	"\rSessionReport\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12@\n" +
@@ -723,7 +888,7 @@ const file_agent_proto_rawDesc = "" +
 	"duplicated\x18\f \x01(\x04R\n" +
 	"duplicated\x12\x1c\n" +
 	"\treordered\x18\r \x01(\x04R\treordered\x12\x12\n" +
-	"\x04late\x18\x0e \x01(\x04R\x04late\"\x85\x02\n" +
+	"\x04late\x18\x0e \x01(\x04R\x04late\"\xcb\x02\n" +
 	"\aPodRate\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -733,7 +898,11 @@ const file_agent_proto_rawDesc = "" +
 	"\x06tx_bps\x18\x06 \x01(\x04R\x05txBps\x12\x15\n" +
 	"\x06rx_bps\x18\a \x01(\x04R\x05rxBps\x12(\n" +
 	"\x10egress_limit_bps\x18\b \x01(\x04R\x0eegressLimitBps\x12*\n" +
-	"\x11ingress_limit_bps\x18\t \x01(\x04R\x0fingressLimitBps*o\n" +
+	"\x11ingress_limit_bps\x18\t \x01(\x04R\x0fingressLimitBps\x12%\n" +
+	"\x0elimit_sequence\x18\n" +
+	" \x01(\x04R\rlimitSequence\x12\x1d\n" +
+	"\n" +
+	"limit_term\x18\v \x01(\x04R\tlimitTerm*o\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0ePROTOCOL_STAMP\x10\x01\x12\x10\n" +
@@ -766,31 +935,35 @@ func file_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_agent_proto_goTypes = []any{
 	(Protocol)(0),         // 0: detnet.agent.v1.Protocol
 	(Role)(0),             // 1: detnet.agent.v1.Role
 	(TimestampSource)(0),  // 2: detnet.agent.v1.TimestampSource
 	(*Assignment)(nil),    // 3: detnet.agent.v1.Assignment
-	(*Session)(nil),       // 4: detnet.agent.v1.Session
-	(*Report)(nil),        // 5: detnet.agent.v1.Report
-	(*SessionReport)(nil), // 6: detnet.agent.v1.SessionReport
-	(*PodRate)(nil),       // 7: detnet.agent.v1.PodRate
+	(*Limits)(nil),        // 4: detnet.agent.v1.Limits
+	(*PodLimit)(nil),      // 5: detnet.agent.v1.PodLimit
+	(*Session)(nil),       // 6: detnet.agent.v1.Session
+	(*Report)(nil),        // 7: detnet.agent.v1.Report
+	(*SessionReport)(nil), // 8: detnet.agent.v1.SessionReport
+	(*PodRate)(nil),       // 9: detnet.agent.v1.PodRate
 }
 var file_agent_proto_depIdxs = []int32{
-	4, // 0: detnet.agent.v1.Assignment.sessions:type_name -> detnet.agent.v1.Session
-	0, // 1: detnet.agent.v1.Session.protocol:type_name -> detnet.agent.v1.Protocol
-	1, // 2: detnet.agent.v1.Report.role:type_name -> detnet.agent.v1.Role
-	6, // 3: detnet.agent.v1.Report.sessions:type_name -> detnet.agent.v1.SessionReport
-	7, // 4: detnet.agent.v1.Report.pods:type_name -> detnet.agent.v1.PodRate
-	2, // 5: detnet.agent.v1.SessionReport.timestamps:type_name -> detnet.agent.v1.TimestampSource
-	3, // 6: detnet.agent.v1.Agent.Measure:input_type -> detnet.agent.v1.Assignment
-	5, // 7: detnet.agent.v1.Agent.Measure:output_type -> detnet.agent.v1.Report
-	7, // [7:8] is the sub-list for method output_type
-	6, // [6:7] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6, // 0: detnet.agent.v1.Assignment.sessions:type_name -> detnet.agent.v1.Session
+	4, // 1: detnet.agent.v1.Assignment.limits:type_name -> detnet.agent.v1.Limits
+	5, // 2: detnet.agent.v1.Limits.pods:type_name -> detnet.agent.v1.PodLimit
+	0, // 3: detnet.agent.v1.Session.protocol:type_name -> detnet.agent.v1.Protocol
+	1, // 4: detnet.agent.v1.Report.role:type_name -> detnet.agent.v1.Role
+	8, // 5: detnet.agent.v1.Report.sessions:type_name -> detnet.agent.v1.SessionReport
+	9, // 6: detnet.agent.v1.Report.pods:type_name -> detnet.agent.v1.PodRate
+	2, // 7: detnet.agent.v1.SessionReport.timestamps:type_name -> detnet.agent.v1.TimestampSource
+	3, // 8: detnet.agent.v1.Agent.Measure:input_type -> detnet.agent.v1.Assignment
+	7, // 9: detnet.agent.v1.Agent.Measure:output_type -> detnet.agent.v1.Report
+	9, // [9:10] is the sub-list for method output_type
+	8, // [8:9] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_agent_proto_init() }
@@ -804,7 +977,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,5 +1,5 @@
-// Package enforce holds running pods to their bandwidth annotations by traffic
-// control, on clusters whose CNI reads them at pod creation only (the CNI
+// Package enforce holds running pods to their bandwidth annotations, and to what
+// the leader says of them before it is written there, by traffic control, on clusters whose CNI reads them at pod creation only (the CNI
 // bandwidth plugin, bridge, ptp, flannel …). On Cilium, which follows them
 // itself, it stays off.
 //
@@ -25,6 +25,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/detnet/detnet/agent/limits"
 	"github.com/detnet/detnet/agent/locate"
 	"github.com/detnet/detnet/agent/pods"
 	"github.com/detnet/detnet/agent/usage"
@@ -57,6 +58,9 @@ type Enforcer struct {
 	// Turns is told of each round over the pods, to notice one that hangs. Set
 	// before Run; nil: nobody is.
 	Turns *alive.Part
+	// Ledger holds what the leader said over its stream. Set before Run; nil: the
+	// annotations alone count.
+	Ledger *limits.Ledger
 
 	pods    Pods
 	log     *slog.Logger
@@ -66,6 +70,7 @@ type Enforcer struct {
 
 	applied  map[string]*applied // by UID; of Run alone
 	draining []func() error      // what to remove at the next verification
+	unknown  int                 // pods the leader spoke of that are not here, at the last verification
 
 	mu       sync.Mutex
 	enforced map[string]usage.Enforced
@@ -74,6 +79,7 @@ type Enforcer struct {
 // applied is what was last done for a pod.
 type applied struct {
 	pod    pods.Pod
+	held   limits.Held
 	index  int
 	limits usage.Enforced
 	err    string
@@ -111,6 +117,10 @@ func (e *Enforcer) Run(ctx context.Context, retired func() bool) error {
 	defer e.kernel.Close()
 	ticker := time.NewTicker(verifyEvery)
 	defer ticker.Stop()
+	var said <-chan struct{}
+	if e.Ledger != nil {
+		said = e.Ledger.Changed()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -118,6 +128,10 @@ func (e *Enforcer) Run(ctx context.Context, retired func() bool) error {
 				e.release()
 			}
 			return nil
+		case <-said:
+			if e.pods.Synced() {
+				e.reconcile(false)
+			}
 		case <-e.pods.Changed():
 			if e.pods.Synced() {
 				e.reconcile(false)
@@ -130,7 +144,7 @@ func (e *Enforcer) Run(ctx context.Context, retired func() bool) error {
 	}
 }
 
-// reconcile brings every pod's limits to what its annotations say. With verify
+// reconcile brings every pod's limits to what is to be in force. With verify
 // it looks at the kernel even where nothing changed, and clears what is left of
 // pods that are gone.
 func (e *Enforcer) reconcile(verify bool) {
@@ -143,14 +157,17 @@ func (e *Enforcer) reconcile(verify bool) {
 	for _, p := range e.pods.List() {
 		present[p.UID] = true
 		a := e.applied[p.UID]
-		if a == nil {
-			a = &applied{}
+		fresh := a == nil
+		if fresh {
+			a = &applied{held: e.recall(p.UID)}
 			e.applied[p.UID] = a
-		} else if !verify && a.pod.Egress == p.Egress && a.pod.Ingress == p.Ingress && len(a.pod.IPs) == len(p.IPs) {
+		}
+		held, err := e.merge(a.held, p)
+		if !fresh && !verify && held == a.held && a.pod.Egress == p.Egress && a.pod.Ingress == p.Ingress && len(a.pod.IPs) == len(p.IPs) {
 			continue
 		}
-		a.pod = p
-		e.note(a, e.apply(a))
+		a.pod, a.held = p, held
+		e.note(a, errors.Join(err, e.apply(a)))
 	}
 	for uid := range e.applied {
 		if !present[uid] {
@@ -160,6 +177,7 @@ func (e *Enforcer) reconcile(verify bool) {
 	}
 	if verify {
 		e.sweep(present)
+		e.strangers(present)
 	}
 	failed := 0
 	for _, a := range e.applied {
@@ -173,10 +191,10 @@ func (e *Enforcer) reconcile(verify bool) {
 // apply sets one pod's limits. An annotation that cannot be read leaves the
 // limit as it is: better an old limit than none.
 func (e *Enforcer) apply(a *applied) error {
-	egress, errEgress := wanted(a.pod.Egress, workload.EgressBandwidth, a.limits.Egress)
+	egress := a.held.Rate
 	ingress, errIngress := wanted(a.pod.Ingress, workload.IngressBandwidth, a.limits.Ingress)
 	if egress == 0 && ingress == 0 && a.limits == (usage.Enforced{}) && a.index != 0 {
-		return errors.Join(errEgress, errIngress) // never limited, and looked at once for an earlier agent's limits
+		return errIngress // never limited, and looked at once for an earlier agent's limits
 	}
 	if len(a.pod.IPs) == 0 {
 		return nil // comes again when the CNI has given it one
@@ -186,18 +204,19 @@ func (e *Enforcer) apply(a *applied) error {
 		if egress == 0 && ingress == 0 {
 			return nil
 		}
-		return errors.Join(err, errEgress, errIngress)
+		return errors.Join(err, errIngress)
 	}
 	a.index = index
 	now, err := e.set(a, egress, ingress)
-	if now != a.limits {
+	was := a.limits
+	if was.Newest = now.Newest; now != was {
 		e.log.Info("limits of a pod changed", "namespace", a.pod.Namespace, "pod", a.pod.Name,
 			"egress", now.Egress, "ingress", now.Ingress, "oldEgress", a.limits.Egress, "oldIngress", a.limits.Ingress)
 		e.changes.WithLabelValues("done").Inc()
-		a.limits = now
-		e.publish(a.pod.UID, now)
 	}
-	return errors.Join(err, errEgress, errIngress)
+	a.limits = now
+	e.publish(a.pod.UID, now)
+	return errors.Join(err, errIngress)
 }
 
 // wanted reads an annotation; an unreadable one keeps what is in force.
@@ -217,11 +236,11 @@ func (e *Enforcer) set(a *applied, egress, ingress bitrate.Rate) (usage.Enforced
 	now, ifb, index := a.limits, ifbName(a.pod.UID), a.index
 	var errs []error
 	if egress > 0 {
-		behind, err := e.kernel.limitEgress(index, ifb, egress)
+		behind, err := e.kernel.limitEgress(index, ifb, a.held.Text(), egress)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("limit egress to %v: %w", egress, err))
 		} else {
-			now.Egress, now.Behind = egress, behind
+			now.Egress, now.Behind, now.Newest = egress, behind, a.held.Newest
 			if err := e.kernel.passReplies(index, a.pod.IPs); err != nil {
 				errs = append(errs, err)
 			}
@@ -230,7 +249,7 @@ func (e *Enforcer) set(a *applied, egress, ingress bitrate.Rate) (usage.Enforced
 		if left {
 			e.draining = append(e.draining, func() error { return e.removeUnused(a, ifb) })
 		}
-		now.Egress, now.Behind = 0, 0
+		now.Egress, now.Behind, now.Newest = 0, 0, workload.Order{}
 	} else if !errors.Is(err, ErrForeign) {
 		errs = append(errs, fmt.Errorf("free egress: %w", err))
 	}

@@ -24,8 +24,9 @@ type kernel struct{ *netlink.Handle }
 
 // limitEgress holds what the pod behind index sends to rate: what its host-side
 // interface receives is redirected to an ifb, and waits there. It returns the
-// index of the ifb. The redirection comes last, so there is no gap.
-func (k kernel) limitEgress(index int, ifb string, rate bitrate.Rate) (int, error) {
+// index of the ifb. The redirection comes last, so there is no gap. The note on
+// the ifb comes before the rate: who reads it then knows the newest.
+func (k kernel) limitEgress(index int, ifb, note string, rate bitrate.Rate) (int, error) {
 	root, err := k.ingressOf(index)
 	if err != nil {
 		return 0, err
@@ -33,6 +34,11 @@ func (k kernel) limitEgress(index int, ifb string, rate bitrate.Rate) (int, erro
 	link, err := k.ensureIfb(ifb)
 	if err != nil {
 		return 0, err
+	}
+	if link.Attrs().Alias != note {
+		if err := k.LinkSetAlias(link, note); err != nil {
+			return 0, fmt.Errorf("note the limit on %s: %w", ifb, err)
+		}
 	}
 	behind := link.Attrs().Index
 	if err := k.ensureBucket(behind, bucketOf(rate)); err != nil {

@@ -60,6 +60,7 @@ func (o *object) pod() Pod {
 		UID:       o.Metadata.UID,
 		Egress:    o.Metadata.Annotations[workload.EgressBandwidth],
 		Ingress:   o.Metadata.Annotations[workload.IngressBandwidth],
+		Decision:  o.Metadata.Annotations[workload.LimitDecision],
 	}
 	for _, ip := range o.Status.PodIPs {
 		if addr, err := netip.ParseAddr(ip.IP); err == nil {

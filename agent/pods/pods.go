@@ -29,6 +29,8 @@ type Pod struct {
 	// Egress and Ingress are the bandwidth annotations as they stand, unparsed;
 	// empty where there are none.
 	Egress, Ingress string
+	// Decision is workload.LimitDecision, likewise.
+	Decision string
 }
 
 // Watch follows the pods of one node. Make it with New, serve it with Run.

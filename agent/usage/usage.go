@@ -17,6 +17,7 @@ import (
 	"github.com/detnet/detnet/agent/pods"
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/internal/alive"
+	"github.com/detnet/detnet/workload"
 )
 
 // Window is the length of one measurement.
@@ -38,6 +39,8 @@ type Enforced struct {
 	// passed the egress limiter: its sent octets are what the pod may be charged
 	// with. 0 where there is no limiter.
 	Behind int
+	// Newest is the decision that Egress came from, or came after; zero for none.
+	Newest workload.Order
 }
 
 // Limiter tells what is enforced on a pod.

@@ -25,6 +25,7 @@ import (
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/agent/enforce"
 	"github.com/detnet/detnet/agent/kube"
+	"github.com/detnet/detnet/agent/limits"
 	"github.com/detnet/detnet/agent/locate"
 	"github.com/detnet/detnet/agent/pods"
 	"github.com/detnet/detnet/agent/probe"
@@ -129,6 +130,8 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 		if err != nil {
 			return nil, err
 		}
+		server.Limits = new(limits.Ledger)
+		enforcer.Ledger = server.Limits
 		enforcer.Turns = server.Alive.Part("limits of the node's pods", enforcePatience)
 		group.Go(func() error {
 			return enforcer.Run(ctx, func() bool { return retired(client, opts.daemonSet, log) }) //nolint:contextcheck // asked when ctx has ended

@@ -21,6 +21,7 @@ import (
 	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/marks"
 	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/controller/release"
@@ -76,6 +77,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		Queries:      queries,
 		Limits:       actuate.New(actuate.Pods{Writer: writer}, limits, log, metrics.Registry),
 		Refused:      writer.Refused,
+		Term:         o.term(client),
 		Events:       events,
 		Log:          log,
 		Replica:      replica(),
@@ -100,6 +102,15 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	}
 	log.Info("starting", "version", version, "mode", cfg.Mode, "law", cfg.Law, "namespace", o.namespace)
 	return mgr.Start(ctx)
+}
+
+// term says what number the present leader has.
+func (o options) term(client kubernetes.Interface) func(context.Context) (uint64, error) {
+	if o.leaderElect {
+		return func(ctx context.Context) (uint64, error) { return leader.Term(ctx, client, o.namespace) }
+	}
+	alone := leader.SingleTerm(time.Now())
+	return func(context.Context) (uint64, error) { return alone, nil }
 }
 
 // runnables are all that runs beside the manager.

@@ -20,6 +20,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/write"
+	"github.com/detnet/detnet/workload"
 )
 
 // Annotator changes annotations of a live object and touches nothing else.
@@ -40,7 +41,14 @@ type Change struct {
 	UID      types.UID
 	Min, Max bitrate.Rate // the value is brought inside, whatever a law asked for
 	Before   string       // written beside it as workload.InitialBandwidth; "" if it is there
+	// Order is that of the decision, where an agent enforces it and the annotation
+	// is its record; zero where the annotation is the only road.
+	Order    workload.Order
+	Recorded bitrate.Rate // what the annotation says
 }
+
+// record reports that the change is in force, or on its way there, without it.
+func (c Change) record() bool { return !c.Order.IsZero() }
 
 // Config bounds the writes.
 type Config struct {
@@ -104,19 +112,18 @@ func New(to Annotator, c Config, log *slog.Logger, reg prometheus.Registerer) *A
 
 // Submit asks for changes. A pod's newest value replaces one that still waits;
 // a value that was just written, or is in force, costs nothing. Whoever cuts has
-// changed their mind about raises that still wait: those are dropped.
+// changed their mind about raises that still wait: those are dropped, unless they
+// are the record of what is in force.
 func (a *Actuator) Submit(changes []Change) {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if slices.ContainsFunc(changes, func(c Change) bool { return c.Urgent() }) {
-		maps.DeleteFunc(a.waiting, func(_ plan.PodID, w waiting) bool { return !w.Urgent() })
+		maps.DeleteFunc(a.waiting, func(_ plan.PodID, w waiting) bool { return !w.Urgent() && !w.record() })
 	}
 	for _, c := range changes {
-		c.To = fit(c)
-		last, known := a.written[c.Pod]
-		just := known && last.uid == c.UID && last.to == c.To && now.Sub(last.at) < echo
-		if c.To == c.From || just {
+		c.To = Fit(c)
+		if a.needless(c, now) {
 			delete(a.waiting, c.Pod)
 			continue
 		}
@@ -132,6 +139,20 @@ func (a *Actuator) Submit(changes []Change) {
 		a.waiting[c.Pod] = waiting{c, since}
 	}
 	a.signal()
+}
+
+// needless reports that the annotation says what c wants, or was just told to. It
+// is called with mu held.
+func (a *Actuator) needless(c Change, now time.Time) bool {
+	last, known := a.written[c.Pod]
+	just := known && last.uid == c.UID && now.Sub(last.at) < echo
+	switch {
+	case just && last.to == c.To:
+		return true
+	case c.record(): // From is in force already, which says nothing of the record
+		return c.To == c.Recorded && !just && !a.busy[c.Pod]
+	}
+	return c.To == c.From
 }
 
 // Forget drops what is known of pods that are not kept.
@@ -168,10 +189,10 @@ func (a *Actuator) forget(pod plan.PodID) {
 	delete(a.held, pod)
 }
 
-// fit brings a limit inside the pod's bounds and makes it worth writing. It is
+// Fit brings a limit inside the pod's bounds and makes it worth writing. It is
 // the last gate before the cluster: what leaves it is never zero, which a CNI
 // would take for "unlimited".
-func fit(c Change) bitrate.Rate {
+func Fit(c Change) bitrate.Rate {
 	hi := cmp.Or(c.Max, bitrate.Max)
 	lo := min(max(c.Min, bitrate.Min), hi) // a ceiling is never exceeded
 	return max(min(c.To, hi).Quantise(), lo)

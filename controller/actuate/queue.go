@@ -21,8 +21,8 @@ type held struct {
 // queue holds at most one change per pod.
 type queue map[plan.PodID]waiting
 
-// next returns the change to write first: cuts before raises, then the one
-// that has waited longest. Pods in busy have a write in flight. It looks at
+// next returns the change to write first: cuts that no agent enforces yet, other
+// cuts, raises; then the one that has waited longest. Pods in busy have a write in flight. It looks at
 // all, which for thousands of pods and tens of writes a second costs little.
 func (q queue) next(busy map[plan.PodID]bool) *waiting {
 	var best *waiting
@@ -40,6 +40,9 @@ func (q queue) next(busy map[plan.PodID]bool) *waiting {
 func before(a, b waiting) bool {
 	if a.Urgent() != b.Urgent() {
 		return a.Urgent()
+	}
+	if a.record() != b.record() {
+		return b.record()
 	}
 	if !a.since.Equal(b.since) {
 		return a.since.Before(b.since)

@@ -100,6 +100,9 @@ func (a *Actuator) write(ctx context.Context, w waiting, try bool) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	annotations := map[string]string{workload.EgressBandwidth: w.To.String()}
+	if w.record() {
+		annotations[workload.LimitDecision] = workload.DecisionText(w.Order, w.To.String())
+	}
 	if w.Before != "" {
 		annotations[workload.InitialBandwidth] = w.Before
 	}

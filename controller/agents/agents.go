@@ -38,6 +38,7 @@ type Pool struct {
 	byUID    map[types.UID]*link
 	sessions map[string]*session
 	rates    map[plan.PodID]*rates
+	limits   map[string]*api.Limits // by node
 }
 
 // session is one measured path.
@@ -58,6 +59,7 @@ type rates struct {
 	uid  types.UID
 	node string // whose agent's word counts
 	tx   window[plan.TxRate]
+	held Held
 }
 
 // New returns a Pool without streams.
@@ -67,6 +69,7 @@ func New(creds credentials.TransportCredentials, log *slog.Logger) *Pool {
 		byUID:    map[types.UID]*link{},
 		sessions: map[string]*session{},
 		rates:    map[plan.PodID]*rates{},
+		limits:   map[string]*api.Limits{},
 	}
 }
 
@@ -167,6 +170,7 @@ func (p *Pool) receive(from inventory.Agent, r *api.Report, now time.Time) error
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.holds(from, r.GetStampKeyHeld())
+	p.takes(from, r.GetTakesLimits())
 	for _, sr := range r.GetSessions() {
 		s := p.sessions[sr.GetId()]
 		if s == nil || s.agent != from.UID {
@@ -183,6 +187,9 @@ func (p *Pool) receive(from inventory.Agent, r *api.Report, now time.Time) error
 		kept := p.rates[plan.PodID{Namespace: pr.GetNamespace(), Name: pr.GetName()}]
 		if kept != nil && kept.node == from.Node && (pr.GetUid() == "" || types.UID(pr.GetUid()) == kept.uid) {
 			kept.tx.add([]plan.TxRate{rate(pr, now)}, now)
+			if r.GetTakesLimits() {
+				kept.held = heldOf(pr, now)
+			}
 		}
 	}
 	return nil

@@ -40,8 +40,18 @@ func (p *Pool) hand() {
 			sessions[i] = proto.CloneOf(s)
 			sessions[i].Authenticated = true
 		}
-		l.assign(&api.Assignment{Sessions: sessions, StampKey: p.key})
+		l.given = sessions
+		p.push(l)
 	}
+}
+
+// push gives one agent all that it is to know. The pool's lock is held.
+func (p *Pool) push(l *link) {
+	a := &api.Assignment{Sessions: l.given, StampKey: p.key}
+	if l.takes {
+		a.Limits = p.limits[l.agent.Node]
+	}
+	l.assign(a)
 }
 
 // holds notes what an agent says of its reflector. The pool's lock is held.
@@ -52,12 +62,19 @@ func (p *Pool) holds(from inventory.Agent, holds bool) {
 	}
 }
 
-// lost notes that an agent is silent: one that comes back has no key at first.
+// lost notes that an agent is silent: one that comes back has no key at first, and
+// takes no limits before it says so.
 func (p *Pool) lost(l *link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.byUID[l.agent.UID] == l && l.holds {
-		l.holds = false
+	if p.byUID[l.agent.UID] != l {
+		return
+	}
+	held := l.holds
+	l.holds, l.takes = false, false // another version may come back
+	if held {
 		p.hand()
+	} else {
+		p.push(l)
 	}
 }

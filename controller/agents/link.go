@@ -33,10 +33,11 @@ type link struct {
 	log    *slog.Logger
 	cancel context.CancelFunc
 	state  atomic.Pointer[State]
-	// sessions is what the agent is to run, holds that its reflector has the
-	// pool's key. The pool's lock guards both.
-	sessions []*api.Session
-	holds    bool
+	// sessions is what the agent is to run, given the same as it was told, holds
+	// that its reflector has the pool's key, takes that it enforces what it is
+	// told. The pool's lock guards them.
+	sessions, given []*api.Session
+	holds, takes    bool
 	// wanted holds the newest assignment not yet sent.
 	wanted  chan *api.Assignment
 	latest  *api.Assignment // last one wanted; owned by assign

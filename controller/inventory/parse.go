@@ -54,6 +54,10 @@ type Sender struct {
 	Workload    Workload
 	Initial     bitrate.Rate // limit given at admission
 	Annotation  string       // the limit as it is written
+	// Decided is the decision that Annotation is the record of, zero where
+	// somebody else wrote it; Marked: the pod carries workload.LimitDecision.
+	Decided workload.Order
+	Marked  bool
 	// Before is what a pod that nobody stamped had for a limit and has to be
 	// told with the first write (workload.NoLimit for none); "" if it is on it.
 	Before string
@@ -197,9 +201,16 @@ func parseSender(pod *corev1.Pod) meaning {
 	if s.Annotation != "" {
 		s.Limit = p.rate(pod.Annotations, workload.EgressBandwidth)
 	}
+	s.decided(pod)
 	s.Workload = workloadOf(pod)
 	p.sender = s
 	return p
+}
+
+func (s *Sender) decided(pod *corev1.Pod) {
+	decision := pod.Annotations[workload.LimitDecision]
+	s.Marked = decision != ""
+	s.Decided, _ = workload.DecidedOrder(decision, s.Annotation)
 }
 
 // withDefaults fills what is not given without crossing what is.

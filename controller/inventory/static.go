@@ -81,8 +81,10 @@ func (s *static) parse(pod *corev1.Pod) meaning {
 		workload.MinBandwidth:     s.min.String(),
 		workload.MaxBandwidth:     s.max.String(),
 	}
-	if limit, ok := pod.Annotations[workload.EgressBandwidth]; ok {
-		stamped.Annotations[workload.EgressBandwidth] = limit
+	for _, key := range []string{workload.EgressBandwidth, workload.LimitDecision} {
+		if text, ok := pod.Annotations[key]; ok {
+			stamped.Annotations[key] = text
+		}
 	}
 	m := parseSender(&stamped)
 	if m.sender != nil {

@@ -86,7 +86,7 @@ func (r *Release) Once(ctx context.Context) {
 // give reports whether the pod got its limit back. What is refused is told by the
 // writer.
 func (r *Release) give(ctx context.Context, s *inventory.Sender) bool {
-	to := map[string]string{workload.EgressBandwidth: s.Restore}
+	to := map[string]string{workload.EgressBandwidth: s.Restore, workload.LimitDecision: ""}
 	if s.Static {
 		to[workload.InitialBandwidth] = "" // nothing of detnet stays on it
 	}

@@ -105,13 +105,13 @@ func running(pod *corev1.Pod) bool {
 // stamp is theirs for life.
 func stamped(has map[string]string) (map[string]string, error) {
 	initial, ok := has[workload.InitialBandwidth]
-	if !ok || has[workload.EgressBandwidth] == initial {
+	if !ok || has[workload.EgressBandwidth] == initial && has[workload.LimitDecision] == "" {
 		return nil, nil
 	}
 	if _, err := bitrate.ParseLimit(initial); err != nil {
 		return nil, err
 	}
-	return map[string]string{workload.EgressBandwidth: initial}, nil
+	return map[string]string{workload.EgressBandwidth: initial, workload.LimitDecision: ""}, nil
 }
 
 // unstamped pods are those of static targets: nothing of detnet stays on them.
@@ -123,7 +123,7 @@ func unstamped(has map[string]string) (map[string]string, error) {
 	if initial == workload.NoLimit {
 		initial = ""
 	}
-	return map[string]string{workload.EgressBandwidth: initial, workload.InitialBandwidth: ""}, nil
+	return map[string]string{workload.EgressBandwidth: initial, workload.InitialBandwidth: "", workload.LimitDecision: ""}, nil
 }
 
 func templates(ctx context.Context, client kubernetes.Interface, to *write.Writer, namespace string) ([]Change, error) {

@@ -1,0 +1,79 @@
+package agents
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// Limit is the egress limit of one pod, for the agent on its node.
+type Limit struct {
+	UID      types.UID
+	Egress   bitrate.Rate // 0: nothing was decided in this term, what is in force stays
+	Sequence uint64       // of the decision in its term
+}
+
+// Limit says what the leader of term has decided about the pods of a node: all of
+// those that it may limit. It goes down the stream at once, and again at the
+// beginning of each stream; agents that enforce nothing are not told.
+func (p *Pool) Limit(term uint64, node string, pods []Limit) {
+	said := &api.Limits{Term: term, Pods: make([]*api.PodLimit, len(pods))}
+	for i, l := range pods {
+		said.Pods[i] = &api.PodLimit{Uid: string(l.UID), EgressBps: uint64(l.Egress), Sequence: l.Sequence}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if proto.Equal(p.limits[node], said) {
+		return
+	}
+	p.limits[node] = said
+	for _, l := range p.byUID {
+		if l.takes && l.agent.Node == node {
+			p.push(l)
+		}
+	}
+}
+
+// Held is the limit that an agent says is in force on a pod.
+type Held struct {
+	Rate bitrate.Rate // 0: none
+	// Newest is the decision that Rate came from, or the last one before somebody
+	// changed the annotation.
+	Newest workload.Order
+	At     time.Time // of the report
+}
+
+// Held returns what was last said to be in force on a pod, and whether its agent
+// still reports; the zero Held where no agent takes limits.
+func (p *Pool) Held(pod plan.PodID, now time.Time) (h Held, fresh bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.rates[pod]
+	if r == nil {
+		return Held{}, false
+	}
+	return r.held, now.Sub(r.held.At) < silence
+}
+
+func heldOf(r *api.PodRate, now time.Time) Held {
+	return Held{
+		Rate:   bitrate.Rate(min(r.GetEgressLimitBps(), uint64(bitrate.Max))),
+		Newest: workload.Order{Term: r.GetLimitTerm(), Sequence: r.GetLimitSequence()},
+		At:     now,
+	}
+}
+
+// takes notes whether an agent enforces what it is told. The pool's lock is held.
+func (p *Pool) takes(from inventory.Agent, takes bool) {
+	if l := p.byUID[from.UID]; l != nil && l.agent == from && l.takes != takes {
+		l.takes = takes
+		p.push(l)
+	}
+}
