@@ -116,19 +116,19 @@ func (c Config) window(window []plan.Sample, session *plan.Session, since, now t
 const slowSamples = 2
 
 func (c Config) countLoss(r *Reading, since, now time.Time) {
-	total := 0
-	for i := len(r.Session.Samples) - 1; i >= 0; i-- {
-		s := &r.Session.Samples[i]
-		if s.At.Before(since) || now.Sub(s.At) > c.LossWindow {
-			break
-		}
-		total++
-		if s.Lost {
+	from := now.Add(-c.LossWindow)
+	if since.After(from) {
+		from = since
+	}
+	first, _ := slices.BinarySearchFunc(r.Session.Samples, from, func(s plan.Sample, from time.Time) int { return s.At.Compare(from) })
+	counted := r.Session.Samples[first:]
+	for i := range counted {
+		if counted[i].Lost {
 			r.LostCount++
 		}
 	}
-	if total > 0 {
-		r.Lost = float64(r.LostCount) / float64(total)
+	if len(counted) > 0 {
+		r.Lost = float64(r.LostCount) / float64(len(counted))
 	}
 }
 

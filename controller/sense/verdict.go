@@ -61,59 +61,80 @@ func Crosses(app *plan.App) bool {
 // Judge reads every session of an app that crosses the network and lets the
 // worst decide. Only samples sent from since on count.
 func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
-	v := Verdict{App: app, Blind: true, Excess: -1}
-	var paths Paths
-	var sum time.Duration
-	var elsewhere *Verdict
-	second, troubled := Verdict{Excess: -1}, 0
-	most, slowest := -1.0, time.Duration(0)
+	t := tally{worst: Verdict{App: app, Blind: true, Excess: -1}, second: Verdict{Excess: -1}}
 	remote := Crosses(app)
 	for i := range app.Sessions {
 		session := &app.Sessions[i]
 		if session.Vantage == app.Node && remote {
 			continue // does not cross the uplink
 		}
+		t.slowest = max(t.slowest, session.Lag)
 		felt := c.read(session, since, now)
-		slowest = max(slowest, session.Lag)
-		w := c.weigh(app, c.witnessed(app, session, felt, since, now))
-		if w.Blind {
+		v := c.weigh(app, c.witnessed(app, session, felt, since, now))
+		if v.Blind {
 			continue
 		}
-		if own := c.weigh(app, felt); own.Trouble() && !w.Trouble() && own.Excess > most {
-			elsewhere, most = &own, own.Excess
+		t.add(&v)
+		if v.Trouble() {
+			continue
 		}
-		paths.Seen++
-		sum += w.Worst.Low
-		if w.Worst.Recent > w.Soft {
-			paths.Late++
-		}
-		if w.Worst.Forward > w.Soft && w.Worst.Forward > 2*w.Worst.Back {
-			paths.ForwardLate++
-		}
-		if w.Trouble() {
-			troubled++
-		}
-		switch {
-		case w.Excess > v.Excess:
-			v, second = w, v
-		case w.Excess > second.Excess:
-			second = w
+		if own := c.weigh(app, felt); own.Trouble() && (t.elsewhere == nil || own.Excess > t.elsewhere.Excess) {
+			late := own
+			t.elsewhere = &late
 		}
 	}
-	v.Paths = paths
-	if troubled == 1 && v.Trouble() && paths.Seen >= corroborated {
-		second.Paths, second.Lag = Paths{Seen: paths.Seen - 1}, v.Lag
-		second.Hum = second.Worst.Low
-		v.Others = &second
+	return t.verdict()
+}
+
+// tally is what an app's sessions come to, one after the other.
+type tally struct {
+	worst, second Verdict
+	elsewhere     *Verdict // the worst that a session suffers and its witness does not
+	paths         Paths
+	troubled      int
+	low           time.Duration // sum of the lower quartiles
+	slowest       time.Duration
+}
+
+// add takes in the verdict by one session that sees anything.
+func (t *tally) add(v *Verdict) {
+	r := &v.Worst
+	t.paths.Seen++
+	t.low += r.Low
+	if r.Recent > v.Soft {
+		t.paths.Late++
+	}
+	if r.Forward > v.Soft && r.Forward > 2*r.Back {
+		t.paths.ForwardLate++
+	}
+	if v.Trouble() {
+		t.troubled++
+	}
+	switch {
+	case v.Excess > t.worst.Excess:
+		t.worst, t.second = *v, t.worst
+	case v.Excess > t.second.Excess:
+		t.second = *v
+	}
+}
+
+// verdict is that by all sessions.
+func (t *tally) verdict() Verdict {
+	v := t.worst
+	v.Paths = t.paths
+	if t.troubled == 1 && v.Trouble() && t.paths.Seen >= corroborated {
+		others := t.second
+		others.Paths, others.Lag, others.Hum = Paths{Seen: t.paths.Seen - 1}, v.Lag, others.Worst.Low
+		v.Others = &others
 	}
 	if !v.Trouble() {
-		v.Elsewhere = elsewhere
+		v.Elsewhere = t.elsewhere
 	}
 	if v.Blind {
-		v.Lag = slowest
+		v.Lag = t.slowest
 	}
-	if paths.Seen > 0 {
-		v.Hum = sum / time.Duration(paths.Seen)
+	if t.paths.Seen > 0 {
+		v.Hum = t.low / time.Duration(t.paths.Seen)
 	}
 	return v
 }

@@ -69,24 +69,26 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	next := State{
 		Uses:     senders.ObserveUse(s.Uses, v.Senders, v.At),
 		Feedback: s.Feedback.Observe(v.Senders, v.At),
-		Budgets:  make([]budget.Budget, 0, len(s.Budgets)+1),
 	}
 	active := blame.Active(v.Senders, next.Uses)
 	v.Verdicts = corroborated(v.Verdicts, active)
 	next.Suspicions = blame.Suspect(s.Suspicions, s.behind, v.Verdicts, active, v.At)
 
 	r := round{config: c, view: v, state: &next, sending: active, index: indexOf(v, next.Suspicions)}
+	all := r.bottlenecks(s.Budgets)
+	next.Budgets = make([]budget.Budget, 0, len(all)+1)
+	r.plan.Reasons = slices.Grow(r.plan.Reasons, len(all))
 	r.usual = next.Feedback.P95(c.Budget.Feedback)
 	r.awaited = next.Feedback.Awaited(v.Senders, v.At, r.usual)
 	r.plan.At = v.At
-	for _, b := range r.bottlenecks(s.Budgets) {
-		r.bottleneck(s.budget(b))
+	for _, b := range all {
+		r.take(b, &s)
 	}
 	// An app whose suspect proved innocent names the next one, which may have
 	// been passed already or not exist yet.
 	for _, b := range r.accused {
-		if !slices.ContainsFunc(next.Budgets, func(x budget.Budget) bool { return x.Bottleneck == b }) {
-			r.bottleneck(s.budget(b))
+		if !slices.ContainsFunc(r.plan.Reasons, func(x plan.Reason) bool { return x.Bottleneck == b }) {
+			r.take(b, &s)
 		}
 	}
 	r.limits()
@@ -106,12 +108,14 @@ func (s *State) behind(b plan.Bottleneck) bool {
 	return found
 }
 
-// budget is what is known of a bottleneck.
-func (s *State) budget(b plan.Bottleneck) budget.Budget {
-	if i, found := s.find(b); found {
-		return s.Budgets[i]
+// take goes on with what was known of a bottleneck.
+func (r *round) take(b plan.Bottleneck, known *State) {
+	r.state.Budgets = append(r.state.Budgets, budget.Budget{Bottleneck: b})
+	next := &r.state.Budgets[len(r.state.Budgets)-1]
+	if i, found := known.find(b); found {
+		*next = known.Budgets[i]
 	}
-	return budget.Budget{Bottleneck: b}
+	r.bottleneck(b, next)
 }
 
 // assume fills in what nobody sees, where that is wanted.

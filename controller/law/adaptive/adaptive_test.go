@@ -28,9 +28,13 @@ func TestASenderIsNotRaisedWhileOneOfItsBottlenecksIsInTrouble(t *testing.T) {
 			config: DefaultConfig(), view: sense.View{Observation: plan.Observation{At: t0, Senders: []plan.Sender{x}}},
 			state: &State{Budgets: make([]budget.Budget, 2), Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}},
 			shares: []shared{
-				{group: g, reason: plan.Reason{Bottleneck: plan.Uplink("n1"), Action: plan.Grow, Cause: plan.Calm}, to: []bitrate.Rate{80 * mbit}, total: 80 * mbit, learned: true},
-				{group: g, reason: plan.Reason{Bottleneck: plan.Cluster, Action: plan.Hold, Cause: tt.cluster}, to: []bitrate.Rate{90 * mbit}, total: 90 * mbit, learned: true},
+				{group: g, at: 0, to: []bitrate.Rate{80 * mbit}, total: 80 * mbit, learned: true},
+				{group: g, at: 1, to: []bitrate.Rate{90 * mbit}, total: 90 * mbit, learned: true},
 			},
+			plan: plan.Plan{Reasons: []plan.Reason{
+				{Bottleneck: plan.Uplink("n1"), Action: plan.Grow, Cause: plan.Calm},
+				{Bottleneck: plan.Cluster, Action: plan.Hold, Cause: tt.cluster},
+			}},
 		}
 		r.limits()
 		if got := len(r.plan.Limits); got != tt.want {

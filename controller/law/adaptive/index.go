@@ -1,7 +1,6 @@
 package adaptive
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -14,11 +13,13 @@ import (
 // index says who has to do with which bottleneck, so that a step costs what there
 // is behind each, and not each times all.
 type index struct {
-	nodes   map[string]int32 // of those that send
-	names   []string         // of the nodes, in their order
-	senders [][]int32        // by node
-	apps    [][]int32        // by node: those that may have a say
-	all     [2][]int32       // senders and apps, made when the cluster is looked at
+	nodes     map[string]int32 // of those that send
+	names     []string         // of the nodes, as they were met
+	measured  []bool           // by node: a path of an app begins or ends there
+	senders   [][]int32        // by node
+	apps      [][]int32        // by node: those that may have a say
+	suspected bool             // the cluster
+	all       [2][]int32       // senders and apps, made when the cluster is looked at
 }
 
 func indexOf(v sense.View, suspicions []blame.Suspicion) *index {
@@ -29,33 +30,34 @@ func indexOf(v sense.View, suspicions []blame.Suspicion) *index {
 		k, known := x.nodes[node]
 		if !known {
 			k = int32(len(x.names))
-			x.nodes[node] = k
-			x.names = append(x.names, node)
+			x.nodes[node], x.names = k, append(x.names, node)
 		}
 		at[i] = k
 	}
-	x.senders = grouped(at, len(x.names))
-	var of, apps []int32
-	note := func(node string, app int) {
-		k, sends := x.nodes[node]
-		if n := len(apps); sends && !(n > 0 && of[n-1] == k && apps[n-1] == int32(app)) {
+	x.senders, x.measured = grouped(at, len(x.names)), make([]bool, len(x.names))
+	of, apps := make([]int32, 0, 4*len(v.Apps)), make([]int32, 0, 4*len(v.Apps))
+	note := func(node string, app int, measured bool) {
+		if k, sends := x.nodes[node]; sends {
 			of, apps = append(of, k), append(apps, int32(app))
+			x.measured[k] = x.measured[k] || measured
 		}
 	}
 	for i := range v.Apps {
-		note(v.Apps[i].Node, i)
+		note(v.Apps[i].Node, i, true)
 		for k := range v.Apps[i].Sessions {
-			note(v.Apps[i].Sessions[k].Vantage, i)
+			note(v.Apps[i].Sessions[k].Vantage, i, true)
 		}
-		note(suspicions[i].Bottleneck.Node, i)
+		if b := suspicions[i].Bottleneck; b.Whole {
+			x.suspected = true
+		} else if b.Node != v.Apps[i].Node {
+			note(b.Node, i, false)
+		}
 	}
 	x.apps = grouped(of, len(x.names))
-	for _, list := range x.apps {
-		for k, place := range list {
-			list[k] = apps[place]
-		}
-	}
 	for k, list := range x.apps {
+		for n, place := range list {
+			list[n] = apps[place]
+		}
 		x.apps[k] = slices.Compact(list)
 	}
 	return x
@@ -104,33 +106,19 @@ func (r *round) members(b plan.Bottleneck) (senders, apps []int32) {
 // and the cluster last where it is suspected or has been.
 func (r *round) bottlenecks(known []budget.Budget) []plan.Bottleneck {
 	x := r.index
-	measured := make([]bool, len(x.names))
-	note := func(node string) {
-		if k, sends := x.nodes[node]; sends {
-			measured[k] = true
-		}
-	}
-	suspected := false
-	for i := range r.view.Apps {
-		app := &r.view.Apps[i]
-		note(app.Node)
-		for k := range app.Sessions {
-			note(app.Sessions[k].Vantage)
-		}
-		suspected = suspected || r.state.Suspicions[i].Bottleneck == plan.Cluster
-	}
 	all := make([]plan.Bottleneck, 0, len(x.names)+1)
 	for k, node := range x.names {
-		if measured[k] {
+		if x.measured[k] {
 			all = append(all, plan.Uplink(node))
 		}
 	}
-	slices.SortFunc(all, func(a, b plan.Bottleneck) int { return cmp.Compare(a.Node, b.Node) })
+	slices.SortFunc(all, plan.Bottleneck.Compare)
+	suspected := x.suspected
 	// A learned budget stays until it has not been needed for long; letting go
 	// of it changes no limit.
 	if n := len(known); !suspected && n > 0 {
 		last := &known[n-1]
-		suspected = last.Bottleneck.Whole && last.Link.Known && r.view.At.Sub(last.Acts.Cut) < clusterMemory
+		suspected = last.Bottleneck.Whole && last.Link.Known && r.view.At.Sub(last.Link.Cut) < clusterMemory
 	}
 	if suspected {
 		all = append(all, plan.Cluster)

@@ -11,7 +11,7 @@ import (
 // shared is a bottleneck's budget divided among its senders.
 type shared struct {
 	group
-	reason    plan.Reason
+	at        int            // its place in State.Budgets and Plan.Reasons
 	to        []bitrate.Rate // by member; nil where it does not matter
 	total     bitrate.Rate
 	learned   bool // the total is a budget, not just the sum of the limits
@@ -32,7 +32,14 @@ type wish struct {
 	restore    bool
 	cutting    bool // a bottleneck of the sender is being cut, if not this sender
 	frozen     bool // no raise while a bottleneck of the sender is in trouble
-	reason     int
+	reason     int32
+}
+
+// may reports whether a limit is to be changed as is wished for.
+func (w *wish) may(limit, to bitrate.Rate) bool {
+	return w.cut && to < limit ||
+		w.restore && !w.cutting && to > limit ||
+		w.raise && !w.frozen && to >= limit+max(bitrate.Mbit, scale(limit, worthRaising))
 }
 
 // limits turns the shares into limits: a sender gets the least of what its
@@ -46,87 +53,83 @@ func (r *round) limits() {
 	for i := range wishes {
 		wishes[i].cap = bitrate.Max
 	}
-	for b := range r.shares {
-		r.wish(b, wishes)
+	for i := range r.shares {
+		r.wish(&r.shares[i], wishes)
 	}
 	for i := range r.view.Senders {
 		w, s := &wishes[i], &r.view.Senders[i]
-		if !w.cut && !w.restore && !w.raise {
-			continue
-		}
 		floor, ceiling := senders.Bounds(s)
 		to := min(max(w.cap.Quantise(), floor), ceiling)
-		limit := senders.LimitOf(s)
-		switch {
-		case w.cut && to < limit:
-		case w.restore && !w.cutting && to > limit:
-		case w.raise && !w.frozen && to >= limit+max(bitrate.Mbit, scale(limit, worthRaising)):
-		default:
-			continue
+		if w.may(senders.LimitOf(s), to) {
+			r.plan.Limits = append(r.plan.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Reason: int(w.reason)})
 		}
-		r.plan.Limits = append(r.plan.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Reason: w.reason})
 	}
 }
 
 // wish adds what one bottleneck has to say about each of its senders.
-func (r *round) wish(b int, wishes []wish) {
-	s := &r.shares[b]
-	trouble, cutting := inTrouble(s.reason), s.reason.Action == plan.Cut
-	if s.to == nil {
-		if trouble {
-			for _, i := range s.members {
-				wishes[i].frozen = true
-			}
-		}
-		return
-	}
-	raises, starved := r.want(s)
-	limits := s.load.Limits
-	acting := s.reason.Action != plan.Hold
-	held := !acting && s.reason.Cause == plan.Blind // nothing is cut, for newcomers neither
-	over := s.learned && !held && float64(limits) > overcommit*float64(s.total)
-	shift := s.rebalance && starved && raises > s.total-limits && !trouble
-	restore := s.reason.Action == plan.Restore
-	room := !s.learned || restore || raises <= s.total-limits+scale(s.total, 0.005)
+func (r *round) wish(s *shared, wishes []wish) {
+	reason := &r.plan.Reasons[s.at]
+	trouble, cutting, restore := inTrouble(reason), reason.Action == plan.Cut, reason.Action == plan.Restore
+	may := r.may(s, reason)
 	for k, i := range s.members {
 		w := &wishes[i]
-		limit := senders.LimitOf(s.senders[k])
-		w.cap = min(w.cap, s.to[k])
 		w.frozen = w.frozen || trouble
 		w.cutting = w.cutting || cutting
+		if s.to == nil {
+			continue
+		}
+		w.cap = min(w.cap, s.to[k])
+		limit := senders.LimitOf(s.senders[k])
 		less := limit - s.to[k]
 		switch {
-		case (cutting || over) && less > 0:
-			w.cut, w.reason = true, b
-		case shift && less >= max(bitrate.Mbit, scale(limit, worthCutting)):
-			w.cut, w.reason = true, b
-			r.state.Budgets[b].Acts.Shared = r.view.At
-		case less < 0 && room && (acting || starved):
+		case may.cut && less > 0:
+			w.cut, w.reason = true, int32(s.at)
+		case may.shift && less >= max(bitrate.Mbit, scale(limit, worthCutting)):
+			w.cut, w.reason = true, int32(s.at)
+			r.state.Budgets[s.at].Search.Shared = r.view.At
+		case may.raise && less < 0:
 			if !w.restore {
-				w.raise, w.reason = true, b
+				w.raise, w.reason = true, int32(s.at)
 			}
 			w.restore = w.restore || restore
 		}
 	}
 }
 
+// changes are those that a bottleneck's shares may lead to.
+type changes struct{ cut, shift, raise bool }
+
+func (r *round) may(s *shared, reason *plan.Reason) changes {
+	raises, starved := r.want(s)
+	room := s.total - s.load.Limits
+	acting := reason.Action != plan.Hold
+	held := !acting && reason.Cause == plan.Blind // nothing is cut, for newcomers neither
+	over := s.learned && !held && float64(s.load.Limits) > overcommit*float64(s.total)
+	fits := !s.learned || reason.Action == plan.Restore || raises <= room+scale(s.total, 0.005)
+	return changes{
+		cut:   reason.Action == plan.Cut || over,
+		shift: s.rebalance && starved && raises > room && !inTrouble(reason),
+		raise: fits && (acting || starved),
+	}
+}
+
 // want sums up the raises wished for, and says whether somebody held back by a
 // limit is due notably more.
 func (r *round) want(s *shared) (raises bitrate.Rate, starved bool) {
-	for k, i := range s.members {
+	for k, to := range s.to {
 		limit := senders.LimitOf(s.senders[k])
-		if s.to[k] <= limit {
+		if to <= limit {
 			continue
 		}
-		raises += s.to[k] - limit
-		held := senders.Bound(s.senders[k], r.state.Uses[i].Recent())
-		starved = starved || s.learned && held && float64(s.to[k]) > 1.05*float64(limit)
+		raises += to - limit
+		held := senders.Bound(s.senders[k], r.state.Uses[s.members[k]].Recent())
+		starved = starved || s.learned && held && float64(to) > 1.05*float64(limit)
 	}
 	return raises, starved
 }
 
 // inTrouble reports whether a bottleneck's reason forbids raises behind it.
-func inTrouble(r plan.Reason) bool {
+func inTrouble(r *plan.Reason) bool {
 	if r.Action == plan.Restore || r.Action == plan.Grow {
 		return false
 	}

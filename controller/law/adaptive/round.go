@@ -24,7 +24,7 @@ type round struct {
 	usual   time.Duration     // from patch to effect
 	awaited []bool            // senders that have yet to obey; nil if none
 	accused []plan.Bottleneck // suspected anew
-	shares  []shared          // by bottleneck
+	shares  []shared          // of bottlenecks that change or forbid anything
 	plan    plan.Plan
 
 	// Limits that a bottleneck is returning to at this very step, by sender; nil if
@@ -33,46 +33,53 @@ type round struct {
 }
 
 // bottleneck decides on one budget and divides it.
-func (r *round) bottleneck(b budget.Budget) {
-	members, apps := r.members(b.Bottleneck)
+func (r *round) bottleneck(name plan.Bottleneck, b *budget.Budget) {
+	members, apps := r.members(name)
 	g := r.group(members)
 	b.Prepare(r.config.Budget, g.load.Limits, r.view.At)
-	opinion, app := r.opinion(b.Bottleneck, apps, b.Acts.EffectBy)
-	reason := plan.Reason{Bottleneck: b.Bottleneck, Phase: b.Phase, Action: plan.Hold, Cause: plan.NotThrottling}
+	opinion, app := r.opinion(name, apps, b.Link.EffectBy)
+	reason := plan.Reason{Bottleneck: name, Phase: b.Phase, Action: plan.Hold, Cause: plan.NotThrottling}
 	escalate := opinion.Trouble()
 	if len(members) > 0 {
-		t := budget.Turn{
-			Config: r.config.Budget, Sense: r.config.Sense, Decrease: r.config.Blind == BlindDecrease,
-			Now: r.view.At, Feedback: r.usual, Pending: g.pending, Opinion: opinion, Load: g.load, Senders: g.senders,
-		}
-		if opinion.Trouble() || b.Draining() || b.Phase == plan.Trying {
-			t.Paths = r.paths(b.Bottleneck, apps)
-		}
-		if payer, spent := r.tooCostly(&b, g.load); spent {
-			reason, escalate = t.GiveBack(&b), false
-			opinion.Verdict = r.view.Verdicts[payer]
-		} else {
-			reason, escalate = t.Decide(&b), t.Escalate
-		}
-		if t.Empty {
-			r.empty(b.Bottleneck, apps)
-		}
+		reason, escalate = r.decide(b, &opinion, &g, apps)
 	}
 	if escalate && app >= 0 {
-		r.escalate(app, &opinion.Verdict, b.Bottleneck, apps, reason.Action == plan.Restore)
+		r.escalate(app, &opinion.Verdict, name, apps, reason.Action == plan.Restore)
 	}
 	if reason.Action == plan.Cut && app >= 0 {
 		r.state.Suspicions[app].Since = r.view.At
 	}
 	if reason.Action == plan.Cut && b.CutAnew(r.view.At) {
-		b.Remember(r.inForce(g))
+		b.Remember(r.inForce(&g))
 	}
-	s := shared{reason: explain(reason, &opinion.Verdict), group: g, total: b.Total, learned: b.Learned()}
-	s.rebalance = s.learned && r.view.At.Sub(b.Acts.Shared) >= r.config.RebalanceEvery
-	r.divide(&b, &s)
-	r.plan.Reasons = append(r.plan.Reasons, s.reason)
-	r.state.Budgets = append(r.state.Budgets, b)
-	r.shares = append(r.shares, s)
+	s := shared{at: len(r.plan.Reasons), group: g, total: b.Total, learned: b.Learned()}
+	s.rebalance = s.learned && r.view.At.Sub(b.Search.Shared) >= r.config.RebalanceEvery
+	r.divide(b, &s, reason.Action)
+	r.plan.Reasons = append(r.plan.Reasons, explain(reason, &opinion.Verdict))
+	if s.to != nil || inTrouble(&reason) {
+		r.shares = append(r.shares, s)
+	}
+}
+
+// decide asks the budget, unless who is to be helped has cost the others too much.
+func (r *round) decide(b *budget.Budget, opinion *budget.Opinion, g *group, apps []int32) (reason plan.Reason, escalate bool) {
+	t := budget.Turn{
+		Config: r.config.Budget, Sense: r.config.Sense, Decrease: r.config.Blind == BlindDecrease,
+		Now: r.view.At, Feedback: r.usual, Pending: g.pending, Opinion: opinion, Load: g.load, Senders: g.senders,
+	}
+	if payer, spent := r.tooCostly(b, g.load); spent {
+		reason = t.GiveBack(b)
+		opinion.Verdict = r.view.Verdicts[payer]
+		return reason, false
+	}
+	if opinion.Trouble() || b.Draining() || b.Phase == plan.Trying {
+		t.Paths = r.paths(b.Bottleneck, apps)
+	}
+	reason = t.Decide(b)
+	if t.Empty {
+		r.empty(b.Bottleneck, apps)
+	}
+	return reason, t.Escalate
 }
 
 // escalate has the apps that blame a bottleneck look elsewhere: what was in vain
@@ -106,8 +113,7 @@ func (r *round) troubled(app int, b plan.Bottleneck) bool {
 // opinion is that of the app in the worst trouble among those that have a say,
 // and its index, or −1.
 func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (budget.Opinion, int) {
-	var worst budget.Opinion
-	worst.Blind, worst.Silent = true, true
+	worst := budget.Opinion{Verdict: sense.Verdict{Blind: true}, Silent: true}
 	index, partial, awaited := -1, false, false
 	var slowest time.Duration
 	for _, i := range apps {
@@ -117,13 +123,7 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (budge
 		}
 		worst.Silent = false
 		blind := v.Blind
-		if !v.Assumed && r.view.At.Sub(since) < r.config.Sense.Stale+r.config.Sense.LossWindow+2*v.Lag {
-			again := r.config.Sense.Judge(app, since, r.view.At)
-			if v = &again; alone(v, r.sending) {
-				v = v.Others
-			}
-		}
-		if v.Blind {
+		if v = r.after(since, v); v.Blind {
 			awaited = awaited || v.Lag == 0 && r.troubled(int(i), b) // slow signals are not waited for
 			partial = partial || b.Node == app.Node && blind
 			slowest = max(slowest, v.Lag)
@@ -139,6 +139,20 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (budge
 		worst.Lag = slowest
 	}
 	return worst, index
+}
+
+// after is the verdict by samples that say nothing of the time before since, where
+// others may count.
+func (r *round) after(since time.Time, v *sense.Verdict) *sense.Verdict {
+	c := &r.config.Sense
+	if v.Assumed || r.view.At.Sub(since) >= c.Stale+c.LossWindow+2*v.Lag {
+		return v
+	}
+	again := c.Judge(v.App, since, r.view.At)
+	if alone(&again, r.sending) {
+		return again.Others
+	}
+	return &again
 }
 
 func worse(v *sense.Verdict, excused bool, than *budget.Opinion) bool {
@@ -220,10 +234,10 @@ func (r *round) group(members []int32) group {
 
 // divide shares the budget, where that matters to anybody. While no capacity is
 // known nobody is lowered in favour of another: a raise adds to the limits in force.
-func (r *round) divide(b *budget.Budget, s *shared) {
+func (r *round) divide(b *budget.Budget, s *shared, action plan.Action) {
 	switch {
-	case s.reason.Action == plan.Restore:
-		s.to = recall(s.group, b.Trouble.Before.Limits)
+	case action == plan.Restore:
+		s.to = recall(&s.group, b.Trouble.Before.Limits)
 		if r.returning == nil {
 			r.returning = make([]bitrate.Rate, len(r.view.Senders))
 		}
@@ -231,13 +245,13 @@ func (r *round) divide(b *budget.Budget, s *shared) {
 			r.returning[i] = max(r.returning[i], s.to[k])
 		}
 		return
-	case !s.learned && s.reason.Action == plan.Hold:
+	case !s.learned && action == plan.Hold:
 		return
 	}
 	claims := make([]share.Claim, len(s.members))
 	for k, i := range s.members {
 		claims[k] = share.ClaimOf(s.senders[k], r.state.Uses[i].Recent())
-		if !b.Link.Known && s.reason.Action == plan.Grow {
+		if !b.Link.Known && action == plan.Grow {
 			claims[k].Floor = max(claims[k].Floor, senders.LimitOf(s.senders[k]))
 		}
 	}
@@ -246,7 +260,7 @@ func (r *round) divide(b *budget.Budget, s *shared) {
 
 // inForce is the limits to return to if cuts do not help: those in force, or
 // those that another bottleneck is returning to at this very step.
-func (r *round) inForce(g group) []senders.Limit {
+func (r *round) inForce(g *group) []senders.Limit {
 	was := make([]senders.Limit, len(g.members))
 	for k, i := range g.members {
 		s := g.senders[k]
@@ -259,7 +273,7 @@ func (r *round) inForce(g group) []senders.Limit {
 }
 
 // recall is the limits as they were, for the senders that were there.
-func recall(g group, was []senders.Limit) []bitrate.Rate {
+func recall(g *group, was []senders.Limit) []bitrate.Rate {
 	to := make([]bitrate.Rate, len(g.members))
 	for k, s := range g.senders {
 		to[k] = senders.LimitOf(s)

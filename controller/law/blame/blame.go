@@ -156,7 +156,10 @@ func Active(all []plan.Sender, uses []senders.Use) Sending {
 			continue
 		}
 		last = all[i].Node
-		names[plan.Uplink(last)], names[plan.Cluster] = true, true
+		names[plan.Uplink(last)] = true
+	}
+	if last != "" {
+		names[plan.Cluster] = true
 	}
 	return names
 }

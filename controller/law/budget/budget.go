@@ -50,7 +50,6 @@ type Budget struct {
 	Link       Link
 	Trouble    Trouble
 	Search     Search
-	Acts       Acts
 	Account    Account
 }
 
@@ -62,6 +61,8 @@ type Link struct {
 	Best     bitrate.Rate // highest Capacity so far
 	Proven   bitrate.Rate // highest Total in use without a queue since it was raised
 	Upper    bitrate.Rate // usage at the last cut: more than fits through
+	Cut      time.Time    // when that was
+	EffectBy time.Time    // samples sent before this say nothing about it
 }
 
 // learn sets the capacity.
@@ -116,20 +117,13 @@ type Search struct {
 	// No sooner than ReliefAt is a quieter link believed again.
 	ReliefAt   time.Time
 	ReliefWait time.Duration
-}
-
-// Acts is when what was last done.
-type Acts struct {
-	Cut      time.Time
-	Raised   time.Time
-	Released time.Time
-	Shared   time.Time // shifted between senders
-	EffectBy time.Time // samples sent before this say nothing about the last cut
+	// When the budget was last raised, given back, and shifted between senders.
+	Raised, Released, Shared time.Time
 }
 
 // Touched is when the budget was last changed.
 func (b *Budget) Touched() time.Time {
-	return later(later(b.Acts.Cut, b.Acts.Raised), b.Acts.Released)
+	return later(later(b.Link.Cut, b.Search.Raised), b.Search.Released)
 }
 
 // CutAnew reports whether the first of the cuts in a row was made at that time.

@@ -34,7 +34,7 @@ func TestLostCapacityIsTriedForSoon(t *testing.T) {
 		{"never more", 100 * mbit, []time.Duration{2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 16 * time.Minute}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			turn := Turn{Config: config}
+			turn := Turn{Config: config, Opinion: &Opinion{}}
 			b := Budget{Link: Link{Known: true, Capacity: 100 * mbit, Best: tt.best, Measured: true}}
 			for i, want := range tt.want {
 				if turn.wait(&b, i > 0); b.Search.Wait != want {
@@ -54,7 +54,7 @@ func TestAShortQueueAtAKnownCapacityIsCutGently(t *testing.T) {
 		measured bool
 		least    float64 // of the usage that is left
 	}{{3 * ms, 0, true, 0.9}, {3 * ms, 0, false, 0.4}, {3 * ms, 0.5, true, 0.4}, {30 * ms, 0, true, 0.4}} {
-		turn := Turn{Config: config, Now: t0, Feedback: 300 * ms, Load: Load{Peak: 190 * mbit, Limits: 191 * mbit, Room: true}}
+		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Feedback: 300 * ms, Load: Load{Peak: 190 * mbit, Limits: 191 * mbit, Room: true}}
 		turn.Opinion.Verdict = sense.Verdict{
 			Allow: ms, Soft: ms / 2, Standing: true,
 			Worst: sense.Reading{Low: tt.queue, Median: tt.queue, Recent: tt.queue, Slope: tt.slope, Session: &plan.Session{}, Base: plan.Base{Known: true}},

@@ -13,7 +13,7 @@ import (
 // relieve cuts, unless doubt, futility or the floors speak against it; again says
 // that the last cut's queue has not gone yet.
 func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
-	v := &t.Opinion
+	v := t.Opinion
 	if v.Tail && b.Link.Measured && !senders.InUse(t.Load.Peak, b.Total) {
 		return t.hold(b, plan.NearTarget) // the link is known to hold more than this
 	}
@@ -53,7 +53,7 @@ func (t *Turn) unsure() bool {
 
 // doubts reports whether a tail without a queue is to be looked at once more.
 func (t *Turn) doubts(b *Budget) bool {
-	v := &t.Opinion
+	v := t.Opinion
 	if t.raised(b) && v.Worst.Recent > v.Soft { // after a raise there is little doubt
 		return false
 	}
@@ -80,7 +80,7 @@ func (t *Turn) early(b *Budget) bool {
 
 // since is from when on delays may belong to the queue that stood at a time.
 func (b *Budget) since(at time.Time) time.Time {
-	return later(at.Add(-queue.RampTime), b.Acts.Raised)
+	return later(at.Add(-queue.RampTime), b.Search.Raised)
 }
 
 // proven is the share of what was good before that is given out again.
@@ -115,7 +115,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 	x.Cuts++
 	b.Link.Proven = 0
 	b.Search.Even, b.Search.Step = explore, c.RaiseStep
-	b.Acts.Cut, b.Acts.EffectBy = t.Now, t.Now.Add(t.Feedback)
+	b.Link.Cut, b.Link.EffectBy = t.Now, t.Now.Add(t.Feedback)
 	if x.Resume = plan.Draining; t.unsure() {
 		x.Resume = plan.Testing
 	}
@@ -128,7 +128,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 // estimate learns what it can of the capacity from the queue and from how it came,
 // and says how deep to cut and how deep at most.
 func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, explore bool) {
-	v, l, x, c := &t.Opinion, &b.Link, &b.Trouble, t.Config
+	v, l, x, c := t.Opinion, &b.Link, &b.Trouble, t.Config
 	depth, most = t.queue().Seconds()/c.Drain.Seconds(), c.MaxCut
 	rising := !again && x.Rise.Slope != 0
 	switch {
@@ -159,7 +159,7 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 // shallow reports whether the queue is so short, and grows so little, that what is
 // used is the capacity; where that is known a longer one will do.
 func (t *Turn) shallow(l *Link) bool {
-	v := &t.Opinion
+	v := t.Opinion
 	still := v.Worst.Slope < 0.1
 	return v.Worst.Recent < 2*v.Allow && (l.Known || still) || v.Worst.Recent < 5*v.Allow && l.Measured && still
 }

@@ -47,7 +47,7 @@ type Turn struct {
 	Now      time.Time
 	Feedback time.Duration // patch to effect, 95th percentile
 	Pending  bool          // a patch behind this bottleneck has yet to show
-	Opinion  Opinion
+	Opinion  *Opinion
 	Load     Load
 	Senders  []*plan.Sender
 	Paths    []*plan.Session // of all that have a say, for measuring
@@ -61,7 +61,7 @@ type Turn struct {
 // Decide is one step of the state machine. It updates the budget.
 func (t *Turn) Decide(b *Budget) plan.Reason {
 	t.from = b.Total
-	v := &t.Opinion
+	v := t.Opinion
 	if b.Phase == plan.Doubting {
 		b.Phase = b.Trouble.Resume
 	}
@@ -69,7 +69,7 @@ func (t *Turn) Decide(b *Budget) plan.Reason {
 		b.Trouble.Doubted = time.Time{}
 	}
 	switch {
-	case v.Silent, v.Blind && t.Now.Sub(b.Acts.EffectBy) < t.Sense.Stale+2*v.Lag:
+	case v.Silent, v.Blind && t.Now.Sub(b.Link.EffectBy) < t.Sense.Stale+2*v.Lag:
 		return t.hold(b, plan.AwaitEffect)
 	case v.Blind:
 		return t.blind(b)
@@ -109,11 +109,11 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 	}
 	b.Search.At = later(b.Search.At, t.Now.Add(t.soon())) // sight comes back without a jump
 	b.Search.Hum = Hum{}
-	if !t.Decrease || t.Now.Sub(b.Acts.Cut) < time.Second || !t.Load.Room {
+	if !t.Decrease || t.Now.Sub(b.Link.Cut) < time.Second || !t.Load.Room {
 		return t.hold(b, plan.Blind)
 	}
 	b.Total = scale(min(b.Total, t.Load.Peak), 1-t.Config.MinCut)
-	b.Acts.Cut, b.Acts.EffectBy = t.Now, t.Now.Add(t.Feedback)
+	b.Link.Cut, b.Link.EffectBy = t.Now, t.Now.Add(t.Feedback)
 	b.Phase = b.rest()
 	return t.reason(b, plan.Cut, plan.Blind)
 }
@@ -121,9 +121,9 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 // resting is what all phases without trouble have in common; done says that it
 // has decided.
 func (t *Turn) resting(b *Budget, touched bool) (r plan.Reason, done bool) {
-	v := &t.Opinion
+	v := t.Opinion
 	switch {
-	case t.Now.Before(b.Acts.EffectBy):
+	case t.Now.Before(b.Link.EffectBy):
 		return t.hold(b, plan.AwaitEffect), true
 	case v.Awaited && (v.Excused || !v.Trouble()): // who is well says nothing of who is not
 		return t.hold(b, plan.AwaitEffect), true
@@ -189,13 +189,13 @@ func (t *Turn) released(b *Budget) plan.Reason {
 // touched reports whether the newest samples are late after a try for more: there
 // is little doubt then, and a queue of less than the target is quickly undone.
 func (t *Turn) touched(b *Budget) bool {
-	v := &t.Opinion
+	v := t.Opinion
 	return t.raised(b) && v.Allow != 0 && v.Worst.Recent > v.Soft
 }
 
 // raised reports whether the last raise is so recent that trouble is its doing.
 func (t *Turn) raised(b *Budget) bool {
-	return t.Now.Sub(b.Acts.Raised) < 2*t.Config.RaiseEvery+2*t.Feedback+2*t.Opinion.Lag
+	return t.Now.Sub(b.Search.Raised) < 2*t.Config.RaiseEvery+2*t.Feedback+2*t.Opinion.Lag
 }
 
 // soon is the wait where more may fit any time.

@@ -13,9 +13,9 @@ func (t *Turn) cutting(b *Budget) plan.Reason {
 	case t.unwritten(b):
 		return t.insist(b)
 	case x.Unwritten: // it is in force at last
-		x.Unwritten, b.Acts.EffectBy = false, t.Now.Add(t.Feedback)
+		x.Unwritten, b.Link.EffectBy = false, t.Now.Add(t.Feedback)
 		return t.hold(b, plan.AwaitEffect)
-	case t.Now.Before(b.Acts.EffectBy):
+	case t.Now.Before(b.Link.EffectBy):
 		return t.hold(b, plan.AwaitEffect)
 	}
 	if b.Phase = x.Resume; b.Phase == plan.Testing {
@@ -44,7 +44,7 @@ func (t *Turn) draining(b *Budget) plan.Reason {
 	if r, done := t.leaving(b); done {
 		return r
 	}
-	v := &t.Opinion
+	v := t.Opinion
 	switch {
 	case v.Awaited && (v.Excused || !v.Trouble()): // who is well says nothing of who is not
 		return t.hold(b, plan.AwaitEffect)
@@ -76,7 +76,7 @@ func (t *Turn) leaving(b *Budget) (r plan.Reason, done bool) {
 // about its cause until it has been tried.
 func (t *Turn) unwritten(b *Budget) bool {
 	was := b.Trouble.InForce
-	return was > b.Total && t.Load.Limits >= was-(was-b.Total)/10 && t.Now.Sub(b.Acts.Cut) >= t.Feedback
+	return was > b.Total && t.Load.Limits >= was-(was-b.Total)/10 && t.Now.Sub(b.Link.Cut) >= t.Feedback
 }
 
 // insist plans a cut that is not in force again, or drops it where the trouble
@@ -86,7 +86,7 @@ func (t *Turn) insist(b *Budget) plan.Reason {
 	x.Unwritten = true
 	if t.Opinion.Trouble() {
 		x.CleanAt = time.Time{}
-		if t.Now.Sub(b.Acts.Cut) > SettleTime {
+		if t.Now.Sub(b.Link.Cut) > SettleTime {
 			t.from = t.Load.Limits
 			return t.reason(b, plan.Cut, plan.Violation)
 		}
@@ -108,10 +108,10 @@ func (t *Turn) emptying(b *Budget) bool {
 		return false
 	}
 	if x := &b.Trouble; t.Pending || x.Awaited {
-		b.Acts.EffectBy, x.Awaited = t.Now, t.Pending
+		b.Link.EffectBy, x.Awaited = t.Now, t.Pending
 		return true
 	}
-	return t.Now.Sub(b.Acts.EffectBy) < 2*time.Second && t.Opinion.Worst.Slope < -0.03
+	return t.Now.Sub(b.Link.EffectBy) < 2*time.Second && t.Opinion.Worst.Slope < -0.03
 }
 
 // cleanFor is how long a bottleneck must be clean for its cuts to count as
@@ -140,7 +140,7 @@ func (t *Turn) giveUp(b *Budget) {
 	before := b.Trouble.Before
 	b.Total, b.Search.Even = before.Total, false
 	b.Link.Known, b.Link.Capacity = before.Link.Known, before.Link.Capacity
-	b.Phase, b.Acts.Released = plan.Released, t.Now
+	b.Phase, b.Search.Released = plan.Released, t.Now
 	b.Account = Account{}
 	b.Trouble = Trouble{Before: before}
 }

@@ -27,7 +27,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.hold(b, plan.Calm)
 	case !t.Load.More, !t.Load.Bound && !used:
 		return t.hold(b, plan.Unused)
-	case t.Now.Sub(b.Acts.Raised) < t.pause(b):
+	case t.Now.Sub(b.Search.Raised) < t.pause(b):
 		return t.hold(b, plan.Calm)
 	}
 	if senders.Fills(t.Load.Peak, b.Total) {
@@ -37,7 +37,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	if t.Now.Before(b.Search.At) && !relief {
 		return t.hold(b, plan.Calm)
 	}
-	b.Acts.Raised = t.Now
+	b.Search.Raised = t.Now
 	if b.back(relief) { // to what once fitted through
 		b.Total = scale(b.Link.Best, t.Config.Settle)
 		b.Link.learn(b.Link.Best, b.Link.Measured)
@@ -107,7 +107,7 @@ const (
 
 // quiet is how far the delay is from where raising would stop, 0…1.
 func (t *Turn) quiet() float64 {
-	v := &t.Opinion
+	v := t.Opinion
 	if v.Allow == 0 {
 		return 1
 	}

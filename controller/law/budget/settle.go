@@ -38,7 +38,7 @@ func (t *Turn) settle(b *Budget) {
 	b.Total = max(b.Total, scale(l.Capacity, t.Config.Settle))
 	s.Hum = Hum{}
 	b.Phase = b.rest()
-	b.Acts.Raised, s.At = t.Now, t.Now.Add(max(wait, t.pause(b)))
+	b.Search.Raised, s.At = t.Now, t.Now.Add(max(wait, t.pause(b)))
 }
 
 // episode is what was seen of a queue from its beginning until it was gone.
@@ -50,7 +50,7 @@ type episode struct {
 }
 
 func (t *Turn) episode(b *Budget) episode {
-	e := episode{ramp: queue.Calmed(t.ramp(b.since(b.Acts.Cut))), full: b.Link.Upper, pinned: true}
+	e := episode{ramp: queue.Calmed(t.ramp(b.since(b.Link.Cut))), full: b.Link.Upper, pinned: true}
 	if len(e.ramp) == 0 {
 		return e
 	}
@@ -71,7 +71,7 @@ func (t *Turn) episode(b *Budget) episode {
 // after the cut, which is exact if that took long.
 func (t *Turn) measure(b *Budget, e episode) {
 	l := &b.Link
-	down, from, to := queue.Falling(queue.After(e.ramp, b.Acts.Cut))
+	down, from, to := queue.Falling(queue.After(e.ramp, b.Link.Cut))
 	low := t.inflow(b, from, to)
 	c := min(queue.Alone(low, down), e.full)
 	long := to.Sub(from) > senders.Window/2

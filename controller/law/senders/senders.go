@@ -62,7 +62,8 @@ func ObserveUse(known []Use, senders []plan.Sender, now time.Time) []Use {
 // Peak is the highest of a sender's newest sub-windows.
 func Peak(s *plan.Sender, now time.Time) bitrate.Rate {
 	var most bitrate.Rate
-	for i := len(s.Rates) - 1; i >= 0 && now.Sub(s.Rates[i].At) <= (windows+2)*Window; i-- {
+	oldest := now.Add(-(windows + 2) * Window)
+	for i := len(s.Rates) - 1; i >= 0 && !s.Rates[i].At.Before(oldest); i-- {
 		most = max(most, Usable(s, s.Rates[i].Tx))
 	}
 	return most
@@ -94,9 +95,10 @@ func PeakSum(senders []*plan.Sender, now time.Time) bitrate.Rate {
 		if now.Sub(end) > time.Second {
 			continue // the agent is gone; nothing is known
 		}
+		rates := s.Rates
 		for i := range sums {
-			at := end.Add(-time.Duration(i) * Window)
-			sums[i] += Usable(s, rateAt(s.Rates, at))
+			rates = until(rates, end.Add(-time.Duration(i)*Window))
+			sums[i] += Usable(s, newest(rates))
 		}
 	}
 	return slices.Max(sums[:])
@@ -124,7 +126,7 @@ func Sums(senders []*plan.Sender, from, to time.Time) []plan.TxRate {
 		}
 		w := plan.TxRate{At: r.At}
 		for _, s := range senders {
-			w.Tx += rateAt(s.Rates, r.At)
+			w.Tx += newest(until(s.Rates, r.At))
 		}
 		all = append(all, w)
 	}
@@ -155,15 +157,20 @@ func MeanSum(senders []*plan.Sender, from, to time.Time, counts func(*plan.Sende
 	return bitrate.Rate(bits / to.Sub(from).Seconds())
 }
 
-// rateAt is the rate of the newest sub-window that ended by at, give or take
-// half a sub-window.
-func rateAt(rates []plan.TxRate, at time.Time) bitrate.Rate {
-	for i := len(rates) - 1; i >= 0; i-- {
-		if rates[i].At.Sub(at) <= Window/2 {
-			return rates[i].Tx
-		}
+// until is the sub-windows that ended by at, give or take half a sub-window.
+func until(rates []plan.TxRate, at time.Time) []plan.TxRate {
+	at = at.Add(Window / 2)
+	for len(rates) > 0 && rates[len(rates)-1].At.After(at) {
+		rates = rates[:len(rates)-1]
 	}
-	return 0
+	return rates
+}
+
+func newest(rates []plan.TxRate) bitrate.Rate {
+	if len(rates) == 0 {
+		return 0
+	}
+	return rates[len(rates)-1].Tx
 }
 
 // LimitOf is a sender's limit in force, or its ceiling where it has none.
