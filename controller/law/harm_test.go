@@ -89,6 +89,29 @@ func TestWhatTheWitnessSeesTooIsNotBounded(t *testing.T) {
 	}
 }
 
+// Giving up a cut that was in vain goes back to what was before it, and that may
+// still be less than what was before the first: the account stays open.
+func TestGivingUpDoesNotForgetWhatAnAppHasCost(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Adaptive.Blame.Harm = 4 * time.Second
+	s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit)
+	var err error
+	if s.Law, err = New(Adaptive, cfg); err != nil {
+		t.Fatal(err)
+	}
+	s.run(2 * time.Second)
+	n := 0
+	harmed, causes := s.echo(func() bitrate.Rate { // late in every other second
+		if n++; n/4%2 == 0 {
+			return 1000 * mbit
+		}
+		return 20 * mbit
+	}, 6*ms, 3*time.Minute)
+	if causes[plan.Unresponsive] == 0 || harmed > 20*time.Second {
+		t.Errorf("harmed for %v of three minutes: %v", harmed, causes)
+	}
+}
+
 // Whatever an app pretends, others are harmed on its account for no longer than the
 // bound, and what is earned of it again.
 func TestNoAppHarmsOthersForLongerThanTheBound(t *testing.T) {

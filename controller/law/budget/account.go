@@ -69,6 +69,7 @@ func (t *Turn) GiveBack(b *Budget) plan.Reason {
 	b.Trouble = Trouble{Before: b.Account.Before}
 	told := b.Account.tell(plan.Reason{}, b.Total)
 	t.giveUp(b)
+	b.Account = Account{}
 	r := t.reason(b, plan.Restore, plan.TooCostly)
 	r.App, r.For, r.Since, r.Taken = told.For, told.For, told.Since, told.Taken
 	return r

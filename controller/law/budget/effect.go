@@ -46,7 +46,7 @@ func (t *Turn) draining(b *Budget) plan.Reason {
 	}
 	v := t.Opinion
 	switch {
-	case v.Awaited && (v.Excused || !v.Trouble()): // who is well says nothing of who is not
+	case t.waits():
 		return t.hold(b, plan.AwaitEffect)
 	case !v.Excused && (v.Trouble() || b.Trouble.Tried && t.touched(b)):
 		return t.relieve(b, true)
@@ -141,6 +141,5 @@ func (t *Turn) giveUp(b *Budget) {
 	b.Total, b.Search.Even = before.Total, false
 	b.Link.Known, b.Link.Capacity = before.Link.Known, before.Link.Capacity
 	b.Phase, b.Search.Released = plan.Released, t.Now
-	b.Account = Account{}
 	b.Trouble = Trouble{Before: before}
 }
