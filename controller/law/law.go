@@ -7,6 +7,7 @@ package law
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/detnet/detnet/controller/law/adaptive"
 	"github.com/detnet/detnet/controller/law/original"
@@ -39,63 +40,72 @@ func New(name string, cfg Config) (Law, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure law %q: %w", name, err)
 	}
-	senses := senses(cfg.Adaptive.Sense)
-	switch name {
+	l := tuned{name: name, senses: cfg.Adaptive.Sense}
+	switch aimd, step := (original.AIMD{AIMDConfig: cfg.AIMD}), (original.Step{StepConfig: cfg.Step}); name {
 	case Adaptive:
-		return adaptiveLaw{cfg.Adaptive, senses}, nil
+		l.step = func(s State, v sense.View) (next State, p plan.Plan) {
+			next.Adaptive, p = adaptive.Step(cfg.Adaptive, s.Adaptive, v)
+			return next, p
+		}
 	case AIMD:
-		return aimdLaw{original.AIMD{AIMDConfig: cfg.AIMD}, senses}, nil
+		l.step = func(s State, v sense.View) (next State, p plan.Plan) {
+			next.Original, p = aimd.Step(s.Original, v.Observation)
+			return next, p
+		}
 	case Stepwise:
-		return stepLaw{original.Step{StepConfig: cfg.Step}, senses}, nil
+		l.step = func(s State, v sense.View) (next State, p plan.Plan) {
+			next.Original, p = step.Step(s.Original, v.Observation)
+			return next, p
+		}
+	default:
+		return nil, fmt.Errorf("no law is named %q: want one of %s", name, strings.Join(Names(), ", "))
 	}
-	return nil, fmt.Errorf("no law is named %q: want one of %s", name, strings.Join(Names(), ", "))
+	return l, nil
 }
 
-// senses are the constants by which what a law is shown is judged.
-type senses sense.Config
+// tuned is a law with its constants, and those by which what it is shown is judged.
+type tuned struct {
+	name   string
+	senses sense.Config
+	step   func(State, sense.View) (State, plan.Plan)
+}
 
-func (s senses) sensing() sense.Config { return sense.Config(s) }
+func (l tuned) Name() string { return l.name }
+
+func (l tuned) Step(s State, v sense.View) (State, plan.Plan) {
+	next, p := l.step(s, v)
+	next.At = v.At
+	return next, p
+}
 
 // SenseOf is how what l is shown is to be judged.
 func SenseOf(l Law) sense.Config {
-	if tuned, ok := l.(interface{ sensing() sense.Config }); ok {
-		return tuned.sensing()
+	if l, ok := l.(tuned); ok {
+		return l.senses
 	}
 	return sense.DefaultConfig()
 }
 
-type adaptiveLaw struct {
-	config adaptive.Config
-	senses
+// State is all that a law remembers between steps. It is a plain value: it can
+// be stored, compared and printed, and a Step never changes the one it got.
+// What must survive a restart is not here but in the limits themselves.
+type State struct {
+	At       time.Time // of the step that made it
+	Adaptive adaptive.State
+	Original original.State // of aimd and step
 }
 
-func (adaptiveLaw) Name() string { return Adaptive }
-
-func (l adaptiveLaw) Step(s State, v sense.View) (State, plan.Plan) {
-	next, p := adaptive.Step(l.config, s.Adaptive, v)
-	return State{At: v.At, Adaptive: next}, p
+// Run is a law in use with all that is remembered, for who drives one alone.
+type Run struct {
+	Law   Law
+	State State
+	Sense sense.Memory
 }
 
-type aimdLaw struct {
-	law original.AIMD
-	senses
-}
-
-func (aimdLaw) Name() string { return AIMD }
-
-func (l aimdLaw) Step(s State, v sense.View) (State, plan.Plan) {
-	next, p := l.law.Step(s.Original, v.Observation)
-	return State{At: v.At, Original: next}, p
-}
-
-type stepLaw struct {
-	law original.Step
-	senses
-}
-
-func (stepLaw) Name() string { return Stepwise }
-
-func (l stepLaw) Step(s State, v sense.View) (State, plan.Plan) {
-	next, p := l.law.Step(s.Original, v.Observation)
-	return State{At: v.At, Original: next}, p
+// Step has the law look at o, whose sessions get their bases.
+func (r *Run) Step(o plan.Observation) plan.Plan {
+	var p plan.Plan
+	r.State, p = r.Law.Step(r.State, r.Sense.Observe(SenseOf(r.Law), o))
+	r.Sense.Learn(p.Empty)
+	return p
 }

@@ -113,21 +113,7 @@ func candidates(v *sense.Verdict, sending Sending) []plan.Bottleneck {
 	if s := v.Worst.Session; s != nil && s.Vantage != v.App.Node {
 		far = plan.Uplink(s.Vantage)
 	}
-	forward, back := v.Worst.Forward, v.Worst.Back
-	several := v.Paths.Seen > 1
-	var order []plan.Bottleneck
-	switch {
-	case forward > 2*back && several && v.Paths.ForwardLate == v.Paths.Seen:
-		order = []plan.Bottleneck{plan.Cluster}
-	case forward > 2*back:
-		order = []plan.Bottleneck{far, plan.Cluster}
-	case back > 2*forward, several && v.Paths.Late == v.Paths.Seen:
-		order = []plan.Bottleneck{own, plan.Cluster}
-	case several:
-		order = []plan.Bottleneck{far, own, plan.Cluster}
-	default:
-		order = []plan.Bottleneck{own, far, plan.Cluster}
-	}
+	order := likely(v, own, far)
 	elsewhere := len(sending)
 	for _, name := range order {
 		if sending[name] {
@@ -142,6 +128,22 @@ func candidates(v *sense.Verdict, sending Sending) []plan.Bottleneck {
 		return []plan.Bottleneck{own}
 	}
 	return order
+}
+
+func likely(v *sense.Verdict, own, far plan.Bottleneck) []plan.Bottleneck {
+	forward, back := v.Worst.Forward, v.Worst.Back
+	several := v.Paths.Seen > 1
+	switch {
+	case forward > 2*back && several && v.Paths.ForwardLate == v.Paths.Seen:
+		return []plan.Bottleneck{plan.Cluster}
+	case forward > 2*back:
+		return []plan.Bottleneck{far, plan.Cluster}
+	case back > 2*forward, several && v.Paths.Late == v.Paths.Seen:
+		return []plan.Bottleneck{own, plan.Cluster}
+	case several:
+		return []plan.Bottleneck{far, own, plan.Cluster}
+	}
+	return []plan.Bottleneck{own, far, plan.Cluster}
 }
 
 // Sending is the bottlenecks behind which somebody sends.

@@ -20,16 +20,8 @@ func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 	if v.Tail && t.doubts(b) || t.early(b) {
 		return t.hold(b, plan.Confirming)
 	}
-	x := &b.Trouble
-	switch {
-	case !again:
-		x.Before = Before{At: t.Now, Total: b.Total, Link: b.Link, Limits: x.Before.Limits}
-		x.Standing, x.Fruitless = v.Worst.Recent, 0
-	case x.Depth >= telling && float64(v.Worst.Recent) > 0.7*float64(x.Standing):
-		x.Fruitless++
-	}
-	x.CleanAt = time.Time{}
-	spent := !t.Load.Room || t.Load.Peak < bitrate.Mbit
+	x, spent := &b.Trouble, !t.Load.Room || t.Load.Peak < bitrate.Mbit
+	t.count(b, again)
 	switch {
 	case x.Cuts > 0 && spent, x.Fruitless >= t.Config.Fruitless, x.Cuts >= 2*t.Config.Fruitless:
 		t.Escalate = true
@@ -44,6 +36,20 @@ func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 	}
 	t.cut(b, again)
 	return t.reason(b, plan.Cut, plan.Violation)
+}
+
+// count notes how it was before the first of the cuts in a row, or that the last
+// one had no effect.
+func (t *Turn) count(b *Budget, again bool) {
+	x, queue := &b.Trouble, t.Opinion.Worst.Recent
+	switch {
+	case !again:
+		x.Before = Before{At: t.Now, Total: b.Total, Link: b.Link, Limits: x.Before.Limits}
+		x.Standing, x.Fruitless = queue, 0
+	case x.Depth >= telling && float64(queue) > 0.7*float64(x.Standing):
+		x.Fruitless++
+	}
+	x.CleanAt = time.Time{}
 }
 
 // unsure reports whether the path that decides has a base that may be wrong.
@@ -130,30 +136,45 @@ func (t *Turn) cut(b *Budget, again bool) {
 func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, explore bool) {
 	v, l, x, c := t.Opinion, &b.Link, &b.Trouble, t.Config
 	depth, most = t.queue().Seconds()/c.Drain.Seconds(), c.MaxCut
-	rising := !again && x.Rise.Slope != 0
+	useful := x.Fruitless == 0
 	switch {
-	case again && l.Known && x.Fruitless == 0 && v.Standing:
-		return max(2*depth, telling), most, false // not enough for the queue that was on its way
-	case !v.Standing && v.Worst.Recent <= v.Soft && x.Fruitless == 0: // gently: most packets are well
+	case useful && again && l.Known && v.Standing: // not enough for the queue that was on its way
+		return max(2*depth, telling), most, false
+	case useful && !v.Standing && v.Worst.Recent <= v.Soft: // gently: most packets are well
 		if !again && (!l.Known || raised) {
 			l.learn(l.Upper, l.Measured)
 		}
 		return max(c.MinCut, telling*float64(x.Cuts)), most, false
-	case rising && (l.Known || raised):
-		l.learn(queue.Alone(l.Upper, x.Rise.Slope), true)
-		if raised {
-			l.Capacity = max(l.Capacity, min(scale(l.Proven, proven/c.Settle), l.Upper))
+	}
+	if !again {
+		if learned, explore := t.remember(l, x.Rise.Slope, raised); learned {
+			return depth, most, explore
 		}
-		return depth, most, false
-	case !again && raised && l.Proven > 0:
-		l.learn(scale(l.Proven, proven/c.Settle), true) // back to what was good
-		return depth, most, float64(l.Upper) > 1.1*float64(l.Capacity)
-	case x.Fruitless == 0 && t.shallow(l):
-		l.learn(l.Upper, l.Measured) // a little too much
+	}
+	if useful && t.shallow(l) { // a little too much
+		l.learn(l.Upper, l.Measured)
 		return depth, most, false
 	}
 	l.Known, l.Capacity, l.Measured = false, 0, false
 	return 1, 1 - math.Pow(1-c.MaxCut, float64(1+x.Fruitless)), false // half, then a quarter, then an eighth
+}
+
+// remember takes the capacity from how the queue rose, or goes back to what was good
+// before a raise.
+func (t *Turn) remember(l *Link, rise float64, raised bool) (learned, explore bool) {
+	good := scale(l.Proven, proven/t.Config.Settle)
+	switch {
+	case rise != 0 && (l.Known || raised):
+		l.learn(queue.Alone(l.Upper, rise), true)
+		if raised {
+			l.Capacity = max(l.Capacity, min(good, l.Upper))
+		}
+		return true, false
+	case raised && l.Proven > 0:
+		l.learn(good, true)
+		return true, float64(l.Upper) > 1.1*float64(l.Capacity)
+	}
+	return false, false
 }
 
 // shallow reports whether the queue is so short, and grows so little, that what is

@@ -81,16 +81,8 @@ func (t *Turn) Decide(b *Budget) plan.Reason {
 		return t.testing(b)
 	case plan.Draining:
 		return t.draining(b)
-	case plan.Open:
-		return t.open(b)
-	case plan.Exploring:
-		return t.exploring(b)
-	case plan.Trying:
-		return t.trying(b)
-	case plan.Released:
-		return t.released(b)
 	}
-	return t.settled(b)
+	return t.resting(b) // open, settled, exploring, trying, released
 }
 
 func (t *Turn) reason(b *Budget, a plan.Action, c plan.Cause) plan.Reason {
@@ -118,72 +110,38 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 	return t.reason(b, plan.Cut, plan.Blind)
 }
 
-// resting is what all phases without trouble have in common; done says that it
-// has decided.
-func (t *Turn) resting(b *Budget, touched bool) (r plan.Reason, done bool) {
+// resting: no cut is on its way. Trouble, and in a try for more the first sign of a
+// queue, is acted upon; else more is tried for when it is time to.
+func (t *Turn) resting(b *Budget) plan.Reason {
 	v := t.Opinion
 	switch {
-	case t.Now.Before(b.Link.EffectBy):
-		return t.hold(b, plan.AwaitEffect), true
-	case v.Awaited && (v.Excused || !v.Trouble()): // who is well says nothing of who is not
-		return t.hold(b, plan.AwaitEffect), true
-	case !v.Excused && (v.Trouble() || touched):
-		return t.relieve(b, false), true
+	case t.Now.Before(b.Link.EffectBy), t.waits():
+		return t.hold(b, plan.AwaitEffect)
+	case !v.Excused && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
+		return t.relieve(b, false)
 	}
 	b.clean(t.Now)
 	switch {
 	case v.Excused:
-		return t.hold(b, v.excuse()), true
+		return t.hold(b, v.excuse())
 	case v.Partial:
-		return t.hold(b, plan.Blind), true
+		return t.hold(b, plan.Blind)
 	case v.Elsewhere != nil:
-		return t.hold(b, plan.NotNetwork), true
+		return t.hold(b, plan.NotNetwork)
 	case !t.Sense.Roomy(&v.Verdict):
-		return t.hold(b, plan.NearTarget), true
+		return t.hold(b, plan.NearTarget)
 	}
-	return r, false
-}
-
-// open: the limits in force are the budget, and may be far too low.
-func (t *Turn) open(b *Budget) plan.Reason {
-	if r, done := t.resting(b, false); done {
-		return r
+	if b.Phase == plan.Released { // the limits are back, and nobody is in trouble
+		b.Phase = b.rest()
 	}
 	return t.grow(b)
 }
 
-// settled: the budget is what fits through; more is tried for now and then.
-func (t *Turn) settled(b *Budget) plan.Reason {
-	if r, done := t.resting(b, false); done {
-		return r
-	}
-	return t.grow(b)
-}
-
-// exploring: the budget is what the queue left at; more fits, and it is looked for.
-func (t *Turn) exploring(b *Budget) plan.Reason {
-	if r, done := t.resting(b, false); done {
-		return r
-	}
-	return t.grow(b)
-}
-
-// trying: more than is known to fit is let through; the first sign of a queue
-// ends it.
-func (t *Turn) trying(b *Budget) plan.Reason {
-	if r, done := t.resting(b, t.touched(b)); done {
-		return r
-	}
-	return t.grow(b)
-}
-
-// released: the limits are back, and the app whose trouble it was is let be.
-func (t *Turn) released(b *Budget) plan.Reason {
-	if r, done := t.resting(b, false); done {
-		return r
-	}
-	b.Phase = b.rest()
-	return t.grow(b)
+// waits reports whether one in trouble has yet to see the last cut: who is well says
+// nothing of who is not.
+func (t *Turn) waits() bool {
+	v := t.Opinion
+	return v.Awaited && (v.Excused || !v.Trouble())
 }
 
 // touched reports whether the newest samples are late after a try for more: there

@@ -17,8 +17,9 @@ type AIMD struct{ AIMDConfig }
 // Step is one step of it.
 func (l AIMD) Step(s State, o plan.Observation) (State, plan.Plan) {
 	next := State{ActedAt: s.ActedAt}
-	for _, app := range o.Apps {
-		b := baseline(s.Baselines, app.Pod)
+	next.Baselines = make([]Baseline, 0, len(o.Apps))
+	for i, app := range o.Apps {
+		b := baseline(s.Baselines, i, app.Pod)
 		b.takeEvery(l.Probe, path(app))
 		b.keep(l.Window)
 		if o.At.Sub(b.Taken) > l.Interval+l.Probe {

@@ -25,14 +25,17 @@ type Baseline struct {
 	Delays []time.Duration // round trips, oldest first
 }
 
-func baseline(known []Baseline, app plan.PodID) Baseline {
-	for _, b := range known {
-		if b.App == app {
-			b.Delays = slices.Clone(b.Delays)
-			return b
-		}
+// baseline is what is known of the i-th app: most often it was the i-th before.
+func baseline(known []Baseline, i int, app plan.PodID) Baseline {
+	if i >= len(known) || known[i].App != app {
+		i = slices.IndexFunc(known, func(b Baseline) bool { return b.App == app })
 	}
-	return Baseline{App: app}
+	if i < 0 {
+		return Baseline{App: app}
+	}
+	b := known[i]
+	b.Delays = slices.Clone(b.Delays)
+	return b
 }
 
 // takeEvery takes in the new samples that lie at least every apart.

@@ -19,8 +19,9 @@ type Step struct{ StepConfig }
 // Step is one step of it.
 func (l Step) Step(s State, o plan.Observation) (State, plan.Plan) {
 	next := State{ActedAt: s.ActedAt}
-	for _, app := range o.Apps {
-		b := baseline(s.Baselines, app.Pod)
+	next.Baselines = make([]Baseline, 0, len(o.Apps))
+	for i, app := range o.Apps {
+		b := baseline(s.Baselines, i, app.Pod)
 		b.takeEvery(0, path(app))
 		b.keep(maxStepSamples)
 		next.Baselines = append(next.Baselines, b)

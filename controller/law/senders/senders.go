@@ -42,21 +42,29 @@ func (u *Use) add(at time.Time, r bitrate.Rate) {
 }
 
 // ObserveUse brings the peaks up to date; senders in the order of their PodID.
+// Where nothing is new it returns what was known.
 func ObserveUse(known []Use, senders []plan.Sender, now time.Time) []Use {
-	uses := make([]Use, len(senders))
-	k := 0
+	uses, k := known, 0
+	same := len(known) == len(senders)
 	for i := range senders {
 		s := &senders[i]
 		for k < len(known) && known[k].Pod.Compare(s.Pod) < 0 {
 			k++
 		}
-		uses[i] = Use{Pod: s.Pod}
+		use := Use{Pod: s.Pod}
 		if k < len(known) && known[k].Pod == s.Pod {
-			uses[i] = known[k]
+			use = known[k]
 		}
-		uses[i].add(now, Peak(s, now))
+		if use.add(now, Peak(s, now)); same && use == known[i] {
+			continue
+		}
+		if same || i == 0 {
+			uses, same = make([]Use, len(senders)), false
+			copy(uses, known[:min(i, len(known))])
+		}
+		uses[i] = use
 	}
-	return uses
+	return uses[:len(senders)]
 }
 
 // Peak is the highest of a sender's newest sub-windows.
