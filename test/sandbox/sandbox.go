@@ -11,6 +11,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ type Config struct {
 	Name string
 	// Nodes is their number, 1 to 5; 0 means 3.
 	Nodes int
+	// StartWithin is how long the nodes may take to be ready; 0 means 2 minutes.
+	StartWithin time.Duration
 	// Images are archives (docker or OCI) to load into every node.
 	Images []string
 	// Detached leaves the instance up when the calling process ends; without
@@ -116,7 +119,12 @@ func newSpec(cfg Config) (*instance.Spec, error) {
 	if cfg.Nodes == 0 {
 		cfg.Nodes = 3
 	}
-	return instance.New(cache, cfg.Name, cfg.Nodes, hierarchies)
+	spec, err := instance.New(cache, cfg.Name, cfg.Nodes, hierarchies)
+	if err != nil {
+		return nil, err
+	}
+	spec.StartWithin = cmp.Or(cfg.StartWithin, 2*time.Minute)
+	return spec, nil
 }
 
 // Open attaches to an instance that runs.

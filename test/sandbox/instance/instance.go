@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/detnet/detnet/test/sandbox/assets"
 	"github.com/detnet/detnet/test/sandbox/cgroups"
@@ -43,6 +44,8 @@ type Spec struct {
 	Name  string
 	Nodes int
 	Cache assets.Cache
+	// StartWithin is how long the nodes may take to be ready.
+	StartWithin time.Duration
 	// Cgroups is the instance's branch of the host's cgroup hierarchies.
 	Cgroups cgroups.Tree
 	// Keeper and Fabric are process ids on the host, APIServer is the address

@@ -29,7 +29,6 @@ import (
 const FabricArg0 = "detnet-sandbox-fabric"
 
 const (
-	startTimeout   = 2 * time.Minute
 	removalTimeout = 20 * time.Second
 	lockTimeout    = time.Second
 )
@@ -70,7 +69,7 @@ func Run(ctx context.Context, s *instance.Spec, ready func(), log *slog.Logger) 
 	s.Fabric = f.cmd.Process.Pid
 	go forward(ctx, listener, enter.Process(s.Fabric), net.JoinHostPort(instance.FabricIP, strconv.Itoa(instance.APIPort)))
 
-	starting, cancel := context.WithTimeout(ctx, startTimeout)
+	starting, cancel := context.WithTimeout(ctx, s.StartWithin)
 	defer cancel()
 	up := make(chan error, 1)
 	go func() { up <- waitReady(starting, s) }()

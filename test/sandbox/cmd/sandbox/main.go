@@ -21,7 +21,7 @@ import (
 
 const usage = `usage: sandbox [--name NAME] COMMAND
 
-  up [--nodes N] [--image ARCHIVE]... [--foreground]   bring a cluster up
+  up [--nodes N] [--image ARCHIVE]... [--start-within 2m] [--foreground]   bring a cluster up
   down                                                 take it away
   status                                               list clusters and how to reach them
   exec NODE COMMAND...                                 run a command inside a node
@@ -98,6 +98,7 @@ func up(ctx context.Context, name string, args []string) error {
 	flags := newFlags("up")
 	cfg := sandbox.Config{Name: name, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	flags.IntVar(&cfg.Nodes, "nodes", 3, "")
+	flags.DurationVar(&cfg.StartWithin, "start-within", 0, "")
 	foreground := flags.Bool("foreground", false, "")
 	flags.Var((*list)(&cfg.Images), "image", "")
 	if err := flags.Parse(args); err != nil {
