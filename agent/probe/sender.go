@@ -56,6 +56,7 @@ type Sender struct {
 	mu       sync.Mutex
 	ctx      context.Context // of Run
 	alarm    *alarm          // of Run; nil outside
+	stamping *stamping       // of Run; nil outside, and where timestamps are this process's
 	sessions []*session
 	rejected []Result // sessions of the assignment that cannot run
 	numbers  map[uint16]*session
@@ -251,6 +252,9 @@ func (s *Sender) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, alarm.ring)
 	s.mu.Lock()
 	s.ctx, s.alarm = ctx, alarm
+	if !s.user {
+		s.stamping = newStamping(s.now())
+	}
 	s.mu.Unlock()
 	defer func() {
 		cancel()
@@ -290,7 +294,8 @@ func (s *Sender) closeProbers() {
 	for _, each := range s.sessions {
 		each.prober = nil
 	}
-	s.alarm = nil
+	s.stamping.close()
+	s.alarm, s.stamping = nil, nil
 }
 
 // step does what is due and returns when to come again.
@@ -377,6 +382,10 @@ func (s *Sender) ready(each *session, now int64) bool {
 			return false
 		}
 		s.probers[k] = p
+	}
+	if !s.stamping.ready(now) {
+		each.due = now + int64(time.Millisecond)
+		return false
 	}
 	each.target = targetOf(each.addr, each.DSCP)
 	each.prober = p

@@ -28,6 +28,12 @@ func TestParse(t *testing.T) {
 		{"--role=probe --tcp-close=fin", ""},
 		{"--role=probe --tcp-close=rst", "must be reset or fin"},
 		{"--role=probe --reflector-allow=10", "reflector-allow"},
+		{"--role=probe --reflector-rate=0", "more than 0"},
+		{"--role=probe --reflector-min-source-port=0", "from 1 to 65535"},
+		{"--role=probe --reflector-min-source-port=65536", "from 1 to 65535"},
+		{"--role=probe --reflector-min-source-port=1", ""},
+		{"--role=probe --reflector-reply-dscp=EF --reflector-reply-dscp=all", ""},
+		{"--role=probe --reflector-reply-dscp=64", "neither all nor a codepoint"},
 		{"--role=probe extra", `"extra"`},
 		{"--role=probe --no-such-flag", "no-such-flag"},
 	} {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"runtime"
@@ -87,7 +86,8 @@ func startReflector(ctx context.Context, group *errgroup.Group, opts options, se
 	}
 	// Controllers hand keys over; where there is a file it alone counts.
 	server.Reflecting = new(probe.Secrets)
-	settings := probe.ReflectorOptions{Keys: server.Reflecting.Ring(), AuthOnly: opts.stampAuthOnly, Allow: opts.reflectorAllow, Rate: opts.reflectorRate}
+	settings := opts.reflecting
+	settings.Keys = server.Reflecting.Ring()
 	if opts.stampKeys != "" {
 		keys, err := probe.OpenKeyring(opts.stampKeys)
 		if err != nil {
@@ -95,14 +95,10 @@ func startReflector(ctx context.Context, group *errgroup.Group, opts options, se
 		}
 		settings.Keys, server.Reflecting = keys, nil
 	}
-	addr, err := net.ResolveUDPAddr("udp", opts.reflector)
-	if err != nil {
-		return fmt.Errorf("--reflector=%s: %w", opts.reflector, err)
-	}
 	settings.Turns = server.Alive.Part("reflector", alive.Patience)
-	conn, err := net.ListenUDP("udp", addr)
+	conn, err := probe.ListenReflector("--reflector", opts.reflector)
 	if err != nil {
-		return fmt.Errorf("open the reflector (a port below 1024 needs NET_BIND_SERVICE or net.ipv4.ip_unprivileged_port_start): %w", err)
+		return err
 	}
 	reflector, err := probe.NewReflector(conn, settings, registry)
 	if err != nil {

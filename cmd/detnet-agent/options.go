@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 
 	"github.com/detnet/detnet/agent/probe"
 )
@@ -13,9 +14,8 @@ import (
 type options struct {
 	role, node, listen, tlsDir, metricsAddr, reflector, enforce string
 	daemonSet, stampKeys, tcpClose                              string
-	stampAuthOnly, insecure                                     bool
-	reflectorAllow                                              []netip.Prefix
-	reflectorRate                                               float64
+	insecure                                                    bool
+	reflecting                                                  probe.ReflectorOptions // what the flags say of it
 }
 
 // defaults of the addresses by role: role node shares the host's ports.
@@ -33,17 +33,36 @@ func (o *options) Flags(f *flag.FlagSet) {
 	f.BoolVar(&o.insecure, "insecure", false, "allow plaintext, for tests")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "address of /metrics, /healthz and /readyz (default :8080 for probe, :9448 for node)")
 	f.StringVar(&o.reflector, "reflector", "", "address of the session-reflector, such as :862; empty means none (role probe)")
-	f.Float64Var(&o.reflectorRate, "reflector-rate", probe.DefaultRate, "packets a second that the reflector answers one source address")
-	f.Func("reflector-allow", "prefix, such as 10.0.0.0/8, whose addresses the reflector answers; may be repeated; none means all", func(text string) error {
-		prefix, err := netip.ParsePrefix(text)
-		o.reflectorAllow = append(o.reflectorAllow, prefix)
-		return err
-	})
+	o.reflectorFlags(f)
 	f.StringVar(&o.stampKeys, "stamp-key-file", "", "file with one or two secrets, each on a line, for STAMP's authenticated mode; the first signs")
-	f.BoolVar(&o.stampAuthOnly, "stamp-auth-only", false, "reflect authenticated packets only")
+	f.BoolVar(&o.reflecting.AuthOnly, "stamp-auth-only", false, "reflect authenticated packets only")
 	f.StringVar(&o.tcpClose, "tcp-close", "reset", "how tcp probes end a connection: reset, or fin for apps that report resets (role probe)")
 	f.StringVar(&o.enforce, "enforce", "off", "off, or tc where the CNI does not follow the bandwidth annotations of running pods (role node)")
 	f.StringVar(&o.daemonSet, "daemonset", "", "NAMESPACE/NAME of this agent's DaemonSet: when it is gone as the agent ends, the limits are lifted; empty means they always stay")
+}
+
+// reflectorFlags are whom the reflector answers, and how.
+func (o *options) reflectorFlags(f *flag.FlagSet) {
+	r := &o.reflecting
+	f.Float64Var(&r.Rate, "reflector-rate", probe.DefaultRate, "packets a second that the reflector answers one source address, or /64 of IPv6")
+	f.Func("reflector-allow", "prefix, such as 10.0.0.0/8, whose addresses the reflector answers; may be repeated; none means all", func(text string) error {
+		prefix, err := netip.ParsePrefix(text)
+		r.Allow = append(r.Allow, prefix)
+		return err
+	})
+	f.Func("reflector-min-source-port", fmt.Sprintf("lowest source port, from 1 to 65535, that the reflector answers; 1 also answers packets from its own port number (default %d)", probe.DefaultMinSourcePort), func(text string) error {
+		port, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || port == 0 {
+			return errors.New("must be a port from 1 to 65535")
+		}
+		r.MinSourcePort = uint16(port)
+		return nil
+	})
+	f.Func("reflector-reply-dscp", "codepoint, or all, that senders may order for the reflector's answers, besides 0 and that of their packets; may be repeated", func(text string) error {
+		may, err := probe.ParseReplyDSCP(text)
+		r.ReplyDSCP |= may
+		return err
+	})
 }
 
 // Check implements program.Program. It fills in what depends on the role.
@@ -58,8 +77,10 @@ func (o *options) Check() error {
 		return fmt.Errorf("--enforce=%q must be off or tc", o.enforce)
 	case o.enforce != "off" && o.role != "node":
 		return errors.New("--enforce=tc needs --role=node")
-	case o.stampAuthOnly && o.stampKeys == "":
+	case o.reflecting.AuthOnly && o.stampKeys == "":
 		return errors.New("--stamp-auth-only needs --stamp-key-file")
+	case o.reflecting.Rate <= 0:
+		return fmt.Errorf("--reflector-rate=%v must be more than 0 packets a second", o.reflecting.Rate)
 	case o.tcpClose != "reset" && o.tcpClose != "fin":
 		return fmt.Errorf("--tcp-close=%q must be reset or fin", o.tcpClose)
 	case o.tlsDir == "" && !o.insecure:

@@ -14,6 +14,13 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
+// Packets a second unless --rate says otherwise. A handshake is a connection that
+// an app accepts, and often logs: whoever wants many of them says so.
+const (
+	usualRate  = 50.0
+	gentleRate = 5.0
+)
+
 // probing is what the flags of detnet probe say.
 type probing struct {
 	session  probe.Session // of every target
@@ -58,7 +65,7 @@ asked for cannot be done.`,
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			sessions, err := p.sessions(args, c.Flags().Changed("first-number"))
+			sessions, err := p.sessions(args, c.Flags().Changed)
 			if err != nil {
 				return unusable{err}
 			}
@@ -85,7 +92,7 @@ asked for cannot be done.`,
 func (p *probing) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVarP(&p.protocol, "protocol", "p", "stamp", "stamp, udp (any echo), tcp (handshake) or icmp")
-	f.Float64VarP(&p.rate, "rate", "r", 50, "packets a second and host, on average")
+	f.Float64VarP(&p.rate, "rate", "r", 0, fmt.Sprintf("packets a second and host, on average (default %v; of tcp %v, since the app has to accept each)", usualRate, gentleRate))
 	f.Uint64VarP(&p.session.Count, "count", "c", 0, "packets to send; 0 means until stopped")
 	f.DurationVarP(&p.duration, "duration", "d", 0, "how long to measure; 0 means until stopped")
 	f.DurationVar(&p.session.Timeout, "timeout", time.Second, "age at which an unanswered packet is lost")
@@ -129,11 +136,17 @@ func (p *probing) stampFlags(c *cobra.Command) {
 }
 
 // sessions are what the flags and the targets ask for.
-func (p *probing) sessions(targets []string, numbered bool) ([]probe.Session, error) {
+func (p *probing) sessions(targets []string, given func(flag string) bool) ([]probe.Session, error) {
+	if !given("rate") {
+		p.rate = usualRate
+		if p.protocol == string(workload.TCP) {
+			p.rate = gentleRate
+		}
+	}
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	if numbered {
+	if given("first-number") {
 		p.opts.FirstNumber = &p.number
 	}
 	p.opts.PTP, p.opts.HopLimits = p.format == "ptp", true

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/workload"
 )
@@ -70,6 +72,32 @@ func TestProbeGivesUp(t *testing.T) {
 	}
 }
 
+// An app that has to accept connections gets few of them, unless asked for.
+func TestProbeRates(t *testing.T) {
+	for args, want := range map[string]time.Duration{
+		"":               20 * time.Millisecond,
+		"-p icmp":        20 * time.Millisecond,
+		"-p tcp":         200 * time.Millisecond,
+		"-p tcp -r 50":   20 * time.Millisecond,
+		"-p udp -r 0.5":  2 * time.Second,
+		"--rate=2000":    500 * time.Microsecond,
+		"-p tcp -r 0.25": 4 * time.Second,
+	} {
+		var p probing
+		c := &cobra.Command{}
+		p.flags(c)
+		p.pathFlags(c)
+		p.stampFlags(c)
+		if err := c.ParseFlags(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		sessions, err := p.sessions([]string{"127.0.0.1:9"}, c.Flags().Changed)
+		if err != nil || sessions[0].Interval != want {
+			t.Errorf("%q: %+v, %v, want a packet each %v", args, sessions, err, want)
+		}
+	}
+}
+
 // A flag that is not carried out is refused, with the exit code for that.
 func TestProbeRefuses(t *testing.T) {
 	for args, want := range map[string]string{
@@ -88,6 +116,7 @@ func TestProbeRefuses(t *testing.T) {
 		"127.0.0.1 -6":                         "no IPv6 address",
 		"fe80::1%nosuch":                       "no such interface",
 		"h --rate=2001":                        "from 0.1 to 2000",
+		"h --rate=0":                           "from 0.1 to 2000",
 		"h --source-port=5-1":                  "range",
 		"h --source-port=1-65535":              "more than",
 		"h --bind=here":                        "address of this host",

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,8 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/detnet/detnet/agent/probe"
-	"github.com/detnet/detnet/agent/probe/stamp"
-	"github.com/detnet/detnet/workload"
 )
 
 // reflecting is what the flags of detnet reflect say.
@@ -96,15 +93,11 @@ func (r *reflecting) check() error {
 		r.opts.Allow = append(r.opts.Allow, prefix)
 	}
 	for _, text := range r.replyDSCP {
-		if text == "all" {
-			r.opts.ReplyDSCP = ^stamp.Codepoints(0)
-			continue
-		}
-		d, err := workload.ParseDSCP(text)
+		may, err := probe.ParseReplyDSCP(text)
 		if err != nil {
 			return fmt.Errorf("--allow-reply-dscp=%s: %w", text, err)
 		}
-		r.opts.ReplyDSCP |= stamp.Codepoint(uint8(d))
+		r.opts.ReplyDSCP |= may
 	}
 	if r.keyFile == "" {
 		if r.opts.AuthOnly {
@@ -119,13 +112,9 @@ func (r *reflecting) check() error {
 
 // serve reflects until ctx ends.
 func (r *reflecting) serve(ctx context.Context, messages io.Writer) error {
-	addr, err := net.ResolveUDPAddr("udp", r.listen)
+	conn, err := probe.ListenReflector("--listen", r.listen)
 	if err != nil {
-		return unusable{fmt.Errorf("--listen=%s: %w", r.listen, err)}
-	}
-	conn, err := net.ListenUDP("udp", addr)
-	if err != nil {
-		return unusable{cannotListen(err, addr.Port)}
+		return unusable{err}
 	}
 	defer conn.Close()
 	registry := prometheus.NewRegistry()
@@ -143,19 +132,6 @@ func (r *reflecting) serve(ctx context.Context, messages io.Writer) error {
 	group.Go(func() error { return reflector.Serve(ctx) })
 	group.Go(func() error { tell(ctx, reflector, messages, time.Minute); return nil })
 	return group.Wait()
-}
-
-// cannotListen says what to do about err.
-func cannotListen(err error, port int) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("open the reflector: another program has the port; stop it, or choose another one with --listen: %w", err)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("open the reflector: a port below 1024, as %d, needs root or NET_BIND_SERVICE; choose another one with --listen: %w", port, err)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("open the reflector: this host does not have the address: %w", err)
-	}
-	return fmt.Errorf("open the reflector: %w", err)
 }
 
 func serveMetrics(ctx context.Context, group *errgroup.Group, addr string, registry *prometheus.Registry) error {

@@ -30,7 +30,7 @@ func TestReflectRefuses(t *testing.T) {
 		"--allow-reply-dscp=64":           "64",
 		":862":                            "use --listen",
 		"--nosuch":                        "unknown flag",
-		"-l " + busy.LocalAddr().String(): "another program has the port",
+		"-l " + busy.LocalAddr().String(): "another program has port",
 		"-l 192.0.2.1:8620":               "does not have the address",
 	} {
 		c := newReflectCommand()
