@@ -351,7 +351,7 @@ func (s *session) drain(now int64, samples []Sample, scratch []completed) ([]Sam
 		scratch = append(scratch, s.done[(s.first+i)&(len(s.done)-1)])
 	}
 	s.first, s.count = 0, 0
-	slices.SortFunc(scratch, func(a, b completed) int {
+	slices.SortStableFunc(scratch, func(a, b completed) int { // stable: what corrects a loss comes behind it
 		switch {
 		case a.sent < b.sent:
 			return -1

@@ -243,3 +243,28 @@ func TestClockStepInFlight(t *testing.T) {
 		}
 	}
 }
+
+// What corrects a loss comes behind it, also where both are collected at once
+// and among many.
+func TestCorrectionsComeLast(t *testing.T) {
+	s := newSession(Session{ID: "x", Interval: time.Millisecond, Timeout: time.Second}, 1, 0, 0)
+	const packets = 400
+	for _, corrected := range []bool{false, true} {
+		for n := range int64(packets) {
+			s.keep(n/50, Sample{Number: uint32(n), Lost: !corrected, Corrected: corrected}) // fifty leave together
+		}
+	}
+	samples, _ := s.drain(0, nil, nil)
+	lost := map[uint32]bool{}
+	for _, each := range samples {
+		lost[each.Number] = each.Lost
+	}
+	if len(samples) != 2*packets || len(lost) != packets {
+		t.Fatalf("%d samples of %d packets", len(samples), len(lost))
+	}
+	for n, isLost := range lost {
+		if isLost {
+			t.Fatalf("packet %d is lost although a later sample corrects it", n)
+		}
+	}
+}
