@@ -63,6 +63,13 @@ bench-agent: ## CPU, memory and accuracy of the agent
 	$(GO) test ./agent/bench -run '^$$' -bench . -benchtime 1x -timeout 30m
 	$(GO) test ./agent/probe -run '^$$' -bench 'Cost|Quantiles' -benchtime 1x
 
+.PHONY: bench-probe bench-probe-soak
+bench-probe: ## detnet probe beside irtt, ping and fping (those that are installed) and a capture, and what it costs
+	$(GO) test ./agent/bench -run '^$$' -bench Peers -benchtime 1x -timeout 10m -v
+	$(GO) test ./agent/probe -run '^$$' -bench Cost -benchtime 1x
+bench-probe-soak: ## What 2,000 packets a second cost, from beginning to end (DURATION=1h)
+	DETNET_BENCH_SOAK=$(or $(DURATION),1h) $(GO) test ./agent/bench -run '^$$' -bench Soak -benchtime 1x -timeout 0 -v
+
 .PHONY: bench-admission
 bench-admission: ## Added latency and failed creates on the real API server (ARGS=-short)
 	cd test && $(GO) run ./bench/admission $(ARGS)

@@ -137,7 +137,18 @@ func (p path) apply(fd int, ipv6 bool) error {
 		to = four
 	}
 	if err := unix.Bind(fd, to); err != nil {
-		return fmt.Errorf("bind to %v: %w", p.local, err)
+		return fmt.Errorf("send from %s: %w", LocalName(p.local), err)
 	}
 	return nil
+}
+
+// LocalName is what a local address is called that may lack its address or its port.
+func LocalName(local netip.AddrPort) string {
+	switch {
+	case !local.Addr().IsValid():
+		return fmt.Sprintf("port %d", local.Port())
+	case local.Port() == 0:
+		return local.Addr().String()
+	}
+	return local.String()
 }

@@ -93,10 +93,10 @@ func (s Session) withDefaults() Session {
 func (s Session) Validate() error {
 	s = s.withDefaults()
 	switch {
+	case s.Host == "":
+		return fmt.Errorf("session %q: no host to probe", s.ID)
 	case s.ID == "":
 		return errors.New("session without an id")
-	case s.Host == "":
-		return fmt.Errorf("session %s: no host to probe", s.ID)
 	case s.Protocol != workload.ICMP && s.Port == 0:
 		return fmt.Errorf("session %s: %s needs a port", s.ID, s.Protocol)
 	case s.DSCP > 63:
@@ -129,6 +129,9 @@ func (s Session) validatePath() error {
 				return fmt.Errorf("session %s: %w", s.ID, err)
 			}
 		}
+		if addr.IsMulticast() || addr.Unmap() == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+			return fmt.Errorf("session %s: %v is the address of many hosts, and no reflector answers packets to many", s.ID, addr)
+		}
 		if !s.Family.has(addr.Unmap()) {
 			return fmt.Errorf("session %s: %v is no IPv%d address", s.ID, addr, s.Family)
 		}
@@ -159,6 +162,19 @@ type Sample struct {
 	Lost, Corrected     bool
 	HasOneWay, HasQueue bool
 }
+
+// OpenError is why a session's packets cannot even be sent: this host lacks the
+// address, port or interface, or they cannot be as short or as long.
+type OpenError struct {
+	Protocol workload.Protocol
+	Err      error
+}
+
+// Error implements error.
+func (e *OpenError) Error() string { return fmt.Sprintf("open the %s prober: %v", e.Protocol, e.Err) }
+
+// Unwrap returns the cause.
+func (e *OpenError) Unwrap() error { return e.Err }
 
 // Totals count packets since a session began. Sent ≥ Received + Lost; the rest
 // is in flight. A packet is Lost when its timeout is over; answered after that it

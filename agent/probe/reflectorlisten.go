@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 
 	"github.com/detnet/detnet/agent/probe/stamp"
@@ -30,6 +31,18 @@ func ListenReflector(flag, addr string) (*net.UDPConn, error) {
 		return nil, fmt.Errorf("open the reflector: this host does not have the address of %s=%s: %w", flag, addr, err)
 	}
 	return nil, fmt.Errorf("open the reflector: %w", err)
+}
+
+// ParseSources reads whom a reflector answers: a prefix or one address.
+func ParseSources(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%q must be a prefix, such as 10.0.0.0/8, or an address", text)
+	}
+	return prefix, nil
 }
 
 // ParseReplyDSCP reads what senders may order for their answers: a codepoint or all.

@@ -378,7 +378,7 @@ func (s *Sender) ready(each *session, now int64) bool {
 	if p == nil {
 		var err error
 		if p, err = s.open(k); err != nil {
-			each.fail(fmt.Errorf("open the %s prober: %w", k.protocol, err), now, now, lastBackoff)
+			each.fail(&OpenError{k.protocol, err}, now, now, lastBackoff)
 			return false
 		}
 		s.probers[k] = p

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/netip"
 	"os"
 	"strconv"
 
@@ -45,8 +44,8 @@ func (o *options) Flags(f *flag.FlagSet) {
 func (o *options) reflectorFlags(f *flag.FlagSet) {
 	r := &o.reflecting
 	f.Float64Var(&r.Rate, "reflector-rate", probe.DefaultRate, "packets a second that the reflector answers one source address, or /64 of IPv6")
-	f.Func("reflector-allow", "prefix, such as 10.0.0.0/8, whose addresses the reflector answers; may be repeated; none means all", func(text string) error {
-		prefix, err := netip.ParsePrefix(text)
+	f.Func("reflector-allow", "prefix, such as 10.0.0.0/8, or address that the reflector answers; may be repeated; none means all", func(text string) error {
+		prefix, err := probe.ParseSources(text)
 		r.Allow = append(r.Allow, prefix)
 		return err
 	})
@@ -79,7 +78,7 @@ func (o *options) Check() error {
 		return errors.New("--enforce=tc needs --role=node")
 	case o.reflecting.AuthOnly && o.stampKeys == "":
 		return errors.New("--stamp-auth-only needs --stamp-key-file")
-	case o.reflecting.Rate <= 0:
+	case !(o.reflecting.Rate > 0):
 		return fmt.Errorf("--reflector-rate=%v must be more than 0 packets a second", o.reflecting.Rate)
 	case o.tcpClose != "reset" && o.tcpClose != "fin":
 		return fmt.Errorf("--tcp-close=%q must be reset or fin", o.tcpClose)

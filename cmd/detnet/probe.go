@@ -181,10 +181,13 @@ func (p *probing) sessions(targets []string, given func(flag string) bool) ([]pr
 func (p *probing) check() error {
 	s := &p.session
 	s.Protocol = workload.Protocol(p.protocol)
-	if p.rate < 0.1 || p.rate > 2000 {
+	if !(p.rate >= 0.1 && p.rate <= 2000) {
 		return fmt.Errorf("--rate=%v must be from 0.1 to 2000 packets a second", p.rate)
 	}
 	s.Interval = time.Duration(float64(time.Second) / p.rate)
+	if s.Timeout <= 0 || s.Timeout > probe.MaxTimeout {
+		return fmt.Errorf("--timeout=%v must be more than 0 and at most %v", s.Timeout, probe.MaxTimeout)
+	}
 	s.Timeout = max(s.Timeout, s.Interval)
 	if s.Protocol != workload.STAMP {
 		switch {

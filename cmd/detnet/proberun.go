@@ -35,7 +35,10 @@ const (
 	patience = 5
 )
 
-var errNoAnswer = errors.New("no packet was answered")
+var (
+	errNoAnswer = errors.New("no packet was answered")
+	errSilence  = fmt.Errorf("%w, and nothing says why: no host there, a firewall, or a reflector that answers others only (another key, --allow)", errNoAnswer)
+)
 
 // measuring is one run of detnet probe.
 type measuring struct {
@@ -150,10 +153,13 @@ func (r *measuring) collect() {
 // refusals where there is to be an end.
 func givesUp(result probe.Result) error {
 	var unknown *net.DNSError
+	var unopened *probe.OpenError
 	switch {
+	case result.Totals.Sent == 0 && errors.As(result.Err, &unopened):
+		return unusable{result.Err}
 	case result.Totals.Sent == 0 && errors.As(result.Err, &unknown) && unknown.IsNotFound,
 		result.Failures >= patience && (result.Session.Count > 0 || result.Totals.Sent == 0):
-		return fmt.Errorf("gave up after %d tries: %w", result.Failures, result.Err)
+		return fmt.Errorf("gave up at failure %d: %w", result.Failures, result.Err)
 	}
 	return nil
 }
@@ -281,8 +287,12 @@ func (r *measuring) verdict() error {
 		switch {
 		case m.gaveUp != nil:
 			err = m.gaveUp
+		case errors.Is(m.report.Err, syscall.ECONNREFUSED):
+			err = fmt.Errorf("%w: %w: nothing listens there; is it another port, or another --protocol?", errNoAnswer, m.report.Err)
 		case m.report.Err != nil:
 			err = fmt.Errorf("%w: %w", errNoAnswer, m.report.Err)
+		case m.report.Drops.Total() == 0:
+			err = errSilence
 		}
 		if len(r.measured) > 1 {
 			err = fmt.Errorf("%s: %w", m.report.Session.ID, err)

@@ -17,6 +17,9 @@ import (
 // address may be in brackets, and has to be before a port.
 func target(s *probe.Session, text string) error {
 	s.ID, s.Host = text, text
+	if text == "" || strings.ContainsAny(text, "/@ ") {
+		return fmt.Errorf("%q must be a host, such as 10.1.2.3, robot.lab:862 or [2001:db8::1]:862", text)
+	}
 	if inner, ok := strings.CutPrefix(text, "["); ok && strings.HasSuffix(text, "]") {
 		s.Host = strings.TrimSuffix(inner, "]")
 	} else if host, port, err := net.SplitHostPort(text); err == nil {

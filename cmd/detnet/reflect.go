@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,7 +56,7 @@ The exit code is 2 if what was asked for cannot be done.`,
 	f.StringVarP(&r.protocol, "protocol", "p", "stamp", "stamp, or udp for a plain echo")
 	f.StringVarP(&r.listen, "listen", "l", ":862", "address to listen on")
 	f.StringVar(&r.metrics, "metrics", "", "address to serve Prometheus metrics on, such as 127.0.0.1:9000; empty means none")
-	f.StringArrayVar(&r.allow, "allow", nil, "prefix of sources to answer, such as 10.0.0.0/8; may be repeated; none means all")
+	f.StringArrayVar(&r.allow, "allow", nil, "prefix of sources to answer, such as 10.0.0.0/8, or an address; may be repeated; none means all")
 	f.Float64Var(&r.opts.Rate, "source-rate", probe.DefaultRate, "packets a second that one source address, or /64 of IPv6, may send")
 	f.Uint16Var(&r.opts.MinSourcePort, "min-source-port", probe.DefaultMinSourcePort, "lowest source port that is answered; 1 also answers packets from this reflector's own port number")
 	f.StringVar(&r.keyFile, "auth-key-file", "", "file with one or two secrets, each on a line, for the authenticated mode (stamp)")
@@ -79,16 +78,16 @@ func (r *reflecting) check() error {
 	default:
 		return fmt.Errorf("--protocol=%s must be stamp or udp", r.protocol)
 	}
-	if r.opts.Rate <= 0 {
+	if !(r.opts.Rate > 0) {
 		return fmt.Errorf("--source-rate=%v must be more than 0", r.opts.Rate)
 	}
 	if r.opts.MinSourcePort == 0 {
 		r.opts.MinSourcePort = 1
 	}
 	for _, text := range r.allow {
-		prefix, err := netip.ParsePrefix(text)
+		prefix, err := probe.ParseSources(text)
 		if err != nil {
-			return fmt.Errorf("--allow=%s must be a prefix such as 10.0.0.0/8: %w", text, err)
+			return fmt.Errorf("--allow: %w", err)
 		}
 		r.opts.Allow = append(r.opts.Allow, prefix)
 	}

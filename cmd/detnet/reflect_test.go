@@ -25,8 +25,9 @@ func TestReflectRefuses(t *testing.T) {
 		"-p udp --allow-reply-dscp=EF":    "need --protocol=stamp",
 		"-p tcp":                          "must be stamp or udp",
 		"--auth-only":                     "needs --auth-key-file",
-		"--allow=10.0.0.1":                "prefix",
+		"--allow=10":                      "prefix",
 		"--source-rate=0":                 "more than 0",
+		"--source-rate=NaN":               "more than 0",
 		"--allow-reply-dscp=64":           "64",
 		":862":                            "use --listen",
 		"--nosuch":                        "unknown flag",
@@ -48,9 +49,9 @@ func TestReflectRefuses(t *testing.T) {
 
 // Sources, rates and ports are for the echo as well.
 func TestEchoTakesSourceFlags(t *testing.T) {
-	r := reflecting{protocol: "udp", allow: []string{"10.0.0.0/8"}}
+	r := reflecting{protocol: "udp", allow: []string{"10.0.0.0/8", "192.0.2.1"}}
 	r.opts.Rate, r.opts.MinSourcePort = 5, 2000
-	if err := r.check(); err != nil || len(r.opts.Allow) != 1 || !r.opts.Echo || r.opts.Rate != 5 || r.opts.MinSourcePort != 2000 {
+	if err := r.check(); err != nil || len(r.opts.Allow) != 2 || r.opts.Allow[1].Bits() != 32 || !r.opts.Echo || r.opts.Rate != 5 || r.opts.MinSourcePort != 2000 {
 		t.Errorf("%+v, %v", r.opts, err)
 	}
 }

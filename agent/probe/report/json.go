@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/agent/probe/stats"
 )
 
@@ -91,7 +92,7 @@ func (r Report) MarshalJSON() ([]byte, error) {
 	loss, lossKnown := t.Loss()
 	d := document{
 		Target: r.host(), Address: ifKnown(r.Addr.Addr().String(), r.Addr.IsValid()),
-		Source:   ifKnown(localOf(r.Session.Local), r.Session.Local.IsValid() || r.Session.Local.Port() != 0),
+		Source:   ifKnown(probe.LocalName(r.Session.Local), r.Session.Local.IsValid() || r.Session.Local.Port() != 0),
 		Protocol: string(r.Session.Protocol), SSID: ifKnown(r.SSID, r.Session.Protocol == "stamp"),
 		Timestamps: ifKnown(r.Timestamps.String(), r.Timestamps != 0),
 		From:       ifKnown(r.From.UTC().Format(time.RFC3339Nano), !r.From.IsZero()),

@@ -38,7 +38,7 @@ func (r Report) Target() string {
 		target += fmt.Sprintf(" (%v)", addr)
 	}
 	if local := r.Session.Local; local != (netip.AddrPort{}) {
-		target += " from " + strings.TrimPrefix(localOf(local), ":")
+		target += " from " + probe.LocalName(local)
 	}
 	return target
 }
@@ -52,16 +52,6 @@ func (r Report) host() string {
 		host = "[" + host + "]"
 	}
 	return fmt.Sprintf("%s:%d", host, r.Session.Port)
-}
-
-func localOf(local netip.AddrPort) string {
-	if !local.Addr().IsValid() {
-		return fmt.Sprintf("port %d", local.Port())
-	}
-	if local.Port() == 0 {
-		return local.Addr().String()
-	}
-	return local.String()
 }
 
 // Asked is the rate that was asked for, packets a second.

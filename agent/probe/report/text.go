@@ -97,7 +97,7 @@ func (r Report) remarks(b *strings.Builder) {
 		fmt.Fprintf(b, "%.1f packets a second (%.1f asked for)\n", r.Rate(), r.Asked())
 	}
 	if bursts := r.Summary.Bursts; bursts.Count > 0 {
-		fmt.Fprintf(b, "lost in %d bursts, the longest of %d packets\n", bursts.Count, bursts.Longest)
+		fmt.Fprintf(b, "lost in %s, the longest of %s\n", counted(bursts.Count, "burst"), counted(bursts.Longest, "packet"))
 	}
 	if r.Blind > 0 {
 		fmt.Fprintf(b, "for %.1f s nothing was measured", r.Blind.Seconds())
@@ -173,4 +173,12 @@ func Table(w io.Writer, reports []Report) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// counted is a number of things.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
