@@ -22,6 +22,7 @@ func (inv *Inventory) meaningOf(key string, r *record) meaning {
 	}
 	if mode != workload.Off {
 		m.problems = append(m.problems, misspelt(pod)...)
+		m.problems = append(m.problems, unknownClass(pod, r.err == nil, r.settled)...)
 	}
 	if mode != workload.Off && inv.wanting(r) {
 		m.unstamped = &Unstamped{

@@ -39,6 +39,25 @@ func misspelt(pod *corev1.Pod) []string {
 	return out
 }
 
+// unknownClass says that a pod asks for a class that the policy does not know. The
+// policy itself says so: by rules of the default set that come in only where the
+// label names no class, in the stamps that admission signed, or by giving the pod
+// nothing when it was asked about it.
+func unknownClass(pod *corev1.Pod, signed, settled bool) []string {
+	asked := pod.Labels[workload.LabelPriority]
+	rules, _, _ := strings.Cut(pod.Annotations[workload.Decision], "@")
+	rule, _, _ := strings.Cut(rules, ",")
+	ignored := slices.Contains([]string{"class.plain-label", "class.namespace-label", "class.default"}, rule)
+	if asked == "" || asked == "none" || !(signed && ignored || !signed && settled) {
+		return nil
+	}
+	text := fmt.Sprintf("label %s=%s counts for nothing, since it is no class of the policy", workload.LabelPriority, asked)
+	if meant := workload.Closest(asked, []string{"best-effort", "critical", "high", "standard", "none"}); meant != "" {
+		text += "; " + meant + " was probably meant"
+	}
+	return []string{text}
+}
+
 var (
 	podLabels      = append(slices.Clone(workload.ManagedLabels), workload.LabelPriority)
 	podAnnotations = workload.ManagedAnnotations

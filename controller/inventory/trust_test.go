@@ -208,7 +208,7 @@ func TestFromObserveToEnforce(t *testing.T) {
 	inv := keyed(workload.Observe)
 	inv.setWebhook("", likeTheChart())
 	inv.setNamespace("factory", labelled("factory"))
-	inv.setPod("factory/pod", signed("best-effort", map[string]string{workload.MinBandwidth: "10M", workload.MaxBandwidth: "1G", workload.Rank: "10", would: `{"annotations":{"detnet.dev/initial-bandwidth":"100M","kubernetes.io/egress-bandwidth":"100M"}}`}))
+	inv.setPod("factory/pod", signed("best-effort", map[string]string{workload.MinBandwidth: "10M", workload.MaxBandwidth: "1G", workload.Rank: "10", workload.Would: `{"annotations":{"detnet.dev/initial-bandwidth":"100M","kubernetes.io/egress-bandwidth":"100M"}}`}))
 	s := inv.Snapshot()
 	if len(s.Senders) != 1 || s.Senders[0].Initial != 100*bitrate.Mbit || s.Senders[0].Limit != 0 || len(s.Unstamped) != 0 {
 		t.Fatalf("senders %+v, unstamped %+v; want one that has no limit and would begin with 100M", s.Senders, s.Unstamped)
@@ -230,6 +230,49 @@ func TestMisspeltKeys(t *testing.T) {
 	if len(problems) != 2 || !strings.Contains(problems[0].Text, "label or annotation") ||
 		!strings.Contains(problems[1].Text, "detnet.dev/max-latency was probably meant") || problems[1].UID != "u1" {
 		t.Errorf("problems %+v, want one of the misplaced and one of the misspelt key", problems)
+	}
+}
+
+// Who asks for a class that there is not is told, also on a pod that was signed as
+// something else; what was not granted is no typing error.
+func TestUnknownClasses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		asked, class, decision string
+		settle                 bool
+		want                   string
+	}{
+		"signed as the namespace's": {"critcal", "best-effort", "class.namespace-label@1", false, "critical was probably meant"},
+		"signed by default":         {"platinum", "standard", "class.default@1", false, "label detnet.dev/priority=platinum counts for nothing"},
+		"not granted":               {"critical", "standard", "class.pod-label,trust.downgrade@1", false, ""},
+		"bound by the namespace":    {"gold", "best-effort", "class.pod-label,namespace.at-most@1", false, ""},
+		"given by the site":         {"whatever", "high", "class.site@1", false, ""},
+		"given nothing":             {"hihg", "", "", true, "high was probably meant"},
+		"not asked about yet":       {"hihg", "", "", false, ""},
+		"opted out":                 {"none", "", "", true, ""},
+	} {
+		inv := keyed(workload.Enforce)
+		inv.setWebhook("", likeTheChart())
+		inv.setNamespace("factory", labelled("factory"))
+		pod := running(tt.class, nil)
+		pod.Labels = map[string]string{workload.LabelPriority: tt.asked}
+		if tt.class != "" {
+			pod.Labels[workload.LabelClass], pod.Annotations = tt.class, map[string]string{workload.Decision: tt.decision, workload.Rank: "1"}
+			pod = sign(pod)
+		}
+		inv.setPod("factory/pod", pod)
+		if s := inv.Snapshot(); tt.settle {
+			if len(s.Unstamped) != 1 {
+				t.Fatalf("%s: %+v", name, s)
+			}
+			inv.Settle(s.Unstamped[0])
+		}
+		text := ""
+		for _, p := range inv.Snapshot().Problems {
+			text += p.Text
+		}
+		if tt.want == "" && text != "" || !strings.Contains(text, tt.want) {
+			t.Errorf("%s: %q, want %q", name, text, tt.want)
+		}
 	}
 }
 
