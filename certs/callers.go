@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 )
@@ -28,6 +29,30 @@ func (c Callers) Require(config *tls.Config) *tls.Config {
 	return config
 }
 
+// Ask has everybody who connects asked for a certificate and lets them in without
+// one too: for Handler, where a server has more to answer than theirs, such as a
+// kubelet's health checks.
+func (c Callers) Ask(config *tls.Config) *tls.Config {
+	config = config.Clone()
+	config.ClientAuth = tls.RequestClientCert
+	return config
+}
+
+// Handler answers those whom Require would let in, and the others with 403.
+func (c Callers) Handler(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := errors.New("no certificate was shown")
+		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+			err = c.verify(*r.TLS)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 func (c Callers) verify(state tls.ConnectionState) error {
 	roots := x509.NewCertPool()
 	var errs []error
@@ -43,7 +68,7 @@ func (c Callers) verify(state tls.ConnectionState) error {
 	if !known {
 		return fmt.Errorf("verify the caller: no authority in %v: %w", c.Files, errors.Join(errs...))
 	}
-	leaf := state.PeerCertificates[0] // never empty: a client is required to send one
+	leaf := state.PeerCertificates[0] // never empty: one is required or was shown
 	intermediates := x509.NewCertPool()
 	for _, certificate := range state.PeerCertificates[1:] {
 		intermediates.AddCert(certificate)

@@ -10,6 +10,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -116,5 +118,51 @@ func TestCallers(t *testing.T) {
 	}
 	if call(good) == nil {
 		t.Error("answered after the authority was replaced")
+	}
+}
+
+// Behind Handler the same count, and who shows nothing is told so; other pages of
+// the server are everybody's.
+func TestCallersOfSomePages(t *testing.T) {
+	ours, theirs := newAuthority(t), newAuthority(t)
+	from, to := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(file, ours.pem, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	callers := certs.Callers{Files: []string{file}}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", callers.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	mux.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
+	server := httptest.NewUnstartedServer(mux)
+	server.TLS = callers.Ask(&tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{theirs.issue(t, "server", from, to, x509.ExtKeyUsageServerAuth)}})
+	server.StartTLS()
+	defer server.Close()
+	status := func(path string, certificates ...tls.Certificate) int {
+		t.Helper()
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: certificates}}} //nolint:gosec // the server judges here
+		r, err := client.Get(server.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		return r.StatusCode
+	}
+	usage := x509.ExtKeyUsageClientAuth
+	for name, tt := range map[string]struct {
+		path string
+		with []tls.Certificate
+		want int
+	}{
+		"a scraper":           {"/metrics", []tls.Certificate{ours.issue(t, "prometheus", from, to, usage)}, http.StatusOK},
+		"nobody":              {"/metrics", nil, http.StatusForbidden},
+		"a stranger":          {"/metrics", []tls.Certificate{theirs.issue(t, "prometheus", from, to, usage)}, http.StatusForbidden},
+		"an expired scraper":  {"/metrics", []tls.Certificate{ours.issue(t, "prometheus", from, from.Add(time.Minute), usage)}, http.StatusForbidden},
+		"a kubelet":           {"/healthz", nil, http.StatusOK},
+		"a kubelet that asks": {"/metrics", nil, http.StatusForbidden},
+	} {
+		if got := status(tt.path, tt.with...); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
 	}
 }

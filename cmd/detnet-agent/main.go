@@ -65,10 +65,20 @@ func (o *options) Serve(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := startGRPC(ctx, group, opts, server, registry, log); err != nil {
+	var own *certs.Dir // nil: plain text
+	if opts.tlsDir != "" {
+		if own, err = certs.OpenDir(opts.tlsDir); err != nil {
+			return err
+		}
+		if err := own.RegisterExpiry(registry, "agent"); err != nil {
+			return err
+		}
+		group.Go(func() error { return own.Run(ctx) })
+	}
+	if err := startGRPC(ctx, group, opts, own, server, registry, log); err != nil {
 		return err
 	}
-	if err := startHTTP(ctx, group, opts.metricsAddr, registry, server.Alive, ready, log); err != nil {
+	if err := startHTTP(ctx, group, opts, own, registry, server.Alive, ready, log); err != nil {
 		return err
 	}
 	log.Info("agent is serving", "listen", opts.listen, "metrics", opts.metricsAddr)
@@ -145,22 +155,14 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 	return watch.Synced, nil
 }
 
-func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, registry *prometheus.Registry, log *slog.Logger) error {
+func startGRPC(ctx context.Context, group *errgroup.Group, opts options, own *certs.Dir, server *agent.Server, registry *prometheus.Registry, log *slog.Logger) error {
 	listener, err := listen.TCP(ctx, "controllers", opts.listen, listen.Few, log, registry)
 	if err != nil {
 		return err
 	}
 	settings := agent.Bounds()
-	if opts.tlsDir != "" {
-		dir, err := certs.OpenDir(opts.tlsDir)
-		if err != nil {
-			return err
-		}
-		if err := dir.RegisterExpiry(registry, "agent"); err != nil {
-			return err
-		}
-		group.Go(func() error { return dir.Run(ctx) })
-		settings = append(settings, grpc.Creds(listener.Proving(credentials.NewTLS(dir.MutualServerConfig()))))
+	if own != nil {
+		settings = append(settings, grpc.Creds(listener.Proving(credentials.NewTLS(own.MutualServerConfig()))))
 	}
 	g := grpc.NewServer(settings...)
 	server.Register(g)
@@ -172,19 +174,31 @@ func startGRPC(ctx context.Context, group *errgroup.Group, opts options, server 
 	return nil
 }
 
-func startHTTP(ctx context.Context, group *errgroup.Group, addr string, registry *prometheus.Registry, living *alive.Watch, ready func() bool, log *slog.Logger) error {
+// startHTTP serves metrics and health. Where metrics are for some only, so is the
+// whole address by TLS; health checks need no certificate.
+func startHTTP(ctx context.Context, group *errgroup.Group, opts options, own *certs.Dir, registry *prometheus.Registry, living *alive.Watch, ready func() bool, log *slog.Logger) error {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})
+	scrapers := certs.Callers{Files: []string{opts.metricsClientCA}}
+	if opts.metricsClientCA != "" {
+		metrics = scrapers.Handler(metrics)
+	}
+	mux.Handle("GET /metrics", metrics)
 	mux.Handle("GET /healthz", living)
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !ready() {
 			http.Error(w, "the list of this node's pods is not complete", http.StatusServiceUnavailable)
 		}
 	})
-	listener, err := listen.TCP(ctx, "metrics", addr, listen.Few, log, registry)
+	listener, err := listen.TCP(ctx, "metrics", opts.metricsAddr, listen.Few, log, registry)
 	if err != nil {
 		return err
 	}
-	group.Go(func() error { return listener.Serve(ctx, mux) })
+	group.Go(func() error {
+		if opts.metricsClientCA != "" {
+			return listener.ServeTLS(ctx, scrapers.Ask(own.ServerConfig()), mux)
+		}
+		return listener.Serve(ctx, mux)
+	})
 	return nil
 }

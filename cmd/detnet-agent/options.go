@@ -12,7 +12,7 @@ import (
 
 type options struct {
 	role, node, listen, tlsDir, metricsAddr, reflector, enforce string
-	daemonSet, stampKeys, tcpClose                              string
+	daemonSet, stampKeys, tcpClose, metricsClientCA             string
 	insecure                                                    bool
 	reflecting                                                  probe.ReflectorOptions // what the flags say of it
 }
@@ -31,6 +31,7 @@ func (o *options) Flags(f *flag.FlagSet) {
 	f.StringVar(&o.tlsDir, "tls-dir", "/etc/detnet/agent-tls", "directory with ca.crt, tls.crt and tls.key; empty, together with --insecure, means plaintext")
 	f.BoolVar(&o.insecure, "insecure", false, "allow plaintext, for tests")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "address of /metrics, /healthz and /readyz (default :8080 for probe, :9448 for node)")
+	f.StringVar(&o.metricsClientCA, "metrics-client-ca-file", "", "file with the authorities (PEM) of those who may read /metrics; the address is served over TLS then; empty: everybody may, in plain text")
 	f.StringVar(&o.reflector, "reflector", "", "address of the session-reflector, such as :862; empty means none (role probe)")
 	o.reflectorFlags(f)
 	f.StringVar(&o.stampKeys, "stamp-key-file", "", "file with one or two secrets, each on a line, for STAMP's authenticated mode; the first signs")
@@ -84,6 +85,8 @@ func (o *options) Check() error {
 		return fmt.Errorf("--tcp-close=%q must be reset or fin", o.tcpClose)
 	case o.tlsDir == "" && !o.insecure:
 		return errors.New("an empty --tls-dir means plaintext and needs --insecure")
+	case o.metricsClientCA != "" && o.tlsDir == "":
+		return errors.New("--metrics-client-ca-file needs the certificate in --tls-dir")
 	}
 	if o.listen == "" {
 		o.listen = d.listen

@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"log/slog"
 	"os"
@@ -21,7 +22,7 @@ type options struct {
 	namespace                   string
 	mode, law                   string
 	metricsAddr, healthAddr     string
-	uiAddr                      string
+	uiAddr, metricsClientCA     string
 	leaderElect                 bool
 	agentTLSDir, agentTLSSecret string
 	webhookConfig               string
@@ -36,6 +37,7 @@ func (o *options) Flags(f *flag.FlagSet) {
 	f.StringVar(&o.mode, "mode", "", "enforce, observe (decide and report, write nothing) or off; empty: as configured")
 	f.StringVar(&o.law, "law", "", "adaptive, aimd or step; empty: as configured")
 	f.StringVar(&o.metricsAddr, "metrics-addr", ":8080", "`address` of /metrics; 0 for none")
+	f.StringVar(&o.metricsClientCA, "metrics-client-ca-file", "", "`file` with the authorities (PEM) of those who may read /metrics, over TLS with the agents' certificate; empty: everybody may, in plain text")
 	f.StringVar(&o.healthAddr, "health-addr", ":8081", "`address` of /healthz and /readyz; 0 for none")
 	f.StringVar(&o.uiAddr, "ui-addr", ":8082", "`address` of the status page and /status; 0 for none")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas lead")
@@ -48,6 +50,9 @@ func (o *options) Flags(f *flag.FlagSet) {
 // checked with it.
 func (o *options) Check() error {
 	o.namespace = cmp.Or(o.namespace, "detnet")
+	if o.metricsClientCA != "" && o.agentTLSSecret == "" && o.agentTLSDir == "" {
+		return errors.New("--metrics-client-ca-file needs a certificate to serve with: --agent-tls-secret or --agent-tls-dir")
+	}
 	return nil
 }
 

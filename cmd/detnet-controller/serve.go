@@ -97,7 +97,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		return err
 	}
 	pages := servers{ctx, mgr, log}
-	if err := pages.add(o, s, client, living); err != nil {
+	if err := pages.add(o, s, client, own, living); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version, "mode", cfg.Mode, "law", cfg.Law, "namespace", o.namespace)

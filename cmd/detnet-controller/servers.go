@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/ui"
 	"github.com/detnet/detnet/internal/alive"
@@ -27,7 +29,7 @@ type servers struct {
 	log *slog.Logger
 }
 
-func (s servers) add(o options, set settings, client kubernetes.Interface, living *alive.Watch) error {
+func (s servers) add(o options, set settings, client kubernetes.Interface, own *certs.Current, living *alive.Watch) error {
 	status := http.NewServeMux()
 	status.Handle("/", ui.Handler(set.loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read))
 	status.Handle("GET "+leader.RecordingPath, &set.loop.Flight)
@@ -43,11 +45,16 @@ func (s servers) add(o options, set settings, client kubernetes.Interface, livin
 			return fmt.Errorf("the first list of pods, or the key of the stamps in Secret %s, is not in yet", signature.SecretName)
 		}
 	}})
-	return errors.Join(s.serve("health", o.healthAddr, health), s.serve("metrics", o.metricsAddr, scrape), s.serve("status", o.uiAddr, status))
+	var scrapers *tls.Config // nil: plain text
+	if o.metricsClientCA != "" {
+		scrapers = certs.Callers{Files: []string{o.metricsClientCA}}.Require(own.ServerConfig())
+	}
+	return errors.Join(s.serve("health", o.healthAddr, nil, health), s.serve("metrics", o.metricsAddr, scrapers, scrape), s.serve("status", o.uiAddr, nil, status))
 }
 
-// serve serves h on addr once the manager starts; 0 and "" mean none.
-func (s servers) serve(name, addr string, h http.Handler) error {
+// serve serves h on addr once the manager starts, over TLS if secured says how; 0
+// and "" mean none.
+func (s servers) serve(name, addr string, secured *tls.Config, h http.Handler) error {
 	if addr == "0" || addr == "" {
 		return nil
 	}
@@ -55,7 +62,11 @@ func (s servers) serve(name, addr string, h http.Handler) error {
 	if err != nil {
 		return err
 	}
-	if err := s.mgr.Add(&manager.Server{Name: name, Server: listener.HTTP(h), Listener: listener}); err != nil {
+	server := &manager.Server{Name: name, Server: listener.HTTP(h), Listener: listener}
+	if secured != nil {
+		server.Listener = tls.NewListener(listener, secured)
+	}
+	if err := s.mgr.Add(server); err != nil {
 		return fmt.Errorf("set up the server of %s: %w", name, err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -44,11 +45,18 @@ func (l *Listener) HTTP(h http.Handler) *http.Server {
 }
 
 // Serve serves h until ctx ends.
-func (l *Listener) Serve(ctx context.Context, h http.Handler) error {
+func (l *Listener) Serve(ctx context.Context, h http.Handler) error { return l.serve(ctx, l, h) }
+
+// ServeTLS is Serve over TLS.
+func (l *Listener) ServeTLS(ctx context.Context, config *tls.Config, h http.Handler) error {
+	return l.serve(ctx, tls.NewListener(l, config), h)
+}
+
+func (l *Listener) serve(ctx context.Context, from net.Listener, h http.Handler) error {
 	server := l.HTTP(h)
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(from); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", l.name, err)
 	}
 	return nil
@@ -57,8 +65,8 @@ func (l *Listener) Serve(ctx context.Context, h http.Handler) error {
 // Track is the ConnState hook of an http.Server: it tells what each connection
 // is worth.
 func (l *Listener) Track(c net.Conn, s http.ConnState) {
-	if tls, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = tls.NetConn()
+	if secured, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = secured.NetConn()
 	}
 	mine, ok := c.(*conn)
 	if !ok {
