@@ -287,3 +287,41 @@ func TestMonitoringIsRendered(t *testing.T) {
 		t.Errorf("two monitors at once: %v", err)
 	}
 }
+
+// Metrics for some only: who serves them asks for a certificate, kubelets reach the
+// agents' health over TLS, and the monitors show the certificate to all but the
+// webhook. Without the value nothing of it is there.
+func TestMetricsForSomeOnly(t *testing.T) {
+	for _, monitor := range []string{"podMonitor", "serviceMonitor"} {
+		ca := filepath.Join(t.TempDir(), "ca.pem")
+		if err := os.WriteFile(ca, []byte("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"template", "detnet", "detnet", "--set", monitor + ".enabled=true", "--set-file", "metrics.clientCA=" + ca}
+		if _, err := helm(t, args...); err == nil || !strings.Contains(err.Error(), "metrics.clientSecret.name") {
+			t.Errorf("%s without a certificate to show: %v", monitor, err)
+		}
+		out, err := helm(t, append(args, "--set", "metrics.clientSecret.name=scraper")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for part, want := range map[string]int{
+			"--metrics-client-ca-file=/etc/detnet/metrics-ca/ca.crt": 3,
+			"{name: metrics-ca, mountPath: /etc/detnet/metrics-ca":   3,
+			"port: metrics, scheme: HTTPS}":                          6,
+			"configMap: {name: detnet-metrics-ca}":                   3,
+			`cert: {secret: {name: "scraper", key: "tls.crt"}}`:      1,
+			"serverName: detnet-agent":                               1,
+			"regex: webhook, action: keep":                           1,
+			"regex: webhook, action: drop":                           1,
+		} {
+			if got := strings.Count(out, part); got != want {
+				t.Errorf("%s: %q %d times, want %d", monitor, part, got, want)
+			}
+		}
+	}
+	out, err := helm(t, "template", "detnet", "detnet", "--set", "podMonitor.enabled=true")
+	if err != nil || strings.Contains(out, "metrics-client-ca") || strings.Contains(out, "scheme: HTTPS") || strings.Contains(out, "tlsConfig") {
+		t.Errorf("by default: %v", err)
+	}
+}

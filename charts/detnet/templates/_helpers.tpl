@@ -84,6 +84,11 @@ of an older chart (helm upgrade --reuse-values). Every template begins with it. 
 {{- end }}
 {{- end }}
 
+{{/* Namespaces that detnet leaves alone, as JSON. */}}
+{{- define "detnet.exemptNamespaces" -}}
+{{- concat (list "kube-system" "kube-public" "kube-node-lease" .Release.Namespace) .Values.webhook.ignoreNamespaces | uniq | toJson }}
+{{- end }}
+
 {{/* "true" where the API server can evaluate the guard itself. */}}
 {{- define "detnet.guardPolicy" -}}
 {{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}true{{ end }}
@@ -216,6 +221,53 @@ directory. They are read once, so new ones start new pods. */}}
 {{- define "detnet.trustedCAsHash" -}}
 {{- with .Values.trustedCAs }}
 detnet.dev/trusted-cas: {{ sha256sum . | trunc 16 | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Where metrics are for some only: the flag, the file behind it, and how the kubelet
+asks an agent for its health. */}}
+{{- define "detnet.metricsFlag" -}}
+{{- if .Values.metrics.clientCA }}
+- --metrics-client-ca-file=/etc/detnet/metrics-ca/ca.crt
+{{- end }}
+{{- end }}
+
+{{- define "detnet.metricsMount" -}}
+{{- if .Values.metrics.clientCA }}
+- {name: metrics-ca, mountPath: /etc/detnet/metrics-ca, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "detnet.metricsVolume" -}}
+{{- if .Values.metrics.clientCA }}
+- name: metrics-ca
+  configMap: {name: detnet-metrics-ca}
+{{- end }}
+{{- end }}
+
+{{- define "detnet.agentScheme" -}}
+{{- if .Values.metrics.clientCA }}, scheme: HTTPS{{ end }}
+{{- end }}
+
+{{/* What a monitor scrapes. Many series speak of other pods: their label must not give
+way to that of the pod that tells. */}}
+{{- define "detnet.scrape" -}}
+- port: metrics
+  honorLabels: true
+{{- with .Values.metrics }}
+{{- if .clientCA }}
+  relabelings: [{sourceLabels: [__meta_kubernetes_pod_label_app_kubernetes_io_component], regex: webhook, action: keep}]
+- port: metrics
+  honorLabels: true
+  relabelings: [{sourceLabels: [__meta_kubernetes_pod_label_app_kubernetes_io_component], regex: webhook, action: drop}]
+  scheme: https
+  tlsConfig:
+    serverName: detnet-agent
+    ca: {secret: {name: detnet-agent-tls, key: ca.crt}}
+    {{- $name := required "metrics.clientSecret.name: without a certificate of its own Prometheus gets no metrics (metrics.clientCA)" .clientSecret.name }}
+    cert: {secret: {name: {{ quote $name }}, key: {{ quote .clientSecret.cert }}}}
+    keySecret: {name: {{ quote $name }}, key: {{ quote .clientSecret.key }}}
+{{- end }}
 {{- end }}
 {{- end }}
 
