@@ -136,16 +136,28 @@ func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 	}
 }
 
-// report sends a report every ReportEvery. A controller that reads slowly
+// urgentEvery is the least time between two reports that are sent before theirs.
+const urgentEvery = 20 * time.Millisecond
+
+// report sends a report every ReportEvery, and when a session has become late. A controller that reads slowly
 // delays the next report; what is measured meanwhile waits in bounded rings.
 func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, handed *handover, term *atomic.Uint64, received <-chan error) error {
 	ticker := time.NewTicker(ReportEvery)
 	defer ticker.Stop()
 	turns := s.Alive.Part("reports to a controller", alive.Patience)
 	defer turns.Leave()
+	pause := time.NewTimer(0) // since the last report
+	defer pause.Stop()
+	var urgent <-chan struct{} // nil until the pause is over
 	var cursor uint64
 	for {
+		early := false
 		select {
+		case <-pause.C:
+			urgent = sender.Urgent()
+			continue
+		case <-urgent:
+			early = true
 		case <-stream.Context().Done():
 			return stream.Context().Err()
 		case err := <-received:
@@ -160,12 +172,14 @@ func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 		}
 		turns.Begin()
 		report, next := s.reportOf(sender, cursor)
-		report.StampKeyHeld = handed.held.Load()
+		report.StampKeyHeld, report.Urgent = handed.held.Load(), early
 		turns.End() // how long sending takes is the controller's affair
 		cursor = next
 		if err := stream.Send(report); err != nil {
 			return fmt.Errorf("send a report: %w", err)
 		}
+		urgent = nil
+		pause.Reset(urgentEvery)
 	}
 }
 
@@ -205,5 +219,7 @@ func sessionOf(s *api.Session) probe.Session {
 		Timeout:  time.Duration(s.GetTimeoutUs()) * time.Microsecond,
 
 		Authenticated: s.GetAuthenticated(),
+		Late:          probe.Late{Above: time.Duration(s.GetLateAboveUs()) * time.Microsecond, RTT: time.Duration(s.GetLateRttUs()) * time.Microsecond},
+		Witness:       s.GetWitness(),
 	}
 }

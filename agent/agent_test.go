@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -254,5 +255,62 @@ func drained(stream grpc.BidiStreamingClient[api.Assignment, api.Report]) error 
 		if _, err := stream.Recv(); err != nil {
 			return err
 		}
+	}
+}
+
+// slow is an app that answers at once, until it is told to wait.
+func slow(t *testing.T) (port uint32, wait *atomic.Int64) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait = new(atomic.Int64)
+	var done sync.WaitGroup
+	done.Go(func() {
+		buffer := make([]byte, 2048)
+		for {
+			n, from, err := conn.ReadFromUDPAddrPort(buffer)
+			if err != nil {
+				return
+			}
+			time.Sleep(time.Duration(wait.Load()))
+			_, _ = conn.WriteToUDPAddrPort(buffer[:n], from) // a lost answer is one
+		}
+	})
+	t.Cleanup(func() { conn.Close(); done.Wait() })
+	return uint32(conn.LocalAddr().(*net.UDPAddr).Port), wait
+}
+
+// A session that becomes late is reported before its time.
+func TestLateSessionsAreReportedAtOnce(t *testing.T) {
+	port, wait := slow(t)
+	stream := dial(t, &Server{Node: "n1", Role: api.Role_ROLE_PROBE, Probes: true})
+	if err := stream.Send(&api.Assignment{Sessions: []*api.Session{
+		{Id: "s", Protocol: api.Protocol_PROTOCOL_UDP, Host: "127.0.0.1", Port: port, LateRttUs: 200_000},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	late := 0
+	for {
+		report, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range report.GetSessions() {
+			for _, rtt := range s.GetRttNs() {
+				if rtt > 200e6 {
+					late++
+				}
+			}
+			if s.GetReceived() > 5 {
+				wait.Store(int64(250 * time.Millisecond))
+			}
+		}
+		if report.GetUrgent() {
+			break
+		}
+	}
+	if late == 0 {
+		t.Error("reported as urgent before anything was late")
 	}
 }

@@ -29,8 +29,17 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// Period is the time between two decisions: that of the agents' reports.
-const Period = 100 * time.Millisecond
+// Period is the time between two decisions: that of the agents' reports. One comes
+// earlier when an agent says that a session has become late, leastPeriod after the
+// one before at the earliest.
+const (
+	Period      = 100 * time.Millisecond
+	leastPeriod = 20 * time.Millisecond
+)
+
+// urgent reports whether a law gains from deciding early: the others are to the
+// number those of the original, which keep their pace.
+func urgent(l law.Law) bool { return l.Name() == law.Adaptive }
 
 // Inventory says who runs where.
 type Inventory interface {
@@ -44,6 +53,7 @@ type Measurements interface {
 	Session(id string, now time.Time) agents.Measurement
 	Rates(plan.PodID, time.Time) []plan.TxRate
 	State(inventory.Agent) agents.State
+	Urgent() <-chan struct{} // receives when an agent has reported before its time
 	Limit(term uint64, node string, pods []agents.Limit)
 	Held(plan.PodID, time.Time) (h agents.Held, fresh bool)
 	Wait()
@@ -128,23 +138,38 @@ func (l *Loop) Start(ctx context.Context) error {
 	var writer sync.WaitGroup
 	writer.Go(func() { l.Limits.Run(ctx) })
 
-	ticker := time.NewTicker(Period)
-	defer ticker.Stop()
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-ticker.C:
-			now := time.Now() // the tick's own time may be old
-			l.Turns.Begin()
-			t.tick(ctx, now)
-			l.Turns.End()
-			l.Metrics.ticked(time.Since(now))
-		}
-	}
+	t.run(ctx)
 	writer.Wait()
 	l.Measurements.Wait()
 	l.Queries.Wait()
 	return nil
+}
+
+// run decides every Period, and early where that is asked for.
+func (t *term) run(ctx context.Context) {
+	l := t.loop
+	ticker, pause := time.NewTicker(Period), time.NewTimer(0)
+	defer ticker.Stop()
+	defer pause.Stop()
+	var early <-chan struct{} // nil until leastPeriod has passed since the last decision
+	for ctx.Err() == nil {
+		select {
+		case <-pause.C:
+			early = l.Measurements.Urgent()
+			continue
+		case <-ctx.Done():
+			return
+		case <-early:
+		case <-ticker.C:
+		}
+		now := time.Now() // the tick's own time may be old
+		l.Turns.Begin()
+		t.tick(ctx, now)
+		l.Turns.End()
+		l.Metrics.ticked(time.Since(now))
+		early = nil
+		pause.Reset(leastPeriod)
+	}
 }
 
 // term is what one leader remembers; the next starts without it.
@@ -249,8 +274,8 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 		t.loop.Flight.Begin(t.loop.Version, settings.Law.Name(), settings.Config)
 	}
 	// Most changes are limits, our own writes; placement is not their concern.
-	if !samePlaces(t.snapshot, snapshot) || t.settings == nil || settings.Vantages != t.settings.Vantages {
-		t.assignments, t.paths = place(snapshot, settings.Vantages)
+	if !samePlaces(t.snapshot, snapshot) || t.settings == nil || settings.Vantages != t.settings.Vantages || settings.Law != t.settings.Law {
+		t.assignments, t.paths = place(snapshot, settings.Vantages, urgent(settings.Law))
 	}
 	t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
 	t.loop.Queries.Ask(ctx, queriesOf(snapshot))

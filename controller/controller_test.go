@@ -39,7 +39,8 @@ type stage struct {
 	answer    promql.Answer
 	submitted []actuate.Change
 	told      map[string][]agents.Limit // by node
-	held      map[string]agents.Held    // by the pod's name
+	urgent    chan struct{}
+	held      map[string]agents.Held // by the pod's name
 	events    []string
 	log       strings.Builder
 }
@@ -54,6 +55,7 @@ func (s *stage) Session(string, time.Time) agents.Measurement { return agents.Me
 func (s *stage) Rates(plan.PodID, time.Time) []plan.TxRate    { return nil }
 func (s *stage) State(inventory.Agent) agents.State           { return agents.State{Connected: true} }
 func (s *stage) Wait()                                        {}
+func (s *stage) Urgent() <-chan struct{}                      { return s.urgent }
 func (s *stage) Limit(term uint64, node string, pods []agents.Limit) {
 	if s.told == nil {
 		s.told = map[string][]agents.Limit{}
@@ -282,7 +284,7 @@ func TestSessions(t *testing.T) {
 	assignments, perApp := place(&inventory.Snapshot{
 		Agents: []inventory.Agent{one, two, three, counter},
 		Apps:   []*inventory.App{beside, lonely, local, pinned, robot},
-	}, 2)
+	}, 2, true)
 	for _, tt := range []struct {
 		app                 *inventory.App
 		sessions, witnesses int
@@ -325,7 +327,7 @@ func TestHandshakesAreRare(t *testing.T) {
 	assignments, _ := place(&inventory.Snapshot{
 		Agents: []inventory.Agent{{UID: "2", Role: api.Role_ROLE_PROBE, Node: "2", IP: "10.1.0.2", STAMP: 862}},
 		Apps:   []*inventory.App{plc},
-	}, 1)
+	}, 1, true)
 	sessions := assignments[0].Sessions
 	if len(sessions) != 1 || sessions[0].Protocol != api.Protocol_PROTOCOL_TCP || sessions[0].MeanIntervalUs != 80_000 {
 		t.Errorf("sessions %v, want handshakes each 80 ms", sessions)
@@ -349,7 +351,7 @@ func TestWitnessesAreShared(t *testing.T) {
 		robot.DSCP = workload.DSCP(i % 2)
 		s.Apps = append(s.Apps, robot)
 	}
-	assignments, _ := place(&s, 2)
+	assignments, _ := place(&s, 2, true)
 	for _, a := range assignments {
 		stamp, ids := 0, map[string]bool{}
 		for _, session := range a.Sessions {
@@ -381,7 +383,7 @@ func TestWitnessIsObservedAndShown(t *testing.T) {
 		if session.Measured.JitterMs != 5 || session.Witness == nil || session.Witness.Measured.JitterMs != 0 || session.From != "2" {
 			t.Errorf("shown %+v with witness %+v, want 5 ms of jitter that the witness does not see", session, session.Witness)
 		}
-		_, placed := place(s.snapshot, 2)
+		_, placed := place(s.snapshot, 2, true)
 		o := (&term{loop: l, paths: placed}).observe(s.snapshot, time.Now())
 		if w := o.Apps[0].Witnesses; len(w) != 1 || w[0].Vantage != "2" || len(w[0].Samples) != 21 {
 			t.Errorf("witnesses %+v, want one from node 2 with its samples", w)
@@ -412,7 +414,7 @@ func TestQueryIsObservedAndShown(t *testing.T) {
 		if got.State != status.Violated || got.ViolationRatio != 1 || session.Measured.JitterMs != 3 || session.LagMs != 90_000 || session.From != "Prometheus" || got.Query != robot.Query.Text {
 			t.Errorf("shown %+v, want 3 ms of jitter, violated, 90 s late", got)
 		}
-		_, placed := place(s.snapshot, 2)
+		_, placed := place(s.snapshot, 2, true)
 		o := (&term{loop: l, paths: placed}).observe(s.snapshot, time.Now())
 		if seen := o.Apps[1].Sessions; len(seen) != 1 || seen[0].Lag != 90*time.Second || len(seen[0].Samples) != 2 {
 			t.Errorf("observed %+v", seen)

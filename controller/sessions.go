@@ -3,6 +3,7 @@ package controller
 import (
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -40,14 +41,15 @@ type placing struct {
 	probers  map[string]inventory.Agent // by node
 	vantages []placement.Vantage
 	perAgent map[types.UID][]*api.Session
-	placed   map[string]bool // by session id
+	placed   map[string]*api.Session // by id
+	urgent   bool                    // sessions are to say at once when they are late
 }
 
 // place decides what each agent is to probe, with k vantage points an app, and
 // how each app is measured. Agents without sessions are listed too, since they
 // report usage.
-func place(s *inventory.Snapshot, k int) ([]agents.Assignment, map[plan.PodID]paths) {
-	p := placing{probers: map[string]inventory.Agent{}, perAgent: map[types.UID][]*api.Session{}, placed: map[string]bool{}}
+func place(s *inventory.Snapshot, k int, urgent bool) ([]agents.Assignment, map[plan.PodID]paths) {
+	p := placing{probers: map[string]inventory.Agent{}, perAgent: map[types.UID][]*api.Session{}, placed: map[string]*api.Session{}, urgent: urgent}
 	for _, a := range s.Agents {
 		if _, twice := p.probers[a.Node]; a.Role == api.Role_ROLE_PROBE && !twice {
 			p.probers[a.Node] = a
@@ -83,9 +85,18 @@ func (p *placing) app(app *inventory.App, k int) paths {
 	nodes := placement.Choose(placement.Target{Key: app.Pod.String(), Node: app.Node, Pinned: app.Pinned}, p.vantages, k)
 	var out paths
 	for _, node := range nodes {
-		out.sessions = append(out.sessions, p.add(node, target))
-		if isBeside && !app.NodeReflects && node != app.Node {
-			out.witnesses = append(out.witnesses, p.add(node, toAgent(beside, app.DSCP)))
+		measured := p.add(node, target)
+		out.sessions = append(out.sessions, measured)
+		if node == app.Node {
+			continue
+		}
+		p.allow(measured, app.SLO)
+		if isBeside && !app.NodeReflects {
+			witness := p.add(node, toAgent(beside, app.DSCP))
+			out.witnesses = append(out.witnesses, witness)
+			if p.urgent {
+				p.placed[measured.id].Witness = witness.id
+			}
 		}
 	}
 	switch {
@@ -102,13 +113,30 @@ func (p *placing) app(app *inventory.App, k int) paths {
 func (p *placing) add(node string, target *api.Session) session {
 	agent := p.probers[node]
 	id := node + " → " + target.Id
-	if !p.placed[id] {
-		p.placed[id] = true
-		p.perAgent[agent.UID] = append(p.perAgent[agent.UID], &api.Session{
+	if p.placed[id] == nil {
+		p.placed[id] = &api.Session{
 			Id: id, Protocol: target.Protocol, Host: target.Host, Port: target.Port, Dscp: target.Dscp, MeanIntervalUs: target.MeanIntervalUs,
-		})
+		}
+		p.perAgent[agent.UID] = append(p.perAgent[agent.UID], p.placed[id])
 	}
 	return session{id: id, agent: agent}
+}
+
+// allow tells the agent from when on packets are late: for the strictest of the
+// apps that share the session.
+func (p *placing) allow(of session, slo workload.SLO) {
+	if !p.urgent {
+		return
+	}
+	s := p.placed[of.id]
+	strictest := func(now uint32, target time.Duration) uint32 {
+		us := uint32(min(target.Microseconds(), math.MaxUint32))
+		if us == 0 || now != 0 && now < us {
+			return now
+		}
+		return us
+	}
+	s.LateAboveUs, s.LateRttUs = strictest(s.LateAboveUs, slo.Jitter), strictest(s.LateRttUs, slo.Latency)
 }
 
 // queriesOf is what Prometheus is to be asked.

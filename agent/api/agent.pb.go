@@ -377,8 +377,16 @@ type Session struct {
 	MeanIntervalUs uint32                 `protobuf:"varint,6,opt,name=mean_interval_us,json=meanIntervalUs,proto3" json:"mean_interval_us,omitempty"` // mean spacing; 0 means 20,000 (50 Hz)
 	TimeoutUs      uint32                 `protobuf:"varint,7,opt,name=timeout_us,json=timeoutUs,proto3" json:"timeout_us,omitempty"`                  // after which a packet is lost; 0 means 1,000,000
 	Authenticated  bool                   `protobuf:"varint,8,opt,name=authenticated,proto3" json:"authenticated,omitempty"`                           // STAMP only: signed with the assignment's key
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Allowance: a packet is late whose round trip is so much above the least of the
+	// session, or that long itself; 0: not asked for. When three of the newest four
+	// are late a report follows at once, and for a second every 20 ms; meanwhile the
+	// session, unless it is one of handshakes, and its witness are sent up to four
+	// times as often.
+	LateAboveUs   uint32 `protobuf:"varint,9,opt,name=late_above_us,json=lateAboveUs,proto3" json:"late_above_us,omitempty"`
+	LateRttUs     uint32 `protobuf:"varint,10,opt,name=late_rtt_us,json=lateRttUs,proto3" json:"late_rtt_us,omitempty"`
+	Witness       string `protobuf:"bytes,11,opt,name=witness,proto3" json:"witness,omitempty"` // id of another session of the assignment
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Session) Reset() {
@@ -467,6 +475,27 @@ func (x *Session) GetAuthenticated() bool {
 	return false
 }
 
+func (x *Session) GetLateAboveUs() uint32 {
+	if x != nil {
+		return x.LateAboveUs
+	}
+	return 0
+}
+
+func (x *Session) GetLateRttUs() uint32 {
+	if x != nil {
+		return x.LateRttUs
+	}
+	return 0
+}
+
+func (x *Session) GetWitness() string {
+	if x != nil {
+		return x.Witness
+	}
+	return ""
+}
+
 type Report struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Node     string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -476,6 +505,7 @@ type Report struct {
 	// The agent's reflector answers what is signed with the key of the assignment.
 	StampKeyHeld  bool `protobuf:"varint,5,opt,name=stamp_key_held,json=stampKeyHeld,proto3" json:"stamp_key_held,omitempty"`
 	TakesLimits   bool `protobuf:"varint,6,opt,name=takes_limits,json=takesLimits,proto3" json:"takes_limits,omitempty"` // it enforces, and may be sent limits
+	Urgent        bool `protobuf:"varint,7,opt,name=urgent,proto3" json:"urgent,omitempty"`                              // sent before its time: a session has become late
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -548,6 +578,13 @@ func (x *Report) GetStampKeyHeld() bool {
 func (x *Report) GetTakesLimits() bool {
 	if x != nil {
 		return x.TakesLimits
+	}
+	return false
+}
+
+func (x *Report) GetUrgent() bool {
+	if x != nil {
+		return x.Urgent
 	}
 	return false
 }
@@ -849,7 +886,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x1d\n" +
 	"\n" +
 	"egress_bps\x18\x02 \x01(\x04R\tegressBps\x12\x1a\n" +
-	"\bsequence\x18\x03 \x01(\x04R\bsequence\"\xfb\x01\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\"\xd9\x02\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x19.detnet.agent.v1.ProtocolR\bprotocol\x12\x12\n" +
@@ -859,14 +896,19 @@ const file_agent_proto_rawDesc = "" +
 	"\x10mean_interval_us\x18\x06 \x01(\rR\x0emeanIntervalUs\x12\x1d\n" +
 	"\n" +
 	"timeout_us\x18\a \x01(\rR\ttimeoutUs\x12$\n" +
-	"\rauthenticated\x18\b \x01(\bR\rauthenticated\"\xfa\x01\n" +
+	"\rauthenticated\x18\b \x01(\bR\rauthenticated\x12\"\n" +
+	"\rlate_above_us\x18\t \x01(\rR\vlateAboveUs\x12\x1e\n" +
+	"\vlate_rtt_us\x18\n" +
+	" \x01(\rR\tlateRttUs\x12\x18\n" +
+	"\awitness\x18\v \x01(\tR\awitness\"\x92\x02\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12)\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x15.detnet.agent.v1.RoleR\x04role\x12:\n" +
 	"\bsessions\x18\x03 \x03(\v2\x1e.detnet.agent.v1.SessionReportR\bsessions\x12,\n" +
 	"\x04pods\x18\x04 \x03(\v2\x18.detnet.agent.v1.PodRateR\x04pods\x12$\n" +
 	"\x0estamp_key_held\x18\x05 \x01(\bR\fstampKeyHeld\x12!\n" +
-	"\ftakes_limits\x18\x06 \x01(\bR\vtakesLimits\"\x96\x03\n" +
+	"\ftakes_limits\x18\x06 \x01(\bR\vtakesLimits\x12\x16\n" +
+	"\x06urgent\x18\a \x01(\bR\x06urgent\"\x96\x03\n" +
 	"\rSessionReport\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12@\n" +

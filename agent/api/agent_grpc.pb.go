@@ -33,7 +33,8 @@ const (
 type AgentClient interface {
 	// Measure runs for as long as the controller holds the stream. Each
 	// Assignment replaces the one before; sessions that stay are not disturbed.
-	// A Report follows about every 100 ms, also when there is nothing in it.
+	// A Report follows about every 100 ms, also when there is nothing in it, and at
+	// once when a session becomes late.
 	// When the stream ends, so do its sessions.
 	Measure(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Assignment, Report], error)
 }
@@ -65,7 +66,8 @@ type Agent_MeasureClient = grpc.BidiStreamingClient[Assignment, Report]
 type AgentServer interface {
 	// Measure runs for as long as the controller holds the stream. Each
 	// Assignment replaces the one before; sessions that stay are not disturbed.
-	// A Report follows about every 100 ms, also when there is nothing in it.
+	// A Report follows about every 100 ms, also when there is nothing in it, and at
+	// once when a session becomes late.
 	// When the stream ends, so do its sessions.
 	Measure(grpc.BidiStreamingServer[Assignment, Report]) error
 	mustEmbedUnimplementedAgentServer()

@@ -52,6 +52,7 @@ type Sender struct {
 	opts    Options
 	user    bool           // timestamps by this process
 	waiting sync.WaitGroup // lookups and sockets that are awaited
+	urgent  chan struct{}
 
 	mu       sync.Mutex
 	ctx      context.Context // of Run
@@ -65,6 +66,7 @@ type Sender struct {
 	drops    Drops
 	collects int64 // monotonic time of the next collect
 	unread   int   // packets sent since the last collect
+	hurrying bool  // a session is
 	scratch  []completed
 }
 
@@ -100,6 +102,7 @@ func NewSender(o Options) *Sender {
 		user:    o.UserTimestamps,
 		numbers: map[uint16]*session{},
 		probers: map[kind]prober{},
+		urgent:  make(chan struct{}, 1),
 	}
 }
 
@@ -136,7 +139,8 @@ func (s *Sender) Assign(specs []Session) error {
 			continue
 		}
 		seen[spec.ID] = true
-		if old := running[spec.ID]; old != nil && old.Session == spec {
+		if old := running[spec.ID]; old != nil && old.same(spec) {
+			old.Late, old.Witness = spec.Late, spec.Witness
 			delete(running, spec.ID)
 			next = append(next, old)
 			continue
@@ -155,6 +159,12 @@ func (s *Sender) Assign(specs []Session) error {
 		s.alarm.ring()
 	}
 	return errors.Join(errs...)
+}
+
+// same reports whether spec asks for the packets that are sent already.
+func (s Session) same(spec Session) bool {
+	s.Late, s.Witness, spec.Late, spec.Witness = Late{}, "", Late{}, ""
+	return s == spec
 }
 
 // maxSessions leaves room for numbers to rest before they are used again.
@@ -341,8 +351,12 @@ func (s *Sender) tick() int64 {
 	}
 	perSecond, shortest := 0.0, float64(time.Hour)
 	for _, each := range s.sessions {
-		perSecond += float64(time.Second) / float64(each.Interval)
-		shortest = min(shortest, float64(each.Interval))
+		gap := float64(each.Interval)
+		if s.hurrying {
+			gap = float64(each.hasty())
+		}
+		perSecond += float64(time.Second) / gap
+		shortest = min(shortest, gap)
 	}
 	mean := int64(min(max(together/perSecond*float64(time.Second), float64(minTick)), float64(maxTick), tickOfGap*shortest))
 	return mean/2 + rand.Int64N(mean+1)
@@ -355,11 +369,15 @@ func (s *Sender) collect(now int64) {
 		answers += p.collect(now)
 	}
 	offset := time.Now().UnixNano() - s.now()
+	var alarmed []*session
 	for _, each := range s.sessions {
-		if answers > 0 {
-			each.complete(now, offset)
+		if answers > 0 && each.complete(now, offset) {
+			alarmed = append(alarmed, each)
 		}
 		each.expire(now)
+	}
+	if s.hurrying || len(alarmed) > 0 {
+		s.hurried(alarmed, now)
 	}
 }
 

@@ -76,6 +76,7 @@ type session struct {
 	unique     uint64 // answers, each number of the reflector's once
 	ttlThere   uint8
 	ttlBack    uint8
+	hurry      hurry
 }
 
 // completed is a sample together with its time of sending.
@@ -86,6 +87,9 @@ type completed struct {
 
 func newSession(spec Session, number uint16, first uint32, now int64) *session {
 	inFlight := int(2*spec.Timeout/spec.Interval) + 16
+	if spec.Late != (Late{}) {
+		inFlight = max(inFlight, int(spec.Timeout/spec.hasty())+16)
+	}
 	slots := 1 << bits.Len(uint(max(inFlight, 32)-1))
 	kept := 1 << bits.Len(uint(2*time.Second/spec.Interval)+15)
 	s := &session{
@@ -115,8 +119,9 @@ func (s *session) after(now int64) int64 {
 		s.behind = 0
 		return now + int64(s.backoff)
 	}
-	shortest := int64(s.Interval) / 2
-	gap := shortest + rand.Int64N(int64(s.Interval)+1)
+	spacing := int64(s.spacing(now))
+	shortest := spacing / 2
+	gap := shortest + rand.Int64N(spacing+1)
 	s.behind += max(now-s.due, 0)
 	caughtUp := min(s.behind, gap-shortest)
 	s.behind = min(s.behind-caughtUp, mostBehind)
@@ -202,8 +207,8 @@ func (s *session) rank(seq uint32) {
 // complete turns the answered packets into samples. offset is CLOCK_REALTIME
 // minus the monotonic clock. Where the kernel's timestamps are relied upon,
 // answers are read late on purpose: one whose timestamps are missing was
-// received, but says nothing.
-func (s *session) complete(now, offset int64) {
+// received, but says nothing. It reports whether the session has become late.
+func (s *session) complete(now, offset int64) (alarm bool) {
 	for _, p := range s.pending {
 		if p.state != slotAnswered {
 			continue
@@ -221,6 +226,9 @@ func (s *session) complete(now, offset int64) {
 			sample.Number, sample.Corrected = p.seq-s.origin, p.doubt
 			s.keep(p.sent, sample)
 		}
+		if measured {
+			alarm = s.note(sample.RTT, now) || alarm
+		}
 	}
 	if len(s.pending) > 0 {
 		if s.backoff > 0 {
@@ -232,6 +240,7 @@ func (s *session) complete(now, offset int64) {
 		s.err, s.failures, s.backoff = nil, 0, 0
 	}
 	s.pending = s.pending[:0]
+	return alarm
 }
 
 // clockSlack is how much a kernel round trip may exceed the one that this

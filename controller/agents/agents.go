@@ -30,6 +30,8 @@ type Pool struct {
 	log   *slog.Logger
 	links sync.WaitGroup
 
+	urgent chan struct{} // an agent has reported before its time
+
 	// key signs the probes among the agents, for the life of this Pool. Reflectors
 	// go on to answer what is signed with the one before.
 	key []byte
@@ -65,7 +67,7 @@ type rates struct {
 // New returns a Pool without streams.
 func New(creds credentials.TransportCredentials, log *slog.Logger) *Pool {
 	return &Pool{
-		creds: creds, log: log, key: newKey(),
+		creds: creds, log: log, key: newKey(), urgent: make(chan struct{}, 1),
 		byUID:    map[types.UID]*link{},
 		sessions: map[string]*session{},
 		rates:    map[plan.PodID]*rates{},
@@ -135,6 +137,10 @@ func (p *Pool) Session(id string, now time.Time) Measurement {
 	return Measurement{s.samples.view(now), s.err}
 }
 
+// Urgent receives when an agent has reported before its time, because a session
+// has become late. Several may come as one.
+func (p *Pool) Urgent() <-chan struct{} { return p.urgent }
+
 // Rates returns the recent usage of a pod, oldest first. The slice is shared:
 // do not modify.
 func (p *Pool) Rates(pod plan.PodID, now time.Time) []plan.TxRate {
@@ -190,6 +196,12 @@ func (p *Pool) receive(from inventory.Agent, r *api.Report, now time.Time) error
 			if r.GetTakesLimits() {
 				kept.held = heldOf(pr, now)
 			}
+		}
+	}
+	if r.GetUrgent() {
+		select {
+		case p.urgent <- struct{}{}:
+		default:
 		}
 	}
 	return nil

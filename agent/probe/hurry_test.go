@@ -1,0 +1,123 @@
+package probe
+
+import (
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/workload"
+)
+
+const ms = time.Millisecond
+
+func watched(protocol workload.Protocol) *session {
+	return newSession(Session{ID: "a", Protocol: protocol, Interval: DefaultInterval, Timeout: DefaultTimeout, Late: Late{Above: ms, RTT: 10 * ms}}, 1, 0, 0)
+}
+
+// Three late packets of four are told once, until the path has been free again and
+// the hurry is over for a while.
+func TestLateIsToldOnce(t *testing.T) {
+	s, now := watched(workload.UDP), int64(0)
+	told := func(rtts ...time.Duration) (n int) {
+		for _, rtt := range rtts {
+			now += int64(20 * ms)
+			if s.note(rtt, now) {
+				n++
+			}
+		}
+		return n
+	}
+	const free, late = 300 * time.Microsecond, 5 * ms
+	for _, step := range []struct {
+		what string
+		rtts []time.Duration
+		want int
+	}{
+		{"a free path", []time.Duration{free, free, free, free}, 0},
+		{"two late packets", []time.Duration{late, late, free, free}, 0},
+		{"three of four", []time.Duration{late, late, free, late}, 1},
+		{"still late", []time.Duration{late, late, late, late, late}, 0},
+		{"free, and late again at once", []time.Duration{free, free, free, free, late, late, late}, 0},
+	} {
+		if got := told(step.rtts...); got != step.want {
+			t.Errorf("%s: told %d times, want %d", step.what, got, step.want)
+		}
+	}
+	now += int64(hurryTime + hurryRest)
+	if told(free, free, free, free) != 0 || told(late, late, late) != 1 {
+		t.Error("after a rest it is not told again")
+	}
+	if never := newSession(Session{ID: "b", Interval: DefaultInterval, Timeout: DefaultTimeout}, 2, 0, 0); never.note(time.Hour, 1) {
+		t.Error("a session without an allowance is late")
+	}
+}
+
+// A target of latency alone counts too, whatever the least round trip was.
+func TestLateByLatency(t *testing.T) {
+	s := newSession(Session{ID: "a", Interval: DefaultInterval, Timeout: DefaultTimeout, Late: Late{RTT: 10 * ms}}, 1, 0, 0)
+	told := false
+	for i := range 4 {
+		told = s.note(11*ms, int64(i)) || told
+	}
+	if !told {
+		t.Error("four round trips above the target were not told")
+	}
+}
+
+// A late session is sent faster for hurryTime, no faster than four times, and one
+// of handshakes not at all.
+func TestHurry(t *testing.T) {
+	s, shake := watched(workload.UDP), watched(workload.TCP)
+	s.hasten(0)
+	shake.hasten(0)
+	for _, tt := range []struct {
+		s    *session
+		at   time.Duration
+		want time.Duration
+	}{
+		{s, 0, 5 * ms}, {s, hurryTime - 1, 5 * ms}, {s, hurryTime, DefaultInterval}, {shake, 0, DefaultInterval},
+	} {
+		if got := tt.s.spacing(int64(tt.at)); got != tt.want {
+			t.Errorf("%s after %v: a packet each %v, want %v", tt.s.Protocol, tt.at, got, tt.want)
+		}
+	}
+	if in := int(DefaultTimeout / s.hasty()); len(s.slots) < in {
+		t.Errorf("room for %d packets in flight, and %d may be", len(s.slots), in)
+	}
+}
+
+// The witness hurries with the session, others do not; new samples are told of for
+// as long as anybody hurries.
+func TestWitnessHurries(t *testing.T) {
+	sender := NewSender(Options{})
+	specs := []Session{
+		{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, Witness: "beside"},
+		{ID: "beside", Protocol: workload.UDP, Host: "127.0.0.1", Port: 10},
+		{ID: "other", Protocol: workload.UDP, Host: "127.0.0.1", Port: 11},
+	}
+	if err := sender.Assign(specs); err != nil {
+		t.Fatal(err)
+	}
+	app, beside, other := sender.sessions[0], sender.sessions[1], sender.sessions[2]
+	app.hasten(1)
+	sender.hurried([]*session{app}, 1)
+	if beside.hurry.until == 0 || other.hurry.until != 0 {
+		t.Errorf("the witness hurries until %d, another session until %d", beside.hurry.until, other.hurry.until)
+	}
+	select {
+	case <-sender.Urgent():
+	default:
+		t.Error("nobody was told")
+	}
+	end := int64(hurryTime) + 2
+	sender.hurried(nil, end)
+	select {
+	case <-sender.Urgent():
+		t.Error("told although nobody hurries")
+	default:
+	}
+
+	specs[0].Late.Above = 2 * ms
+	if err := sender.Assign(specs); err != nil || sender.sessions[0] != app || app.Late.Above != 2*ms {
+		t.Errorf("another allowance began the session anew: %v", err)
+	}
+}
