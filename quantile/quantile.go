@@ -1,6 +1,7 @@
 // Package quantile is the one definition of a quantile in detnet: the nearest
 // rank. Of the values 1 to 100 the p99 is 99; every quantile is a value that was
-// measured, and none is between two of them.
+// measured, and none is between two of them. Only the laws "aimd" and "step" have
+// formulas of their own: those that they reproduce.
 package quantile
 
 import "math"
@@ -20,4 +21,17 @@ func Of[T any](ascending []T, q float64) T {
 	}
 	rank := int(math.Ceil(q*float64(n) - rounding))
 	return ascending[min(max(rank, 1), n)-1]
+}
+
+// Upper is the largest value that is a q-quantile, 0…1: where two are, as the middle
+// of an even number, it is the later one, with the rank ⌊q·n⌋ + 1. Decisions that
+// must not miss a rise take it: of two samples it is the higher. Of no values it is
+// the zero value.
+func Upper[T any](ascending []T, q float64) T {
+	n := len(ascending)
+	if n == 0 {
+		var none T
+		return none
+	}
+	return ascending[min(int(q*float64(n)+rounding), n-1)]
 }

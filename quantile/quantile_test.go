@@ -29,6 +29,23 @@ func TestNearestRank(t *testing.T) {
 	}
 }
 
+// Upper differs from Of only where a whole number of values is below.
+func TestUpper(t *testing.T) {
+	for _, tt := range []struct {
+		n    int
+		q    float64
+		want int
+	}{{0, 0.5, 0}, {1, 0.5, 1}, {2, 0.5, 2}, {3, 0.5, 2}, {4, 0.5, 3}, {4, 0.25, 2}, {13, 0.25, 4}, {12, 0.25, 4}, {10, 1, 10}, {100, 0.07, 8}} {
+		values := make([]int, tt.n)
+		for i := range values {
+			values[i] = i + 1
+		}
+		if got := Upper(values, tt.q); got != tt.want {
+			t.Errorf("of 1…%d the upper %v-quantile is %d, want %d", tt.n, tt.q, got, tt.want)
+		}
+	}
+}
+
 // Where the product is whole in decimal it is whole here, whatever the binary
 // fraction says.
 func TestWholeProducts(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/quantile"
 )
 
 // query answers for a session from what its app's metrics say.
@@ -31,7 +32,7 @@ func (q *query) fire(now time.Duration, _ event) {
 		return
 	}
 	slices.Sort(delays)
-	q.answers = append(q.answers, plan.Sample{At: epoch.Add(now), RTT: delays[(len(delays)*95-1)/100]})
+	q.answers = append(q.answers, plan.Sample{At: epoch.Add(now), RTT: quantile.Of(delays, 0.95)})
 }
 
 // path is what the controller sees of it.

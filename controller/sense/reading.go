@@ -67,7 +67,7 @@ func (c Config) read(session *plan.Session, since, now time.Time) Reading {
 	var few [newest]time.Duration
 	r.Recent = median(append(few[:0], last...))
 	slices.Sort(delays)
-	r.Low, r.Median = delays[len(delays)/4], delays[len(delays)/2]
+	r.Low, r.Median = quantile.Upper(delays, 0.25), quantile.Upper(delays, 0.5)
 	r.Tail = quantile.Of(delays, 0.9)
 	if window[0].HasOneWay {
 		r.Forward, r.Back = oneWay(window[:len(last)], session.Base)
@@ -140,10 +140,10 @@ func oneWay(window []plan.Sample, base plan.Base) (forward, back time.Duration) 
 	return median(f[:len(window)]), median(b[:len(window)])
 }
 
-// median sorts d and returns its middle.
+// median sorts d and returns its middle, the upper of two.
 func median(d []time.Duration) time.Duration {
 	slices.Sort(d)
-	return d[len(d)/2]
+	return quantile.Upper(d, 0.5)
 }
 
 // slope is that of the delay against the time of sending, by least squares.

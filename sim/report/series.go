@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/quantile"
 	"github.com/detnet/detnet/sim"
 )
 
@@ -86,7 +87,7 @@ func spansOf(r *sim.Record, app string) []span {
 	for i, values := range bins {
 		if n := len(values); n > 0 {
 			slices.Sort(values)
-			all = append(all, span{time.Duration(i) * spanLength, values[n/2], values[(n*95-1)/100], n, late[i]})
+			all = append(all, span{time.Duration(i) * spanLength, quantile.Of(values, 0.5), quantile.Of(values, 0.95), n, late[i]})
 		}
 	}
 	return all

@@ -8,6 +8,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/quantile"
 	"github.com/detnet/detnet/sim"
 	"github.com/detnet/detnet/sim/score"
 )
@@ -103,7 +104,7 @@ func middle[T cmp.Ordered](scores []sim.Score, of func(sim.Score) T) T {
 		values = append(values, of(s))
 	}
 	slices.Sort(values)
-	return values[len(values)/2]
+	return quantile.Of(values, 0.5)
 }
 
 func seconds(d time.Duration) string {

@@ -10,6 +10,7 @@ import (
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
+	"github.com/detnet/detnet/quantile"
 )
 
 // Delay is one sample above the base of its session.
@@ -133,7 +134,7 @@ func Pinned(ramp []Delay) bool {
 		levels[i] = d.Above
 	}
 	slices.Sort(levels)
-	return levels[len(levels)/2] > levels[len(levels)-1-len(levels)/10]*15/16
+	return quantile.Upper(levels, 0.5) > quantile.Of(levels, 0.9)*15/16
 }
 
 // straight is the slope of samples that lie on a line; 0 if they do not.
