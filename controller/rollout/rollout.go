@@ -158,6 +158,7 @@ type template struct {
 	inventory.Workload
 	limit   bitrate.Rate
 	initial bitrate.Rate // of the pods before detnet limited them; 0: not known
+	stamped bool         // admission gives new pods initial
 }
 
 func (t template) String() string { return describe(t.Workload) }
@@ -173,7 +174,7 @@ func wanted(s *inventory.Snapshot) []template {
 		}
 		i := slices.IndexFunc(all, func(t template) bool { return t.Workload == sender.Workload })
 		if i < 0 {
-			all = append(all, template{sender.Workload, sender.Limit, sender.Initial})
+			all = append(all, template{sender.Workload, sender.Limit, sender.Initial, !sender.Static})
 			continue
 		}
 		all[i].limit = min(all[i].limit, sender.Limit)
@@ -195,6 +196,9 @@ func (r *Rollout) apply(ctx context.Context, t template) (changed bool, err erro
 	own, err := bitrate.ParseLimit(now[workload.EgressBandwidth])
 	if err == nil && near(own, t.limit) {
 		return false, nil
+	}
+	if noted == "" && now[workload.EgressBandwidth] == "" && t.stamped && near(t.initial, t.limit) {
+		return false, nil // new pods begin with it as it is
 	}
 	most, _ := bitrate.ParseLimit(now[workload.MaxBandwidth]) // none, if it can't be read
 	limits := map[string]string{workload.EgressBandwidth: t.limit.String()}
