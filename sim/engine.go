@@ -81,52 +81,23 @@ func (h *eventHeap) pop() event {
 	return top
 }
 
-// link is a drop-tail FIFO of limited bytes in front of a wire. When a packet
-// leaves is known when it arrives, so no event is needed in between.
-type link struct {
-	rate  bitrate.Rate // 0: no limit, no queue
-	limit int          // bytes
-	free  time.Duration
-}
-
-// push queues size bytes and returns when the last of them has left, or false
-// if there is no place for them.
-func (l *link) push(now time.Duration, size int) (time.Duration, bool) {
-	if l.rate == 0 {
-		return now, true
-	}
-	wait := max(l.free-now, 0)
-	if backlog := wait.Seconds() * float64(l.rate) / 8; int(backlog)+size > l.limit {
-		return 0, false
-	}
-	l.free = now + wait + airtime(size, l.rate)
-	return l.free, true
-}
-
-// setRate changes the capacity; what is queued takes longer or shorter.
-func (l *link) setRate(now time.Duration, rate bitrate.Rate) {
-	if wait := l.free - now; wait > 0 && rate > 0 {
-		l.free = now + time.Duration(float64(wait)*float64(l.rate)/float64(rate))
-	}
-	l.rate = rate
-}
-
 func airtime(size int, rate bitrate.Rate) time.Duration {
 	return time.Duration(float64(size) * 8 * float64(time.Second) / float64(rate))
 }
 
 // shaper is a pod's limiter: a token bucket before a FIFO of limited bytes.
 type shaper struct {
-	clock  *clock
-	rate   bitrate.Rate // 0: none
-	burst  int          // bytes that may pass at once after a pause
-	limit  int          // bytes
-	out    func(now time.Duration, sent time.Duration)
-	queue  []time.Duration // when each waiting packet was sent
-	head   int
-	free   time.Duration
-	waking bool
-	wakes  int // asked for so far: only the newest is meant
+	clock   *clock
+	segment int          // bytes of a packet
+	rate    bitrate.Rate // 0: none
+	burst   int          // bytes that may pass at once after a pause
+	limit   int          // bytes
+	out     func(now time.Duration, sent time.Duration)
+	queue   []time.Duration // when each waiting packet was sent
+	head    int
+	free    time.Duration
+	waking  bool
+	wakes   int // asked for so far: only the newest is meant
 }
 
 // push takes one packet of size segment; false if it is dropped.
@@ -136,7 +107,7 @@ func (s *shaper) push(now, sent time.Duration) bool {
 		s.out(now, sent)
 		return true
 	}
-	if s.waiting()+segment > s.limit {
+	if s.waiting()+s.segment > s.limit {
 		return false
 	}
 	s.queue = append(s.queue, sent)
@@ -145,11 +116,11 @@ func (s *shaper) push(now, sent time.Duration) bool {
 }
 
 // waiting is the bytes that are held back.
-func (s *shaper) waiting() int { return (len(s.queue) - s.head) * segment }
+func (s *shaper) waiting() int { return (len(s.queue) - s.head) * s.segment }
 
 func (s *shaper) spend(now time.Duration) {
 	if s.rate > 0 {
-		s.free = max(s.free, now-airtime(s.burst, s.rate)) + airtime(segment, s.rate)
+		s.free = max(s.free, now-airtime(s.burst, s.rate)) + airtime(s.segment, s.rate)
 	}
 }
 

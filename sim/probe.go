@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sort"
 	"time"
 
@@ -19,6 +20,8 @@ type session struct {
 	phase time.Duration // of the agent's reports
 
 	samples []done // in the order of sending
+	highest [3]int // newest ones that were answered, plus one; ascending
+	sure    int    // all before were looked at: answered, or said to be lost
 }
 
 // done is one probe and when its fate was known.
@@ -28,6 +31,8 @@ type done struct {
 	sample  plan.Sample
 	forward time.Duration
 	noise   time.Duration // of the hosts at both ends
+	route   time.Duration // how much longer the path was than at the start
+	lie     time.Duration // of the vantage's host or clock, of its report alone
 }
 
 // Kinds of event that a session handles: a probe passes four queues.
@@ -46,14 +51,15 @@ func (s *session) fire(now time.Duration, e event) {
 	case probeSend:
 		s.w.schedule(now+time.Duration((0.5+s.rng.Float64())*float64(probeEvery)), s, probeSend, 0)
 		if s.w.probing {
-			s.samples = append(s.samples, done{sent: now, known: now + probeTimeout, sample: plan.Sample{At: epoch.Add(now), Lost: true}})
-			s.hop(now, s.w.up[s.from], prop, len(s.samples)-1, probeAtApp, now)
+			route := s.w.route
+			s.samples = append(s.samples, done{sent: now, known: now + probeTimeout, route: route[0] + route[1], sample: plan.Sample{At: epoch.Add(now), Lost: true}})
+			s.hop(now, s.w.up[s.from], prop+route[0], len(s.samples)-1, probeAtApp, now)
 		}
 	case probeAtApp:
 		s.hop(now, s.w.down[s.app.Node], 0, i, probeAtReflector, e.sent)
 	case probeAtReflector:
 		s.samples[i].forward = now - e.sent
-		s.hop(now, s.w.up[s.app.Node], prop, i, probeAtVantage, e.sent)
+		s.hop(now, s.w.up[s.app.Node], prop+s.w.route[1], i, probeAtVantage, e.sent)
 	case probeAtVantage:
 		s.hop(now, s.w.down[s.from], 0, i, probeBack, e.sent)
 	case probeBack:
@@ -84,10 +90,15 @@ func (s *session) back(now time.Duration, i int, sent time.Duration) {
 		there = 0 // the agent says how long it held the packet
 	}
 	d.noise = there + here
-	rtt := now - sent + there + here
+	if s.w.scenario.Reorder > 0 && s.rng.Float64() < s.w.scenario.Reorder {
+		here += reordered
+	}
+	d.lie = s.w.lies[s.from]
+	rtt := now - sent + there + here + d.lie
 	if rtt > probeTimeout {
 		return
 	}
+	s.overtook(now, i)
 	d.known = sent + rtt
 	d.sample = plan.Sample{At: epoch.Add(sent), RTT: rtt}
 	if !s.w.scenario.Echo || s.agent {
@@ -96,6 +107,23 @@ func (s *session) back(now time.Duration, i int, sent time.Duration) {
 		d.sample.Backward = rtt - d.sample.Forward
 	}
 }
+
+// overtook says that packets are lost as soon as three later ones were answered, as
+// the session-sender does; an answer that comes all the same corrects it.
+func (s *session) overtook(now time.Duration, answered int) {
+	if answered+1 > s.highest[0] {
+		s.highest[0] = answered + 1
+		slices.Sort(s.highest[:])
+	}
+	for ; s.sure < s.highest[0]-1; s.sure++ {
+		if d := &s.samples[s.sure]; d.sample.Lost {
+			d.known = min(d.known, now)
+		}
+	}
+}
+
+// reordered is how late a packet is that others overtook.
+const reordered = 500 * time.Microsecond
 
 func (s *session) noise() time.Duration {
 	n := s.w.scenario.Noise

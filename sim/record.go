@@ -50,7 +50,7 @@ func (r *Record) sample(w *world, now time.Duration, usage []bitrate.Rate) {
 	p := Point{Point: score.Point{At: now, Room: w.up[w.scenario.Nodes[0].Name].rate}, Usage: usage}
 	for _, s := range w.sources {
 		p.Limits = append(p.Limits, s.shaper.rate)
-		p.Offered = append(p.Offered, s.rate)
+		p.Offered = append(p.Offered, s.offers())
 		p.Waiting = append(p.Waiting, bitrate.Rate(float64(s.waiting)*8/reportEvery.Seconds()))
 		s.waiting = s.shaper.waiting()
 		p.Goodput = append(p.Goodput, bitrate.Rate(float64(s.arrived-s.seen)*8/reportEvery.Seconds()))
@@ -91,10 +91,10 @@ func (r *Record) finish(w *world) *Record {
 		for _, d := range s.samples {
 			p := Probe{Session: s.id, App: s.app.Name, At: d.sent, Lost: d.sample.Lost}
 			if !p.Lost {
-				p.Delay = d.sample.RTT - least
+				p.Delay = d.sample.RTT - d.lie - d.route - least
 			}
 			slo := s.app.SLO
-			p.Late = p.Lost || slo.Jitter > 0 && p.Delay > slo.Jitter || slo.Latency > 0 && d.sample.RTT > slo.Latency
+			p.Late = p.Lost || slo.Jitter > 0 && p.Delay > slo.Jitter || slo.Latency > 0 && d.sample.RTT-d.lie > slo.Latency
 			p.Queued = p.Late && !(slo.Jitter > 0 && d.noise > slo.Jitter || slo.Latency > 0 && least+d.noise > slo.Latency)
 			r.Probes = append(r.Probes, p)
 		}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/sim/score"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -23,6 +24,7 @@ type Scenario struct {
 	PatchDelay  [2]time.Duration // from plan to effect, uniform
 	ReportDelay time.Duration    // from measurement to controller
 	ProbeLoss   float64
+	Reorder     float64 // share of probes that others overtake, by half a millisecond
 	Noise       Noise
 	CountBefore bool    // tx counters sit before the limiter
 	Headroom    float64 // of a limit: what the limiter lets pass; 0: 1
@@ -38,6 +40,10 @@ type Scenario struct {
 	// Elsewhere says that the delay does not come from the senders: what
 	// counts is what a law takes from them in vain.
 	Elsewhere bool
+	// Segment is the bytes that traffic comes in; 0: 3000. Larger ones make a fast
+	// link cheap to play, as segmentation offload does on a real one.
+	Segment int
+	Bar     score.Bar // for adaptive
 }
 
 // Query is the 95th percentile of an app's delays over Range, of metrics that
@@ -46,10 +52,12 @@ type Query struct{ Range, Scrape, Every time.Duration }
 
 // NodeSpec is a machine with a shaped uplink and, if Down is not 0, downlink.
 type NodeSpec struct {
-	Name  string
-	Up    bitrate.Rate
-	Queue int // bytes
-	Down  bitrate.Rate
+	Name       string
+	Up         bitrate.Rate
+	Queue      int // bytes
+	Down       bitrate.Rate
+	Discipline Discipline       // of the uplink
+	Hold       [2]time.Duration // of an AQM: the delays at which it begins, and ceases, to let packets pass
 }
 
 // AppSpec is a critical app and the nodes that it is probed from.
@@ -79,7 +87,18 @@ type SenderSpec struct {
 	Offered        bitrate.Rate
 	Initial        bitrate.Rate // its limit at the start
 	Weight, Rank   int
-	Uncontrolled   bool // no detnet limit: cross traffic
+	Min            bitrate.Rate // the lowest limit it may have; 0: 10 Mbit/s
+	Uncontrolled   bool         // no detnet limit: cross traffic
+	Critical       bool         // it is a critical app's own: Uncontrolled, and known to be there
+	Max            bitrate.Rate // the highest limit it may have; 0: 1 Gbit/s
+	Transfers      Transfers
+}
+
+// Transfers says that a pod sends transfers of Size bytes on average, one each
+// Every on average, instead of without end. The zero value is without end.
+type Transfers struct {
+	Every time.Duration
+	Size  int
 }
 
 // Event changes the world at a time. Fields that are zero stay as they are.
@@ -95,6 +114,18 @@ type Event struct {
 	Noise    Noise // from now on, if not zero
 	Restart  bool  // the controller forgets everything but the limits
 	Frees    bool  // capacity becomes usable: recovery is measured from here
+
+	Down  bitrate.Rate  // the downlink of Node has from now on
+	Stall time.Duration // the controller does nothing for so long
+
+	// Vantage's host or clock adds Lie to every round trip that it reports.
+	Vantage string
+	Lie     time.Duration
+	LieSet  bool
+
+	// Route is how much longer the path of probes is from now on: to the apps, and back.
+	Route    [2]time.Duration
+	RouteSet bool
 }
 
 // Switch is on, off or as it is.
@@ -135,6 +166,9 @@ func worldDefaults(s Scenario) Scenario {
 	}
 	if s.Headroom == 0 {
 		s.Headroom = 1
+	}
+	if s.Segment == 0 {
+		s.Segment = defaultSegment
 	}
 	if s.End == 0 {
 		s.End = s.Length

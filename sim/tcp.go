@@ -9,8 +9,8 @@ import (
 // that ends when the round trip grows (HyStart, as Linux does it), a
 // multiplicative decrease of 0.7 once a round trip, the cubic function of the
 // time since or what Reno would have if that is more, and acknowledgements as
-// the only clock. Retransmission is not modelled apart from the packet being
-// sent again.
+// the only clock. A loss that too few acknowledgements tell of is noticed by the
+// retransmission timeout (RFC 6298), after which the window is one segment.
 type tcpFlow struct {
 	s        *source
 	id       int
@@ -23,6 +23,10 @@ type tcpFlow struct {
 	recovery time.Duration
 	srtt     time.Duration
 	least    time.Duration // round trip
+	acks     int
+	stalled  int  // lost segments that only the timeout will tell of
+	timing   bool // the timeout is due
+	backoff  int
 }
 
 // Constants of CUBIC (RFC 9438 §4.1 and §4.3), for segments of two packets, a
@@ -33,6 +37,10 @@ const (
 	cubicBeta = 0.7
 	renoAlpha = 3 * (1 - cubicBeta) / (1 + cubicBeta) / 2
 	maxWindow = 1500
+
+	duplicates = 2                      // segments after a lost one that tell of it: three packets (RFC 5681 §3.2)
+	leastRTO   = 200 * time.Millisecond // Linux' TCP_RTO_MIN
+	mostRTO    = time.Minute
 
 	leastGrowth, mostGrowth = 4 * time.Millisecond, 16 * time.Millisecond
 )
@@ -50,7 +58,7 @@ func (f *tcpFlow) start(now time.Duration) {
 }
 
 func (f *tcpFlow) push(now time.Duration) {
-	for f.s.rate > 0 && float64(f.inflight) < f.cwnd {
+	for f.s.wants() && float64(f.inflight) < f.cwnd {
 		f.inflight++
 		f.s.send(now, f.id)
 	}
@@ -58,6 +66,7 @@ func (f *tcpFlow) push(now time.Duration) {
 
 func (f *tcpFlow) acked(now, sent time.Duration) {
 	f.inflight--
+	f.acks, f.backoff = f.acks+1, 0
 	rtt := now - sent
 	f.srtt, f.least = (7*f.srtt+rtt)/8, min(f.least, rtt)
 	if f.cwnd < f.ssthresh {
@@ -83,13 +92,41 @@ func (f *tcpFlow) avoid(now time.Duration) {
 	f.ssthresh, f.epoch, f.reno = f.cwnd, now, f.cwnd
 }
 
-func (f *tcpFlow) lost(now time.Duration) {
-	f.inflight--
-	if now >= f.recovery {
-		f.wmax = f.cwnd
-		f.cwnd = max(f.cwnd*cubicBeta, 2)
-		f.avoid(now)
-		f.recovery = now + f.srtt
+// lost is called a round trip after a segment was dropped, when so many had been
+// acknowledged.
+func (f *tcpFlow) lost(now time.Duration, acks int) {
+	f.s.backlog += f.s.w.segment // to be sent again
+	if f.acks-acks >= duplicates {
+		f.inflight--
+		f.reduce(now)
+		f.push(now)
+		return
 	}
+	f.stalled++
+	if !f.timing {
+		f.timing = true
+		rto := min(max(leastRTO, 2*f.srtt)<<f.backoff, mostRTO)
+		f.s.w.schedule(now+rto-f.srtt, f.s, timeout|f.id<<3, 0)
+	}
+}
+
+// reduce answers a loss or a mark, once a round trip.
+func (f *tcpFlow) reduce(now time.Duration) {
+	if now < f.recovery {
+		return
+	}
+	f.wmax = f.cwnd
+	f.cwnd = max(f.cwnd*cubicBeta, 1)
+	f.avoid(now)
+	f.recovery = now + f.srtt
+}
+
+func (f *tcpFlow) timedOut(now time.Duration) {
+	f.timing = false
+	f.wmax, f.ssthresh, f.epoch = f.cwnd, max(f.cwnd*cubicBeta, 1), now
+	f.cwnd = 1
+	f.inflight -= f.stalled
+	f.stalled = 0
+	f.backoff = min(f.backoff+1, 8)
 	f.push(now)
 }

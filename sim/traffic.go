@@ -1,15 +1,16 @@
 package sim
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
 )
 
-// segment is the unit of traffic: two full Ethernet packets, which is what a
-// delayed acknowledgement acknowledges and far less than a queue holds.
-const segment = 3000
+// defaultSegment is the unit of traffic in bytes: two full Ethernet packets, which is
+// what a delayed acknowledgement acknowledges and far less than a queue holds.
+const defaultSegment = 3000
 
 // source is one pod that sends: its flows, its limiter and its counter.
 type source struct {
@@ -28,6 +29,7 @@ type source struct {
 	patched time.Duration // when the newest limit takes effect
 	seen    int           // of arrived, at the last sub-window
 	waiting int           // bytes in the limiter then
+	backlog int           // bytes of transfers that are yet to be sent
 }
 
 // Kinds of event that a source handles.
@@ -37,6 +39,9 @@ const (
 	atReceiver
 	ack
 	loss
+	mark
+	timeout
+	arrive
 )
 
 func (s *source) fire(now time.Duration, e event) {
@@ -46,15 +51,58 @@ func (s *source) fire(now time.Duration, e event) {
 	case atDownlink:
 		s.throughDownlink(now, flow, e.sent)
 	case atReceiver:
-		s.arrived += segment
+		s.arrived += s.w.segment
 		if s.flows != nil {
 			s.w.schedule(now+s.w.scenario.Propagation, s, ack|flow<<3, e.sent)
 		}
 	case ack:
 		s.flows[flow].acked(now, e.sent)
 	case loss:
-		s.flows[flow].lost(now)
+		s.flows[flow].lost(now, int(e.sent))
+	case mark:
+		s.flows[flow].reduce(now)
+	case timeout:
+		s.flows[flow].timedOut(now)
+	case arrive:
+		s.transfer(now)
 	}
+}
+
+// transfer adds one to what is to be sent, and plans the next: arrivals are a Poisson
+// process, sizes Pareto's with the shape 1.5, at most a hundred times the mean.
+func (s *source) transfer(now time.Duration) {
+	t := s.spec.Transfers
+	s.w.schedule(now+time.Duration(s.rng.ExpFloat64()*float64(t.Every)), s, arrive, 0)
+	if s.rate == 0 {
+		return
+	}
+	size := float64(t.Size) / 3 / math.Pow(1-s.rng.Float64(), 1/1.5)
+	s.backlog += int(min(size, 100*float64(t.Size)))
+	s.resume(now)
+}
+
+// resume sends on.
+func (s *source) resume(now time.Duration) {
+	for _, f := range s.flows {
+		f.start(now)
+	}
+	if s.spec.Kind != TCP && !s.ticking {
+		s.ticking = true
+		s.w.schedule(now+time.Duration(s.rng.Float64()*float64(airtime(s.w.segment, s.rate))), s, tick, 0)
+	}
+}
+
+// wants reports whether a source has anything to send.
+func (s *source) wants() bool {
+	return s.rate > 0 && (s.spec.Transfers.Size == 0 || s.backlog > 0)
+}
+
+// offers is the rate at which it would like to send now.
+func (s *source) offers() bitrate.Rate {
+	if !s.wants() {
+		return 0
+	}
+	return s.rate
 }
 
 // setRate changes what the source offers; 0 is silence.
@@ -63,34 +111,26 @@ func (s *source) setRate(now time.Duration, rate bitrate.Rate) {
 	if rate == 0 {
 		return
 	}
-	if s.spec.Kind == TCP {
-		for _, f := range s.flows {
-			f.start(now)
-		}
-		return
-	}
-	if !s.ticking {
-		s.ticking = true
-		s.w.schedule(now+time.Duration(s.rng.Float64()*float64(airtime(segment, rate))), s, tick, 0)
-	}
+	s.resume(now)
 }
 
 // emit sends one UDP packet and plans the next.
 func (s *source) emit(now time.Duration) {
-	if s.rate == 0 {
+	if !s.wants() {
 		s.ticking = false
 		return
 	}
 	s.send(now, 0)
-	gap := float64(airtime(segment, s.rate)) * (0.8 + 0.4*s.rng.Float64())
+	gap := float64(airtime(s.w.segment, s.rate)) * (0.8 + 0.4*s.rng.Float64())
 	s.w.schedule(now+time.Duration(gap), s, tick, 0)
 }
 
 // send offers one packet of a flow to the limiter.
 func (s *source) send(now time.Duration, flow int) {
-	s.offered += segment
+	s.offered += s.w.segment
+	s.backlog -= s.w.segment
 	if s.w.scenario.CountBefore {
-		s.counted += segment
+		s.counted += s.w.segment
 	}
 	if !s.shaper.push(now, now<<3|time.Duration(flow)) {
 		s.dropped(now, flow)
@@ -101,9 +141,12 @@ func (s *source) send(now time.Duration, flow int) {
 func (s *source) leave(now time.Duration, tag time.Duration) {
 	flow, sent := int(tag&7), tag>>3
 	if !s.w.scenario.CountBefore {
-		s.counted += segment
+		s.counted += s.w.segment
 	}
-	out, ok := s.up.push(now, segment)
+	if s.flows != nil && s.up.marks(now) {
+		s.w.schedule(now+s.flows[flow].srtt, s, mark|flow<<3, 0)
+	}
+	out, ok := s.up.push(now, s.w.segment)
 	if !ok {
 		s.dropped(now, flow)
 		return
@@ -116,7 +159,7 @@ func (s *source) leave(now time.Duration, tag time.Duration) {
 }
 
 func (s *source) throughDownlink(now time.Duration, flow int, sent time.Duration) {
-	out, ok := s.down.push(now, segment)
+	out, ok := s.down.push(now, s.w.segment)
 	if !ok {
 		s.dropped(now, flow)
 		return
@@ -127,6 +170,7 @@ func (s *source) throughDownlink(now time.Duration, flow int, sent time.Duration
 // dropped tells a TCP flow about a loss when its sender would notice.
 func (s *source) dropped(now time.Duration, flow int) {
 	if s.flows != nil {
-		s.w.schedule(now+s.flows[flow].srtt, s, loss|flow<<3, 0)
+		f := s.flows[flow]
+		s.w.schedule(now+f.srtt, s, loss|flow<<3, time.Duration(f.acks))
 	}
 }

@@ -42,6 +42,10 @@ type world struct {
 	rates    map[plan.PodID][]plan.TxRate
 	cpu      float64
 	probing  bool
+	segment  int                      // bytes
+	lies     map[string]time.Duration // by vantage
+	route    [2]time.Duration         // longer than at the start
+	stalled  time.Duration            // until when the controller does nothing
 	record   *Record
 }
 
@@ -52,10 +56,13 @@ func Run(s Scenario, l law.Law, seed uint64) *Record {
 		scenario: s, law: law.Run{Law: l}, rng: rand.New(rand.NewPCG(seed, 0x5eed)),
 		up: map[string]*link{}, down: map[string]*link{},
 		limits: map[plan.PodID]bitrate.Rate{}, rates: map[plan.PodID][]plan.TxRate{},
-		probing: true, record: &Record{Scenario: s, Law: l.Name(), Seed: seed},
+		probing: true, segment: s.Segment, lies: map[string]time.Duration{}, record: &Record{Scenario: s, Law: l.Name(), Seed: seed},
 	}
 	for _, n := range s.Nodes {
-		w.up[n.Name] = &link{rate: n.Up, limit: n.Queue}
+		w.up[n.Name] = &link{rate: n.Up, limit: n.Queue, discipline: n.Discipline, hold: n.Hold}
+		if n.Hold[1] > 0 {
+			w.up[n.Name].rng = rand.New(rand.NewPCG(seed, 0xa93))
+		}
 		w.down[n.Name] = &link{rate: n.Down, limit: n.Queue}
 	}
 	for _, spec := range s.Senders {
@@ -93,14 +100,16 @@ func (w *world) fire(now time.Duration, e event) {
 		w.report(now)
 		w.schedule(now+reportEvery, w, doReport, 0)
 	case doStep:
-		w.step(now)
+		if now >= w.stalled {
+			w.step(now)
+		}
 		w.schedule(now+w.scenario.Loop, w, doStep, 0)
 	}
 }
 
 func (w *world) addSource(spec SenderSpec) {
 	src := &source{w: w, spec: spec, up: w.up[spec.Node], down: w.down[spec.To], rng: rand.New(rand.NewPCG(w.rng.Uint64(), 1))}
-	src.shaper = shaper{clock: &w.clock, rate: w.passes(spec.Initial), burst: 16 * segment / 3, limit: 1 << 19, out: src.leave}
+	src.shaper = shaper{clock: &w.clock, segment: w.segment, rate: w.passes(spec.Initial), burst: 16 * w.segment / 3, limit: max(1<<19, 64*w.segment), out: src.leave}
 	if spec.Kind == TCP {
 		for i := range max(spec.Flows, 1) {
 			src.flows = append(src.flows, newFlow(src, i))
@@ -111,6 +120,9 @@ func (w *world) addSource(spec SenderSpec) {
 	}
 	w.sources = append(w.sources, src)
 	src.setRate(0, spec.Offered)
+	if spec.Transfers.Size > 0 {
+		w.schedule(time.Duration(src.rng.ExpFloat64()*float64(spec.Transfers.Every)), src, arrive, 0)
+	}
 }
 
 func podID(name string) plan.PodID { return plan.PodID{Namespace: "sim", Name: name} }
@@ -118,6 +130,18 @@ func podID(name string) plan.PodID { return plan.PodID{Namespace: "sim", Name: n
 func (w *world) happen(now time.Duration, e Event) {
 	if e.Capacity > 0 {
 		w.up[e.Node].setRate(now, e.Capacity)
+	}
+	if e.Down > 0 {
+		w.down[e.Node].setRate(now, e.Down)
+	}
+	if e.LieSet {
+		w.lies[e.Vantage] = e.Lie
+	}
+	if e.RouteSet {
+		w.route = e.Route
+	}
+	if e.Stall > 0 {
+		w.stalled = now + e.Stall
 	}
 	for _, s := range w.sources {
 		if slices.Contains(e.Senders, s.spec.Name) {

@@ -22,14 +22,20 @@ const (
 
 // All are the closed-loop scenarios: the six of the original project first.
 func All() []sim.Scenario {
-	return []sim.Scenario{
+	all := []sim.Scenario{
 		normalOperation(), jitterSpike(), sustainedLoad(), oscillation(), degradation(), recovery(),
 		overload("tcp-overload", "two pods with four greedy TCP flows fill the uplink", sim.TCP),
 		overload("udp-overload", "two pods send half as much again as fits through", sim.UDP),
 		slowPatches(), manyPods(), severalApps(), capacityDrop(), capacityDropUDP(), oneLeaves(), bursts(),
 		cpuNoise(), echo(cpuNoise()), incast(), echo(incast()), farUplink(), echo(farUplink()), countBefore(), flappingProbe(), lossyProbe(), busyHosts(), moodyHosts(), restart(), lateStart(), lowLimits(), onOff(), promQLOnly(),
 		watched(onOff()), watched(cpuNoise()), watched(echo(incast())), watched(echo(farUplink())), watched(busyHosts()), watched(moodyHosts()),
+		policer(sim.UDP), policer(sim.TCP), aqm(sim.UDP), aqm(sim.TCP), wanderingCapacity(), crossTraffic(), lyingVantage(), burstyPods(), ownTraffic(),
+		nearNoise(), belowIdle(), secondHop(), tenGigabit(), edge(), ecn(), fairQueue(), longerRoute(), reordering(), stall(), diurnal(),
 	}
+	for i := range all {
+		all[i].Bar = bars[all[i].Name]
+	}
+	return all
 }
 
 // Named finds a scenario by name.
