@@ -10,7 +10,7 @@ import (
 )
 
 func (w *world) observe(now time.Duration) plan.Observation {
-	o := plan.Observation{At: epoch.Add(now)}
+	o := plan.Observation{At: Epoch.Add(now)}
 	known := now - w.scenario.ReportDelay
 	for _, a := range w.scenario.Apps {
 		app := plan.App{Pod: podID(a.Name), Node: a.Node, Rank: a.Rank, Protocol: a.Protocol, SLO: a.SLO}
@@ -41,12 +41,12 @@ func (w *world) observe(now time.Duration) plan.Observation {
 		}
 		id := podID(s.spec.Name)
 		rates := w.rates[id]
-		for len(rates) > 0 && rates[0].At.Before(epoch.Add(now-rateHistory)) {
+		for len(rates) > 0 && rates[0].At.Before(Epoch.Add(now-rateHistory)) {
 			rates = rates[1:]
 		}
 		w.rates[id] = rates
 		seen := rates
-		for len(seen) > 0 && seen[len(seen)-1].At.After(epoch.Add(known)) {
+		for len(seen) > 0 && seen[len(seen)-1].At.After(Epoch.Add(known)) {
 			seen = seen[:len(seen)-1]
 		}
 		o.Senders = append(o.Senders, plan.Sender{

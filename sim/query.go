@@ -32,14 +32,14 @@ func (q *query) fire(now time.Duration, _ event) {
 		return
 	}
 	slices.Sort(delays)
-	q.answers = append(q.answers, plan.Sample{At: epoch.Add(now), RTT: quantile.Of(delays, 0.95)})
+	q.answers = append(q.answers, plan.Sample{At: Epoch.Add(now), RTT: quantile.Of(delays, 0.95)})
 }
 
 // path is what the controller sees of it.
 func (q *query) path() plan.Session {
 	spec := q.session.w.scenario.Query
 	lag := spec.Range + spec.Scrape
-	oldest := epoch.Add(q.session.w.now - 2*lag)
+	oldest := Epoch.Add(q.session.w.now - 2*lag)
 	q.answers = slices.DeleteFunc(q.answers, func(s plan.Sample) bool { return s.At.Before(oldest) })
 	return plan.Session{ID: "query of " + q.session.app.Name, Samples: slices.Clone(q.answers), Lag: lag}
 }

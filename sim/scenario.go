@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -126,6 +127,39 @@ type Event struct {
 	// Route is how much longer the path of probes is from now on: to the apps, and back.
 	Route    [2]time.Duration
 	RouteSet bool
+}
+
+// Uplink is the capacity of a node's uplink at a time, and what critical apps are
+// offered to send over it themselves.
+func (s Scenario) Uplink(node string, at time.Duration) (rate, critical bitrate.Rate) {
+	for _, n := range s.Nodes {
+		if n.Name == node {
+			rate = n.Up
+		}
+	}
+	own := map[string]bitrate.Rate{}
+	for _, x := range s.Senders {
+		if x.Critical && x.Node == node {
+			own[x.Name] = x.Offered
+		}
+	}
+	for _, e := range s.Events {
+		if e.At > at {
+			continue
+		}
+		if e.Node == node && e.Capacity > 0 {
+			rate = e.Capacity
+		}
+		for _, name := range e.Senders {
+			if _, critical := own[name]; critical {
+				own[name] = e.Offered
+			}
+		}
+	}
+	for _, sent := range own {
+		critical += sent
+	}
+	return cmp.Or(rate, bitrate.Gbit), critical
 }
 
 // Switch is on, off or as it is.

@@ -113,7 +113,7 @@ func RunTrace(ctx context.Context, t Trace, l law.Law) []TracePoint {
 			samples = append(samples, traceSamples(at, traceLoop, jitter)...)
 			samples = samples[max(0, len(samples)-int(history/probeEvery)):]
 			now := at + traceLoop
-			p := run.Step(traceObservation(epoch.Add(now), samples, limit))
+			p := run.Step(traceObservation(Epoch.Add(now), samples, limit))
 			if len(p.Reasons) > 0 {
 				action, cause = p.Reasons[0].Action, p.Reasons[0].Cause
 			}
@@ -134,7 +134,7 @@ func traceSamples(at, span, jitter time.Duration) []plan.Sample {
 	}
 	var samples []plan.Sample
 	for sent := at; sent < at+span; sent += probeEvery {
-		s := plan.Sample{At: epoch.Add(sent), RTT: 300 * time.Microsecond}
+		s := plan.Sample{At: Epoch.Add(sent), RTT: 300 * time.Microsecond}
 		if (sent/probeEvery)%3 != 0 {
 			s.RTT += jitter
 		}

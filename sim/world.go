@@ -15,8 +15,8 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 )
 
-// epoch is when every run begins.
-var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+// Epoch is when every run begins.
+var Epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // The production rhythm of probes and reports.
 const (
@@ -174,7 +174,7 @@ func (w *world) report(now time.Duration) {
 		usage[i] = rate
 		if !s.spec.Uncontrolled {
 			id := podID(s.spec.Name)
-			w.rates[id] = append(w.rates[id], plan.TxRate{At: epoch.Add(now), Tx: rate})
+			w.rates[id] = append(w.rates[id], plan.TxRate{At: Epoch.Add(now), Tx: rate})
 		}
 	}
 	w.record.sample(w, now, usage)

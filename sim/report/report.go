@@ -66,8 +66,12 @@ func (r *Results) Write(dir string) error {
 // WriteSummary writes the tables in Markdown.
 func (r *Results) WriteSummary(w io.Writer) error {
 	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "# Control laws side by side\n\n%s. Violations are of all probe packets after onset, lost ones included; those of queues would not have been without any. –: not asked for, or not to be had. The oracle is the best static limit with at most 1 %% of violations, where there is one.\n", seeds(r.Suite.Seeds))
+	fmt.Fprintf(b, "# Control laws side by side\n\n%s.\n", seeds(r.Suite.Seeds))
 	rows := r.Table()
+	if len(rows) > 0 {
+		fmt.Fprint(b, columns)
+	}
+	r.writeRanking(b, rows)
 	for _, scenario := range r.Suite.Scenarios {
 		fmt.Fprintf(b, "\n## World: %s\n\n%s.\n\n", scenario.Name, capital(scenario.About))
 		fmt.Fprint(b, "| law | violations | of queues | after 2 s | best effort | of oracle | taken | first cut, s | clean, s | recovered, s | Jain | patches/pod/5 s | calm patches |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
@@ -79,6 +83,8 @@ func (r *Results) WriteSummary(w io.Writer) error {
 				row.Law, 100*row.Violation, 100*row.Queued, 100*row.Settled, row.Goodput.Mbit(), percent(row.OfOracle), r.taken(row),
 				seconds(row.FirstCut), seconds(row.Clean), recovered(scenario, row), row.Jain, row.PatchRate, row.CalmWrites)
 		}
+		r.writeTold(b, scenario.Name)
+		r.writeBar(b, scenario, rows)
 	}
 	r.writeVersus(b, rows)
 	for _, trace := range r.Suite.Traces {
@@ -215,11 +221,12 @@ func (r *Results) writeJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(struct {
-		Seeds  []uint64       `json:"seeds"`
-		Median []Row          `json:"median"`
-		Runs   []sim.Score    `json:"runs"`
-		Traces []traceSummary `json:"traces"`
-	}{r.Suite.Seeds, rows, r.Scores, traces})
+		Seeds   []uint64       `json:"seeds"`
+		Ranking []Rank         `json:"ranking"`
+		Median  []Row          `json:"median"`
+		Runs    []sim.Score    `json:"runs"`
+		Traces  []traceSummary `json:"traces"`
+	}{r.Suite.Seeds, r.Ranking(), rows, r.Scores, traces})
 }
 
 func (r *Results) writeScores(w io.Writer) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/sim"
+	"github.com/detnet/detnet/sim/contender"
 )
 
 // Suite is a set of runs to make: every scenario and trace under every law,
@@ -30,6 +31,14 @@ const (
 	OracleName  = "oracle"
 	NothingName = "nothing"
 )
+
+// Names lists all that can be compared: the product's laws first.
+func Names() []string {
+	return append(append(law.Names(), contender.Names()...), NothingName, OracleName)
+}
+
+// decides reports whether a name is a law of the product: only these are shown traces.
+func decides(name string) bool { return slices.Contains(law.Names(), name) }
 
 // Results is what a suite gave.
 type Results struct {
@@ -60,7 +69,7 @@ func (s Suite) Run(ctx context.Context, progress func(done, all int, what string
 			if err := next(trace.Name, name); err != nil {
 				return nil, err
 			}
-			if name == OracleName || name == NothingName {
+			if !decides(name) { // the others have to know a world, or do not look
 				continue
 			}
 			l, err := law.New(name, s.Config)
@@ -140,6 +149,13 @@ func (s Suite) play(scenario sim.Scenario, name string, seed uint64) (*sim.Recor
 		return sim.Oracle(scenario, seed), nil
 	case NothingName:
 		return sim.Run(scenario, sim.Nothing(), seed), nil
+	}
+	if slices.Contains(contender.Names(), name) {
+		l, err := contender.New(name, scenario, sim.Epoch)
+		if err != nil {
+			return nil, err
+		}
+		return sim.Run(scenario, l, seed), nil
 	}
 	l, err := law.New(name, s.Config)
 	if err != nil {

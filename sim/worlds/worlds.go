@@ -38,6 +38,19 @@ func All() []sim.Scenario {
 	return all
 }
 
+// Some are a few of all kinds, for a first look.
+func Some() []sim.Scenario {
+	var some []sim.Scenario
+	for _, s := range All() {
+		switch s.Name {
+		case "tcp-overload", "udp-overload", "bursts", "one-leaves", "incast-echo", "cpu-noise",
+			"policer-udp", "wandering-capacity", "cross-traffic", "own-traffic", "near-noise":
+			some = append(some, s)
+		}
+	}
+	return some
+}
+
 // Named finds a scenario by name.
 func Named(name string) (sim.Scenario, error) {
 	for _, s := range All() {
