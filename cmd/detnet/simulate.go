@@ -9,9 +9,12 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/sim"
 	"github.com/detnet/detnet/sim/report"
@@ -27,6 +30,9 @@ type simulateOptions struct {
 	out       string
 	list      bool
 	all       bool
+	config    string
+	start     string
+	target    time.Duration
 }
 
 func newSimulateCommand() *cobra.Command {
@@ -46,7 +52,10 @@ its series as CSV and its picture as SVG and PNG. The same seeds give the same r
 	f.StringSliceVar(&o.scenarios, "scenario", nil, "worlds and built-in traces to run (default a dozen worlds of all kinds, and the traces)")
 	f.BoolVar(&o.all, "all", false, "run all worlds: ten minutes of CPU time")
 	f.StringSliceVar(&o.laws, "law", report.Names(), "laws to compare")
-	f.StringSliceVar(&o.traces, "trace", nil, "CSV files to run in place of the built-in scenarios: a header, then seconds,jitter_ms in even steps")
+	f.StringSliceVar(&o.traces, "trace", nil, "CSV files to run in place of the built-in scenarios: lines of seconds,jitter_ms in even steps, or what detnet probe -o csv wrote")
+	f.StringVar(&o.start, "start", "", "limit that the sender of a trace begins with (default "+sim.TraceStart.String()+")")
+	f.DurationVar(&o.target, "target", 0, "jitter target of the app of a trace (default 1ms)")
+	f.StringVar(&o.config, "config", "", "configuration of a controller, whose constants the laws are to have")
 	f.Uint64Var(&o.seed, "seed", 1, "first seed")
 	f.IntVar(&o.seeds, "seeds", 1, "how many seeds to run; the report has their median")
 	f.StringVar(&o.out, "out", "out/simulate", "folder for the report")
@@ -121,7 +130,13 @@ func (o simulateOptions) suite() (report.Suite, error) {
 	for i := range o.seeds {
 		s.Seeds = append(s.Seeds, o.seed+uint64(i))
 	}
+	if err := o.configure(&s); err != nil {
+		return s, err
+	}
 	if err := o.choose(&s); err != nil {
+		return s, err
+	}
+	if err := o.tune(s.Traces); err != nil {
 		return s, err
 	}
 	for i, t := range s.Traces {
@@ -130,6 +145,41 @@ func (o simulateOptions) suite() (report.Suite, error) {
 		}
 	}
 	return s, nil
+}
+
+// configure takes over the constants of a controller's configuration.
+func (o simulateOptions) configure(s *report.Suite) error {
+	if o.config == "" {
+		return nil
+	}
+	text, err := os.ReadFile(o.config)
+	if err != nil {
+		return fmt.Errorf("read --config: %w", err)
+	}
+	c, err := config.Parse(text, config.Default())
+	if err != nil {
+		return fmt.Errorf("read --config %s: %w", o.config, err)
+	}
+	s.Config = c.Laws
+	return nil
+}
+
+// tune gives traces their start and target.
+func (o simulateOptions) tune(traces []sim.Trace) error {
+	if o.target != 0 && (o.target < 10*time.Microsecond || o.target > 10*time.Second) {
+		return fmt.Errorf("--target %v: want from 10µs to 10s", o.target)
+	}
+	var start bitrate.Rate
+	if o.start != "" {
+		var err error
+		if start, err = bitrate.Parse(o.start); err != nil {
+			return fmt.Errorf("--start: %w", err)
+		}
+	}
+	for i := range traces {
+		traces[i].Start, traces[i].Target = start, o.target
+	}
+	return nil
 }
 
 // maxSeeds is more than a median needs.

@@ -66,7 +66,7 @@ func TestSimulateRefuses(t *testing.T) {
 		"--seeds 2000":           {"--seeds", "2000"},
 		"two traces are named":   {"--trace", write("a/x.csv", good) + "," + write("b/x.csv", good)},
 		"want a header":          {"--trace", write("bare.csv", "0,1\n5,1\n10,1\n")},
-		"line 3: steps of 1ms":   {"--trace", write("fast.csv", "seconds,jitter_ms\n0,1\n0.001,1\n")},
+		"the shortest is 1ms":    {"--trace", write("fast.csv", "seconds,jitter_ms\n0,1\n0.001,1\n")},
 		"no such file":           {"--trace", filepath.Join(dir, "none.csv")},
 		"make folder for the re": {"--out", filepath.Join(write("file", ""), "report")},
 	}

@@ -54,10 +54,10 @@ func plotScenario(dir string, records []*sim.Record) error {
 // plotTrace draws a trace and the limits that each law made of it.
 func plotTrace(dir string, t sim.Trace, runs []TraceRun) error {
 	var top, bottom []*plot.Plot
-	end := time.Duration(len(t.Value)) * t.Every
+	end, aim := time.Duration(len(t.Value))*t.Every, milliseconds(t.Defaults().Target)
 	for _, run := range runs {
 		jitter, limits := newPanel(t.Name+" · "+run.Law, "jitter, ms", end), newPanel("", "limit, Mbit/s", end)
-		line(jitter, "target", orange, plotter.XYs{{X: 0, Y: 1}, {X: end.Seconds(), Y: 1}})
+		line(jitter, "target", orange, plotter.XYs{{X: 0, Y: aim}, {X: end.Seconds(), Y: aim}})
 		for i, part := range measured(t) {
 			name := "jitter"
 			if i > 0 {

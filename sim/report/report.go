@@ -94,6 +94,10 @@ func (r *Results) WriteSummary(w io.Writer) error {
 			fmt.Fprintf(b, "| %s | %s | %s | %s | %v | %v | %v | %d | %d |\n", x.Law,
 				known(x.Lowest), known(x.Highest), known(x.Mean), x.Least, x.Most, x.Last, x.Cuts, x.Raises)
 		}
+		for _, run := range r.Traces[trace.Name] {
+			fmt.Fprintf(b, "\n- %s %s", run.Law, toldOfTrace(trace, summarise(trace, run)))
+		}
+		fmt.Fprintln(b)
 	}
 	return b.Flush()
 }
@@ -174,7 +178,8 @@ type traceSummary struct {
 }
 
 func summarise(t sim.Trace, run TraceRun) traceSummary {
-	s := traceSummary{Trace: t.Name, Law: run.Law, Least: sim.TraceStart, Most: sim.TraceStart, Last: sim.TraceStart}
+	start := t.Defaults().Start
+	s := traceSummary{Trace: t.Name, Law: run.Law, Least: start, Most: start, Last: start}
 	var low, high, sum float64
 	n := 0
 	for _, value := range t.Value {

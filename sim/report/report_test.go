@@ -63,7 +63,7 @@ func TestATraceShowsEveryDecision(t *testing.T) {
 	if err := writeTrace(&csv, []TraceRun{{law.Stepwise, sim.RunTrace(t.Context(), spike, lawNamed(t, law.Stepwise))}}); err != nil {
 		t.Fatal(err)
 	}
-	if want := "step,10.25,,60000000,cut,violation\n"; !strings.Contains(csv.String(), want) {
+	if want := "step,10.1,,60000000,cut,violation\n"; !strings.Contains(csv.String(), want) {
 		t.Errorf("no empty jitter, as in the input, where nothing was measured: want %q in\n%s", want, &csv)
 	}
 	if n := len(measured(spike)); n != 2 {

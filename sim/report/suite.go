@@ -64,20 +64,8 @@ func (s Suite) Run(ctx context.Context, progress func(done, all int, what string
 		done++
 		return ctx.Err()
 	}
-	for _, trace := range s.Traces {
-		for _, name := range s.Laws {
-			if err := next(trace.Name, name); err != nil {
-				return nil, err
-			}
-			if !decides(name) { // the others have to know a world, or do not look
-				continue
-			}
-			l, err := law.New(name, s.Config)
-			if err != nil {
-				return nil, err
-			}
-			r.Traces[trace.Name] = append(r.Traces[trace.Name], TraceRun{Law: name, Points: sim.RunTrace(ctx, trace, l)})
-		}
+	if err := s.showAll(ctx, r, next); err != nil {
+		return nil, err
 	}
 	if err := s.playAll(ctx, r, next); err != nil {
 		return nil, err
@@ -87,6 +75,41 @@ func (s Suite) Run(ctx context.Context, progress func(done, all int, what string
 	}
 	progress(all, all, "done")
 	return r, nil
+}
+
+// showAll shows the traces to the laws, as many at once as there are processors.
+func (s Suite) showAll(ctx context.Context, r *Results, next func(what, by string) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	var runs []*TraceRun
+	var names []string
+	for _, trace := range s.Traces {
+		for _, name := range s.Laws {
+			if err := next(trace.Name, name); err != nil {
+				return errors.Join(err, g.Wait())
+			}
+			if !decides(name) { // the others have to know a world, or do not look
+				continue
+			}
+			l, err := law.New(name, s.Config)
+			if err != nil {
+				return errors.Join(err, g.Wait())
+			}
+			run := &TraceRun{Law: name}
+			runs, names = append(runs, run), append(names, trace.Name)
+			g.Go(func() error {
+				run.Points = sim.RunTrace(ctx, trace, l)
+				return ctx.Err()
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i, run := range runs {
+		r.Traces[names[i]] = append(r.Traces[names[i]], *run)
+	}
+	return nil
 }
 
 // playAll plays the scenarios, as many at once as there are processors: runs know

@@ -58,6 +58,15 @@ func told(r *sim.Record) string {
 		first, cuts, raises, limits[0].Mbit(), slices.Min(limits).Mbit(), limits[len(limits)-1].Mbit(), because(causes))
 }
 
+// toldOfTrace is the sentence for a trace under one law.
+func toldOfTrace(t sim.Trace, x traceSummary) string {
+	t = t.Defaults()
+	if x.Cuts+x.Raises == 0 {
+		return fmt.Sprintf("left the limit at %v: for a target of %v it saw nothing to do.", x.Last, t.Target)
+	}
+	return fmt.Sprintf("began with %v, and for a target of %v cut %d times and raised %d times, to %v at the least and %v at the end.", t.Start, t.Target, x.Cuts, x.Raises, x.Least, x.Last)
+}
+
 func signalOf(r plan.Reason) string {
 	if r.Target == 0 {
 		return ""
