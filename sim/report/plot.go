@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"fmt"
 	"image/color"
 	"math"
@@ -15,8 +14,6 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
-	"gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
@@ -39,42 +36,58 @@ const (
 	dpi         = 110
 )
 
-// plotScenario draws the laws side by side: the delay variation against the
-// target above, limits, usage and decisions below.
+// abreast is how many laws are drawn side by side.
+const abreast = 4
+
+// plotScenario draws the laws side by side: the delay variation of every app against its
+// target, and below limits, usage and decisions. All have the same axes.
 func plotScenario(dir string, records []*sim.Record) error {
-	top, bottom := make([]*plot.Plot, 0, len(records)), make([]*plot.Plot, 0, len(records))
-	for _, r := range records {
-		top = append(top, delayPanel(r))
-		bottom = append(bottom, ratePanel(r))
+	f := &figure{}
+	roof := roofOf(records)
+	for first := 0; first < len(records); first += abreast {
+		part := records[first:min(first+abreast, len(records))]
+		for _, app := range records[0].Scenario.Apps {
+			var row []*plot.Plot
+			for _, r := range part {
+				row = append(row, f.delayPanel(r, app))
+			}
+			f.rows = append(f.rows, row)
+		}
+		var row []*plot.Plot
+		for _, r := range part {
+			row = append(row, f.ratePanel(r, roof))
+		}
+		f.rows = append(f.rows, row)
 	}
-	name := "world-" + records[0].Scenario.Name
-	return save(dir, name, [][]*plot.Plot{top, bottom})
+	return f.save(dir, "world-"+records[0].Scenario.Name)
 }
 
 // plotTrace draws a trace and the limits that each law made of it.
 func plotTrace(dir string, t sim.Trace, runs []TraceRun) error {
+	f := &figure{}
 	var top, bottom []*plot.Plot
 	end, aim := time.Duration(len(t.Value))*t.Every, milliseconds(t.Defaults().Target)
+	var most float64
 	for _, run := range runs {
 		jitter, limits := newPanel(t.Name+" · "+run.Law, "jitter, ms", end), newPanel("", "limit, Mbit/s", end)
-		line(jitter, "target", orange, plotter.XYs{{X: 0, Y: aim}, {X: end.Seconds(), Y: aim}})
-		for i, part := range measured(t) {
-			name := "jitter"
-			if i > 0 {
-				name = "" // of the same line, after a gap
-			}
-			steps(jitter, name, blue, part)
+		f.line(jitter, "target", orange, plotter.XYs{{X: 0, Y: aim}, {X: end.Seconds(), Y: aim}})
+		for _, part := range measured(t) {
+			f.steps(jitter, "jitter", blue, part)
 		}
 		var l plotter.XYs
 		for _, p := range run.Points {
 			l = append(l, plotter.XY{X: p.At.Seconds(), Y: p.Limit.Mbit()})
+			most = max(most, p.Limit.Mbit())
 		}
-		steps(limits, "limit", green, append(l, plotter.XY{X: end.Seconds(), Y: l[len(l)-1].Y}))
-		headroom(jitter, 1.2)
-		headroom(limits, 1.2)
+		f.steps(limits, "limit", green, append(l, plotter.XY{X: end.Seconds(), Y: l[len(l)-1].Y}))
+		headroom(jitter, jitter.Y.Max)
 		top, bottom = append(top, jitter), append(bottom, limits)
 	}
-	return save(dir, "trace-"+t.Name, [][]*plot.Plot{top, bottom})
+	for _, p := range bottom {
+		headroom(p, most)
+	}
+	f.rows = [][]*plot.Plot{top, bottom}
+	return f.save(dir, "trace-"+t.Name)
 }
 
 // measured is the values of a trace, without the times at which there was none.
@@ -95,10 +108,9 @@ func measured(t sim.Trace) []plotter.XYs {
 	return parts
 }
 
-// headroom lets the vertical axis begin at 0 and end above all that is drawn, so
-// that the legend hides nothing.
-func headroom(p *plot.Plot, factor float64) {
-	p.Y.Min, p.Y.Max = 0, max(p.Y.Max, 0.001)*factor
+// headroom lets the vertical axis begin at 0 and end just above the most that is drawn.
+func headroom(p *plot.Plot, most float64) {
+	p.Y.Min, p.Y.Max = 0, max(most, 0.001)*1.05
 }
 
 func newPanel(title, y string, end time.Duration) *plot.Plot {
@@ -107,9 +119,6 @@ func newPanel(title, y string, end time.Duration) *plot.Plot {
 	p.X.Label.Text = "time, s"
 	p.X.Min, p.X.Max = 0, end.Seconds()
 	p.X.Tick.Marker, p.Y.Tick.Marker = plain{}, plain{}
-	// On the left the text follows its mark, however wide the viewer's font is.
-	p.Legend.Top, p.Legend.Left = true, true
-	p.Legend.TextStyle.Font.Size = 8
 	p.Title.TextStyle.Font.Size = 11
 	grid := plotter.NewGrid()
 	grid.Horizontal.Color, grid.Vertical.Color = color.Gray{230}, color.Gray{240}
@@ -130,10 +139,15 @@ func (plain) Ticks(lo, hi float64) []plot.Tick {
 	return ticks
 }
 
-// delayPanel shows the median and the 95th percentile of every quarter second, of
-// the app with the strictest target where there are several.
-func delayPanel(r *sim.Record) *plot.Plot {
-	app := slices.MinFunc(r.Scenario.Apps, func(a, b sim.AppSpec) int { return cmp.Compare(target(r.Scenario, a), target(r.Scenario, b)) })
+// decades are the ticks of a logarithmic axis, without those beyond its ends.
+type decades struct{}
+
+func (decades) Ticks(lo, hi float64) []plot.Tick {
+	return slices.DeleteFunc(plot.LogTicks{Prec: -1}.Ticks(lo, hi), func(t plot.Tick) bool { return t.Value < lo || t.Value > hi })
+}
+
+// delayPanel shows the median and the 95th percentile of every quarter second of an app.
+func (f *figure) delayPanel(r *sim.Record, app sim.AppSpec) *plot.Plot {
 	title := r.Scenario.Name + " · " + r.Law
 	if len(r.Scenario.Apps) > 1 {
 		title += " · " + app.Name
@@ -143,17 +157,17 @@ func delayPanel(r *sim.Record) *plot.Plot {
 		y += fmt.Sprintf(" (lost: %g)", mostDelay)
 	}
 	p := newPanel(title, y, r.Scenario.Length)
-	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, decades{}
 	var median, tail plotter.XYs
 	for _, s := range spansOf(r, app.Name) {
 		x := s.at.Seconds()
 		median = append(median, plotter.XY{X: x, Y: min(max(s.median, leastDelay), mostDelay)})
 		tail = append(tail, plotter.XY{X: x, Y: min(max(s.tail, leastDelay), mostDelay)})
 	}
-	line(p, "95th percentile", pale, tail)
-	line(p, "median", blue, median)
+	f.line(p, "95th percentile", pale, tail)
+	f.line(p, "median", blue, median)
 	y1 := target(r.Scenario, app)
-	line(p, "target", orange, plotter.XYs{{X: 0, Y: y1}, {X: r.Scenario.Length.Seconds(), Y: y1}})
+	f.line(p, "target", orange, plotter.XYs{{X: 0, Y: y1}, {X: r.Scenario.Length.Seconds(), Y: y1}})
 	p.Y.Min, p.Y.Max = leastDelay, mostDelay
 	return p
 }
@@ -162,16 +176,23 @@ func lost(r *sim.Record) bool {
 	return slices.ContainsFunc(r.Probes, func(p sim.Probe) bool { return p.Lost })
 }
 
-// ratePanel shows capacity, the sum of the limits, usage and where cuts and
+// roofOf is what the rates of all laws of a scenario are drawn up to: above it there
+// are only limits that nobody can use.
+func roofOf(records []*sim.Record) float64 {
+	var most bitrate.Rate
+	for _, r := range records {
+		for _, point := range r.Points {
+			most = max(most, point.Room)
+		}
+	}
+	return most.Mbit() * 1.6
+}
+
+// ratePanel shows capacity, the sum of the limits, usage and, below them, when cuts and
 // raises were made. Limits far above capacity are off the scale.
-func ratePanel(r *sim.Record) *plot.Plot {
+func (f *figure) ratePanel(r *sim.Record, roof float64) *plot.Plot {
 	p := newPanel("", "Mbit/s", r.Scenario.Length)
 	var room, limits, usage plotter.XYs
-	var most bitrate.Rate
-	for _, point := range r.Points {
-		most = max(most, point.Room)
-	}
-	roof, name := most.Mbit()*1.6, "limits"
 	for _, point := range r.Points {
 		x := point.At.Seconds()
 		var limit, used bitrate.Rate
@@ -180,30 +201,28 @@ func ratePanel(r *sim.Record) *plot.Plot {
 				limit, used = limit+point.Limits[i], used+point.Goodput[i]
 			}
 		}
-		if limit.Mbit() > roof {
-			name = fmt.Sprintf("limits, off the scale above %.0f", roof)
-		}
 		room = append(room, plotter.XY{X: x, Y: point.Room.Mbit()})
 		limits = append(limits, plotter.XY{X: x, Y: min(limit.Mbit(), roof)})
 		usage = append(usage, plotter.XY{X: x, Y: min(used.Mbit(), roof)})
 	}
-	line(p, "capacity", grey, room)
-	line(p, "delivered", pale, usage)
-	line(p, name, green, limits)
-	cuts, raises := decisions(r)
-	marks(p, "cut", orange, draw.CrossGlyph{}, cuts)
-	marks(p, "raise", blue, draw.PlusGlyph{}, raises)
-	p.Y.Min, p.Y.Max = 0, roof*1.7
+	f.line(p, "capacity", grey, room)
+	f.line(p, "delivered", pale, usage)
+	f.line(p, fmt.Sprintf("limits (off the scale above %.0f)", roof), green, limits)
+	cuts, raises := decisions(r, -roof/20)
+	f.marks(p, "cut", orange, draw.CrossGlyph{}, cuts)
+	f.marks(p, "raise", blue, draw.PlusGlyph{}, raises)
+	p.Y.Min, p.Y.Max = -roof/10, roof*1.02
 	return p
 }
 
-func decisions(r *sim.Record) (cuts, raises plotter.XYs) {
+// decisions are drawn at a height of their own.
+func decisions(r *sim.Record, y float64) (cuts, raises plotter.XYs) {
 	for _, d := range r.Decisions {
 		if d.Writes == 0 {
 			continue
 		}
 		for _, reason := range d.Plan.Reasons {
-			at := plotter.XY{X: d.At.Seconds(), Y: 2}
+			at := plotter.XY{X: d.At.Seconds(), Y: y}
 			switch reason.Action {
 			case plan.Cut:
 				cuts = append(cuts, at)
@@ -213,60 +232,6 @@ func decisions(r *sim.Record) (cuts, raises plotter.XYs) {
 		}
 	}
 	return cuts, raises
-}
-
-func line(p *plot.Plot, name string, c color.Color, xys plotter.XYs) {
-	draws(p, name, c, xys, plotter.NoStep)
-}
-
-// steps draws what stays as it is until the next value.
-func steps(p *plot.Plot, name string, c color.Color, xys plotter.XYs) {
-	draws(p, name, c, xys, plotter.PostStep)
-}
-
-func draws(p *plot.Plot, name string, c color.Color, xys plotter.XYs, kind plotter.StepKind) {
-	l, err := plotter.NewLine(xys)
-	if err != nil {
-		return // nothing to draw
-	}
-	l.Color, l.Width, l.StepStyle = c, vg.Points(1.1), kind
-	p.Add(l)
-	if name != "" {
-		p.Legend.Add(name, l)
-	}
-}
-
-func marks(p *plot.Plot, name string, c color.Color, shape draw.GlyphDrawer, xys plotter.XYs) {
-	s, err := plotter.NewScatter(xys)
-	if err != nil || len(xys) == 0 {
-		return
-	}
-	s.GlyphStyle = draw.GlyphStyle{Color: c, Radius: vg.Points(3), Shape: shape}
-	p.Add(s)
-	p.Legend.Add(name, s)
-}
-
-// save writes the panels as SVG and PNG.
-func save(dir, name string, panels [][]*plot.Plot) error {
-	columns := len(panels[0])
-	w, h := vg.Length(columns)*panelWidth, vg.Length(len(panels))*panelHeight
-	paint := func(c vg.CanvasSizer) {
-		tiles := draw.Tiles{Rows: len(panels), Cols: columns, PadX: vg.Points(8), PadY: vg.Points(6), PadTop: vg.Points(4), PadBottom: vg.Points(4), PadLeft: vg.Points(4), PadRight: vg.Points(8)}
-		canvases := plot.Align(panels, tiles, draw.New(c))
-		for i, row := range panels {
-			for k, p := range row {
-				p.Draw(canvases[i][k])
-			}
-		}
-	}
-	svg := vgsvg.New(w, h)
-	paint(svg)
-	if err := write(filepath.Join(dir, name+".svg"), svg.WriteTo); err != nil {
-		return err
-	}
-	img := vgimg.NewWith(vgimg.UseWH(w, h), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(color.White))
-	paint(img)
-	return write(filepath.Join(dir, name+".png"), vgimg.PngCanvas{Canvas: img}.WriteTo)
 }
 
 func milliseconds(d time.Duration) float64 { return d.Seconds() * 1000 }
