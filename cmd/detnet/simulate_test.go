@@ -87,3 +87,33 @@ func TestSimulateRefuses(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// A trace has the start and target that are given, and the laws the constants.
+func TestSimulateTunesATrace(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	trace := write("own.csv", "timestamp,jitter_ms\n1767225600,1.5\n1767225605,1.5\n1767225610,1.5\n")
+	settings := write("controller.yaml", "laws:\n  step:\n    decrease: 20M\n")
+	cmd, printed, _ := simulation("--trace", trace, "--law", "step", "--start", "300M", "--target", "1.2ms", "--config", settings, "--out", filepath.Join(dir, "a"))
+	if err := cmd.ExecuteContext(t.Context()); err != nil || !strings.Contains(printed.String(), "step began with 300M, and for a target of 1.2ms cut 2 times and raised 0 times, to 260M at the least") {
+		t.Errorf("%v:\n%s", err, printed)
+	}
+	for want, args := range map[string][]string{
+		"--target 1h0m0s: want": {"--target", "1h"},
+		"--start":               {"--start", "much"},
+		"read --config":         {"--config", filepath.Join(dir, "none.yaml")},
+		"laws.step.decrease":    {"--config", write("bad.yaml", "laws:\n  step:\n    decrease: 0M\n")},
+		"exclude each other":    {"--all", "--scenario", "bursts"},
+	} {
+		cmd, _, _ := simulation(append([]string{"--law", "step", "--trace", trace, "--out", filepath.Join(dir, "b")}, args...)...)
+		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", args, err, want)
+		}
+	}
+}

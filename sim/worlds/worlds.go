@@ -44,7 +44,7 @@ func Some() []sim.Scenario {
 	for _, s := range All() {
 		switch s.Name {
 		case "tcp-overload", "udp-overload", "bursts", "one-leaves", "incast-echo", "cpu-noise",
-			"policer-udp", "wandering-capacity", "cross-traffic", "own-traffic", "near-noise":
+			"capacity-drop", "policer-udp", "wandering-capacity", "cross-traffic", "lying-vantage", "own-traffic", "near-noise":
 			some = append(some, s)
 		}
 	}
