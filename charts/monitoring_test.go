@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,6 +24,7 @@ import (
 	"github.com/detnet/detnet/controller"
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/config"
+	"github.com/detnet/detnet/controller/promql/promtest"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/live"
@@ -209,23 +209,9 @@ func panels(t *testing.T) []expression {
 	return all
 }
 
-func promtool(t *testing.T, args ...string) {
-	t.Helper()
-	program, err := exec.LookPath("promtool")
-	if err != nil && os.Getenv("CI") != "" {
-		t.Fatal("promtool is not in the PATH, and CI must not skip the test")
-	}
-	if err != nil {
-		t.Skip("promtool is not in the PATH; Debian's package prometheus has it")
-	}
-	if out, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput(); err != nil {
-		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-}
-
 func TestAlertsFire(t *testing.T) {
-	promtool(t, "check", "rules", "--lint-fatal", alertsFile)
-	promtool(t, "test", "rules", "testdata/alerts.test.yaml")
+	promtest.Promtool(t, "check", "rules", "--lint-fatal", alertsFile)
+	promtest.Promtool(t, "test", "rules", "testdata/alerts.test.yaml")
 }
 
 // Each query of the dashboard is one that Prometheus can read.
@@ -250,7 +236,7 @@ func TestDashboardQueries(t *testing.T) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	promtool(t, "check", "rules", "--lint=none", file)
+	promtest.Promtool(t, "check", "rules", "--lint=none", file)
 }
 
 // What the chart renders is what the files say.

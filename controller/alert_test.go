@@ -1,0 +1,119 @@
+package controller
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/agents"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/promql/promtest"
+	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/workload"
+)
+
+// link is a stage whose probes meet a queue that no limit moves.
+type link struct {
+	*stage
+	queue func(at time.Time) time.Duration
+}
+
+// Session is what 50 probes a second saw in the last five seconds.
+func (l *link) Session(_ string, now time.Time) agents.Measurement {
+	const every = 20 * time.Millisecond
+	samples := make([]plan.Sample, 0, 250)
+	for at := now.Add(-5 * time.Second).Truncate(every); !at.After(now); at = at.Add(every) {
+		noise := time.Duration(at.UnixNano()/int64(every)%5) * 10 * time.Microsecond
+		samples = append(samples, plan.Sample{At: at, RTT: 300*time.Microsecond + l.queue(at) + noise})
+	}
+	return agents.Measurement{Samples: samples}
+}
+
+func (l *link) Rates(pod plan.PodID, now time.Time) []plan.TxRate {
+	rates := make([]plan.TxRate, 10)
+	for i := range rates {
+		rates[i] = plan.TxRate{At: now.Add(time.Duration(i-9) * Period), Tx: min(90*mbit, l.held[pod.Name].Rate)}
+	}
+	return rates
+}
+
+func (l *link) Submit(changes []actuate.Change) {
+	for _, c := range changes {
+		l.held[c.Pod.Name] = agents.Held{Rate: c.To}
+	}
+}
+
+func (l *link) Held(pod plan.PodID, _ time.Time) (agents.Held, bool) { return l.held[pod.Name], true }
+
+// A queue that stands for ten minutes, and that no limit moves, is a violation for
+// ten minutes: in the status, in the metric and in the alert, whatever the mode and
+// the law.
+func TestAQueueOfTenMinutesIsViolatedForTenMinutes(t *testing.T) {
+	const onset, gone, end, scrape = time.Minute, 11 * time.Minute, 14 * time.Minute, 15 * time.Second
+	rules := promtest.Rules{File: "../charts/detnet/files/alerts.yaml", Every: scrape}
+	var alerts []string
+	for _, name := range law.Names() {
+		for _, mode := range []workload.ControlMode{workload.Enforce, workload.Observe, workload.Off} {
+			start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+			s := &link{stage: &stage{held: map[string]agents.Held{"telemetry": {Rate: 100 * mbit}}}}
+			s.queue = func(at time.Time) time.Duration {
+				if since := at.Sub(start); since > onset && since < gone {
+					return 40 * time.Millisecond
+				}
+				return 0
+			}
+			s.snapshot = &inventory.Snapshot{
+				Apps: []*inventory.App{app("robot", mode)}, Senders: []*inventory.Sender{sender("telemetry", mode)},
+				Agents: []inventory.Agent{{Node: "worker-2", Role: api.Role_ROLE_PROBE, UID: "agent-2"}},
+			}
+			l := s.loop(Settings{Law: lawNamed(t, name), Mode: mode, Vantages: 1})
+			registry := prometheus.NewRegistry()
+			l.Measurements, l.Limits, l.Metrics = s, s, NewMetrics(registry, l.Status)
+			run := fmt.Sprintf("run=%q", name+" "+string(mode))
+			alerts = append(alerts, fmt.Sprintf(`{alertname="DetnetTargetViolated", pod="factory/robot", %s}`, run))
+			leads, scrapes := term{loop: l}, promtest.Scrapes{}
+			for since := time.Duration(0); since <= end; since += 500 * time.Millisecond {
+				leads.tick(t.Context(), start.Add(since))
+				if since%scrape == 0 {
+					scrapes.Scrape(t, registry, run)
+				}
+				if since%time.Second != 0 || (since-onset).Abs() < 3*time.Second || (since-gone).Abs() < 3*time.Second {
+					continue
+				}
+				want := status.OK
+				if since > onset && since < gone {
+					want = status.Violated
+				}
+				if got := l.Status().Apps[0]; got.State != want {
+					t.Fatalf("law %s, mode %s: %s at %v, want %s: %+v", name, mode, got.State, since, want, got.Measured)
+				}
+			}
+			rules.Series(&scrapes)
+		}
+	}
+	const firing = `sum by (alertname, pod, run) (ALERTS{alertname="DetnetTargetViolated", alertstate="firing"})`
+	for at := scrape; at <= end; at += scrape {
+		switch {
+		case at <= onset+time.Minute, at > gone+scrape:
+			rules.Expect(firing, at)
+		case at >= onset+time.Minute+2*scrape && at < gone:
+			rules.Expect(firing, at, alerts...)
+		}
+	}
+	rules.Run(t)
+}
+
+func lawNamed(t *testing.T, name string) law.Law {
+	t.Helper()
+	l, err := law.New(name, law.DefaultConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
