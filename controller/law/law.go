@@ -6,6 +6,7 @@ package law
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,48 +41,39 @@ func New(name string, cfg Config) (Law, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure law %q: %w", name, err)
 	}
-	l := tuned{name: name, senses: cfg.Adaptive.Sense}
-	switch aimd, step := (original.AIMD{AIMDConfig: cfg.AIMD}), (original.Step{StepConfig: cfg.Step}); name {
-	case Adaptive:
-		l.step = func(s State, v sense.View) (next State, p plan.Plan) {
-			next.Adaptive, p = adaptive.Step(cfg.Adaptive, s.Adaptive, v)
-			return next, p
-		}
-	case AIMD:
-		l.step = func(s State, v sense.View) (next State, p plan.Plan) {
-			next.Original, p = aimd.Step(s.Original, v.Observation)
-			return next, p
-		}
-	case Stepwise:
-		l.step = func(s State, v sense.View) (next State, p plan.Plan) {
-			next.Original, p = step.Step(s.Original, v.Observation)
-			return next, p
-		}
-	default:
+	if !slices.Contains(Names(), name) {
 		return nil, fmt.Errorf("no law is named %q: want one of %s", name, strings.Join(Names(), ", "))
 	}
-	return l, nil
+	return tuned{name, cfg}, nil
 }
 
-// tuned is a law with its constants, and those by which what it is shown is judged.
+// tuned is a law with its constants, and those by which what it is shown is
+// judged. Two are equal that decide alike: settings are compared by it.
 type tuned struct {
 	name   string
-	senses sense.Config
-	step   func(State, sense.View) (State, plan.Plan)
+	config Config
 }
 
 func (l tuned) Name() string { return l.name }
 
 func (l tuned) Step(s State, v sense.View) (State, plan.Plan) {
-	next, p := l.step(s, v)
-	next.At = v.At
+	next := State{At: v.At}
+	var p plan.Plan
+	switch l.name {
+	case AIMD:
+		next.Original, p = original.AIMD{AIMDConfig: l.config.AIMD}.Step(s.Original, v.Observation)
+	case Stepwise:
+		next.Original, p = original.Step{StepConfig: l.config.Step}.Step(s.Original, v.Observation)
+	default:
+		next.Adaptive, p = adaptive.Step(l.config.Adaptive, s.Adaptive, v)
+	}
 	return next, p
 }
 
 // SenseOf is how what l is shown is to be judged.
 func SenseOf(l Law) sense.Config {
 	if l, ok := l.(tuned); ok {
-		return l.senses
+		return l.config.Adaptive.Sense
 	}
 	return sense.DefaultConfig()
 }

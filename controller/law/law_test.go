@@ -62,3 +62,21 @@ func TestNew(t *testing.T) {
 		t.Errorf("bad configuration: %v", err)
 	}
 }
+
+// Laws can be compared, as the loop does at each change of the inventory: with
+// equal constants they are equal.
+func TestLawsAreCompared(t *testing.T) {
+	other := DefaultConfig()
+	other.Adaptive.Sense.Soft = 0.4
+	for _, name := range Names() {
+		a, errA := New(name, DefaultConfig())
+		b, errB := New(name, DefaultConfig())
+		c, errC := New(name, other)
+		if errA != nil || errB != nil || errC != nil {
+			t.Fatal(errA, errB, errC)
+		}
+		if a != b || a == c {
+			t.Errorf("%s: equal to the same %v, to another %v", name, a == b, a == c)
+		}
+	}
+}
