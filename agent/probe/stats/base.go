@@ -1,10 +1,16 @@
 package stats
 
-import "time"
+import (
+	"time"
 
-// base is the least round trip over a long window, in slices, with the
-// detection of a route change: a queue that stands for that long is not known,
-// a path that got longer is, and its packets vary as little as before.
+	"github.com/detnet/detnet/agent/probe"
+)
+
+// base is the least round trip over a long window, in slices, with the detection
+// of a route change. In the round trip a longer path and a full queue look alike,
+// and neither varies; but a queue makes one direction later, and a path both. So a
+// change is believed where both one-way delays rose too, as the controller has it.
+// Where they are not known nobody here can tell, and the base stays what it was.
 type base struct {
 	slices  [baseSlices]slice
 	number  int64 // of the newest slice
@@ -16,20 +22,40 @@ type base struct {
 type slice struct {
 	least, greatest time.Duration
 	n               int
+	// The least of each direction, clock offset included; of oneWay samples.
+	forward, back time.Duration
+	oneWay        int
+}
+
+func (s *slice) add(x *probe.Sample) {
+	if s.n == 0 || x.RTT < s.least {
+		s.least = x.RTT
+	}
+	s.greatest = max(s.greatest, x.RTT)
+	s.n++
+	if !x.HasOneWay {
+		return
+	}
+	if s.oneWay == 0 {
+		s.forward, s.back = x.Forward, x.Backward
+	}
+	s.forward, s.back = min(s.forward, x.Forward), min(s.back, x.Backward)
+	s.oneWay++
 }
 
 const (
 	baseSlice  = 10 * time.Second
 	baseSlices = 60 // ten minutes
 	// A change of route is believed when this many whole slices lie above the
-	// base by more than stepLeast, and each is narrower than a quarter of that step.
+	// base by more than stepLeast, each is narrower than a quarter of that step, and
+	// each direction rose by a quarter of it or more.
 	changeSlices = 3
 	stepLeast    = 200 * time.Microsecond
 	enough       = 20 // samples, for a slice to speak
 )
 
-// add takes one round trip, and reports a change of route.
-func (b *base) add(rtt, at time.Duration) (changed bool) {
+// add takes one answered sample, and reports a change of route.
+func (b *base) add(x *probe.Sample, at time.Duration) (changed bool) {
 	number := int64(at / baseSlice)
 	if !b.started {
 		b.number, b.started = number, true
@@ -38,23 +64,21 @@ func (b *base) add(rtt, at time.Duration) (changed bool) {
 		changed = b.close() || changed
 		b.slices[(b.number+1)%baseSlices] = slice{}
 	}
-	s := &b.slices[b.number%baseSlices]
-	if s.n == 0 || rtt < s.least {
-		s.least = rtt
-	}
-	s.greatest = max(s.greatest, rtt)
-	s.n++
+	b.slices[b.number%baseSlices].add(x)
 	return changed
 }
 
 // close looks back when the newest slice is complete. A longer path forgets
 // the slices from before it.
 func (b *base) close() bool {
-	old := b.value()
+	old, before := b.value(), b.slices[(b.number-changeSlices+baseSlices)%baseSlices]
 	for i := range int64(changeSlices) {
 		s := b.slices[(b.number-i+baseSlices)%baseSlices]
 		step := s.least - old
 		if s.n < enough || step < stepLeast || s.greatest-s.least > step/4 {
+			return false
+		}
+		if s.oneWay < enough || before.oneWay < enough || s.forward-before.forward < step/4 || s.back-before.back < step/4 {
 			return false
 		}
 	}

@@ -2,7 +2,7 @@
 // delay variation against the least delay (PDV, RFC 5481), inter-packet delay
 // variation (IPDV, RFC 3393), the interarrival jitter of RFC 3550, the
 // interquartile range, and the direction in which packets wait. It is pure, and
-// what it keeps is bounded: 48 octets a sample of the window, and 3 kB.
+// what it keeps is bounded: 48 octets a sample of the window, and 4 kB.
 package stats
 
 import (
@@ -125,7 +125,7 @@ func (s *Series) given(number uint32) (int, bool) {
 // inOrder says that it comes behind those before it.
 func (s *Series) answered(i int, sent time.Duration, inOrder bool) {
 	sample := s.ring[i]
-	if s.base.add(sample.RTT, sent) {
+	if s.base.add(&sample, sent) {
 		s.clock = clock{steps: s.clock.steps} // another path, perhaps another asymmetry
 	}
 	if s.any && inOrder {

@@ -92,26 +92,37 @@ func feed(s *Series, from, to time.Duration, sample func(at time.Duration) probe
 	}
 }
 
+// A longer path is told from a queue by the directions: a queue is in one of them.
 func TestRouteChange(t *testing.T) {
-	path := func(rtt, spread time.Duration) func(time.Duration) probe.Sample {
-		return func(time.Duration) probe.Sample { return probe.Sample{RTT: rtt + rand.N(spread+1)} }
+	path := func(forward, back, spread time.Duration) func(time.Duration) probe.Sample {
+		const offset = time.Hour
+		return func(time.Duration) probe.Sample {
+			there := forward + rand.N(spread+1)
+			return probe.Sample{RTT: there + back, HasOneWay: true, Forward: there + offset, Backward: back - offset}
+		}
 	}
+	const noise = 100 * time.Microsecond
 	s := New(500)
-	feed(s, 0, 60*time.Second, path(ms, 100*time.Microsecond))
-	feed(s, 60*time.Second, 110*time.Second, path(5*ms, 100*time.Microsecond))
+	feed(s, 0, 60*time.Second, path(ms/2, ms/2, noise))
+	feed(s, 60*time.Second, 110*time.Second, path(3*ms, 2*ms, noise))
 	if got := s.Summary(); got.RouteChanges != 1 || got.Base < 5*ms || got.PDV.P50 > 200*time.Microsecond {
 		t.Errorf("longer path: %d changes, base %v, PDV %v", got.RouteChanges, got.Base, got.PDV.P50)
 	}
-	feed(s, 110*time.Second, 130*time.Second, path(2*ms, 100*time.Microsecond))
+	feed(s, 110*time.Second, 130*time.Second, path(ms, ms, noise))
 	if got := s.Summary(); got.Base > 2100*time.Microsecond {
 		t.Errorf("shorter path: base %v", got.Base)
 	}
-	// A queue varies, and is not taken for a path.
-	q := New(500)
-	feed(q, 0, 60*time.Second, path(ms, 100*time.Microsecond))
-	feed(q, 60*time.Second, 120*time.Second, path(5*ms, 4*ms))
-	if got := q.Summary(); got.RouteChanges != 0 || got.Base > 1100*time.Microsecond {
-		t.Errorf("queue: %d changes, base %v", got.RouteChanges, got.Base)
+	for name, later := range map[string]func(time.Duration) probe.Sample{
+		"a queue that varies":                       path(4*ms, ms/2, 4*ms),
+		"a full queue, which does not":              path(4*ms, ms/2, noise),
+		"what has no directions, and may be either": func(time.Duration) probe.Sample { return probe.Sample{RTT: 5 * ms} },
+	} {
+		q := New(500)
+		feed(q, 0, 60*time.Second, path(ms/2, ms/2, noise))
+		feed(q, 60*time.Second, 5*time.Minute, later)
+		if got := q.Summary(); got.RouteChanges != 0 || got.Base > 1100*time.Microsecond {
+			t.Errorf("%s: %d changes, base %v", name, got.RouteChanges, got.Base)
+		}
 	}
 }
 
