@@ -95,7 +95,7 @@ func (s *Server) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 	defer func() {
 		cancel()
 		if err := running.Wait(); err != nil {
-			s.Log.Error("sessions of a controller ended early", "error", err)
+			s.Log.Error("sessions of a controller ended early", "err", err)
 		}
 		s.Metrics.remove(sender)
 	}()
@@ -131,7 +131,7 @@ func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 		err = sender.Assign(specs)
 		turns.End()
 		if err != nil {
-			s.Log.Warn("sessions of the assignment cannot run", "error", err)
+			s.Log.Warn("sessions of the assignment cannot run", "err", err)
 		}
 	}
 }

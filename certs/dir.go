@@ -51,7 +51,7 @@ func (d *Dir) Run(ctx context.Context) error {
 			d.refresh(ctx)
 		case err := <-watcher.Errors:
 			// An overflow of the event queue: something changed, unknown what.
-			slog.WarnContext(ctx, "certificate watch reported an error", "dir", d.path, "error", err)
+			slog.WarnContext(ctx, "certificate watch reported an error", "dir", d.path, "err", err)
 			d.refresh(ctx)
 		}
 	}
@@ -59,7 +59,7 @@ func (d *Dir) Run(ctx context.Context) error {
 
 func (d *Dir) refresh(ctx context.Context) {
 	if err := d.read(); err != nil {
-		slog.WarnContext(ctx, "keeping the last good certificate", "error", err)
+		slog.WarnContext(ctx, "keeping the last good certificate", "err", err)
 	}
 }
 

@@ -38,7 +38,7 @@ func (p *Policies) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	answer, err := p.answer(ctx, req)
 	if err != nil {
-		p.Log.WarnContext(ctx, "network policies not decided", "namespace", req.Namespace, "pod", req.Name, "error", err)
+		p.Log.WarnContext(ctx, "network policies not decided", "namespace", req.Namespace, "pod", req.Name, "err", err)
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

@@ -40,7 +40,7 @@ func (g *Guard) admit(ctx context.Context, req *request) *admissionv1.AdmissionR
 	}
 	changed, err := changedKeys(req.OldObject, req.Object)
 	if err != nil {
-		g.Log.ErrorContext(ctx, "pod update not guarded", "namespace", req.Namespace, "name", req.Name, "error", err)
+		g.Log.ErrorContext(ctx, "pod update not guarded", "namespace", req.Namespace, "name", req.Name, "err", err)
 		g.Metrics.request(resultUnevaluated)
 		g.Metrics.problem(reasonPod)
 		return allowed("detnet could not check this update: " + err.Error())
@@ -52,7 +52,7 @@ func (g *Guard) admit(ctx context.Context, req *request) *admissionv1.AdmissionR
 	refusal := g.Trusted.refusal(strings.Join(changed, ", "))
 	trusted, err := g.Access.MayChangeStamps(ctx, req.UserInfo)
 	if err != nil { // the change waits until somebody can say
-		g.Log.ErrorContext(ctx, "pod update refused: it could not be found out who is trusted", "namespace", req.Namespace, "name", req.Name, "user", req.UserInfo.Username, "error", err)
+		g.Log.ErrorContext(ctx, "pod update refused: it could not be found out who is trusted", "namespace", req.Namespace, "name", req.Name, "user", req.UserInfo.Username, "err", err)
 		g.Metrics.problem(reasonCluster)
 		refusal += " (" + err.Error() + ")"
 	}

@@ -45,7 +45,7 @@ func (m *MissingPriorityClasses) Run(ctx context.Context) error {
 		if err == nil && !slices.Equal(missing, told) {
 			if told = missing; len(missing) > 0 {
 				err := fmt.Errorf("the cluster has no PriorityClass %s, which classes of the policy name: their pods keep the priority that they have; make it, or take priorityClassName out of the class", strings.Join(missing, ", "))
-				m.Log.WarnContext(ctx, "the policy names what the cluster lacks", "error", err)
+				m.Log.WarnContext(ctx, "the policy names what the cluster lacks", "err", err)
 				m.Tell(err)
 			} else {
 				m.Log.InfoContext(ctx, "the cluster has all PriorityClasses that the policy names")

@@ -60,7 +60,7 @@ func serveReview(w http.ResponseWriter, r *http.Request, metrics *Metrics, log *
 	if err != nil {
 		metrics.request(resultMalformed)
 		metrics.problem(reasonMalformed)
-		log.WarnContext(r.Context(), "admission request refused", "remote", r.RemoteAddr, "error", err)
+		log.WarnContext(r.Context(), "admission request refused", "remote", r.RemoteAddr, "err", err)
 		http.Error(w, err.Error(), status)
 		return
 	}

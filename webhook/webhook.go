@@ -86,7 +86,7 @@ func (m *Mutator) admit(ctx context.Context, req *request) *admissionv1.Admissio
 	response, err := m.stamp(ctx, req)
 	m.Metrics.duration.Observe(time.Since(start).Seconds())
 	if err != nil {
-		m.Log.ErrorContext(ctx, "no decision about a pod", "namespace", req.Namespace, "uid", req.UID, "refused", m.FailClosed, "error", err)
+		m.Log.ErrorContext(ctx, "no decision about a pod", "namespace", req.Namespace, "uid", req.UID, "refused", m.FailClosed, "err", err)
 		m.Metrics.request(resultUnevaluated)
 		m.Metrics.problem(reasonOf(err))
 		return m.undecided(ctx, req, "detnet could not evaluate its policy: "+err.Error())
@@ -154,7 +154,7 @@ func (m *Mutator) stamp(ctx context.Context, req *request) (*admissionv1.Admissi
 	}
 	priorities, err := m.Cluster.Priorities(ctx, decision.PriorityClassName)
 	if err != nil { // the pod gets none, and is told so
-		m.Log.WarnContext(ctx, "PriorityClass not looked up", "name", decision.PriorityClassName, "error", err)
+		m.Log.WarnContext(ctx, "PriorityClass not looked up", "name", decision.PriorityClassName, "err", err)
 		m.Metrics.problem(reasonCluster)
 	}
 	ops, more := Patch(pod, decision, Setting{Priorities: priorities, Mode: mode, Sign: m.signer(ctx, req.Namespace)})
@@ -169,7 +169,7 @@ func (m *Mutator) stamp(ctx context.Context, req *request) (*admissionv1.Admissi
 func (m *Mutator) decide(ctx context.Context, req *request, pod *corev1.Pod, namespace policies.Namespace) (policies.Decision, error) {
 	siblings, err := m.Cluster.Siblings(ctx, req.Namespace, pod)
 	if err != nil {
-		m.Log.WarnContext(ctx, "the workload's running pods were not looked up", "namespace", req.Namespace, "error", err)
+		m.Log.WarnContext(ctx, "the workload's running pods were not looked up", "namespace", req.Namespace, "err", err)
 		m.Metrics.problem(reasonCluster)
 	}
 	watch := startWatch()

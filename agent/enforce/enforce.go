@@ -308,7 +308,7 @@ func (e *Enforcer) removeIngress(a *applied) error {
 func (e *Enforcer) finishDraining() {
 	for _, remove := range e.draining {
 		if err := remove(); err != nil {
-			e.log.Warn("cannot remove what is left of a limit", "error", err)
+			e.log.Warn("cannot remove what is left of a limit", "err", err)
 		}
 	}
 	e.draining = e.draining[:0]
@@ -319,7 +319,7 @@ func (e *Enforcer) finishDraining() {
 func (e *Enforcer) sweep(present map[string]bool) {
 	links, err := e.kernel.LinkList()
 	if err != nil {
-		e.log.Warn("cannot list interfaces to find what pods left behind", "error", err)
+		e.log.Warn("cannot list interfaces to find what pods left behind", "err", err)
 		return
 	}
 	ours := map[string]bool{}
@@ -332,7 +332,7 @@ func (e *Enforcer) sweep(present map[string]bool) {
 			continue
 		}
 		if err := e.kernel.removeIfb(name); err != nil {
-			e.log.Warn("cannot remove the limiter of a pod that is gone", "interface", name, "error", err)
+			e.log.Warn("cannot remove the limiter of a pod that is gone", "interface", name, "err", err)
 		}
 	}
 }
@@ -362,5 +362,5 @@ func (e *Enforcer) note(a *applied, err error) {
 		e.log.Info("bandwidth of the pod is enforced again", "namespace", a.pod.Namespace, "pod", a.pod.Name)
 		return
 	}
-	e.log.Warn("cannot enforce the bandwidth of a pod", "namespace", a.pod.Namespace, "pod", a.pod.Name, "error", err)
+	e.log.Warn("cannot enforce the bandwidth of a pod", "namespace", a.pod.Namespace, "pod", a.pod.Name, "err", err)
 }

@@ -99,7 +99,7 @@ func (w *Watch) Run(ctx context.Context) error {
 		if time.Since(begun) > lastWait {
 			wait = firstWait
 		}
-		w.log.Warn("the watch of this node's pods was interrupted; it begins again", "error", err, "in", wait)
+		w.log.Warn("the watch of this node's pods was interrupted; it begins again", "err", err, "in", wait)
 		timer.Reset(wait/2 + rand.N(wait)) // agents that were interrupted together come back one by one
 		select {
 		case <-ctx.Done():

@@ -92,7 +92,7 @@ func (f *finder) interfaceOf(ctx context.Context, p pods.Pod, s *search, now tim
 	s.notUntil = now.Add(min(Window<<min(s.failures, 16), longest))
 	if s.failures == reportAfter {
 		f.log.Warn("no host-side interface found for the pod; its rate is unknown",
-			"namespace", p.Namespace, "pod", p.Name, "error", err)
+			"namespace", p.Namespace, "pod", p.Name, "err", err)
 	}
 	return 0, false
 }

@@ -119,7 +119,7 @@ func (m *Meter) Run(ctx context.Context) error {
 		err := m.measure(ctx)
 		m.Turns.End()
 		if err != nil && !failing {
-			m.log.Warn("cannot read interface counters; rates are missing until it works again", "error", err)
+			m.log.Warn("cannot read interface counters; rates are missing until it works again", "err", err)
 		}
 		failing = err != nil
 	}

@@ -93,7 +93,7 @@ func activate(start live.Start, log *slog.Logger) *live.Active {
 		return active
 	}
 	active.StandIn(start.Instead, start.Why)
-	log.Error("the policy bundle could not be had; something stands in until it can", "instead", start.Instead, "hash", start.Engine.Hash(), "error", start.Why)
+	log.Error("the policy bundle could not be had; something stands in until it can", "instead", start.Instead, "hash", start.Engine.Hash(), "err", start.Why)
 	return active
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
 )
@@ -119,7 +120,7 @@ func congestion(r status.Reason) (full, steady bool) {
 	case plan.Violation, plan.Confirming, plan.AwaitEffect, plan.AtFloor:
 		return true, false
 	case plan.Calm, plan.NearTarget, plan.NotNetwork:
-		return r.ToBps > 0 && float64(r.UsageBps) >= 0.85*float64(r.ToBps), r.Cause != plan.NotNetwork
+		return r.ToBps > 0 && senders.InUse(r.UsageBps, r.ToBps), r.Cause != plan.NotNetwork
 	}
 	return false, false
 }

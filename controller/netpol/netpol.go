@@ -119,7 +119,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 	for {
 		kinds, err := k.kinds()
 		if err != nil {
-			k.Log.WarnContext(ctx, "Cilium's kinds are not known", "error", err)
+			k.Log.WarnContext(ctx, "Cilium's kinds are not known", "err", err)
 		}
 		if slices.Contains(kinds, ciliumPolicies) {
 			k.whileKinds(ctx, kinds)
@@ -186,7 +186,7 @@ func (k *Keeper) work(ctx context.Context, kinds []schema.GroupVersionResource) 
 	k.queue = workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](firstRetry, lastRetry))
 	stop, err := k.follow(ctx, kinds)
 	if err != nil {
-		k.Log.ErrorContext(ctx, "network policies are not followed", "error", err)
+		k.Log.ErrorContext(ctx, "network policies are not followed", "err", err)
 		return
 	}
 	defer stop()
@@ -232,7 +232,7 @@ func (k *Keeper) resync(ctx context.Context, queue workqueue.TypedInterface[stri
 func (k *Keeper) lookAround(ctx context.Context) {
 	var err error
 	if k.cilium, err = readCilium(ctx, k.client); err != nil {
-		k.Log.WarnContext(ctx, "Cilium's configuration is not known", "error", err)
+		k.Log.WarnContext(ctx, "Cilium's configuration is not known", "err", err)
 	}
 	concerned := k.known.namespaces()
 	for _, namespace := range slices.Collect(maps.Keys(k.answers)) {

@@ -100,7 +100,7 @@ func (t *told) failure(p *pod, err error) {
 	}
 	t.count(stateFailed)
 	if t.once(err.Error()) {
-		t.keeper.Log.Warn("network policy failed", "namespace", t.namespace, "error", err)
+		t.keeper.Log.Warn("network policy failed", "namespace", t.namespace, "err", err)
 		t.event(p, corev1.EventTypeWarning, "NetworkPolicyFailed", err.Error())
 	}
 }

@@ -142,10 +142,10 @@ func (b *Bundle) Follow(ctx context.Context, every time.Duration, active *Active
 		case errors.Is(err, errNotModified), ctx.Err() != nil:
 		case errors.Is(err, policies.ErrPolicy):
 			active.refuse(err)
-			log.Error("policy bundle refused; the last good one stays", "error", err)
+			log.Error("policy bundle refused; the last good one stays", "err", err)
 			refused(err)
 		case err != nil:
-			log.Warn("policy bundle is out of reach; the set in force stays", "error", err)
+			log.Warn("policy bundle is out of reach; the set in force stays", "err", err)
 		default:
 			set = set.Over(policies.Default())
 			if last = active.take(ctx, set, log, refused, last); active.hash() != set.Hash() {

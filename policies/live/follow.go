@@ -41,7 +41,7 @@ func Follow(ctx context.Context, dir string, to taker, log *slog.Logger, refused
 		case <-ctx.Done():
 			return nil
 		case err := <-watcher.Errors:
-			log.Warn("watching the policy directory", "dir", dir, "error", err)
+			log.Warn("watching the policy directory", "dir", dir, "err", err)
 			timer.Reset(settle)
 		case <-watcher.Events:
 			timer.Reset(settle)
@@ -56,7 +56,7 @@ func Follow(ctx context.Context, dir string, to taker, log *slog.Logger, refused
 func followOnce(ctx context.Context, dir string, to taker, log *slog.Logger, refused func(error), last string) string {
 	site, err := policies.ReadDir(dir)
 	if err != nil {
-		log.Warn("policy directory is unreadable; the set in force stays", "dir", dir, "error", err)
+		log.Warn("policy directory is unreadable; the set in force stays", "dir", dir, "err", err)
 		return last
 	}
 	return to.take(ctx, site.Over(policies.Default()), log, refused, last)
@@ -74,7 +74,7 @@ func (a *Active) take(ctx context.Context, set policies.Set, log *slog.Logger, r
 	case errors.Is(err, errUnchanged):
 	case err != nil:
 		a.refuse(err)
-		log.Error("policy set refused; the last good one stays", "refused", hash, "active", a.Engine().Hash(), "error", err)
+		log.Error("policy set refused; the last good one stays", "refused", hash, "active", a.Engine().Hash(), "err", err)
 		refused(err)
 	default:
 		log.Info("policy set in force", "hash", hash, "recent_pods", of, "decided_otherwise", changed)

@@ -100,7 +100,7 @@ func (s *Shadow) take(ctx context.Context, set policies.Set, log *slog.Logger, r
 		s.mu.Lock()
 		s.status.LastError = err.Error()
 		s.mu.Unlock()
-		log.Error("candidate policy refused; the one before, if any, is still tried", "refused", hash, "error", err)
+		log.Error("candidate policy refused; the one before, if any, is still tried", "refused", hash, "err", err)
 		refused(err)
 		return hash
 	}

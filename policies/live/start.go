@@ -98,7 +98,7 @@ func (b *Bundle) keep() error {
 // keepOrWarn goes on without: the bundle is in force all the same.
 func (b *Bundle) keepOrWarn(log *slog.Logger) {
 	if err := b.keep(); err != nil {
-		log.Warn("the next start can't fall back to this bundle", "error", err)
+		log.Warn("the next start can't fall back to this bundle", "err", err)
 	}
 }
 

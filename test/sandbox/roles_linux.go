@@ -45,7 +45,7 @@ func Reexec() {
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if err := role(log); err != nil {
-		log.Error("the sandbox ends", "role", os.Args[0], "error", err)
+		log.Error("the sandbox ends", "role", os.Args[0], "err", err)
 		os.Exit(1)
 	}
 	os.Exit(0)

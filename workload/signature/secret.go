@@ -118,7 +118,7 @@ func (s *Secret) once(ctx context.Context, store cache.Store) time.Duration {
 		return max(due.Sub(now), time.Second)
 	}
 	if err := s.write(ctx, have, data); err != nil {
-		s.Log.WarnContext(ctx, "the key of the stamps was not written", "secret", s.Namespace+"/"+SecretName, "error", err)
+		s.Log.WarnContext(ctx, "the key of the stamps was not written", "secret", s.Namespace+"/"+SecretName, "err", err)
 	}
 	return retryAfter // unless the write comes back as an event first
 }

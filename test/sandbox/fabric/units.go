@@ -134,7 +134,7 @@ func (u *units) releaseKubelets() {
 	u.kubelets = true
 	for name, gate := range u.gates {
 		if _, err := gate.Write([]byte{machine.APIReady}); err != nil {
-			u.log.Error("open the gate", "node", name, "error", err)
+			u.log.Error("open the gate", "node", name, "err", err)
 		}
 	}
 }

@@ -40,7 +40,7 @@ func Run(ctx context.Context, s *instance.Spec, ready func(), log *slog.Logger) 
 	// Another instance's leftovers that can't be removed are no reason not to
 	// start this one; its own are.
 	if err := Sweep(ctx, s.Cache, s.Cgroups.Hierarchies); err != nil {
-		log.Warn("remove earlier instances", "error", err)
+		log.Warn("remove earlier instances", "err", err)
 	}
 	lock, err := lock(s)
 	if err != nil {
