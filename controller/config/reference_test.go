@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"cmp"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -53,12 +52,12 @@ func writeReference(t *testing.T) []byte {
 	var out bytes.Buffer
 	out.WriteString(preamble)
 	docs := comments(t, "config.go", "../promql/config.go", "../law/config.go", "../law/adaptive/adaptive.go", "../law/budget/budget.go", "../law/blame/blame.go", "../law/original/config.go", "../sense/sense.go", "../marks/marks.go")
-	table(&out, reflect.ValueOf(Default()), "", docs)
+	table(t, &out, reflect.ValueOf(Default()), "", docs)
 	return out.Bytes()
 }
 
 // table writes one section for v's own values and one for each struct below.
-func table(out *bytes.Buffer, v reflect.Value, path string, docs map[string]string) {
+func table(t *testing.T, out *bytes.Buffer, v reflect.Value, path string, docs map[string]string) {
 	header := false
 	fields := strict.Fields(v.Type())
 	for _, f := range fields {
@@ -75,11 +74,15 @@ func table(out *bytes.Buffer, v reflect.Value, path string, docs map[string]stri
 			header = true
 		}
 		below := strings.TrimPrefix(path+"."+name, ".")
-		fmt.Fprintf(out, "| `%s` | `%v` | %s | %s |\n", name, value, acceptedAt(below, value), docs[doc(v.Type(), f.Index)])
+		meaning := docs[doc(v.Type(), f.Index)]
+		if meaning == "" {
+			t.Errorf("%s has no comment, and so no meaning in the reference", doc(v.Type(), f.Index))
+		}
+		fmt.Fprintf(out, "| `%s` | `%v` | %s | %s |\n", name, value, acceptedAt(below, value), meaning)
 	}
 	for _, f := range fields {
 		if value := v.FieldByIndex(f.Index); value.Kind() == reflect.Struct {
-			table(out, value, strings.TrimPrefix(path+"."+f.Name, "."), docs)
+			table(t, out, value, strings.TrimPrefix(path+"."+f.Name, "."), docs)
 		}
 	}
 }
@@ -120,8 +123,7 @@ func acceptedAt(path string, field reflect.Value) string {
 	panic("Validate accepts anything for " + path)
 }
 
-// comments collects the doc of each field, "Type.Field". One without is spoken of
-// in that of a field above.
+// comments collects the doc of each field, "Type.Field".
 func comments(t *testing.T, files ...string) map[string]string {
 	t.Helper()
 	docs := map[string]string{}
@@ -142,7 +144,7 @@ func comments(t *testing.T, files ...string) map[string]string {
 			for _, field := range st.Fields.List {
 				doc := strings.Join(strings.Fields(field.Doc.Text()+" "+field.Comment.Text()), " ")
 				for _, ident := range field.Names {
-					docs[file.Name.Name+"."+spec.Name.Name+"."+ident.Name] = cmp.Or(strings.ReplaceAll(doc, "|", "\\|"), "see above")
+					docs[file.Name.Name+"."+spec.Name.Name+"."+ident.Name] = strings.ReplaceAll(doc, "|", "\\|")
 				}
 			}
 			return false

@@ -15,18 +15,19 @@ type Config struct {
 	// measured by, such as http://prometheus.monitoring:9090, or anything else
 	// that serves its HTTP API. Without one such apps are not measured.
 	URL string `yaml:"url"`
-	// TokenFile holds the bearer token that the server wants, and CAFile the
-	// certificates, in PEM, that vouch for its own instead of the system's. Both
-	// are read anew for every query: what rotates them need not tell anybody.
+	// TokenFile holds the bearer token that the server wants. It is read anew for
+	// every query: what rotates it need not tell anybody.
 	TokenFile string `yaml:"tokenFile"`
-	CAFile    string `yaml:"caFile"`
+	// CAFile holds the certificates, in PEM, that vouch for the server's own instead
+	// of the system's. It is read anew for every query.
+	CAFile string `yaml:"caFile"`
 	// Unit is what the numbers that queries yield count: seconds or
 	// milliseconds.
 	Unit string `yaml:"unit"`
-	// Interval is the time between two times that a query is asked, and Timeout
-	// how long the server may take for it.
+	// Interval is the time between two times that a query is asked.
 	Interval time.Duration `yaml:"interval"`
-	Timeout  time.Duration `yaml:"timeout"`
+	// Timeout is how long the server may take for it.
+	Timeout time.Duration `yaml:"timeout"`
 	// ScrapeInterval is that of the series that queries read: together with a
 	// query's range it is how late the query tells of a change.
 	ScrapeInterval time.Duration `yaml:"scrapeInterval"`

@@ -24,14 +24,15 @@ type AIMDConfig struct {
 type StepConfig struct {
 	Interval time.Duration `yaml:"interval"` // between decisions
 	Target   time.Duration `yaml:"target"`   // for apps without a jitter target
-	Decrease bitrate.Rate  `yaml:"decrease"`
-	Increase bitrate.Rate  `yaml:"increase"`
-	// Severity is as in aimd.
+	Decrease bitrate.Rate  `yaml:"decrease"` // taken above the target
+	Increase bitrate.Rate  `yaml:"increase"` // added below it
+	// Severity is the most by which a violation may deepen a cut: measured over
+	// target times Decrease. 1 keeps every cut as deep as the original's.
 	Severity float64       `yaml:"severity"`
 	Least    bitrate.Rate  `yaml:"least"`  // smaller changes are not written
 	Assume   time.Duration `yaml:"assume"` // what is taken for granted without samples; it may cut, and never raises
-	Min      bitrate.Rate  `yaml:"min"`
-	Max      bitrate.Rate  `yaml:"max"`
+	Min      bitrate.Rate  `yaml:"min"`    // for senders without a floor
+	Max      bitrate.Rate  `yaml:"max"`    // for senders without a ceiling
 }
 
 // MaxSeverity is the largest severity that aimd and step take.
