@@ -25,6 +25,7 @@ import (
 
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/workload/ask"
 	"github.com/detnet/detnet/workload/signature"
 )
 
@@ -104,6 +105,7 @@ func (m *Mutator) undecided(_ context.Context, req *request, why string) *admiss
 		return failed(why)
 	}
 	response := allowed(why + "; the pod is admitted unstamped")
+	response.AuditAnnotations = map[string]string{ask.Undecided: headerText(why)}
 	if !concerns(req) {
 		return response
 	}

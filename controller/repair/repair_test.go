@@ -28,6 +28,7 @@ import (
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/workload/ask"
 )
 
 // answer is what a webhook says of a pod: it refuses those named forbidden, gives
@@ -61,7 +62,7 @@ func answer(pod *corev1.Pod) *admissionv1.AdmissionResponse {
 		annotations["kubernetes.io/egress-bandwidth"], annotations["detnet.dev/initial-bandwidth"] = "100M", "100M"
 	}
 	if pod.Name == "undecided" {
-		response.Warnings = []string{"detnet could not evaluate its policy; the pod is admitted unstamped"}
+		response.AuditAnnotations = map[string]string{ask.Undecided: "the policy took too long"}
 		delete(labels, "detnet.dev/class")
 		delete(annotations, "detnet.dev/initial-bandwidth")
 	}

@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/detnet/detnet/controller/hook"
+	"github.com/detnet/detnet/workload/ask"
 )
 
 // Why there is no review.
@@ -19,10 +19,6 @@ var (
 	errAway      = errors.New("the webhook does not answer")
 	errUndecided = errors.New("the webhook could not decide about it")
 )
-
-// undecided is part of what the webhook warns of where it admits a pod without
-// a decision. Its answer takes stamps away, which a mended pod must not lose.
-const undecided = "admitted unstamped"
 
 // review asks what the webhook would make of pod if it were created now, and of
 // what it would warn.
@@ -39,10 +35,8 @@ func review(ctx context.Context, e hook.Endpoint, pod *corev1.Pod) (_ *corev1.Po
 	if !response.Allowed {
 		return nil, nil, fmt.Errorf("the webhook would refuse it: %s", message(response))
 	}
-	for _, w := range response.Warnings {
-		if strings.Contains(w, undecided) {
-			return nil, nil, fmt.Errorf("%w: %s", errUndecided, w)
-		}
+	if why, undecided := response.AuditAnnotations[ask.Undecided]; undecided {
+		return nil, nil, fmt.Errorf("%w: %s", errUndecided, why) // and no stamp is taken away for it
 	}
 	if len(response.Patch) == 0 {
 		return fresh, response.Warnings, nil
