@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ law or other constants would have decided.`,
 			}
 			told, err := saveRecording(output, body)
 			if err != nil {
-				return errors.Join(err, os.Remove(output))
+				return err
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s\n", output, told)
 			return nil
@@ -62,17 +63,31 @@ func (s *statusSource) recording(ctx context.Context) (io.ReadCloser, error) {
 	return leader.Recording(ctx, client, s.namespace)
 }
 
-// saveRecording writes a recording to a file and says what is in it.
+// saveRecording writes a recording to a file and says what is in it. It comes into
+// its place once it is whole: a file of that name is not lost to one that is not.
 func saveRecording(path string, from io.Reader) (told string, err error) {
-	f, err := os.Create(path)
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return "", fmt.Errorf("save the recording: %s is no regular file; - is the standard output", path)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return "", fmt.Errorf("save the recording: %w", err)
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if !strings.HasSuffix(path, ".gz") {
-		return copySteps(f, from)
+	told, err = writeRecording(f, strings.HasSuffix(path, ".gz"), from)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
 	}
-	z := gzip.NewWriter(f)
+	if err != nil {
+		return "", fmt.Errorf("save the recording: %w", errors.Join(err, os.Remove(f.Name())))
+	}
+	return told, nil
+}
+
+func writeRecording(to io.Writer, compressed bool, from io.Reader) (told string, err error) {
+	if !compressed {
+		return copySteps(to, from)
+	}
+	z := gzip.NewWriter(to)
 	defer func() { err = errors.Join(err, z.Close()) }()
 	return copySteps(z, from)
 }
