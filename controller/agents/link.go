@@ -134,6 +134,9 @@ func (l *link) stream(ctx context.Context) error {
 
 	s, err := api.NewAgentClient(conn).Measure(ctx)
 	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // "context canceled" says nothing of an agent that hangs
+		}
 		return fmt.Errorf("open stream to agent %s: %w", l.agent.Addr, err)
 	}
 	sent := make(chan struct{})
