@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,5 +92,32 @@ func TestExplain(t *testing.T) {
 	}
 	if _, err := Explain(example(), "factory/stranger"); err == nil {
 		t.Error("a pod that nobody knows is explained")
+	}
+}
+
+// Who costs the others what is said to both: to the app, and to those who pay.
+func TestExplainSaysWhoCostsWhom(t *testing.T) {
+	s := example()
+	since := s.At.Add(-time.Minute)
+	s.Reasons = []status.Reason{{
+		Bottleneck: plan.Uplink("worker-2"), Action: plan.Restore, Cause: plan.TooCostly, App: "factory/robot-control", Signal: "jitter",
+		MeasuredMs: 8.7, TargetMs: 1, Samples: 13, FromBps: 60 * bitrate.Mbit, ToBps: 60 * bitrate.Mbit,
+		For: "factory/robot-control", Since: since, TakenBps: 140 * bitrate.Mbit,
+	}}
+	for _, pod := range []string{"factory/robot-control", "factory/telemetry-upload"} {
+		e, err := Explain(s, pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		e.Text(&out)
+		for _, part := range []string{
+			"limiting others for it has cost them as much as it may (laws.adaptive.harm): it is let be for a while",
+			"for factory/robot-control, since 10:29:00, 140M less is let through than was sent",
+		} {
+			if !strings.Contains(out.String(), part) {
+				t.Errorf("%s: no %q in\n%s", pod, part, out.String())
+			}
+		}
 	}
 }
