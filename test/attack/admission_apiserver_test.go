@@ -51,6 +51,7 @@ func TestAdmissionOnTheAPIServer(t *testing.T) {
 	for _, a := range attempts {
 		t.Run(a.name, func(t *testing.T) { a.check(t, enter) })
 	}
+	checkBulk(t, bulk(), enter)
 }
 
 func populate(t *testing.T, client kubernetes.Interface) {

@@ -1,0 +1,110 @@
+package fault
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/bundle"
+	"golang.org/x/sys/unix"
+
+	"github.com/detnet/detnet/policies/live"
+)
+
+// fullDisk is a directory on a disk of 64 KiB, without a byte left.
+func fullDisk(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("mount a small disk, which takes root: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+func fill(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "filler"), make([]byte, 1<<20), 0o600); err == nil {
+		t.Fatal("a disk of 64 KiB took 1 MiB")
+	}
+}
+
+// bundleOf is a bundle that is signed as "opa sign" does, and the key to verify it.
+func bundleOf(t *testing.T, rego string) (content, public []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, err := ast.ParseModule("site.rego", rego)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bundle.Bundle{Modules: []bundle.ModuleFile{{Path: "/site.rego", URL: "/site.rego", Raw: []byte(rego), Parsed: module}}, Data: map[string]any{}}
+	b.Manifest.Init()
+	signing := bundle.NewSigningConfig(string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private})), "ES256", "")
+	if err := b.GenerateSignature(signing, "key", false); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := bundle.NewWriter(&out).DisableFormat(true).Write(b); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes(), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+}
+
+// The disk for the last good bundle is full: the server's bundle is in force all the
+// same, it is said that none is kept, and what was kept before is whole.
+func TestDiskIsFull(t *testing.T) {
+	dir := fullDisk(t)
+	content, public := bundleOf(t, "package detnet.site\n\nclass := \"standard\"\n")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }))
+	start := func() (live.Start, string) {
+		t.Helper()
+		var said strings.Builder
+		b, err := live.NewBundle(server.URL, public, server.Client())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := b.KeepIn(dir).Start(t.Context(), true, slog.New(slog.NewTextHandler(&said, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, said.String()
+	}
+	kept, said := start()
+	if kept.Instead != "" || said != "" {
+		t.Fatalf("%q, %q", kept.Instead, said)
+	}
+	fill(t, dir)
+	s, said := start()
+	if s.Instead != "" || s.Engine.Hash() != kept.Engine.Hash() || !strings.Contains(said, "no space left on device") {
+		t.Errorf("%q stands in; said %q", s.Instead, said)
+	}
+	server.Close()
+	if s, _ = start(); s.Engine.Hash() != kept.Engine.Hash() || s.Why == nil {
+		t.Errorf("%q stands in, want the bundle that was kept while there was room: %v", s.Instead, s.Why)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 2 {
+		t.Errorf("%v left on the disk: %v", files, err)
+	}
+}
