@@ -18,11 +18,12 @@ type stage struct {
 	t *testing.T
 	Run
 	o       plan.Observation
-	delay   time.Duration // above a base of 0.3 ms
-	lost    int           // of every 50 probes
-	deaf    bool          // plans are not carried out
-	sending bitrate.Rate  // what each sender would send
-	reasons []plan.Reason // of the last step
+	delay   time.Duration  // above a base of 0.3 ms
+	lost    int            // of every 50 probes
+	deaf    bool           // plans are not carried out
+	idle    func(int) bool // senders that send nothing; nil: none
+	sending bitrate.Rate   // what each sender would send
+	reasons []plan.Reason  // of the last step
 	writes  int
 	probes  int
 }
@@ -70,6 +71,9 @@ func (s *stage) run(d time.Duration) {
 		for i := range s.o.Senders {
 			x := &s.o.Senders[i]
 			rate := min(s.sending, x.Limit)
+			if s.idle != nil && s.idle(i) {
+				rate = 0
+			}
 			x.Rates = append(last(x.Rates, keptRates),
 				plan.TxRate{At: s.o.At.Add(-100 * ms), Tx: rate}, plan.TxRate{At: s.o.At, Tx: rate})
 		}

@@ -48,6 +48,8 @@ var bars = map[string]score.Bar{
 	"lying-vantage":      {Violation: 0.006, Goodput: 185 * mbit, Worst: 170 * mbit},
 	"bursty-pods":        {Violation: 0.01, Goodput: 300 * mbit, Missed: "225M: every pod is held to its part of the sum"},
 	"own-traffic":        {Violation: 0.008, Goodput: 142 * mbit, Missed: "1.7 % at 125M: the app's own traffic is not counted"},
+	"idle-floors":        {Violation: 0.01, Goodput: 160 * mbit, Clean: time.Second},
+	"floors-together":    {Violation: 0.016, Goodput: 170 * mbit},
 	"aqm-udp":            {Violation: 0.01, Goodput: 180 * mbit},
 	"aqm-tcp":            {Violation: 0.01, Goodput: 180 * mbit},
 	"near-noise":         {Violation: 0.036, Goodput: 185 * mbit, Missed: "8 % at 97M: hosts are taken for queues"},

@@ -99,6 +99,28 @@ func ownTraffic() sim.Scenario {
 	return s
 }
 
+func idleFloors() sim.Scenario {
+	s := overload("idle-floors", "as udp-overload, with 25 pods beside them that send nothing and have a floor of 10 Mbit/s each", sim.UDP)
+	for i := range 25 {
+		p := pod(fmt.Sprintf("idle-%02d", i), sim.UDP)
+		p.Initial = 10 * mbit
+		s.Senders = append(s.Senders, p)
+	}
+	return s
+}
+
+func floorsTogether() sim.Scenario {
+	s := base("floors-together", "four pods with a floor of 100 Mbit/s each, twice what fits through", sim.UDP)
+	s.Senders = nil
+	for i := range 4 {
+		p := pod(fmt.Sprintf("pod-%d", i), sim.UDP)
+		p.Min = 100 * mbit
+		s.Senders = append(s.Senders, p)
+		s.Events = append(s.Events, offer(s.Onset, 100*mbit, p.Name))
+	}
+	return s
+}
+
 func nearNoise() sim.Scenario {
 	s := overload("near-noise", "as udp-overload, with a target of 0.2 ms, which the hosts alone miss now and then", sim.UDP)
 	s.Apps[0].SLO.Jitter = 200 * time.Microsecond

@@ -29,7 +29,7 @@ func All() []sim.Scenario {
 		slowPatches(), manyPods(), severalApps(), capacityDrop(), capacityDropUDP(), oneLeaves(), bursts(),
 		cpuNoise(), echo(cpuNoise()), incast(), echo(incast()), farUplink(), echo(farUplink()), countBefore(), flappingProbe(), lossyProbe(), busyHosts(), moodyHosts(), restart(), lateStart(), lowLimits(), onOff(), promQLOnly(),
 		watched(onOff()), watched(cpuNoise()), watched(echo(incast())), watched(echo(farUplink())), watched(busyHosts()), watched(moodyHosts()),
-		policer(sim.UDP), policer(sim.TCP), aqm(sim.UDP), aqm(sim.TCP), wanderingCapacity(), crossTraffic(), lyingVantage(), burstyPods(), ownTraffic(),
+		policer(sim.UDP), policer(sim.TCP), aqm(sim.UDP), aqm(sim.TCP), wanderingCapacity(), crossTraffic(), lyingVantage(), burstyPods(), ownTraffic(), idleFloors(), floorsTogether(),
 		nearNoise(), belowIdle(), secondHop(), tenGigabit(), edge(), ecn(), fairQueue(), longerRoute(), reordering(), stall(), diurnal(),
 	}
 	for i := range all {

@@ -13,6 +13,7 @@ type shared struct {
 	group
 	at        int            // its place in State.Budgets and Plan.Reasons
 	to        []bitrate.Rate // by member; nil where it does not matter
+	floors    []bitrate.Rate // by member, as far as there is enough for all; nil: the own
 	total     bitrate.Rate
 	learned   bool // the total is a budget, not just the sum of the limits
 	rebalance bool // a shift between senders is due
@@ -28,6 +29,7 @@ const (
 // wish is what all bottlenecks of one sender come to.
 type wish struct {
 	cap        bitrate.Rate // the least of the shares
+	floor      bitrate.Rate // the least of the floors
 	cut, raise bool
 	restore    bool
 	cutting    bool // a bottleneck of the sender is being cut, if not this sender
@@ -52,14 +54,15 @@ func (r *round) limits() {
 	wishes := make([]wish, len(r.view.Senders))
 	for i := range wishes {
 		wishes[i].cap = bitrate.Max
+		wishes[i].floor, _ = senders.Bounds(&r.view.Senders[i])
 	}
 	for i := range r.shares {
 		r.wish(&r.shares[i], wishes)
 	}
 	for i := range r.view.Senders {
 		w, s := &wishes[i], &r.view.Senders[i]
-		floor, ceiling := senders.Bounds(s)
-		to := min(max(w.cap.Quantise(), floor), ceiling)
+		_, ceiling := senders.Bounds(s)
+		to := min(max(w.cap.Quantise(), w.floor), ceiling)
 		if w.may(senders.LimitOf(s), to) {
 			r.plan.Limits = append(r.plan.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Reason: int(w.reason)})
 		}
@@ -79,6 +82,9 @@ func (r *round) wish(s *shared, wishes []wish) {
 			continue
 		}
 		w.cap = min(w.cap, s.to[k])
+		if s.floors != nil {
+			w.floor = min(w.floor, s.floors[k])
+		}
 		limit := senders.LimitOf(s.senders[k])
 		less := limit - s.to[k]
 		switch {

@@ -208,19 +208,29 @@ type group struct {
 	members []int32 // in Observation.Senders
 	senders []*plan.Sender
 	load    budget.Load
-	pending bool // one of them has yet to obey
+	unused  []bitrate.Rate // of each one's limit; nil if nothing is. No sum has it
+	pending bool           // one of them has yet to obey
 }
 
 func (r *round) group(members []int32) group {
 	g := group{members: members, senders: make([]*plan.Sender, len(members))}
+	var least bitrate.Rate // that can be written
 	for k, i := range members {
 		s := &r.view.Senders[i]
 		g.senders[k] = s
 		floor, ceiling := senders.Bounds(s)
 		limit := senders.LimitOf(s)
 		g.load.Bound = g.load.Bound || senders.Bound(s, r.state.Uses[i].Recent())
-		g.load.Floors += floor
-		g.load.Limits += limit
+		unused := r.state.Uses[i].Unused(s, r.view.At)
+		if unused > 0 {
+			if g.unused == nil {
+				g.unused = make([]bitrate.Rate, len(members))
+			}
+			g.unused[k] = unused
+		}
+		g.load.Floors += floor - min(floor, unused)
+		least += min(floor-min(floor, unused), bitrate.Min)
+		g.load.Limits += limit - unused
 		if n := len(s.Rates); n > 0 && s.Rates[n-1].At.After(g.load.Seen) {
 			g.load.Seen = s.Rates[n-1].At
 		}
@@ -229,6 +239,10 @@ func (r *round) group(members []int32) group {
 		g.pending = g.pending || r.awaited != nil && r.awaited[i]
 	}
 	g.load.Peak = senders.PeakSum(g.senders, r.view.At)
+	// What is promised to all may be more than there is.
+	if shrunk := max(g.load.Peak/2, least); g.load.Bound && g.load.Floors > shrunk+shrunk/8 {
+		g.load.Floors, g.load.Room = shrunk, g.load.Room || g.load.Limits > shrunk+shrunk/8
+	}
 	return g
 }
 
@@ -255,7 +269,21 @@ func (r *round) divide(b *budget.Budget, s *shared, action plan.Action) {
 			claims[k].Floor = max(claims[k].Floor, senders.LimitOf(s.senders[k]))
 		}
 	}
+	for k, unused := range s.unused {
+		if unused > 0 {
+			claims[k].Lend(unused)
+		}
+	}
+	share.Shrink(b.Total, claims)
 	s.to = share.Of(b.Total, claims)
+	s.floors = make([]bitrate.Rate, len(claims))
+	for k := range claims {
+		s.floors[k] = claims[k].Floor
+	}
+	for k, unused := range s.unused {
+		s.to[k] += unused
+		s.floors[k] += unused
+	}
 }
 
 // inForce is the limits to return to if cuts do not help: those in force, or

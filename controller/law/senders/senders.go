@@ -22,6 +22,23 @@ type Use struct {
 	Pod       plan.PodID
 	Since     time.Time
 	Now, Last bitrate.Rate
+	Quiet     time.Time // since when it sends next to nothing; zero: it sends
+}
+
+// Idle pods are those that were Quiet for a while; they use idleRate at the most.
+const (
+	idleRate  = bitrate.Mbit
+	idleAfter = 10 * time.Second
+)
+
+// Unused is how much of its limit nobody needs to reckon with: of an idle pod's floor all
+// but what it uses. A floor is a promise for when it is used.
+func (u Use) Unused(s *plan.Sender, now time.Time) bitrate.Rate {
+	if u.Quiet.IsZero() || now.Sub(u.Quiet) < idleAfter || len(s.Rates) == 0 {
+		return 0
+	}
+	floor, _ := Bounds(s)
+	return max(min(floor, LimitOf(s))-idleRate, 0)
 }
 
 // useEpoch is how long a sender must be quiet, once or twice over, before its
@@ -39,6 +56,12 @@ func (u *Use) add(at time.Time, r bitrate.Rate) {
 		u.Since, u.Last, u.Now = at, u.Now, 0
 	}
 	u.Now = max(u.Now, r)
+	switch {
+	case r >= idleRate:
+		u.Quiet = time.Time{}
+	case u.Quiet.IsZero():
+		u.Quiet = at
+	}
 }
 
 // ObserveUse brings the peaks up to date; senders in the order of their PodID.

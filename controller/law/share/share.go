@@ -51,6 +51,41 @@ func Of(total bitrate.Rate, claims []Claim) []bitrate.Rate {
 	return got
 }
 
+// Shrink makes the floors smaller in proportion where together they exceed the total:
+// what is promised to all cannot be more than there is. None is below what can be
+// written.
+func Shrink(total bitrate.Rate, claims []Claim) {
+	for {
+		var floors, least bitrate.Rate // of those that can be made smaller, and of the others
+		for _, c := range claims {
+			if c.Floor > bitrate.Min {
+				floors += c.Floor
+			} else {
+				least += c.Floor
+			}
+		}
+		if floors+least <= total || floors == 0 {
+			return
+		}
+		by, again := max(float64(total-least)/float64(floors), 0), false
+		for i := range claims {
+			if c := &claims[i]; c.Floor > bitrate.Min {
+				c.Floor = max(bitrate.Rate(float64(c.Floor)*by), bitrate.Min)
+				again = again || c.Floor == bitrate.Min
+			}
+		}
+		if !again {
+			return
+		}
+	}
+}
+
+// Lend takes what nobody needs to reckon with of an idle sender out of a claim.
+func (c *Claim) Lend(unused bitrate.Rate) {
+	c.Floor, c.Ceiling = max(c.Floor-unused, 0), c.Ceiling-unused
+	c.Demand = min(c.Demand, max(c.Floor, 0))
+}
+
 // fill raises the members of one rank to a common level by weight, each at
 // least to what it has got and at most to what it wants, and returns what that
 // took of rest. The level is found exactly by walking its breakpoints.

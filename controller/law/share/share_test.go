@@ -58,3 +58,27 @@ func TestTheLowestRankIsCutFirst(t *testing.T) {
 		}
 	})
 }
+
+// Shrunk floors come to the total, in proportion but for those that cannot be smaller.
+func TestShrink(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		claims := make([]Claim, rapid.IntRange(1, 8).Draw(t, "n"))
+		was := make([]bitrate.Rate, len(claims))
+		for i := range claims {
+			was[i] = bitrate.Rate(rapid.Int64Range(0, 100_000_000).Draw(t, "floor"))
+			claims[i].Floor = was[i]
+		}
+		total := bitrate.Rate(rapid.Int64Range(0, 500_000_000).Draw(t, "total"))
+		Shrink(total, claims)
+		var floors, now, least bitrate.Rate
+		for i, c := range claims {
+			floors, now, least = floors+was[i], now+c.Floor, least+min(was[i], bitrate.Min)
+			if c.Floor > was[i] || c.Floor < min(was[i], bitrate.Min) {
+				t.Fatalf("%v became %v", was[i], c.Floor)
+			}
+		}
+		if want := min(floors, max(total, least)); now > want || now < want-bitrate.Rate(len(claims)) {
+			t.Fatalf("of %v, floors of %v became %v", total, floors, now)
+		}
+	})
+}
