@@ -2,6 +2,7 @@ package law
 
 import (
 	"fmt"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -98,6 +99,35 @@ func cpu(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// What a tick allocates grows with the cluster, and not faster: what goes through all
+// senders or apps for each node shows here without a clock. It is also the smoke run
+// of BenchmarkScale.
+func TestATickIsLinear(t *testing.T) {
+	for _, name := range Names() {
+		for _, queue := range []time.Duration{0, 40 * ms} {
+			allocated := func(nodes int) float64 {
+				l, err := New(name, DefaultConfig())
+				if err != nil {
+					t.Fatal(err)
+				}
+				o, run := scaled(nodes, queue), Run{Law: l}
+				run.Step(o)
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				for range 3 {
+					o.At = o.At.Add(100 * ms)
+					run.Step(o)
+				}
+				runtime.ReadMemStats(&after)
+				return float64(after.TotalAlloc - before.TotalAlloc)
+			}
+			if small, large := allocated(50), allocated(400); large > 12*small {
+				t.Errorf("%s, queue %v: %.0f bytes for 50 nodes and %.0f for 400", name, queue, small, large)
+			}
+		}
+	}
 }
 
 // BenchmarkScale is sense and law together, one tick; its cost for each node is to
