@@ -1,0 +1,137 @@
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/controller/agents"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// crowd is a stage of n nodes, each with a critical pod, ten throttleable ones and
+// two agents; all paths see the same.
+type crowd struct {
+	*stage
+	samples []plan.Sample
+	rates   []plan.TxRate
+}
+
+func (c *crowd) Session(string, time.Time) agents.Measurement {
+	return agents.Measurement{Samples: c.samples}
+}
+func (c *crowd) Rates(plan.PodID, time.Time) []plan.TxRate { return c.rates }
+
+// at is a crowd's measurements up to a time.
+func (c *crowd) at(now time.Time) {
+	c.samples, c.rates = make([]plan.Sample, 250), make([]plan.TxRate, 20)
+	for i := range c.samples {
+		c.samples[i] = plan.Sample{At: now.Add(time.Duration(i-250) * 20 * time.Millisecond), RTT: 300*time.Microsecond + time.Duration(i%7)*10*time.Microsecond}
+	}
+	for i := range c.rates {
+		c.rates[i] = plan.TxRate{At: now.Add(time.Duration(i-20) * Period), Tx: 90 * mbit}
+	}
+}
+
+func crowdOf(b *testing.B, nodes int) (*crowd, *term, *prometheus.Registry) {
+	b.Helper()
+	c := &crowd{stage: &stage{snapshot: &inventory.Snapshot{}}}
+	for i := range nodes {
+		node := fmt.Sprintf("node-%04d", i)
+		a := app(fmt.Sprintf("app-%04d", i), workload.Enforce)
+		a.Node = node
+		c.snapshot.Apps = append(c.snapshot.Apps, a)
+		for k := range 10 {
+			s := sender(fmt.Sprintf("pod-%05d", 10*i+k), workload.Enforce)
+			s.Node, s.UID = node, types.UID("uid-"+s.Pod.Name)
+			c.snapshot.Senders = append(c.snapshot.Senders, s)
+		}
+		c.snapshot.Agents = append(c.snapshot.Agents,
+			inventory.Agent{Pod: plan.PodID{Name: "node-" + node}, Node: node, Role: api.Role_ROLE_NODE, UID: types.UID("n" + node)},
+			inventory.Agent{Pod: plan.PodID{Name: "probe-" + node}, Node: node, Role: api.Role_ROLE_PROBE, UID: types.UID("p" + node)})
+	}
+	l, err := law.New(law.Adaptive, law.DefaultConfig())
+	if err != nil {
+		b.Fatal(err)
+	}
+	loop := c.loop(Settings{Law: l, Config: law.DefaultConfig(), Mode: workload.Enforce, Vantages: 2})
+	registry := prometheus.NewRegistry()
+	loop.Measurements, loop.Metrics = c, NewMetrics(registry, loop.Status)
+	t := &term{loop: loop}
+	t.roads.term = 1
+	return c, t, registry
+}
+
+// BenchmarkLoop is what the loop does beside sense and law, part by part, and what
+// shows it: a whole tick; a tick on which one pod of all has changed; the status;
+// a scrape of the metrics.
+func BenchmarkLoop(b *testing.B) {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, nodes := range []int{100, 1000} {
+		for _, part := range []string{"tick", "changed", "status", "scrape"} {
+			b.Run(fmt.Sprintf("%s/nodes=%d", part, nodes), func(b *testing.B) {
+				c, t, registry := crowdOf(b, nodes)
+				now := start
+				next := func() {
+					now = now.Add(Period)
+					c.at(now)
+					t.tick(b.Context(), now)
+				}
+				next()
+				next()
+				b.ReportAllocs()
+				var used time.Duration
+				for b.Loop() {
+					b.StopTimer()
+					now = now.Add(Period)
+					c.at(now)
+					if part == "changed" {
+						s := *c.snapshot
+						s.Senders = slices.Clone(s.Senders)
+						one := *s.Senders[7]
+						one.Limit++
+						s.Senders[7] = &one
+						c.snapshot = &s
+					}
+					if part == "status" || part == "scrape" {
+						t.tick(b.Context(), now)
+					}
+					b.StartTimer()
+					before := cpu(b)
+					switch part {
+					case "status":
+						t.loop.Status()
+					case "scrape":
+						if _, err := registry.Gather(); err != nil {
+							b.Fatal(err)
+						}
+					default:
+						t.tick(b.Context(), now)
+					}
+					used += cpu(b) - before
+				}
+				b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "cpu-ns/op")
+			})
+		}
+	}
+}
+
+// cpu is what this process has used so far: on a machine that does other things too
+// the clock says little.
+func cpu(b *testing.B) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
