@@ -51,8 +51,9 @@ lint: lint-basic ## All linters (builds golangci-lint the first time)
 	cd test && $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
 .PHONY: bench-scale-law
-bench-scale-law: ## What one tick of sense and law costs for 10 to 3,000 nodes, calm and with a tenth of them congested
-	$(GO) test ./controller/law -run '^$$' -bench Scale -benchtime 20x
+bench-scale-law: ## What one tick of sense and law costs for 10 to 3,000 nodes, calm and with a tenth of them congested; and of the loop around them
+	$(GO) test ./controller/law -run '^$$' -bench Scale -benchtime 20x -cpu 1
+	$(GO) test ./controller -run '^$$' -bench Loop -benchtime 20x -cpu 1
 
 .PHONY: bench-control
 bench-control: ## The laws side by side on real queues, about 40 minutes (ARGS="-duration 20s -worlds tcp,udp -contenders adaptive,oracle": fewer)
