@@ -1,7 +1,7 @@
 // Command fq puts questions to a real fq with a limiter like Cilium's, in a
 // virtual machine whose clock is virtual too: how busy this machine is changes
-// no figure. When probes are sent is still drawn anew in each run, and so two
-// runs differ. It prints tables and writes fq.json.
+// no figure, and two runs of the same program with the same seed are the same to
+// the last digit. It prints tables and writes fq.json.
 package main
 
 import (
@@ -35,12 +35,13 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	play := flag.String("play", "throughput,change,bands", "scenarios, comma-separated")
+	play := flag.String("play", "throughput,change,bands", "scenarios, comma-separated; throughput/udp-1 is a single case")
+	seed := flag.Int("seed", 1, "of everything that is random")
 	seconds := flag.Float64("seconds", 5, "virtual seconds of each case")
 	out := flag.String("o", "../out", "folder for fq.json")
 	verbose := flag.Bool("v", false, "show what the guest prints")
 	flag.Parse()
-	figures, err := Play(ctx, *play, *seconds, *verbose)
+	figures, err := Play(ctx, Run{*play, *seconds, *seed}, *verbose)
 	if err != nil {
 		return err
 	}
@@ -60,8 +61,15 @@ func run(ctx context.Context) error {
 // modules are what the guest's kernel needs beyond what is built in.
 var modules = []string{"veth", "sch_fq", "sch_tbf"}
 
+// Run is what a guest is to do.
+type Run struct {
+	Play    string  // scenarios, comma-separated
+	Seconds float64 // virtual, of each case
+	Seed    int
+}
+
 // Play boots the guest and returns what it found.
-func Play(ctx context.Context, scenarios string, seconds float64, verbose bool) ([]figure.Figure, error) {
+func Play(ctx context.Context, r Run, verbose bool) ([]figure.Figure, error) {
 	cache, err := assets.Open()
 	if err != nil {
 		return nil, err
@@ -77,7 +85,7 @@ func Play(ctx context.Context, scenarios string, seconds float64, verbose bool) 
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "guest")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "github.com/detnet/detnet/test/fq/guest")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", program, "github.com/detnet/detnet/test/fq/guest")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the guest: %w\n%s", err, out)
@@ -89,7 +97,7 @@ func Play(ctx context.Context, scenarios string, seconds float64, verbose bool) 
 	}
 	spent, err := parts.Run(ctx, vm.Guest{
 		Program: program, Modules: modules, Memory: 1024,
-		Args: map[string]string{"play": scenarios, "seconds": strconv.FormatFloat(seconds, 'g', -1, 64)},
+		Args: map[string]string{"play": r.Play, "seconds": strconv.FormatFloat(r.Seconds, 'g', -1, 64), "seed": strconv.Itoa(r.Seed)},
 	}, out)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,7 @@
 // Command guest is the first and only process of a virtual machine in which a
 // limiter like Cilium's paces real traffic through a real fq. It plays the
-// scenarios that the kernel's command line names (play=a,b) and prints a figure
-// a line, as JSON behind the word FIGURE; then it ends the machine.
+// scenarios, or single cases of them, that the kernel's command line names
+// (play=a,b/case) and prints a figure a line, as JSON behind the word FIGURE; then it ends the machine.
 package main
 
 import (
@@ -28,23 +28,29 @@ func main() {
 }
 
 func run() error {
-	if err := setUp(); err != nil {
-		return err
+	if os.Getenv(seeded) == "" {
+		if err := setUp(); err != nil {
+			return err
+		}
 	}
 	args, err := arguments()
 	if err != nil {
 		return err
 	}
+	if os.Getenv(seeded) == "" {
+		return beginAnew(args["seed"])
+	}
 	seconds, err := strconv.ParseFloat(args["seconds"], 64)
 	if err != nil {
 		return fmt.Errorf("seconds=%q: %w", args["seconds"], err)
 	}
-	for _, name := range strings.Split(args["play"], ",") {
+	for _, play := range strings.Split(args["play"], ",") {
+		name, variant, _ := strings.Cut(play, "/")
 		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
 		if i < 0 {
 			return fmt.Errorf("no scenario %q", name)
 		}
-		if err := scenarios[i].run(time.Duration(seconds * float64(time.Second))); err != nil {
+		if err := scenarios[i].run(time.Duration(seconds*float64(time.Second)), only(variant)); err != nil {
 			return fmt.Errorf("scenario %s: %w", name, err)
 		}
 	}

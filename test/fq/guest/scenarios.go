@@ -11,12 +11,17 @@ import (
 	"github.com/detnet/detnet/test/fq/figure"
 )
 
-// scenario is one question put to the kernel. Its run plays every variant for d
-// and prints a figure each.
+// scenario is one question put to the kernel. Its run plays every case that is
+// wanted for d and prints a figure each.
 type scenario struct {
 	name string
-	run  func(d time.Duration) error
+	run  func(d time.Duration, wanted only) error
 }
+
+// only is the case to play; empty means all.
+type only string
+
+func (o only) not(name string) bool { return o != "" && string(o) != name }
 
 var scenarios = []scenario{
 	{"throughput", throughput},
@@ -110,8 +115,11 @@ func print(scenario, variant string, v figure.Values) error {
 
 // throughput asks what a limit of 20 Mbit/s lets through, and what it costs a
 // pod without a limit.
-func throughput(d time.Duration) error {
+func throughput(d time.Duration, wanted only) error {
 	for _, l := range []load{{true, 1}, {true, 4}, {true, 30}, {false, 1}, {false, 4}, {false, 30}} {
+		if wanted.not(l.String()) {
+			continue
+		}
 		s, err := newStand()
 		if err != nil {
 			return err
@@ -137,7 +145,7 @@ func throughput(d time.Duration) error {
 
 // change asks how soon a new limit is that of the traffic, and what goes through
 // beyond it until then.
-func change(d time.Duration) error {
+func change(d time.Duration, wanted only) error {
 	for _, c := range []struct {
 		load
 		to        bitrate.Rate
@@ -146,6 +154,13 @@ func change(d time.Duration) error {
 		{load{true, 4}, 10 * bitrate.Mbit, 0}, {load{false, 30}, 10 * bitrate.Mbit, 0}, {load{false, 1}, 10 * bitrate.Mbit, 4000},
 		{load{true, 4}, 30 * bitrate.Mbit, 0}, {load{false, 30}, 26 * bitrate.Mbit, 0},
 	} {
+		name := fmt.Sprintf("%s-to-%.0fM", c.load, c.to.Mbit())
+		if c.flowLimit > 0 {
+			name += fmt.Sprintf("-flow-limit-%d", c.flowLimit)
+		}
+		if wanted.not(name) {
+			continue
+		}
 		s, err := newStand()
 		if err != nil {
 			return err
@@ -166,10 +181,6 @@ func change(d time.Duration) error {
 		}
 		v := s.with(s.effect(at, d/2, c.to))
 		s.close()
-		name := fmt.Sprintf("%s-to-%.0fM", c.load, c.to.Mbit())
-		if c.flowLimit > 0 {
-			name += fmt.Sprintf("-flow-limit-%d", c.flowLimit)
-		}
 		if err := print("change", name, v); err != nil {
 			return err
 		}
@@ -200,11 +211,14 @@ func (s *stand) effect(at, d time.Duration, to bitrate.Rate) figure.Values {
 
 // bands asks what priorities are worth where fq is the queue of the bottleneck:
 // an uplink of 20 Mbit/s, with 30 flows waiting before it.
-func bands(d time.Duration) error {
+func bands(d time.Duration, wanted only) error {
 	for _, c := range []struct {
 		name                 string
 		critical, besteffort uint64
 	}{{"none", 0, 0}, {"guaranteed-besteffort", priorityGuaranteed, priorityBestEffort}} {
+		if wanted.not(c.name) {
+			continue
+		}
 		s, err := newStand()
 		if err != nil {
 			return err

@@ -38,8 +38,8 @@ func (p Parts) Run(ctx context.Context, g Guest, out io.Writer) (time.Duration, 
 	usr := filepath.Join(p.root, "usr")
 	cmd := exec.CommandContext(ctx, filepath.Join(usr, "lib64/ld-linux-x86-64.so.2"),
 		"--library-path", filepath.Join(usr, "lib/x86_64-linux-gnu"), filepath.Join(usr, "bin/qemu-system-x86_64"),
-		"-machine", "microvm,isa-serial=on,rtc=on,pic=on,pit=on,acpi=on", "-bios", filepath.Join(usr, "share/qemu/qboot.rom"),
-		"-accel", "tcg", "-cpu", "max,-la57,-rdrand,-rdseed", "-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm",
+		"-machine", "microvm,isa-serial=on,rtc=on,pic=on,pit=on,acpi=on", "-L", filepath.Join(usr, "share/qemu"), "-bios", "qboot.rom",
+		"-seed", "1", "-accel", "tcg", "-cpu", "max,-la57,-rdrand,-rdseed", "-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm",
 		"-m", strconv.Itoa(g.Memory), "-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio",
 		"-kernel", filepath.Join(dir, "vmlinux"), "-initrd", filepath.Join(dir, "initrd"), "-append", commandLine(g.Args))
 	cmd.Stdout, cmd.Stderr = out, os.Stderr
