@@ -48,6 +48,7 @@ const (
 	offered    = 28 * bitrate.Mbit // by UDP, which does not listen
 	settling   = 500 * time.Millisecond
 	resolution = 20 * time.Millisecond
+	window     = 100 * time.Millisecond
 )
 
 // stand is a network with a loaded pod, the first, and a probed one, the second.
@@ -188,23 +189,22 @@ func change(d time.Duration, wanted only) error {
 	return nil
 }
 
-// effect describes the d before and after a change.
+// effect describes the d before and after a change: the mean rates, until when
+// some tenth of a second had more than 1.2 times the new rate, and the most by
+// which the volume since the change was ahead of it.
 func (s *stand) effect(at, d time.Duration, to bitrate.Rate) figure.Values {
-	down := to < limited
 	v := figure.Values{
 		"before_mbit": s.sink.rate(at-d+settling, at),
 		"after_mbit":  s.sink.rate(at+d/2, at+d),
 		"effect_ms":   0,
 		"surplus_kb":  0,
 	}
-	for t := time.Duration(0); t < d; t += resolution {
-		rate := s.sink.rate(at+t, at+t+resolution)
-		if late := down && rate > 1.2*to.Mbit() || !down && rate < 0.9*v["after_mbit"] && v["effect_ms"] == float64(t.Milliseconds()); late {
-			v["effect_ms"] = float64((t + resolution).Milliseconds())
+	for t := resolution; t <= d; t += resolution {
+		if t >= window && s.sink.rate(at+t-window, at+t) > 1.2*to.Mbit() {
+			v["effect_ms"] = float64(t.Milliseconds())
 		}
-		if over := rate - to.Mbit(); over > 0 {
-			v["surplus_kb"] += over * resolution.Seconds() * 1e3 / 8
-		}
+		ahead := (s.sink.rate(at, at+t) - to.Mbit()) * t.Seconds() * 1e3 / 8
+		v["surplus_kb"] = max(v["surplus_kb"], ahead)
 	}
 	return v
 }

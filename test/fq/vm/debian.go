@@ -40,8 +40,7 @@ func EnsureParts(ctx context.Context, dir string, log *slog.Logger) (Parts, erro
 		return Parts{}, err
 	}
 	p := Parts{filepath.Join(dir, "qemu"), filepath.Join(dir, "linux")}
-	done := filepath.Join(dir, "complete-"+release)
-	if _, err := os.Stat(done); err == nil {
+	if Unpacked(dir) {
 		return p, nil
 	}
 	log.Info("unpacking Debian packages", "release", release, "packages", []string{emulator, kernel})
@@ -55,8 +54,17 @@ func EnsureParts(ctx context.Context, dir string, log *slog.Logger) (Parts, erro
 	if err := a.unpack(ctx, p); err != nil {
 		return Parts{}, fmt.Errorf("unpack Debian's %s and %s: %w", emulator, kernel, err)
 	}
-	return p, os.WriteFile(done, nil, 0o644)
+	return p, os.WriteFile(mark(dir), nil, 0o644)
 }
+
+// Unpacked reports whether EnsureParts has nothing to do.
+func Unpacked(dir string) bool {
+	_, err := os.Stat(mark(dir))
+	return err == nil
+}
+
+// mark is the file that says that all is there.
+func mark(dir string) string { return filepath.Join(dir, "complete-"+release) }
 
 // apt is an apt-get with a state of its own, in which nothing is installed, so
 // that it fetches every library.

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/detnet/detnet/test/fq/figure"
+	"github.com/detnet/detnet/test/fq/vm"
+	"github.com/detnet/detnet/test/sandbox/assets"
+)
+
+// needGuest skips where the emulator and the kernel are not unpacked yet: they
+// are 150 MB of Debian's packages. "make test-fq" has them fetched.
+func needGuest(t *testing.T) {
+	t.Helper()
+	if os.Getenv("DETNET_TEST_FQ") != "" {
+		return
+	}
+	cache, err := assets.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !vm.Unpacked(filepath.Join(string(cache), "vm")) {
+		t.Skip("QEMU and Debian's kernel are not in the cache: make test-fq fetches them")
+	}
+}
+
+func play(t *testing.T, r Run) map[string]figure.Values {
+	t.Helper()
+	figures, err := Play(t.Context(), r, testing.Verbose())
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]figure.Values{}
+	for _, f := range figures {
+		by[f.Scenario+"/"+f.Case] = f.Values
+	}
+	return by
+}
+
+// What docs/cilium.md says of limits before a real fq. Time is virtual: how busy
+// this machine is changes nothing.
+func TestLimitsBeforeFQ(t *testing.T) {
+	needGuest(t)
+	const tcp, udp, cut, hoard, bands = "throughput/tcp-4", "throughput/udp-1", "change/tcp-4-to-10M", "change/udp-1-to-10M-flow-limit-4000", "bands/guaranteed-besteffort"
+	got := play(t, Run{Play: strings.Join([]string{tcp, udp, cut, hoard, bands}, ","), Seconds: 3, Seed: 1})
+	is := func(what, name, figure string, least, most float64) {
+		t.Helper()
+		value, ok := got[name][figure]
+		if !ok || value < least || value > most {
+			t.Errorf("%s: %s of %s is %v, want %v to %v", what, figure, name, value, least, most)
+		}
+	}
+	is("TCP gets its limit", tcp, "rate_mbit", 18.5, 19.5)
+	is("a pod without a limit does not wait for the others", tcp, "probe_p99_ms", 0, 1)
+	is("one flow of UDP above its limit gets what fq keeps of it", udp, "rate_mbit", 1, 4)
+	is("a cut of TCP takes more than a round", cut, "effect_ms", 60, 1000)
+	is("and lets more through meanwhile", cut, "surplus_kb", 50, 1000)
+	is("a deep queue holds the old rate beside the new one", hoard, "surplus_kb", 1000, 4000)
+	is("and takes until it is empty", hoard, "effect_ms", 500, 1500)
+	// 64 KiB of the third band at 20 Mbit/s are 26 ms.
+	is("bands are weighted, not strict", bands, "probe_p50_ms", 5, 20)
+	is("bands are weighted, not strict", bands, "probe_p99_ms", 20, 32)
+}
+
+// The same seed gives the same figures to the last digit, another one others.
+func TestGuestIsDeterministic(t *testing.T) {
+	needGuest(t)
+	run := Run{Play: "throughput/tcp-4", Seconds: 0.7, Seed: 7}
+	first := play(t, run)
+	if again := play(t, run); !reflect.DeepEqual(first, again) {
+		t.Errorf("with the same seed %v and %v", first, again)
+	}
+	run.Seed = 8
+	if other := play(t, run); reflect.DeepEqual(first, other) {
+		t.Errorf("with another seed the same: %v", other)
+	}
+}
