@@ -91,7 +91,7 @@ type shaper struct {
 	segment int          // bytes of a packet
 	rate    bitrate.Rate // 0: none
 	burst   int          // bytes that may pass at once after a pause
-	limit   int          // bytes
+	most    int          // bytes that wait
 	out     func(now time.Duration, sent time.Duration)
 	queue   []time.Duration // when each waiting packet was sent
 	head    int
@@ -107,7 +107,7 @@ func (s *shaper) push(now, sent time.Duration) bool {
 		s.out(now, sent)
 		return true
 	}
-	if s.waiting()+s.segment > s.limit {
+	if s.waiting()+s.segment > s.most {
 		return false
 	}
 	s.queue = append(s.queue, sent)
@@ -115,7 +115,8 @@ func (s *shaper) push(now, sent time.Duration) bool {
 	return true
 }
 
-// waiting is the bytes that are held back.
+func (s *shaper) limit() bitrate.Rate { return s.rate }
+
 func (s *shaper) waiting() int { return (len(s.queue) - s.head) * s.segment }
 
 func (s *shaper) spend(now time.Duration) {
@@ -154,7 +155,6 @@ func (s *shaper) fire(now time.Duration, e event) {
 	s.wake()
 }
 
-// setRate puts a new limit in force.
 func (s *shaper) setRate(now time.Duration, rate bitrate.Rate) {
 	if wait := s.free - now; wait > 0 && s.rate > 0 && rate > 0 {
 		s.free = now + time.Duration(float64(wait)*float64(s.rate)/float64(rate))

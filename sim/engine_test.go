@@ -32,7 +32,7 @@ func TestLinkIsADropTailQueue(t *testing.T) {
 func TestShaperHoldsItsRate(t *testing.T) {
 	var c clock
 	sent := 0
-	s := shaper{clock: &c, segment: defaultSegment, rate: 24 * bitrate.Mbit, limit: 1 << 20, out: func(time.Duration, time.Duration) { sent++ }}
+	s := shaper{clock: &c, segment: defaultSegment, rate: 24 * bitrate.Mbit, most: 1 << 20, out: func(time.Duration, time.Duration) { sent++ }}
 	for range 200 {
 		s.push(0, 0)
 	}
@@ -51,7 +51,7 @@ func TestShaperHoldsItsRate(t *testing.T) {
 // goes on for ever.
 func TestANewLimitLeavesNoWakeBehind(t *testing.T) {
 	var c clock
-	s := shaper{clock: &c, segment: defaultSegment, rate: 24 * bitrate.Mbit, limit: 1 << 20, out: func(time.Duration, time.Duration) {}}
+	s := shaper{clock: &c, segment: defaultSegment, rate: 24 * bitrate.Mbit, most: 1 << 20, out: func(time.Duration, time.Duration) {}}
 	for range 300 {
 		s.push(0, 0)
 	}

@@ -49,10 +49,10 @@ type Decision struct {
 func (r *Record) sample(w *world, now time.Duration, usage []bitrate.Rate) {
 	p := Point{Point: score.Point{At: now, Room: w.up[w.scenario.Nodes[0].Name].rate}, Usage: usage}
 	for _, s := range w.sources {
-		p.Limits = append(p.Limits, s.shaper.rate)
+		p.Limits = append(p.Limits, s.limiter.limit())
 		p.Offered = append(p.Offered, s.offers())
 		p.Waiting = append(p.Waiting, bitrate.Rate(float64(s.waiting)*8/reportEvery.Seconds()))
-		s.waiting = s.shaper.waiting()
+		s.waiting = s.limiter.waiting()
 		p.Goodput = append(p.Goodput, bitrate.Rate(float64(s.arrived-s.seen)*8/reportEvery.Seconds()))
 		s.seen = s.arrived
 	}

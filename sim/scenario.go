@@ -27,7 +27,8 @@ type Scenario struct {
 	ProbeLoss   float64
 	Reorder     float64 // share of probes that others overtake, by half a millisecond
 	Noise       Noise
-	CountBefore bool    // tx counters sit before the limiter
+	Limiter     Limiter // that holds senders to their limits; empty: TokenBucket
+	CountBefore bool    // tx counters sit before the limiter, as they do with EDT
 	Headroom    float64 // of a limit: what the limiter lets pass; 0: 1
 	Echo        bool    // probes are plain echoes: no one-way delay
 	Witnesses   bool    // agents beside the apps answer on the same paths
@@ -50,6 +51,18 @@ type Scenario struct {
 // Query is the 95th percentile of an app's delays over Range, of metrics that
 // are scraped and a query that is asked now and then. The zero value is none.
 type Query struct{ Range, Scrape, Every time.Duration }
+
+// Limiter is who holds pods to their limits.
+type Limiter string
+
+// The limiters.
+const (
+	TokenBucket Limiter = "tbf" // the agent's own, and that of most CNIs
+	EDT         Limiter = "edt" // Cilium's bandwidth manager before fq
+)
+
+// Limiters are all of them.
+func Limiters() []Limiter { return []Limiter{TokenBucket, EDT} }
 
 // NodeSpec is a machine with a shaped uplink and, if Down is not 0, downlink.
 type NodeSpec struct {
@@ -84,7 +97,7 @@ const (
 type SenderSpec struct {
 	Name, Node, To string
 	Kind           SenderKind
-	Flows          int // TCP only
+	Flows          int // at most 32; 0: 1
 	Offered        bitrate.Rate
 	Initial        bitrate.Rate // its limit at the start
 	Weight, Rank   int
@@ -197,6 +210,9 @@ func worldDefaults(s Scenario) Scenario {
 	}
 	if s.Noise == (Noise{}) {
 		s.Noise = Noise{Body: 50 * time.Microsecond, Rare: 0.01, Tail: 300 * time.Microsecond}
+	}
+	if s.Limiter == EDT {
+		s.CountBefore = true // it sits at the node's uplink, the counter at the pod's interface
 	}
 	if s.Headroom == 0 {
 		s.Headroom = 1

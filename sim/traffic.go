@@ -16,7 +16,7 @@ const defaultSegment = 3000
 type source struct {
 	w       *world
 	spec    SenderSpec
-	shaper  shaper
+	limiter limiter
 	up      *link
 	down    *link
 	flows   []*tcpFlow
@@ -26,6 +26,7 @@ type source struct {
 	counted int // bytes since the last sub-window
 	arrived int // bytes delivered, in all
 	offered int
+	turn    int           // flow of the next packet, of UDP
 	patched time.Duration // when the newest limit takes effect
 	seen    int           // of arrived, at the last sub-window
 	waiting int           // bytes in the limiter then
@@ -120,7 +121,8 @@ func (s *source) emit(now time.Duration) {
 		s.ticking = false
 		return
 	}
-	s.send(now, 0)
+	s.send(now, s.turn)
+	s.turn = (s.turn + 1) % max(s.spec.Flows, 1)
 	gap := float64(airtime(s.w.segment, s.rate)) * (0.8 + 0.4*s.rng.Float64())
 	s.w.schedule(now+time.Duration(gap), s, tick, 0)
 }
@@ -132,14 +134,14 @@ func (s *source) send(now time.Duration, flow int) {
 	if s.w.scenario.CountBefore {
 		s.counted += s.w.segment
 	}
-	if !s.shaper.push(now, now<<3|time.Duration(flow)) {
+	if !s.limiter.push(now, now<<flowBits|time.Duration(flow)) {
 		s.dropped(now, flow)
 	}
 }
 
 // leave is called by the limiter: the packet is on its way to the uplink.
 func (s *source) leave(now time.Duration, tag time.Duration) {
-	flow, sent := int(tag&7), tag>>3
+	flow, sent := int(tag&(maxFlows-1)), tag>>flowBits
 	if !s.w.scenario.CountBefore {
 		s.counted += s.w.segment
 	}

@@ -109,7 +109,12 @@ func (w *world) fire(now time.Duration, e event) {
 
 func (w *world) addSource(spec SenderSpec) {
 	src := &source{w: w, spec: spec, up: w.up[spec.Node], down: w.down[spec.To], rng: rand.New(rand.NewPCG(w.rng.Uint64(), 1))}
-	src.shaper = shaper{clock: &w.clock, segment: w.segment, rate: w.passes(spec.Initial), burst: 16 * w.segment / 3, limit: max(1<<19, 64*w.segment), out: src.leave}
+	switch initial := w.passes(spec.Initial); w.scenario.Limiter {
+	case EDT:
+		src.limiter = &edt{clock: &w.clock, segment: w.segment, rate: initial, keep: flowLimit(w.segment), out: src.leave}
+	default:
+		src.limiter = &shaper{clock: &w.clock, segment: w.segment, rate: initial, burst: 16 * w.segment / 3, most: max(1<<19, 64*w.segment), out: src.leave}
+	}
 	if spec.Kind == TCP {
 		for i := range max(spec.Flows, 1) {
 			src.flows = append(src.flows, newFlow(src, i))
@@ -204,7 +209,7 @@ func (w *world) step(now time.Duration) {
 type patch source
 
 func (p *patch) fire(now time.Duration, e event) {
-	p.shaper.setRate(now, p.w.passes(bitrate.Rate(e.sent)))
+	p.limiter.setRate(now, p.w.passes(bitrate.Rate(e.sent)))
 }
 
 // passes is what a limiter lets through under a limit.

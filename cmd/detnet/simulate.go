@@ -33,6 +33,7 @@ type simulateOptions struct {
 	config    string
 	start     string
 	target    time.Duration
+	limiter   string
 }
 
 func newSimulateCommand() *cobra.Command {
@@ -56,6 +57,7 @@ its series as CSV and its picture as SVG and PNG. The same seeds give the same r
 	f.StringVar(&o.start, "start", "", "limit that the sender of a trace begins with (default "+sim.TraceStart.String()+")")
 	f.DurationVar(&o.target, "target", 0, "jitter target of the app of a trace (default 1ms)")
 	f.StringVar(&o.config, "config", "", "configuration of a controller, whose constants the laws are to have")
+	f.StringVar(&o.limiter, "limiter", string(sim.TokenBucket), "who holds senders to their limits in the worlds: tbf, the agent's token bucket, or edt, Cilium's bandwidth manager before fq")
 	f.Uint64Var(&o.seed, "seed", 1, "first seed")
 	f.IntVar(&o.seeds, "seeds", 1, "how many seeds to run; the report has their median")
 	f.StringVar(&o.out, "out", "out/simulate", "folder for the report")
@@ -135,6 +137,12 @@ func (o simulateOptions) suite() (report.Suite, error) {
 	}
 	if err := o.choose(&s); err != nil {
 		return s, err
+	}
+	if !slices.Contains(sim.Limiters(), sim.Limiter(o.limiter)) {
+		return s, fmt.Errorf("--limiter=%s must be tbf or edt", o.limiter)
+	}
+	for i := range s.Scenarios {
+		s.Scenarios[i].Limiter = sim.Limiter(o.limiter)
 	}
 	if err := o.tune(s.Traces); err != nil {
 		return s, err

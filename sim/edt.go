@@ -1,0 +1,94 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+)
+
+// limiter holds a pod's packets to its limit.
+type limiter interface {
+	// push takes one packet of size segment, which its tag names; false if it is
+	// dropped.
+	push(now, tag time.Duration) bool
+	// setRate puts a new limit in force; 0 is none.
+	setRate(now time.Duration, rate bitrate.Rate)
+	limit() bitrate.Rate
+	// waiting is the bytes that are held back.
+	waiting() int
+}
+
+// edt is a pod's limiter as Cilium's bandwidth manager has it before a Linux fq
+// (bpf/lib/edt.h and pkg/maps/bwmap/table.go of Cilium 1.19 and 1.20): a packet
+// that is over the rate gets a time of departure, and fq keeps it until then.
+// What it is checked against is a real fq ("make bench-fq", docs/cilium.md).
+//
+// Where it differs from a token bucket: nothing may pass at once after a pause;
+// a new rate forgets when the last packet leaves, so that what waits goes on at
+// the old rate beside what is new; and a packet that fq has no place for has
+// used up its time all the same, so that a flow which does not slow down gets
+// what fq keeps of it in the time of the horizon.
+type edt struct {
+	clock   *clock
+	segment int // bytes of a packet
+	rate    bitrate.Rate
+	keep    int           // packets of a flow that fq keeps
+	last    time.Duration // when the newest packet leaves
+	flows   [maxFlows]int // packets that wait, by flow
+	held    int
+	out     func(now, tag time.Duration)
+}
+
+const (
+	edtHorizon = 2 * time.Second // beyond it packets are dropped (pkg/maps/bwmap/bwmap.go)
+	// maxFlows is how many flows of a sender a packet's tag can tell apart.
+	flowBits = 5
+	maxFlows = 1 << flowBits
+)
+
+// flowLimit is how many segments of a flow fq keeps: 100 packets (flow_limit in
+// net/sched/sch_fq.c), which Cilium leaves as it is. A segment of the default size
+// is two packets; a larger one is what segmentation offload makes, and counts as one.
+func flowLimit(segment int) int {
+	if segment > defaultSegment {
+		return 100
+	}
+	return 100 * 1500 / segment
+}
+
+func (l *edt) push(now, tag time.Duration) bool {
+	if l.rate == 0 {
+		l.out(now, tag)
+		return true
+	}
+	next := l.last + airtime(l.segment, l.rate)
+	if next <= now {
+		l.last = now
+		l.out(now, tag)
+		return true
+	}
+	if next-now >= edtHorizon {
+		return false
+	}
+	l.last = next
+	flow := int(tag & (maxFlows - 1))
+	if l.flows[flow] >= l.keep {
+		return false
+	}
+	l.flows[flow]++
+	l.held++
+	l.clock.schedule(next, l, 0, tag)
+	return true
+}
+
+func (l *edt) fire(now time.Duration, e event) {
+	l.flows[e.sent&(maxFlows-1)]--
+	l.held--
+	l.out(now, e.sent)
+}
+
+func (l *edt) setRate(_ time.Duration, rate bitrate.Rate) { l.rate, l.last = rate, 0 }
+
+func (l *edt) limit() bitrate.Rate { return l.rate }
+
+func (l *edt) waiting() int { return l.held * l.segment }

@@ -1,0 +1,106 @@
+package sim
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// paced is one pod on an empty path, limited to 20 Mbit/s as Cilium does it, and
+// what of it came through.
+type paced struct {
+	world
+	source *source
+	at     []time.Duration // of each segment
+}
+
+func newPaced(kind SenderKind, flows, keep int) *paced {
+	p := &paced{world: world{scenario: worldDefaults(Scenario{Propagation: 10 * time.Microsecond, Limiter: EDT}), segment: defaultSegment, rng: rand.New(rand.NewPCG(1, 1)), up: map[string]*link{"n1": {}}, limits: map[plan.PodID]bitrate.Rate{}}}
+	p.addSource(SenderSpec{Name: "pod", Node: "n1", Kind: kind, Flows: flows, Offered: 28 * bitrate.Mbit, Initial: 20 * bitrate.Mbit})
+	p.source = p.sources[0]
+	limiter := p.source.limiter.(*edt)
+	limiter.keep, limiter.out = keep, func(now, tag time.Duration) {
+		p.at = append(p.at, now)
+		p.source.leave(now, tag)
+	}
+	return p
+}
+
+// rate is what came between two times, in Mbit/s.
+func (p *paced) rate(from, to time.Duration) float64 {
+	octets := 0
+	for _, at := range p.at {
+		if at >= from && at < to {
+			octets += defaultSegment
+		}
+	}
+	return float64(octets) * 8 / 1e6 / (to - from).Seconds()
+}
+
+// changed puts another limit in force after half of d and describes what follows
+// as the guest of the fq tests does (test/fq/guest/scenarios.go).
+func (p *paced) changed(d time.Duration, to bitrate.Rate) (before, after float64, effect time.Duration, surplus float64) {
+	const resolution, window = 20 * time.Millisecond, 100 * time.Millisecond
+	half := d / 2
+	p.run(half)
+	p.source.limiter.setRate(p.now, to)
+	p.run(d)
+	before, after = p.rate(500*time.Millisecond, half), p.rate(half+half/2, d)
+	for t := resolution; t <= half; t += resolution {
+		if t >= window && p.rate(half+t-window, half+t) > 1.2*to.Mbit() {
+			effect = t
+		}
+		surplus = max(surplus, (p.rate(half, half+t)-to.Mbit())*t.Seconds()*1e3/8)
+	}
+	return before, after, effect, surplus
+}
+
+// The limiter does what a real fq of Linux 6.12 did behind the same computation
+// (make bench-fq ARGS="-play throughput,change -seconds 6", docs/cilium.md): in Mbit/s
+// on the wire, milliseconds and kilobytes.
+func TestEDTIsAsBeforeFQ(t *testing.T) {
+	const fewOfAFlow, manyOfAFlow = 100, 4000
+	near := func(what string, got, want, within float64) {
+		t.Helper()
+		if math.Abs(got-want) > within*want {
+			t.Errorf("%s: %.3f, before a real fq %.3f", what, got, want)
+		}
+	}
+	for _, m := range []struct {
+		kind  SenderKind
+		flows int
+		rate  float64
+	}{{TCP, 1, 20.02}, {TCP, 4, 19.98}, {TCP, 30, 20.03}, {UDP, 1, 1.59}, {UDP, 4, 6.14}, {UDP, 30, 20.04}} {
+		p := newPaced(m.kind, m.flows, flowLimit(defaultSegment))
+		p.run(6 * time.Second)
+		near(fmt.Sprintf("%d flows of %s", m.flows, m.kind), p.rate(500*time.Millisecond, 6*time.Second), m.rate, 0.05)
+	}
+	for _, m := range []struct {
+		kind                     SenderKind
+		flows, packets           int
+		length                   time.Duration
+		to                       bitrate.Rate
+		before, after            float64
+		effect, surplus, loosely float64
+	}{
+		{UDP, 30, fewOfAFlow, 6 * time.Second, 10 * bitrate.Mbit, 20, 10, 1280, 3025, 0.05},
+		{UDP, 1, manyOfAFlow, 6 * time.Second, 10 * bitrate.Mbit, 20, 10, 1280, 3016, 0.05},
+		{UDP, 30, fewOfAFlow, 6 * time.Second, 26 * bitrate.Mbit, 20, 26, 1280, 3009, 0.05},
+		// Slow start ends early in the simulator, so that its TCP fills the queue later.
+		{TCP, 4, fewOfAFlow, 12 * time.Second, 10 * bitrate.Mbit, 20, 10, 300, 547, 0.3},
+		{TCP, 4, fewOfAFlow, 12 * time.Second, 30 * bitrate.Mbit, 20, 30, 280, 487, 0.3},
+	} {
+		name := fmt.Sprintf("%d flows of %s, from 20 to %v", m.flows, m.kind, m.to)
+		p := newPaced(m.kind, m.flows, m.packets*1500/defaultSegment)
+		before, after, effect, surplus := p.changed(m.length, m.to)
+		near(name+", before", before, m.before, 0.05)
+		near(name+", after", after, m.after, 0.05)
+		near(name+", until it is in force", float64(effect.Milliseconds()), m.effect, m.loosely)
+		near(name+", surplus", surplus, m.surplus, m.loosely)
+	}
+}
