@@ -19,6 +19,7 @@ import (
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/agent/limits"
 	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/agent/uplink"
 	"github.com/detnet/detnet/agent/usage"
 	"github.com/detnet/detnet/internal/alive"
 	"github.com/detnet/detnet/workload"
@@ -54,7 +55,8 @@ type Server struct {
 	// Limits takes what the leader decided about the node's pods; nil where nothing
 	// is enforced.
 	Limits  *limits.Ledger
-	FIN     bool // TCP's connections end with a FIN, not with a reset
+	Uplinks *uplink.Watch // nil in role probe
+	FIN     bool          // TCP's connections end with a FIN, not with a reset
 	Metrics *Metrics
 	Alive   *alive.Watch // of what hangs; may be nil
 	Log     *slog.Logger
@@ -186,6 +188,9 @@ func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 // reportOf is what was measured since the last report, in rates since cursor.
 func (s *Server) reportOf(sender *probe.Sender, cursor uint64) (*api.Report, uint64) {
 	report := &api.Report{Node: s.Node, Role: s.Role, TakesLimits: s.Limits != nil}
+	for _, u := range s.Uplinks.Current() {
+		report.Uplinks = append(report.Uplinks, &api.Uplink{Interface: u.Interface, Queue: u.Queue, SpeedBps: uint64(u.Speed)})
+	}
 	present := map[string]bool{}
 	sender.Collect(func(r probe.Result) {
 		present[r.Session.ID] = true

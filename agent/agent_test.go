@@ -21,6 +21,7 @@ import (
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/agent/limits"
 	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/agent/uplink"
 	"github.com/detnet/detnet/agent/usage"
 	"github.com/detnet/detnet/bitrate"
 )
@@ -131,10 +132,17 @@ func (fixedRates) Since(cursor uint64) ([]usage.Rate, uint64) {
 // An agent of role node reports rates, also where nothing was assigned, and
 // runs no sessions.
 func TestMeasureNode(t *testing.T) {
-	stream := dial(t, &Server{Node: "n1", Role: api.Role_ROLE_NODE, Meter: fixedRates{}})
+	watch, err := uplink.NewWatch(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := dial(t, &Server{Node: "n1", Role: api.Role_ROLE_NODE, Meter: fixedRates{}, Uplinks: watch})
 	report, err := stream.Recv()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got, want := report.GetUplinks(), watch.Current(); len(got) != len(want) || len(got) > 0 && got[0].GetInterface() != want[0].Interface {
+		t.Errorf("uplinks %v, want %+v", got, want)
 	}
 	p := report.GetPods()[0]
 	if p.GetName() != "p" || p.GetTxBps() != 5 || p.GetRxBps() != 7 || p.GetEgressLimitBps() != 11 || p.GetAgeNs() < 0 {

@@ -64,7 +64,7 @@ func (f *frame) show() *status.Status {
 	for _, a := range f.snapshot.Agents {
 		link := f.loop.Measurements.State(a)
 		s.Agents = append(s.Agents, status.Agent{
-			Pod: a.Pod.String(), Node: a.Node, Role: roleOf(a.Role), Connected: link.Connected, Since: link.Since, Why: link.Why,
+			Pod: a.Pod.String(), Node: a.Node, Role: roleOf(a.Role), Connected: link.Connected, Since: link.Since, Why: link.Why, Uplinks: link.Uplinks,
 		})
 	}
 	for _, a := range f.snapshot.Absent {

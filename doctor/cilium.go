@@ -17,10 +17,13 @@ import (
 // agents. Single nodes may differ.
 type cilium map[string]string
 
+// ciliumConfig is the ConfigMap's name.
+const ciliumConfig = "cilium-config"
+
 // getCilium returns nil on a cluster without Cilium.
 func getCilium(ctx context.Context, c client.Client) (cilium, error) {
 	var config corev1.ConfigMap
-	err := c.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: "cilium-config"}, &config)
+	err := c.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: ciliumConfig}, &config)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}

@@ -88,7 +88,7 @@ func (d datapath) notes() (notes []string) {
 	case d.version.below(1, 19, 0) || !d.version.below(1, 21, 0):
 		add("Cilium %v was not tried with detnet; 1.19.5 was", d.version)
 	}
-	add("after a cut a pod may send more than before for up to a second (what waits goes on at the old rate); UDP that offers more than its limit gets far less than it")
+	add("after each change of a limit a pod may send more than before, with TCP for some 0.3 s and with UDP for up to two seconds (what waits goes on at the old rate); UDP of few flows that offers more than its limit gets far less than it")
 	add("limits hold where traffic leaves the node, not between pods of one node")
 	if old := d.older(bandsSince); old != "" {
 		add("bandwidth.cilium.io/priority needs kernel 6.7 or later and does nothing on older ones: %s", old)
@@ -100,6 +100,9 @@ func (d datapath) notes() (notes []string) {
 	}
 	if mode := d.cilium["datapath-mode"]; strings.HasPrefix(mode, "netkit") {
 		add("datapath mode %s was not tried with detnet", mode)
+	}
+	if mode := d.cilium["cni-chaining-mode"]; mode != "" && mode != "none" {
+		add("Cilium is chained to another CNI (%s): if the chain has the bandwidth plugin too, each pod is limited twice, and the plugin's limit stays what it was as the pod began; take it out of the chain", mode)
 	}
 	if d.cilium.on("enable-host-legacy-routing") {
 		add("under legacy host routing a sender does not notice the queue at its own limit, and with native routing limits on what pods receive do not hold")

@@ -51,12 +51,14 @@ func TestDatapath(t *testing.T) {
 		"Cilium, off":                   {datapath{cilium: cilium{}, version: tried, kernels: recent}, "bandwidth manager is off", nil, ""},
 		"Cilium, ancient kernel":        {datapath{cilium: enforces(), version: tried, kernels: ancient}, "n1 has 4.19.0", nil, ""},
 		"Cilium": {datapath{cilium: enforces(), version: tried, kernels: recent}, "",
-			[]string{"up to a second", "64 KiB", "between pods of one node"}, "not tried"},
+			[]string{"up to two seconds", "64 KiB", "between pods of one node"}, "not tried"},
 		"Cilium, old kernel":      {datapath{cilium: enforces(), version: tried, kernels: old}, "", []string{"n2 has 5.15.0"}, "n1"},
 		"Cilium, another version": {datapath{cilium: enforces(), version: version{1, 18, 2}, kernels: recent}, "", []string{"1.18.2 was not tried"}, ""},
 		"Cilium, by digest":       {datapath{cilium: enforces(), kernels: recent}, "", []string{"not known"}, "0.0.0"},
 		"Cilium, WireGuard":       {datapath{cilium: enforces("enable-wireguard=true"), version: tried, kernels: recent}, "", []string{"WireGuard"}, ""},
 		"Cilium, netkit":          {datapath{cilium: enforces("datapath-mode=netkit-l2"), version: tried, kernels: recent}, "", []string{"netkit-l2 was not tried"}, ""},
+		"Cilium, chained":         {datapath{cilium: enforces("cni-chaining-mode=generic-veth"), version: tried, kernels: recent}, "", []string{"chained to another CNI (generic-veth)"}, ""},
+		"Cilium, not chained":     {datapath{cilium: enforces("cni-chaining-mode=none"), version: tried, kernels: recent}, "", nil, "chained"},
 		"Cilium, legacy routing":  {datapath{cilium: enforces("enable-host-legacy-routing=true"), version: tried, kernels: recent}, "", []string{"legacy host routing"}, ""},
 	} {
 		problem, advice := tt.datapath.problem()

@@ -6,14 +6,15 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/status"
 )
 
-// AskController asks the leader which agents report: a pod that is ready may be
-// silent all the same. Whoever may not ask (get pods and pods/proxy) gets no
+// AskController asks the leader which agents report, since a pod that is ready may
+// be silent all the same, and what they say of their nodes. Whoever may not ask (get pods and pods/proxy) gets no
 // finding.
 func AskController(ctx context.Context, client kubernetes.Interface, namespace string) []Finding {
 	const check = "agents report"
@@ -25,7 +26,12 @@ func AskController(ctx context.Context, client kubernetes.Interface, namespace s
 		return []Finding{{Check: check, Problem: "the controller could not be asked: " + err.Error(), Advice: "see whether the controller leads, and its log"}}
 	}
 	problem, advice := reporting(s, namespace)
-	return []Finding{{Check: check, Problem: problem, Advice: advice}}
+	findings := []Finding{{Check: check, Problem: problem, Advice: advice}}
+	// Whoever may not read Cilium's configuration is told nothing of its queues.
+	if config, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, ciliumConfig, metav1.GetOptions{}); err == nil {
+		findings = append(findings, uplinkQueues(s, config.Data)...)
+	}
+	return findings
 }
 
 // reporting names the agents that do not report, since when and why.

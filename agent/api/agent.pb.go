@@ -503,9 +503,10 @@ type Report struct {
 	Sessions []*SessionReport       `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	Pods     []*PodRate             `protobuf:"bytes,4,rep,name=pods,proto3" json:"pods,omitempty"`
 	// The agent's reflector answers what is signed with the key of the assignment.
-	StampKeyHeld  bool `protobuf:"varint,5,opt,name=stamp_key_held,json=stampKeyHeld,proto3" json:"stamp_key_held,omitempty"`
-	TakesLimits   bool `protobuf:"varint,6,opt,name=takes_limits,json=takesLimits,proto3" json:"takes_limits,omitempty"` // it enforces, and may be sent limits
-	Urgent        bool `protobuf:"varint,7,opt,name=urgent,proto3" json:"urgent,omitempty"`                              // sent before its time: a session has become late
+	StampKeyHeld  bool      `protobuf:"varint,5,opt,name=stamp_key_held,json=stampKeyHeld,proto3" json:"stamp_key_held,omitempty"`
+	TakesLimits   bool      `protobuf:"varint,6,opt,name=takes_limits,json=takesLimits,proto3" json:"takes_limits,omitempty"` // it enforces, and may be sent limits
+	Urgent        bool      `protobuf:"varint,7,opt,name=urgent,proto3" json:"urgent,omitempty"`                              // sent before its time: a session has become late
+	Uplinks       []*Uplink `protobuf:"bytes,8,rep,name=uplinks,proto3" json:"uplinks,omitempty"`                             // of role node, at most 16; empty where not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -589,6 +590,74 @@ func (x *Report) GetUrgent() bool {
 	return false
 }
 
+func (x *Report) GetUplinks() []*Uplink {
+	if x != nil {
+		return x.Uplinks
+	}
+	return nil
+}
+
+// Uplink is an interface with a default route.
+type Uplink struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Interface     string                 `protobuf:"bytes,1,opt,name=interface,proto3" json:"interface,omitempty"`
+	Queue         string                 `protobuf:"bytes,2,opt,name=queue,proto3" json:"queue,omitempty"`                        // kind of its root queueing discipline, such as fq or mq/fq
+	SpeedBps      uint64                 `protobuf:"varint,3,opt,name=speed_bps,json=speedBps,proto3" json:"speed_bps,omitempty"` // as its driver says; 0: it does not
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Uplink) Reset() {
+	*x = Uplink{}
+	mi := &file_agent_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Uplink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Uplink) ProtoMessage() {}
+
+func (x *Uplink) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Uplink.ProtoReflect.Descriptor instead.
+func (*Uplink) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Uplink) GetInterface() string {
+	if x != nil {
+		return x.Interface
+	}
+	return ""
+}
+
+func (x *Uplink) GetQueue() string {
+	if x != nil {
+		return x.Queue
+	}
+	return ""
+}
+
+func (x *Uplink) GetSpeedBps() uint64 {
+	if x != nil {
+		return x.SpeedBps
+	}
+	return 0
+}
+
 // SessionReport holds the samples that completed, or were given up, since the
 // previous report. The arrays run in parallel, one index a packet, ordered by
 // the time of sending.
@@ -615,7 +684,7 @@ type SessionReport struct {
 
 func (x *SessionReport) Reset() {
 	*x = SessionReport{}
-	mi := &file_agent_proto_msgTypes[5]
+	mi := &file_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +696,7 @@ func (x *SessionReport) String() string {
 func (*SessionReport) ProtoMessage() {}
 
 func (x *SessionReport) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[5]
+	mi := &file_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,7 +709,7 @@ func (x *SessionReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionReport.ProtoReflect.Descriptor instead.
 func (*SessionReport) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{5}
+	return file_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SessionReport) GetId() string {
@@ -764,7 +833,7 @@ type PodRate struct {
 
 func (x *PodRate) Reset() {
 	*x = PodRate{}
-	mi := &file_agent_proto_msgTypes[6]
+	mi := &file_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +845,7 @@ func (x *PodRate) String() string {
 func (*PodRate) ProtoMessage() {}
 
 func (x *PodRate) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[6]
+	mi := &file_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +858,7 @@ func (x *PodRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodRate.ProtoReflect.Descriptor instead.
 func (*PodRate) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{6}
+	return file_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PodRate) GetNamespace() string {
@@ -900,7 +969,7 @@ const file_agent_proto_rawDesc = "" +
 	"\rlate_above_us\x18\t \x01(\rR\vlateAboveUs\x12\x1e\n" +
 	"\vlate_rtt_us\x18\n" +
 	" \x01(\rR\tlateRttUs\x12\x18\n" +
-	"\awitness\x18\v \x01(\tR\awitness\"\x92\x02\n" +
+	"\awitness\x18\v \x01(\tR\awitness\"\xc5\x02\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12)\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x15.detnet.agent.v1.RoleR\x04role\x12:\n" +
@@ -908,7 +977,12 @@ const file_agent_proto_rawDesc = "" +
 	"\x04pods\x18\x04 \x03(\v2\x18.detnet.agent.v1.PodRateR\x04pods\x12$\n" +
 	"\x0estamp_key_held\x18\x05 \x01(\bR\fstampKeyHeld\x12!\n" +
 	"\ftakes_limits\x18\x06 \x01(\bR\vtakesLimits\x12\x16\n" +
-	"\x06urgent\x18\a \x01(\bR\x06urgent\"\x96\x03\n" +
+	"\x06urgent\x18\a \x01(\bR\x06urgent\x121\n" +
+	"\auplinks\x18\b \x03(\v2\x17.detnet.agent.v1.UplinkR\auplinks\"Y\n" +
+	"\x06Uplink\x12\x1c\n" +
+	"\tinterface\x18\x01 \x01(\tR\tinterface\x12\x14\n" +
+	"\x05queue\x18\x02 \x01(\tR\x05queue\x12\x1b\n" +
+	"\tspeed_bps\x18\x03 \x01(\x04R\bspeedBps\"\x96\x03\n" +
 	"\rSessionReport\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12@\n" +
@@ -977,7 +1051,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_agent_proto_goTypes = []any{
 	(Protocol)(0),         // 0: detnet.agent.v1.Protocol
 	(Role)(0),             // 1: detnet.agent.v1.Role
@@ -987,25 +1061,27 @@ var file_agent_proto_goTypes = []any{
 	(*PodLimit)(nil),      // 5: detnet.agent.v1.PodLimit
 	(*Session)(nil),       // 6: detnet.agent.v1.Session
 	(*Report)(nil),        // 7: detnet.agent.v1.Report
-	(*SessionReport)(nil), // 8: detnet.agent.v1.SessionReport
-	(*PodRate)(nil),       // 9: detnet.agent.v1.PodRate
+	(*Uplink)(nil),        // 8: detnet.agent.v1.Uplink
+	(*SessionReport)(nil), // 9: detnet.agent.v1.SessionReport
+	(*PodRate)(nil),       // 10: detnet.agent.v1.PodRate
 }
 var file_agent_proto_depIdxs = []int32{
-	6, // 0: detnet.agent.v1.Assignment.sessions:type_name -> detnet.agent.v1.Session
-	4, // 1: detnet.agent.v1.Assignment.limits:type_name -> detnet.agent.v1.Limits
-	5, // 2: detnet.agent.v1.Limits.pods:type_name -> detnet.agent.v1.PodLimit
-	0, // 3: detnet.agent.v1.Session.protocol:type_name -> detnet.agent.v1.Protocol
-	1, // 4: detnet.agent.v1.Report.role:type_name -> detnet.agent.v1.Role
-	8, // 5: detnet.agent.v1.Report.sessions:type_name -> detnet.agent.v1.SessionReport
-	9, // 6: detnet.agent.v1.Report.pods:type_name -> detnet.agent.v1.PodRate
-	2, // 7: detnet.agent.v1.SessionReport.timestamps:type_name -> detnet.agent.v1.TimestampSource
-	3, // 8: detnet.agent.v1.Agent.Measure:input_type -> detnet.agent.v1.Assignment
-	7, // 9: detnet.agent.v1.Agent.Measure:output_type -> detnet.agent.v1.Report
-	9, // [9:10] is the sub-list for method output_type
-	8, // [8:9] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	6,  // 0: detnet.agent.v1.Assignment.sessions:type_name -> detnet.agent.v1.Session
+	4,  // 1: detnet.agent.v1.Assignment.limits:type_name -> detnet.agent.v1.Limits
+	5,  // 2: detnet.agent.v1.Limits.pods:type_name -> detnet.agent.v1.PodLimit
+	0,  // 3: detnet.agent.v1.Session.protocol:type_name -> detnet.agent.v1.Protocol
+	1,  // 4: detnet.agent.v1.Report.role:type_name -> detnet.agent.v1.Role
+	9,  // 5: detnet.agent.v1.Report.sessions:type_name -> detnet.agent.v1.SessionReport
+	10, // 6: detnet.agent.v1.Report.pods:type_name -> detnet.agent.v1.PodRate
+	8,  // 7: detnet.agent.v1.Report.uplinks:type_name -> detnet.agent.v1.Uplink
+	2,  // 8: detnet.agent.v1.SessionReport.timestamps:type_name -> detnet.agent.v1.TimestampSource
+	3,  // 9: detnet.agent.v1.Agent.Measure:input_type -> detnet.agent.v1.Assignment
+	7,  // 10: detnet.agent.v1.Agent.Measure:output_type -> detnet.agent.v1.Report
+	10, // [10:11] is the sub-list for method output_type
+	9,  // [9:10] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_agent_proto_init() }
@@ -1019,7 +1095,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

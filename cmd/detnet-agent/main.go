@@ -28,6 +28,7 @@ import (
 	"github.com/detnet/detnet/agent/locate"
 	"github.com/detnet/detnet/agent/pods"
 	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/agent/uplink"
 	"github.com/detnet/detnet/agent/usage"
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/internal/alive"
@@ -150,6 +151,10 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 	}
 	meter.Turns = server.Alive.Part("rates of the node's pods", enforcePatience)
 	server.Meter = meter
+	if server.Uplinks, err = uplink.NewWatch(log); err != nil {
+		return nil, err
+	}
+	group.Go(func() error { return server.Uplinks.Run(ctx) })
 	group.Go(func() error { return watch.Run(ctx) })
 	group.Go(func() error { return meter.Run(ctx) })
 	return watch.Synced, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
 )
 
 // Assignment is one agent and what it is to probe.
@@ -158,6 +159,8 @@ type State struct {
 	Connected bool
 	Since     time.Time
 	Why       string // it does not
+	// Uplinks are what its node's packets leave by, as it last said.
+	Uplinks []status.Uplink
 }
 
 // State returns whether reports flow from a, since when, and why not.
@@ -165,7 +168,9 @@ func (p *Pool) State(a inventory.Agent) State {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if l := p.byUID[a.UID]; l != nil {
-		return *l.state.Load()
+		s := *l.state.Load()
+		s.Uplinks = l.uplinks
+		return s
 	}
 	return State{Why: "nobody has asked it for anything yet"}
 }
@@ -177,6 +182,9 @@ func (p *Pool) receive(from inventory.Agent, r *api.Report, now time.Time) error
 	defer p.mu.Unlock()
 	p.holds(from, r.GetStampKeyHeld())
 	p.takes(from, r.GetTakesLimits())
+	if l := p.byUID[from.UID]; l != nil {
+		l.uplinks = uplinks(r.GetUplinks(), l.uplinks)
+	}
 	for _, sr := range r.GetSessions() {
 		s := p.sessions[sr.GetId()]
 		if s == nil || s.agent != from.UID {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -146,6 +148,7 @@ func TestPool(t *testing.T) {
 	agent := &fakeAgent{}
 	agent.report.Store(&api.Report{
 		Node:     "worker-1",
+		Uplinks:  []*api.Uplink{{Interface: "eth0", Queue: "mq/fq", SpeedBps: 1e9}, {Interface: strings.Repeat("x", 64)}},
 		Sessions: []*api.SessionReport{{Id: "s1", AgeNs: []int64{0}, RttNs: []int64{3e5}}, {Id: "stranger", AgeNs: []int64{0}, RttNs: []int64{1}}},
 		Pods: []*api.PodRate{
 			{Namespace: "factory", Name: "telemetry", Uid: "u1", TxBps: 5_000_000},
@@ -197,6 +200,10 @@ func TestPool(t *testing.T) {
 		t.Errorf("connected: %v, %v; want true, false", p.State(one).Connected, p.State(gone).Connected)
 	}
 
+	if got, want := p.State(one).Uplinks, []status.Uplink{{Interface: "eth0", Queue: "mq/fq", SpeedBps: bitrate.Gbit}}; !slices.Equal(got, want) {
+		t.Errorf("uplinks %+v, want %+v", got, want)
+	}
+
 	before := len(p.Session("s1", time.Now()).Samples)
 	assign("s1", "s2")
 	eventually(t, "the new assignment arrives", func() bool { return len(agent.assigned.Load().GetSessions()) == 2 })
@@ -220,5 +227,20 @@ func eventually(t *testing.T, what string, is func() bool) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 30 s: %s", what)
 		}
+	}
+}
+
+// An agent cannot make the controller keep more than a node has.
+func TestUplinksAreBounded(t *testing.T) {
+	said := make([]*api.Uplink, 1000)
+	for i := range said {
+		said[i] = &api.Uplink{Interface: "eth0", SpeedBps: 1 << 63}
+	}
+	got := uplinks(said, nil)
+	if len(got) != mostUplinks || got[0].SpeedBps != bitrate.Max {
+		t.Errorf("%d uplinks, the first %+v", len(got), got[0])
+	}
+	if again := uplinks(said, got); &again[0] != &got[0] {
+		t.Error("what is known already is kept anew")
 	}
 }

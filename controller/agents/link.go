@@ -14,6 +14,7 @@ import (
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/status"
 )
 
 // Patience with an agent: it reports every 100 ms, so two silent seconds mean
@@ -38,6 +39,7 @@ type link struct {
 	// told. The pool's lock guards them.
 	sessions, given []*api.Session
 	holds, takes    bool
+	uplinks         []status.Uplink // likewise
 	// wanted holds the newest assignment not yet sent.
 	wanted  chan *api.Assignment
 	latest  *api.Assignment // last one wanted; owned by assign

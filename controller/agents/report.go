@@ -8,6 +8,7 @@ import (
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
 )
 
 var errMalformed = errors.New("arrays of unequal length")
@@ -45,4 +46,34 @@ func rate(r *api.PodRate, now time.Time) plan.TxRate {
 // past is now − age; an age that can't be is the present.
 func past(now time.Time, ageNs int64) time.Time {
 	return now.Add(-time.Duration(max(ageNs, 0)))
+}
+
+// Bounds of what is kept of an agent's uplinks: the kernel's names are shorter.
+const (
+	mostUplinks = 16
+	longestName = 32
+)
+
+// uplinks converts what a node agent says of its uplinks; where that is what is
+// known already, known. What no kernel would say is left out.
+func uplinks(said []*api.Uplink, known []status.Uplink) []status.Uplink {
+	said = said[:min(len(said), mostUplinks)]
+	same := len(said) == len(known)
+	for i := 0; same && i < len(said); i++ {
+		same = uplink(said[i]) == known[i]
+	}
+	if same {
+		return known
+	}
+	var out []status.Uplink
+	for _, u := range said {
+		if len(u.GetInterface()) <= longestName && len(u.GetQueue()) <= longestName {
+			out = append(out, uplink(u))
+		}
+	}
+	return out
+}
+
+func uplink(u *api.Uplink) status.Uplink {
+	return status.Uplink{Interface: u.GetInterface(), Queue: u.GetQueue(), SpeedBps: bitrate.Rate(min(u.GetSpeedBps(), uint64(bitrate.Max)))}
 }

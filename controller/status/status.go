@@ -164,6 +164,15 @@ type Agent struct {
 	// Since is when that began, to report or not to; Why is why it does not.
 	Since time.Time `json:"since,omitzero"`
 	Why   string    `json:"why,omitempty"`
+	// Uplinks are the interfaces with a default route, of agents of role node.
+	Uplinks []Uplink `json:"uplinks,omitempty"`
+}
+
+// Uplink is what a node's packets leave by.
+type Uplink struct {
+	Interface string       `json:"interface"`
+	Queue     string       `json:"queue"`               // kind of its queueing discipline, such as fq or mq/fq
+	SpeedBps  bitrate.Rate `json:"speed_bps,omitempty"` // as the driver says; 0: it does not
 }
 
 // Problem is something that could not be read, or a pod that slipped past the
