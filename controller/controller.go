@@ -93,7 +93,10 @@ type Loop struct {
 	Refused func() map[types.UID]string
 	// Term returns the number of the present leader's term, greater than those
 	// before; nil: limits go no other road than the annotations.
-	Term    func(context.Context) (uint64, error)
+	Term func(context.Context) (uint64, error)
+	// Leads reports whether this replica certainly leads: else nothing is decided.
+	// nil: there is no other.
+	Leads   func() bool
 	Events  Events
 	Metrics *Metrics
 	Log     *slog.Logger
@@ -162,6 +165,9 @@ func (t *term) run(ctx context.Context) {
 		case <-early:
 		case <-ticker.C:
 		}
+		if !l.leads() {
+			continue // its time is over, or it renews in a moment
+		}
 		now := time.Now() // the tick's own time may be old
 		l.Turns.Begin()
 		t.tick(ctx, now)
@@ -171,6 +177,8 @@ func (t *term) run(ctx context.Context) {
 		pause.Reset(leastPeriod)
 	}
 }
+
+func (l *Loop) leads() bool { return l.Leads == nil || l.Leads() }
 
 // term is what one leader remembers; the next starts without it.
 type term struct {
@@ -247,8 +255,12 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 	})
 }
 
-// limit sends changes on their roads.
+// limit sends changes on their roads, unless the lead was lost while they were
+// decided.
 func (t *term) limit(changes []actuate.Change, now time.Time) {
+	if !t.loop.leads() {
+		return
+	}
 	r, m := &t.roads, t.loop.Measurements
 	if len(changes) > 0 {
 		r.number(changes, t.snapshot, m, now)

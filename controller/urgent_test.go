@@ -2,11 +2,14 @@ package controller
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/controller/actuate"
+	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
@@ -122,4 +125,28 @@ func TestSessionsCarryTheirAllowance(t *testing.T) {
 			t.Errorf("allowed %d µs with witness %q", alone.LateAboveUs, alone.Witness)
 		}
 	}
+}
+
+// Who does not certainly lead decides nothing and sends nothing, on either road.
+func TestWithoutTheLeadNothingIsDecided(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		s := &stage{
+			snapshot: &inventory.Snapshot{Agents: []inventory.Agent{nodeAgent}, Senders: []*inventory.Sender{sender("telemetry", workload.Enforce)}},
+			held:     map[string]agents.Held{"telemetry": {Rate: 100 * mbit, At: begun.Add(time.Hour)}},
+		}
+		var at []time.Time
+		l := numbered(s, Settings{Law: counting{name: law.Adaptive, at: &at}})
+		l.Leads = func() bool { return time.Since(begun) < 450*time.Millisecond }
+		run(t, l, 2*time.Second)
+		if n := len(at); n != 4 {
+			t.Errorf("%d decisions while it led for 450 ms, want 4", n)
+		}
+		told, written := s.told["worker-1"], len(s.submitted)
+		step := &term{loop: l, snapshot: s.snapshot, roads: roads{term: 7}}
+		step.limit([]actuate.Change{changeOf(s.snapshot.Senders[0], plan.Limit{Pod: s.snapshot.Senders[0].Pod, From: 100 * mbit, To: 50 * mbit})}, time.Now())
+		if len(s.submitted) != written || !slices.Equal(s.told["worker-1"], told) {
+			t.Error("what was decided while the lead was lost was sent")
+		}
+	})
 }

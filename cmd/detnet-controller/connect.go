@@ -2,11 +2,11 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -26,25 +26,22 @@ const agentName = "detnet-agent"
 
 // The lease is shorter than controller-runtime's: while nobody leads, nobody
 // cuts. A leader that stops in order releases it at once.
-var (
-	leaseDuration = 8 * time.Second
-	renewDeadline = 5 * time.Second
-	retryPeriod   = time.Second
-)
-
-func newManager(cluster *rest.Config, o options) (manager.Manager, error) {
-	mgr, err := ctrl.NewManager(cluster, ctrl.Options{
+func newManager(cluster *rest.Config, o options, held *leader.Held) (manager.Manager, error) {
+	duration, renew, retry := leader.Duration, leader.Renew, leader.Retry
+	settings := ctrl.Options{
 		// Our own listeners are bounded.
 		Metrics:                       metricsserver.Options{BindAddress: "0"},
 		HealthProbeBindAddress:        "0",
 		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              leader.Lease,
-		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true,
-		LeaseDuration:                 &leaseDuration,
-		RenewDeadline:                 &renewDeadline,
-		RetryPeriod:                   &retryPeriod,
-	})
+		LeaseDuration:                 &duration,
+		RenewDeadline:                 &renew,
+		RetryPeriod:                   &retry,
+	}
+	if held != nil {
+		settings.LeaderElectionResourceLockInterface = held
+	}
+	mgr, err := ctrl.NewManager(cluster, settings)
 	if err != nil {
 		return nil, fmt.Errorf("set up against %s: %w", cluster.Host, err)
 	}
@@ -66,6 +63,28 @@ func clusterConfig(kubeconfig string) (*rest.Config, error) {
 	c.QPS, c.Burst = 100, 200
 	c.UserAgent = write.FieldManager + "/" + version
 	return c, nil
+}
+
+// lead is the lease by which one of several replicas leads, and the connection by
+// which it alone writes. Without election the lease is nil, and nobody else writes.
+func lead(cluster *rest.Config, o options) (*leader.Held, *rest.Config, error) {
+	writing := rest.CopyConfig(cluster)
+	if !o.leaderElect {
+		return nil, writing, nil
+	}
+	// A request that hangs must not cost the lead, and none waits behind others.
+	electing := rest.CopyConfig(cluster)
+	electing.Timeout, electing.QPS, electing.UserAgent = leader.Renew/2, -1, electing.UserAgent+" leader-election"
+	client, err := kubernetes.NewForConfig(electing)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a client for %s: %w", cluster.Host, err)
+	}
+	held, err := leader.NewHeld(client, o.namespace)
+	if err != nil {
+		return nil, nil, err
+	}
+	writing.Wrap(held.Guard)
+	return held, writing, nil
 }
 
 // agentCredentials are what the agents want to see, and the certificate in them,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -18,12 +19,12 @@ import (
 )
 
 // addNetworkPolicies has the network policies kept that the webhook decides.
-func addNetworkPolicies(mgr manager.Manager, o options, client kubernetes.Interface, own *certs.Current, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) error {
+func addNetworkPolicies(mgr manager.Manager, o options, writing *rest.Config, client kubernetes.Interface, own *certs.Current, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) error {
 	if o.webhookConfig == "" {
 		return nil // there is nobody to ask
 	}
 	keeper, err := netpol.New(netpol.Settings{
-		Config: mgr.GetConfig(),
+		Config: writing,
 		Asker: &netpol.Webhook{
 			Hook: hook.Hook{Client: client, Name: o.webhookConfig, Certificate: own.ClientCertificate},
 			Key:  func() []byte { return keys.Keys().Current },

@@ -53,7 +53,15 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("make a client for %s: %w", cluster.Host, err)
 	}
-	mgr, err := newManager(cluster, o)
+	held, writing, err := lead(cluster, o)
+	if err != nil {
+		return err
+	}
+	writes, err := kubernetes.NewForConfig(writing)
+	if err != nil {
+		return fmt.Errorf("make a client for %s: %w", cluster.Host, err)
+	}
+	mgr, err := newManager(cluster, o, held)
 	if err != nil {
 		return err
 	}
@@ -67,7 +75,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	keys := &signature.Secret{Client: client, Namespace: o.namespace, Log: log, OnChange: known.SetKeys}
 	limits := actuate.DefaultConfig()
 	events := mgr.GetEventRecorder(write.FieldManager)
-	writer := write.New(client, limits.Budget, events, log)
+	writer := write.New(writes, limits.Budget, events, log)
 	queries := promql.New(cfg.Prometheus, log, metrics.Registry)
 	living := alive.New()
 	loop := &controller.Loop{
@@ -77,12 +85,12 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		Queries:      queries,
 		Limits:       actuate.New(actuate.Pods{Writer: writer}, limits, log, metrics.Registry),
 		Refused:      writer.Refused,
-		Term:         o.term(client),
 		Events:       events,
 		Log:          log,
 		Replica:      replica(),
 		Version:      version,
 	}
+	elected(loop, held)
 	loop.Metrics = controller.NewMetrics(metrics.Registry, loop.Status)
 	s := settings{known, limits.Budget, writer, queries, loop, new(atomic.Int64), new(atomic.Pointer[marks.Config]), ownPod(o.namespace)}
 	if err := s.apply(cfg); err != nil {
@@ -93,7 +101,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 			return fmt.Errorf("set up: %w", err)
 		}
 	}
-	if err := addNetworkPolicies(mgr, o, client, own, keys, known, log); err != nil {
+	if err := addNetworkPolicies(mgr, o, writing, client, own, keys, known, log); err != nil {
 		return err
 	}
 	pages := servers{ctx, mgr, log}
@@ -104,13 +112,14 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	return mgr.Start(ctx)
 }
 
-// term says what number the present leader has.
-func (o options) term(client kubernetes.Interface) func(context.Context) (uint64, error) {
-	if o.leaderElect {
-		return func(ctx context.Context) (uint64, error) { return leader.Term(ctx, client, o.namespace) }
+// elected gives the loop the number of its term, and until when it leads.
+func elected(loop *controller.Loop, held *leader.Held) {
+	if held != nil {
+		loop.Term, loop.Leads = held.Term, held.Leads
+		return
 	}
 	alone := leader.SingleTerm(time.Now())
-	return func(context.Context) (uint64, error) { return alone, nil }
+	loop.Term = func(context.Context) (uint64, error) { return alone, nil }
 }
 
 // runnables are all that runs beside the manager.

@@ -1,0 +1,208 @@
+package leader
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/detnet/detnet/internal/apitest"
+)
+
+// The lead is certain for Renew after the last renewal was begun, and over when
+// the lease is given up or somebody else's.
+func TestTheLeadIsCertainForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &Held{LeaseLock: &resourcelock.LeaseLock{LockConfig: resourcelock.ResourceLockConfig{Identity: "me"}}}
+		mine := resourcelock.LeaderElectionRecord{HolderIdentity: "me", LeaderTransitions: 4}
+		renew := func(took time.Duration, err error) {
+			_ = h.noted(mine, func() error { time.Sleep(took); return err }) // the test's own error
+		}
+		if h.Leads() {
+			t.Error("leads before it has the lease")
+		}
+		renew(300*time.Millisecond, nil)
+		time.Sleep(Renew - 301*time.Millisecond)
+		if !h.Leads() {
+			t.Error("does not lead although it has just renewed")
+		}
+		time.Sleep(time.Millisecond)
+		if h.Leads() {
+			t.Error("counts from the answer, not from the request")
+		}
+		renew(0, errors.New("no answer"))
+		if h.Leads() {
+			t.Error("a renewal that failed prolongs the lead")
+		}
+		renew(0, nil)
+		_ = h.noted(resourcelock.LeaderElectionRecord{}, func() error { // the test's own error
+			if h.Leads() {
+				t.Error("still leads while it gives the lease up")
+			}
+			return errors.New("no answer")
+		})
+		if h.Leads() {
+			t.Error("leads on after it gave the lease up")
+		}
+	})
+}
+
+// counted is a connection that notes what passes.
+type counted struct{ requests []*http.Request }
+
+func (c *counted) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.requests = append(c.requests, r)
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
+
+// Who does not lead reads and does not write; what is written has ended, by the
+// client's clock and by the API server's, before the lead is over.
+func TestGuard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, through := &Held{}, &counted{}
+		guarded := h.Guard(through)
+		ask := func(method string) error {
+			request, err := http.NewRequestWithContext(t.Context(), method, "http://api/pods?fieldManager=detnet", strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := guarded.RoundTrip(request)
+			if err == nil {
+				return response.Body.Close()
+			}
+			return err
+		}
+		if err := ask(http.MethodGet); err != nil {
+			t.Errorf("a standby can't read: %v", err)
+		}
+		for _, method := range []string{http.MethodPatch, http.MethodPost, http.MethodPut, http.MethodDelete} {
+			if err := ask(method); !errors.Is(err, ErrNotLeading) {
+				t.Errorf("%s by a standby: %v", method, err)
+			}
+		}
+		until := time.Now().Add(time.Second)
+		h.set(until, 0)
+		if err := ask(http.MethodPatch); err != nil {
+			t.Errorf("the leader can't write: %v", err)
+		}
+		last := through.requests[len(through.requests)-1]
+		if deadline, ok := last.Context().Deadline(); !ok || !deadline.Equal(until) {
+			t.Errorf("the write ends at %v, %v; want %v", deadline, ok, until)
+		}
+		if q := last.URL.Query(); q.Get("timeout") != "1s" || q.Get("fieldManager") != "detnet" {
+			t.Errorf("asked with %q", last.URL.RawQuery)
+		}
+		time.Sleep(time.Second - leastLeft + 1)
+		if err := ask(http.MethodPatch); !errors.Is(err, ErrNotLeading) {
+			t.Errorf("a write in the last moment: %v", err)
+		}
+	})
+}
+
+// Against a real API server: a leader that can't renew writes nothing that the API
+// server carries out after the next one has the lease, however hard it tries.
+func TestADeposedLeaderWritesNothing(t *testing.T) {
+	config := apitest.Start(t).Config
+	client := kubernetes.NewForConfigOrDie(config)
+	object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "written"}}
+	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var cut atomic.Bool // the first leader's way to its lease
+	first := elect(t, config, &cut)
+	<-first.leads
+	second := elect(t, config, new(atomic.Bool))
+
+	lasts := make(chan int, 1)
+	go func() { // it writes as fast as it can, until it is refused
+		guarded := rest.CopyConfig(config)
+		guarded.Wrap(first.held.Guard)
+		writer := kubernetes.NewForConfigOrDie(guarded)
+		last := 0
+		for {
+			o, err := writer.CoreV1().ConfigMaps("default").Patch(t.Context(), "written", "application/merge-patch+json", []byte(`{"data":{"by":"first","at":"`+time.Now().String()+`"}}`), metav1.PatchOptions{})
+			if errors.Is(err, ErrNotLeading) {
+				break
+			}
+			if err == nil {
+				last, _ = strconv.Atoi(o.ResourceVersion)
+				cut.Store(true)
+			}
+		}
+		lasts <- last
+	}()
+	<-second.leads
+	lease, err := client.CoordinationV1().Leases("default").Get(t.Context(), Lease, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, _ := strconv.Atoi(lease.ResourceVersion)
+	if last := <-lasts; last == 0 || last >= taken {
+		t.Errorf("the first wrote at revision %d, the second had the lease by %d", last, taken)
+	}
+	one, two := first.term.Load(), second.term.Load()
+	if one == 0 || one >= two {
+		t.Errorf("terms %d, then %d", one, two)
+	}
+}
+
+// elected is one replica's side of an election.
+type elected struct {
+	held  *Held
+	leads chan struct{} // closed when it leads
+	term  atomic.Uint64
+}
+
+// elect has a replica stand for election, whose lease can't be reached once cut.
+func elect(t *testing.T, config *rest.Config, cut *atomic.Bool) *elected {
+	own := rest.CopyConfig(config)
+	own.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if cut.Load() {
+				return nil, errors.New("cut")
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	held, err := NewHeld(kubernetes.NewForConfigOrDie(own), "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &elected{held: held, leads: make(chan struct{})}
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: held, LeaseDuration: Duration, RenewDeadline: Renew, RetryPeriod: Retry,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(ctx context.Context) {
+				for ctx.Err() == nil {
+					if term, err := held.Term(ctx); err == nil {
+						e.term.Store(term)
+						close(e.leads)
+						return
+					}
+				}
+			},
+			OnStoppedLeading: func() {},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go elector.Run(t.Context())
+	return e
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
