@@ -59,6 +59,10 @@ bench-scale-law: ## What one tick of sense and law costs for 10 to 3,000 nodes, 
 	$(GO) test ./controller/law -run '^$$' -bench Scale -benchtime 20x -cpu 1
 	$(GO) test ./controller -run '^$$' -bench Loop -benchtime 20x -cpu 1
 
+.PHONY: bench-scale
+bench-scale: ## The controller against 10, 30 and 100 nodes' agents, real API server (ARGS="-nodes 300 -road annotation")
+	@assets=$$($(SANDBOX) assets --only apiserver) && export KUBEBUILDER_ASSETS="$$assets" && cd test && $(GO) run ./bench/scale $(ARGS)
+
 .PHONY: bench-control
 bench-control: ## The laws side by side on real queues, about 40 minutes (ARGS="-duration 20s -worlds tcp,udp -contenders adaptive,oracle": fewer)
 	cd test && $(GO) run ./bench/control $(ARGS)

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+// Figures are what one run found. Durations are in s unless their name says
+// otherwise.
+type Figures struct {
+	Nodes, Pods              int
+	Road                     string
+	AllStreams               float64 // from the start until every agent streams
+	FirstDecision            float64
+	LeaderCores, LeaderMiB   float64 // calm
+	StandbyCores, StandbyMiB float64
+	TickP50Ms, TickP99Ms     float64 // upper bounds of buckets
+	Streams                  int64
+	ReportsPerSecond         float64
+	OctetsPerSecond          float64 // both ways, without TLS and IP
+	Onsets                   []Onset
+	ChangeDecision           float64 // from SIGKILL of the leader until the next decides
+	ChangeAllNodes           float64 // until it has spoken to every node's agent
+}
+
+// Onset is what followed when nodes became congested at once.
+type Onset struct {
+	Nodes, Fresh           int // of which so many were not before
+	Cut                    int // got relief within the phase
+	CutP50, CutP99, CutMax float64
+	Clean                  int // had no late packet for the last second of the phase
+	CleanP50, CleanMax     float64
+	Sent                   float64 // share of the uplink in use at the end
+	WritesPerSecond        float64
+	LeaderCores, TickP99Ms float64
+	cuts, clean            []float64
+}
+
+func (f Figures) print(w io.Writer) {
+	fmt.Fprintf(w, "%d nodes, %d throttleable pods each, by %s\n", f.Nodes, f.Pods, f.Road)
+	fmt.Fprintf(w, "  start        first decision %.1f s, all %d streams %.1f s\n", f.FirstDecision, f.Streams, f.AllStreams)
+	fmt.Fprintf(w, "  calm         leader %.2f cores, %.0f MiB; standby %.2f cores, %.0f MiB; tick p50 ≤ %.0f ms, p99 ≤ %.0f ms\n", f.LeaderCores, f.LeaderMiB, f.StandbyCores, f.StandbyMiB, f.TickP50Ms, f.TickP99Ms)
+	fmt.Fprintf(w, "               %.0f reports/s, %.0f octets/s\n", f.ReportsPerSecond, f.OctetsPerSecond)
+	for _, o := range f.Onsets {
+		fmt.Fprintf(w, "  %4d at once  first cut p50 %.2f, p99 %.2f, last %.2f s (%d of %d); clean p50 %.2f, last %.2f s (%d); uplinks %.0f %% used; %.1f writes/s, leader %.2f cores, tick p99 ≤ %.0f ms\n",
+			o.Nodes, o.CutP50, o.CutP99, o.CutMax, o.Cut, o.Fresh, o.CleanP50, o.CleanMax, o.Clean, 100*o.Sent, o.WritesPerSecond, o.LeaderCores, o.TickP99Ms)
+	}
+	fmt.Fprintf(w, "  leader lost  next decision %.1f s, last node told %.1f s\n", f.ChangeDecision, f.ChangeAllNodes)
+}
+
+func table(w io.Writer, all []Figures) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "nodes\tcores\tMiB\ttick p99 ms\treports/s\tkB/s\tfirst decision s\tnext leader s\tcut p99 s, 10 %\tall\t")
+	for _, f := range all {
+		fmt.Fprintf(t, "%d\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.2f\t%.2f\t\n", f.Nodes, f.LeaderCores, f.LeaderMiB, f.TickP99Ms,
+			f.ReportsPerSecond, f.OctetsPerSecond/1000, f.FirstDecision, f.ChangeDecision, f.Onsets[1].CutP99, f.Onsets[2].CutP99)
+	}
+	_ = t.Flush() // it is the terminal
+}

@@ -1,0 +1,88 @@
+// Command scale measures the controller on many nodes: a real API server and etcd,
+// two real controllers with TLS and leader election, and one process that answers
+// for the agents of all nodes, over the real gRPC contract, each with a queue and
+// limiters of its own, so that the loop is closed.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+)
+
+type options struct {
+	nodes, pods int
+	road        string
+	hold        time.Duration
+	controller  string
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "scale:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	sizes := flag.String("nodes", "10,30,100", "numbers of nodes, one run each, at most 1,000")
+	pods := flag.Int("pods", 10, "throttleable pods a node, at most 60; there is one critical pod a node")
+	road := flag.String("road", "tc", "tc: the agents enforce; annotation: limits act a while after they are written, as on Cilium")
+	hold := flag.Duration("hold", 10*time.Second, "how long each phase lasts")
+	out := flag.String("o", "", "`file` for the figures as JSON")
+	flag.Parse()
+	if *road != "tc" && *road != "annotation" {
+		return fmt.Errorf("-road=%q must be tc or annotation", *road)
+	}
+	if *pods < 1 || *pods > maxPods {
+		return fmt.Errorf("-pods=%d must be from 1 to %d", *pods, maxPods)
+	}
+	ctrllog.SetLogger(logr.Discard())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	dir, err := os.MkdirTemp("", "detnet-scale")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	o := options{pods: *pods, road: *road, hold: *hold, controller: filepath.Join(dir, "detnet-controller")}
+	build := exec.CommandContext(ctx, "go", "build", "-o", o.controller, "github.com/detnet/detnet/cmd/detnet-controller")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build the controller: %w", err)
+	}
+	var all []Figures
+	for text := range strings.SplitSeq(*sizes, ",") {
+		if o.nodes, err = strconv.Atoi(text); err != nil || o.nodes < 3 || o.nodes > 1000 {
+			return fmt.Errorf("-nodes: %q must be from 3 to 1,000", text)
+		}
+		f, err := measure(ctx, o, dir)
+		if err != nil {
+			return fmt.Errorf("with %d nodes: %w", o.nodes, err)
+		}
+		all = append(all, f)
+		f.print(os.Stdout)
+	}
+	if len(all) > 1 {
+		table(os.Stdout, all)
+	}
+	if *out == "" {
+		return nil
+	}
+	body, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(*out, append(body, '\n'), 0o644)
+}

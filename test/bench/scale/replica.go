@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// replica is one controller process.
+type replica struct {
+	process *exec.Cmd
+	metrics string // address
+	log     string
+}
+
+func startReplica(o options, c *cluster, dir string, number int) (*replica, error) {
+	port := 18080 + 10*number
+	r := &replica{metrics: fmt.Sprintf("127.0.0.1:%d", port), log: filepath.Join(dir, fmt.Sprintf("controller-%d.log", number))}
+	file, err := os.Create(r.log)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	r.process = exec.Command(o.controller, "--kubeconfig", c.kubeconfig, "--namespace", own, "--agent-tls-secret=", "--agent-tls-dir="+dir,
+		"--metrics-addr="+r.metrics, fmt.Sprintf("--health-addr=127.0.0.1:%d", port+1), fmt.Sprintf("--ui-addr=127.0.0.1:%d", port+2), "--webhook-config=", "--log-format=text")
+	r.process.Env = append(os.Environ(), fmt.Sprintf("POD_NAME=controller-%d", number))
+	r.process.Stdout, r.process.Stderr = file, file
+	if err := r.process.Start(); err != nil {
+		return nil, fmt.Errorf("start a controller: %w", err)
+	}
+	return r, nil
+}
+
+// kill ends it by SIGKILL.
+func (r *replica) kill() {
+	_ = r.process.Process.Kill() // it may have ended
+	_ = r.process.Wait()
+}
+
+// used is its processor time, and its resident memory in octets.
+func (r *replica) used() (cpu time.Duration, resident int64, err error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.process.Process.Pid))
+	if err != nil {
+		return 0, 0, fmt.Errorf("read what a controller uses: %w", err)
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+2:]))
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	pages, _ := strconv.ParseInt(fields[21], 10, 64)
+	return time.Duration(user+system) * 10 * time.Millisecond, pages * int64(os.Getpagesize()), nil
+}
+
+// scrape reads its metrics.
+func (r *replica) scrape(ctx context.Context) (map[string]*dto.MetricFamily, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.metrics+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("scrape a controller: %w", err)
+	}
+	defer response.Body.Close()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	return parser.TextToMetricFamilies(response.Body)
+}
+
+const tickMetric = "detnet_tick_duration_seconds"
+
+// ticks is the histogram of its ticks; nil: it has not led.
+func (r *replica) ticks(ctx context.Context) (*dto.Histogram, error) {
+	families, err := r.scrape(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if f := families[tickMetric]; f != nil && len(f.Metric) == 1 && f.Metric[0].GetHistogram().GetSampleCount() > 0 {
+		return f.Metric[0].GetHistogram(), nil
+	}
+	return nil, nil
+}
+
+// quantile is the upper bound of the bucket in which q of what came between two
+// states of a histogram lies, s; 0 where nothing did. What is beyond all buckets
+// counts as the last finite bound.
+func quantile(before, after *dto.Histogram, q float64) float64 {
+	total := after.GetSampleCount() - before.GetSampleCount()
+	if total == 0 {
+		return 0
+	}
+	for i, b := range after.GetBucket() {
+		n := b.GetCumulativeCount()
+		if before != nil && i < len(before.GetBucket()) {
+			n -= before.GetBucket()[i].GetCumulativeCount()
+		}
+		if float64(n) >= q*float64(total) && !math.IsInf(b.GetUpperBound(), 1) {
+			return b.GetUpperBound()
+		}
+	}
+	last := 0.0
+	for _, b := range after.GetBucket() {
+		if !math.IsInf(b.GetUpperBound(), 1) {
+			last = b.GetUpperBound()
+		}
+	}
+	return last
+}
