@@ -82,11 +82,14 @@ type Reason struct {
 	Samples    int     // behind Measured
 	Usage      bitrate.Rate
 	From, To   bitrate.Rate // the bottleneck's budget before and after
-	// For is the workload on whose account Taken less is let through than the
-	// senders used, since Since; zero if none.
-	For   PodID
-	Since time.Time
-	Taken bitrate.Rate
+	Charge
 	// Feedback is the delay from patch to effect the law reckoned with.
 	Feedback time.Duration
+}
+
+// Charge says on whose account less is let through than the senders used.
+type Charge struct {
+	For   PodID        // zero if nobody's
+	Since time.Time    // of the first cut
+	Taken bitrate.Rate // what they used, less what is let through
 }
