@@ -58,6 +58,7 @@ type Link struct {
 	Known    bool
 	Capacity bitrate.Rate // what is thought to fit through
 	Measured bool         // it was measured, not assumed
+	Loses    bool         // it was seen to lose what is too much, not to queue it
 	Best     bitrate.Rate // highest Capacity so far
 	Proven   bitrate.Rate // highest Total in use without a queue since it was raised
 	Upper    bitrate.Rate // usage at the last cut: more than fits through
@@ -80,6 +81,7 @@ type Trouble struct {
 	Resume    plan.Phase    // what follows the doubt, or the wait for a cut's effect
 	Doubted   time.Time     // since when only the tail is too long
 	Standing  time.Duration // queue at the first of the cuts in a row
+	Loss      float64       // share lost at that time, where that alone accused
 	Used      bitrate.Rate  // usage at that time
 	Depth     float64       // share of it that the cuts took together
 	InForce   bitrate.Rate  // sum of the limits at the last cut

@@ -42,11 +42,18 @@ func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 // one had no effect.
 func (t *Turn) count(b *Budget, again bool) {
 	x, queue := &b.Trouble, t.Opinion.Worst.Recent
+	still := float64(queue) > 0.7*float64(x.Standing)
+	if x.Loss > 0 { // it is loss that accuses
+		still = t.loss() > 0.7*x.Loss
+	}
 	switch {
 	case !again:
 		x.Before = Before{At: t.Now, Total: b.Total, Link: b.Link, Limits: x.Before.Limits}
-		x.Standing, x.Fruitless = queue, 0
-	case x.Depth >= telling && float64(queue) > 0.7*float64(x.Standing):
+		x.Standing, x.Fruitless, x.Loss = queue, 0, 0
+		if t.loses(b) {
+			x.Loss = t.loss()
+		}
+	case x.Depth >= telling && still:
 		x.Fruitless++
 	}
 	x.CleanAt = time.Time{}
@@ -137,6 +144,9 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 	v, l, x, c := t.Opinion, &b.Link, &b.Trouble, t.Config
 	depth, most = t.queue().Seconds()/c.Drain.Seconds(), c.MaxCut
 	useful := x.Fruitless == 0
+	if t.loses(b) {
+		return c.MinCut, most, t.fits(b, again, raised)
+	}
 	switch {
 	case useful && again && l.Known && v.Standing: // not enough for the queue that was on its way
 		return max(2*depth, telling), most, false

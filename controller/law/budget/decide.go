@@ -144,11 +144,11 @@ func (t *Turn) waits() bool {
 	return v.Awaited && (v.Excused || !v.Trouble())
 }
 
-// touched reports whether the newest samples are late after a try for more: there
+// touched reports whether the newest samples are late or lost after a try for more: there
 // is little doubt then, and a queue of less than the target is quickly undone.
 func (t *Turn) touched(b *Budget) bool {
 	v := t.Opinion
-	return t.raised(b) && v.Allow != 0 && v.Worst.Recent > v.Soft
+	return t.raised(b) && (v.Allow != 0 && v.Worst.Recent > v.Soft || t.loses(b))
 }
 
 // raised reports whether the last raise is so recent that trouble is its doing.

@@ -46,7 +46,7 @@ func (t *Turn) draining(b *Budget) plan.Reason {
 	}
 	v := t.Opinion
 	switch {
-	case t.waits():
+	case t.waits(), t.unknown(b):
 		return t.hold(b, plan.AwaitEffect)
 	case !v.Excused && (v.Trouble() || b.Trouble.Tried && t.touched(b)):
 		return t.relieve(b, true)

@@ -1,0 +1,76 @@
+package budget
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/controller/law/senders"
+)
+
+// A link that queues nothing loses what is too much: of what is used so much fits
+// through as is not lost. Loss is known later than delay, and a little of it takes many
+// probes to be seen at all.
+
+const (
+	lossTime   = time.Second            // that is looked at for how much is lost
+	lossKnown  = 700 * time.Millisecond // from the effect of a cut until loss after it would be known
+	leastLost  = 2                      // probes: one may be lost for any reason
+	mostBelief = 0.9                    // share that is believed: some of what is sent arrives
+)
+
+// loses reports whether it is loss alone that accuses. On a link that is known to lose,
+// two probes are enough after a raise.
+func (t *Turn) loses(b *Budget) bool {
+	v := t.Opinion
+	if v.Standing || v.Tail {
+		return false
+	}
+	return v.Lossy || b.Link.Loses && t.raised(b) && v.Worst.LostCount >= leastLost
+}
+
+// loss is the share of the probes on the worst path that are lost, since the first that
+// was.
+func (t *Turn) loss() float64 {
+	session := t.Opinion.Worst.Session
+	if session == nil {
+		return 0
+	}
+	all, lost := 0, 0
+	for _, s := range slices.Backward(session.Samples) {
+		if t.Now.Sub(s.At) > lossTime {
+			break
+		}
+		all++
+		if s.Lost {
+			lost++
+		}
+	}
+	for _, s := range session.Samples[len(session.Samples)-all:] {
+		if s.Lost {
+			break
+		}
+		all--
+	}
+	if all == 0 {
+		return 0
+	}
+	return min(float64(lost)/float64(all), mostBelief)
+}
+
+// fits learns what fits through from how much is lost, and reports whether more is to be
+// looked for at once: the share that probes lose is that of the traffic only about.
+func (t *Turn) fits(b *Budget, again, raised bool) (explore bool) {
+	l := &b.Link
+	l.Loses = true
+	if !again && raised && l.Proven > 0 { // back to what was good
+		l.learn(scale(l.Proven, proven/t.Config.Settle), true)
+		return float64(l.Upper) > 1.1*float64(l.Capacity)
+	}
+	l.learn(scale(l.Upper, 1-t.loss()), false)
+	return true
+}
+
+// unknown reports whether loss after the last cut, if there is any, may not be known yet.
+func (t *Turn) unknown(b *Budget) bool {
+	return b.Trouble.Loss > 0 && t.Now.Sub(b.Link.EffectBy) < lossKnown+senders.Window
+}
