@@ -115,7 +115,7 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 func (t *Turn) resting(b *Budget) plan.Reason {
 	v := t.Opinion
 	switch {
-	case t.Now.Before(b.Link.EffectBy), t.waits():
+	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b):
 		return t.hold(b, plan.AwaitEffect)
 	case !v.Excused && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
 		return t.relieve(b, false)
@@ -135,6 +135,12 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 		b.Phase = b.rest()
 	}
 	return t.grow(b)
+}
+
+// pentUp reports whether limits were just given back: what the limiters held is let out at
+// once, and a queue of it says nothing of the link.
+func (t *Turn) pentUp(b *Budget) bool {
+	return b.Phase == plan.Released && t.Now.Sub(b.Search.Released) < SettleTime
 }
 
 // waits reports whether one in trouble has yet to see the last cut: who is well says

@@ -94,6 +94,8 @@ func (t *Turn) measure(b *Budget, e episode) {
 	vague := !long && !near(e.full, l.Capacity, 0.04)
 	if company || vague {
 		b.Search.Wait = t.Config.ProbeEvery / 6 // to be confirmed
+		// What drained is below, and what a cut before left standing above it.
+		b.Search.Even = b.Trouble.Cuts > 1 && float64(l.Upper) > 1.1*float64(l.Capacity)
 	}
 }
 
