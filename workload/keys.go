@@ -9,7 +9,7 @@ import "time"
 // policy made of it.
 const (
 	LabelPriority = "detnet.dev/priority"
-	LabelClass    = "detnet.dev/class"
+	LabelClass    = "detnet.dev/class" // "critical": what the policy made of the pod
 )
 
 // Labels of a namespace, which its owner sets and tenants can't.
@@ -68,9 +68,9 @@ const (
 	// node agent enforces: which decision it is the record of; see DecidedOrder.
 	LimitDecision = "detnet.dev/limit-decision"
 
-	EgressBandwidth  = "kubernetes.io/egress-bandwidth"
-	IngressBandwidth = "kubernetes.io/ingress-bandwidth"
-	CiliumPriority   = "bandwidth.cilium.io/priority"
+	EgressBandwidth  = "kubernetes.io/egress-bandwidth"  // "85M": the egress limit in force, which the controller moves
+	IngressBandwidth = "kubernetes.io/ingress-bandwidth" // "100M": the ingress limit, given once
+	CiliumPriority   = "bandwidth.cilium.io/priority"    // "10": the band of fq in which Cilium queues the pod's packets
 )
 
 // NamingLabels name the workload that a pod belongs to; the first that a pod has
