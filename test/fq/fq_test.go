@@ -45,8 +45,8 @@ func play(t *testing.T, r Run) map[string]figure.Values {
 // this machine is changes nothing.
 func TestLimitsBeforeFQ(t *testing.T) {
 	needGuest(t)
-	const tcp, udp, cut, hoard, bands = "throughput/tcp-4", "throughput/udp-1", "change/tcp-4-to-10M", "change/udp-1-to-10M-flow-limit-4000", "bands/guaranteed-besteffort"
-	got := play(t, Run{Play: strings.Join([]string{tcp, udp, cut, hoard, bands}, ","), Seconds: 3, Seed: 1})
+	const tcp, udp, cut, bands = "throughput/tcp-4", "throughput/udp-1", "change/tcp-4-to-10M", "bands/guaranteed-besteffort"
+	got := play(t, Run{Play: strings.Join([]string{tcp, udp, cut, bands}, ","), Seconds: 3, Seed: 1})
 	is := func(what, name, figure string, least, most float64) {
 		t.Helper()
 		value, ok := got[name][figure]
@@ -54,13 +54,11 @@ func TestLimitsBeforeFQ(t *testing.T) {
 			t.Errorf("%s: %s of %s is %v, want %v to %v", what, figure, name, value, least, most)
 		}
 	}
-	is("TCP gets its limit", tcp, "rate_mbit", 18.5, 19.5)
+	is("TCP gets its limit", tcp, "rate_mbit", 19.5, 20.5)
 	is("a pod without a limit does not wait for the others", tcp, "probe_p99_ms", 0, 1)
 	is("one flow of UDP above its limit gets what fq keeps of it", udp, "rate_mbit", 1, 4)
 	is("a cut of TCP takes more than a round", cut, "effect_ms", 60, 1000)
 	is("and lets more through meanwhile", cut, "surplus_kb", 50, 1000)
-	is("a deep queue holds the old rate beside the new one", hoard, "surplus_kb", 1000, 4000)
-	is("and takes until it is empty", hoard, "effect_ms", 500, 1500)
 	// 64 KiB of the third band at 20 Mbit/s are 26 ms.
 	is("bands are weighted, not strict", bands, "probe_p50_ms", 5, 20)
 	is("bands are weighted, not strict", bands, "probe_p99_ms", 20, 32)
