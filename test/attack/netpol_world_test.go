@@ -59,6 +59,8 @@ type policed struct {
 	keys    atomic.Pointer[signature.Keys] // the webhook's
 	serving atomic.Pointer[tls.Config]     // its TLS
 	away    func()                         // ends it
+	port    string                         // it listens at; "0": any
+	secure  func(*tls.Config) *tls.Config
 
 	mu     sync.Mutex
 	events []string
@@ -77,9 +79,15 @@ func newKey(letter string) signature.Key {
 }
 
 func police(t *testing.T) *policed {
-	env := apitest.Start(t, "service-cluster-ip-range=127.66.0.0/24")
+	return policeAt(t, "0", func(c *tls.Config) *tls.Config { return c })
+}
+
+// policeAt has the webhook listen at a port, by a TLS configuration that secure makes
+// of the usual one, and the API server started with more flags.
+func policeAt(t *testing.T, port string, secure func(*tls.Config) *tls.Config, flags ...string) *policed {
+	env := apitest.Start(t, append(flags, "service-cluster-ip-range=127.66.0.0/24")...)
 	w := &policed{
-		t: t, config: env.Config, registry: prometheus.NewRegistry(),
+		t: t, config: env.Config, registry: prometheus.NewRegistry(), port: port, secure: secure,
 		admin: kubernetes.NewForConfigOrDie(env.Config), dynamic: dynamic.NewForConfigOrDie(env.Config),
 	}
 	w.keys.Store(&signature.Keys{Current: firstKey})
@@ -136,8 +144,8 @@ func (w *policed) serve() int32 {
 		Exempt: func(namespace string) bool { return slices.Contains(exempt, namespace) },
 	})
 	mux.Handle(ask.Path, &webhook.Policies{Decider: engine, Cluster: informers, Keys: keys, Log: log})
-	w.serving.Store(&tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{webhookCertificate}})
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(serviceAddress, "0"))
+	w.serving.Store(w.secure(&tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{webhookCertificate}}))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(serviceAddress, w.port))
 	w.must(err)
 	server := &webhook.Server{Handler: mux, Log: log, Grace: time.Minute, TLS: &tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{webhookCertificate},
