@@ -265,25 +265,28 @@ func TestGuardIsTheWebhooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	documents := strings.Split(out, "\n---\n")
-	if len(documents) != 2 {
+	if len(documents) != 4 {
 		t.Fatalf("%d documents", len(documents))
 	}
-	var policy admissionv1.ValidatingAdmissionPolicy
-	var binding admissionv1.ValidatingAdmissionPolicyBinding
-	for n, into := range []any{&policy, &binding} {
-		if err := yaml.UnmarshalStrict([]byte(documents[n]), into); err != nil {
-			t.Fatal(err)
+	for n, of := range []func(webhook.Trusted) (*admissionv1.ValidatingAdmissionPolicy, *admissionv1.ValidatingAdmissionPolicyBinding){webhook.GuardPolicy, webhook.GuardBindings} {
+		var policy admissionv1.ValidatingAdmissionPolicy
+		var binding admissionv1.ValidatingAdmissionPolicyBinding
+		for m, into := range []any{&policy, &binding} {
+			// Helm puts kinds together.
+			if err := yaml.UnmarshalStrict([]byte(documents[n+2*m]), into); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	wantPolicy, wantBinding := webhook.GuardPolicy(webhook.Trusted{
-		Users:  []string{"system:serviceaccount:" + namespace + ":detnet-controller"},
-		Groups: []string{"system:masters", "detnet:admins"},
-	})
-	if diff := cmp.Diff(wantPolicy.Spec, policy.Spec); diff != "" || policy.Name != wantPolicy.Name {
-		t.Errorf("policy %s (-webhook +chart):\n%s", policy.Name, diff)
-	}
-	if diff := cmp.Diff(wantBinding.Spec, binding.Spec); diff != "" || binding.Name != wantBinding.Name {
-		t.Errorf("binding %s (-webhook +chart):\n%s", binding.Name, diff)
+		wantPolicy, wantBinding := of(webhook.Trusted{
+			Users:  []string{"system:serviceaccount:" + namespace + ":detnet-controller"},
+			Groups: []string{"system:masters", "detnet:admins"},
+		})
+		if diff := cmp.Diff(wantPolicy.Spec, policy.Spec); diff != "" || policy.Name != wantPolicy.Name {
+			t.Errorf("policy %s (-webhook +chart):\n%s", policy.Name, diff)
+		}
+		if diff := cmp.Diff(wantBinding.Spec, binding.Spec); diff != "" || binding.Name != wantBinding.Name {
+			t.Errorf("binding %s (-webhook +chart):\n%s", binding.Name, diff)
+		}
 	}
 }
 

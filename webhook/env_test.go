@@ -82,6 +82,8 @@ func startCluster(ctx context.Context) (*testCluster, func(), error) {
 		return nil, nil, err
 	}
 	env := &envtest.Environment{
+		// A machine that compiles beside the tests is slow.
+		ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute,
 		CRDs:                  []*apiextensionsv1.CustomResourceDefinition{crd},
 		WebhookInstallOptions: envtest.WebhookInstallOptions{MutatingWebhooks: mutatingWebhooks()},
 	}

@@ -28,8 +28,9 @@ var trusted = webhook.Trusted{
 // The chart renders the guard; this file is what it has to agree with.
 func TestGuardPolicyGolden(t *testing.T) {
 	policy, binding := webhook.GuardPolicy(trusted)
+	bindings, itsBinding := webhook.GuardBindings(trusted)
 	var out []byte
-	for _, object := range []any{policy, binding} {
+	for _, object := range []any{policy, binding, bindings, itsBinding} {
 		doc, err := yaml.Marshal(object)
 		if err != nil {
 			t.Fatal(err)
