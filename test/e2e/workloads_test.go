@@ -29,6 +29,9 @@ const (
 func (w *world) rollsOut(t *testing.T) {
 	ctx := t.Context()
 	const every = 10 * time.Second
+	// The factory is left alone meanwhile, and the warehouse afterwards.
+	w.mode(t, stage.Factory, `"observe"`)
+	t.Cleanup(func() { w.mode(t, stage.Factory, "null"); w.mode(t, warehouse, `"off"`) })
 	if err := install.Detnet(ctx, w.Cluster, map[string]string{
 		"controller.config.rolloutEvery":    every.String(),
 		"controller.config.nodes.bandwidth": "true",
@@ -38,9 +41,6 @@ func (w *world) rollsOut(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	// The factory is left alone meanwhile, and the warehouse afterwards.
-	w.mode(t, stage.Factory, `"observe"`)
-	t.Cleanup(func() { w.mode(t, stage.Factory, "null"); w.mode(t, warehouse, `"off"`) })
 	w.stock(t)
 	first := w.stockersWith(t, "")
 	node := w.Cluster.Nodes()[0]
