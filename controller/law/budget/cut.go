@@ -44,14 +44,14 @@ func (t *Turn) count(b *Budget, again bool) {
 	x, queue := &b.Trouble, t.Opinion.Worst.Recent
 	still := float64(queue) > 0.7*float64(x.Standing)
 	if x.Loss > 0 { // it is loss that accuses
-		still = t.loss() > 0.7*x.Loss
+		still = t.loss(b) > 0.7*x.Loss
 	}
 	switch {
 	case !again:
 		x.Before = Before{At: t.Now, Total: b.Total, Link: b.Link, Limits: x.Before.Limits}
 		x.Standing, x.Fruitless, x.Loss = queue, 0, 0
 		if t.loses(b) {
-			x.Loss = t.loss()
+			x.Loss = t.loss(b)
 		}
 	case x.Depth >= telling && still:
 		x.Fruitless++

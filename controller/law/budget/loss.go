@@ -29,15 +29,15 @@ func (t *Turn) loses(b *Budget) bool {
 }
 
 // loss is the share of the probes on the worst path that are lost, since the first that
-// was.
-func (t *Turn) loss() float64 {
+// was, of those that say anything of the last cut.
+func (t *Turn) loss(b *Budget) float64 {
 	session := t.Opinion.Worst.Session
 	if session == nil {
 		return 0
 	}
 	all, lost := 0, 0
 	for _, s := range slices.Backward(session.Samples) {
-		if t.Now.Sub(s.At) > lossTime {
+		if t.Now.Sub(s.At) > lossTime || s.At.Before(b.Link.EffectBy) {
 			break
 		}
 		all++
@@ -66,7 +66,7 @@ func (t *Turn) fits(b *Budget, again, raised bool) (explore bool) {
 		l.learn(scale(l.Proven, proven/t.Config.Settle), true)
 		return float64(l.Upper) > 1.1*float64(l.Capacity)
 	}
-	l.learn(scale(l.Upper, 1-t.loss()), false)
+	l.learn(scale(l.Upper, 1-t.loss(b)), false)
 	return true
 }
 

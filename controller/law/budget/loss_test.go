@@ -1,0 +1,84 @@
+package budget
+
+import (
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// losing is a turn on whose one path every n-th probe of the last half second is lost;
+// no queue stands.
+func losing(n int, used bitrate.Rate) *Turn {
+	s := &plan.Session{}
+	for i := range 50 {
+		at := t0.Add(-time.Duration(50-i) * 20 * ms)
+		s.Samples = append(s.Samples, plan.Sample{At: at, RTT: ms, Lost: i >= 25 && (i-25)%n == 0})
+	}
+	turn := &Turn{Config: config, Now: t0, Feedback: 300 * ms, Load: Load{Peak: used, Limits: 2 * used, Room: true}, Opinion: &Opinion{}}
+	turn.Opinion.Verdict = sense.Verdict{
+		Allow: ms, Soft: ms / 2, Lossy: true,
+		Worst: sense.Reading{Session: s, LostCount: 25 / n, Lost: 0.5 / float64(n), Base: plan.Base{Known: true}},
+	}
+	return turn
+}
+
+// Of what is used so much fits through as is not lost, from the first loss on.
+func TestLossTellsWhatFitsThrough(t *testing.T) {
+	for _, tt := range []struct {
+		n           int
+		least, most bitrate.Rate
+	}{{2, 135 * mbit, 150 * mbit}, {3, 180 * mbit, 200 * mbit}, {5, 225 * mbit, 240 * mbit}} {
+		turn := losing(tt.n, 300*mbit)
+		b := Budget{Total: 2000 * mbit}
+		turn.cut(&b, false)
+		if b.Total < tt.least || b.Total > tt.most || !b.Link.Loses || !b.Search.Even {
+			t.Errorf("each %d. is lost of what is sent at 300M: %v is left, want %v to %v: %+v", tt.n, b.Total, tt.least, tt.most, b.Link)
+		}
+	}
+}
+
+// A cut for loss is judged by the loss, and not before there could be any.
+func TestACutForLossIsJudgedByLoss(t *testing.T) {
+	b := Budget{Total: 2000 * mbit}
+	turn := losing(2, 300*mbit)
+	turn.relieve(&b, false)
+	if b.Trouble.Loss < 0.4 || b.Trouble.Loss > 0.6 {
+		t.Fatalf("loss of %v was noted, want a half", b.Trouble.Loss)
+	}
+	b.Link.EffectBy = t0.Add(-300 * ms)
+	if !turn.unknown(&b) {
+		t.Error("0.3 s after the effect it was taken for known what is lost")
+	}
+	b.Link.EffectBy = t0.Add(-time.Second)
+	if turn.unknown(&b) {
+		t.Error("a second after the effect it was not known what is lost")
+	}
+	if b.Link.EffectBy = t0.Add(-10 * ms); turn.loss(&b) != 0 {
+		t.Error("what was lost before the effect of the cut is held against it")
+	}
+	b.Link.EffectBy = t0.Add(-time.Second)
+	b.Trouble.Depth = 0.5
+	if turn.count(&b, true); b.Trouble.Fruitless != 1 {
+		t.Error("as much is lost as before, and the cut counts as good for something")
+	}
+	less := losing(5, 150*mbit)
+	if less.count(&b, true); b.Trouble.Fruitless != 1 {
+		t.Error("less is lost, and the cut counts as fruitless")
+	}
+}
+
+// What limiters let out when limits are given back is no queue of the link's.
+func TestWhatWasPentUpIsWaitedFor(t *testing.T) {
+	turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}}
+	turn.Opinion.Verdict = sense.Verdict{Allow: ms, Soft: ms / 2, Standing: true}
+	b := Budget{Total: 200 * mbit, Phase: plan.Released, Search: Search{Released: t0.Add(-time.Second)}}
+	if r := turn.resting(&b); r.Action != plan.Hold || r.Cause != plan.AwaitEffect {
+		t.Errorf("a second after the limits were given back: %+v", r)
+	}
+	if b.Search.Released = t0.Add(-SettleTime); turn.pentUp(&b) {
+		t.Error("it is waited for ever")
+	}
+}
