@@ -78,7 +78,7 @@ func (w *Watch) read() {
 	if err != nil {
 		if text := err.Error(); text != w.failed {
 			w.failed = text
-			w.log.Warn("the uplinks cannot be read: what their queue means for targets is not told", "error", err)
+			w.log.Warn("the uplinks cannot be read: what their queue means for targets is not told", "err", err)
 		}
 		return
 	}
