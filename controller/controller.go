@@ -69,6 +69,7 @@ type Queries interface {
 // Limits writes limits to pods.
 type Limits interface {
 	Submit([]actuate.Change)
+	Waiting() actuate.Waiting
 	Forget(kept func(plan.PodID) bool)
 	Run(context.Context)
 }
@@ -242,7 +243,7 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 	var decided []outcome
 	if t.modes.enforce {
 		p := t.decide(&t.enforced, workload.Enforce, view)
-		t.limit(changes(p, snapshot), now)
+		t.limit(changes(p, snapshot, view), now)
 		decided = append(decided, outcome{Plan: p})
 	}
 	if t.modes.observe {
@@ -308,23 +309,32 @@ type outcome struct {
 }
 
 // changes turns a plan's limits into what is to be enforced and written.
-func changes(p plan.Plan, s *inventory.Snapshot) []actuate.Change {
+func changes(p plan.Plan, s *inventory.Snapshot, v sense.View) []actuate.Change {
 	var out []actuate.Change
 	for _, limit := range p.Limits {
-		if sender := find(s, limit.Pod); sender != nil && sender.Mode == workload.Enforce {
-			out = append(out, changeOf(sender, limit))
+		i, known := index(s, limit.Pod)
+		if !known || s.Senders[i].Mode != workload.Enforce {
+			continue
 		}
+		c := changeOf(s.Senders[i], limit)
+		if seen := v.Senders[i].Rates; len(seen) > 0 {
+			c.Takes = max(0, seen[len(seen)-1].Tx-c.To)
+		}
+		out = append(out, c)
 	}
 	return out
 }
 
 // find returns the sender of this name, nil if there is none.
 func find(s *inventory.Snapshot, pod plan.PodID) *inventory.Sender {
-	i, known := slices.BinarySearchFunc(s.Senders, pod, func(x *inventory.Sender, id plan.PodID) int { return x.Pod.Compare(id) })
-	if !known {
-		return nil
+	if i, known := index(s, pod); known {
+		return s.Senders[i]
 	}
-	return s.Senders[i]
+	return nil
+}
+
+func index(s *inventory.Snapshot, pod plan.PodID) (i int, known bool) {
+	return slices.BinarySearchFunc(s.Senders, pod, func(x *inventory.Sender, id plan.PodID) int { return x.Pod.Compare(id) })
 }
 
 func changeOf(s *inventory.Sender, limit plan.Limit) actuate.Change {

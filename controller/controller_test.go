@@ -71,6 +71,7 @@ func (s *stage) Ask(_ context.Context, q []workload.Query) { s.asked = q }
 func (s *stage) Answer(string, time.Time) promql.Answer    { return s.answer }
 
 func (s *stage) Submit(c []actuate.Change)    { s.submitted = append(s.submitted, c...) }
+func (s *stage) Waiting() actuate.Waiting     { return actuate.Waiting{} }
 func (s *stage) Forget(func(plan.PodID) bool) {}
 func (s *stage) Run(ctx context.Context)      { <-ctx.Done() }
 func (s *stage) Write(p []byte) (int, error)  { return s.log.Write(p) }

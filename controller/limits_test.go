@@ -197,7 +197,7 @@ func TestLimitsMoveWhileTheAPIServerIsAway(t *testing.T) {
 	defer pool.Wait()
 	defer cancel()
 	to := &away{}
-	actuator := actuate.New(to, actuate.Config{Budget: write.NewBudget(1000), Workers: 2}, slog.New(slog.DiscardHandler), nil)
+	actuator := actuate.New(to, actuate.Config{Budget: write.NewBudget(1000, 1000), Workers: 2}, slog.New(slog.DiscardHandler), nil)
 	var writing sync.WaitGroup
 	writing.Go(func() { actuator.Run(ctx) })
 	defer writing.Wait()

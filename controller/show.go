@@ -73,6 +73,8 @@ func (f *frame) show() *status.Status {
 	for _, p := range f.snapshot.Problems {
 		s.Problems = append(s.Problems, status.Problem{Object: p.Object, Text: p.Text})
 	}
+	waiting := f.loop.Limits.Waiting()
+	s.WritesWaiting = status.WritesWaiting{Cuts: waiting.Cuts, Others: waiting.Others, LongestMs: status.Milliseconds(waiting.Longest)}
 	showUntrusted(s, f.snapshot)
 	s.Enforcing = enforcing(f.snapshot, f.view.Observation, f.decided)
 	return s

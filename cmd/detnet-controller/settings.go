@@ -56,7 +56,7 @@ func (s settings) apply(c config.Settings) error {
 	}
 	s.inventory.SetMode(c.Mode)
 	s.inventory.SetStatic(c.Targets)
-	write.SetBudget(s.budget, c.WritesPerSecond)
+	write.SetBudget(s.budget, c.WritesPerSecond, c.WriteBurst)
 	s.queries.Set(c.Prometheus)
 	s.rolloutEvery.Store(int64(c.RolloutEvery))
 	s.marks.Store(&c.Nodes)

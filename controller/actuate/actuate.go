@@ -45,6 +45,8 @@ type Change struct {
 	// is its record; zero where the annotation is the only road.
 	Order    workload.Order
 	Recorded bitrate.Rate // what the annotation says
+	// Takes is what a cut takes from the link now: the greatest go first.
+	Takes bitrate.Rate
 }
 
 // record reports that the change is in force, or on its way there, without it.
@@ -56,8 +58,8 @@ type Config struct {
 	Workers int           // writes in flight at once
 }
 
-// DefaultConfig has a budget of its own, of 20 writes a second.
-func DefaultConfig() Config { return Config{Budget: write.NewBudget(20), Workers: 4} }
+// DefaultConfig has a budget of its own, of 20 writes a second and 100 at once.
+func DefaultConfig() Config { return Config{Budget: write.NewBudget(20, 100), Workers: 4} }
 
 // Back-off while the API server does not answer, and the time after which an
 // annotation that still shows the old value is written again.
@@ -96,18 +98,42 @@ type value struct {
 // New returns an Actuator that writes once it runs. A nil registerer leaves its
 // metrics unregistered.
 func New(to Annotator, c Config, log *slog.Logger, reg prometheus.Registerer) *Actuator {
-	return &Actuator{
+	a := &Actuator{
 		to:      to,
 		limiter: c.Budget,
 		workers: c.Workers,
 		log:     log,
-		metrics: newMetrics(reg),
 		waiting: queue{},
 		held:    map[plan.PodID]held{},
 		busy:    map[plan.PodID]bool{},
 		written: map[plan.PodID]value{},
 		wake:    make(chan struct{}, 1),
 	}
+	a.metrics = newMetrics(reg, a.Waiting)
+	return a
+}
+
+// Waiting are the writes that have yet to be sent: cuts that nothing else enforces,
+// and the others, raises and records.
+type Waiting struct {
+	Cuts, Others int
+	Longest      time.Duration // how long one of them has waited
+}
+
+// Waiting returns the length of the queue.
+func (a *Actuator) Waiting() Waiting {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var w Waiting
+	for _, each := range a.waiting {
+		if each.Urgent() && !each.record() {
+			w.Cuts++
+		} else {
+			w.Others++
+		}
+		w.Longest = max(w.Longest, time.Since(each.since))
+	}
+	return w
 }
 
 // Submit asks for changes. A pod's newest value replaces one that still waits;

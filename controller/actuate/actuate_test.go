@@ -86,7 +86,7 @@ func (w *world) limit(name string) string {
 
 func TestCutsGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, actuate.Config{Budget: write.NewBudget(1), Workers: 1})
+		w := newWorld(t, actuate.Config{Budget: write.NewBudget(1, 1), Workers: 1})
 		raise := w.pod("raise", 50*mbit)(60 * mbit)
 		cut := w.pod("cut", 50*mbit)(40 * mbit)
 		fresh := w.pod("unlimited", 0)(90 * mbit)
@@ -218,7 +218,7 @@ func TestGonePodIsForgotten(t *testing.T) {
 
 func TestBudgetOfWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, actuate.Config{Budget: write.NewBudget(20), Workers: 4})
+		w := newWorld(t, actuate.Config{Budget: write.NewBudget(20, 20), Workers: 4})
 		var changes []actuate.Change
 		for i := range 200 {
 			changes = append(changes, w.pod(fmt.Sprint("pod-", i), 100*mbit)(80*mbit))

@@ -11,7 +11,7 @@ type metrics struct {
 	failures *prometheus.CounterVec
 }
 
-func newMetrics(to prometheus.Registerer) *metrics {
+func newMetrics(to prometheus.Registerer, waiting func() Waiting) *metrics {
 	m := &metrics{
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                           "detnet_patch_duration_seconds",
@@ -26,7 +26,14 @@ func newMetrics(to prometheus.Registerer) *metrics {
 		}, []string{"reason"}),
 	}
 	if to != nil {
-		to.MustRegister(m.latency, m.failures)
+		length := func(kind string, of func(Waiting) int) prometheus.Collector {
+			return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "detnet_writes_waiting", ConstLabels: prometheus.Labels{"kind": kind},
+				Help: "Limits that have yet to be written, by kind: cut (nothing else enforces it) or other (raises, and records of what an agent enforces).",
+			}, func() float64 { return float64(of(waiting())) })
+		}
+		to.MustRegister(m.latency, m.failures,
+			length("cut", func(w Waiting) int { return w.Cuts }), length("other", func(w Waiting) int { return w.Others }))
 	}
 	return m
 }

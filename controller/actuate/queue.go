@@ -21,8 +21,9 @@ type held struct {
 // queue holds at most one change per pod.
 type queue map[plan.PodID]waiting
 
-// next returns the change to write first: cuts that no agent enforces yet, other
-// cuts, raises; then the one that has waited longest. Pods in busy have a write in flight. It looks at
+// next returns the change to write first: cuts that no agent enforces yet, those
+// first that take most from the link, other cuts, raises; then the one that has
+// waited longest. Pods in busy have a write in flight. It looks at
 // all, which for thousands of pods and tens of writes a second costs little.
 func (q queue) next(busy map[plan.PodID]bool) *waiting {
 	var best *waiting
@@ -43,6 +44,9 @@ func before(a, b waiting) bool {
 	}
 	if a.record() != b.record() {
 		return b.record()
+	}
+	if a.Urgent() && !a.record() && a.Takes != b.Takes {
+		return a.Takes > b.Takes
 	}
 	if !a.since.Equal(b.since) {
 		return a.since.Before(b.since)

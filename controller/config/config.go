@@ -31,6 +31,8 @@ type Config struct {
 	Vantages int `yaml:"vantages"`
 	// WritesPerSecond bounds the writes of limits for the whole cluster.
 	WritesPerSecond float64 `yaml:"writesPerSecond"`
+	// WriteBurst is how many of them may be at once after a quiet time.
+	WriteBurst int `yaml:"writeBurst"`
 	// RolloutEvery is for CNIs that read limits at pod creation only and where
 	// no agent enforces: the least time between two changes of the templates
 	// of Deployments, StatefulSets and DaemonSets, each of which replaces all
@@ -48,7 +50,7 @@ type Config struct {
 
 // Default is the configuration of an empty file.
 func Default() Config {
-	return Config{Mode: workload.Enforce, Law: law.Adaptive, Vantages: 2, WritesPerSecond: 20, Prometheus: promql.DefaultConfig(), Laws: law.DefaultConfig()}
+	return Config{Mode: workload.Enforce, Law: law.Adaptive, Vantages: 2, WritesPerSecond: 20, WriteBurst: 100, Prometheus: promql.DefaultConfig(), Laws: law.DefaultConfig()}
 }
 
 // Bounds of the numbers.
@@ -76,6 +78,9 @@ func (c Config) Validate() error {
 	}
 	if !(c.WritesPerSecond >= minWrites && c.WritesPerSecond <= maxWrites) {
 		errs = append(errs, fmt.Errorf("writesPerSecond: %v must be from %v to %v", c.WritesPerSecond, minWrites, maxWrites))
+	}
+	if c.WriteBurst < 1 || c.WriteBurst > maxWrites {
+		errs = append(errs, fmt.Errorf("writeBurst: %d must be from 1 to %v", c.WriteBurst, maxWrites))
 	}
 	if c.RolloutEvery != 0 && (c.RolloutEvery < minRollout || c.RolloutEvery > maxRollout) {
 		errs = append(errs, fmt.Errorf("rolloutEvery: %v must be 0s or from %v to %v", c.RolloutEvery, minRollout, maxRollout))

@@ -27,12 +27,21 @@ type Status struct {
 	// Unstamped counts the pods without stamps that admission has signed; of
 	// many, Problems names some. GivingBack counts the limits that are still to
 	// be given back where detnet does not enforce any more.
-	Unstamped  int `json:"unstamped"`
-	GivingBack int `json:"giving_back"`
+	Unstamped     int           `json:"unstamped"`
+	GivingBack    int           `json:"giving_back"`
+	WritesWaiting WritesWaiting `json:"writes_waiting"`
 	// Enforcing is what enforcing would change; nil where nothing is observed.
 	Enforcing *Enforcing `json:"enforcing,omitempty"`
 	// Decisions are the recent changes of mind or limit, newest first.
 	Decisions []Decision `json:"decisions"`
+}
+
+// WritesWaiting are the limits that have yet to be written: cuts that nothing else
+// enforces, and raises and records.
+type WritesWaiting struct {
+	Cuts      int     `json:"cuts"`
+	Others    int     `json:"others"`
+	LongestMs float64 `json:"longest_ms"` // that one of them has waited
 }
 
 // Enforcing is what would change if pods that are only observed were enforced

@@ -73,15 +73,16 @@ func New(client kubernetes.Interface, budget *rate.Limiter, events Events, log *
 	return w
 }
 
-// NewBudget returns a budget of so many writes a second for the whole cluster.
-func NewBudget(perSecond float64) *rate.Limiter {
-	return rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond)))
+// NewBudget returns a budget of so many writes a second for the whole cluster, of
+// which so many may be at once after a quiet time.
+func NewBudget(perSecond float64, burst int) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(perSecond), max(1, burst))
 }
 
-// SetBudget changes the writes a second.
-func SetBudget(budget *rate.Limiter, perSecond float64) {
+// SetBudget changes it.
+func SetBudget(budget *rate.Limiter, perSecond float64, burst int) {
 	budget.SetLimit(rate.Limit(perSecond))
-	budget.SetBurst(max(1, int(perSecond)))
+	budget.SetBurst(max(1, burst))
 }
 
 // Do waits for its share of the budget and sends c. An object in its back-off

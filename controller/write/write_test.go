@@ -72,7 +72,7 @@ func TestRefusalOnARealAPIServer(t *testing.T) {
 	lift := requireOwner(t, client)
 	var events recorded
 	var log strings.Builder
-	w := New(client, NewBudget(1000), &events, slog.New(slog.NewTextHandler(&log, nil)))
+	w := New(client, NewBudget(1000, 1000), &events, slog.New(slog.NewTextHandler(&log, nil)))
 	change := Change{Target: Target{Kind: "Pod", Namespace: "default", Name: "legacy", UID: pod.UID}, Annotations: map[string]string{"kubernetes.io/egress-bandwidth": "50M"}}
 	eventually(t, "the policy is in force", func() bool {
 		change.DryRun = true

@@ -83,7 +83,7 @@ func (a throttled) limits() map[string]int {
 func actuator(t *testing.T, client kubernetes.Interface, perSecond float64) (a *actuate.Actuator, end func()) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	a = actuate.New(actuate.Pods{Writer: write.New(client, nil, nil, log)}, actuate.Config{Budget: write.NewBudget(perSecond), Workers: 4}, log, nil)
+	a = actuate.New(actuate.Pods{Writer: write.New(client, nil, nil, log)}, actuate.Config{Budget: write.NewBudget(perSecond, max(1, int(perSecond))), Workers: 4}, log, nil)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { a.Run(ctx) })

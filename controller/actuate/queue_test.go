@@ -1,0 +1,43 @@
+package actuate
+
+import (
+	"log/slog"
+	"slices"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// Of the cuts that wait, those go first that take most from the link; records of
+// what an agent enforces wait for them, and raises for all.
+func TestElephantsFirst(t *testing.T) {
+	cut := func(name string, takes bitrate.Rate) Change {
+		return Change{Limit: plan.Limit{Pod: plan.PodID{Namespace: "ns", Name: name}, From: 1000 * bitrate.Mbit, To: 50 * bitrate.Mbit}, UID: types.UID(name), Takes: takes}
+	}
+	record := cut("record", 900*bitrate.Mbit)
+	record.Order = workload.Order{Term: 7, Sequence: 1}
+	raise := cut("raise", 0)
+	raise.From, raise.To = 50*bitrate.Mbit, 100*bitrate.Mbit
+	a := New(nil, DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	a.Submit([]Change{raise})
+	a.Submit([]Change{record, cut("idle", 0), cut("mouse", bitrate.Mbit), cut("elephant", 80*bitrate.Mbit)})
+	a.mu.Lock()
+	a.waiting[raise.Pod] = waiting{Change: raise} // dropped by the cuts, and asked for again
+	a.mu.Unlock()
+	if w := a.Waiting(); w.Cuts != 3 || w.Others != 2 {
+		t.Errorf("waiting %+v, want 3 cuts and 2 others", w)
+	}
+	var order []string
+	for next := a.waiting.next(nil); next != nil; next = a.waiting.next(nil) {
+		order = append(order, next.Pod.Name)
+		delete(a.waiting, next.Pod)
+	}
+	if want := []string{"elephant", "mouse", "idle", "record", "raise"}; !slices.Equal(order, want) {
+		t.Errorf("written in the order %v, want %v", order, want)
+	}
+}
