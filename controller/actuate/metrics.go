@@ -26,14 +26,7 @@ func newMetrics(to prometheus.Registerer, waiting func() Waiting) *metrics {
 		}, []string{"reason"}),
 	}
 	if to != nil {
-		length := func(kind string, of func(Waiting) int) prometheus.Collector {
-			return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-				Name: "detnet_writes_waiting", ConstLabels: prometheus.Labels{"kind": kind},
-				Help: "Limits that have yet to be written, by kind: cut (nothing else enforces it) or other (raises, and records of what an agent enforces).",
-			}, func() float64 { return float64(of(waiting())) })
-		}
-		to.MustRegister(m.latency, m.failures,
-			length("cut", func(w Waiting) int { return w.Cuts }), length("other", func(w Waiting) int { return w.Others }))
+		to.MustRegister(m.latency, m.failures, length(waiting))
 	}
 	return m
 }
@@ -47,3 +40,18 @@ func (m *metrics) wrote(w waiting, took time.Duration) {
 }
 
 func (m *metrics) failed(reason string) { m.failures.WithLabelValues(reason).Inc() }
+
+// length collects how many writes wait.
+type length func() Waiting
+
+var lengthDesc = prometheus.NewDesc("detnet_writes_waiting",
+	"Limits that have yet to be written, by kind: cut (nothing else enforces it) or other (raises, and records of what an agent enforces).",
+	[]string{"kind"}, nil)
+
+func (length) Describe(to chan<- *prometheus.Desc) { to <- lengthDesc }
+
+func (l length) Collect(to chan<- prometheus.Metric) {
+	w := l()
+	to <- prometheus.MustNewConstMetric(lengthDesc, prometheus.GaugeValue, float64(w.Cuts), "cut")
+	to <- prometheus.MustNewConstMetric(lengthDesc, prometheus.GaugeValue, float64(w.Others), "other")
+}
