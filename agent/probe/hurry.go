@@ -2,6 +2,7 @@ package probe
 
 import (
 	"math/bits"
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/workload"
@@ -13,8 +14,10 @@ type Late struct {
 	RTT   time.Duration // the round trip itself, likewise
 }
 
-// When three of the newest four packets are late, the session is told about at
-// once (Sender.Urgent), and it and its Witness are sent faster for hurryTime. That
+// When three of the newest four packets are late, and one of its Witness's newest
+// four is, the session is told about at once (Sender.Urgent), and both are sent
+// faster for hurryTime. A path whose witness is on time has no queue to hurry for:
+// the app's host is busy, and closer looks would make it busier. That
 // begins anew once none of the newest four was late, and no sooner than hurryRest
 // after it ended, so that a path which stays late costs no more than before.
 const (
@@ -25,6 +28,9 @@ const (
 	hurryBy    = 4
 	hurryLeast = 5 * time.Millisecond
 	hurryRead  = 5 * time.Millisecond // between two reads of answers meanwhile
+
+	// What a witness saw longer ago says nothing of now.
+	witnessed = 200 * time.Millisecond
 )
 
 // hurry is how a session watches for lateness. The zero hurry is at rest.
@@ -33,6 +39,10 @@ type hurry struct {
 	late  uint8 // one bit for each of the newest four, the newest the lowest
 	armed bool  // none of four was late since the last alarm
 	until int64 // monotonic time until which packets are sent faster
+
+	delays [newestFour]time.Duration // above the least, of the newest four
+	noted  int                       // round trips so far
+	at     int64                     // monotonic time of the newest
 }
 
 // hasty is the spacing while a session hurries. A handshake is the app's work, and
@@ -52,19 +62,21 @@ func (s *session) spacing(now int64) time.Duration {
 	return s.Interval
 }
 
-// note takes a round trip into account and reports whether it is time to tell.
+// note takes a round trip into account and reports whether it is time to tell, if
+// the witness agrees.
 func (s *session) note(rtt time.Duration, now int64) bool {
 	h, limit := &s.hurry, s.Late
+	if h.noted == 0 {
+		h.armed, h.least = true, int64(rtt)
+	}
+	h.least = min(h.least, int64(rtt))
+	delay := rtt - time.Duration(h.least)
+	h.delays[h.noted%newestFour], h.at = delay, now
+	h.noted++
 	if limit == (Late{}) {
 		return false
 	}
-	if h.least == 0 {
-		h.armed = true
-	}
-	if h.least == 0 || int64(rtt) < h.least {
-		h.least = int64(rtt)
-	}
-	late := limit.Above > 0 && rtt-time.Duration(h.least) > limit.Above || limit.RTT > 0 && rtt > limit.RTT
+	late := limit.Above > 0 && delay > limit.Above || limit.RTT > 0 && rtt > limit.RTT
 	h.late = h.late << 1 & (1<<newestFour - 1)
 	if late {
 		h.late |= 1
@@ -72,17 +84,22 @@ func (s *session) note(rtt time.Duration, now int64) bool {
 	if h.late == 0 && now-h.until > int64(hurryRest) {
 		h.armed = true
 	}
-	if !h.armed || bits.OnesCount8(h.late) < lateOfFour {
-		return false
-	}
-	h.armed = false
-	s.hasten(now)
-	return true
+	return h.armed && bits.OnesCount8(h.late) >= lateOfFour
 }
 
-// hasten has the session sent faster from now on.
+// agrees reports that, as the witness w of a session that may be above later, it was
+// late too, or has seen nothing lately. Nil is no witness, and contradicts nobody.
+func (w *session) agrees(above time.Duration, now int64) bool {
+	if w == nil || above == 0 || w.hurry.noted == 0 || now-w.hurry.at > int64(witnessed) {
+		return true
+	}
+	newest := w.hurry.delays[:min(w.hurry.noted, newestFour)]
+	return slices.Max(newest) > above
+}
+
+// hasten has the session sent faster from now on; it is told about once.
 func (s *session) hasten(now int64) {
-	s.hurry.until = now + int64(hurryTime)
+	s.hurry.armed, s.hurry.until = false, now+int64(hurryTime)
 	s.due = min(s.due, now+int64(s.hasty()))
 }
 
@@ -98,14 +115,22 @@ func (s *Sender) tell() {
 // whenever there are new samples. Several may come as one.
 func (s *Sender) Urgent() <-chan struct{} { return s.urgent }
 
-// hurried looks whether sessions have become late or hurry since they were
-// completed last, and has their witnesses hurry with them.
-func (s *Sender) hurried(alarmed []*session, now int64) {
-	for _, late := range alarmed {
+// hurried has late sessions hurry, and their witnesses with them, where those agree,
+// and tells for as long as anybody hurries.
+func (s *Sender) hurried(late []*session, now int64) {
+	for _, l := range late {
+		var witness *session
 		for _, each := range s.sessions {
-			if each.ID == late.Witness && each.hurry.until <= now {
-				each.hasten(now)
+			if each.ID == l.Witness && l.Witness != "" {
+				witness = each
 			}
+		}
+		if !witness.agrees(l.Late.Above, now) {
+			continue
+		}
+		l.hasten(now)
+		if witness != nil && witness.hurry.until <= now {
+			witness.hasten(now)
 		}
 	}
 	s.hurrying = false

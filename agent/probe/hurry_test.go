@@ -21,6 +21,7 @@ func TestLateIsToldOnce(t *testing.T) {
 		for _, rtt := range rtts {
 			now += int64(20 * ms)
 			if s.note(rtt, now) {
+				s.hasten(now)
 				n++
 			}
 		}
@@ -87,6 +88,41 @@ func TestHurry(t *testing.T) {
 
 // The witness hurries with the session, others do not; new samples are told of for
 // as long as anybody hurries.
+// A witness that is on time says that the host of the app is busy: nobody hurries
+// for that. One that was never heard, or not for a while, contradicts nobody.
+func TestWitnessMustAgree(t *testing.T) {
+	const free, late = 300 * time.Microsecond, 5 * ms
+	for _, tt := range []struct {
+		what    string
+		witness []time.Duration
+		after   time.Duration // since the witness was heard last
+		want    bool
+	}{
+		{"on time", []time.Duration{free, free, free, free}, 0, false},
+		{"late once", []time.Duration{free, free, late, free}, 0, true},
+		{"late before the newest four", []time.Duration{free, late, free, free, free, free}, 0, false},
+		{"never heard", nil, 0, true},
+		{"on time, a while ago", []time.Duration{free, free}, witnessed + 1, true},
+	} {
+		sender := NewSender(Options{})
+		if err := sender.Assign([]Session{
+			{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, Witness: "beside"},
+			{ID: "beside", Protocol: workload.UDP, Host: "127.0.0.1", Port: 10},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		app, beside := sender.sessions[0], sender.sessions[1]
+		for _, rtt := range tt.witness {
+			beside.note(rtt, 1)
+		}
+		now := 1 + int64(tt.after)
+		sender.hurried([]*session{app}, now)
+		if hurries := now < app.hurry.until; hurries != tt.want || hurries != (now < beside.hurry.until) {
+			t.Errorf("a witness that was %s: the app hurries %v, the witness %v, want %v", tt.what, hurries, now < beside.hurry.until, tt.want)
+		}
+	}
+}
+
 func TestWitnessHurries(t *testing.T) {
 	sender := NewSender(Options{})
 	specs := []Session{
@@ -98,7 +134,6 @@ func TestWitnessHurries(t *testing.T) {
 		t.Fatal(err)
 	}
 	app, beside, other := sender.sessions[0], sender.sessions[1], sender.sessions[2]
-	app.hasten(1)
 	sender.hurried([]*session{app}, 1)
 	if beside.hurry.until == 0 || other.hurry.until != 0 {
 		t.Errorf("the witness hurries until %d, another session until %d", beside.hurry.until, other.hurry.until)

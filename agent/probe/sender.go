@@ -369,15 +369,15 @@ func (s *Sender) collect(now int64) {
 		answers += p.collect(now)
 	}
 	offset := time.Now().UnixNano() - s.now()
-	var alarmed []*session
+	var late []*session
 	for _, each := range s.sessions {
 		if answers > 0 && each.complete(now, offset) {
-			alarmed = append(alarmed, each)
+			late = append(late, each)
 		}
 		each.expire(now)
 	}
-	if s.hurrying || len(alarmed) > 0 {
-		s.hurried(alarmed, now)
+	if s.hurrying || len(late) > 0 {
+		s.hurried(late, now)
 	}
 }
 

@@ -208,7 +208,7 @@ func (s *session) rank(seq uint32) {
 // minus the monotonic clock. Where the kernel's timestamps are relied upon,
 // answers are read late on purpose: one whose timestamps are missing was
 // received, but says nothing. It reports whether the session has become late.
-func (s *session) complete(now, offset int64) (alarm bool) {
+func (s *session) complete(now, offset int64) (late bool) {
 	for _, p := range s.pending {
 		if p.state != slotAnswered {
 			continue
@@ -227,7 +227,7 @@ func (s *session) complete(now, offset int64) (alarm bool) {
 			s.keep(p.sent, sample)
 		}
 		if measured {
-			alarm = s.note(sample.RTT, now) || alarm
+			late = s.note(sample.RTT, now) || late
 		}
 	}
 	if len(s.pending) > 0 {
@@ -240,7 +240,7 @@ func (s *session) complete(now, offset int64) (alarm bool) {
 		s.err, s.failures, s.backoff = nil, 0, 0
 	}
 	s.pending = s.pending[:0]
-	return alarm
+	return late
 }
 
 // clockSlack is how much a kernel round trip may exceed the one that this
