@@ -457,58 +457,6 @@ func TestMetricsWithTwoAgentsOnANode(t *testing.T) {
 	}
 }
 
-// BenchmarkTick is one round with as much to look at as a large cluster has.
-func BenchmarkTick(b *testing.B) {
-	for _, n := range []int{10, 1000} {
-		b.Run(fmt.Sprintf("senders=%d", n), func(b *testing.B) {
-			s := &benchStage{}
-			s.snapshot = &inventory.Snapshot{}
-			for i := range n {
-				snd := sender(fmt.Sprintf("pod-%05d", i), workload.Enforce)
-				snd.Node = fmt.Sprintf("worker-%d", i%50)
-				s.snapshot.Senders = append(s.snapshot.Senders, snd)
-				if i%10 == 0 {
-					robot := app(fmt.Sprintf("robot-%05d", i), workload.Enforce)
-					robot.Node = snd.Node
-					s.snapshot.Apps = append(s.snapshot.Apps, robot)
-				}
-			}
-			for i := range 3 {
-				s.snapshot.Agents = append(s.snapshot.Agents, inventory.Agent{UID: types.UID(fmt.Sprint(i)), Role: api.Role_ROLE_PROBE, Node: fmt.Sprintf("worker-%d", i)})
-			}
-			chosen, err := law.New(law.Adaptive, law.DefaultConfig())
-			if err != nil {
-				b.Fatal(err)
-			}
-			now := time.Now()
-			for i := range 250 {
-				s.samples = append(s.samples, plan.Sample{At: now.Add(time.Duration(i-250) * 20 * time.Millisecond), RTT: 300 * time.Microsecond})
-			}
-			for i := range 50 {
-				s.rates = append(s.rates, plan.TxRate{At: now.Add(time.Duration(i-50) * 100 * time.Millisecond), Tx: 90 * mbit})
-			}
-			t := term{loop: s.loop(Settings{Law: chosen, Vantages: 2})}
-			t.loop.Measurements = s
-			b.ReportAllocs()
-			for b.Loop() {
-				t.tick(b.Context(), now)
-			}
-		})
-	}
-}
-
-// benchStage has measurements.
-type benchStage struct {
-	stage
-	samples []plan.Sample
-	rates   []plan.TxRate
-}
-
-func (s *benchStage) Session(string, time.Time) agents.Measurement {
-	return agents.Measurement{Samples: s.samples}
-}
-func (s *benchStage) Rates(plan.PodID, time.Time) []plan.TxRate { return s.rates }
-
 // What an app's owner reads when there is nothing left to take is true of those
 // who could take it.
 func TestAtFloorNamesIdleLimits(t *testing.T) {
