@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/workload"
@@ -28,22 +29,31 @@ type ask struct {
 	forPods func(text string) (any, error)
 }
 
-var askable = []ask{
-	{"maxJitter", workload.MaxJitter, normalJitter, nil},
-	{"maxLatency", workload.MaxLatency, normalLatency, nil},
-	{"maxLoss", workload.MaxLoss, normalLoss, nil},
-	{"probe", workload.ProbeWith, normalProbe, nil},
-	{"query", workload.PromQL, normalQuery, nil},
-	{"dscp", workload.ProbeDSCP, normalDSCP, nil},
-	{"probeFrom", workload.ProbeFrom, normalProbeFrom, notForPods},
-	{"reflector", workload.Reflector, normalReflector, podReflector},
-	{"minBandwidth", workload.MinBandwidth, normalRate, nil},
-	{"maxBandwidth", workload.MaxBandwidth, normalRate, nil},
-	{"weight", workload.Weight, normalWeight, nil},
-	{"initial", workload.InitialBandwidth, normalRate, nil},
-	{"egress", workload.EgressBandwidth, normalRate, nil},
-	{"ingress", workload.IngressBandwidth, normalRate, nil},
+// notAskedOfPods are the fields that a namespace may ask for, and a pod not or
+// not in full.
+var notAskedOfPods = map[string]func(string) (any, error){
+	workload.ProbeFrom: notForPods,
+	workload.Reflector: podReflector,
 }
+
+var askable = func() []ask {
+	var out []ask
+	for _, f := range textFields {
+		_, name, nested := strings.Cut(f.path, ".")
+		if !nested {
+			name = f.path
+		}
+		out = append(out, ask{name, f.key, func(text string) (any, error) { return f.normal(text) }, notAskedOfPods[f.key]})
+	}
+	return append(out,
+		ask{"minBandwidth", workload.MinBandwidth, normalRate, nil},
+		ask{"maxBandwidth", workload.MaxBandwidth, normalRate, nil},
+		ask{"weight", workload.Weight, normalWeight, nil},
+		ask{"initial", workload.InitialBandwidth, normalRate, nil},
+		ask{"egress", workload.EgressBandwidth, normalRate, nil},
+		ask{"ingress", workload.IngressBandwidth, normalRate, nil},
+	)
+}()
 
 // readAsks reads the annotations of the pod and, where it has none that can be
 // read, those of its namespace.
@@ -165,45 +175,38 @@ func normalRate(text string) (any, error) {
 	return int64(r), nil
 }
 
-func normalProbe(text string) (any, error) {
+func normalProbe(text string) (string, error) {
 	p, err := workload.ParseProbe(text)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	return p.String(), nil
 }
 
-func normalQuery(text string) (any, error) {
+func normalQuery(text string) (string, error) {
 	q, err := workload.ParseQuery(text)
 	return q.Text, err
 }
 
-func normalDSCP(text string) (any, error) {
+func normalDSCP(text string) (string, error) {
 	d, err := workload.ParseDSCP(text)
 	return d.String(), err
 }
 
-func normalJitter(text string) (any, error) {
+func normalJitter(text string) (string, error) {
 	slo, errs := workload.ParseSLO(map[string]string{workload.MaxJitter: text})
 	return slo.Jitter.String(), bare(errs)
 }
 
-func normalLatency(text string) (any, error) {
+func normalLatency(text string) (string, error) {
 	slo, errs := workload.ParseSLO(map[string]string{workload.MaxLatency: text})
 	return slo.Latency.String(), bare(errs)
 }
 
-func normalLoss(text string) (any, error) {
+func normalLoss(text string) (string, error) {
 	_, errs := workload.ParseSLO(map[string]string{workload.MaxLoss: text})
 	return text, bare(errs)
 }
-
-// normalProbeFrom reads names of nodes, separated by commas.
-func normalProbeFrom(text string) (any, error) {
-	return workload.ParseProbeFrom(text)
-}
-
-func normalReflector(text string) (any, error) { return workload.ParseReflector(text) }
 
 var errNotForPods = errors.New("a namespace or the policy says so, and not the pod")
 

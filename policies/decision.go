@@ -3,6 +3,7 @@ package policies
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -84,14 +85,26 @@ type SLO struct {
 func (d Decision) ID() string { return strings.Join(d.Reasons, ",") + "@" + d.PolicyHash }
 
 // annotations returns the targets by their annotation keys.
-func (s SLO) annotations() map[string]string {
+func (s SLO) annotations() map[string]string { return Decision{SLO: s}.Stamps() }
+
+// Stamps are the annotations of the decision's fields that have one of their own.
+func (d Decision) Stamps() map[string]string {
 	out := map[string]string{}
-	for key, value := range map[string]string{
-		workload.MaxJitter: s.MaxJitter, workload.MaxLatency: s.MaxLatency, workload.MaxLoss: s.MaxLoss,
-	} {
-		if value != "" {
-			out[key] = value
+	for _, f := range textFields {
+		if text := *f.of(&d); text != "" {
+			out[f.key] = text
 		}
+	}
+	for _, f := range rateFields {
+		if r := *f.of(&d); r != 0 {
+			out[f.key] = r.String()
+		}
+	}
+	if d.Bandwidth.Weight != 0 {
+		out[workload.Weight] = strconv.Itoa(d.Bandwidth.Weight)
+	}
+	if d.Bandwidth.Priority != "" {
+		out[workload.CiliumPriority] = d.Bandwidth.Priority
 	}
 	return out
 }

@@ -22,20 +22,8 @@ func (e *Engine) decode(v ast.Value) (Decision, error) {
 			d.Class, err = text(v)
 		case "priorityClassName":
 			d.PriorityClassName, err = text(v)
-		case "bandwidth":
-			d.Bandwidth, err = decodeBandwidth(v)
-		case "slo":
-			d.SLO, err = decodeSLO(v)
-		case "probe":
-			d.Probe, err = text(v)
-		case "query":
-			d.Query, err = text(v)
-		case "dscp":
-			d.DSCP, err = textOrNumber(v)
-		case "probeFrom":
-			d.ProbeFrom, err = textOrList(v)
-		case "reflector":
-			d.Reflector, err = text(v)
+		case "bandwidth", "slo":
+			err = fields(v, func(part string, v ast.Value) error { return d.decodeField(key+"."+part, v) })
 		case "networkPolicies":
 			d.NetworkPolicies, err = e.decodeNetworkPolicies(v)
 		case "labels":
@@ -51,7 +39,7 @@ func (e *Engine) decode(v ast.Value) (Decision, error) {
 		case "reasons":
 			d.Reasons, err = texts(v)
 		default:
-			err = errUnknown
+			err = d.decodeField(key, v)
 		}
 		return err
 	})
@@ -59,6 +47,31 @@ func (e *Engine) decode(v ast.Value) (Decision, error) {
 		return Decision{}, err
 	}
 	return d, nil
+}
+
+// decodeField reads a value that has an annotation of its own.
+func (d *Decision) decodeField(path string, v ast.Value) (err error) {
+	for _, f := range textFields {
+		if f.path == path {
+			*f.of(d), err = f.read(v)
+			return err
+		}
+	}
+	for _, f := range rateFields {
+		if f.path == path {
+			*f.of(d), err = rate(v)
+			return err
+		}
+	}
+	switch path {
+	case "bandwidth.weight":
+		d.Bandwidth.Weight, err = number(v)
+	case "bandwidth.priority":
+		d.Bandwidth.Priority, err = text(v)
+	default:
+		err = errUnknown
+	}
+	return err
 }
 
 var errUnknown = fmt.Errorf("unknown key")
@@ -79,50 +92,6 @@ func fields(v ast.Value, f func(key string, v ast.Value) error) error {
 		}
 		return nil
 	})
-}
-
-func decodeBandwidth(v ast.Value) (Bandwidth, error) {
-	var b Bandwidth
-	err := fields(v, func(key string, v ast.Value) (err error) {
-		switch key {
-		case "initial":
-			b.Initial, err = rate(v)
-		case "egress":
-			b.Egress, err = rate(v)
-		case "ingress":
-			b.Ingress, err = rate(v)
-		case "min":
-			b.Min, err = rate(v)
-		case "max":
-			b.Max, err = rate(v)
-		case "weight":
-			b.Weight, err = number(v)
-		case "priority":
-			b.Priority, err = text(v)
-		default:
-			err = errUnknown
-		}
-		return err
-	})
-	return b, err
-}
-
-func decodeSLO(v ast.Value) (SLO, error) {
-	var s SLO
-	err := fields(v, func(key string, v ast.Value) (err error) {
-		switch key {
-		case "maxJitter":
-			s.MaxJitter, err = text(v)
-		case "maxLatency":
-			s.MaxLatency, err = text(v)
-		case "maxLoss":
-			s.MaxLoss, err = text(v)
-		default:
-			err = errUnknown
-		}
-		return err
-	})
-	return s, err
 }
 
 func (e *Engine) decodeNetworkPolicies(v ast.Value) ([]NetworkPolicy, error) {

@@ -19,7 +19,9 @@ func (c classSpec) settle(d *Decision, a asks, w declared, siblings []Sibling) {
 	d.Affinity = cmp.Or(d.Affinity, c.Affinity)
 	d.Bandwidth = c.bandwidth(d.Bandwidth, a, siblings)
 	if !c.Protected {
-		d.SLO, d.Probe, d.Query, d.DSCP, d.ProbeFrom, d.Reflector = SLO{}, "", "", "", "", ""
+		for _, f := range textFields {
+			*f.of(d) = ""
+		}
 		return
 	}
 	asked := SLO{a.text("maxJitter"), a.text("maxLatency"), a.text("maxLoss")}

@@ -21,12 +21,27 @@ type siteRule struct {
 
 // siteFields are the rules of detnet.site that the decision reads, and the keys
 // of those that have a fixed set.
-var siteFields = map[string][]string{
-	"class": nil, "priorityClassName": nil, "probe": nil, "query": nil, "dscp": nil, "probeFrom": nil, "reflector": nil, "affinity": nil, "labels": nil,
-	"annotations": nil, "networkPolicies": nil, "warnings": nil, "deny": nil, "reasons": nil,
-	"bandwidth": {"initial", "egress", "ingress", "min", "max", "weight", "priority"},
-	"slo":       {"maxJitter", "maxLatency", "maxLoss"},
-}
+var siteFields = func() map[string][]string {
+	out := map[string][]string{
+		"class": nil, "priorityClassName": nil, "affinity": nil, "labels": nil, "annotations": nil,
+		"networkPolicies": nil, "warnings": nil, "deny": nil, "reasons": nil,
+	}
+	var paths []string
+	for _, f := range rateFields {
+		paths = append(paths, f.path)
+	}
+	for _, f := range textFields {
+		paths = append(paths, f.path)
+	}
+	for _, path := range append(paths, "bandwidth.weight", "bandwidth.priority") {
+		if name, key, nested := strings.Cut(path, "."); nested {
+			out[name] = append(out[name], key)
+		} else {
+			out[name] = nil
+		}
+	}
+	return out
+}()
 
 var sitePackage = ast.MustParseRef("data.detnet.site")
 

@@ -19,10 +19,7 @@ func (d Decision) validate() error {
 	if err := d.Bandwidth.validate(d.Protected); err != nil {
 		return fmt.Errorf("bandwidth: %w", err)
 	}
-	if _, errs := workload.ParseSLO(d.SLO.annotations()); len(errs) > 0 {
-		return fmt.Errorf("slo: %w", errs[0])
-	}
-	if err := d.validateProbe(); err != nil {
+	if err := d.validateTexts(); err != nil {
 		return err
 	}
 	if err := validateNetworkPolicies(d.NetworkPolicies); err != nil {
@@ -34,30 +31,18 @@ func (d Decision) validate() error {
 	return validateExtras(d)
 }
 
-func (d Decision) validateProbe() error {
-	if d.Probe != "" {
-		if _, err := workload.ParseProbe(d.Probe); err != nil {
-			return fmt.Errorf("probe: %w", err)
-		}
+// validateTexts checks what has an annotation of its own.
+func (d Decision) validateTexts() error {
+	if d.Probe == string(workload.Prometheus) && d.Query == "" {
+		return fmt.Errorf("query: probe prometheus needs one")
 	}
-	if d.Probe == string(workload.Prometheus) {
-		if _, err := workload.ParseQuery(d.Query); err != nil {
-			return fmt.Errorf("query: probe prometheus needs one: %w", err)
+	for _, f := range textFields {
+		value := *f.of(&d)
+		if value == "" {
+			continue
 		}
-	}
-	if d.ProbeFrom != "" {
-		if _, err := workload.ParseProbeFrom(d.ProbeFrom); err != nil {
-			return fmt.Errorf("probeFrom: %w", err)
-		}
-	}
-	if d.Reflector != "" {
-		if _, err := workload.ParseReflector(d.Reflector); err != nil {
-			return fmt.Errorf("reflector: %w", err)
-		}
-	}
-	if d.DSCP != "" {
-		if _, err := workload.ParseDSCP(d.DSCP); err != nil {
-			return fmt.Errorf("dscp: %w", err)
+		if _, err := f.normal(value); err != nil {
+			return fmt.Errorf("%s: %w", f.path, err)
 		}
 	}
 	return nil

@@ -214,27 +214,7 @@ func stamped(d policies.Decision) (labels, annotations map[string]string) {
 	labels[workload.LabelClass] = d.Class
 	maps.Copy(labels, d.Labels)
 	maps.Copy(annotations, d.Annotations)
-	b := d.Bandwidth
-	for key, value := range map[string]fmt.Stringer{
-		workload.InitialBandwidth: b.Initial, workload.EgressBandwidth: b.Egress, workload.IngressBandwidth: b.Ingress,
-		workload.MinBandwidth: b.Min, workload.MaxBandwidth: b.Max,
-	} {
-		if text := value.String(); text != "0" {
-			annotations[key] = text
-		}
-	}
-	if b.Weight != 0 {
-		annotations[workload.Weight] = strconv.Itoa(b.Weight)
-	}
-	for key, text := range map[string]string{
-		workload.MaxJitter: d.SLO.MaxJitter, workload.MaxLatency: d.SLO.MaxLatency, workload.MaxLoss: d.SLO.MaxLoss,
-		workload.ProbeWith: d.Probe, workload.PromQL: d.Query, workload.ProbeDSCP: d.DSCP, workload.CiliumPriority: b.Priority,
-		workload.ProbeFrom: d.ProbeFrom, workload.Reflector: d.Reflector,
-		workload.Decision: d.ID(), workload.Rank: strconv.Itoa(d.Rank),
-	} {
-		if text != "" {
-			annotations[key] = text
-		}
-	}
+	maps.Copy(annotations, d.Stamps())
+	annotations[workload.Decision], annotations[workload.Rank] = d.ID(), strconv.Itoa(d.Rank)
 	return labels, annotations
 }
