@@ -244,7 +244,7 @@ func TestLimitsOverTheStream(t *testing.T) {
 	if err := server.Limits.Take(limit(8).GetLimits(), time.Now()); err != nil { // of another stream
 		t.Fatal(err)
 	}
-	if err := drained(stream); status.Code(err) != codes.FailedPrecondition {
+	if err := drained(stream); status.Code(err) != codes.Aborted {
 		t.Errorf("the stream of a deposed leader ends with %v", err)
 	}
 

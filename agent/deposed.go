@@ -42,7 +42,7 @@ func (s *Server) leads(term uint64) error {
 func (s *Server) refusal(err error) error {
 	code := codes.InvalidArgument
 	if errors.Is(err, limits.ErrDeposed) {
-		code = codes.FailedPrecondition
+		code = codes.Aborted
 	}
 	return status.Errorf(code, "agent on %s: %v", s.Node, err)
 }

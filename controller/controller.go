@@ -55,6 +55,7 @@ type Measurements interface {
 	State(inventory.Agent) agents.State
 	Urgent() <-chan struct{} // receives when an agent has reported before its time
 	Limit(term uint64, node string, pods []agents.Limit)
+	Taken() bool // an agent enforces what it is told
 	Held(plan.PodID, time.Time) (h agents.Held, fresh bool)
 	Wait()
 }
@@ -95,9 +96,11 @@ type Loop struct {
 	// Term returns the number of the present leader's term, greater than those
 	// before; nil: limits go no other road than the annotations.
 	Term func(context.Context) (uint64, error)
-	// Leads reports whether this replica certainly leads: else nothing is decided.
-	// nil: there is no other.
-	Leads   func() bool
+	// Leads reports whether this replica certainly leads; nil: there is no other.
+	// Speaks reports that it may decide for agents that take limits although it is
+	// not certain, because the API server is away. Else nothing is decided.
+	Leads, Speaks func() bool
+
 	Events  Events
 	Metrics *Metrics
 	Log     *slog.Logger
@@ -126,10 +129,7 @@ func (l *Loop) Status() *status.Status {
 	}
 }
 
-// NeedLeaderElection is true: one loop at a time may write.
-func (*Loop) NeedLeaderElection() bool { return true }
-
-// Start runs the loop until ctx ends.
+// Start runs the loop until ctx ends, for one term. One loop at a time may run.
 func (l *Loop) Start(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -166,7 +166,7 @@ func (t *term) run(ctx context.Context) {
 		case <-early:
 		case <-ticker.C:
 		}
-		if !l.leads() {
+		if !l.decides() {
 			continue // its time is over, or it renews in a moment
 		}
 		now := time.Now() // the tick's own time may be old
@@ -179,7 +179,10 @@ func (t *term) run(ctx context.Context) {
 	}
 }
 
-func (l *Loop) leads() bool { return l.Leads == nil || l.Leads() }
+// decides reports whether somebody may be told what would be decided now.
+func (l *Loop) decides() bool {
+	return l.Leads == nil || l.Leads() || l.Speaks != nil && l.Speaks() && l.Measurements.Taken()
+}
 
 // term is what one leader remembers; the next starts without it.
 type term struct {
@@ -210,6 +213,9 @@ func (l *Loop) term(ctx context.Context) uint64 {
 	defer ticker.Stop()
 	for told := false; ; told = true {
 		n, err := l.Term(ctx)
+		if ctx.Err() != nil {
+			return 0 // the number may be the next one's
+		}
 		if err == nil {
 			return n
 		}
@@ -259,7 +265,7 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 // limit sends changes on their roads, unless the lead was lost while they were
 // decided.
 func (t *term) limit(changes []actuate.Change, now time.Time) {
-	if !t.loop.leads() {
+	if !t.loop.decides() {
 		return
 	}
 	r, m := &t.roads, t.loop.Measurements

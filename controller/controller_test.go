@@ -62,6 +62,7 @@ func (s *stage) Limit(term uint64, node string, pods []agents.Limit) {
 	}
 	s.told[node] = pods
 }
+func (s *stage) Taken() bool { return len(s.held) > 0 }
 func (s *stage) Held(pod plan.PodID, now time.Time) (agents.Held, bool) {
 	h := s.held[pod.Name]
 	return h, now.Sub(h.At) < 2*time.Second

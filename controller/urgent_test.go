@@ -150,3 +150,29 @@ func TestWithoutTheLeadNothingIsDecided(t *testing.T) {
 		}
 	})
 }
+
+// While the API server is away limits go on to move, where somebody takes them from
+// the stream, and nowhere else; what is to be recorded waits.
+func TestWithoutTheAPIServerLimitsMove(t *testing.T) {
+	for _, taken := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			s := &stage{snapshot: &inventory.Snapshot{Agents: []inventory.Agent{nodeAgent}, Senders: []*inventory.Sender{sender("telemetry", workload.Enforce)}}}
+			if taken {
+				s.held = map[string]agents.Held{"telemetry": {Rate: 100 * mbit, At: begun.Add(time.Hour)}}
+			}
+			var at []time.Time
+			l := numbered(s, Settings{Law: counting{name: law.Adaptive, at: &at}})
+			l.Leads = func() bool { return time.Since(begun) < 450*time.Millisecond }
+			l.Speaks = func() bool { return time.Since(begun) < 1450*time.Millisecond } // then a later leader is known
+			run(t, l, 2*time.Second)
+			want := 4
+			if taken {
+				want = 14
+			}
+			if len(at) != want {
+				t.Errorf("taken from the stream %v: %d decisions, want %d", taken, len(at), want)
+			}
+		})
+	}
+}

@@ -253,7 +253,7 @@ func (x *Assignment) GetLimits() *Limits {
 type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of the leader; each has a greater one than the one before. A smaller one than
-	// an agent knows ends the stream with FAILED_PRECONDITION.
+	// an agent knows ends the stream with ABORTED, and with nothing else.
 	Term          uint64      `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
 	Pods          []*PodLimit `protobuf:"bytes,2,rep,name=pods,proto3" json:"pods,omitempty"` // at most 4,096
 	unknownFields protoimpl.UnknownFields

@@ -24,24 +24,10 @@ import (
 // agentName is on the agents' certificate, whatever address is dialled.
 const agentName = "detnet-agent"
 
-// The lease is shorter than controller-runtime's: while nobody leads, nobody
-// cuts. A leader that stops in order releases it at once.
-func newManager(cluster *rest.Config, o options, held *leader.Held) (manager.Manager, error) {
-	duration, renew, retry := leader.Duration, leader.Renew, leader.Retry
-	settings := ctrl.Options{
-		// Our own listeners are bounded.
-		Metrics:                       metricsserver.Options{BindAddress: "0"},
-		HealthProbeBindAddress:        "0",
-		LeaderElection:                o.leaderElect,
-		LeaderElectionReleaseOnCancel: true,
-		LeaseDuration:                 &duration,
-		RenewDeadline:                 &renew,
-		RetryPeriod:                   &retry,
-	}
-	if held != nil {
-		settings.LeaderElectionResourceLockInterface = held
-	}
-	mgr, err := ctrl.NewManager(cluster, settings)
+// newManager makes the manager, without its listeners, for ours are bounded, and
+// without its election, which ends the process that loses it.
+func newManager(cluster *rest.Config) (manager.Manager, error) {
+	mgr, err := ctrl.NewManager(cluster, ctrl.Options{Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0"})
 	if err != nil {
 		return nil, fmt.Errorf("set up against %s: %w", cluster.Host, err)
 	}

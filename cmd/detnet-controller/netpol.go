@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -13,15 +12,17 @@ import (
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/controller/hook"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/netpol"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload/signature"
 )
 
-// addNetworkPolicies has the network policies kept that the webhook decides.
-func addNetworkPolicies(mgr manager.Manager, o options, writing *rest.Config, client kubernetes.Interface, own *certs.Current, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) error {
+// networkPolicies keeps the network policies that the webhook decides; nil where
+// there is nobody to ask.
+func networkPolicies(mgr manager.Manager, o options, writing *rest.Config, client kubernetes.Interface, own *certs.Current, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) (leader.Worker, error) {
 	if o.webhookConfig == "" {
-		return nil // there is nobody to ask
+		return nil, nil
 	}
 	keeper, err := netpol.New(netpol.Settings{
 		Config: writing,
@@ -37,10 +38,7 @@ func addNetworkPolicies(mgr manager.Manager, o options, writing *rest.Config, cl
 		Now:        time.Now,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := mgr.Add(keeper); err != nil {
-		return fmt.Errorf("keep network policies: %w", err)
-	}
-	return nil
+	return keeper, nil
 }

@@ -61,7 +61,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("make a client for %s: %w", cluster.Host, err)
 	}
-	mgr, err := newManager(cluster, o, held)
+	mgr, err := newManager(cluster)
 	if err != nil {
 		return err
 	}
@@ -78,10 +78,14 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	writer := write.New(writes, limits.Budget, events, log)
 	queries := promql.New(cfg.Prometheus, log, metrics.Registry)
 	living := alive.New()
+	streams := agents.New(creds, log)
+	if held != nil {
+		streams.Deposed = held.Depose
+	}
 	loop := &controller.Loop{
 		Turns:        living.Part("the loop of decisions", alive.Patience),
 		Inventory:    known,
-		Measurements: agents.New(creds, log),
+		Measurements: streams,
 		Queries:      queries,
 		Limits:       actuate.New(actuate.Pods{Writer: writer}, limits, log, metrics.Registry),
 		Refused:      writer.Refused,
@@ -96,13 +100,16 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err := s.apply(cfg); err != nil {
 		return err
 	}
-	for _, r := range append(s.runnables(o, client, own, log), s.follow(files, log), keys) {
+	workers := s.workers(o, client, own, log)
+	if policies, err := networkPolicies(mgr, o, writing, client, own, keys, known, log); err != nil {
+		return err
+	} else if policies != nil {
+		workers = append(workers, policies)
+	}
+	for _, r := range []manager.Runnable{known, &leader.Election{Held: held, Workers: workers, Log: log}, s.follow(files, log), keys} {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}
-	}
-	if err := addNetworkPolicies(mgr, o, writing, client, own, keys, known, log); err != nil {
-		return err
 	}
 	pages := servers{ctx, mgr, log}
 	if err := pages.add(o, s, client, own, living); err != nil {
@@ -115,16 +122,16 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 // elected gives the loop the number of its term, and until when it leads.
 func elected(loop *controller.Loop, held *leader.Held) {
 	if held != nil {
-		loop.Term, loop.Leads = held.Term, held.Leads
+		loop.Term, loop.Leads, loop.Speaks = held.Term, held.Leads, held.Speaks
 		return
 	}
 	alone := leader.SingleTerm(time.Now())
 	loop.Term = func(context.Context) (uint64, error) { return alone, nil }
 }
 
-// runnables are all that runs beside the manager.
-func (s settings) runnables(o options, client kubernetes.Interface, own *certs.Current, log *slog.Logger) []manager.Runnable {
-	all := []manager.Runnable{s.inventory, s.loop, &rollout.Rollout{
+// workers are what only a leader does.
+func (s settings) workers(o options, client kubernetes.Interface, own *certs.Current, log *slog.Logger) []leader.Worker {
+	all := []leader.Worker{s.loop, &rollout.Rollout{
 		Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log,
 		Every: func() time.Duration { return time.Duration(s.rolloutEvery.Load()) },
 	}, &marks.Marker{

@@ -103,14 +103,17 @@ func New(to Annotator, c Config, log *slog.Logger, reg prometheus.Registerer) *A
 		limiter: c.Budget,
 		workers: c.Workers,
 		log:     log,
-		waiting: queue{},
-		held:    map[plan.PodID]held{},
-		busy:    map[plan.PodID]bool{},
-		written: map[plan.PodID]value{},
 		wake:    make(chan struct{}, 1),
 	}
+	a.clear()
 	a.metrics = newMetrics(reg, a.Waiting)
 	return a
+}
+
+// clear forgets everything.
+func (a *Actuator) clear() {
+	a.waiting, a.held, a.busy, a.written = queue{}, map[plan.PodID]held{}, map[plan.PodID]bool{}, map[plan.PodID]value{}
+	a.delay, a.resume = 0, time.Time{}
 }
 
 // Waiting are the writes that have yet to be sent: cuts that nothing else enforces,

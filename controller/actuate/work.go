@@ -11,13 +11,17 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// Run writes until ctx ends.
+// Run writes until ctx ends. What still waits then is not written: another may
+// decide meanwhile.
 func (a *Actuator) Run(ctx context.Context) {
 	var workers sync.WaitGroup
 	for range max(1, a.workers) {
 		workers.Go(func() { a.work(ctx) })
 	}
 	workers.Wait()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.clear()
 }
 
 func (a *Actuator) work(ctx context.Context) {

@@ -33,6 +33,10 @@ type Pool struct {
 
 	urgent chan struct{} // an agent has reported before its time
 
+	// Deposed is called when an agent refuses this controller because it has heard
+	// one of a later term; may be nil. Set it before the first Assign.
+	Deposed func()
+
 	// key signs the probes among the agents, for the life of this Pool. Reflectors
 	// go on to answer what is signed with the one before.
 	key []byte
@@ -67,13 +71,9 @@ type rates struct {
 
 // New returns a Pool without streams.
 func New(creds credentials.TransportCredentials, log *slog.Logger) *Pool {
-	return &Pool{
-		creds: creds, log: log, key: newKey(), urgent: make(chan struct{}, 1),
-		byUID:    map[types.UID]*link{},
-		sessions: map[string]*session{},
-		rates:    map[plan.PodID]*rates{},
-		limits:   map[string]*api.Limits{},
-	}
+	p := &Pool{creds: creds, log: log, key: newKey(), urgent: make(chan struct{}, 1)}
+	p.clear()
+	return p
 }
 
 // Assign makes streams and sessions match want, and keeps the usage of senders.
@@ -124,8 +124,19 @@ func (p *Pool) follow(senders []*inventory.Sender) {
 	p.rates = kept
 }
 
-// Wait returns when all streams have ended, after their context has.
-func (p *Pool) Wait() { p.links.Wait() }
+// Wait returns when all streams have ended, after their context has, and all that
+// came over them is forgotten.
+func (p *Pool) Wait() {
+	p.links.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+}
+
+func (p *Pool) clear() {
+	p.byUID, p.sessions = map[types.UID]*link{}, map[string]*session{}
+	p.rates, p.limits = map[plan.PodID]*rates{}, map[string]*api.Limits{}
+}
 
 // Session returns what is known of a session; nothing of an unknown one.
 func (p *Pool) Session(id string, now time.Time) Measurement {

@@ -12,7 +12,9 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	grpcstatus "google.golang.org/grpc/status"
 	"pgregory.net/rapid"
 
 	"github.com/detnet/detnet/agent/api"
@@ -228,6 +230,77 @@ func eventually(t *testing.T, what string, is func() bool) {
 			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
+}
+
+// A Pool whose streams have ended begins anew for the next term: it dials again, and
+// says nothing of what was decided before.
+func TestPoolOfTheNextTerm(t *testing.T) {
+	agent := &fakeAgent{}
+	agent.report.Store(&api.Report{Node: "worker-1", TakesLimits: true})
+	addr, stop := agent.serve(t, "127.0.0.1:0")
+	defer stop()
+	p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))
+	want := []Assignment{{Agent: inventory.Agent{UID: "a1", Node: "worker-1", Addr: addr}}}
+	for term := uint64(7); term < 9; term++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		p.Assign(ctx, want, nil)
+		eventually(t, "the agent takes limits", p.Taken)
+		if said := agent.assigned.Load().GetLimits(); term > 7 && said.GetTerm() != 0 {
+			t.Errorf("the next leader begins with term %d", said.GetTerm())
+		}
+		p.Limit(term, "worker-1", nil)
+		eventually(t, "it hears them", func() bool { return agent.assigned.Load().GetLimits().GetTerm() == term })
+		cancel()
+		p.Wait()
+		agent.assigned.Store(nil)
+	}
+}
+
+// What an agent answers who has heard a later leader is told to who holds the lease,
+// and nothing else is.
+func TestDeposedByAnAgent(t *testing.T) {
+	for code, want := range map[codes.Code]bool{codes.Aborted: true, codes.FailedPrecondition: false} {
+		var deposed atomic.Bool
+		p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))
+		p.Deposed = func() { deposed.Store(true) }
+		refusing := &refuser{code: code}
+		addr := refusing.serve(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		p.Assign(ctx, []Assignment{{Agent: inventory.Agent{UID: "a1", Addr: addr}}}, nil)
+		eventually(t, "it was asked twice", func() bool { return refusing.asked.Load() > 1 })
+		cancel()
+		p.Wait()
+		if deposed.Load() != want {
+			t.Errorf("%v: deposed %v, want %v", code, deposed.Load(), want)
+		}
+	}
+}
+
+// refuser is an agent that ends each stream.
+type refuser struct {
+	api.UnimplementedAgentServer
+	code  codes.Code
+	asked atomic.Int64
+}
+
+func (r *refuser) Measure(s grpc.BidiStreamingServer[api.Assignment, api.Report]) error {
+	defer r.asked.Add(1)
+	if _, err := s.Recv(); err != nil {
+		return err
+	}
+	return grpcstatus.Error(r.code, "no")
+}
+
+func (r *refuser) serve(t *testing.T) (addr string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	api.RegisterAgentServer(server, r)
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(server.Stop)
+	return l.Addr().String()
 }
 
 // An agent cannot make the controller keep more than a node has.

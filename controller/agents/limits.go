@@ -41,6 +41,18 @@ func (p *Pool) Limit(term uint64, node string, pods []Limit) {
 	}
 }
 
+// Taken reports whether an agent enforces what it is told, and has a stream.
+func (p *Pool) Taken() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.byUID {
+		if l.takes {
+			return true
+		}
+	}
+	return false
+}
+
 // Held is the limit that an agent says is in force on a pod.
 type Held struct {
 	Rate bitrate.Rate // 0: none

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/detnet/detnet/agent/api"
@@ -109,6 +112,9 @@ func (l *link) run(ctx context.Context) {
 			return
 		}
 		l.pool.lost(l)
+		if grpcstatus.Code(err) == codes.Aborted && l.pool.Deposed != nil {
+			l.pool.Deposed()
+		}
 		if l.disconnect(err, time.Now()) || delay == firstDelay {
 			l.log.Warn("agent unreachable: its sessions are blind until it is back", "err", err)
 		}
@@ -167,7 +173,9 @@ func (l *link) send(ctx context.Context, s grpc.BidiStreamingClient[api.Assignme
 	default:
 	}
 	for {
-		if err := s.Send(l.current); err != nil {
+		if err := s.Send(l.current); errors.Is(err, io.EOF) {
+			return nil // the stream has ended: who receives learns why
+		} else if err != nil {
 			return fmt.Errorf("send assignment: %w", err)
 		}
 		select {

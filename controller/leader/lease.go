@@ -27,15 +27,33 @@ const (
 // ErrNotLeading is why a write was not sent.
 var ErrNotLeading = errors.New("this replica does not lead, or could not renew its lease in time")
 
+// Carry is how long a leader that can neither renew its lease nor learn whose it is
+// goes on to decide and to tell agents, who refuse it as soon as they hear another.
+// It is for an API server that is away: without writes, and not for ever.
+const Carry = 10 * time.Minute
+
 // Held is the lease as this replica holds it: a lock for leader election that
 // knows until when the lead is certain. Its clock is monotonic, so a process that
 // was stopped knows it when it goes on, before it acts.
 type Held struct {
 	*resourcelock.LeaseLock
 
-	mu    sync.Mutex
-	until time.Time // zero: not held
-	terms int       // how often the lease had changed hands
+	mu      sync.Mutex
+	until   time.Time // zero: not held
+	renewed time.Time // when the last renewal that succeeded was begun
+	deposed bool      // an agent has heard a later leader since
+	term    *term     // nil: somebody else leads, or nobody
+	begun   chan *term
+	err     error // of the last try
+}
+
+// term is the time from when the lease was acquired until somebody else is known
+// to lead. It outlasts the certain lead.
+type term struct {
+	acquired    time.Time // as the lease has it: µs
+	transitions int       // how often the lease had changed hands
+	ctx         context.Context
+	end         context.CancelFunc
 }
 
 // NewHeld returns the lock of this replica.
@@ -44,11 +62,15 @@ func NewHeld(client kubernetes.Interface, namespace string) (*Held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("name this replica in the lease: %w", err)
 	}
-	return &Held{LeaseLock: &resourcelock.LeaseLock{
+	return newHeld(&resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: namespace, Name: Lease},
 		Client:     client.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
-	}}, nil
+	}), nil
+}
+
+func newHeld(lock *resourcelock.LeaseLock) *Held {
+	return &Held{LeaseLock: lock, begun: make(chan *term, 1)}
 }
 
 // Create implements resourcelock.Interface.
@@ -65,8 +87,11 @@ func (h *Held) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) 
 // nothing.
 func (h *Held) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	r, raw, err := h.LeaseLock.Get(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.err = err
 	if err == nil && r.HolderIdentity != h.Identity() {
-		h.set(time.Time{}, r.LeaderTransitions)
+		h.lose()
 	}
 	return r, raw, err
 }
@@ -74,23 +99,69 @@ func (h *Held) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 // noted counts from before the write: the API server, and so a standby, may only
 // have seen it later.
 func (h *Held) noted(r resourcelock.LeaderElectionRecord, write func() error) error {
-	if r.HolderIdentity != h.Identity() { // it is given up: nothing is written after that
-		h.set(time.Time{}, r.LeaderTransitions)
+	mine := r.HolderIdentity == h.Identity()
+	if !mine { // it is given up: nothing is written after that
+		h.mu.Lock()
+		h.lose()
+		h.mu.Unlock()
 	}
 	begun := time.Now()
-	if err := write(); err != nil {
-		return err
-	}
-	if r.HolderIdentity == h.Identity() {
-		h.set(begun.Add(Renew), r.LeaderTransitions)
-	}
-	return nil
-}
-
-func (h *Held) set(until time.Time, terms int) {
+	err := write()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.until, h.terms = until, terms
+	if h.err = err; err == nil && mine {
+		h.hold(begun, r)
+	}
+	return err
+}
+
+// hold notes a renewal. The lease says when it was acquired, and keeps that while
+// nobody else has it: so it tells whether this is the same term. It is called with
+// mu held.
+func (h *Held) hold(begun time.Time, r resourcelock.LeaderElectionRecord) {
+	h.until, h.renewed, h.deposed = begun.Add(Renew), begun, false
+	acquired := r.AcquireTime.Time.Truncate(time.Microsecond)
+	if h.term != nil && h.term.transitions == r.LeaderTransitions && h.term.acquired.Equal(acquired) {
+		return
+	}
+	h.finish()
+	t := &term{acquired: acquired, transitions: r.LeaderTransitions}
+	t.ctx, t.end = context.WithCancel(context.Background())
+	h.term = t
+	select {
+	case <-h.begun: // one that nobody has taken up
+	default:
+	}
+	h.begun <- t
+}
+
+// lose ends the lead. It is called with mu held.
+func (h *Held) lose() {
+	h.until = time.Time{}
+	h.finish()
+}
+
+func (h *Held) finish() {
+	if h.term != nil {
+		h.term.end()
+		h.term = nil
+	}
+}
+
+// Depose is what an agent says who has heard a later leader. Nobody is told any
+// more until the lease is renewed; while the lead is certain the agent is mistaken.
+func (h *Held) Depose() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.deposed = !time.Now().Before(h.until)
+}
+
+// Speaks reports whether this replica may decide, and tell agents so: it leads, or
+// can't reach its lease and knows of nobody who does. Writes take Leads.
+func (h *Held) Speaks() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.term != nil && !h.deposed && time.Since(h.renewed) < Carry
 }
 
 // Until returns until when this replica certainly leads; false: it does not.
@@ -115,8 +186,8 @@ func (h *Held) Term(ctx context.Context) (uint64, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !time.Now().Before(h.until) {
+	if h.term == nil || !time.Now().Before(h.until) {
 		return 0, fmt.Errorf("read the number of the term from lease %s: %w", h.Describe(), ErrNotLeading)
 	}
-	return termOf(lease.CreationTimestamp.Time, h.terms), nil
+	return termOf(lease.CreationTimestamp.Time, h.term.transitions), nil
 }

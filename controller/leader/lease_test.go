@@ -3,19 +3,21 @@ package leader
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
 	"github.com/detnet/detnet/internal/apitest"
@@ -25,7 +27,7 @@ import (
 // the lease is given up or somebody else's.
 func TestTheLeadIsCertainForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &Held{LeaseLock: &resourcelock.LeaseLock{LockConfig: resourcelock.ResourceLockConfig{Identity: "me"}}}
+		h := newHeld(&resourcelock.LeaseLock{LockConfig: resourcelock.ResourceLockConfig{Identity: "me"}})
 		mine := resourcelock.LeaderElectionRecord{HolderIdentity: "me", LeaderTransitions: 4}
 		renew := func(took time.Duration, err error) {
 			_ = h.noted(mine, func() error { time.Sleep(took); return err }) // the test's own error
@@ -93,7 +95,7 @@ func TestGuard(t *testing.T) {
 			}
 		}
 		until := time.Now().Add(time.Second)
-		h.set(until, 0)
+		h.until = until
 		if err := ask(http.MethodPatch); err != nil {
 			t.Errorf("the leader can't write: %v", err)
 		}
@@ -161,13 +163,16 @@ func TestADeposedLeaderWritesNothing(t *testing.T) {
 // elected is one replica's side of an election.
 type elected struct {
 	held  *Held
-	leads chan struct{} // closed when it leads
+	leads chan struct{} // gets one each time that it begins to lead
 	term  atomic.Uint64
+	over  chan struct{} // gets one each time that it does not any more
+	stop  func()
 }
 
-// elect has a replica stand for election, whose lease can't be reached once cut.
+// elect has a replica stand for election, whose lease can't be reached while cut.
 func elect(t *testing.T, config *rest.Config, cut *atomic.Bool) *elected {
 	own := rest.CopyConfig(config)
+	own.QPS = -1
 	own.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return roundTrip(func(r *http.Request) (*http.Response, error) {
 			if cut.Load() {
@@ -180,27 +185,33 @@ func elect(t *testing.T, config *rest.Config, cut *atomic.Bool) *elected {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &elected{held: held, leads: make(chan struct{})}
-	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Lock: held, LeaseDuration: Duration, RenewDeadline: Renew, RetryPeriod: Retry,
-		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(ctx context.Context) {
-				for ctx.Err() == nil {
-					if term, err := held.Term(ctx); err == nil {
-						e.term.Store(term)
-						close(e.leads)
-						return
-					}
-				}
-			},
-			OnStoppedLeading: func() {},
-		},
+	e := &elected{held: held, leads: make(chan struct{}, 9), over: make(chan struct{}, 9)}
+	ctx, cancel := context.WithCancel(t.Context())
+	election := &Election{Held: held, Workers: []Worker{e}, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	var stands errgroup.Group
+	stands.Go(func() error { return election.Start(ctx) })
+	e.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := stands.Wait(); err != nil {
+			t.Error(err)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	go elector.Run(t.Context())
+	t.Cleanup(e.stop)
 	return e
+}
+
+// Start implements Worker.
+func (e *elected) Start(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if term, err := e.held.Term(ctx); err == nil {
+			e.term.Store(term)
+			e.leads <- struct{}{}
+			break
+		}
+	}
+	<-ctx.Done()
+	e.over <- struct{}{}
+	return nil
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)

@@ -46,11 +46,10 @@ const (
 	pause    = time.Minute
 )
 
-// NeedLeaderElection is true: one replica at a time may write.
-func (*Marker) NeedLeaderElection() bool { return true }
-
-// Start marks nodes until ctx ends. The marks stay: the next leader goes on.
+// Start marks nodes until ctx ends. The marks stay: the next leader goes on, and
+// begins from them.
 func (m *Marker) Start(ctx context.Context) error {
+	m.known, m.failed, m.last = nil, nil, time.Time{}
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {

@@ -103,9 +103,6 @@ func New(s Settings) (*Keeper, error) {
 	return k, nil
 }
 
-// NeedLeaderElection is true: one replica at a time may write.
-func (*Keeper) NeedLeaderElection() bool { return true }
-
 // Start keeps the policies until ctx ends. It waits for Cilium's kinds, which
 // may come and go.
 func (k *Keeper) Start(ctx context.Context) error {

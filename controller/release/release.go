@@ -30,9 +30,6 @@ type Release struct {
 // interval between two looks.
 const interval = 2 * time.Second
 
-// NeedLeaderElection is true: one replica at a time may write.
-func (*Release) NeedLeaderElection() bool { return true }
-
 // Start gives limits back until ctx ends.
 func (r *Release) Start(ctx context.Context) error {
 	ticker := time.NewTicker(interval)

@@ -90,9 +90,6 @@ func (r *Repair) Register(reg prometheus.Registerer) {
 	reg.MustRegister(r.repaired)
 }
 
-// NeedLeaderElection is true: one replica at a time may write.
-func (*Repair) NeedLeaderElection() bool { return true }
-
 // Start mends pods until ctx ends.
 func (r *Repair) Start(ctx context.Context) error {
 	ticker := time.NewTicker(interval)

@@ -62,9 +62,6 @@ const (
 	pause    = time.Minute
 )
 
-// NeedLeaderElection is true: one replica at a time may write.
-func (*Rollout) NeedLeaderElection() bool { return true }
-
 // Start runs until ctx ends.
 func (r *Rollout) Start(ctx context.Context) error {
 	select {
@@ -72,6 +69,7 @@ func (r *Rollout) Start(ctx context.Context) error {
 		return nil
 	case <-r.Inventory.Synced(): // before that the modes of namespaces are not known
 	}
+	r.on, r.clean = false, false // another may have led meanwhile
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
