@@ -27,23 +27,31 @@ func (w *window[T]) add(batch []T, now time.Time) {
 		return
 	}
 	byTime := func(a, b T) int { return w.at(a).Compare(w.at(b)) }
-	last := len(w.items) - 1
-	if slices.IsSortedFunc(batch, byTime) && (last < 0 || byTime(batch[0], w.items[last]) >= 0) {
+	if !slices.IsSortedFunc(batch, byTime) {
+		batch = slices.Clone(batch)
+		slices.SortStableFunc(batch, byTime)
+	}
+	w.items = w.items[w.old(now):]
+	if n := len(w.items); n == 0 || byTime(batch[0], w.items[n-1]) >= 0 {
 		w.items = append(w.items, batch...)
 	} else {
-		w.items = append(slices.Clone(w.items), batch...)
-		slices.SortStableFunc(w.items, byTime)
+		first, _ := slices.BinarySearchFunc(w.items, batch[0], byTime)
+		w.items = append(slices.Grow(slices.Clone(w.items), len(batch)), batch...)
+		slices.SortStableFunc(w.items[first:], byTime)
 	}
 	w.items = w.items[max(0, len(w.items)-maxItems):]
-	w.items = w.view(now)
 }
 
 // view returns what is not older than keep. The caller must not modify it.
 func (w *window[T]) view(now time.Time) []T {
+	return slices.Clip(w.items[w.old(now):])
+}
+
+// old counts the items that are older than keep.
+func (w *window[T]) old(now time.Time) (n int) {
 	oldest := now.Add(-keep)
-	i := 0
-	for i < len(w.items) && w.at(w.items[i]).Before(oldest) {
-		i++
+	for n < len(w.items) && w.at(w.items[n]).Before(oldest) {
+		n++
 	}
-	return slices.Clip(w.items[i:])
+	return n
 }
