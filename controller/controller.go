@@ -52,6 +52,7 @@ type Measurements interface {
 	Assign(context.Context, []agents.Assignment, []*inventory.Sender)
 	Session(id string, now time.Time) agents.Measurement
 	Rates(plan.PodID, time.Time) []plan.TxRate
+	Limiter(node string) plan.Limiter
 	State(inventory.Agent) agents.State
 	Urgent() <-chan struct{} // receives when an agent has reported before its time
 	Limit(term uint64, node string, pods []agents.Limit)

@@ -53,6 +53,7 @@ func (s *stage) Assign(_ context.Context, a []agents.Assignment, _ []*inventory.
 }
 func (s *stage) Session(string, time.Time) agents.Measurement { return agents.Measurement{} }
 func (s *stage) Rates(plan.PodID, time.Time) []plan.TxRate    { return nil }
+func (s *stage) Limiter(string) plan.Limiter                  { return "" }
 func (s *stage) State(inventory.Agent) agents.State           { return agents.State{Connected: true} }
 func (s *stage) Wait()                                        {}
 func (s *stage) Urgent() <-chan struct{}                      { return s.urgent }

@@ -34,6 +34,7 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 		o.Senders[i] = s.Senders[i].Sender
 		held, fresh := t.loop.Measurements.Held(s.Senders[i].Pod, now)
 		o.Senders[i].Limit = inForce(s.Senders[i], held, fresh)
+		o.Senders[i].Limiter = t.loop.Measurements.Limiter(s.Senders[i].Node)
 		o.Senders[i].Rates = t.loop.Measurements.Rates(s.Senders[i].Pod, now)
 	}
 	return o

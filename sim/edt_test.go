@@ -20,7 +20,7 @@ type paced struct {
 }
 
 func newPaced(kind SenderKind, flows, keep int) *paced {
-	p := &paced{world: world{scenario: worldDefaults(Scenario{Propagation: 10 * time.Microsecond, Limiter: EDT}), segment: defaultSegment, rng: rand.New(rand.NewPCG(1, 1)), up: map[string]*link{"n1": {}}, limits: map[plan.PodID]bitrate.Rate{}}}
+	p := &paced{world: world{scenario: worldDefaults(Scenario{Propagation: 10 * time.Microsecond, Limiter: plan.EDT}), segment: defaultSegment, rng: rand.New(rand.NewPCG(1, 1)), up: map[string]*link{"n1": {}}, limits: map[plan.PodID]bitrate.Rate{}}}
 	p.addSource(SenderSpec{Name: "pod", Node: "n1", Kind: kind, Flows: flows, Offered: 28 * bitrate.Mbit, Initial: 20 * bitrate.Mbit})
 	p.source = p.sources[0]
 	limiter := p.source.limiter.(*edt)

@@ -51,7 +51,7 @@ func (w *world) observe(now time.Duration) plan.Observation {
 		}
 		o.Senders = append(o.Senders, plan.Sender{
 			Pod: id, Node: s.spec.Node, Rank: s.spec.Rank, Weight: max(s.spec.Weight, 1),
-			Min: cmp.Or(s.spec.Min, 10*bitrate.Mbit), Max: cmp.Or(s.spec.Max, bitrate.Gbit), Limit: w.limits[id], Rates: slices.Clone(seen),
+			Min: cmp.Or(s.spec.Min, 10*bitrate.Mbit), Max: cmp.Or(s.spec.Max, bitrate.Gbit), Limit: w.limits[id], Limiter: w.scenario.Limiter, Rates: slices.Clone(seen),
 		})
 	}
 	return o

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/sim/score"
 	"github.com/detnet/detnet/workload"
 )
@@ -27,11 +28,11 @@ type Scenario struct {
 	ProbeLoss   float64
 	Reorder     float64 // share of probes that others overtake, by half a millisecond
 	Noise       Noise
-	Limiter     Limiter // that holds senders to their limits; empty: TokenBucket
-	CountBefore bool    // tx counters sit before the limiter, as they do with EDT
-	Headroom    float64 // of a limit: what the limiter lets pass; 0: 1
-	Echo        bool    // probes are plain echoes: no one-way delay
-	Witnesses   bool    // agents beside the apps answer on the same paths
+	Limiter     plan.Limiter // that holds senders to their limits; empty: plan.TokenBucket
+	CountBefore bool         // tx counters sit before the limiter, as they do with EDT
+	Headroom    float64      // of a limit: what the limiter lets pass; 0: 1
+	Echo        bool         // probes are plain echoes: no one-way delay
+	Witnesses   bool         // agents beside the apps answer on the same paths
 
 	// Query says that nobody probes: what is known of an app is a query of its
 	// own metrics.
@@ -52,17 +53,8 @@ type Scenario struct {
 // are scraped and a query that is asked now and then. The zero value is none.
 type Query struct{ Range, Scrape, Every time.Duration }
 
-// Limiter is who holds pods to their limits.
-type Limiter string
-
-// The limiters.
-const (
-	TokenBucket Limiter = "tbf" // the agent's own, and that of most CNIs
-	EDT         Limiter = "edt" // Cilium's bandwidth manager before fq
-)
-
-// Limiters are all of them.
-func Limiters() []Limiter { return []Limiter{TokenBucket, EDT} }
+// Limiters are those that worlds can have.
+func Limiters() []plan.Limiter { return []plan.Limiter{plan.TokenBucket, plan.EDT} }
 
 // NodeSpec is a machine with a shaped uplink and, if Down is not 0, downlink.
 type NodeSpec struct {
@@ -211,7 +203,7 @@ func worldDefaults(s Scenario) Scenario {
 	if s.Noise == (Noise{}) {
 		s.Noise = Noise{Body: 50 * time.Microsecond, Rare: 0.01, Tail: 300 * time.Microsecond}
 	}
-	if s.Limiter == EDT {
+	if s.Limiter == plan.EDT {
 		s.CountBefore = true // it sits at the node's uplink, the counter at the pod's interface
 	}
 	if s.Headroom == 0 {

@@ -110,7 +110,7 @@ func (w *world) fire(now time.Duration, e event) {
 func (w *world) addSource(spec SenderSpec) {
 	src := &source{w: w, spec: spec, up: w.up[spec.Node], down: w.down[spec.To], rng: rand.New(rand.NewPCG(w.rng.Uint64(), 1))}
 	switch initial := w.passes(spec.Initial); w.scenario.Limiter {
-	case EDT:
+	case plan.EDT:
 		src.limiter = &edt{clock: &w.clock, segment: w.segment, rate: initial, keep: flowLimit(w.segment), out: src.leave}
 	default:
 		src.limiter = &shaper{clock: &w.clock, segment: w.segment, rate: initial, burst: 16 * w.segment / 3, most: max(1<<19, 64*w.segment), out: src.leave}

@@ -16,6 +16,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/sim"
 	"github.com/detnet/detnet/sim/report"
 	"github.com/detnet/detnet/sim/worlds"
@@ -57,7 +58,7 @@ its series as CSV and its picture as SVG and PNG. The same seeds give the same r
 	f.StringVar(&o.start, "start", "", "limit that the sender of a trace begins with (default "+sim.TraceStart.String()+")")
 	f.DurationVar(&o.target, "target", 0, "jitter target of the app of a trace (default 1ms)")
 	f.StringVar(&o.config, "config", "", "configuration of a controller, whose constants the laws are to have")
-	f.StringVar(&o.limiter, "limiter", string(sim.TokenBucket), "who holds senders to their limits in the worlds: tbf, the agent's token bucket, or edt, Cilium's bandwidth manager before fq")
+	f.StringVar(&o.limiter, "limiter", string(plan.TokenBucket), "who holds senders to their limits in the worlds: tbf, the agent's token bucket, or edt, Cilium's bandwidth manager before fq")
 	f.Uint64Var(&o.seed, "seed", 1, "first seed")
 	f.IntVar(&o.seeds, "seeds", 1, "how many seeds to run; the report has their median")
 	f.StringVar(&o.out, "out", "out/simulate", "folder for the report")
@@ -138,11 +139,11 @@ func (o simulateOptions) suite() (report.Suite, error) {
 	if err := o.choose(&s); err != nil {
 		return s, err
 	}
-	if !slices.Contains(sim.Limiters(), sim.Limiter(o.limiter)) {
+	if !slices.Contains(sim.Limiters(), plan.Limiter(o.limiter)) {
 		return s, fmt.Errorf("--limiter=%s must be tbf or edt", o.limiter)
 	}
 	for i := range s.Scenarios {
-		s.Scenarios[i].Limiter = sim.Limiter(o.limiter)
+		s.Scenarios[i].Limiter = plan.Limiter(o.limiter)
 	}
 	if err := o.tune(s.Traces); err != nil {
 		return s, err

@@ -45,7 +45,8 @@ type Pool struct {
 	byUID    map[types.UID]*link
 	sessions map[string]*session
 	rates    map[plan.PodID]*rates
-	limits   map[string]*api.Limits // by node
+	limits   map[string]*api.Limits  // by node
+	limiters map[string]plan.Limiter // by node, as its agent last let know
 }
 
 // session is one measured path.
@@ -82,7 +83,11 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	links, sessions := map[types.UID]*link{}, map[string]*session{}
+	nodes := map[string]plan.Limiter{}
 	for _, a := range want {
+		if limiter, known := p.limiters[a.Node]; known {
+			nodes[a.Node] = limiter
+		}
 		l := p.byUID[a.UID]
 		if l == nil || l.agent != a.Agent {
 			l = newLink(p, a.Agent)
@@ -106,7 +111,7 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 			l.cancel()
 		}
 	}
-	p.byUID, p.sessions = links, sessions
+	p.byUID, p.sessions, p.limiters = links, sessions, nodes
 	p.hand()
 	p.follow(senders)
 }
@@ -136,6 +141,7 @@ func (p *Pool) Wait() {
 func (p *Pool) clear() {
 	p.byUID, p.sessions = map[types.UID]*link{}, map[string]*session{}
 	p.rates, p.limits = map[plan.PodID]*rates{}, map[string]*api.Limits{}
+	p.limiters = map[string]plan.Limiter{}
 }
 
 // Session returns what is known of a session; nothing of an unknown one.
@@ -186,6 +192,14 @@ func (p *Pool) State(a inventory.Agent) State {
 	return State{Why: "nobody has asked it for anything yet"}
 }
 
+// Limiter says how the pods of a node are held to their limits, as its agent last let
+// know.
+func (p *Pool) Limiter(node string) plan.Limiter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.limiters[node]
+}
+
 // receive stores a report that arrived from an agent at now. An agent speaks
 // for its own sessions and for the pods of its own node.
 func (p *Pool) receive(from inventory.Agent, r *api.Report, now time.Time) error {
@@ -195,6 +209,9 @@ func (p *Pool) receive(from inventory.Agent, r *api.Report, now time.Time) error
 	p.takes(from, r.GetTakesLimits())
 	if l := p.byUID[from.UID]; l != nil {
 		l.uplinks = uplinks(r.GetUplinks(), l.uplinks)
+		if from.Role == api.Role_ROLE_NODE {
+			p.limiters[from.Node] = limiterOf(r.GetTakesLimits(), l.uplinks)
+		}
 	}
 	for _, sr := range r.GetSessions() {
 		s := p.sessions[sr.GetId()]

@@ -165,7 +165,7 @@ func TestPool(t *testing.T) {
 	p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))
 	defer p.Wait()
 	defer cancel()
-	one := inventory.Agent{UID: "a1", Node: "worker-1", Addr: addr}
+	one := inventory.Agent{UID: "a1", Node: "worker-1", Role: api.Role_ROLE_NODE, Addr: addr}
 	gone := inventory.Agent{UID: "a2", Node: "worker-2", Addr: "127.0.0.1:1"}
 	telemetry := plan.PodID{Namespace: "factory", Name: "telemetry"}
 	senders := []*inventory.Sender{
@@ -206,6 +206,10 @@ func TestPool(t *testing.T) {
 		t.Errorf("uplinks %+v, want %+v", got, want)
 	}
 
+	if here, there := p.Limiter("worker-1"), p.Limiter("worker-2"); here != plan.EDT || there != "" {
+		t.Errorf("limiters %q and %q, want that of an agent that leaves limits to another one before fq, and an unknown one", here, there)
+	}
+
 	before := len(p.Session("s1", time.Now()).Samples)
 	assign("s1", "s2")
 	eventually(t, "the new assignment arrives", func() bool { return len(agent.assigned.Load().GetSessions()) == 2 })
@@ -215,6 +219,9 @@ func TestPool(t *testing.T) {
 
 	stopAgent()
 	eventually(t, "the loss of the agent is seen", func() bool { return !p.State(one).Connected })
+	if got := p.Limiter("worker-1"); got != plan.EDT {
+		t.Errorf("without its agent the node's limiter is %q", got)
+	}
 	agent.assigned.Store(nil)
 	_, stopAgent = agent.serve(t, addr)
 	defer stopAgent()
@@ -301,6 +308,19 @@ func (r *refuser) serve(t *testing.T) (addr string) {
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(server.Stop)
 	return l.Addr().String()
+}
+
+// Who enforces decides before what the uplink's queue is.
+func TestLimiterIsKnownByWhoEnforcesAndTheQueue(t *testing.T) {
+	for _, tt := range []struct {
+		enforces bool
+		queue    string
+		want     plan.Limiter
+	}{{true, "fq", plan.TokenBucket}, {true, "", plan.TokenBucket}, {false, "fq", plan.EDT}, {false, "mq/fq", plan.EDT}, {false, "mq/fq_codel", ""}, {false, "mq/several", ""}} {
+		if got := limiterOf(tt.enforces, []status.Uplink{{Interface: "eth0", Queue: "noqueue"}, {Interface: "eth1", Queue: tt.queue}}); got != tt.want {
+			t.Errorf("enforces: %v, %s: %q, want %q", tt.enforces, tt.queue, got, tt.want)
+		}
+	}
 }
 
 // An agent cannot make the controller keep more than a node has.

@@ -3,6 +3,7 @@ package agents
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/agent/api"
@@ -72,6 +73,19 @@ func uplinks(said []*api.Uplink, known []status.Uplink) []status.Uplink {
 		}
 	}
 	return out
+}
+
+// limiterOf says how pods are held to their limits on a node whose agent enforces, or
+// whose packets leave by such uplinks: an fq that is not the agent's is Cilium's, or
+// what a distribution has anyway, where the law is slower than it need be.
+func limiterOf(enforces bool, uplinks []status.Uplink) plan.Limiter {
+	switch {
+	case enforces:
+		return plan.TokenBucket
+	case slices.ContainsFunc(uplinks, func(u status.Uplink) bool { return u.Queue == "fq" || u.Queue == "mq/fq" }):
+		return plan.EDT
+	}
+	return ""
 }
 
 func uplink(u *api.Uplink) status.Uplink {

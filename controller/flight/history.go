@@ -46,7 +46,7 @@ func samePath(a, b plan.Session) bool {
 }
 
 func sameSender(a, b plan.Sender) bool {
-	return a.Pod == b.Pod && a.Node == b.Node && a.Rank == b.Rank && a.Weight == b.Weight && a.Min == b.Min && a.Max == b.Max
+	return a.Pod == b.Pod && a.Node == b.Node && a.Rank == b.Rank && a.Weight == b.Weight && a.Min == b.Min && a.Max == b.Max && a.Limiter == b.Limiter
 }
 
 // history is a cast with what was last seen of each: the same on both sides of

@@ -108,6 +108,7 @@ func drawNext(t *rapid.T, o plan.Observation) plan.Observation {
 			sender = o.Senders[i]
 		}
 		sender.Limit = bitrate.Rate(rapid.IntRange(0, 1).Draw(t, "limit"))
+		sender.Limiter = rapid.SampledFrom([]plan.Limiter{"", plan.EDT}).Draw(t, "limiter")
 		sender.Rates = drawWindow(t, sender.Rates, rate)
 		next.Senders = append(next.Senders, sender)
 	}
@@ -165,7 +166,7 @@ func TestNothingOfAnObservationIsForgotten(t *testing.T) {
 		want int
 	}{
 		{reflect.TypeFor[plan.Observation](), 3}, {reflect.TypeFor[plan.App](), 7}, {reflect.TypeFor[plan.Session](), 5},
-		{reflect.TypeFor[plan.Sample](), 6}, {reflect.TypeFor[plan.Sender](), 8}, {reflect.TypeFor[plan.TxRate](), 2},
+		{reflect.TypeFor[plan.Sample](), 6}, {reflect.TypeFor[plan.Sender](), 9}, {reflect.TypeFor[plan.TxRate](), 2},
 		{reflect.TypeFor[plan.Plan](), 4},
 	} {
 		if n := tt.of.NumField(); n != tt.want {

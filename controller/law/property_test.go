@@ -14,6 +14,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/adaptive"
 	"github.com/detnet/detnet/controller/law/budget"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/workload"
@@ -47,12 +48,13 @@ func drawScene(t *rapid.T) *scene {
 		}
 		s.apps = append(s.apps, app)
 	}
+	limiter := rapid.SampledFrom([]plan.Limiter{plan.TokenBucket, plan.EDT}).Draw(t, "limiter")
 	for i := range rapid.IntRange(0, 5).Draw(t, "senders") {
 		floor := bitrate.Rate(rapid.Int64Range(1_000_000, 50_000_000).Draw(t, "min"))
 		x := plan.Sender{
 			Pod: plan.PodID{Namespace: "office", Name: fmt.Sprint("pod", i)}, Node: rapid.SampledFrom(nodes).Draw(t, "sender node"),
 			Rank: rapid.IntRange(0, 2).Draw(t, "rank"), Weight: rapid.IntRange(1, 4).Draw(t, "weight"),
-			Min: floor, Max: floor + bitrate.Rate(rapid.Int64Range(0, 1000).Draw(t, "span"))*bitrate.Mbit,
+			Limiter: limiter, Min: floor, Max: floor + bitrate.Rate(rapid.Int64Range(0, 1000).Draw(t, "span"))*bitrate.Mbit,
 		}
 		x.Limit = x.Min + bitrate.Rate(rapid.Int64Range(0, int64(x.Max-x.Min)).Draw(t, "limit"))
 		s.senders = append(s.senders, x)
@@ -157,11 +159,50 @@ func crowded(all []plan.Sender, node string, s State) bool {
 	})
 }
 
+// isLow reports whether a limit is one that lasts only until what waits in the limiter
+// is gone, and isBack whether it was and is now what it was before, or less, or what it
+// is given back.
+func isLow(after State, l plan.Limit) bool {
+	return slices.ContainsFunc(after.Adaptive.Flushes, func(f senders.Flush) bool { return f.Pod == l.Pod }) && l.To < l.From
+}
+
+func isBack(before State, l plan.Limit) bool {
+	return slices.ContainsFunc(before.Adaptive.Flushes, func(f senders.Flush) bool { return f.Pod == l.Pod && (f.Restore || l.To <= f.Was) })
+}
+
+// However bad it is, nobody is left with next to nothing for long because of how a limit
+// is changed.
+func TestALowLimitDoesNotLast(t *testing.T) {
+	lows := 0
+	since := map[plan.PodID]time.Time{}
+	steps(t, func(t *rapid.T, _ Law, before State, o sense.View, after State, p plan.Plan) {
+		if before.At.IsZero() {
+			clear(since)
+		}
+		for _, f := range after.Adaptive.Flushes {
+			if _, known := since[f.Pod]; !known {
+				since[f.Pod], lows = o.At, lows+1
+			}
+			if low := o.At.Sub(since[f.Pod]); low > 6*time.Second {
+				t.Fatalf("%+v is low for %v: %+v", f, low, p.Reasons)
+			}
+		}
+		for pod := range since {
+			if !slices.ContainsFunc(after.Adaptive.Flushes, func(f senders.Flush) bool { return f.Pod == pod }) {
+				delete(since, pod)
+			}
+		}
+	})
+	if lows == 0 {
+		t.Error("no limit was low: the property was not tested")
+	}
+}
+
 func TestLimitsStayInsideTheirBounds(t *testing.T) {
 	steps(t, func(t *rapid.T, _ Law, _ State, o sense.View, after State, p plan.Plan) {
 		for _, limit := range p.Limits {
 			s := sent(o.Senders, limit.Pod)
-			low := s != nil && limit.To < s.Min && !(limit.To >= bitrate.Min && crowded(o.Senders, s.Node, after))
+			low := s != nil && limit.To < s.Min && !(limit.To >= bitrate.Min && crowded(o.Senders, s.Node, after)) && !isLow(after, limit)
 			if s == nil || low || limit.To > s.Max || limit.From != s.Limit || limit.To == limit.From {
 				t.Fatalf("%+v for %+v", limit, s)
 			}
@@ -178,7 +219,7 @@ func TestLimitsStayInsideTheirBounds(t *testing.T) {
 // Only giving up, which says that the senders are not the cause, raises a
 // sender behind a bottleneck that is in trouble.
 func TestNobodyIsRaisedWhileAnSLOIsViolated(t *testing.T) {
-	steps(t, func(t *rapid.T, _ Law, _ State, o sense.View, after State, p plan.Plan) {
+	steps(t, func(t *rapid.T, _ Law, before State, o sense.View, after State, p plan.Plan) {
 		trouble := map[plan.Bottleneck]plan.Reason{}
 		for _, r := range p.Reasons {
 			if r.Cause == plan.Violation || r.Cause == plan.Confirming || r.Action == plan.Hold && r.Cause == plan.Unresponsive {
@@ -191,7 +232,7 @@ func TestNobodyIsRaisedWhileAnSLOIsViolated(t *testing.T) {
 			if wide, worse := trouble[plan.Cluster]; worse {
 				r, bad = wide, true
 			}
-			if bad && !limit.Urgent() && p.Reasons[limit.Reason].Action != plan.Restore {
+			if bad && !limit.Urgent() && !isBack(before, limit) && p.Reasons[limit.Reason].Action != plan.Restore {
 				t.Fatalf("%v raised from %v to %v while %+v", limit.Pod, limit.From, limit.To, r)
 			}
 		}
@@ -222,7 +263,7 @@ func TestNobodyIsRaisedIntoAQueue(t *testing.T) {
 				return n > 12 && o.At.Sub(samples[n-1].At) < 100*ms && !slices.ContainsFunc(samples[n-12:], func(x plan.Sample) bool { return x.RTT < 30*ms })
 			})
 			for _, limit := range p.Limits {
-				if limit.Urgent() {
+				if limit.Urgent() || isBack(state, limit) {
 					continue
 				}
 				raises++
@@ -261,7 +302,7 @@ func TestBlindNeverRaises(t *testing.T) {
 			}
 			next, p := l.Step(state, s.view())
 			for _, limit := range p.Limits {
-				if !limit.Urgent() {
+				if !limit.Urgent() && !isBack(state, limit) {
 					t.Fatalf("blind, and yet %v → %v: %+v", limit.From, limit.To, p.Reasons)
 				}
 			}

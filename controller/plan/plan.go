@@ -89,6 +89,7 @@ type Sender struct {
 	Weight   int
 	Min, Max bitrate.Rate
 	Limit    bitrate.Rate // in force, as the pod's annotation says; 0 = none
+	Limiter  Limiter      `json:",omitempty"`
 	Rates    []TxRate     // recent sub-windows of about 100 ms, oldest first
 }
 

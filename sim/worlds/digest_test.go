@@ -10,13 +10,15 @@ import (
 	"testing"
 
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/sim"
 )
 
 // TestDigest writes what the law decided in every world, a file a world and
 // seed, to the folder that DETNET_DIGEST names: run it before a change and
 // after, and diff the two folders. DETNET_SEEDS is how many seeds (1), and
-// DETNET_WORLDS, comma-separated, which worlds (all).
+// DETNET_WORLDS, comma-separated, which worlds (all), and DETNET_LIMITER=edt has
+// Cilium's limiter in them.
 func TestDigest(t *testing.T) {
 	dir := os.Getenv("DETNET_DIGEST")
 	if dir == "" {
@@ -28,6 +30,7 @@ func TestDigest(t *testing.T) {
 		if only != "" && !strings.Contains(","+only+",", ","+world.Name+",") {
 			continue
 		}
+		world.Limiter = plan.Limiter(os.Getenv("DETNET_LIMITER"))
 		for seed := range uint64(max(seeds, 1)) {
 			name := filepath.Join(dir, fmt.Sprintf("%s-%d", world.Name, seed+1))
 			record := sim.Run(world, lawNamed(t, law.Adaptive), seed+1)

@@ -61,6 +61,7 @@ type State struct {
 	Suspicions []blame.Suspicion // where each app's trouble is looked for
 	Budgets    []budget.Budget   // one per bottleneck, in their order
 	Feedback   senders.Feedback  // how long a patch takes to show
+	Flushes    []senders.Flush   // limits that are low for a while, by sender
 }
 
 // Step is one step of the law.
@@ -70,6 +71,7 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 		Uses:     senders.ObserveUse(s.Uses, v.Senders, v.At),
 		Feedback: s.Feedback.Observe(v.Senders, v.At),
 	}
+	next.Flushes = next.Feedback.Flushed(s.Flushes, v.Senders, v.At)
 	active := blame.Active(v.Senders, next.Uses)
 	v.Verdicts = corroborated(v.Verdicts, active)
 	next.Suspicions = blame.Suspect(s.Suspicions, s.behind, v.Verdicts, active, v.At)

@@ -34,6 +34,7 @@ type wish struct {
 	restore    bool
 	cutting    bool // a bottleneck of the sender is being cut, if not this sender
 	frozen     bool // no raise while a bottleneck of the sender is in trouble
+	waiting    bool // for what will end soon
 	reason     int32
 }
 
@@ -48,7 +49,7 @@ func (w *wish) may(limit, to bitrate.Rate) bool {
 // bottlenecks give it. Cuts are planned at once, raises only where the sum of
 // the limits in force leaves room for them.
 func (r *round) limits() {
-	if !slices.ContainsFunc(r.shares, func(s shared) bool { return s.to != nil }) {
+	if len(r.state.Flushes) == 0 && !slices.ContainsFunc(r.shares, func(s shared) bool { return s.to != nil }) {
 		return
 	}
 	wishes := make([]wish, len(r.view.Senders))
@@ -64,20 +65,28 @@ func (r *round) limits() {
 		_, ceiling := senders.Bounds(s)
 		to := min(max(w.cap.Quantise(), w.floor), ceiling)
 		if w.may(senders.LimitOf(s), to) {
-			r.plan.Limits = append(r.plan.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Reason: int(w.reason)})
+			to = r.by(i, to, w.restore)
+		} else {
+			to = r.due(i, w)
+		}
+		if to != s.Limit {
+			r.plan.Limits = append(r.plan.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Reason: r.reasonOf(s, w)})
 		}
 	}
+	r.written()
 }
 
 // wish adds what one bottleneck has to say about each of its senders.
 func (r *round) wish(s *shared, wishes []wish) {
 	reason := &r.plan.Reasons[s.at]
 	trouble, cutting, restore := inTrouble(reason), reason.Action == plan.Cut, reason.Action == plan.Restore
+	waiting := trouble && (reason.Cause == plan.AwaitEffect || reason.Cause == plan.Confirming || reason.Cause == plan.Violation)
 	may := r.may(s, reason)
 	for k, i := range s.members {
 		w := &wishes[i]
 		w.frozen = w.frozen || trouble
 		w.cutting = w.cutting || cutting
+		w.waiting = w.waiting || waiting
 		if s.to == nil {
 			continue
 		}

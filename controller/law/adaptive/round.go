@@ -27,6 +27,8 @@ type round struct {
 	shares  []shared          // of bottlenecks that change or forbid anything
 	plan    plan.Plan
 
+	flushed []senders.Flush // that begin at this step
+
 	// Limits that a bottleneck is returning to at this very step, by sender; nil if
 	// none is.
 	returning []bitrate.Rate
@@ -65,7 +67,7 @@ func (r *round) bottleneck(name plan.Bottleneck, b *budget.Budget) {
 func (r *round) decide(b *budget.Budget, opinion *budget.Opinion, g *group, apps []int32) (reason plan.Reason, escalate bool) {
 	t := budget.Turn{
 		Config: r.config.Budget, Sense: r.config.Sense, Decrease: r.config.Blind == BlindDecrease,
-		Now: r.view.At, Feedback: r.usual, Pending: g.pending, Opinion: opinion, Load: g.load, Senders: g.senders,
+		Now: r.view.At, Feedback: r.usual, Pending: g.pending, Held: g.held, Opinion: opinion, Load: g.load, Senders: g.senders,
 	}
 	if payer, spent := r.tooCostly(b, g.load); spent {
 		reason = t.GiveBack(b)
@@ -210,6 +212,7 @@ type group struct {
 	load    budget.Load
 	unused  []bitrate.Rate // of each one's limit; nil if nothing is. No sum has it
 	pending bool           // one of them has yet to obey
+	held    bool           // the limit of one is low until what waits behind it is gone
 }
 
 func (r *round) group(members []int32) group {
@@ -234,9 +237,12 @@ func (r *round) group(members []int32) group {
 		if n := len(s.Rates); n > 0 && s.Rates[n-1].At.After(g.load.Seen) {
 			g.load.Seen = s.Rates[n-1].At
 		}
-		g.load.Room = g.load.Room || limit > floor
+		g.load.Room = g.load.Room || r.meant(s) > floor
 		g.load.More = g.load.More || limit < ceiling
 		g.pending = g.pending || r.awaited != nil && r.awaited[i]
+		if f := r.flush(s.Pod); f != nil {
+			g.held = g.held || !f.Over
+		}
 	}
 	g.load.Peak = senders.PeakSum(g.senders, r.view.At)
 	// What is promised to all may be more than there is.
@@ -292,7 +298,7 @@ func (r *round) inForce(g *group) []senders.Limit {
 	was := make([]senders.Limit, len(g.members))
 	for k, i := range g.members {
 		s := g.senders[k]
-		was[k] = senders.Limit{Pod: s.Pod, Limit: senders.LimitOf(s), At: r.view.At}
+		was[k] = senders.Limit{Pod: s.Pod, Limit: r.meant(s), At: r.view.At}
 		if r.returning != nil {
 			was[k].Limit = max(was[k].Limit, r.returning[i])
 		}

@@ -111,6 +111,9 @@ func (t *Turn) cut(b *Budget, again bool) {
 	x, c := &b.Trouble, t.Config
 	b.Link.Upper = min(b.Total, t.Load.Peak)
 	raised := t.raised(b)
+	if raised { // what was in use before it may not be in use again yet
+		b.Link.Upper = max(b.Link.Upper, min(b.Link.Proven, b.Total))
+	}
 	if !again {
 		x.Rise = Rise{queue.Rising(t.ramp(b.since(t.Now))), b.Link.Upper}
 		x.Used, x.Tried = b.Link.Upper, b.Phase == plan.Trying

@@ -47,6 +47,7 @@ type Turn struct {
 	Now      time.Time
 	Feedback time.Duration // patch to effect, 95th percentile
 	Pending  bool          // a patch behind this bottleneck has yet to show
+	Held     bool          // limits are low until what waits behind them is gone
 	Opinion  *Opinion
 	Load     Load
 	Senders  []*plan.Sender
@@ -119,6 +120,9 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 		return t.hold(b, plan.AwaitEffect)
 	case !v.Excused && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
 		return t.relieve(b, false)
+	case t.Held:
+		b.Search.Raised = t.Now // it is yet to come
+		return t.hold(b, plan.AwaitEffect)
 	}
 	b.clean(t.Now)
 	switch {

@@ -104,6 +104,10 @@ func (t *Turn) insist(b *Budget) plan.Reason {
 // the patch has not been seen to work yet, or samples sent since are still
 // late but less and less.
 func (t *Turn) emptying(b *Budget) bool {
+	if t.Held { // what waited before the cut still goes on
+		b.Link.EffectBy = t.Now
+		return true
+	}
 	if !t.Opinion.Trouble() {
 		return false
 	}

@@ -37,7 +37,7 @@ func (f Feedback) Observe(senders []plan.Sender, now time.Time) Feedback {
 	next := Feedback{Delays: slices.Clone(f.Delays)}
 	for _, p := range f.Pending {
 		i, found := find(senders, p.Pod)
-		if !found || now.Sub(p.At) > feedbackWait {
+		if !found || now.Sub(p.At) > wait(&senders[i]) {
 			continue
 		}
 		delay, seen := effect(senders[i].Rates, p)
@@ -69,6 +69,14 @@ func (f Feedback) Awaited(senders []plan.Sender, now time.Time, usual time.Durat
 		awaited[i] = true
 	}
 	return awaited
+}
+
+// wait is how long the effect of a limit may take to show.
+func wait(s *plan.Sender) time.Duration {
+	if s.Limiter == plan.EDT {
+		return horizon + feedbackWait
+	}
+	return feedbackWait
 }
 
 // effect finds the first sub-window after the request that fits the limit. The

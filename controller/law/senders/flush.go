@@ -1,0 +1,69 @@
+package senders
+
+import (
+	"slices"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// Flush is a change of a limit behind which packets wait that the change would not
+// hold back (plan.EDT): they leave at the old rate, beside what comes at the new
+// one. So the limit is low until they are gone.
+type Flush struct {
+	Pod     plan.PodID
+	At      time.Time    // since when it is low
+	Was     bitrate.Rate // before that
+	To      bitrate.Rate // what it is to be after it
+	Restore bool         // the limits go back up, whoever is late
+	Over    bool         // what waited is gone
+}
+
+// horizon is how far ahead a packet may have its time of departure, so how long the
+// old rate may go on (pkg/maps/bwmap/bwmap.go of Cilium).
+const horizon = 2 * time.Second
+
+// patience is how long a limit stays low where a raise is forbidden: then it is again
+// what it was, or less where that was wanted.
+const patience = horizon + 3*time.Second
+
+// Back is what a limit goes back to, whoever is in trouble.
+func (f Flush) Back() bitrate.Rate { return min(f.Was, f.To) }
+
+// Late reports whether a limit was low for as long as may be.
+func (f Flush) Late(now time.Time) bool { return now.Sub(f.At) >= patience }
+
+// low is what a limit lets through of what it did while what waits leaves: less than
+// is left free beside what the limit is to be then.
+const low = 0.03
+
+// Low is a sender's limit while what waits leaves.
+func Low(s *plan.Sender) bitrate.Rate {
+	return min(max(scale(s.Limit, low), bitrate.Min).Quantise(), s.Limit)
+}
+
+// Waits reports whether packets wait in a sender's limiter that a change does not
+// hold back.
+func Waits(s *plan.Sender, usage bitrate.Rate) bool {
+	return s.Limiter == plan.EDT && Bound(s, usage)
+}
+
+// Flushed brings flushes up to date: the senders in the order of their PodID, as the
+// flushes are. What waited is gone once a sender is seen to obey the low limit, or
+// where that cannot be seen, as of UDP that offers more whatever comes of it, after
+// the horizon.
+func (f Feedback) Flushed(known []Flush, senders []plan.Sender, now time.Time) []Flush {
+	var next []Flush
+	for _, x := range known {
+		if _, found := find(senders, x.Pod); !found {
+			continue
+		}
+		_, pending := slices.BinarySearchFunc(f.Pending, x.Pod, func(l Limit, id plan.PodID) int { return l.Pod.Compare(id) })
+		x.Over = x.Over || !pending || now.Sub(x.At) > horizon+f.P95(minFeedback)
+		next = append(next, x)
+	}
+	return next
+}
+
+func scale(r bitrate.Rate, by float64) bitrate.Rate { return bitrate.Rate(float64(r) * by) }

@@ -1,0 +1,15 @@
+package plan
+
+// Limiter is how a sender is held to its limit.
+type Limiter string
+
+// The limiters.
+const (
+	// TokenBucket has packets wait at the rate that is in force: the agents' own,
+	// and that of most CNIs. It is what an unknown one, "", is taken for.
+	TokenBucket Limiter = "tbf"
+	// EDT gives each packet a time of departure as it comes, for which fq keeps it
+	// (Cilium's bandwidth manager, docs/cilium.md): what waits as a limit changes
+	// leaves at the old rate, beside what comes at the new one.
+	EDT Limiter = "edt"
+)
