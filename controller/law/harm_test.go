@@ -106,7 +106,7 @@ func TestGivingUpDoesNotForgetWhatAnAppHasCost(t *testing.T) {
 			return 1000 * mbit
 		}
 		return 20 * mbit
-	}, 6*ms, 3*time.Minute)
+	}, 3*ms, 3*time.Minute)
 	if causes[plan.Unresponsive] == 0 || harmed > 20*time.Second {
 		t.Errorf("harmed for %v of three minutes: %v", harmed, causes)
 	}

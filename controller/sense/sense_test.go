@@ -154,3 +154,26 @@ func TestWhatCannotBeKnownIsNotCalledWell(t *testing.T) {
 		t.Errorf("in violation in %d of %d ticks", violated, ticks)
 	}
 }
+
+// Two packets in a row are late on two paths: that is seen as surely as four on one,
+// in half the time. On one path alone it is not.
+func TestTwoPathsSeeAQueueInHalfTheTime(t *testing.T) {
+	for _, late := range []int{1, 2} {
+		app := &plan.App{Pod: plan.PodID{Namespace: "factory", Name: "robot"}, Node: "n1", SLO: workload.SLO{Jitter: ms}}
+		for k := range 2 {
+			s := plan.Session{ID: string(rune('a' + k)), Vantage: "n2", Base: plan.Base{Delay: 300 * us, Known: true}}
+			for i := range 12 {
+				x := plan.Sample{At: t0.Add(time.Duration(i) * 20 * ms), RTT: 320 * us}
+				if i >= 10 && k < late {
+					x.RTT = 3 * ms
+				}
+				s.Samples = append(s.Samples, x)
+			}
+			app.Sessions = append(app.Sessions, s)
+		}
+		v := DefaultConfig().Judge(app, time.Time{}, t0.Add(240*ms))
+		if v.Standing != (late == 2) {
+			t.Errorf("late on %d paths: standing %v", late, v.Standing)
+		}
+	}
+}

@@ -92,6 +92,7 @@ type tally struct {
 	elsewhere     *Verdict // the worst that a session suffers and its witness does not
 	paths         Paths
 	troubled      int
+	surges        int           // sessions whose newest two samples are beyond the allowance
 	low           time.Duration // sum of the lower quartiles
 	slowest       time.Duration
 }
@@ -110,6 +111,9 @@ func (t *tally) add(v *Verdict) {
 	if v.Trouble() {
 		t.troubled++
 	}
+	if v.Allow > 0 && r.pair > v.Allow {
+		t.surges++
+	}
 	switch {
 	case v.Excess > t.worst.Excess:
 		t.worst, t.second = *v, t.worst
@@ -122,7 +126,10 @@ func (t *tally) add(v *Verdict) {
 func (t *tally) verdict() Verdict {
 	v := t.worst
 	v.Paths = t.paths
-	if t.troubled == 1 && v.Trouble() && t.paths.Seen >= corroborated {
+	if t.surges > 1 { // what two paths see is as sure as what one sees for twice as long
+		v.Standing, v.Tail = true, false
+	}
+	if t.troubled == 1 && t.surges < 2 && v.Trouble() && t.paths.Seen >= corroborated {
 		others := t.second
 		others.Paths, others.Lag, others.Hum = Paths{Seen: t.paths.Seen - 1}, v.Lag, others.Worst.Low
 		v.Others = &others

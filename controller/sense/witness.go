@@ -65,7 +65,8 @@ func (c Config) witnessed(app *plan.App, session *plan.Session, r Reading, since
 		r.Slope = w.Slope
 	}
 	r.Low, r.Median, r.Tail = min(r.Low, w.Low), min(r.Median, w.Median), min(r.Tail, w.Tail)
-	r.Recent, r.Surge = min(r.Recent, w.Recent), min(r.pair, w.pair)
+	r.pair = min(r.pair, w.pair)
+	r.Recent, r.Surge = min(r.Recent, w.Recent), r.pair
 	r.Lost, r.LostCount = min(r.Lost, w.Lost), min(r.LostCount, w.LostCount)
 	if r.Forward == 0 && r.Back == 0 {
 		r.Forward, r.Back = w.Forward, w.Back

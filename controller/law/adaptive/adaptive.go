@@ -44,7 +44,7 @@ func DefaultConfig() Config {
 	return Config{
 		Sense: sense.DefaultConfig(),
 		Budget: budget.Config{
-			Drain: 120 * time.Millisecond, MinCut: 0.04, MaxCut: 0.5, Settle: 0.97, Fruitless: 3,
+			Drain: 60 * time.Millisecond, MinCut: 0.04, MaxCut: 0.5, Settle: 0.97, Fruitless: 3,
 			Feedback:   300 * time.Millisecond,
 			RaiseEvery: time.Second, RaiseStep: 0.02, MaxRaise: 0.3,
 			ProbeEvery: 2 * time.Minute, MaxProbeEvery: 16 * time.Minute,

@@ -61,10 +61,27 @@ type Link struct {
 	Loses    bool         // it was seen to lose what is too much, not to queue it
 	Best     bitrate.Rate // highest Capacity so far
 	Proven   bitrate.Rate // highest Total in use without a queue since it was raised
+	Others   bitrate.Rate // what others were seen to use of the link besides
 	Upper    bitrate.Rate // usage at the last cut: more than fits through
 	Cut      time.Time    // when that was
 	EffectBy time.Time    // samples sent before this say nothing about it
+	Falls    int          // how often it fell, each time within fallMemory of the one before
+	Fell     time.Time    // when it last did
 }
+
+// fallMemory is how long ago a link may have fallen for it to be expected to fall again.
+const fallMemory = time.Minute
+
+// fell notes that less fits through than did, by nobody's try for more.
+func (l *Link) fell(now time.Time) {
+	if now.Sub(l.Fell) > fallMemory {
+		l.Falls = 0
+	}
+	l.Fell, l.Falls = now, l.Falls+1
+}
+
+// unsteady reports whether what comes back soon falls again.
+func (l *Link) unsteady(now time.Time) bool { return l.Falls > 1 && now.Sub(l.Fell) < fallMemory }
 
 // learn sets the capacity.
 func (l *Link) learn(c bitrate.Rate, measured bool) {

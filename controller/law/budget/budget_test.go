@@ -66,3 +66,40 @@ func TestAShortQueueAtAKnownCapacityIsCutGently(t *testing.T) {
 		}
 	}
 }
+
+// A link that falls again and again within a minute is believed to be back later and
+// later; a minute after it fell last that is forgotten.
+func TestALinkThatKeepsFallingIsTriedForLater(t *testing.T) {
+	b := Budget{Link: Link{Known: true, Capacity: 100 * mbit, Best: 200 * mbit}}
+	at := t0
+	for i, want := range []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute, time.Minute} {
+		b.Link.fell(at)
+		turn := Turn{Config: config, Now: at, Opinion: &Opinion{}}
+		if got := turn.comeback(&b); got != want {
+			t.Errorf("after fall %d: it is tried for in %v, want %v", i+1, got, want)
+		}
+		if got := b.Link.unsteady(at); got != (i > 0) {
+			t.Errorf("after fall %d: unsteady %v", i+1, got)
+		}
+		at = at.Add(10 * time.Second)
+	}
+	if at = at.Add(time.Minute); b.Link.unsteady(at) {
+		t.Error("unsteady for longer than a minute")
+	}
+	if b.Link.fell(at); b.Link.Falls != 1 {
+		t.Errorf("%d falls are remembered after a minute without, want 1", b.Link.Falls)
+	}
+}
+
+// More is tried for in growing steps, but never in one leap beyond what ever fitted
+// through.
+func TestATryStopsAtWhatEverFittedThrough(t *testing.T) {
+	b := Budget{
+		Phase: plan.Trying, Total: 150 * mbit, Link: Link{Known: true, Capacity: 147 * mbit, Best: 180 * mbit, Falls: 2, Fell: t0.Add(-20 * time.Second)},
+		Search: Search{Step: 0.3},
+	}
+	turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Load: Load{Peak: 150 * mbit, Limits: 150 * mbit, Bound: true, More: true}}
+	if turn.grow(&b); b.Total != scale(180*mbit, config.Settle) || b.Search.Step != config.RaiseStep {
+		t.Errorf("the budget is raised to %v, and by %v next", b.Total, b.Search.Step)
+	}
+}

@@ -118,6 +118,9 @@ func (t *Turn) cut(b *Budget, again bool) {
 		x.Rise = Rise{queue.Rising(t.ramp(b.since(t.Now))), b.Link.Upper}
 		x.Used, x.Tried = b.Link.Upper, b.Phase == plan.Trying
 	}
+	if !again && !raised && b.Link.Known {
+		b.Link.fell(t.Now)
+	}
 	depth, most, explore := t.estimate(b, again, raised)
 	x.Overshot = raised && !again
 	t.wait(b, raised)
@@ -125,6 +128,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 	if b.Link.Known {
 		reference = b.Link.Capacity
 	}
+	depth *= float64(reference+b.Link.Others) / float64(reference) // a queue leaves as fast as the link is, not as our part of it
 	b.Total = max(scale(reference, 1-min(max(depth, c.MinCut), most)), min(t.Load.Floors, b.Total))
 	x.Depth = 1 - float64(b.Total)/float64(x.Used)
 	x.InForce, x.Doubted = t.Load.Limits, time.Time{}
@@ -203,13 +207,23 @@ func (t *Turn) shallow(l *Link) bool {
 func (t *Turn) wait(b *Budget, raised bool) {
 	least := t.Config.ProbeEvery
 	if b.Link.fallen() {
-		least = t.soon()
+		least = t.comeback(b)
 	}
 	wait := 2 * b.Search.Wait
 	if !b.Link.Measured || !raised {
 		wait = 0
 	}
 	b.Search.Wait = max(least, 20*t.Opinion.Lag, min(wait, t.Config.MaxProbeEvery)) // a touch is seen late and lasts
+}
+
+// comeback is how long to wait for capacity that was lost: twice as long with each fall
+// that follows another soon.
+func (t *Turn) comeback(b *Budget) time.Duration {
+	wait := t.soon()
+	for n := b.Link.Falls; n > 1 && wait < fallMemory; n-- {
+		wait *= 2
+	}
+	return min(wait, fallMemory)
 }
 
 // queue is how long the queue will be when a cut made now takes effect.

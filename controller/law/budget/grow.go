@@ -38,17 +38,22 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.hold(b, plan.Calm)
 	}
 	b.Search.Raised = t.Now
-	if b.back(relief) { // to what once fitted through
+	if b.back(relief) && !b.Link.unsteady(t.Now) { // to what once fitted through
 		b.Total = scale(b.Link.Best, t.Config.Settle)
 		b.Link.learn(b.Link.Best, b.Link.Measured)
 		b.Phase, b.Search.At = b.rest(), t.Now.Add(t.Config.ProbeEvery)
 		return t.reason(b, plan.Grow, plan.Calm)
 	}
 	step := t.step(b, relief)
-	b.Total = scale(b.Total, 1+step)
-	if float64(b.Total) > 1.03*float64(b.Link.Capacity) {
+	best := scale(b.Link.Best, t.Config.Settle)
+	raised := scale(b.Total, 1+step)
+	switch {
+	case b.Total < best && raised > best: // not in one leap beyond what ever fitted through
+		raised, b.Search.Step = best, t.Config.RaiseStep
+	case float64(raised) > 1.03*float64(b.Link.Capacity) && !b.Link.unsteady(t.Now):
 		b.Search.Step = min(2*step, t.Config.MaxRaise) // on new ground
 	}
+	b.Total = raised
 	b.Phase, b.Search.At = plan.Trying, t.Now
 	return t.reason(b, plan.Grow, plan.Calm)
 }
@@ -92,7 +97,7 @@ func (t *Turn) relief(b *Budget, used bool) bool {
 		s.Hum = Hum{}
 		return false
 	}
-	if !s.Hum.Listen(t.Now, t.Opinion.Hum) || t.Now.Before(s.ReliefAt) {
+	if !s.Hum.Listen(t.Now, t.Opinion.Hum) || t.Now.Before(s.ReliefAt) || b.Link.unsteady(t.Now) {
 		return false
 	}
 	s.ReliefWait = min(max(2*s.ReliefWait, minReliefWait), maxReliefWait)

@@ -14,9 +14,16 @@ import (
 func (t *Turn) settle(b *Budget) {
 	e := t.episode(b)
 	l, s, before := &b.Link, &b.Search, &b.Trouble.Before.Link
+	f, rise := t.fall(b, e), b.Trouble.Rise
+	room, others, known := queue.Between(rise.Slope, rise.Inflow, f.slope, f.inflow)
+	if known {
+		l.Others = others
+	}
 	switch {
+	case known && float64(others) > company*float64(room+others):
+		l.learn(room, true)
 	case !l.Known:
-		t.measure(b, e)
+		t.measure(b, e, f)
 	case e.pinned:
 	case b.Trouble.Overshot: // it was guessed from the way up, or what was good before was taken
 		l.Capacity = min(max(l.Capacity, e.full), l.Upper)
@@ -25,7 +32,7 @@ func (t *Turn) settle(b *Budget) {
 	}
 	l.Best = max(l.Best, l.Capacity)
 	if l.fallen() && !b.Trouble.Overshot {
-		s.Wait = t.soon()
+		s.Wait = t.comeback(b)
 	}
 	wait := s.Wait
 	if s.Even {
@@ -66,20 +73,32 @@ func (t *Turn) episode(b *Budget) episode {
 	return e
 }
 
+// company is the share of the link that others use from which on it counts.
+const company = 0.2
+
+// fall is the way down of a queue after a cut.
+type fall struct {
+	slope  float64      // 0: unclear
+	inflow bitrate.Rate // what the senders sent meanwhile
+	long   bool         // long enough to be exact
+}
+
+func (t *Turn) fall(b *Budget, e episode) fall {
+	down, from, to := queue.Falling(queue.After(e.ramp, b.Link.Cut))
+	return fall{down, t.inflow(b, from, to), to.Sub(from) > senders.Window/2}
+}
+
 // measure sets the capacity once the queue is empty: from what the senders sent
 // while it stood, which is exact unless it overflowed, or from how fast it fell
 // after the cut, which is exact if that took long.
-func (t *Turn) measure(b *Budget, e episode) {
+func (t *Turn) measure(b *Budget, e episode, f fall) {
 	l := &b.Link
-	down, from, to := queue.Falling(queue.After(e.ramp, b.Link.Cut))
-	low := t.inflow(b, from, to)
-	c := min(queue.Alone(low, down), e.full)
-	long := to.Sub(from) > senders.Window/2
-	if !long {
+	c := min(queue.Alone(f.inflow, f.slope), e.full)
+	if !f.long {
 		c = min(c, t.emptied(e)) // who sends on and off, or paused, bends the line
 	}
 	switch {
-	case down != 0 && (long || !e.fell) && e.pinned:
+	case f.slope != 0 && (f.long || !e.fell) && e.pinned:
 		l.learn(c, true)
 	case e.fell || !e.pinned:
 		l.learn(e.full, true)
@@ -88,11 +107,9 @@ func (t *Turn) measure(b *Budget, e episode) {
 		l.Upper, b.Search.Even = e.full, true
 		return
 	}
-	rise := b.Trouble.Rise
-	share, known := queue.Others(rise.Slope, rise.Inflow, down, low)
-	company := !(known && share < 0.2) && !near(e.full, l.Capacity, 0.08)
-	vague := !long && !near(e.full, l.Capacity, 0.04)
-	if company || vague {
+	accompanied := b.Trouble.Rise.Slope*f.slope == 0 && !near(e.full, l.Capacity, 0.08)
+	vague := !f.long && !near(e.full, l.Capacity, 0.04)
+	if accompanied || vague {
 		b.Search.Wait = t.Config.ProbeEvery / 6 // to be confirmed
 		// What drained is below, and what a cut before left standing above it.
 		b.Search.Even = b.Trouble.Cuts > 1 && float64(l.Upper) > 1.1*float64(l.Capacity)

@@ -19,15 +19,16 @@ func Alone(inflow bitrate.Rate, slope float64) bitrate.Rate {
 	return bitrate.Rate(float64(inflow) * (1 / (1 + slope)))
 }
 
-// Others is the share of the link that others use, from the slope on the way up
-// while the senders sent high and on the way down while they sent low: two
-// equations for C and X.
-func Others(up float64, high bitrate.Rate, down float64, low bitrate.Rate) (share float64, known bool) {
-	if up == 0 || down == 0 || high <= low {
-		return 0, false
+// Between is what the senders may have, from the slope on the way up while they sent
+// high and on the way down while they sent low: where it would be 0. Others are what
+// else is on the link: two equations for C and X.
+func Between(up float64, high bitrate.Rate, down float64, low bitrate.Rate) (room, others bitrate.Rate, known bool) {
+	if up <= 0 || down >= 0 || high <= low {
+		return 0, 0, false
 	}
 	c := float64(high-low) / (up - down)
-	return (c*(1+down) - float64(low)) / c, true
+	room = low + bitrate.Rate(-down*c)
+	return room, max(bitrate.Rate(c)-room, 0), true
 }
 
 // Rising is the slope of the way up to the present queue; 0 if unclear.

@@ -35,12 +35,15 @@ func TestCapacityFromSlopes(t *testing.T) {
 	if c := Alone(150*mbit, down); max(c-200*mbit, 200*mbit-c) > 3*mbit {
 		t.Errorf("capacity %v, want 200M", c)
 	}
-	if share, known := Others(up, 300*mbit, down, 150*mbit); !known || math.Abs(share) > 0.03 {
-		t.Errorf("others use %v", share)
+	if room, others, known := Between(up, 300*mbit, down, 150*mbit); !known || others > 6*mbit || room < 194*mbit || room > 206*mbit {
+		t.Errorf("%v fit, others use %v, want 200M and none", room, others)
 	}
 	// With 60 of others in it, 90 falls by a quarter and 240 rises by a half.
-	if share, known := Others(0.5, 240*mbit, -0.25, 90*mbit); !known || math.Abs(share-0.3) > 0.03 {
-		t.Errorf("others use %v, want 0.3", share)
+	if room, others, known := Between(0.5, 240*mbit, -0.25, 90*mbit); !known || room != 140*mbit || others != 60*mbit {
+		t.Errorf("%v fit, others use %v, want 140M and 60M", room, others)
+	}
+	if _, _, known := Between(0, 240*mbit, -0.25, 90*mbit); known {
+		t.Error("one slope told both")
 	}
 	for _, little := range [][]Delay{nil, ramp(42*ms, 0, -0.25)[:2]} {
 		if slope, _, _ := Falling(little); slope != 0 || Rising(little) != 0 {
