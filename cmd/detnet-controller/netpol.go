@@ -20,12 +20,13 @@ import (
 
 // networkPolicies keeps the network policies that the webhook decides; nil where
 // there is nobody to ask.
-func networkPolicies(mgr manager.Manager, o options, writing *rest.Config, client kubernetes.Interface, own *certs.Current, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) (leader.Worker, error) {
+func networkPolicies(mgr manager.Manager, o options, cluster *rest.Config, client kubernetes.Interface, to *write.Writer, own *certs.Current, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) (leader.Worker, error) {
 	if o.webhookConfig == "" {
 		return nil, nil
 	}
 	keeper, err := netpol.New(netpol.Settings{
-		Config: writing,
+		Config: cluster,
+		To:     to,
 		Asker: &netpol.Webhook{
 			Hook: hook.Hook{Client: client, Name: o.webhookConfig, Certificate: own.ClientCertificate},
 			Key:  func() []byte { return keys.Keys().Current },

@@ -101,7 +101,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		return err
 	}
 	workers := s.workers(o, client, own, log)
-	if policies, err := networkPolicies(mgr, o, writing, client, own, keys, known, log); err != nil {
+	if policies, err := networkPolicies(mgr, o, cluster, client, writer, own, keys, known, log); err != nil {
 		return err
 	} else if policies != nil {
 		workers = append(workers, policies)

@@ -60,12 +60,25 @@ func TestMarksOnARealAPIServer(t *testing.T) {
 	nobody := rest.CopyConfig(cluster)
 	nobody.Impersonate.UserName = "nobody"
 	denied := kubernetes.NewForConfigOrDie(nobody)
-	config, marker.Nodes, marker.To = Config{}, denied.CoreV1().Nodes(), writer(denied)
-	marker.once(t.Context(), stage.now)
-	first := marker.failed["n1"]
-	marker.once(t.Context(), stage.now.Add(interval))
-	if !strings.Contains(first.text, "forbidden") || marker.failed["n1"] != first {
-		t.Errorf("failed with %+v, then %+v", first, marker.failed["n1"])
+	var told strings.Builder
+	config, marker.To = Config{}, write.New(denied, nil, nil, slog.New(slog.NewTextHandler(&told, nil)))
+	marker.Log = slog.New(slog.NewTextHandler(&told, nil))
+	for range 20 {
+		stage.now = stage.now.Add(interval)
+		marker.once(t.Context(), stage.now)
+	}
+	if n := strings.Count(told.String(), "\n"); n != 1 || !strings.Contains(told.String(), "forbidden") {
+		t.Errorf("%d lines of log, want one with the refusal's words:\n%s", n, &told)
+	}
+	// Nobody can be asked: all nodes wait, and one line says so.
+	told.Reset()
+	marker.Nodes = denied.CoreV1().Nodes()
+	marker.To = writer(client)
+	for range 20 {
+		marker.once(t.Context(), stage.now)
+	}
+	if n := strings.Count(told.String(), "\n"); n != 1 {
+		t.Errorf("%d lines of log, want one:\n%s", n, &told)
 	}
 
 	if err := Clear(t.Context(), nodes, writer(client), "n1"); err != nil {

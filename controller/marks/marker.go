@@ -28,19 +28,12 @@ type Marker struct {
 	// Config is asked anew each time.
 	Config func() Config
 
-	known  map[string]uplink
-	last   time.Time
-	failed map[string]failure
+	known map[string]uplink
+	last  time.Time
+	again time.Time // nothing is written before: the API server could not be asked
 }
 
-// failure of a node's last change, and when to try again.
-type failure struct {
-	text  string
-	again time.Time
-}
-
-// interval between two looks, and the pause after a failure, such as a right
-// that went before the marks did.
+// interval between two looks, and the pause after a failure that is no refusal.
 const (
 	interval = 2 * time.Second
 	pause    = time.Minute
@@ -49,7 +42,7 @@ const (
 // Start marks nodes until ctx ends. The marks stay: the next leader goes on, and
 // begins from them.
 func (m *Marker) Start(ctx context.Context) error {
-	m.known, m.failed, m.last = nil, nil, time.Time{}
+	m.known, m.last, m.again = nil, time.Time{}, time.Time{}
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -62,8 +55,8 @@ func (m *Marker) Start(ctx context.Context) error {
 	}
 }
 
-// once brings every node up to date. What fails is tried again after a pause, and
-// said when it is new.
+// once brings every node up to date. A node whose change is refused waits by
+// itself, which To tells; with other failures all wait.
 func (m *Marker) once(ctx context.Context, now time.Time) {
 	s, nodes := m.Status(), m.Snapshot().Marks
 	if !s.Leader || s.Mode != string(workload.Enforce) {
@@ -73,32 +66,31 @@ func (m *Marker) once(ctx context.Context, now time.Time) {
 	m.last = now
 	var wanted map[string]want
 	m.known, wanted = decide(m.Config(), m.known, nodes, s.Reasons, now, step)
-	failed := map[string]failure{}
+	if now.Before(m.again) {
+		return
+	}
 	for _, node := range slices.Sorted(maps.Keys(wanted)) {
-		before := m.failed[node]
-		if now.Before(before.again) {
-			failed[node] = before
-			continue
-		}
 		err := m.mark(ctx, node, nodes[node], wanted[node])
+		_, refused := write.AsRefusal(err)
 		switch {
-		case err == nil, apierrors.IsConflict(err): // somebody else was first: next time
+		case err == nil, refused, apierrors.IsConflict(err): // with a conflict somebody else was first: next time
 		case apierrors.IsNotFound(err):
 			delete(m.known, node)
 		default:
-			failed[node] = failure{err.Error(), now.Add(pause)}
-			if err.Error() != before.text {
-				m.Log.Error("node not marked; after the marks were switched off, \"detnet restore\" removes them", "node", node, "err", err)
-			}
+			m.again = now.Add(pause)
+			m.Log.Error("nodes are not marked; after the marks were switched off, \"detnet restore\" removes them", "node", node, "err", err)
+			return
 		}
 	}
-	m.failed = failed
 }
 
 func (m *Marker) mark(ctx context.Context, node string, has inventory.Marks, w want) error {
 	bandwidth := w.bandwidth != advertised(has) || (w.bandwidth == 0 && has.Advertised != "")
 	if w.congested == has.Congested && !bandwidth {
 		return nil
+	}
+	if m.To.Resting("Node", "", node) {
+		return nil // nor is it read
 	}
 	now, err := m.Nodes.Get(ctx, node, metav1.GetOptions{})
 	if err != nil {

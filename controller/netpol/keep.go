@@ -8,11 +8,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
@@ -112,41 +109,34 @@ func (k *Keeper) write(ctx context.Context, namespace string, m put, have *polic
 	if have != nil && have.yields() == m.yields && have.marked() && reflect.DeepEqual(have.rules, m.rules) {
 		return nil
 	}
-	object := &unstructured.Unstructured{Object: map[string]any{}}
+	if have == nil && k.known.taken(namespace, m.name) {
+		return fmt.Errorf("CiliumNetworkPolicy %s/%s: there is one of that name that detnet did not make", namespace, m.name)
+	}
+	c := write.Change{
+		Target: target(namespace, m.name), Verb: write.Create, Merge: map[string]any{},
+		Labels: map[string]string{managedBy: detnet}, Annotations: map[string]string{workload.PolicyYields: fmt.Sprint(m.yields)},
+		Regards: m.pod.reference(),
+	}
 	if len(m.rules) == 1 {
-		object.Object["spec"] = map[string]any(m.rules[0])
+		c.Merge["spec"] = m.rules[0]
 	} else {
-		var specs []any
-		for _, r := range m.rules {
-			specs = append(specs, map[string]any(r))
-		}
-		object.Object["specs"] = specs
+		c.Merge["specs"] = m.rules
 	}
-	object.SetGroupVersionKind(ciliumPolicies.GroupVersion().WithKind("CiliumNetworkPolicy"))
-	object.SetNamespace(namespace)
-	object.SetName(m.name)
-	object.SetLabels(map[string]string{managedBy: detnet})
-	object.SetAnnotations(map[string]string{workload.PolicyYields: fmt.Sprint(m.yields)})
-	client := k.writer.Resource(ciliumPolicies).Namespace(namespace)
-	var err error
-	if have == nil {
-		_, err = client.Create(ctx, object, metav1.CreateOptions{FieldManager: write.FieldManager, FieldValidation: metav1.FieldValidationStrict})
-	} else {
-		object.SetResourceVersion(have.ResourceVersion)
-		_, err = client.Update(ctx, object, metav1.UpdateOptions{FieldManager: write.FieldManager, FieldValidation: metav1.FieldValidationStrict})
+	if have != nil {
+		c.Verb, c.UID, c.Version = write.Replace, have.UID, have.ResourceVersion
 	}
-	switch {
-	case err == nil:
-		k.Log.InfoContext(ctx, "network policy written", "policy", namespace+"/"+m.name, "leaves_alone", m.held.String())
-		return nil
-	case apierrors.IsConflict(err) || apierrors.IsNotFound(err):
+	err := k.To.Do(ctx, c)
+	if write.Gone(err) || apierrors.IsAlreadyExists(err) {
 		return nil // somebody was faster; what they did comes as an event
-	case apierrors.IsAlreadyExists(err):
-		err = fmt.Errorf("there is one of that name that detnet did not make: %w", err)
-	case strings.Contains(err.Error(), "unknown field"):
-		err = fmt.Errorf("the CRD of this cluster's Cilium does not know all of it; detnet's own policies need Cilium 1.16: %w", err)
 	}
-	return fmt.Errorf("CiliumNetworkPolicy %s/%s: %w", namespace, m.name, err)
+	if err == nil {
+		k.Log.InfoContext(ctx, "network policy written", "policy", namespace+"/"+m.name, "leaves_alone", m.held.String())
+	}
+	return err
+}
+
+func target(namespace, name string) write.Target {
+	return write.Target{Kind: "CiliumNetworkPolicy", Namespace: namespace, Name: name}
 }
 
 // marked reports whether it says of itself whether it yields.
@@ -154,18 +144,17 @@ func (p *policy) marked() bool { return p.Annotations[workload.PolicyYields] != 
 
 // remove deletes the policy, in the version that was looked at.
 func (k *Keeper) remove(ctx context.Context, have *policy) error {
-	err := k.writer.Resource(ciliumPolicies).Namespace(have.Namespace).Delete(ctx, have.Name, metav1.DeleteOptions{
-		Preconditions: &metav1.Preconditions{UID: &have.UID, ResourceVersion: &have.ResourceVersion},
-	})
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+	c := write.Change{Target: target(have.Namespace, have.Name), Verb: write.Delete, Version: have.ResourceVersion}
+	c.UID = have.UID
+	err := k.To.Do(ctx, c)
+	if err == nil {
+		k.figures.deleted.Inc()
+		k.Log.InfoContext(ctx, "network policy deleted", "policy", have.Namespace+"/"+have.Name)
+	}
+	if write.Gone(err) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("delete CiliumNetworkPolicy %s/%s: %w", have.Namespace, have.Name, err)
-	}
-	k.figures.deleted.Inc()
-	k.Log.InfoContext(ctx, "network policy deleted", "policy", have.Namespace+"/"+have.Name)
-	return nil
+	return err
 }
 
 // due are the unused policies whose time is over.

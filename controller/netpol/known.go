@@ -59,7 +59,7 @@ func (k *Keeper) follow(ctx context.Context, kinds []schema.GroupVersionResource
 	}, k.onNamespaces())
 	for _, kind := range kinds {
 		read := readers[kind]
-		indexer := add(dynamicinformer.NewFilteredDynamicInformer(k.writer, kind, metav1.NamespaceAll, 0, byNamespace, nil).Informer(),
+		indexer := add(dynamicinformer.NewFilteredDynamicInformer(k.reader, kind, metav1.NamespaceAll, 0, byNamespace, nil).Informer(),
 			func(o any) (any, error) {
 				if u, ok := o.(*unstructured.Unstructured); ok {
 					return read(u), nil
@@ -173,6 +173,13 @@ func (n known) scene(namespace string) *scene {
 		}
 	}
 	return s
+}
+
+// taken reports whether a CiliumNetworkPolicy of that name is somebody else's.
+func (n known) taken(namespace, name string) bool {
+	object, ok, _ := n.cilium.GetByKey(namespace + "/" + name)
+	p, read := object.(*policy)
+	return ok && read && !p.isOurs()
 }
 
 // inside are the objects of a namespace, by name.

@@ -27,6 +27,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -37,7 +38,8 @@ type Events interface {
 
 // Settings are what a Keeper works with.
 type Settings struct {
-	Config *rest.Config
+	Config *rest.Config // to read; To writes
+	To     *write.Writer
 	Asker  Asker
 	// Mode says how far detnet may go in a namespace, once Synced is closed.
 	Mode       func(namespace string) workload.ControlMode
@@ -53,7 +55,7 @@ type Keeper struct {
 	Settings
 	client kubernetes.Interface
 	meta   metadata.Interface
-	writer dynamic.Interface
+	reader dynamic.Interface
 	every  time.Duration // interval, but in tests
 
 	// Everything below is the one worker's.
@@ -76,20 +78,12 @@ const (
 	lastRetry  = 5 * time.Minute
 )
 
-// Writes per second, and how many at once.
-const (
-	writeRate  = 10
-	writeBurst = 20
-)
-
 // New returns a Keeper that has not begun.
 func New(s Settings) (*Keeper, error) {
 	k := &Keeper{
 		Settings: s, every: interval, figures: newFigures(s.Registerer),
 		answers: map[string]answers{}, unused: map[types.UID]time.Time{}, said: map[string]map[string]bool{},
 	}
-	slow := rest.CopyConfig(s.Config)
-	slow.QPS, slow.Burst = writeRate, writeBurst
 	var err error
 	if k.client, err = kubernetes.NewForConfig(s.Config); err != nil {
 		return nil, fmt.Errorf("keep network policies: %w", err)
@@ -97,7 +91,7 @@ func New(s Settings) (*Keeper, error) {
 	if k.meta, err = metadata.NewForConfig(s.Config); err != nil {
 		return nil, fmt.Errorf("keep network policies: %w", err)
 	}
-	if k.writer, err = dynamic.NewForConfig(slow); err != nil {
+	if k.reader, err = dynamic.NewForConfig(s.Config); err != nil {
 		return nil, fmt.Errorf("keep network policies: %w", err)
 	}
 	return k, nil

@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/ask"
@@ -46,6 +50,10 @@ type world struct {
 	asked  int
 	later  time.Duration
 	events []string
+	looks  int // at the mode, one for each look at a namespace
+
+	writes atomic.Int64    // sent to the API server
+	told   strings.Builder // by who writes; the Keeper's worker alone writes
 }
 
 // The kinds of Cilium, as it is and as it was up to 1.17, without "log".
@@ -79,6 +87,24 @@ func (w *world) installCilium(old bool) {
 		w.t.Fatal(err)
 	}
 }
+
+// writer counts what is sent.
+func (w *world) writer() *write.Writer {
+	counted := rest.CopyConfig(w.config)
+	counted.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.Method != http.MethodGet {
+				w.writes.Add(1)
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	return write.New(kubernetes.NewForConfigOrDie(counted), nil, w, slog.New(slog.NewTextHandler(&w.told, nil)))
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // Ask implements Asker.
 func (w *world) Ask(ctx context.Context, namespace, name string) (ask.Answer, error) {
@@ -121,11 +147,12 @@ func begin(t *testing.T) *world {
 	synced := make(chan struct{})
 	close(synced)
 	k, err := New(Settings{
-		Config: env.Config, Asker: w, Synced: synced, Events: w, Registerer: w.reg,
+		Config: env.Config, To: w.writer(), Asker: w, Synced: synced, Events: w, Registerer: w.reg,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Mode: func(namespace string) workload.ControlMode {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			w.looks++
 			if mode, ok := w.modes[namespace]; ok {
 				return mode
 			}
@@ -315,10 +342,42 @@ func TestSaysWhatTheCRDDoesNotKnow(t *testing.T) {
 		w.answer["web"] = a
 	})
 	w.pod("web-0", map[string]string{"app": "web"})
-	w.eventually("said, once", func() bool {
-		return w.heard("does not know all of it; detnet's own policies need Cilium 1.16")
+	w.eventually("said", func() bool {
+		return w.heard("Refused: detnet may not create CiliumNetworkPolicy default/site: the CRD of this cluster's Cilium does not know all of it; detnet's own policies need Cilium 1.16")
 	})
 	w.eventually("the other one made", w.is("detnet-web"))
+}
+
+// A policy that the API server refuses costs nobody: it is told once, by the
+// writer that all changes go through, and looked at often, but not sent often.
+func TestRefusedPolicies(t *testing.T) {
+	w := begin(t)
+	w.set(func() { // each look wants both
+		a := w.answer["web"]
+		a.Policies = append(a.Policies, ask.Policy{Name: "site", Spec: json.RawMessage(`{"endpointSelector":{},"egress":[{"toEntities":["nowhere"]}]}`)})
+		w.answer["web"] = a
+	})
+	begun := time.Now()
+	w.installCilium(false)
+	w.pod("web-0", map[string]string{"app": "web"})
+	w.eventually("the good one made, the other told of", func() bool { return w.is("detnet-web")() && w.times("Refused") == 1 })
+	looks := func() (n int) { w.set(func() { n = w.looks }); return }
+	for i, from := 1, looks(); looks() < from+20; i++ {
+		w.pod(fmt.Sprint("web-", i), map[string]string{"app": "web"}) // each has the namespace looked at
+	}
+	const pause = 15 * time.Second // the first of the back-off
+	if n, most := w.writes.Load(), 2+int64(time.Since(begun)/pause); n > most {
+		t.Errorf("%d writes, want one of each policy and at most %d more", n, most-2)
+	}
+	if n := w.times("Refused") + w.times("NetworkPolicyFailed"); n != 1 {
+		t.Errorf("%d Events, want one: %q", n, w.events)
+	}
+	if n := figure(t, w.reg, "detnet_network_policies", stateFailed); n != 1 {
+		t.Errorf("%v are counted as failed, want one", n)
+	}
+	// Who is against one policy is not against another, and what is refused is still taken away.
+	w.deny("floor")
+	w.eventually("the good one gone", w.is())
 }
 
 // A policy that selects by a label which Cilium leaves out of pods' identities is

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -122,6 +123,14 @@ func ofAdministrators(o *unstructured.Unstructured) *policy {
 
 // pod is what is kept of a pod that has a class.
 type pod struct{ metav1.ObjectMeta }
+
+// reference is what an Event about the pod regards; nil for none.
+func (p *pod) reference() *corev1.ObjectReference {
+	if p == nil {
+		return nil
+	}
+	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: p.UID}
+}
 
 func (p *pod) class() string { return p.Labels[workload.LabelClass] }
 

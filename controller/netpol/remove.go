@@ -5,19 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/detnet/detnet/controller/write"
 )
 
 // RemoveAll deletes every CiliumNetworkPolicy that detnet made, in one namespace
 // or in all ("") for when detnet is taken out, and calls done after each. On a
 // cluster without Cilium there is nothing to do.
 func RemoveAll(ctx context.Context, client kubernetes.Interface, namespace string, done func(namespace, name string)) error {
-	const kind = "/apis/cilium.io/v2/"
-	rest := client.Discovery().RESTClient()
-	raw, err := rest.Get().AbsPath(kind+"ciliumnetworkpolicies").Param("labelSelector", managedBy+"="+detnet).Do(ctx).Raw()
+	raw, err := client.Discovery().RESTClient().Get().AbsPath("/apis/cilium.io/v2/ciliumnetworkpolicies").Param("labelSelector", managedBy+"="+detnet).Do(ctx).Raw()
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -28,14 +29,16 @@ func RemoveAll(ctx context.Context, client kubernetes.Interface, namespace strin
 	if err := json.Unmarshal(raw, &list); err != nil {
 		return fmt.Errorf("list CiliumNetworkPolicies: %w", err)
 	}
+	to := write.New(client, nil, nil, slog.New(slog.DiscardHandler)) // what is refused is told to the caller
 	var errs []error
 	for _, p := range list.Items {
 		if namespace != "" && p.Namespace != namespace {
 			continue
 		}
-		err := rest.Delete().AbsPath(kind + "namespaces/" + p.Namespace + "/ciliumnetworkpolicies/" + p.Name).Do(ctx).Error()
-		if err != nil && !apierrors.IsNotFound(err) {
-			errs = append(errs, fmt.Errorf("delete CiliumNetworkPolicy %s/%s: %w", p.Namespace, p.Name, err))
+		c := write.Change{Target: target(p.Namespace, p.Name), Verb: write.Delete}
+		c.UID = p.UID
+		if err := to.Do(ctx, c); err != nil && !write.Gone(err) {
+			errs = append(errs, err)
 			continue
 		}
 		done(p.Namespace, p.Name)

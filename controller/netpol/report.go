@@ -6,7 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/detnet/detnet/controller/write"
 )
 
 // States of a policy in the metric; one may be in several.
@@ -89,9 +90,7 @@ func (t *told) event(p *pod, kind, reason, text string) {
 	if p == nil {
 		return
 	}
-	const longest = 1000 // an Event's note holds 1 KiB
-	object := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name, UID: p.UID}}
-	t.keeper.Events.Eventf(object, nil, kind, reason, "network policy", "%s", strings.ToValidUTF8(text[:min(len(text), longest)], ""))
+	t.keeper.Events.Eventf(p.reference(), nil, kind, reason, "network policy", "%s", write.Note(text))
 }
 
 func (t *told) failure(p *pod, err error) {
@@ -99,6 +98,9 @@ func (t *told) failure(p *pod, err error) {
 		return
 	}
 	t.count(stateFailed)
+	if _, refused := write.AsRefusal(err); refused {
+		return // told by who wrote
+	}
 	if t.once(err.Error()) {
 		t.keeper.Log.Warn("network policy failed", "namespace", t.namespace, "err", err)
 		t.event(p, corev1.EventTypeWarning, "NetworkPolicyFailed", err.Error())

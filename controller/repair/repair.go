@@ -25,6 +25,7 @@ import (
 
 	"github.com/detnet/detnet/controller/hook"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/write"
 )
 
@@ -128,6 +129,9 @@ func (r *Repair) Once(ctx context.Context, now time.Time) {
 			return
 		}
 		err := r.mend(ctx, endpoint, u)
+		if errors.Is(err, leader.ErrNotLeading) {
+			return // it is the next leader's to mend
+		}
 		if errors.Is(err, errAway) {
 			r.pause(err, now)
 			return

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -17,18 +18,28 @@ const (
 	longPause  = 5 * time.Minute
 )
 
+// memory is under what a refusal is remembered: who may not change an object may
+// still delete it.
+type memory struct {
+	Target
+	Verb
+}
+
+func (c Change) memory() memory { return memory{c.Target, c.Verb} }
+
 // Refusal is an API server's answer that it would give again: a policy or a
 // webhook is against the change, a right is missing, or the object is not valid
 // with it.
 type Refusal struct {
 	Target Target
+	Verb   Verb
 	Since  time.Time
 	Again  time.Time // not asked before
 	pause  time.Duration
 	err    error
 }
 
-func (r Refusal) Error() string { return fmt.Sprintf("change %s: refused: %v", r.Target, r.err) }
+func (r Refusal) Error() string { return fmt.Sprintf("%s %s: refused: %v", r.Verb, r.Target, r.err) }
 
 // Unwrap gives the API server's own error.
 func (r Refusal) Unwrap() error { return r.err }
@@ -59,20 +70,23 @@ func refused(err error) bool {
 func (w *Writer) known(c Change) (Refusal, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r, ok := w.refusals[c.Target]
+	r, ok := w.refusals[c.memory()]
 	return r, ok && !c.DryRun && time.Now().Before(r.Again)
 }
 
 // refuse remembers a refusal, and tells it if it is new.
-func (w *Writer) refuse(t Target, err error, now time.Time) Refusal {
+func (w *Writer) refuse(c Change, err error, now time.Time) Refusal {
+	if strings.Contains(err.Error(), "unknown field") {
+		err = fmt.Errorf("the CRD of this cluster's Cilium does not know all of it; detnet's own policies need Cilium 1.16: %w", err)
+	}
 	w.mu.Lock()
-	before, known := w.refusals[t]
-	r := Refusal{Target: t, Since: now, pause: firstPause, err: err}
+	before, known := w.refusals[c.memory()]
+	r := Refusal{Target: c.Target, Verb: c.Verb, Since: now, pause: firstPause, err: err}
 	if known {
 		r.Since, r.pause = before.Since, min(2*before.pause, longPause)
 	}
 	r.Again = now.Add(r.pause)
-	w.refusals[t] = r
+	w.refusals[c.memory()] = r
 	for old, o := range w.refusals { // of objects that nobody writes to any more
 		if now.Sub(o.Again) > 2*longPause {
 			delete(w.refusals, old)
@@ -81,26 +95,51 @@ func (w *Writer) refuse(t Target, err error, now time.Time) Refusal {
 	w.publish()
 	w.mu.Unlock()
 	if !known || before.Words() != r.Words() {
-		w.log.Warn("the API server refuses a change; the object stays as it is", "object", t.String(), "err", err)
-		w.announce(t, "Refused", fmt.Sprintf("detnet may not change it, so it stays as it is: %v", err))
+		w.log.Warn("the API server refuses a change; the object stays as it is", "object", c.Target.String(), "change", c.Verb.String(), "err", err)
+		w.announce(c, err)
 	}
 	return r
 }
 
-func (w *Writer) accepted(t Target) {
-	if w.forget(t) {
-		w.log.Info("a change that was refused is taken now", "object", t.String())
+// announce puts an Event on the object, or on what the change regards.
+func (w *Writer) announce(c Change, err error) {
+	if w.events == nil {
+		return
+	}
+	about, note := c.Reference(), fmt.Sprintf("detnet may not %s it, so it stays as it is: %v", c.Verb, err)
+	if c.Regards != nil {
+		about, note = c.Regards, fmt.Sprintf("detnet may not %s %s: %v", c.Verb, c.Target, err)
+	}
+	w.events.Eventf(about, nil, corev1.EventTypeWarning, "Refused", "write", "%s", Note(note))
+}
+
+func (w *Writer) accepted(c Change) {
+	if w.forget(c) {
+		w.log.Info("a change that was refused is taken now", "object", c.Target.String())
 	}
 }
 
-func (w *Writer) forget(t Target) (known bool) {
+func (w *Writer) forget(c Change) (known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, known = w.refusals[t]; known {
-		delete(w.refusals, t)
+	if _, known = w.refusals[c.memory()]; known {
+		delete(w.refusals, c.memory())
 		w.publish()
 	}
 	return known
+}
+
+// Resting reports whether a patch of an object of that name is in its back-off,
+// for those who would have to read the object first.
+func (w *Writer) Resting(kind, namespace, name string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for m, r := range w.refusals {
+		if m.Verb == Patch && m.Kind == kind && m.Namespace == namespace && m.Name == name && time.Now().Before(r.Again) {
+			return true
+		}
+	}
+	return false
 }
 
 // publish is called with mu held.

@@ -40,8 +40,9 @@ func (t Target) Reference() *corev1.ObjectReference {
 	return &corev1.ObjectReference{Kind: t.Kind, APIVersion: kinds[t.Kind].version, Namespace: t.Namespace, Name: t.Name, UID: t.UID}
 }
 
-// path is the object's, at the API server.
-func (t Target) path() (string, error) {
+// collection is the path of the objects of its kind and namespace, at the API
+// server.
+func (t Target) collection() (string, error) {
 	kind, ok := kinds[t.Kind]
 	if !ok {
 		return "", fmt.Errorf("objects of kind %s are not detnet's to change", t.Kind)
@@ -53,7 +54,16 @@ func (t Target) path() (string, error) {
 	if t.Namespace != "" {
 		root += "/namespaces/" + url.PathEscape(t.Namespace)
 	}
-	return root + "/" + kind.resource + "/" + url.PathEscape(t.Name), nil
+	return root + "/" + kind.resource, nil
+}
+
+// path is the object's.
+func (c Change) path(collection string) string {
+	path := collection + "/" + url.PathEscape(c.Name)
+	if c.Subresource != "" {
+		path += "/" + c.Subresource
+	}
+	return path
 }
 
 // maxNote is the length of an Event's note that the API server takes, in bytes.

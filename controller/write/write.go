@@ -1,17 +1,17 @@
-// Package write is the one way in which detnet changes live objects: limits and
-// stamps of pods, templates of workloads, marks of nodes. Each change is a JSON
-// merge patch (RFC 7386) that names the object by its UID or the version that was
-// read, under one field manager and one budget. What the API server refuses is
-// said once, with its own words, and is not asked again until a while later.
+// Package write is the one way in which the controller changes live objects:
+// limits and stamps of pods, templates of workloads, marks of nodes, and network
+// policies, which it also makes and deletes. A change names the object by its UID
+// or the version that was read, under one field manager and one budget. What the
+// API server refuses is said once, with its own words, and is not asked again
+// until a while later.
 package write
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,20 +37,40 @@ type Events interface {
 	Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any)
 }
 
+// Verb is what a change does to its object.
+type Verb string
+
+// Patch merges what the change names (RFC 7386); the object's other fields stay.
+// The others are of whole objects.
+const (
+	Patch   Verb = ""
+	Create  Verb = "create"
+	Replace Verb = "replace"
+	Delete  Verb = "delete"
+)
+
+// String says it to people.
+func (v Verb) String() string { return cmp.Or(string(v), "change") }
+
 // Change is what is to be different on one object.
 type Change struct {
 	Target
+	Verb Verb
 	// Version is the resourceVersion that was read, where the change replaces
 	// what it read, such as a list; "" where UID alone has to match.
 	Version     string
 	Subresource string
-	// Merge is the merge patch, without what pins it to the object.
+	// Merge is the merge patch, without what pins it to the object. With Create and
+	// Replace it is the object, without kind and name, and a field that the API
+	// server does not know is refused.
 	Merge map[string]any
 	// Labels and Annotations are merged too; an empty value takes the key away.
 	Labels, Annotations map[string]string
 	// DryRun asks whether the change would be taken, and changes nothing. It is
 	// sent although the object is in its back-off.
 	DryRun bool
+	// Regards is what the Event of a refusal is put on; nil is the object itself.
+	Regards *corev1.ObjectReference
 }
 
 // Writer sends changes. It remembers refusals for as long as it lives.
@@ -61,14 +81,14 @@ type Writer struct {
 	log    *slog.Logger
 
 	mu       sync.Mutex
-	refusals map[Target]Refusal
+	refusals map[memory]Refusal
 	refused  atomic.Pointer[map[types.UID]string]
 }
 
 // New returns a Writer that keeps to budget; nil is none. Without events, a
 // refusal is told to the log and the caller alone.
 func New(client kubernetes.Interface, budget *rate.Limiter, events Events, log *slog.Logger) *Writer {
-	w := &Writer{client: client, budget: budget, events: events, log: log, refusals: map[Target]Refusal{}}
+	w := &Writer{client: client, budget: budget, events: events, log: log, refusals: map[memory]Refusal{}}
 	w.refused.Store(&map[types.UID]string{})
 	return w
 }
@@ -108,74 +128,21 @@ func (w *Writer) Send(ctx context.Context, c Change) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := w.patch(ctx, c)
-	switch {
-	case err == nil:
-		w.accepted(c.Target)
-		return nil
-	case refused(err):
-		return w.refuse(c.Target, err, time.Now())
-	case Gone(err):
-		w.forget(c.Target)
-	}
-	return fmt.Errorf("change %s: %w", c.Target, err)
-}
-
-func (w *Writer) patch(ctx context.Context, c Change) error {
-	body, err := json.Marshal(c.body())
-	if err != nil {
-		return fmt.Errorf("encode: %w", err)
-	}
-	path, err := c.path()
+	request, err := c.request(w.client.Discovery().RESTClient())
 	if err != nil {
 		return err
 	}
-	if c.Subresource != "" {
-		path += "/" + c.Subresource
+	err = request.Do(ctx).Error()
+	switch {
+	case err == nil:
+		w.accepted(c)
+		return nil
+	case refused(err):
+		return w.refuse(c, err, time.Now())
+	case Gone(err):
+		w.forget(c)
 	}
-	request := w.client.Discovery().RESTClient().Patch(types.MergePatchType).AbsPath(path).Param("fieldManager", FieldManager).Body(body)
-	if c.DryRun {
-		request.Param("dryRun", metav1.DryRunAll)
-	}
-	return request.Do(ctx).Error()
-}
-
-// body is the merge patch that is sent.
-func (c Change) body() map[string]any {
-	body := maps.Clone(c.Merge)
-	if body == nil {
-		body = map[string]any{}
-	}
-	meta := map[string]any{}
-	if given, ok := body["metadata"].(map[string]any); ok {
-		maps.Copy(meta, given)
-	}
-	for key, values := range map[string]map[string]string{"labels": c.Labels, "annotations": c.Annotations} {
-		if len(values) == 0 {
-			continue
-		}
-		merge := map[string]any{}
-		if given, ok := meta[key].(map[string]any); ok {
-			maps.Copy(merge, given)
-		}
-		for k, v := range values {
-			merge[k] = v
-			if v == "" {
-				merge[k] = nil
-			}
-		}
-		meta[key] = merge
-	}
-	if c.UID != "" {
-		meta["uid"] = c.UID
-	}
-	if c.Version != "" {
-		meta["resourceVersion"] = c.Version
-	}
-	if len(meta) > 0 {
-		body["metadata"] = meta
-	}
-	return body
+	return fmt.Errorf("%s %s: %w", c.Verb, c.Target, err)
 }
 
 // Gone reports that the object an error speaks of is no longer there, or not as
@@ -192,11 +159,4 @@ func Gone(err error) bool {
 	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool {
 		return c.Field == "metadata.uid"
 	})
-}
-
-// announce puts an Event on the object.
-func (w *Writer) announce(t Target, reason, note string) {
-	if w.events != nil {
-		w.events.Eventf(t.Reference(), nil, corev1.EventTypeWarning, reason, "write", "%s", Note(note))
-	}
 }
