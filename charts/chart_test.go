@@ -425,6 +425,33 @@ func TestPlatforms(t *testing.T) {
 
 // People apply what helm template prints: nothing of it may run at once what is
 // meant for the end, or stay with rights that are meant for a moment.
+// What people apply by hand, or a tool does, goes where it is rendered for, not
+// where kubectl happens to look.
+func TestEverythingNamesItsNamespace(t *testing.T) {
+	clusterwide := []string{
+		"ClusterRole", "ClusterRoleBinding", "PriorityClass", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration",
+		"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "FlowSchema", "PriorityLevelConfiguration",
+	}
+	for _, args := range [][]string{nil, {"--set", "certificates.mode=cert-manager"}, {"--values", "testdata/full.values.yaml"}, {"--set", "serviceMonitor.enabled=true"}} {
+		out, err := helm(t, append([]string{"template", "detnet", "detnet", "--namespace", namespace}, args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text := range strings.SplitSeq(out, "\n---\n") {
+			var object struct {
+				Kind     string
+				Metadata struct{ Name, Namespace string }
+			}
+			if err := yaml.Unmarshal([]byte(text), &object); err != nil {
+				t.Fatal(err)
+			}
+			if object.Kind != "" && (object.Metadata.Namespace == "") != slices.Contains(clusterwide, object.Kind) {
+				t.Errorf("%s %s names the namespace %q", object.Kind, object.Metadata.Name, object.Metadata.Namespace)
+			}
+		}
+	}
+}
+
 func TestTemplateHasNoHooks(t *testing.T) {
 	out, err := helm(t, "template", "detnet", "detnet")
 	if err != nil {

@@ -32,6 +32,7 @@ import (
 
 	"github.com/detnet/detnet/controller/hook"
 	"github.com/detnet/detnet/controller/netpol"
+	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/test/attack/selfsigned"
@@ -200,7 +201,8 @@ func (w *policed) keep() {
 	synced := make(chan struct{})
 	close(synced)
 	keeper, err := netpol.New(netpol.Settings{
-		Config: w.config, Asker: w.asker(firstKey), Synced: synced, Events: w, Registerer: w.registry, Now: time.Now,
+		Config: w.config, To: write.New(kubernetes.NewForConfigOrDie(w.config), nil, w, slog.New(slog.NewTextHandler(w.t.Output(), nil))),
+		Asker: w.asker(firstKey), Synced: synced, Events: w, Registerer: w.registry, Now: time.Now,
 		Mode: func(string) workload.ControlMode { return workload.Enforce },
 		Log:  slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	})
