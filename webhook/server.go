@@ -65,7 +65,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             listen.HTTP2(),
 		ConnState:         s.ConnState,
-		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug), // TLS handshakes of probes
+		ErrorLog:          listen.Errors(s.Log),
 	}
 	failed := make(chan error, 1)
 	s.serving.Store(true)

@@ -41,6 +41,7 @@ func (l *Listener) HTTP(h http.Handler) *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		HTTP2:             HTTP2(),
 		ConnState:         l.Track,
+		ErrorLog:          Errors(l.log),
 	}
 }
 
