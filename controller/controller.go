@@ -63,7 +63,7 @@ type Measurements interface {
 
 // Queries asks Prometheus for what others measured.
 type Queries interface {
-	Ask(context.Context, []workload.Query)
+	Ask(context.Context, []promql.Wanted)
 	Answer(text string, now time.Time) promql.Answer
 	Wait()
 }

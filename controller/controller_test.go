@@ -35,7 +35,7 @@ type stage struct {
 	mu        sync.Mutex
 	snapshot  *inventory.Snapshot
 	assigned  []agents.Assignment
-	asked     []workload.Query
+	asked     []promql.Wanted
 	answer    promql.Answer
 	submitted []actuate.Change
 	told      map[string][]agents.Limit // by node
@@ -69,8 +69,8 @@ func (s *stage) Held(pod plan.PodID, now time.Time) (agents.Held, bool) {
 	return h, now.Sub(h.At) < 2*time.Second
 }
 
-func (s *stage) Ask(_ context.Context, q []workload.Query) { s.asked = q }
-func (s *stage) Answer(string, time.Time) promql.Answer    { return s.answer }
+func (s *stage) Ask(_ context.Context, q []promql.Wanted) { s.asked = q }
+func (s *stage) Answer(string, time.Time) promql.Answer   { return s.answer }
 
 func (s *stage) Submit(c []actuate.Change)    { s.submitted = append(s.submitted, c...) }
 func (s *stage) Waiting() actuate.Waiting     { return actuate.Waiting{} }

@@ -16,6 +16,7 @@ import (
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/placement"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/promql"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -140,11 +141,11 @@ func (p *placing) allow(of session, slo workload.SLO) {
 }
 
 // queriesOf is what Prometheus is to be asked.
-func queriesOf(s *inventory.Snapshot) []workload.Query {
-	var queries []workload.Query
+func queriesOf(s *inventory.Snapshot) []promql.Wanted {
+	var queries []promql.Wanted
 	for _, app := range s.Apps {
 		if app.Probe.Protocol == workload.Prometheus {
-			queries = append(queries, app.Query)
+			queries = append(queries, promql.Wanted{Query: app.Query, Namespace: app.Pod.Namespace})
 		}
 	}
 	return queries

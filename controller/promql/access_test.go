@@ -21,8 +21,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/detnet/detnet/workload"
 )
 
 // secured is a Prometheus server that has a certificate and wants a token, both
@@ -175,7 +173,7 @@ func TestNoSecretInErrorsAndLogs(t *testing.T) {
 			p := New(c, slog.New(slog.NewTextHandler(&log, nil)), newRegistry())
 			ctx, cancel := context.WithCancel(t.Context())
 			q := parsed(t, "x")
-			p.Ask(ctx, []workload.Query{q})
+			p.Ask(ctx, []Wanted{{q, "shop"}})
 			var a Answer
 			for a.Error == "" || strings.Contains(a.Error, "not answered yet") {
 				a = p.Answer(q.Text, time.Now())

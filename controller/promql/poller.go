@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/workload"
@@ -30,7 +29,7 @@ type Poller struct {
 	config atomic.Pointer[Config]
 	client *http.Client
 	log    *slog.Logger
-	turns  *semaphore.Weighted
+	turns  *turns
 	asked  *prometheus.CounterVec
 	asking sync.WaitGroup
 
@@ -38,14 +37,21 @@ type Poller struct {
 	queries map[string]*query // by text
 }
 
+// Wanted is a query and the namespace on whose account it is asked.
+type Wanted struct {
+	workload.Query
+	Namespace string
+}
+
 // query is one that is asked.
 type query struct {
 	workload.Query
-	cancel   context.CancelFunc
-	config   *Config // by which samples came
-	samples  []plan.Sample
-	err      error
-	answered time.Time
+	namespaces []string // that want it, in order
+	cancel     context.CancelFunc
+	config     *Config // by which samples came
+	samples    []plan.Sample
+	err        error
+	answered   time.Time
 }
 
 // Answer is what is known of one query now.
@@ -58,7 +64,7 @@ type Answer struct {
 // New returns a Poller that asks nothing yet.
 func New(c Config, log *slog.Logger, r prometheus.Registerer) *Poller {
 	p := &Poller{
-		log: log, turns: semaphore.NewWeighted(atOnce), queries: map[string]*query{},
+		log: log, turns: newTurns(), queries: map[string]*query{},
 		// A redirect would lead to a server that nobody named.
 		client: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -83,21 +89,23 @@ func (p *Poller) Set(c Config) {
 
 // Ask makes the queries that are asked match want. What stays is not disturbed.
 // Each is asked until ctx ends.
-func (p *Poller) Ask(ctx context.Context, want []workload.Query) {
+func (p *Poller) Ask(ctx context.Context, want []Wanted) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	queries := make(map[string]*query, len(want))
+	namespaces := make(map[string][]string, len(want))
 	for _, w := range want {
-		q := p.queries[w.Text]
-		if q == nil && queries[w.Text] == nil {
-			q = &query{Query: w}
-			var own context.Context
-			own, q.cancel = context.WithCancel(ctx)
-			p.asking.Go(func() { p.follow(own, q) })
+		if !slices.Contains(namespaces[w.Text], w.Namespace) {
+			namespaces[w.Text] = append(namespaces[w.Text], w.Namespace)
 		}
-		if q != nil {
-			queries[w.Text] = q
+		if queries[w.Text] == nil {
+			if queries[w.Text] = p.queries[w.Text]; queries[w.Text] == nil {
+				queries[w.Text] = p.begin(ctx, w.Query)
+			}
 		}
+	}
+	for text, q := range queries {
+		q.namespaces = namespaces[text]
 	}
 	for text, q := range p.queries {
 		if queries[text] == nil {
@@ -105,6 +113,21 @@ func (p *Poller) Ask(ctx context.Context, want []workload.Query) {
 		}
 	}
 	p.queries = queries
+}
+
+// begin asks a query from now on. The first time waits for mu.
+func (p *Poller) begin(ctx context.Context, of workload.Query) *query {
+	q := &query{Query: of}
+	ctx, q.cancel = context.WithCancel(ctx)
+	p.asking.Go(func() { p.follow(ctx, q) })
+	return q
+}
+
+// wantedBy are the namespaces on whose account a query is asked.
+func (p *Poller) wantedBy(q *query) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return q.namespaces
 }
 
 // Wait returns when nothing is asked any more, after the context has ended.
@@ -140,12 +163,13 @@ func (p *Poller) Answer(text string, now time.Time) Answer {
 func (p *Poller) follow(ctx context.Context, q *query) {
 	for ctx.Err() == nil {
 		c := p.config.Load()
-		if err := p.turns.Acquire(ctx, 1); err != nil {
+		done, err := p.turns.take(ctx, p.wantedBy(q))
+		if err != nil {
 			return
 		}
 		at := time.Now()
 		d, err := p.once(ctx, c, q.Query)
-		p.turns.Release(1)
+		done()
 		if ctx.Err() != nil {
 			return
 		}

@@ -15,8 +15,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
-
-	"github.com/detnet/detnet/workload"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -67,7 +65,7 @@ func TestPoller(t *testing.T) {
 		p.client.Transport = server
 		ctx, cancel := context.WithCancel(t.Context())
 		x, y := parsed(t, "max(x[1m])"), parsed(t, "y")
-		p.Ask(ctx, []workload.Query{x, y, x})
+		p.Ask(ctx, []Wanted{{x, "shop"}, {y, "shop"}, {x, "factory"}})
 		if a := p.Answer(x.Text, time.Now()); a.Samples != nil || a.Error == "" || a.Lag != 90*time.Second {
 			t.Errorf("before the first answer: %+v", a)
 		}
@@ -106,7 +104,7 @@ func TestPoller(t *testing.T) {
 			t.Errorf("the other server's answers: %+v", a)
 		}
 
-		p.Ask(ctx, []workload.Query{x})
+		p.Ask(ctx, []Wanted{{x, "shop"}})
 		synctest.Wait()
 		before := server.asked("y")
 		pass(time.Hour)
@@ -129,7 +127,7 @@ func TestNobodyIsAskedWithoutAURL(t *testing.T) {
 		p := New(DefaultConfig(), discard, newRegistry())
 		p.client.Transport = &fakeServer{value: "down", times: map[string]int{}}
 		ctx, cancel := context.WithCancel(t.Context())
-		p.Ask(ctx, []workload.Query{parsed(t, "x")})
+		p.Ask(ctx, []Wanted{{parsed(t, "x"), "shop"}})
 		synctest.Wait()
 		if a := p.Answer("x", time.Now()); !strings.Contains(a.Error, "set prometheus.url") {
 			t.Errorf("answer %+v", a)

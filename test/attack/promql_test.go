@@ -78,7 +78,7 @@ func TestPrometheusThatMisbehaves(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			poller.Ask(ctx, []workload.Query{query})
+			poller.Ask(ctx, []promql.Wanted{{Query: query, Namespace: "shop"}})
 			for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 				a := poller.Answer(query.Text, time.Now())
 				if len(a.Samples) > 0 {

@@ -1,0 +1,90 @@
+package promql
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// slowForSome never answers queries for slow series, and others at once.
+type slowForSome struct{ others, busy, most atomic.Int64 }
+
+func (s *slowForSome) RoundTrip(r *http.Request) (*http.Response, error) {
+	defer s.busy.Add(-1)
+	if n := s.busy.Add(1); n > s.most.Load() {
+		s.most.Store(n)
+	}
+	query := r.URL.Query().Get("query")
+	if strings.Contains(query, "slow") {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	if !strings.HasPrefix(query, "time()") {
+		s.others.Add(1)
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(vector("0.001")))}, nil
+}
+
+// However many queries that the server can't answer in time two namespaces have,
+// another's is asked on time, also where one of them wants the same.
+func TestSlowQueriesStarveNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &slowForSome{}
+		c := DefaultConfig()
+		c.URL = "http://prometheus"
+		p := New(c, discard, newRegistry())
+		p.client.Transport = server
+		ctx, cancel := context.WithCancel(t.Context())
+		var want []Wanted
+		for i := range 200 {
+			want = append(want, Wanted{parsed(t, fmt.Sprintf(`max(slow{i="%d"})`, i)), []string{"greedy", "grasping"}[i%2]})
+		}
+		x := parsed(t, "max(x)")
+		want = append(want, Wanted{x, "greedy"}, Wanted{x, "shop"})
+		p.Ask(ctx, want)
+		time.Sleep(c.Timeout + time.Second)
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if a := p.Answer(x.Text, time.Now()); len(a.Samples) == 0 {
+				t.Fatalf("while others have slow queries: %+v", a)
+			}
+		}
+		// Each round waits for one place, and each place is free after Timeout.
+		if n, least := server.others.Load(), int64(time.Minute/(c.Interval+c.Timeout)); n < least {
+			t.Errorf("asked %d times in a minute, want %d or more", n, least)
+		}
+		if n := server.most.Load(); n > atOnce {
+			t.Errorf("%d queries at once, want %d at most", n, atOnce)
+		}
+		cancel()
+		p.Wait()
+		if p.turns.held != 0 || len(p.turns.waiting) != 0 || len(p.turns.places) != 0 {
+			t.Errorf("left behind: %+v", p.turns)
+		}
+	})
+}
+
+// One namespace alone leaves a place free for the next that comes.
+func TestOneNamespaceLeavesAPlace(t *testing.T) {
+	turns := newTurns()
+	for range perNamespace {
+		if _, err := turns.take(t.Context(), []string{"greedy"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := turns.take(ended, []string{"greedy"}); err == nil {
+		t.Error("it has every place")
+	}
+	if _, err := turns.take(t.Context(), []string{"shop"}); err != nil {
+		t.Error(err)
+	}
+}
