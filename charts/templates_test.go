@@ -12,11 +12,16 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
+	"github.com/detnet/detnet/policies/manifest"
 	"github.com/detnet/detnet/webhook"
 )
 
@@ -83,6 +88,57 @@ func template(labels, annotations map[string]string) corev1.PodTemplateSpec {
 	}
 }
 
+// jobSets has the API server know JobSets, as far as it matters here.
+func jobSets(t *testing.T, cfg *rest.Config) {
+	t.Helper()
+	any := true
+	_, err := envtest.InstallCRDs(cfg, envtest.CRDInstallOptions{CRDs: []*apiextensionsv1.CustomResourceDefinition{{
+		ObjectMeta: metav1.ObjectMeta{Name: "jobsets.jobset.x-k8s.io"},
+		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
+			Group: "jobset.x-k8s.io", Scope: apiextensionsv1.NamespaceScoped,
+			Names: apiextensionsv1.CustomResourceDefinitionNames{Kind: "JobSet", ListKind: "JobSetList", Plural: "jobsets", Singular: "jobset"},
+			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{
+				Name: "v1alpha2", Served: true, Storage: true,
+				Schema: &apiextensionsv1.CustomResourceValidation{OpenAPIV3Schema: &apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: &any}},
+			}},
+		},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func plain(t *testing.T, p corev1.PodTemplateSpec) map[string]any {
+	t.Helper()
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fields
+}
+
+// The kinds of which the API server warns are those that policy eval knows.
+func TestTemplatesOfEveryKind(t *testing.T) {
+	var door []string
+	for _, r := range webhook.TemplatesPolicy(nil).MatchConstraints.ResourceRules {
+		for _, resource := range r.Resources {
+			door = append(door, strings.TrimSuffix(resource+"."+r.APIGroups[0], "."))
+		}
+	}
+	var eval []string
+	for _, kind := range manifest.Kinds() {
+		name, group, _ := strings.Cut(kind, ".")
+		if name != "Pod" && name != "Revision" { // which people don't write
+			eval = append(eval, strings.TrimSuffix(strings.ToLower(name)+"s."+group, "."))
+		}
+	}
+	slices.Sort(door)
+	slices.Sort(eval)
+	if !slices.Equal(door, eval) {
+		t.Errorf("warned of at the door: %v\nknown to policy eval:  %v", door, eval)
+	}
+}
+
 // Who writes a template hears what detnet ignores in it, whatever the kind, once,
 // and nobody hears anything of a good one.
 func TestTemplatesAreReadAtTheDoor(t *testing.T) {
@@ -122,6 +178,22 @@ func TestTemplatesAreReadAtTheDoor(t *testing.T) {
 		"ReplicationController": func(p corev1.PodTemplateSpec) client.Object {
 			return &corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Template: &p}}
 		},
+	}
+	jobSets(t, i.cfg)
+	of := func(apiVersion, kind string, fields map[string]any) client.Object {
+		fields["apiVersion"], fields["kind"], fields["metadata"] = apiVersion, kind, map[string]any{"generateName": "w-", "namespace": "default"}
+		return &unstructured.Unstructured{Object: fields}
+	}
+	kinds["PodTemplate"] = func(p corev1.PodTemplateSpec) client.Object {
+		return of("v1", "PodTemplate", map[string]any{"template": plain(t, p)})
+	}
+	kinds["JobSet"] = func(p corev1.PodTemplateSpec) client.Object {
+		job := func(p corev1.PodTemplateSpec) map[string]any {
+			return map[string]any{"name": "j", "template": map[string]any{"spec": map[string]any{"template": plain(t, p)}}}
+		}
+		return of("jobset.x-k8s.io/v1alpha2", "JobSet", map[string]any{
+			"spec": map[string]any{"replicatedJobs": []any{job(template(nil, nil)), job(p)}},
+		})
 	}
 	waitFor(t, "the policy is in force", func() bool {
 		if err := c.Create(t.Context(), kinds["Deployment"](template(map[string]string{"detnet.dev/x": "y"}, nil))); err != nil {

@@ -63,6 +63,15 @@ func (k kind) String() string {
 	return k.name + "." + k.group
 }
 
+// Kinds are those whose templates are known, such as "Deployment.apps".
+func Kinds() []string {
+	var all []string
+	for _, k := range kinds {
+		all = append(all, k.String())
+	}
+	return all
+}
+
 // podless reports whether the kind is one of Kubernetes' own, all of whose
 // templates are known here.
 func (k kind) podless() bool {
