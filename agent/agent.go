@@ -4,10 +4,7 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -102,13 +99,13 @@ func (s *Server) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 		s.Metrics.remove(sender)
 	}()
 	received := make(chan error, 1)
-	var term atomic.Uint64
-	go func() { received <- s.receive(stream, sender, &handed, &term) }() // ends when the stream does, just after this call
-	return s.report(stream, sender, &handed, &term, received)
+	r := &reporter{Server: s, sender: sender, handed: &handed}
+	go func() { received <- s.receive(stream, r) }() // ends when the stream does, just after this call
+	return r.report(stream, received)
 }
 
 // receive takes assignments until the controller ends the stream.
-func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, handed *handover, term *atomic.Uint64) error {
+func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Report], r *reporter) error {
 	turns := s.Alive.Part("assignments of a controller", alive.Patience)
 	defer turns.Leave()
 	for {
@@ -119,91 +116,24 @@ func (s *Server) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Rep
 		if len(assignment.GetSessions()) > 0 && !s.Probes {
 			return status.Errorf(codes.FailedPrecondition, "agent on %s has role %v and runs no sessions", s.Node, s.Role)
 		}
-		if err := handed.take(assignment); err != nil {
+		if err := r.handed.take(assignment); err != nil {
 			return status.Errorf(codes.InvalidArgument, "agent on %s: %v", s.Node, err)
 		}
-		if err := s.limit(assignment.GetLimits(), term); err != nil {
+		if err := s.limit(assignment.GetLimits(), &r.term); err != nil {
 			return err
 		}
+		r.take(assignment)
 		specs := make([]probe.Session, len(assignment.GetSessions()))
 		for i, each := range assignment.GetSessions() {
 			specs[i] = sessionOf(each)
 		}
 		turns.Begin()
-		err = sender.Assign(specs)
+		err = r.sender.Assign(specs)
 		turns.End()
 		if err != nil {
 			s.Log.Warn("sessions of the assignment cannot run", "err", err)
 		}
 	}
-}
-
-// urgentEvery is the least time between two reports that are sent before theirs.
-const urgentEvery = 20 * time.Millisecond
-
-// report sends a report every ReportEvery, and when a session has become late. A controller that reads slowly
-// delays the next report; what is measured meanwhile waits in bounded rings.
-func (s *Server) report(stream grpc.BidiStreamingServer[api.Assignment, api.Report], sender *probe.Sender, handed *handover, term *atomic.Uint64, received <-chan error) error {
-	ticker := time.NewTicker(ReportEvery)
-	defer ticker.Stop()
-	turns := s.Alive.Part("reports to a controller", alive.Patience)
-	defer turns.Leave()
-	pause := time.NewTimer(0) // since the last report
-	defer pause.Stop()
-	var urgent <-chan struct{} // nil until the pause is over
-	var cursor uint64
-	for {
-		early := false
-		select {
-		case <-pause.C:
-			urgent = sender.Urgent()
-			continue
-		case <-urgent:
-			early = true
-		case <-stream.Context().Done():
-			return stream.Context().Err()
-		case err := <-received:
-			if errors.Is(err, context.Canceled) || status.Code(err) != codes.Unknown {
-				return err
-			}
-			return nil // the controller closed its half
-		case <-ticker.C:
-		}
-		if err := s.leads(term.Load()); err != nil {
-			return err
-		}
-		turns.Begin()
-		report, next := s.reportOf(sender, cursor)
-		report.StampKeyHeld, report.Urgent = handed.held.Load(), early
-		turns.End() // how long sending takes is the controller's affair
-		cursor = next
-		if err := stream.Send(report); err != nil {
-			return fmt.Errorf("send a report: %w", err)
-		}
-		urgent = nil
-		pause.Reset(urgentEvery)
-	}
-}
-
-// reportOf is what was measured since the last report, in rates since cursor.
-func (s *Server) reportOf(sender *probe.Sender, cursor uint64) (*api.Report, uint64) {
-	report := &api.Report{Node: s.Node, Role: s.Role, TakesLimits: s.Limits != nil}
-	for _, u := range s.Uplinks.Current() {
-		report.Uplinks = append(report.Uplinks, &api.Uplink{Interface: u.Interface, Queue: u.Queue, SpeedBps: uint64(u.Speed)})
-	}
-	present := map[string]bool{}
-	sender.Collect(func(r probe.Result) {
-		present[r.Session.ID] = true
-		s.Metrics.observe(r)
-		report.Sessions = append(report.Sessions, sessionReport(r))
-	})
-	s.Metrics.keepOnly(present)
-	if s.Meter != nil {
-		var rates []usage.Rate
-		rates, cursor = s.Meter.Since(cursor)
-		report.Pods = podRates(rates, time.Now())
-	}
-	return report, cursor
 }
 
 var protocols = map[api.Protocol]workload.Protocol{
@@ -223,6 +153,7 @@ func sessionOf(s *api.Session) probe.Session {
 		Interval: time.Duration(s.GetMeanIntervalUs()) * time.Microsecond,
 		Timeout:  time.Duration(s.GetTimeoutUs()) * time.Microsecond,
 
+		Number:        s.GetNumber(),
 		Authenticated: s.GetAuthenticated(),
 		Late:          probe.Late{Above: time.Duration(s.GetLateAboveUs()) * time.Microsecond, RTT: time.Duration(s.GetLateRttUs()) * time.Microsecond},
 		Witness:       s.GetWitness(),

@@ -197,7 +197,7 @@ func TestMetricsHelpNoForger(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.reportOf(sender, 0)
+	(&reporter{Server: s, sender: sender}).next()
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/agent/usage"
+	"github.com/detnet/detnet/agent/wire"
 )
 
 var sources = map[probe.Source]api.TimestampSource{
@@ -14,7 +15,26 @@ var sources = map[probe.Source]api.TimestampSource{
 	probe.SourceHardware: api.TimestampSource_TIMESTAMP_SOURCE_HARDWARE,
 }
 
-// sessionReport is r as it goes over the wire.
+// packedReport is r as it goes over the wire packed; nil where it can't be.
+func packedReport(r probe.Result) *api.PackedSession {
+	if r.Session.Number == 0 {
+		return nil
+	}
+	out := &api.PackedSession{Number: r.Session.Number}
+	if r.Err != nil {
+		out.Error = r.Err.Error()
+	}
+	samples := make([]wire.Sample, len(r.Samples))
+	for i, s := range r.Samples {
+		samples[i] = wire.Sample{Age: s.Age, RTT: s.RTT, Forward: s.Forward, Backward: s.Backward, Lost: s.Lost, HasOneWay: s.HasOneWay}
+	}
+	if !wire.Pack(out, samples) {
+		return nil
+	}
+	return out
+}
+
+// sessionReport is r as it goes over the wire in full.
 func sessionReport(r probe.Result) *api.SessionReport {
 	out := &api.SessionReport{
 		Id:         r.Session.ID,
@@ -60,6 +80,20 @@ func sessionReport(r probe.Result) *api.SessionReport {
 		}
 		if queue {
 			out.QueueNs[i] = int64(s.Queue)
+		}
+	}
+	return out
+}
+
+func wireRates(rates []usage.Rate) []wire.Rate {
+	out := make([]wire.Rate, len(rates))
+	for i, r := range rates {
+		out[i] = wire.Rate{
+			Pod: wire.Pod{
+				Namespace: r.Namespace, Name: r.Name, UID: r.UID,
+				Limit: uint64(max(r.Enforced.Egress, 0)), Term: r.Enforced.Newest.Term, Sequence: r.Enforced.Newest.Sequence,
+			},
+			At: r.At, Tx: uint64(max(r.Tx, 0)),
 		}
 	}
 	return out

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,8 +38,9 @@ func TestScrapeReportAssign(t *testing.T) {
 			}
 		})
 		all.Go(func() {
+			r := &reporter{Server: s, sender: sender}
 			for range rounds {
-				s.reportOf(sender, 0)
+				r.next()
 			}
 		})
 	}
@@ -107,7 +107,8 @@ func TestReportHangs(t *testing.T) {
 		m := hangingMeter{make(chan struct{})}
 		s := &Server{Metrics: NewMetrics(prometheus.NewRegistry()), Alive: alive.New(), Meter: m}
 		go func() {
-			_ = s.report(silentStream{ctx: t.Context()}, probe.NewSender(probe.Options{}), new(handover), new(atomic.Uint64), nil)
+			r := &reporter{Server: s, sender: probe.NewSender(probe.Options{}), handed: new(handover)}
+			_ = r.report(silentStream{ctx: t.Context()}, nil)
 		}()
 		time.Sleep(alive.Patience)
 		if err := s.Alive.Check(nil); err != nil {

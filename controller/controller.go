@@ -57,6 +57,7 @@ type Measurements interface {
 	Urgent() <-chan struct{} // receives when an agent has reported before its time
 	Limit(term uint64, node string, pods []agents.Limit)
 	Taken() bool // an agent enforces what it is told
+	Pace(calm time.Duration, busy map[types.UID]bool)
 	Held(plan.PodID, time.Time) (h agents.Held, fresh bool)
 	Wait()
 }
@@ -193,6 +194,8 @@ type term struct {
 	assignments []agents.Assignment
 	paths       map[plan.PodID]paths
 	modes       modes
+	busy        busy
+	paced       bool                 // and the agents were told
 	refused     map[types.UID]string // senders whose limits can't be changed, and why
 	sense       sense.Memory
 	enforced    law.State
@@ -257,6 +260,7 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 		p := t.decide(&t.observed, workload.Observe, view)
 		decided = append(decided, outcome{Plan: concerning(p, snapshot), observed: true})
 	}
+	t.pace(decided)
 	t.journal.record(ctx, t.loop, snapshot, decided)
 	t.loop.newest.Store(&frame{
 		loop: t.loop, settings: settings, snapshot: snapshot, paths: t.paths, view: view, refused: t.refused, decided: decided, decisions: t.journal.decisions,
@@ -296,6 +300,7 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 	// Most changes are limits, our own writes; placement is not their concern.
 	if !samePlaces(t.snapshot, snapshot) || t.settings == nil || settings.Vantages != t.settings.Vantages || settings.Law != t.settings.Law {
 		t.assignments, t.paths = place(snapshot, settings.Vantages, urgent(settings.Law))
+		t.paced = false
 	}
 	t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
 	t.loop.Queries.Ask(ctx, queriesOf(snapshot))

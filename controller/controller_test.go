@@ -41,6 +41,8 @@ type stage struct {
 	told      map[string][]agents.Limit // by node
 	urgent    chan struct{}
 	held      map[string]agents.Held // by the pod's name
+	paced     time.Duration
+	busy      map[types.UID]bool
 	events    []string
 	log       strings.Builder
 }
@@ -62,6 +64,9 @@ func (s *stage) Limit(term uint64, node string, pods []agents.Limit) {
 		s.told = map[string][]agents.Limit{}
 	}
 	s.told[node] = pods
+}
+func (s *stage) Pace(calm time.Duration, busy map[types.UID]bool) {
+	s.paced, s.busy = calm, busy
 }
 func (s *stage) Taken() bool { return len(s.held) > 0 }
 func (s *stage) Held(pod plan.PodID, now time.Time) (agents.Held, bool) {

@@ -192,7 +192,15 @@ type Assignment struct {
 	// What the leader has decided about the pods of the agent's node. Absent: it
 	// decides nothing, and what it said before stands. Only for an agent that says
 	// it takes limits.
-	Limits        *Limits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
+	Limits *Limits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
+	// The controller reads packed samples and usage: where they can be said so, the
+	// agent may leave out the fields that they replace. An agent that does not know
+	// this field reports in full.
+	Packed bool `protobuf:"varint,4,opt,name=packed,proto3" json:"packed,omitempty"`
+	// Time between reports while all is calm, ms, at most 1,000; 0: as always. Calm is
+	// an agent none of whose packets was lost, or late by a quarter of its allowance,
+	// and whose pods together send about what was reported last.
+	CalmReportMs  uint32 `protobuf:"varint,5,opt,name=calm_report_ms,json=calmReportMs,proto3" json:"calm_report_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -246,6 +254,20 @@ func (x *Assignment) GetLimits() *Limits {
 		return x.Limits
 	}
 	return nil
+}
+
+func (x *Assignment) GetPacked() bool {
+	if x != nil {
+		return x.Packed
+	}
+	return false
+}
+
+func (x *Assignment) GetCalmReportMs() uint32 {
+	if x != nil {
+		return x.CalmReportMs
+	}
+	return 0
 }
 
 // Limits are all pods of the node whose egress one leader may limit. A pod that
@@ -385,6 +407,7 @@ type Session struct {
 	LateAboveUs   uint32 `protobuf:"varint,9,opt,name=late_above_us,json=lateAboveUs,proto3" json:"late_above_us,omitempty"`
 	LateRttUs     uint32 `protobuf:"varint,10,opt,name=late_rtt_us,json=lateRttUs,proto3" json:"late_rtt_us,omitempty"`
 	Witness       string `protobuf:"bytes,11,opt,name=witness,proto3" json:"witness,omitempty"` // id of another session of the assignment
+	Number        uint32 `protobuf:"varint,12,opt,name=number,proto3" json:"number,omitempty"`  // stands for id in packed reports, unique as that; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -496,6 +519,13 @@ func (x *Session) GetWitness() string {
 	return ""
 }
 
+func (x *Session) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 type Report struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Node     string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -503,10 +533,18 @@ type Report struct {
 	Sessions []*SessionReport       `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	Pods     []*PodRate             `protobuf:"bytes,4,rep,name=pods,proto3" json:"pods,omitempty"`
 	// The agent's reflector answers what is signed with the key of the assignment.
-	StampKeyHeld  bool      `protobuf:"varint,5,opt,name=stamp_key_held,json=stampKeyHeld,proto3" json:"stamp_key_held,omitempty"`
-	TakesLimits   bool      `protobuf:"varint,6,opt,name=takes_limits,json=takesLimits,proto3" json:"takes_limits,omitempty"` // it enforces, and may be sent limits
-	Urgent        bool      `protobuf:"varint,7,opt,name=urgent,proto3" json:"urgent,omitempty"`                              // sent before its time: a session has become late
-	Uplinks       []*Uplink `protobuf:"bytes,8,rep,name=uplinks,proto3" json:"uplinks,omitempty"`                             // of role node, at most 16; empty where not known
+	StampKeyHeld bool      `protobuf:"varint,5,opt,name=stamp_key_held,json=stampKeyHeld,proto3" json:"stamp_key_held,omitempty"`
+	TakesLimits  bool      `protobuf:"varint,6,opt,name=takes_limits,json=takesLimits,proto3" json:"takes_limits,omitempty"` // it enforces, and may be sent limits
+	Urgent       bool      `protobuf:"varint,7,opt,name=urgent,proto3" json:"urgent,omitempty"`                              // sent before its time: a session has become late
+	Uplinks      []*Uplink `protobuf:"bytes,8,rep,name=uplinks,proto3" json:"uplinks,omitempty"`                             // of role node, at most 16; empty where not known
+	// Packed: in place of sessions, where one can be said so, and of pods. A pod is named when it is first spoken of on a stream,
+	// and again when its limit has changed; usage is of the windows since the last
+	// report, the oldest first.
+	Named []*NamedPod `protobuf:"bytes,9,rep,name=named,proto3" json:"named,omitempty"`
+	Usage []*Usage    `protobuf:"bytes,10,rep,name=usage,proto3" json:"usage,omitempty"`
+	// The uplinks are as said before on this stream, and therefore left out.
+	UplinksSame   bool             `protobuf:"varint,11,opt,name=uplinks_same,json=uplinksSame,proto3" json:"uplinks_same,omitempty"`
+	Packed        []*PackedSession `protobuf:"bytes,12,rep,name=packed,proto3" json:"packed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -597,6 +635,189 @@ func (x *Report) GetUplinks() []*Uplink {
 	return nil
 }
 
+func (x *Report) GetNamed() []*NamedPod {
+	if x != nil {
+		return x.Named
+	}
+	return nil
+}
+
+func (x *Report) GetUsage() []*Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *Report) GetUplinksSame() bool {
+	if x != nil {
+		return x.UplinksSame
+	}
+	return false
+}
+
+func (x *Report) GetPacked() []*PackedSession {
+	if x != nil {
+		return x.Packed
+	}
+	return nil
+}
+
+// NamedPod is what later usage on the same stream means by a number.
+type NamedPod struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Number         uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // from 1, below 4,096; given to another pod it means that
+	Namespace      string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name           string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Uid            string                 `protobuf:"bytes,4,opt,name=uid,proto3" json:"uid,omitempty"`
+	EgressLimitBps uint64                 `protobuf:"varint,5,opt,name=egress_limit_bps,json=egressLimitBps,proto3" json:"egress_limit_bps,omitempty"` // as in PodRate
+	LimitSequence  uint64                 `protobuf:"varint,6,opt,name=limit_sequence,json=limitSequence,proto3" json:"limit_sequence,omitempty"`
+	LimitTerm      uint64                 `protobuf:"varint,7,opt,name=limit_term,json=limitTerm,proto3" json:"limit_term,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *NamedPod) Reset() {
+	*x = NamedPod{}
+	mi := &file_agent_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NamedPod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NamedPod) ProtoMessage() {}
+
+func (x *NamedPod) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NamedPod.ProtoReflect.Descriptor instead.
+func (*NamedPod) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *NamedPod) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *NamedPod) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *NamedPod) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NamedPod) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *NamedPod) GetEgressLimitBps() uint64 {
+	if x != nil {
+		return x.EgressLimitBps
+	}
+	return 0
+}
+
+func (x *NamedPod) GetLimitSequence() uint64 {
+	if x != nil {
+		return x.LimitSequence
+	}
+	return 0
+}
+
+func (x *NamedPod) GetLimitTerm() uint64 {
+	if x != nil {
+		return x.LimitTerm
+	}
+	return 0
+}
+
+// Usage is what pods sent over one window of about 100 ms. The arrays run in
+// parallel.
+type Usage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgeUs         uint32                 `protobuf:"varint,1,opt,name=age_us,json=ageUs,proto3" json:"age_us,omitempty"`           // end of the window
+	Pods          []uint32               `protobuf:"varint,2,rep,packed,name=pods,proto3" json:"pods,omitempty"`                   // numbers; empty: those of the window before on this stream
+	TxKbps        []uint32               `protobuf:"varint,3,rep,packed,name=tx_kbps,json=txKbps,proto3" json:"tx_kbps,omitempty"` // kbit/s, rounded
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_agent_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Usage) GetAgeUs() uint32 {
+	if x != nil {
+		return x.AgeUs
+	}
+	return 0
+}
+
+func (x *Usage) GetPods() []uint32 {
+	if x != nil {
+		return x.Pods
+	}
+	return nil
+}
+
+func (x *Usage) GetTxKbps() []uint32 {
+	if x != nil {
+		return x.TxKbps
+	}
+	return nil
+}
+
 // Uplink is an interface with a default route.
 type Uplink struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -609,7 +830,7 @@ type Uplink struct {
 
 func (x *Uplink) Reset() {
 	*x = Uplink{}
-	mi := &file_agent_proto_msgTypes[5]
+	mi := &file_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +842,7 @@ func (x *Uplink) String() string {
 func (*Uplink) ProtoMessage() {}
 
 func (x *Uplink) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[5]
+	mi := &file_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +855,7 @@ func (x *Uplink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Uplink.ProtoReflect.Descriptor instead.
 func (*Uplink) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{5}
+	return file_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Uplink) GetInterface() string {
@@ -684,7 +905,7 @@ type SessionReport struct {
 
 func (x *SessionReport) Reset() {
 	*x = SessionReport{}
-	mi := &file_agent_proto_msgTypes[6]
+	mi := &file_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +917,7 @@ func (x *SessionReport) String() string {
 func (*SessionReport) ProtoMessage() {}
 
 func (x *SessionReport) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[6]
+	mi := &file_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +930,7 @@ func (x *SessionReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionReport.ProtoReflect.Descriptor instead.
 func (*SessionReport) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{6}
+	return file_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SessionReport) GetId() string {
@@ -810,6 +1031,104 @@ func (x *SessionReport) GetLate() uint64 {
 	return 0
 }
 
+// PackedSession stands for a SessionReport, of a session that has a number. The
+// arrays run in parallel, one index a packet, ordered by the time of sending.
+type PackedSession struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // the session's
+	// Time between the sending of a packet and the one before it, in 250 µs, of times
+	// that are rounded to that; of the first, its age. Times are at most 125 µs off.
+	Gap        []uint32 `protobuf:"varint,2,rep,packed,name=gap,proto3" json:"gap,omitempty"`
+	RttUs      []uint32 `protobuf:"varint,3,rep,packed,name=rtt_us,json=rttUs,proto3" json:"rtt_us,omitempty"` // 1 + what it is above rtt_least_us, rounded; 0: lost
+	RttLeastUs uint64   `protobuf:"varint,4,opt,name=rtt_least_us,json=rttLeastUs,proto3" json:"rtt_least_us,omitempty"`
+	// One-way there, above forward_least_us; empty if unknown. One-way back is the rest
+	// of the round trip.
+	ForwardUs      []uint32 `protobuf:"varint,5,rep,packed,name=forward_us,json=forwardUs,proto3" json:"forward_us,omitempty"`
+	ForwardLeastUs int64    `protobuf:"zigzag64,6,opt,name=forward_least_us,json=forwardLeastUs,proto3" json:"forward_least_us,omitempty"`
+	Error          string   `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"` // why the session cannot measure; empty if it can
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PackedSession) Reset() {
+	*x = PackedSession{}
+	mi := &file_agent_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PackedSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PackedSession) ProtoMessage() {}
+
+func (x *PackedSession) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PackedSession.ProtoReflect.Descriptor instead.
+func (*PackedSession) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PackedSession) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *PackedSession) GetGap() []uint32 {
+	if x != nil {
+		return x.Gap
+	}
+	return nil
+}
+
+func (x *PackedSession) GetRttUs() []uint32 {
+	if x != nil {
+		return x.RttUs
+	}
+	return nil
+}
+
+func (x *PackedSession) GetRttLeastUs() uint64 {
+	if x != nil {
+		return x.RttLeastUs
+	}
+	return 0
+}
+
+func (x *PackedSession) GetForwardUs() []uint32 {
+	if x != nil {
+		return x.ForwardUs
+	}
+	return nil
+}
+
+func (x *PackedSession) GetForwardLeastUs() int64 {
+	if x != nil {
+		return x.ForwardLeastUs
+	}
+	return 0
+}
+
+func (x *PackedSession) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // PodRate is what one pod on the agent's node sent and received over one
 // sub-window of about 100 ms.
 type PodRate struct {
@@ -833,7 +1152,7 @@ type PodRate struct {
 
 func (x *PodRate) Reset() {
 	*x = PodRate{}
-	mi := &file_agent_proto_msgTypes[7]
+	mi := &file_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +1164,7 @@ func (x *PodRate) String() string {
 func (*PodRate) ProtoMessage() {}
 
 func (x *PodRate) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[7]
+	mi := &file_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +1177,7 @@ func (x *PodRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodRate.ProtoReflect.Descriptor instead.
 func (*PodRate) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{7}
+	return file_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PodRate) GetNamespace() string {
@@ -942,12 +1261,14 @@ var File_agent_proto protoreflect.FileDescriptor
 
 const file_agent_proto_rawDesc = "" +
 	"\n" +
-	"\vagent.proto\x12\x0fdetnet.agent.v1\"\x90\x01\n" +
+	"\vagent.proto\x12\x0fdetnet.agent.v1\"\xce\x01\n" +
 	"\n" +
 	"Assignment\x124\n" +
 	"\bsessions\x18\x01 \x03(\v2\x18.detnet.agent.v1.SessionR\bsessions\x12\x1b\n" +
 	"\tstamp_key\x18\x02 \x01(\fR\bstampKey\x12/\n" +
-	"\x06limits\x18\x03 \x01(\v2\x17.detnet.agent.v1.LimitsR\x06limits\"K\n" +
+	"\x06limits\x18\x03 \x01(\v2\x17.detnet.agent.v1.LimitsR\x06limits\x12\x16\n" +
+	"\x06packed\x18\x04 \x01(\bR\x06packed\x12$\n" +
+	"\x0ecalm_report_ms\x18\x05 \x01(\rR\fcalmReportMs\"K\n" +
 	"\x06Limits\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12-\n" +
 	"\x04pods\x18\x02 \x03(\v2\x19.detnet.agent.v1.PodLimitR\x04pods\"W\n" +
@@ -955,7 +1276,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x1d\n" +
 	"\n" +
 	"egress_bps\x18\x02 \x01(\x04R\tegressBps\x12\x1a\n" +
-	"\bsequence\x18\x03 \x01(\x04R\bsequence\"\xd9\x02\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\"\xf1\x02\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x19.detnet.agent.v1.ProtocolR\bprotocol\x12\x12\n" +
@@ -969,7 +1290,8 @@ const file_agent_proto_rawDesc = "" +
 	"\rlate_above_us\x18\t \x01(\rR\vlateAboveUs\x12\x1e\n" +
 	"\vlate_rtt_us\x18\n" +
 	" \x01(\rR\tlateRttUs\x12\x18\n" +
-	"\awitness\x18\v \x01(\tR\awitness\"\xc5\x02\n" +
+	"\awitness\x18\v \x01(\tR\awitness\x12\x16\n" +
+	"\x06number\x18\f \x01(\rR\x06number\"\xff\x03\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12)\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x15.detnet.agent.v1.RoleR\x04role\x12:\n" +
@@ -978,7 +1300,25 @@ const file_agent_proto_rawDesc = "" +
 	"\x0estamp_key_held\x18\x05 \x01(\bR\fstampKeyHeld\x12!\n" +
 	"\ftakes_limits\x18\x06 \x01(\bR\vtakesLimits\x12\x16\n" +
 	"\x06urgent\x18\a \x01(\bR\x06urgent\x121\n" +
-	"\auplinks\x18\b \x03(\v2\x17.detnet.agent.v1.UplinkR\auplinks\"Y\n" +
+	"\auplinks\x18\b \x03(\v2\x17.detnet.agent.v1.UplinkR\auplinks\x12/\n" +
+	"\x05named\x18\t \x03(\v2\x19.detnet.agent.v1.NamedPodR\x05named\x12,\n" +
+	"\x05usage\x18\n" +
+	" \x03(\v2\x16.detnet.agent.v1.UsageR\x05usage\x12!\n" +
+	"\fuplinks_same\x18\v \x01(\bR\vuplinksSame\x126\n" +
+	"\x06packed\x18\f \x03(\v2\x1e.detnet.agent.v1.PackedSessionR\x06packed\"\xd6\x01\n" +
+	"\bNamedPod\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x10\n" +
+	"\x03uid\x18\x04 \x01(\tR\x03uid\x12(\n" +
+	"\x10egress_limit_bps\x18\x05 \x01(\x04R\x0eegressLimitBps\x12%\n" +
+	"\x0elimit_sequence\x18\x06 \x01(\x04R\rlimitSequence\x12\x1d\n" +
+	"\n" +
+	"limit_term\x18\a \x01(\x04R\tlimitTerm\"K\n" +
+	"\x05Usage\x12\x15\n" +
+	"\x06age_us\x18\x01 \x01(\rR\x05ageUs\x12\x12\n" +
+	"\x04pods\x18\x02 \x03(\rR\x04pods\x12\x17\n" +
+	"\atx_kbps\x18\x03 \x03(\rR\x06txKbps\"Y\n" +
 	"\x06Uplink\x12\x1c\n" +
 	"\tinterface\x18\x01 \x01(\tR\tinterface\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\x12\x1b\n" +
@@ -1004,7 +1344,17 @@ const file_agent_proto_rawDesc = "" +
 	"duplicated\x18\f \x01(\x04R\n" +
 	"duplicated\x12\x1c\n" +
 	"\treordered\x18\r \x01(\x04R\treordered\x12\x12\n" +
-	"\x04late\x18\x0e \x01(\x04R\x04late\"\xcb\x02\n" +
+	"\x04late\x18\x0e \x01(\x04R\x04late\"\xd1\x01\n" +
+	"\rPackedSession\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\x12\x10\n" +
+	"\x03gap\x18\x02 \x03(\rR\x03gap\x12\x15\n" +
+	"\x06rtt_us\x18\x03 \x03(\rR\x05rttUs\x12 \n" +
+	"\frtt_least_us\x18\x04 \x01(\x04R\n" +
+	"rttLeastUs\x12\x1d\n" +
+	"\n" +
+	"forward_us\x18\x05 \x03(\rR\tforwardUs\x12(\n" +
+	"\x10forward_least_us\x18\x06 \x01(\x12R\x0eforwardLeastUs\x12\x14\n" +
+	"\x05error\x18\a \x01(\tR\x05error\"\xcb\x02\n" +
 	"\aPodRate\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -1051,7 +1401,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 }
 
 var file_agent_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_agent_proto_goTypes = []any{
 	(Protocol)(0),         // 0: detnet.agent.v1.Protocol
 	(Role)(0),             // 1: detnet.agent.v1.Role
@@ -1061,9 +1411,12 @@ var file_agent_proto_goTypes = []any{
 	(*PodLimit)(nil),      // 5: detnet.agent.v1.PodLimit
 	(*Session)(nil),       // 6: detnet.agent.v1.Session
 	(*Report)(nil),        // 7: detnet.agent.v1.Report
-	(*Uplink)(nil),        // 8: detnet.agent.v1.Uplink
-	(*SessionReport)(nil), // 9: detnet.agent.v1.SessionReport
-	(*PodRate)(nil),       // 10: detnet.agent.v1.PodRate
+	(*NamedPod)(nil),      // 8: detnet.agent.v1.NamedPod
+	(*Usage)(nil),         // 9: detnet.agent.v1.Usage
+	(*Uplink)(nil),        // 10: detnet.agent.v1.Uplink
+	(*SessionReport)(nil), // 11: detnet.agent.v1.SessionReport
+	(*PackedSession)(nil), // 12: detnet.agent.v1.PackedSession
+	(*PodRate)(nil),       // 13: detnet.agent.v1.PodRate
 }
 var file_agent_proto_depIdxs = []int32{
 	6,  // 0: detnet.agent.v1.Assignment.sessions:type_name -> detnet.agent.v1.Session
@@ -1071,17 +1424,20 @@ var file_agent_proto_depIdxs = []int32{
 	5,  // 2: detnet.agent.v1.Limits.pods:type_name -> detnet.agent.v1.PodLimit
 	0,  // 3: detnet.agent.v1.Session.protocol:type_name -> detnet.agent.v1.Protocol
 	1,  // 4: detnet.agent.v1.Report.role:type_name -> detnet.agent.v1.Role
-	9,  // 5: detnet.agent.v1.Report.sessions:type_name -> detnet.agent.v1.SessionReport
-	10, // 6: detnet.agent.v1.Report.pods:type_name -> detnet.agent.v1.PodRate
-	8,  // 7: detnet.agent.v1.Report.uplinks:type_name -> detnet.agent.v1.Uplink
-	2,  // 8: detnet.agent.v1.SessionReport.timestamps:type_name -> detnet.agent.v1.TimestampSource
-	3,  // 9: detnet.agent.v1.Agent.Measure:input_type -> detnet.agent.v1.Assignment
-	7,  // 10: detnet.agent.v1.Agent.Measure:output_type -> detnet.agent.v1.Report
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	11, // 5: detnet.agent.v1.Report.sessions:type_name -> detnet.agent.v1.SessionReport
+	13, // 6: detnet.agent.v1.Report.pods:type_name -> detnet.agent.v1.PodRate
+	10, // 7: detnet.agent.v1.Report.uplinks:type_name -> detnet.agent.v1.Uplink
+	8,  // 8: detnet.agent.v1.Report.named:type_name -> detnet.agent.v1.NamedPod
+	9,  // 9: detnet.agent.v1.Report.usage:type_name -> detnet.agent.v1.Usage
+	12, // 10: detnet.agent.v1.Report.packed:type_name -> detnet.agent.v1.PackedSession
+	2,  // 11: detnet.agent.v1.SessionReport.timestamps:type_name -> detnet.agent.v1.TimestampSource
+	3,  // 12: detnet.agent.v1.Agent.Measure:input_type -> detnet.agent.v1.Assignment
+	7,  // 13: detnet.agent.v1.Agent.Measure:output_type -> detnet.agent.v1.Report
+	13, // [13:14] is the sub-list for method output_type
+	12, // [12:13] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_agent_proto_init() }
@@ -1095,7 +1451,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,7 +34,8 @@ type AgentClient interface {
 	// Measure runs for as long as the controller holds the stream. Each
 	// Assignment replaces the one before; sessions that stay are not disturbed.
 	// A Report follows about every 100 ms, also when there is nothing in it, and at
-	// once when a session becomes late.
+	// once when a session becomes late; less often where the assignment says so and
+	// nothing is worth telling before.
 	// When the stream ends, so do its sessions.
 	Measure(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Assignment, Report], error)
 }
@@ -67,7 +68,8 @@ type AgentServer interface {
 	// Measure runs for as long as the controller holds the stream. Each
 	// Assignment replaces the one before; sessions that stay are not disturbed.
 	// A Report follows about every 100 ms, also when there is nothing in it, and at
-	// once when a session becomes late.
+	// once when a session becomes late; less often where the assignment says so and
+	// nothing is worth telling before.
 	// When the stream ends, so do its sessions.
 	Measure(grpc.BidiStreamingServer[Assignment, Report]) error
 	mustEmbedUnimplementedAgentServer()

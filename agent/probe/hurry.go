@@ -29,6 +29,9 @@ const (
 	hurryLeast = 5 * time.Millisecond
 	hurryRead  = 5 * time.Millisecond // between two reads of answers meanwhile
 
+	// A part of the allowance that is worth telling of before the next calm report.
+	stirs = 4
+
 	// What a witness saw longer ago says nothing of now.
 	witnessed = 200 * time.Millisecond
 )
@@ -76,6 +79,7 @@ func (s *session) note(rtt time.Duration, now int64) bool {
 	if limit == (Late{}) {
 		return false
 	}
+	s.restless = s.restless || delay > limit.Above/stirs && limit.Above > 0 || rtt > limit.RTT/2 && limit.RTT > 0
 	late := limit.Above > 0 && delay > limit.Above || limit.RTT > 0 && rtt > limit.RTT
 	h.late = h.late << 1 & (1<<newestFour - 1)
 	if late {
@@ -114,6 +118,24 @@ func (s *Sender) tell() {
 // Urgent receives when a session has become late, and for as long as it hurries
 // whenever there are new samples. Several may come as one.
 func (s *Sender) Urgent() <-chan struct{} { return s.urgent }
+
+// rare is the mean spacing of packets from which each report counts: a judgement
+// takes several that are fresh.
+const rare = 40 * time.Millisecond
+
+// Quiet reports whether nothing was measured since the last Collect that is worth
+// telling before its time: no packet was lost, or late by a quarter of what is
+// allowed, no session has become blind, and all are sent often.
+func (s *Sender) Quiet() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, each := range s.sessions {
+		if each.restless || each.err != nil || each.Interval > rare {
+			return false
+		}
+	}
+	return len(s.rejected) == 0
+}
 
 // hurried has late sessions hurry, and their witnesses with them, where those agree,
 // and tells for as long as anybody hurries.

@@ -24,6 +24,7 @@ import (
 // Session is one path to measure.
 type Session struct {
 	ID       string // unique within a Sender
+	Number   uint32 // that its owner knows it by besides; 0: none
 	Protocol workload.Protocol
 	Host     string // IP address or name
 	Port     uint16 // not for ICMP

@@ -77,6 +77,7 @@ type session struct {
 	ttlThere   uint8
 	ttlBack    uint8
 	hurry      hurry
+	restless   bool // something since the last drain is worth telling at once
 }
 
 // completed is a sample together with its time of sending.
@@ -237,6 +238,7 @@ func (s *session) complete(now, offset int64) (late bool) {
 		if s.blindFrom != 0 {
 			s.blind, s.blindFrom = s.blind+now-s.blindFrom, 0
 		}
+		s.restless = s.restless || s.err != nil
 		s.err, s.failures, s.backoff = nil, 0, 0
 	}
 	s.pending = s.pending[:0]
@@ -344,6 +346,7 @@ func (s *session) waiting() bool { return s.oldest != s.next }
 
 // keep stores a sample, over the oldest where nobody collected in time.
 func (s *session) keep(sent int64, sample Sample) {
+	s.restless = s.restless || sample.Lost || sample.Corrected
 	if s.count == len(s.done) {
 		s.first = (s.first + 1) & (len(s.done) - 1)
 		s.count--
@@ -359,7 +362,7 @@ func (s *session) drain(now int64, samples []Sample, scratch []completed) ([]Sam
 	for i := range s.count {
 		scratch = append(scratch, s.done[(s.first+i)&(len(s.done)-1)])
 	}
-	s.first, s.count = 0, 0
+	s.first, s.count, s.restless = 0, 0, false
 	slices.SortStableFunc(scratch, func(a, b completed) int { // stable: what corrects a loss comes behind it
 		switch {
 		case a.sent < b.sent:
@@ -389,7 +392,7 @@ const (
 // slowest at least, until an answer comes. Errors of packets that were sent before
 // it had slowed down count once.
 func (s *session) fail(err error, sent, now int64, slowest time.Duration) {
-	s.err = err
+	s.err, s.restless = err, true
 	if s.blindFrom == 0 {
 		s.blindFrom = sent
 	}

@@ -14,9 +14,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/wire"
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/workload"
 )
 
 // Assignment is one agent and what it is to probe.
@@ -42,8 +45,13 @@ type Pool struct {
 	key []byte
 
 	mu       sync.Mutex
+	want     []Assignment // the last ones; not to be changed
 	byUID    map[types.UID]*link
 	sessions map[string]*session
+	numbers  map[uint32]*session // that stand for their ids in reports
+	given    uint32              // the last number
+	calm     time.Duration       // between reports of agents that are not busy
+	busy     map[types.UID]bool
 	rates    map[plan.PodID]*rates
 	limits   map[string]*api.Limits  // by node
 	limiters map[string]plan.Limiter // by node, as its agent last let know
@@ -52,6 +60,7 @@ type Pool struct {
 // session is one measured path.
 type session struct {
 	agent   types.UID // the only one whose word counts
+	number  uint32
 	samples window[plan.Sample]
 	err     string
 }
@@ -78,11 +87,17 @@ func New(creds credentials.TransportCredentials, log *slog.Logger) *Pool {
 }
 
 // Assign makes streams and sessions match want, and keeps the usage of senders.
-// What stays is not disturbed. New streams live until ctx ends.
+// What stays is not disturbed, and the list of before costs nothing: whoever gave it
+// must not change it. New streams live until ctx ends.
 func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*inventory.Sender) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	links, sessions := map[types.UID]*link{}, map[string]*session{}
+	if len(want) > 0 && len(want) == len(p.want) && &want[0] == &p.want[0] {
+		p.follow(senders) // most changes are limits
+		return
+	}
+	p.want = want
+	links, sessions, numbers := map[types.UID]*link{}, map[string]*session{}, map[uint32]*session{}
 	nodes := map[string]plan.Limiter{}
 	for _, a := range want {
 		if limiter, known := p.limiters[a.Node]; known {
@@ -100,10 +115,11 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 		for _, s := range a.Sessions {
 			kept := p.sessions[s.Id]
 			if kept == nil {
-				kept = &session{samples: window[plan.Sample]{at: func(s plan.Sample) time.Time { return s.At }}}
+				p.given++
+				kept = &session{number: p.given, samples: window[plan.Sample]{at: func(s plan.Sample) time.Time { return s.At }}}
 			}
 			kept.agent = a.UID
-			sessions[s.Id] = kept
+			sessions[s.Id], numbers[kept.number] = kept, kept
 		}
 	}
 	for uid, l := range p.byUID {
@@ -111,9 +127,28 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 			l.cancel()
 		}
 	}
-	p.byUID, p.sessions, p.limiters = links, sessions, nodes
+	p.byUID, p.sessions, p.numbers, p.limiters = links, sessions, numbers, nodes
 	p.hand()
 	p.follow(senders)
+}
+
+func (s *session) add(batch []plan.Sample, why string, now time.Time) {
+	s.samples.add(batch, now)
+	s.err = why
+}
+
+// usageOf is what is kept of a pod, if it is one of the agent's node.
+func (p *Pool) usageOf(from inventory.Agent, namespace, name, uid string) *rates {
+	kept := p.rates[plan.PodID{Namespace: namespace, Name: name}]
+	if kept == nil || kept.node != from.Node || uid != "" && types.UID(uid) != kept.uid {
+		return nil
+	}
+	return kept
+}
+
+func (r *rates) add(rate plan.TxRate, now time.Time) {
+	one := [1]plan.TxRate{rate}
+	r.tx.add(one[:], now)
 }
 
 // follow keeps usage of these pods only; a reborn pod starts anew.
@@ -139,7 +174,8 @@ func (p *Pool) Wait() {
 }
 
 func (p *Pool) clear() {
-	p.byUID, p.sessions = map[types.UID]*link{}, map[string]*session{}
+	p.byUID, p.sessions, p.numbers = map[types.UID]*link{}, map[string]*session{}, map[uint32]*session{}
+	p.want = nil
 	p.rates, p.limits = map[plan.PodID]*rates{}, map[string]*api.Limits{}
 	p.limiters = map[string]plan.Limiter{}
 }
@@ -202,37 +238,54 @@ func (p *Pool) Limiter(node string) plan.Limiter {
 
 // receive stores a report that arrived from an agent at now. An agent speaks
 // for its own sessions and for the pods of its own node.
-func (p *Pool) receive(from inventory.Agent, r *api.Report, now time.Time) error {
+func (p *Pool) receive(from inventory.Agent, named *wire.Named, r *api.Report, now time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.holds(from, r.GetStampKeyHeld())
 	p.takes(from, r.GetTakesLimits())
 	if l := p.byUID[from.UID]; l != nil {
-		l.uplinks = uplinks(r.GetUplinks(), l.uplinks)
+		if !r.GetUplinksSame() {
+			l.uplinks = uplinks(r.GetUplinks(), l.uplinks)
+		}
 		if from.Role == api.Role_ROLE_NODE {
 			p.limiters[from.Node] = limiterOf(r.GetTakesLimits(), l.uplinks)
 		}
 	}
 	for _, sr := range r.GetSessions() {
-		s := p.sessions[sr.GetId()]
-		if s == nil || s.agent != from.UID {
-			continue // taken away since
+		if s := p.sessions[sr.GetId()]; s != nil && s.agent == from.UID { // it may have been taken away since
+			batch, err := samples(sr, now)
+			if err != nil {
+				return err
+			}
+			s.add(batch, sr.GetError(), now)
 		}
-		batch, err := samples(sr, now)
-		if err != nil {
-			return err
+	}
+	for _, sr := range r.GetPacked() {
+		if s := p.numbers[sr.GetNumber()]; s != nil && s.agent == from.UID {
+			batch, err := unpacked(sr, now)
+			if err != nil {
+				return err
+			}
+			s.add(batch, sr.GetError(), now)
 		}
-		s.samples.add(batch, now)
-		s.err = sr.GetError()
 	}
 	for _, pr := range r.GetPods() {
-		kept := p.rates[plan.PodID{Namespace: pr.GetNamespace(), Name: pr.GetName()}]
-		if kept != nil && kept.node == from.Node && (pr.GetUid() == "" || types.UID(pr.GetUid()) == kept.uid) {
-			kept.tx.add([]plan.TxRate{rate(pr, now)}, now)
+		if kept := p.usageOf(from, pr.GetNamespace(), pr.GetName(), pr.GetUid()); kept != nil {
+			kept.add(rate(pr, now), now)
 			if r.GetTakesLimits() {
 				kept.held = heldOf(pr, now)
 			}
 		}
+	}
+	if err := named.Rates(r, now, func(u wire.Rate) {
+		if kept := p.usageOf(from, u.Namespace, u.Name, u.UID); kept != nil {
+			kept.add(plan.TxRate{At: u.At, Tx: bitrate.Rate(min(u.Tx, uint64(bitrate.Max)))}, now)
+			if r.GetTakesLimits() {
+				kept.held = Held{bitrate.Rate(min(u.Limit, uint64(bitrate.Max))), workload.Order{Term: u.Term, Sequence: u.Sequence}, now}
+			}
+		}
+	}); err != nil {
+		return err
 	}
 	if r.GetUrgent() {
 		select {

@@ -15,13 +15,16 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	grpcstatus "google.golang.org/grpc/status"
+	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/wire"
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/workload"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -319,6 +322,70 @@ func TestLimiterIsKnownByWhoEnforcesAndTheQueue(t *testing.T) {
 	}{{true, "fq", plan.TokenBucket}, {true, "", plan.TokenBucket}, {false, "fq", plan.EDT}, {false, "mq/fq", plan.EDT}, {false, "mq/fq_codel", ""}, {false, "mq/several", ""}} {
 		if got := limiterOf(tt.enforces, []status.Uplink{{Interface: "eth0", Queue: "noqueue"}, {Interface: "eth1", Queue: tt.queue}}); got != tt.want {
 			t.Errorf("enforces: %v, %s: %q, want %q", tt.enforces, tt.queue, got, tt.want)
+		}
+	}
+}
+
+// Packed reports say the same as those in full; a number that stands for no session,
+// or usage of a pod without a name, does no harm.
+func TestPackedReports(t *testing.T) {
+	p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))
+	defer p.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	a := inventory.Agent{UID: "a1", Node: "worker-1", Addr: "127.0.0.1:1"}
+	telemetry := &inventory.Sender{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: "telemetry"}, Node: "worker-1"}, UID: "u1"}
+	p.Assign(ctx, []Assignment{{Agent: a, Sessions: []*api.Session{{Id: "s1"}, {Id: "s2"}}}}, []*inventory.Sender{telemetry})
+	given := p.byUID["a1"].given
+	if one, two := given[0].GetNumber(), given[1].GetNumber(); one == 0 || one == two {
+		t.Fatalf("numbers %d and %d", one, two)
+	}
+	report := &api.Report{TakesLimits: true, Packed: []*api.PackedSession{{Number: given[1].GetNumber()}, {Number: 99}}}
+	wire.Pack(report.Packed[0], []wire.Sample{{Age: 20 * time.Millisecond, RTT: 300 * time.Microsecond}, {Lost: true}})
+	new(wire.Names).Pack(report, []wire.Rate{{Pod: wire.Pod{Namespace: "factory", Name: "telemetry", UID: "u1", Limit: 50e6, Term: 7, Sequence: 2}, At: epoch, Tx: 5e6}}, epoch)
+	var named wire.Named
+	if err := p.receive(a, &named, report, epoch); err != nil {
+		t.Fatal(err)
+	}
+	want := []plan.Sample{{At: epoch.Add(-20 * time.Millisecond), RTT: 300 * time.Microsecond}, {At: epoch, Lost: true}}
+	if got := p.Session("s2", epoch).Samples; !slices.Equal(got, want) || p.Session("s1", epoch).Samples != nil {
+		t.Errorf("samples %+v, want %+v", got, want)
+	}
+	if got := p.Rates(telemetry.Pod, epoch); len(got) != 1 || got[0] != (plan.TxRate{At: epoch, Tx: 5 * bitrate.Mbit}) {
+		t.Errorf("rates %+v", got)
+	}
+	if h, fresh := p.Held(telemetry.Pod, epoch); !fresh || h.Rate != 50*bitrate.Mbit || h.Newest != (workload.Order{Term: 7, Sequence: 2}) {
+		t.Errorf("held %+v, %v", h, fresh)
+	}
+	if err := p.receive(a, &named, &api.Report{Usage: []*api.Usage{{Pods: []uint32{7}, TxKbps: []uint32{1}}}}, epoch); err == nil {
+		t.Error("usage of a pod that was not named is taken")
+	}
+}
+
+// Agents hear how often to report while all is calm, and those that are busy that
+// they are not to wait.
+func TestPace(t *testing.T) {
+	p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))
+	defer p.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p.Assign(ctx, []Assignment{{Agent: inventory.Agent{UID: "a1", Addr: "127.0.0.1:1"}}, {Agent: inventory.Agent{UID: "a2", Addr: "127.0.0.1:1"}}}, nil)
+	for _, tt := range []struct {
+		calm     time.Duration
+		busy     map[types.UID]bool
+		one, two uint32
+	}{
+		{300 * time.Millisecond, nil, 300, 300},
+		{300 * time.Millisecond, map[types.UID]bool{"a2": true}, 300, 0},
+		{300 * time.Millisecond, map[types.UID]bool{"a1": true}, 0, 300},
+		{0, nil, 0, 0},
+	} {
+		p.Pace(tt.calm, tt.busy)
+		p.mu.Lock()
+		one, two := p.byUID["a1"].latest.GetCalmReportMs(), p.byUID["a2"].latest.GetCalmReportMs()
+		p.mu.Unlock()
+		if one != tt.one || two != tt.two {
+			t.Errorf("%v, busy %v: told %d and %d ms, want %d and %d", tt.calm, tt.busy, one, two, tt.one, tt.two)
 		}
 	}
 }

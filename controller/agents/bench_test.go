@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/wire"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
 )
@@ -44,7 +45,7 @@ func BenchmarkReceive(b *testing.B) {
 	for i, r := range []*api.Report{report, usage} {
 		wires[i], _ = proto.Marshal(r)
 	}
-	now := time.Now()
+	now, named := time.Now(), wire.Named{}
 	b.ReportAllocs()
 	for b.Loop() {
 		for range 10 {
@@ -54,7 +55,7 @@ func BenchmarkReceive(b *testing.B) {
 				if err := proto.Unmarshal(wire, &r); err != nil {
 					b.Fatal(err)
 				}
-				if err := p.receive(a, &r, now); err != nil {
+				if err := p.receive(a, &named, &r, now); err != nil {
 					b.Fatal(err)
 				}
 			}

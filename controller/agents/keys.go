@@ -32,12 +32,12 @@ func (p *Pool) hand() {
 	for _, l := range p.byUID {
 		sessions := make([]*api.Session, len(l.sessions))
 		for i, s := range l.sessions {
-			sessions[i] = s
+			sessions[i] = proto.CloneOf(s)
+			sessions[i].Number = p.sessions[s.GetId()].number
 			addr, err := netip.ParseAddr(s.GetHost())
 			if err != nil || s.GetProtocol() != api.Protocol_PROTOCOL_STAMP || !holding[netip.AddrPortFrom(addr, uint16(s.GetPort()))] {
 				continue
 			}
-			sessions[i] = proto.CloneOf(s)
 			sessions[i].Authenticated = true
 		}
 		l.given = sessions
@@ -47,7 +47,10 @@ func (p *Pool) hand() {
 
 // push gives one agent all that it is to know. The pool's lock is held.
 func (p *Pool) push(l *link) {
-	a := &api.Assignment{Sessions: l.given, StampKey: p.key}
+	a := &api.Assignment{Sessions: l.given, StampKey: p.key, Packed: true}
+	if !p.busy[l.agent.UID] {
+		a.CalmReportMs = uint32(p.calm.Milliseconds())
+	}
 	if l.takes {
 		a.Limits = p.limits[l.agent.Node]
 	}

@@ -20,6 +20,20 @@ type Limit struct {
 	Sequence uint64       // of the decision in its term
 }
 
+// Pace has agents report each calm while they see nothing worth telling, and those
+// that are busy as always; 0: all as always.
+func (p *Pool) Pace(calm time.Duration, busy map[types.UID]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was, before := p.calm, p.busy
+	p.calm, p.busy = calm, busy
+	for uid, l := range p.byUID {
+		if was != calm || before[uid] != busy[uid] {
+			p.push(l)
+		}
+	}
+}
+
 // Limit says what the leader of term has decided about the pods of a node: all of
 // those that it may limit. It goes down the stream at once, and again at the
 // beginning of each stream; agents that enforce nothing are not told.

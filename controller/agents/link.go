@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/wire"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/status"
 )
@@ -187,13 +188,14 @@ func (l *link) send(ctx context.Context, s grpc.BidiStreamingClient[api.Assignme
 }
 
 func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], watchdog *time.Timer) error {
+	var named wire.Named
 	for {
 		r, err := s.Recv()
 		if err != nil {
 			return err
 		}
 		watchdog.Reset(silence)
-		if err := l.pool.receive(l.agent, r, time.Now()); err != nil {
+		if err := l.pool.receive(l.agent, &named, r, time.Now()); err != nil {
 			return err
 		}
 		if l.connect(time.Now()) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/wire"
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
@@ -38,6 +39,14 @@ func samples(r *api.SessionReport, now time.Time) ([]plan.Sample, error) {
 		}
 	}
 	return out, nil
+}
+
+func unpacked(r *api.PackedSession, now time.Time) ([]plan.Sample, error) {
+	out := make([]plan.Sample, len(r.GetGap()))
+	err := wire.Samples(r, func(i int, s wire.Sample) {
+		out[i] = plan.Sample{At: now.Add(-s.Age), RTT: s.RTT, Lost: s.Lost, HasOneWay: s.HasOneWay, Forward: s.Forward, Backward: s.Backward}
+	})
+	return out, err
 }
 
 func rate(r *api.PodRate, now time.Time) plan.TxRate {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,9 +15,11 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/stats"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/detnet/detnet/agent"
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/wire"
 )
 
 const (
@@ -33,6 +36,7 @@ type fleet struct {
 	takes bool             // limits over the stream
 
 	streams, reports, octets atomic.Int64
+	measured                 atomic.Int64 // octets of the reports of sessions
 	mu                       sync.Mutex
 	terms                    map[uint64]time.Time // when the first word of each leader's came
 	told                     map[uint64]map[int]time.Time
@@ -117,6 +121,7 @@ func (f *fleet) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 	go func() { failed <- f.receive(stream, s) }()
 	ticker := time.NewTicker(agent.ReportEvery)
 	defer ticker.Stop()
+	out := outbox{role: role}
 	for {
 		urgent := false
 		select {
@@ -128,16 +133,18 @@ func (f *fleet) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 			urgent = true
 		case <-ticker.C:
 		}
-		report := &api.Report{Node: nodeName(here.index), Role: role, Urgent: urgent}
-		if role == api.Role_ROLE_NODE {
-			report.Pods, report.TakesLimits = here.rates(f.takes), f.takes
-		} else {
-			report.Sessions = s.drain(time.Now())
+		report := out.next(f, s, urgent, time.Now())
+		if report == nil {
+			continue
 		}
+		report.Urgent = urgent
 		if err := stream.Send(report); err != nil {
 			return err
 		}
 		f.reports.Add(1)
+		if role == api.Role_ROLE_PROBE {
+			f.measured.Add(int64(proto.Size(report)) + grpcHeader)
+		}
 	}
 }
 
@@ -147,7 +154,7 @@ func (f *fleet) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 		if err != nil {
 			return err
 		}
-		s.assign(a.GetSessions())
+		s.assign(a)
 		if l := a.GetLimits(); l != nil {
 			now := time.Now()
 			f.heard(l.GetTerm(), s.node.index, now)
@@ -156,6 +163,21 @@ func (f *fleet) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 			}
 		}
 	}
+}
+
+// grpcHeader is what each message has besides.
+const grpcHeader = 5
+
+// sessions counts those that are assigned.
+func (f *fleet) sessions() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for s := range f.samplers {
+		s.mu.Lock()
+		n += len(s.sessions)
+		s.mu.Unlock()
+	}
+	return n
 }
 
 // heard notes the first words of a leader.
@@ -176,6 +198,9 @@ type sampler struct {
 	ready chan struct{}
 
 	mu       sync.Mutex
+	packed   bool
+	calm     time.Duration // between reports while all is calm
+	stirred  bool          // and it is not
 	sessions []*api.Session
 	samples  [][]sample
 	late     []uint8
@@ -188,9 +213,15 @@ type sample struct {
 	there, back time.Duration
 }
 
-func (s *sampler) assign(sessions []*api.Session) {
+func (s *sampler) assign(a *api.Assignment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.packed, s.calm = a.GetPacked(), time.Duration(a.GetCalmReportMs())*time.Millisecond
+	sessions := a.GetSessions()
+	if slices.EqualFunc(sessions, s.sessions, func(a, b *api.Session) bool { return a.GetId() == b.GetId() }) {
+		s.sessions = sessions
+		return
+	}
 	s.sessions, s.samples = sessions, make([][]sample, len(sessions))
 	s.late, s.armed = make([]uint8, len(sessions)), make([]bool, len(sessions))
 }
@@ -215,6 +246,7 @@ func (s *sampler) sample(f *fleet, now time.Time) {
 		if allowed > 0 && here+back+noise > allowed {
 			s.late[i] |= 1
 		}
+		s.stirred = s.stirred || allowed > 0 && here+back+noise > allowed/4
 		switch {
 		case s.late[i] == 0:
 			s.armed[i] = true
@@ -232,23 +264,87 @@ func (s *sampler) sample(f *fleet, now time.Time) {
 
 var threeOf = [16]bool{7: true, 11: true, 13: true, 14: true, 15: true}
 
-func (s *sampler) drain(now time.Time) []*api.SessionReport {
+// drain has a report say what was measured since the last one.
+func (s *sampler) drain(report *api.Report, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]*api.SessionReport, len(s.sessions))
 	for i, session := range s.sessions {
+		oneWay := session.GetProtocol() == api.Protocol_PROTOCOL_STAMP
+		if s.packed {
+			samples := make([]wire.Sample, len(s.samples[i]))
+			for k, p := range s.samples[i] {
+				samples[k] = wire.Sample{Age: now.Sub(p.at), RTT: p.there + p.back, HasOneWay: oneWay, Forward: p.there + clocks, Backward: p.back - clocks}
+			}
+			r := &api.PackedSession{Number: session.GetNumber()}
+			wire.Pack(r, samples)
+			s.samples[i], report.Packed = s.samples[i][:0], append(report.Packed, r)
+			continue
+		}
 		r := &api.SessionReport{Id: session.GetId(), Timestamps: api.TimestampSource_TIMESTAMP_SOURCE_KERNEL}
 		for _, p := range s.samples[i] {
 			r.AgeNs = append(r.AgeNs, int64(now.Sub(p.at)))
 			r.RttNs = append(r.RttNs, int64(p.there+p.back))
-			if session.GetProtocol() == api.Protocol_PROTOCOL_STAMP {
-				r.ForwardNs, r.BackwardNs = append(r.ForwardNs, int64(p.there)), append(r.BackwardNs, int64(p.back))
+			if oneWay {
+				r.ForwardNs, r.BackwardNs = append(r.ForwardNs, int64(p.there+clocks)), append(r.BackwardNs, int64(p.back-clocks))
 			}
 		}
-		s.samples[i] = s.samples[i][:0]
-		out[i] = r
+		s.samples[i], report.Sessions = s.samples[i][:0], append(report.Sessions, r)
 	}
-	return out
+	s.stirred = false
+}
+
+// asked is how reports are wanted, and whether something is worth telling now.
+func (s *sampler) asked() (calm time.Duration, packed, stirred bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calm, s.packed, s.stirred
+}
+
+// settled is the agent's.
+const settled = time.Second
+
+// clocks is the difference between the clocks of two nodes.
+const clocks = 1234567890 * time.Microsecond
+
+// outbox is what one stream has to say.
+type outbox struct {
+	role  api.Role
+	names wire.Names
+	rates []wire.Rate
+	last  time.Time
+	stir  time.Time // there was something to tell
+}
+
+// next is the report that is due now; nil: none.
+func (o *outbox) next(f *fleet, s *sampler, urgent bool, now time.Time) *api.Report {
+	calm, packed, stirred := s.asked()
+	if o.role == api.Role_ROLE_NODE {
+		o.rates = append(o.rates, s.node.rates(f.takes, now)...)
+		stirred = stirred || !packed || o.names.News(o.rates, capacity/20)
+	}
+	if stirred || urgent {
+		o.stir = now
+	}
+	if now.Sub(o.stir) >= settled && now.Sub(o.last) < calm-agent.ReportEvery/2 {
+		return nil
+	}
+	report := &api.Report{Role: o.role}
+	if !packed || o.last.IsZero() {
+		report.Node = nodeName(s.node.index)
+	}
+	o.last = now
+	if o.role != api.Role_ROLE_NODE {
+		s.drain(report, now)
+		return report
+	}
+	report.TakesLimits = f.takes
+	if packed {
+		o.names.Pack(report, o.rates, now)
+	} else {
+		report.Pods = inFull(o.rates)
+	}
+	o.rates = o.rates[:0]
+	return report
 }
 
 // counter counts octets on the wire.

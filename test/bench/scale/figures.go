@@ -19,6 +19,7 @@ type Figures struct {
 	Streams                  int64
 	ReportsPerSecond         float64
 	OctetsPerSecond          float64 // both ways, without TLS and IP
+	SessionOctets            float64 // a second, of one calm session
 	Onsets                   []Onset
 	ChangeDecision           float64 // from SIGKILL of the leader until the next decides
 	ChangeAllNodes           float64 // until it has spoken to every node's agent
@@ -41,7 +42,7 @@ func (f Figures) print(w io.Writer) {
 	fmt.Fprintf(w, "%d nodes, %d throttleable pods each, by %s\n", f.Nodes, f.Pods, f.Road)
 	fmt.Fprintf(w, "  start        first decision %.1f s, all %d streams %.1f s\n", f.FirstDecision, f.Streams, f.AllStreams)
 	fmt.Fprintf(w, "  calm         leader %.2f cores, %.0f MiB; standby %.2f cores, %.0f MiB; tick p50 ≤ %.0f ms, p99 ≤ %.0f ms\n", f.LeaderCores, f.LeaderMiB, f.StandbyCores, f.StandbyMiB, f.TickP50Ms, f.TickP99Ms)
-	fmt.Fprintf(w, "               %.0f reports/s, %.0f octets/s\n", f.ReportsPerSecond, f.OctetsPerSecond)
+	fmt.Fprintf(w, "               %.0f reports/s, %.0f octets/s; %.0f octets/s a session\n", f.ReportsPerSecond, f.OctetsPerSecond, f.SessionOctets)
 	for _, o := range f.Onsets {
 		fmt.Fprintf(w, "  %4d at once  first cut p50 %.2f, p99 %.2f, last %.2f s (%d of %d); clean p50 %.2f, last %.2f s (%d); uplinks %.0f %% used; %.1f writes/s, leader %.2f cores, tick p99 ≤ %.0f ms\n",
 			o.Nodes, o.CutP50, o.CutP99, o.CutMax, o.Cut, o.Fresh, o.CleanP50, o.CleanMax, o.Clean, 100*o.Sent, o.WritesPerSecond, o.LeaderCores, o.TickP99Ms)

@@ -145,7 +145,7 @@ func (b *bench) calm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	reports, octets, begun := b.fleet.reports.Load(), b.fleet.octets.Load(), time.Now()
+	reports, octets, measured, begun := b.fleet.reports.Load(), b.fleet.octets.Load(), b.fleet.measured.Load(), time.Now()
 	if err := sleep(ctx, b.hold); err != nil {
 		return err
 	}
@@ -153,6 +153,7 @@ func (b *bench) calm(ctx context.Context) error {
 	f := &b.figures
 	f.ReportsPerSecond = float64(b.fleet.reports.Load()-reports) / took
 	f.OctetsPerSecond = float64(b.fleet.octets.Load()-octets) / took
+	f.SessionOctets = float64(b.fleet.measured.Load()-measured) / took / float64(max(1, b.fleet.sessions()))
 	f.Streams = b.fleet.streams.Load()
 	now, resident, err := b.leader.used()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/agent/limits"
+	"github.com/detnet/detnet/agent/wire"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -127,16 +128,28 @@ func (p *pod) enforce() {
 	}
 }
 
-// rates is what the node's agent reports.
-func (n *node) rates(takes bool) []*api.PodRate {
+// rates is what the node's agent measures.
+func (n *node) rates(takes bool, now time.Time) []wire.Rate {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	out := make([]*api.PodRate, len(n.pods))
+	out := make([]wire.Rate, len(n.pods))
 	for i := range n.pods {
 		p := &n.pods[i]
-		out[i] = &api.PodRate{Namespace: namespace, Name: p.name, Uid: p.uid, WindowNs: 100e6, TxBps: uint64(min(p.offered, p.limit))}
+		out[i] = wire.Rate{Pod: wire.Pod{Namespace: namespace, Name: p.name, UID: p.uid}, At: now, Tx: uint64(min(p.offered, p.limit))}
 		if takes {
-			out[i].EgressLimitBps, out[i].LimitTerm, out[i].LimitSequence = uint64(p.held.Rate), p.held.Newest.Term, p.held.Newest.Sequence
+			out[i].Limit, out[i].Term, out[i].Sequence = uint64(p.held.Rate), p.held.Newest.Term, p.held.Newest.Sequence
+		}
+	}
+	return out
+}
+
+// inFull is for a controller that reads nothing else.
+func inFull(rates []wire.Rate) []*api.PodRate {
+	out := make([]*api.PodRate, len(rates))
+	for i, r := range rates {
+		out[i] = &api.PodRate{
+			Namespace: r.Namespace, Name: r.Name, Uid: r.UID, WindowNs: 100e6, TxBps: r.Tx,
+			EgressLimitBps: r.Limit, LimitTerm: r.Term, LimitSequence: r.Sequence,
 		}
 	}
 	return out

@@ -1,0 +1,100 @@
+package agent
+
+import (
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/agent/usage"
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/workload"
+)
+
+// lastRates are a Meter with one window at a time.
+type lastRates struct{ rates []usage.Rate }
+
+func (l *lastRates) Since(cursor uint64) ([]usage.Rate, uint64) { return l.rates, cursor + 1 }
+
+// What is calm is reported when its time has come, and what is worth telling at once:
+// a change of what the pods send together, of a limit, or of who they are.
+func TestCalmReports(t *testing.T) {
+	const calm = 300 * time.Millisecond
+	pod := usage.Rate{Namespace: "factory", Name: "bulk", UID: "u1", At: time.Now(), Tx: 50 * bitrate.Mbit}
+	changed := func(change func(*usage.Rate)) []usage.Rate { p := pod; change(&p); return []usage.Rate{p} }
+	for _, tt := range []struct {
+		name   string
+		now    []usage.Rate
+		packed bool
+		after  time.Duration
+		waits  bool
+	}{
+		{"as it was", []usage.Rate{pod}, true, 2 * ReportEvery, true},
+		{"its time has come", []usage.Rate{pod}, true, calm, false},
+		{"a little more", changed(func(r *usage.Rate) { r.Tx += bitrate.Mbit }), true, ReportEvery, true},
+		{"much more", changed(func(r *usage.Rate) { r.Tx += 10 * bitrate.Mbit }), true, ReportEvery, false},
+		{"nothing any more", changed(func(r *usage.Rate) { r.Tx = 0 }), true, ReportEvery, false},
+		{"another limit", changed(func(r *usage.Rate) { r.Enforced.Egress = bitrate.Mbit }), true, ReportEvery, false},
+		{"the same limit by another decision", changed(func(r *usage.Rate) { r.Enforced.Newest = workload.Order{Term: 7, Sequence: 1} }), true, ReportEvery, false},
+		{"another pod", changed(func(r *usage.Rate) { r.UID = "u2" }), true, ReportEvery, false},
+		{"a controller that asked for it in full", []usage.Rate{pod}, false, ReportEvery, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			meter := &lastRates{[]usage.Rate{pod}}
+			r := &reporter{Server: &Server{Metrics: NewMetrics(prometheus.NewRegistry()), Meter: meter}, sender: probe.NewSender(probe.Options{})}
+			r.take(&api.Assignment{Packed: tt.packed, CalmReportMs: uint32(calm.Milliseconds())})
+			r.next()
+			meter.rates = tt.now
+			if got := r.waits(r.last.Add(tt.after)); got != tt.waits {
+				t.Errorf("waits = %v, want %v", got, tt.waits)
+			}
+			if tt.waits || tt.after == calm {
+				return
+			}
+			r.next() // it was told
+			if r.waits(r.last.Add(tt.after)) {
+				t.Error("what follows waits")
+			}
+			r.next()
+			r.last = r.stirred.Add(settled)
+			if got := r.waits(r.last.Add(ReportEvery)); got != tt.packed {
+				t.Errorf("later it waits: %v, want %v", got, tt.packed)
+			}
+		})
+	}
+}
+
+// Before the first report, and where nobody asked, nothing waits.
+func TestNothingWaitsUnasked(t *testing.T) {
+	r := &reporter{Server: &Server{Metrics: NewMetrics(prometheus.NewRegistry())}, sender: probe.NewSender(probe.Options{})}
+	if r.waits(time.Now()) {
+		t.Error("the first report waits")
+	}
+	r.next()
+	if r.waits(r.last.Add(ReportEvery)) {
+		t.Error("a report waits although nobody asked for that")
+	}
+	r.take(&api.Assignment{Packed: true, CalmReportMs: 1 << 31})
+	r.next()
+	if !r.waits(r.last.Add(maxCalm/2)) || r.waits(r.last.Add(maxCalm)) {
+		t.Error("a controller can have reports come too rarely")
+	}
+}
+
+// Packed, a report says who reports and by what its packets leave once.
+func TestPackedReports(t *testing.T) {
+	r := &reporter{Server: &Server{Node: "worker-1", Metrics: NewMetrics(prometheus.NewRegistry()), Meter: fixedRates{}}, sender: probe.NewSender(probe.Options{})}
+	if full := r.next(); full.GetNode() != "worker-1" || len(full.GetPods()) != 1 || len(full.GetUsage()) != 0 {
+		t.Errorf("in full: %v", full)
+	}
+	r.take(&api.Assignment{Packed: true})
+	first, second := r.next(), r.next()
+	if len(first.GetPods()) != 0 || len(first.GetNamed()) != 1 || len(first.GetUsage()) != 1 {
+		t.Errorf("packed: %v", first)
+	}
+	if len(second.GetNamed()) != 0 || len(second.GetUsage()[0].GetPods()) != 0 || !second.GetUplinksSame() || second.GetNode() != "" {
+		t.Errorf("packed again: %v", second)
+	}
+}

@@ -1,0 +1,68 @@
+package controller
+
+import (
+	"maps"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+	"github.com/detnet/detnet/workload"
+)
+
+// searching is a law in a phase at one bottleneck, and at rest at another.
+type searching struct {
+	name  string
+	at    plan.Bottleneck
+	phase plan.Phase
+}
+
+func (s searching) Name() string { return s.name }
+
+func (s searching) Step(state law.State, v sense.View) (law.State, plan.Plan) {
+	return state, plan.Plan{At: v.At, Reasons: []plan.Reason{{Bottleneck: s.at, Phase: s.phase}, {Bottleneck: plan.Uplink("worker-3"), Phase: plan.Open}}}
+}
+
+// Agents report less often while nothing is decided about their node, nor about the
+// apps that they measure.
+func TestReportsArePacedByWhatIsDecided(t *testing.T) {
+	agent := func(uid, node string, role api.Role) inventory.Agent {
+		return inventory.Agent{UID: types.UID(uid), Node: node, Role: role, IP: "10.0.0." + uid, STAMP: 862}
+	}
+	snapshot := &inventory.Snapshot{Apps: []*inventory.App{app("plc", workload.Enforce)}, Agents: []inventory.Agent{
+		agent("1", "worker-1", api.Role_ROLE_PROBE), agent("2", "worker-2", api.Role_ROLE_PROBE), agent("3", "worker-1", api.Role_ROLE_NODE), agent("4", "worker-2", api.Role_ROLE_NODE),
+	}}
+	snapshot.Apps[0].Node = "worker-1"
+	for _, tt := range []struct {
+		name string
+		law  searching
+		calm time.Duration
+		busy []types.UID
+	}{
+		{"at rest", searching{law.Adaptive, plan.Uplink("worker-1"), plan.Open}, calmReports, nil},
+		{"the app's node", searching{law.Adaptive, plan.Uplink("worker-1"), plan.Cutting}, calmReports, []types.UID{"1", "2", "3"}},
+		{"another node", searching{law.Adaptive, plan.Uplink("worker-2"), plan.Settled}, calmReports, []types.UID{"2", "4"}},
+		{"the cluster", searching{law.Adaptive, plan.Cluster, plan.Trying}, 0, nil},
+		{"a law of the original", searching{law.AIMD, plan.Uplink("worker-1"), ""}, 0, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &stage{snapshot: snapshot}
+				run(t, s.loop(Settings{Law: tt.law, Vantages: 2}), time.Second)
+				want := map[types.UID]bool{}
+				for _, uid := range tt.busy {
+					want[uid] = true
+				}
+				if s.paced != tt.calm || len(s.busy)+len(want) > 0 && !maps.Equal(s.busy, want) {
+					t.Errorf("reports each %v but of %v; want %v, %v", s.paced, s.busy, tt.calm, want)
+				}
+			})
+		})
+	}
+}
