@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/webhook"
 	"github.com/detnet/detnet/workload/signature"
@@ -81,12 +82,9 @@ func startCluster(ctx context.Context) (*testCluster, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	env := &envtest.Environment{
-		// A machine that compiles beside the tests is slow.
-		ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute,
-		CRDs:                  []*apiextensionsv1.CustomResourceDefinition{crd},
-		WebhookInstallOptions: envtest.WebhookInstallOptions{MutatingWebhooks: mutatingWebhooks()},
-	}
+	env := apitest.New()
+	env.CRDs = []*apiextensionsv1.CustomResourceDefinition{crd}
+	env.WebhookInstallOptions = envtest.WebhookInstallOptions{MutatingWebhooks: mutatingWebhooks()}
 	config, err := env.Start()
 	if err != nil {
 		return nil, nil, err

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/live"
@@ -61,19 +62,8 @@ func TestFlags(t *testing.T) {
 // The program as it is wired: it becomes ready with a certificate of its own,
 // shows its policy and drains on the way out.
 func TestServe(t *testing.T) {
-	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
-		const message = "KUBEBUILDER_ASSETS is not set: it must name a directory with kube-apiserver, etcd and kubectl"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(message)
-		}
-		t.Skip(message)
-	}
-	env := &envtest.Environment{}
-	config, err := env.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = env.Stop() })
+	env := apitest.Start(t)
+	config := env.Config
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	user, err := env.AddUser(envtest.User{Name: "webhook", Groups: []string{"system:masters"}}, nil)
 	if err != nil {

@@ -10,6 +10,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
+// New is an API server that has not started. A machine that compiles beside the
+// tests is slow, so it has longer than the 20 s that envtest gives it.
+func New() *envtest.Environment {
+	return &envtest.Environment{ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute}
+}
+
 // Start starts an API server without kubelets, controllers or scheduler, stopped
 // when the test ends. Without KUBEBUILDER_ASSETS, the directory with etcd and
 // kube-apiserver, the test is skipped; in CI that is a failure. Each of flags is
@@ -22,8 +28,7 @@ func Start(t *testing.T, flags ...string) *envtest.Environment {
 		}
 		t.Skip("KUBEBUILDER_ASSETS is not set: it names the directory with etcd and kube-apiserver")
 	}
-	// A machine that compiles beside the tests is slow.
-	env := &envtest.Environment{ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute}
+	env := New()
 	for _, flag := range flags {
 		name, value, _ := strings.Cut(flag, "=")
 		env.ControlPlane.GetAPIServer().Configure().Set(name, value)
