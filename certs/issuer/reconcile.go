@@ -61,7 +61,15 @@ func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 	if forgotten := s.forgetAt(); now.Before(forgotten) && forgotten.Before(due) {
 		due = forgotten
 	}
-	return reconcile.Result{RequeueAfter: max(due.Sub(now), time.Second)}, nil
+	return reconcile.Result{RequeueAfter: wait(due, now)}, nil
+}
+
+// lookAgain is how soon a clock that was set is noticed: timers don't follow it.
+const lookAgain = time.Minute
+
+// wait is until when nothing is done, by clocks that run on.
+func wait(due, now time.Time) time.Duration {
+	return min(max(due.Sub(now), time.Second), lookAgain)
 }
 
 // see keeps what the Secret holds, and since when.

@@ -102,11 +102,12 @@ func (r rotation) renew(data map[string][]byte, now time.Time) (map[string][]byt
 	return data, err
 }
 
-// usable reads a certificate, or returns nil where it is missing, broken,
-// expired or made for other names: whatever the cause, a new one is the cure.
+// usable reads a certificate, or returns nil where it is missing, broken, expired,
+// made for other names or on a clock that was set back since: whatever the cause, a
+// new one is the cure.
 func (r rotation) usable(certPEM, keyPEM []byte, now time.Time) *issued {
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil || !now.Before(pair.Leaf.NotAfter) || !slices.Equal(pair.Leaf.DNSNames, r.names) {
+	if err != nil || !now.Before(pair.Leaf.NotAfter) || now.Before(pair.Leaf.NotBefore) || !slices.Equal(pair.Leaf.DNSNames, r.names) {
 		return nil
 	}
 	return &issued{pair.Leaf, certPEM, keyPEM}

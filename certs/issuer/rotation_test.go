@@ -185,3 +185,38 @@ func TestAdvanceReplacesTheUnusable(t *testing.T) {
 		t.Errorf("a lost bundle was not restored: %v", err)
 	}
 }
+
+// A clock that was far ahead when the certificate was made, and was set right since:
+// nobody would take the certificate for years.
+func TestAdvanceAfterTheClockWasSetBack(t *testing.T) {
+	r := testRotation()
+	ahead, _, err := r.advance(nil, start.Add(365*24*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, due, err := r.advance(ahead, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := tls.X509KeyPair(out[certs.CertFile], out[certs.KeyFile])
+	if err != nil || p.Leaf.NotBefore.After(start) || !due.Before(start.Add(365*24*time.Hour)) {
+		t.Errorf("valid from %v, due at %v, %v; it is %v", p.Leaf.NotBefore, due, err, start)
+	}
+	// Clocks of replicas differ a little: nobody replaces what another just made.
+	same, _, err := r.advance(out, start.Add(-skew))
+	if err != nil || string(same[certs.CertFile]) != string(out[certs.CertFile]) {
+		t.Errorf("a replica that is %v behind makes another one: %v", skew, err)
+	}
+}
+
+// Timers go on by themselves when the clock is set: whatever is due is looked at
+// again before long.
+func TestWaitIsShort(t *testing.T) {
+	for due, want := range map[time.Time]time.Duration{
+		start.Add(60 * 24 * time.Hour): lookAgain, start.Add(10 * time.Second): 10 * time.Second, start.Add(-time.Hour): time.Second,
+	} {
+		if got := wait(due, start); got != want {
+			t.Errorf("due in %v: %v, want %v", due.Sub(start), got, want)
+		}
+	}
+}

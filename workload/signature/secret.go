@@ -102,6 +102,9 @@ func (s *Secret) Start(ctx context.Context) error {
 	}
 }
 
+// lookAgain is how soon a clock that was set is noticed: timers don't follow it.
+const lookAgain = time.Hour
+
 // once takes in the Secret as the store has it, writes it if it must be
 // written, and says when to look again though nothing happens.
 func (s *Secret) once(ctx context.Context, store cache.Store) time.Duration {
@@ -115,7 +118,7 @@ func (s *Secret) once(ctx context.Context, store cache.Store) time.Duration {
 	now := time.Now()
 	data, due := s.advance(have, now)
 	if data == nil {
-		return max(due.Sub(now), time.Second)
+		return min(max(due.Sub(now), time.Second), lookAgain)
 	}
 	if err := s.write(ctx, have, data); err != nil {
 		s.Log.WarnContext(ctx, "the key of the stamps was not written", "secret", s.Namespace+"/"+SecretName, "err", err)
