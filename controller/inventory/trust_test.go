@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -313,5 +314,25 @@ func BenchmarkOneChange(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		inv.setPod("factory/pod-5000", two[i%2])
 		inv.Snapshot()
+	}
+}
+
+// How long a pod goes on after it was deleted is for it to say: until it has ended
+// it is mended and limited as any other.
+func TestPodsThatAreToStop(t *testing.T) {
+	for name, pod := range map[string]*corev1.Pod{"missed": running("best-effort", stamped()), "admitted": signed("best-effort", stamped())} {
+		inv := keyed(workload.Enforce)
+		inv.setWebhook("", likeTheChart())
+		inv.setNamespace(pod.Namespace, labelled(pod.Namespace))
+		pod.DeletionTimestamp = &metav1.Time{Time: time.Now().Add(24 * time.Hour)}
+		inv.setPod(pod.Namespace+"/pod", pod)
+		if s := inv.Snapshot(); len(s.Unstamped)+len(s.Senders) != 1 {
+			t.Errorf("%s: unstamped %+v, senders %+v; want it in one of them", name, s.Unstamped, s.Senders)
+		}
+		pod.Status.Phase = corev1.PodFailed
+		inv.setPod(pod.Namespace+"/pod", pod)
+		if s := inv.Snapshot(); len(s.Unstamped)+len(s.Senders) != 0 {
+			t.Errorf("%s: has ended, and is in the snapshot", name)
+		}
 	}
 }

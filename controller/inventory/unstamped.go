@@ -94,7 +94,8 @@ func (inv *Inventory) setWebhook(_ string, object any) {
 // is not known is none that a selector could speak of. It is called with mu held.
 func (inv *Inventory) wanting(r *record) bool {
 	pod := r.pod
-	alive := pod.DeletionTimestamp == nil && (pod.Status.Phase == corev1.PodPending || pod.Status.Phase == corev1.PodRunning)
+	// One that is to stop may go on for as long as its own grace period says.
+	alive := (pod.Status.Phase == corev1.PodPending || pod.Status.Phase == corev1.PodRunning)
 	if !alive || r.settled || (r.err == nil && !inv.keys.Outdated(pod.Annotations) && !inv.due(pod)) {
 		return false
 	}

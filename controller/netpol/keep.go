@@ -13,6 +13,7 @@ import (
 
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/workload/ask"
 )
 
 // keep makes the policies of a namespace what they should be. An error means
@@ -29,10 +30,18 @@ func (k *Keeper) keep(ctx context.Context, namespace string) error {
 	if ctx.Err() != nil {
 		return nil
 	}
+	more := errors.Is(failed, errMore)
 	p := s.decide(want, failed != nil, off)
 	t := told{keeper: k, namespace: namespace}
-	t.failure(nil, failed)
+	if !more {
+		t.failure(nil, failed)
+	}
+	k.sent = 0
 	for _, m := range p.put {
+		if k.sent >= perLook {
+			failed = cmp.Or(failed, errMore)
+			break
+		}
 		t.held(m, true)
 		t.unseen(m, s)
 		have := s.named(m.name)
@@ -47,7 +56,12 @@ func (k *Keeper) keep(ctx context.Context, namespace string) error {
 	for _, m := range p.held {
 		t.held(m, false)
 	}
+	k.sent = 0
 	for _, have := range append(p.remove, k.due(p.unused)...) {
+		if k.sent >= perLook {
+			failed = cmp.Or(failed, errMore)
+			break
+		}
 		if err := k.remove(ctx, have); err != nil {
 			failed = errors.Join(failed, err)
 			t.failure(nil, err)
@@ -57,6 +71,9 @@ func (k *Keeper) keep(ctx context.Context, namespace string) error {
 	return failed
 }
 
+// errMore says that not all kinds of pods of a namespace were asked about yet.
+var errMore = errors.New("more pods to ask about")
+
 // ask collects what the pods of a namespace should have, each kind of pod once.
 // The error tells of what could not be found out.
 func (k *Keeper) ask(ctx context.Context, s *scene) (map[string]*wanted, error) {
@@ -64,6 +81,7 @@ func (k *Keeper) ask(ctx context.Context, s *scene) (map[string]*wanted, error) 
 	k.answers[s.name] = now
 	want := map[string]*wanted{}
 	var failed error
+	fresh := 0
 	for _, p := range s.pods {
 		question := p.question()
 		if _, asked := now[question]; asked {
@@ -71,14 +89,15 @@ func (k *Keeper) ask(ctx context.Context, s *scene) (map[string]*wanted, error) 
 		}
 		answer, ok := before[question]
 		if !ok || k.Now().After(answer.until) {
-			fresh, err := k.Asker.Ask(ctx, p.Namespace, p.Name)
+			fresh++
+			said, err := k.askOne(ctx, p, fresh)
 			switch {
 			case errors.Is(err, ErrExempt):
 				return nil, nil
 			case err != nil:
-				failed = cmp.Or(failed, fmt.Errorf("network policies of pod %s/%s: %w", p.Namespace, p.Name, err))
+				failed = cmp.Or(failed, err)
 			default:
-				answer, ok = remembered{fresh, k.Now().Add(believed)}, true
+				answer, ok = remembered{said, k.Now().Add(believed)}, true
 			}
 		}
 		if !ok {
@@ -93,6 +112,18 @@ func (k *Keeper) ask(ctx context.Context, s *scene) (map[string]*wanted, error) 
 		}
 	}
 	return want, failed
+}
+
+// askOne asks about a pod, which is the nth of this look.
+func (k *Keeper) askOne(ctx context.Context, p *pod, nth int) (ask.Answer, error) {
+	if nth > perLook {
+		return ask.Answer{}, errMore
+	}
+	answer, err := k.Asker.Ask(ctx, p.Namespace, p.Name)
+	if err != nil {
+		return answer, fmt.Errorf("network policies of pod %s/%s: %w", p.Namespace, p.Name, err)
+	}
+	return answer, nil
 }
 
 func (s *scene) named(name string) *policy {
@@ -125,7 +156,7 @@ func (k *Keeper) write(ctx context.Context, namespace string, m put, have *polic
 	if have != nil {
 		c.Verb, c.UID, c.Version = write.Replace, have.UID, have.ResourceVersion
 	}
-	err := k.To.Do(ctx, c)
+	err := k.send(ctx, c)
 	if write.Gone(err) || apierrors.IsAlreadyExists(err) {
 		return nil // somebody was faster; what they did comes as an event
 	}
@@ -133,6 +164,17 @@ func (k *Keeper) write(ctx context.Context, namespace string, m put, have *polic
 		k.Log.InfoContext(ctx, "network policy written", "policy", namespace+"/"+m.name, "leaves_alone", m.held.String())
 	}
 	return err
+}
+
+// send pays out of the Keeper's own budget, where there is something to pay for.
+func (k *Keeper) send(ctx context.Context, c write.Change) error {
+	if !k.To.Refuses(c) {
+		k.sent++
+		if err := k.budget.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return k.To.Send(ctx, c)
 }
 
 func target(namespace, name string) write.Target {
@@ -146,7 +188,7 @@ func (p *policy) marked() bool { return p.Annotations[workload.PolicyYields] != 
 func (k *Keeper) remove(ctx context.Context, have *policy) error {
 	c := write.Change{Target: target(have.Namespace, have.Name), Verb: write.Delete, Version: have.ResourceVersion}
 	c.UID = have.UID
-	err := k.To.Do(ctx, c)
+	err := k.send(ctx, c)
 	if err == nil {
 		k.figures.deleted.Inc()
 		k.Log.InfoContext(ctx, "network policy deleted", "policy", have.Namespace+"/"+have.Name)

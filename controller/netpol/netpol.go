@@ -10,6 +10,7 @@ package netpol
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -57,12 +59,14 @@ type Keeper struct {
 	meta   metadata.Interface
 	reader dynamic.Interface
 	every  time.Duration // interval, but in tests
+	budget *rate.Limiter
 
 	// Everything below is the one worker's.
 	queue   workqueue.TypedRateLimitingInterface[string]
 	known   known
 	cilium  ciliumConfig
 	answers map[string]answers         // by namespace
+	sent    int                        // writes of this look
 	unused  map[types.UID]time.Time    // policies that no pod needs, since when
 	said    map[string]map[string]bool // by namespace: what was said and still holds
 	figures figures
@@ -78,10 +82,21 @@ const (
 	lastRetry  = 5 * time.Minute
 )
 
+// Writes per second, and how many at once, besides the budget of limits: who makes
+// many pods with a policy each takes nothing from those.
+const (
+	writeRate  = 10
+	writeBurst = 20
+)
+
+// perLook is how many kinds of pods of a namespace are asked about, and how many
+// policies written, before the others have their turn.
+const perLook = 20
+
 // New returns a Keeper that has not begun.
 func New(s Settings) (*Keeper, error) {
 	k := &Keeper{
-		Settings: s, every: interval, figures: newFigures(s.Registerer),
+		Settings: s, every: interval, budget: write.NewBudget(writeRate, writeBurst), figures: newFigures(s.Registerer),
 		answers: map[string]answers{}, unused: map[types.UID]time.Time{}, said: map[string]map[string]bool{},
 	}
 	var err error
@@ -190,7 +205,9 @@ func (k *Keeper) work(ctx context.Context, kinds []schema.GroupVersionResource) 
 		}
 		if namespace == everything {
 			k.lookAround(ctx)
-		} else if err := k.keep(ctx, namespace); err != nil {
+		} else if err := k.keep(ctx, namespace); errors.Is(err, errMore) {
+			k.queue.Add(namespace) // behind the others
+		} else if err != nil {
 			k.queue.AddRateLimited(namespace)
 		} else {
 			k.queue.Forget(namespace)

@@ -1,12 +1,17 @@
 package netpol
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/workload"
+	"github.com/detnet/detnet/workload/ask"
 )
 
 // replica is pod n of a workload.
@@ -36,6 +41,31 @@ func TestQuestion(t *testing.T) {
 	} {
 		if same := c.a.question() == c.b.question(); same != c.same {
 			t.Errorf("%s: the same question: %v", name, same)
+		}
+	}
+}
+
+// counts is an Asker.
+type counts int
+
+func (c *counts) Ask(context.Context, string, string) (ask.Answer, error) {
+	*c++
+	return ask.Answer{}, nil
+}
+
+// Whoever makes many pods, each of its own kind, has the others wait for a few of
+// them and not for all.
+func TestManyPodsAreAskedAboutInTurns(t *testing.T) {
+	var asked counts
+	k := &Keeper{Settings: Settings{Asker: &asked, Now: time.Now}, answers: map[string]answers{}}
+	s := &scene{name: "churn"}
+	for i := range 2*perLook + 1 {
+		s.pods = append(s.pods, replica("", fmt.Sprint(i), map[string]string{}))
+	}
+	for _, want := range []counts{perLook, 2 * perLook, 2*perLook + 1, 2*perLook + 1} {
+		_, err := k.ask(t.Context(), s)
+		if all := int(want) == len(s.pods); asked != want || errors.Is(err, errMore) == all {
+			t.Errorf("asked %d times, %v; want %d", asked, err, want)
 		}
 	}
 }

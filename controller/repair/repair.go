@@ -144,8 +144,9 @@ func (r *Repair) Once(ctx context.Context, now time.Time) {
 	}
 }
 
-// due are those to ask about now, the most urgent first. Attempts for pods that
-// are mended or gone are forgotten.
+// due are those to ask about now: the namespaces in turn, so that nobody waits for
+// all the pods that another has made, each with its most urgent one first. Attempts
+// for pods that are mended or gone are forgotten.
 func (r *Repair) due(all []*inventory.Unstamped, now time.Time) []*inventory.Unstamped {
 	kept := make(map[types.UID]attempt, len(r.attempts))
 	var due []*inventory.Unstamped
@@ -160,6 +161,13 @@ func (r *Repair) due(all []*inventory.Unstamped, now time.Time) []*inventory.Uns
 	}
 	r.attempts = kept
 	slices.SortStableFunc(due, func(a, b *inventory.Unstamped) int { return urgency(b) - urgency(a) })
+	turn := make(map[types.UID]int, len(due)) // of a pod among those of its namespace
+	seen := map[string]int{}
+	for _, u := range due {
+		turn[u.UID] = seen[u.Pod.Namespace]
+		seen[u.Pod.Namespace]++
+	}
+	slices.SortStableFunc(due, func(a, b *inventory.Unstamped) int { return turn[a.UID] - turn[b.UID] })
 	return due
 }
 

@@ -261,3 +261,30 @@ func TestAsksInPeace(t *testing.T) {
 		t.Errorf("said %d times that the webhook is away, %d events, %d attempts; want 1, 0, 0:\n%s", n, len(events), len(r.attempts), &log)
 	}
 }
+
+// A namespace with many pods to mend has the others wait for one and not for all.
+func TestNamespacesAreMendedInTurn(t *testing.T) {
+	var all []*inventory.Unstamped
+	add := func(namespace, name string, forged bool) {
+		all = append(all, &inventory.Unstamped{Pod: plan.PodID{Namespace: namespace, Name: name}, UID: types.UID(namespace + name), Forged: forged})
+	}
+	for i := range 50 {
+		add("churn", fmt.Sprint("a", i), true)
+		add("churn", fmt.Sprint("b", i), false)
+	}
+	add("shop", "missed", false)
+	add("shop", "forged", true)
+	due := new(Repair).due(all, time.Now())
+	at := func(name string) int {
+		return slices.IndexFunc(due, func(u *inventory.Unstamped) bool { return u.Pod.Name == name })
+	}
+	if at("forged") > 1 {
+		t.Errorf("the forged one of the other namespace is number %d", at("forged"))
+	}
+	if at("missed") > 3 {
+		t.Errorf("the missed one of the other namespace is number %d", at("missed"))
+	}
+	if at("b0") < 50 {
+		t.Errorf("of one namespace's own, one that was missed is number %d, before those that are forged", at("b0"))
+	}
+}

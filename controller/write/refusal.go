@@ -74,6 +74,13 @@ func (w *Writer) known(c Change) (Refusal, bool) {
 	return r, ok && !c.DryRun && time.Now().Before(r.Again)
 }
 
+// Refuses reports whether the answer would be the Refusal that is known, so that
+// there is nothing to pay for.
+func (w *Writer) Refuses(c Change) bool {
+	_, known := w.known(c)
+	return known
+}
+
 // refuse remembers a refusal, and tells it if it is new.
 func (w *Writer) refuse(c Change, err error, now time.Time) Refusal {
 	if strings.Contains(err.Error(), "unknown field") {
