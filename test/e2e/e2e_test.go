@@ -35,7 +35,9 @@ func TestDetnet(t *testing.T) {
 	w.Run(t, "keeps limits while the API server is away", w.apiServerAway)
 	w.Run(t, "carries limits into templates", w.rollsOut)
 	w.Run(t, "writes nothing in observe mode", w.observe)
+	w.Run(t, "shows metrics to whom it is told to", w.metricsForSome)
 	w.Run(t, "uninstalls without a trace", w.uninstall)
+	w.Run(t, "goes with its namespace", w.namespaceGone)
 }
 
 func setUp(t *testing.T) *world {
