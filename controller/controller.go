@@ -351,6 +351,9 @@ func index(s *inventory.Snapshot, pod plan.PodID) (i int, known bool) {
 
 func changeOf(s *inventory.Sender, limit plan.Limit) actuate.Change {
 	c := actuate.Change{Limit: limit, UID: s.UID, Min: s.Min, Max: s.Max, Recorded: s.Limit, Before: s.Before}
+	if limit.Below {
+		c.Min = 0
+	}
 	c.To = actuate.Fit(c)
 	return c
 }

@@ -466,6 +466,24 @@ func TestMetricsWithTwoAgentsOnANode(t *testing.T) {
 
 // What an app's owner reads when there is nothing left to take is true of those
 // who could take it.
+// A floor is the least that is written, unless the law says that it does not hold.
+func TestAFloorHoldsUnlessTheLawSaysOtherwise(t *testing.T) {
+	s := &inventory.Sender{Sender: plan.Sender{Min: 10 * bitrate.Mbit, Max: 100 * bitrate.Mbit}}
+	for _, tt := range []struct {
+		limit plan.Limit
+		want  bitrate.Rate
+	}{
+		{plan.Limit{To: 3 * bitrate.Mbit}, 10 * bitrate.Mbit},
+		{plan.Limit{To: 3 * bitrate.Mbit, Below: true}, 3 * bitrate.Mbit},
+		{plan.Limit{To: 0, Below: true}, bitrate.Min},
+		{plan.Limit{To: 200 * bitrate.Mbit, Below: true}, 100 * bitrate.Mbit},
+	} {
+		if got := changeOf(s, tt.limit).To; got != tt.want {
+			t.Errorf("%+v: %v, want %v", tt.limit, got, tt.want)
+		}
+	}
+}
+
 func TestAtFloorNamesIdleLimits(t *testing.T) {
 	floor, idle, elsewhere := sender("floor", workload.Enforce), sender("idle", workload.Enforce), sender("elsewhere", workload.Enforce)
 	floor.Limit, idle.Limit, elsewhere.Node = floor.Min, 200*mbit, "worker-2"

@@ -114,6 +114,9 @@ type Plan struct {
 type Limit struct {
 	Pod      PodID
 	From, To bitrate.Rate
+	// Below says that the pod's floor does not hold: floors come to more than there
+	// is, or what waits behind the limit has to leave before it is changed.
+	Below bool `json:",omitempty"`
 	// Reason indexes Plan.Reasons.
 	Reason int
 }

@@ -3,6 +3,8 @@ package worlds
 import (
 	"time"
 
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/sim"
 	"github.com/detnet/detnet/sim/score"
 )
 
@@ -63,4 +65,31 @@ var bars = map[string]score.Bar{
 	"reordering":         {Violation: 0.01, Goodput: 185 * mbit, Clean: time.Second},
 	"stall":              {Violation: 0.034, Goodput: 185 * mbit, Clean: 4 * time.Second},
 	"diurnal":            {Violation: 0.01, Goodput: 130 * mbit, Clean: time.Second},
+}
+
+// edtBars are those before Cilium: about the same where all traffic is TCP's. UDP that does not
+// slow down gets there what fq keeps of it (docs/cilium.md), whatever its limit.
+var edtBars = map[string]score.Bar{
+	"tcp-overload":   {Violation: 0.01, Goodput: 187 * mbit, Clean: time.Second},
+	"several-apps":   {Violation: 0.01, Goodput: 183 * mbit, Clean: time.Second},
+	"flapping-probe": {Violation: 0.01, Goodput: 187 * mbit, Clean: time.Second},
+	"far-uplink":     {Violation: 0.01, Goodput: 245 * mbit, Clean: time.Second},
+	"ecn":            {Violation: 0.005, Goodput: 185 * mbit},
+	"one-leaves":     {Violation: 0.01, Goodput: 182 * mbit, Clean: time.Second, Recovery: 5 * time.Second},
+	"restart":        {Violation: 0.01, Goodput: 184 * mbit, Clean: time.Second},
+	"capacity-drop":  {Violation: 0.01, Goodput: 142 * mbit, Clean: time.Second},
+	"second-hop":     {Violation: 0.01, Goodput: 140 * mbit, Recovery: 10 * time.Second},
+	"udp-overload":   {Violation: 0.01, Clean: time.Second},
+	"jitter-spike":   {Violation: 0.01, Clean: time.Second},
+	"many-pods":      {Violation: 0.01, Clean: time.Second},
+	"bursts":         {Violation: 0.01, Clean: time.Second},
+}
+
+// BeforeCilium are the worlds with Cilium's limiter in place of the agents'.
+func BeforeCilium() []sim.Scenario {
+	all := All()
+	for i := range all {
+		all[i].Limiter, all[i].Bar = plan.EDT, edtBars[all[i].Name]
+	}
+	return all
 }

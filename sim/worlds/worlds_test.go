@@ -90,6 +90,47 @@ func TestAdaptive(t *testing.T) {
 	}
 }
 
+// Before Cilium's limiter as well, and with few writes: each change costs there.
+func TestAdaptiveBeforeCilium(t *testing.T) {
+	for i, world := range BeforeCilium() {
+		bar := world.Bar
+		if !bar.Asks() || race && i%4 > 0 {
+			continue
+		}
+		t.Run(world.Name, func(t *testing.T) {
+			t.Parallel()
+			s := sim.Run(world, lawNamed(t, law.Adaptive), 1).Score()
+			for _, miss := range bar.Misses(s.Figures, s.Goodput, 0) {
+				t.Error(miss)
+			}
+			if s.PatchRate > 4 {
+				t.Errorf("%.1f writes a pod in 5 s", s.PatchRate)
+			}
+		})
+	}
+}
+
+// One cut, and one change by way of little to what fits through.
+func TestBeforeCiliumALimitGoesByWayOfLittle(t *testing.T) {
+	world := worldNamed(t, "tcp-overload")
+	world.Limiter = plan.EDT
+	r := sim.Run(world, lawNamed(t, law.Adaptive), 1)
+	var of []bitrate.Rate
+	for _, d := range r.Decisions {
+		for _, l := range d.Plan.Limits {
+			if l.Pod.Name == both[0] {
+				of = append(of, l.To)
+			}
+			if below := l.To < 10*mbit; l.Below != below {
+				t.Errorf("%+v: below the floor %v", l, below)
+			}
+		}
+	}
+	if len(of) != 3 || of[1] > of[0]/20 || of[2] < 94*mbit || of[2] > 100*mbit {
+		t.Errorf("limits %v, want half of what is used, next to nothing, and half of 97 %% of %v", of, uplink)
+	}
+}
+
 // Two seconds after the onset the limits are what fits through, however long or
 // short the queue was that the senders had built.
 func TestTheCapacityIsFoundAtOnce(t *testing.T) {

@@ -35,7 +35,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	play := flag.String("play", "throughput,change,bands", "scenarios, comma-separated; throughput/udp-1 is a single case")
+	play := flag.String("play", "throughput,change,bands,raise,demo", "scenarios, comma-separated; throughput/udp-1 is a single case")
 	seed := flag.Int("seed", 1, "of everything that is random")
 	seconds := flag.Float64("seconds", 5, "virtual seconds of each case")
 	out := flag.String("o", "../out", "folder for fq.json")

@@ -72,6 +72,7 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 		Feedback: s.Feedback.Observe(v.Senders, v.At),
 	}
 	next.Flushes = next.Feedback.Flushed(s.Flushes, v.Senders, v.At)
+	next.Uses = senders.Hold(next.Uses, s.Uses, next.Flushes, v.At)
 	active := blame.Active(v.Senders, next.Uses)
 	v.Verdicts = corroborated(v.Verdicts, active)
 	next.Suspicions = blame.Suspect(s.Suspicions, s.behind, v.Verdicts, active, v.At)

@@ -51,12 +51,12 @@ func (r *round) due(i int, w *wish) bitrate.Rate {
 	if f == nil || !f.Over {
 		return s.Limit
 	}
-	to, free := f.To, !w.frozen
+	to, free := f.To, !w.frozen && !w.full
 	if f.Restore {
 		free = !w.cutting
 	}
 	if !free {
-		if w.waiting && !f.Late(r.view.At) {
+		if (w.waiting || w.full) && !f.Late(r.view.At) {
 			return s.Limit
 		}
 		to = f.Back()

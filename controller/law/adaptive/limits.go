@@ -35,6 +35,7 @@ type wish struct {
 	cutting    bool // a bottleneck of the sender is being cut, if not this sender
 	frozen     bool // no raise while a bottleneck of the sender is in trouble
 	waiting    bool // for what will end soon
+	full       bool // no room for what it is to have once its limit is not low any more
 	reason     int32
 }
 
@@ -70,7 +71,7 @@ func (r *round) limits() {
 			to = r.due(i, w)
 		}
 		if to != s.Limit {
-			r.plan.Limits = append(r.plan.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Reason: r.reasonOf(s, w)})
+			r.plan.Limits = append(r.plan.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Below: to < s.Min, Reason: r.reasonOf(s, w)})
 		}
 	}
 	r.written()
@@ -82,11 +83,16 @@ func (r *round) wish(s *shared, wishes []wish) {
 	trouble, cutting, restore := inTrouble(reason), reason.Action == plan.Cut, reason.Action == plan.Restore
 	waiting := trouble && (reason.Cause == plan.AwaitEffect || reason.Cause == plan.Confirming || reason.Cause == plan.Violation)
 	may := r.may(s, reason)
+	room := scale(s.total, overcommit) - s.load.Limits - s.old
 	for k, i := range s.members {
 		w := &wishes[i]
 		w.frozen = w.frozen || trouble
 		w.cutting = w.cutting || cutting
 		w.waiting = w.waiting || waiting
+		if f := r.flush(s.senders[k].Pod); f != nil && f.Over && s.old > 0 {
+			room -= f.To - s.senders[k].Limit
+			w.full = w.full || room < 0
+		}
 		if s.to == nil {
 			continue
 		}
@@ -116,7 +122,7 @@ type changes struct{ cut, shift, raise bool }
 
 func (r *round) may(s *shared, reason *plan.Reason) changes {
 	raises, starved := r.want(s)
-	room := s.total - s.load.Limits
+	room := s.total - s.load.Limits - s.old
 	acting := reason.Action != plan.Hold
 	held := !acting && reason.Cause == plan.Blind // nothing is cut, for newcomers neither
 	over := s.learned && !held && float64(s.load.Limits) > overcommit*float64(s.total)

@@ -213,6 +213,7 @@ type group struct {
 	unused  []bitrate.Rate // of each one's limit; nil if nothing is. No sum has it
 	pending bool           // one of them has yet to obey
 	held    bool           // the limit of one is low until what waits behind it is gone
+	old     bitrate.Rate   // what may go on meanwhile beyond the limits in force
 }
 
 func (r *round) group(members []int32) group {
@@ -223,6 +224,7 @@ func (r *round) group(members []int32) group {
 		g.senders[k] = s
 		floor, ceiling := senders.Bounds(s)
 		limit := senders.LimitOf(s)
+		g.load.Paced = g.load.Paced || s.Limiter == plan.EDT
 		g.load.Bound = g.load.Bound || senders.Bound(s, r.state.Uses[i].Recent())
 		unused := r.state.Uses[i].Unused(s, r.view.At)
 		if unused > 0 {
@@ -240,8 +242,8 @@ func (r *round) group(members []int32) group {
 		g.load.Room = g.load.Room || r.meant(s) > floor
 		g.load.More = g.load.More || limit < ceiling
 		g.pending = g.pending || r.awaited != nil && r.awaited[i]
-		if f := r.flush(s.Pod); f != nil {
-			g.held = g.held || !f.Over
+		if f := r.flush(s.Pod); f != nil && !f.Over {
+			g.held, g.old = true, g.old+max(f.Was-s.Limit, 0)
 		}
 	}
 	g.load.Peak = senders.PeakSum(g.senders, r.view.At)

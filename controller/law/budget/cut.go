@@ -181,7 +181,7 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 func (t *Turn) remember(l *Link, rise float64, raised bool) (learned, explore bool) {
 	good := scale(l.Proven, proven/t.Config.Settle)
 	switch {
-	case rise != 0 && (l.Known || raised):
+	case rise != 0 && (l.Known || raised || t.Load.Paced):
 		l.learn(queue.Alone(l.Upper, rise), true)
 		if raised {
 			l.Capacity = max(l.Capacity, min(good, l.Upper))

@@ -18,6 +18,7 @@ type Load struct {
 	Floors bitrate.Rate // sum of the floors
 	Room   bool         // somebody is above the floor
 	More   bool         // somebody is below the ceiling
+	Paced  bool         // what waits behind a limit leaves at the old rate as it is changed
 }
 
 // Opinion is the verdict that counts for a bottleneck: that of the app in the
@@ -116,13 +117,13 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 func (t *Turn) resting(b *Budget) plan.Reason {
 	v := t.Opinion
 	switch {
-	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b):
+	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b), t.ripples(b):
 		return t.hold(b, plan.AwaitEffect)
 	case !v.Excused && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
 		return t.relieve(b, false)
 	case t.Held:
 		b.Search.Raised = t.Now // it is yet to come
-		return t.hold(b, plan.AwaitEffect)
+		return t.hold(b, plan.Calm)
 	}
 	b.clean(t.Now)
 	switch {
@@ -146,6 +147,20 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 func (t *Turn) pentUp(b *Budget) bool {
 	return b.Phase == plan.Released && t.Now.Sub(b.Search.Released) < SettleTime
 }
+
+// ripples reports whether limits were changed so recently that packets of before it are
+// still among those that come at the new rate, and fq has these wait for them and leave
+// together: a few milliseconds of delay come of that, and no more.
+func (t *Turn) ripples(b *Budget) bool {
+	v := t.Opinion
+	return t.Load.Paced && b.Phase == plan.Settled && t.Now.Sub(b.Search.Raised) < rippling+t.Feedback && v.Trouble() && !v.Lossy &&
+		v.Worst.Recent < ripple*v.Allow
+}
+
+const (
+	rippling = 2 * time.Second // the horizon of Cilium's limiter
+	ripple   = 4               // times what is allowed
+)
 
 // waits reports whether one in trouble has yet to see the last cut: who is well says
 // nothing of who is not.

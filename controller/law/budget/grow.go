@@ -29,6 +29,8 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.hold(b, plan.Unused)
 	case t.Now.Sub(b.Search.Raised) < t.pause(b):
 		return t.hold(b, plan.Calm)
+	case t.Load.Paced && !used && t.Now.Sub(b.Search.Raised) < SettleTime: // they come back slowly from a change
+		return t.hold(b, plan.Calm)
 	}
 	if senders.Fills(t.Load.Peak, b.Total) {
 		b.Link.Proven = max(b.Link.Proven, b.Total)
@@ -80,6 +82,8 @@ func (t *Turn) step(b *Budget, relief bool) float64 {
 	switch {
 	case !b.Link.Known: // limits of before may be far too low
 		return t.Config.MaxRaise
+	case b.Search.Even && t.Load.Paced: // half of it: each change costs
+		return max(math.Sqrt(float64(b.Link.Upper)/float64(b.Total))-1, leastStep)
 	case b.Search.Even: // a third of the way, by ratio, to what was too much
 		return max((math.Cbrt(float64(b.Link.Upper)/float64(b.Total))-1)*t.quiet(), 2*t.Config.RaiseStep)
 	case relief:
@@ -87,6 +91,9 @@ func (t *Turn) step(b *Budget, relief bool) float64 {
 	}
 	return step
 }
+
+// leastStep is the least that is tried at a time where each change costs.
+const leastStep = 0.08
 
 // relief reports whether the link has become so much quieter that there must be
 // room. A host that is busy at times sounds like a link that is full at times: it

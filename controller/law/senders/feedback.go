@@ -102,8 +102,15 @@ func (f *Feedback) Expect(p plan.Plan, senders []plan.Sender) {
 	})
 	for _, limit := range p.Limits {
 		i, found := find(senders, limit.Pod)
-		if found && limit.Urgent() && float64(Peak(&senders[i], p.At)) > 1.1*float64(limit.To) {
-			f.Pending = append(f.Pending, Limit{Pod: limit.Pod, Limit: limit.To, At: p.At})
+		if !found || !limit.Urgent() {
+			continue
+		}
+		to, used := limit.To, Peak(&senders[i], p.At)
+		if senders[i].Limiter == plan.EDT {
+			to = max(to, used/3) // TCP sends a little more than next to nothing before the limiter
+		}
+		if float64(used) > 1.1*float64(to) {
+			f.Pending = append(f.Pending, Limit{Pod: limit.Pod, Limit: to, At: p.At})
 		}
 	}
 	slices.SortFunc(f.Pending, func(a, b Limit) int { return a.Pod.Compare(b.Pod) })

@@ -34,6 +34,10 @@ func (f Flush) Back() bitrate.Rate { return min(f.Was, f.To) }
 // Late reports whether a limit was low for as long as may be.
 func (f Flush) Late(now time.Time) bool { return now.Sub(f.At) >= patience }
 
+// leastFlush is how long what waits is given at the least: TCP may send nothing for a
+// moment although its packets still wait.
+const leastFlush = 200 * time.Millisecond
+
 // low is what a limit lets through of what it did while what waits leaves: less than
 // is left free beside what the limit is to be then.
 const low = 0.03
@@ -60,10 +64,34 @@ func (f Feedback) Flushed(known []Flush, senders []plan.Sender, now time.Time) [
 			continue
 		}
 		_, pending := slices.BinarySearchFunc(f.Pending, x.Pod, func(l Limit, id plan.PodID) int { return l.Pod.Compare(id) })
-		x.Over = x.Over || !pending || now.Sub(x.At) > horizon+f.P95(minFeedback)
+		took := now.Sub(x.At) - f.P95(minFeedback)
+		x.Over = x.Over || !pending && took >= leastFlush || took > horizon
 		next = append(next, x)
 	}
 	return next
+}
+
+// Hold keeps the uses as they were of senders whose limit is low for a while: what they
+// send says nothing of what they would. Was and is are in the order of the senders at
+// the step before and now; neither is changed.
+func Hold(is, was []Use, flushes []Flush, now time.Time) []Use {
+	if len(flushes) == 0 {
+		return is
+	}
+	held := slices.Clone(is)
+	for _, f := range flushes {
+		i, here := findUse(held, f.Pod)
+		k, known := findUse(was, f.Pod)
+		if here && known {
+			held[i] = was[k]
+			held[i].Since = now
+		}
+	}
+	return held
+}
+
+func findUse(uses []Use, pod plan.PodID) (int, bool) {
+	return slices.BinarySearchFunc(uses, pod, func(u Use, id plan.PodID) int { return u.Pod.Compare(id) })
 }
 
 func scale(r bitrate.Rate, by float64) bitrate.Rate { return bitrate.Rate(float64(r) * by) }

@@ -12,20 +12,26 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// prober measures from a pod to the peer as the agent does: the agent's
+// prober measures from one host to another as the agent does: the agent's
 // session-sender and session-reflector, STAMP, 50 packets a second.
 type prober struct {
 	sender  *probe.Sender
 	stop    context.CancelFunc
 	running sync.WaitGroup
-	samples []probe.Sample
+	samples []sample
+}
+
+// sample is one probe and when its sender was asked for it.
+type sample struct {
+	probe.Sample
+	collected time.Time
 }
 
 const session = "probe"
 
-func newProber(pod, peer *host) (*prober, error) {
+func newProber(from, to *host, addr string) (*prober, error) {
 	var conn *net.UDPConn
-	err := peer.do(func() (err error) {
+	err := to.do(func() (err error) {
 		conn, err = net.ListenUDP("udp4", &net.UDPAddr{Port: workload.STAMPPort})
 		return err
 	})
@@ -39,20 +45,23 @@ func newProber(pod, peer *host) (*prober, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &prober{sender: probe.NewSender(probe.Options{}), stop: stop}
 	p.running.Go(func() { _ = reflector.Serve(ctx) })
-	if err := p.sender.Assign([]probe.Session{{ID: session, Protocol: workload.STAMP, Host: peerAddr, Port: workload.STAMPPort}}); err != nil {
+	if err := p.sender.Assign([]probe.Session{{ID: session, Protocol: workload.STAMP, Host: addr, Port: workload.STAMPPort}}); err != nil {
 		stop()
 		return nil, err
 	}
-	p.running.Go(func() { _ = pod.do(func() error { return p.sender.Run(ctx) }) })
+	p.running.Go(func() { _ = from.do(func() error { return p.sender.Run(ctx) }) })
 	return p, nil
 }
 
 // collect returns the samples since the last time, oldest first.
-func (p *prober) collect() []probe.Sample {
-	var fresh []probe.Sample
-	p.sender.Collect(func(r probe.Result) { fresh = append(fresh, r.Samples...) })
-	p.samples = append(p.samples, fresh...)
-	return fresh
+func (p *prober) collect() []sample {
+	known, now := len(p.samples), time.Now()
+	p.sender.Collect(func(r probe.Result) {
+		for _, s := range r.Samples {
+			p.samples = append(p.samples, sample{s, now})
+		}
+	})
+	return p.samples[known:]
 }
 
 func (p *prober) close() {

@@ -27,6 +27,8 @@ var scenarios = []scenario{
 	{"throughput", throughput},
 	{"change", change},
 	{"bands", bands},
+	{"demo", demo},
+	{"raise", raise},
 }
 
 // load is what a limited pod sends.
@@ -51,7 +53,7 @@ const (
 	window     = 100 * time.Millisecond
 )
 
-// stand is a network with a loaded pod, the first, and a probed one, the second.
+// stand is a network with loaded pods, and a probed one, the last.
 type stand struct {
 	*network
 	limiter *limiter
@@ -59,8 +61,9 @@ type stand struct {
 	probes  *prober
 }
 
-func newStand() (*stand, error) {
-	n, err := newNetwork(2)
+// newStand has the last pod probe the peer, or with inwards be probed by it.
+func newStand(pods int, inwards bool) (*stand, error) {
+	n, err := newNetwork(pods)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +74,12 @@ func newStand() (*stand, error) {
 	if s.sink, err = newSink(n.peer, bulkPort); err != nil {
 		return nil, err
 	}
-	s.probes, err = newProber(n.pods[1], n.peer)
+	last := pods - 1
+	if inwards {
+		s.probes, err = newProber(n.peer, n.pods[last], podAddr(last))
+	} else {
+		s.probes, err = newProber(n.pods[last], n.peer, peerAddr)
+	}
 	return s, err
 }
 
@@ -121,7 +129,7 @@ func throughput(d time.Duration, wanted only) error {
 		if wanted.not(l.String()) {
 			continue
 		}
-		s, err := newStand()
+		s, err := newStand(2, false)
 		if err != nil {
 			return err
 		}
@@ -162,7 +170,7 @@ func change(d time.Duration, wanted only) error {
 		if wanted.not(name) {
 			continue
 		}
-		s, err := newStand()
+		s, err := newStand(2, false)
 		if err != nil {
 			return err
 		}
@@ -219,7 +227,7 @@ func bands(d time.Duration, wanted only) error {
 		if wanted.not(c.name) {
 			continue
 		}
-		s, err := newStand()
+		s, err := newStand(2, false)
 		if err != nil {
 			return err
 		}

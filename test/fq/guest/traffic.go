@@ -152,6 +152,26 @@ func sendTCP(ctx context.Context, pod *host, flows int) (wait func(), err error)
 	})
 }
 
+// sendBursts opens flows again and again that send all they can for on, and pauses.
+func sendBursts(ctx context.Context, pod *host, flows int, on, off time.Duration) (wait func(), err error) {
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		for ctx.Err() == nil {
+			burst, stop := context.WithTimeout(ctx, on)
+			if wait, err := sendTCP(burst, pod, flows); err == nil {
+				wait()
+			}
+			<-burst.Done()
+			stop()
+			select {
+			case <-ctx.Done():
+			case <-time.After(off):
+			}
+		}
+	})
+	return sending.Wait, nil
+}
+
 // sendUDP offers rate in all, by so many flows, whatever becomes of it. Where on
 // is positive it sends for so long and then pauses as long.
 func sendUDP(ctx context.Context, pod *host, flows int, rate bitrate.Rate, on time.Duration) (wait func(), err error) {
