@@ -286,7 +286,7 @@ func (t *term) decide(state *law.State, mode workload.ControlMode, v sense.View)
 	before, seen := *state, t.within(v, mode)
 	next, p := t.settings.Law.Step(before, seen)
 	*state = next
-	t.sense.Learn(p.Empty)
+	t.sense.Learn(p)
 	t.loop.Flight.Record(mode, before, seen.Observation, p)
 	return p
 }

@@ -244,17 +244,23 @@ func TestEventsOfLoss(t *testing.T) {
 	}
 }
 
-// A host that is busy for a moment is nobody's news; one that stays so is told once.
+// A host that is busy for a moment is nobody's news; one that stays so is told once. So
+// is a target that cannot be met.
 func TestTellsOfABusyHostThatStaysSo(t *testing.T) {
 	for _, tt := range []struct {
+		cause plan.Cause
 		lasts time.Duration
 		want  int
-	}{{2 * time.Second, 0}, {10 * time.Second, 1}} {
+		says  string
+	}{
+		{plan.NotNetwork, 2 * time.Second, 0, ""}, {plan.NotNetwork, 10 * time.Second, 1, "NotNetwork: "},
+		{plan.CannotMeet, 2 * time.Second, 0, ""}, {plan.CannotMeet, 10 * time.Second, 1, "CannotMeet: jitter cannot be met: the idle path shows 3ms where 1ms is asked for"},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &stage{snapshot: &inventory.Snapshot{Apps: []*inventory.App{app("robot", workload.Enforce)}}}
-			shown := run(t, s.loop(Settings{Law: constant{plan.NotNetwork, 0}, Vantages: 2}), tt.lasts)
-			if len(shown.Decisions) != tt.want || len(s.events) != tt.want {
-				t.Errorf("%d decisions and %q after %v, want %d of each", len(shown.Decisions), s.events, tt.lasts, tt.want)
+			shown := run(t, s.loop(Settings{Law: constant{tt.cause, 0}, Vantages: 2}), tt.lasts)
+			if len(shown.Decisions) != tt.want || len(s.events) != tt.want || tt.want > 0 && !strings.HasPrefix(s.events[0], tt.says) {
+				t.Errorf("%s: %d decisions and %q after %v, want %d of each, %q", tt.cause, len(shown.Decisions), s.events, tt.lasts, tt.want, tt.says)
 			}
 		})
 	}

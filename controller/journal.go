@@ -154,7 +154,7 @@ func telling(r plan.Reason, lasted time.Duration) bool {
 	switch r.Cause {
 	case plan.Violation, plan.Unresponsive, plan.TooCostly, plan.AtFloor, plan.Blind:
 		return true
-	case plan.NotNetwork:
+	case plan.NotNetwork, plan.CannotMeet:
 		return lasted >= lasting
 	}
 	return r.Action == plan.Restore
@@ -185,6 +185,8 @@ func announce(events Events, s *inventory.Snapshot, r plan.Reason) {
 		reason, note = "Unresponsive", "%s is %s where %s is asked for, and limiting best-effort traffic on %s did not help: the cause is not best-effort traffic (but CPU, the far end, or traffic that detnet does not control). Limits are as they were."
 	case plan.TooCostly:
 		reason, note = "TooCostly", "%s is %s where %s is asked for, and what best-effort traffic on %s has lost for it is as much as one workload may cost (laws.adaptive.harm), with no agent beside the pod that sees its trouble too. Limits are as they were, and it is let be for a while: let an agent run on its node, or have the administrator raise the bound."
+	case plan.CannotMeet:
+		reason, note = "CannotMeet", "%s cannot be met: the idle path shows %s where %s is asked for, without best-effort traffic on %s. Limiting others does not change that, and nobody is limited for less than twice of it: ask for more than the path and the hosts take, or give them less to do."
 	case plan.AtFloor:
 		reason, note = "AtFloor", "%s is %s where %s is asked for, and on %s there is nothing left to take: "+atFloor(s, r.Bottleneck)+" Add capacity or lower the floors."
 	case plan.NotNetwork:

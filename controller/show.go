@@ -88,6 +88,7 @@ func (f *frame) app(senses sense.Config, app *inventory.App, v *sense.Verdict) s
 		Target: status.Targets(app.SLO),
 	}
 	out.State, out.Measured = status.Judged(v)
+	out.IdleMs = status.Milliseconds(v.Unmet)
 	var violations, all int
 	for i := range seen.Sessions {
 		session := &seen.Sessions[i]

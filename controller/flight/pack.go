@@ -14,7 +14,7 @@ type news struct {
 	Rates   []delta    `json:"rates,omitempty"`   // of senders
 	Limits  [][2]int64 `json:"limits,omitempty"`  // sender and bit/s
 	// Bases are of paths: path, ns, whether it is known, ns one way and back.
-	Bases [][5]int64 `json:"bases,omitempty"`
+	Bases [][6]int64 `json:"bases,omitempty"`
 }
 
 // delta turns what was last seen of one path or sender into what is seen now:
@@ -110,16 +110,16 @@ func (h *history) pack(b []byte, o plan.Observation) []byte {
 	return append(b, 0)
 }
 
-func baseRow(b plan.Base) [4]int64 {
-	row := [4]int64{int64(b.Delay), 0, int64(b.Forward), int64(b.Back)}
+func baseRow(b plan.Base) [5]int64 {
+	row := [5]int64{int64(b.Delay), 0, int64(b.Forward), int64(b.Back), int64(b.Idle)}
 	if b.Known {
 		row[1] = 1
 	}
 	return row
 }
 
-func baseOf(v [5]int64) plan.Base {
-	return plan.Base{Delay: time.Duration(v[1]), Known: v[2] != 0, Forward: time.Duration(v[3]), Back: time.Duration(v[4])}
+func baseOf(v [6]int64) plan.Base {
+	return plan.Base{Delay: time.Duration(v[1]), Known: v[2] != 0, Forward: time.Duration(v[3]), Back: time.Duration(v[4]), Idle: time.Duration(v[5])}
 }
 
 // insert is a stretch of what is new, after so many of the old.
@@ -221,7 +221,7 @@ func (p packed) unpack() news {
 		n.Limits = append(n.Limits, [2]int64{int64(of - 1), p.number()})
 	}
 	for of := p.count(); of != 0; of = p.count() {
-		n.Bases = append(n.Bases, [5]int64{int64(of - 1), p.number(), p.number(), p.number(), p.number()})
+		n.Bases = append(n.Bases, [6]int64{int64(of - 1), p.number(), p.number(), p.number(), p.number(), p.number()})
 	}
 	return n
 }

@@ -153,7 +153,7 @@ func (r *Reader) step(l *stepLine) (*Step, error) {
 	}
 	s := &Step{
 		Header: r.header, Mode: l.Mode, Observation: known.history.observation(),
-		Plan: plan.Plan{At: l.At, Limits: l.Plan.Limits, Reasons: l.Plan.Reasons, Empty: l.Plan.Empty},
+		Plan: plan.Plan{At: l.At, Limits: l.Plan.Limits, Reasons: l.Plan.Reasons, Empty: l.Plan.Empty, Idle: l.Plan.Idle},
 	}
 	s.Observation.At = l.At
 	for _, limit := range s.Plan.Limits {

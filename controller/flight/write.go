@@ -44,6 +44,7 @@ type decided struct {
 	Limits  []plan.Limit  `json:"limits,omitempty"`
 	Reasons []plan.Reason `json:"reasons,omitempty"`
 	Empty   []plan.PodID  `json:"empty,omitempty"`
+	Idle    []plan.Idle   `json:"idle,omitempty"`
 }
 
 // WriteTo writes what is recorded as lines of JSON, one for each step. Steps
@@ -93,7 +94,7 @@ func (r *Recorder) write(out *json.Encoder, s *step) error {
 	}
 	return out.Encode(line{Step: &stepLine{
 		Mode: s.mode, At: s.plan.At, Cast: s.cast, news: packed(s.news).unpack(),
-		Plan: decided{s.plan.Limits, s.plan.Reasons, s.plan.Empty},
+		Plan: decided{s.plan.Limits, s.plan.Reasons, s.plan.Empty, s.plan.Idle},
 	}})
 }
 

@@ -98,6 +98,6 @@ type Run struct {
 func (r *Run) Step(o plan.Observation) plan.Plan {
 	var p plan.Plan
 	r.State, p = r.Law.Step(r.State, r.Sense.Observe(SenseOf(r.Law), o))
-	r.Sense.Learn(p.Empty)
+	r.Sense.Learn(p)
 	return p
 }

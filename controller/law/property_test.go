@@ -110,7 +110,7 @@ func (s *scene) view() sense.View {
 
 // apply puts a plan in force.
 func (s *scene) apply(p plan.Plan) {
-	s.memory.Learn(p.Empty)
+	s.memory.Learn(p)
 	for _, limit := range p.Limits {
 		for i := range s.senders {
 			if s.senders[i].Pod == limit.Pod {
@@ -356,7 +356,7 @@ func TestWhatIsNeverDoneIsNeverInVain(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			v := s.advance(t)
 			next, p := l.Step(state, v)
-			s.memory.Learn(p.Empty)
+			s.memory.Learn(p)
 			for _, r := range p.Reasons {
 				if r.Cause == plan.Unresponsive && !pathBelongs(v) {
 					t.Fatalf("%+v", r)

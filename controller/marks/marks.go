@@ -119,7 +119,7 @@ func congestion(r status.Reason) (full, steady bool) {
 	switch r.Cause {
 	case plan.Violation, plan.Confirming, plan.AwaitEffect, plan.AtFloor:
 		return true, false
-	case plan.Calm, plan.NearTarget, plan.NotNetwork:
+	case plan.Calm, plan.NearTarget, plan.CannotMeet, plan.NotNetwork:
 		return r.ToBps > 0 && senders.InUse(r.UsageBps, r.ToBps), r.Cause != plan.NotNetwork
 	}
 	return false, false

@@ -65,6 +65,9 @@ type Session struct {
 type Base struct {
 	Delay time.Duration // least round trip; 0 before the first
 	Known bool          // else a queue may have stood there ever since
+	// Idle is the 90th percentile above Delay that the path shows where nobody who may be
+	// limited sends, or less of it does not help; 0 while nothing is known of that.
+	Idle time.Duration
 	// Forward and Back are the least one-way delays, clock offset included.
 	Forward, Back time.Duration
 }
@@ -108,6 +111,15 @@ type Plan struct {
 	// Empty are apps whose paths were seen empty, by cutting who sends or because
 	// nobody does: the least delay seen of them is that of the path.
 	Empty []PodID
+	// Idle are apps that cuts did not help, while their paths were empty now and then:
+	// how late they are is what the paths show by themselves.
+	Idle []Idle
+}
+
+// Idle is the 90th percentile of an app's delay above base that limits do not change.
+type Idle struct {
+	App   PodID
+	Delay time.Duration
 }
 
 // Limit asks for one pod's egress limit to be changed.

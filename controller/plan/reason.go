@@ -30,6 +30,7 @@ const (
 	NearTarget    Cause = "near-target"    // between calm and violation
 	Blind         Cause = "blind"          // not enough samples
 	Unresponsive  Cause = "unresponsive"   // cuts did not move the signal: cause is elsewhere
+	CannotMeet    Cause = "cannot-meet"    // the path shows more than the target when nobody sends
 	TooCostly     Cause = "too-costly"     // the app's trouble has cost the others what it may
 	NotNetwork    Cause = "not-network"    // late, while the agent beside it is not: its host or process
 	AtFloor       Cause = "at-floor"       // nothing left to take

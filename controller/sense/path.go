@@ -13,10 +13,12 @@ type path struct {
 	seen    time.Time // newest sample taken in
 	known   bool      // the base is one of an empty path, not of a standing queue
 	held    bool      // a queue is judged to stand there: its delay is never learned
+	filled  bool      // no sample of the window is below the bound: a queue, or it looks like one
 	trip    floor
 	forward floor // one-way, with the unknown clock offset
 	back    floor
 	route   route
+	idling  idling
 }
 
 // floor is a windowed minimum: of at least one epoch and at most two.
@@ -54,7 +56,7 @@ const (
 
 // base is what a session is compared with.
 func (p *path) base() plan.Base {
-	return plan.Base{Delay: p.trip.value(), Known: p.known, Forward: p.forward.value(), Back: p.back.value()}
+	return plan.Base{Delay: p.trip.value(), Known: p.known, Idle: p.idling.idle, Forward: p.forward.value(), Back: p.back.value()}
 }
 
 // add takes in what is new of a session.
@@ -75,6 +77,7 @@ func (p *path) add(s *plan.Session) {
 			p.trip.keep(x.At)
 		}
 		p.trip.add(x.At, x.RTT, epoch)
+		p.idling.add(x.RTT - p.trip.value())
 		if x.HasOneWay {
 			p.forward.add(x.At, x.Forward, oneWayEpoch)
 			p.back.add(x.At, x.Backward, oneWayEpoch)
@@ -96,7 +99,7 @@ func (p *path) longer() {
 // above the bound. Between a half and three quarters it stays as it was.
 func (p *path) judge(samples []plan.Sample, window, bound time.Duration) {
 	if !p.known || bound == 0 {
-		p.held = false
+		p.held, p.filled = false, !p.known
 		return
 	}
 	base, all, above := p.trip.value(), 0, 0
@@ -112,6 +115,7 @@ func (p *path) judge(samples []plan.Sample, window, bound time.Duration) {
 			above++
 		}
 	}
+	p.filled = above == all
 	switch {
 	case 4*above > 3*all:
 		p.held = true

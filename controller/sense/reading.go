@@ -19,6 +19,7 @@ type Reading struct {
 	Recent    time.Duration // median of the newest four: how long the queue is now
 	Surge     time.Duration // least of the newest four
 	pair      time.Duration // least of the newest two
+	Least     time.Duration // of the window: a queue that stands is seen by all
 	Slope     float64       // of the delay, in seconds a second
 	Forward   time.Duration // one-way variation of the newest four, median; both 0 if unknown
 	Back      time.Duration
@@ -67,6 +68,7 @@ func (c Config) read(session *plan.Session, since, now time.Time) Reading {
 	var few [newest]time.Duration
 	r.Recent = median(append(few[:0], last...))
 	slices.Sort(delays)
+	r.Least = delays[0]
 	r.Low, r.Median = quantile.Upper(delays, 0.25), quantile.Upper(delays, 0.5)
 	r.Tail = quantile.Of(delays, 0.9)
 	if window[0].HasOneWay {

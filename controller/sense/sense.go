@@ -5,6 +5,7 @@
 package sense
 
 import (
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
@@ -85,6 +86,7 @@ func (m *Memory) Observe(c Config, o plan.Observation) View {
 			seen += m.observe(c, app, &app.Witnesses[k])
 		}
 		m.corroborate(app, idle)
+		m.rest(app, idle, o.At)
 		m.vouch(c, app, o.At)
 	}
 	if seen < len(m.paths) {
@@ -116,13 +118,17 @@ func (m *Memory) observe(c Config, app *plan.App, s *plan.Session) (first int) {
 	return first
 }
 
-// Learn takes the least delay seen as that of the empty path for the apps that a
-// law names: it cut the senders, or nobody sends.
-func (m *Memory) Learn(apps []plan.PodID) {
-	for _, app := range apps {
-		for key, p := range m.paths {
-			if key.app == app {
-				p.known = true
+// Learn takes over what a law found out by cutting the senders, or as nobody sends: of
+// whom the least delay seen is that of the empty path, and how late whom is by itself.
+func (m *Memory) Learn(from plan.Plan) {
+	if len(from.Empty)+len(from.Idle) == 0 {
+		return
+	}
+	for key, p := range m.paths {
+		p.known = p.known || slices.Contains(from.Empty, key.app)
+		for _, i := range from.Idle {
+			if key.app == i.App {
+				p.idling.idle, p.idling.tail = i.Delay, i.Delay
 			}
 		}
 	}

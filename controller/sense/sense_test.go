@@ -27,11 +27,12 @@ type probed struct {
 	forward time.Duration // later than the empty path
 	back    time.Duration
 	sends   bitrate.Rate
+	noise   time.Duration // a tenth of the most
 	n       int
 }
 
 func newProbed(oneWay, witness bool) *probed {
-	p := &probed{oneWay: oneWay, offset: 3 * time.Second}
+	p := &probed{oneWay: oneWay, offset: 3 * time.Second, noise: 5 * us}
 	app := plan.App{
 		Pod: plan.PodID{Namespace: "factory", Name: "robot"}, Node: "n1", SLO: workload.SLO{Jitter: ms},
 		Sessions: []plan.Session{{ID: "app", Vantage: "n2"}},
@@ -50,7 +51,7 @@ func (p *probed) run(d time.Duration) (violated, ticks int) {
 		for range 5 {
 			p.o.At = p.o.At.Add(20 * ms)
 			p.n++
-			noise := time.Duration(p.n*7%11) * 5 * us
+			noise := time.Duration(p.n*7%11) * p.noise
 			s := plan.Sample{At: p.o.At.Add(-5 * ms), RTT: 300*us + p.forward + p.back + noise}
 			stamped := s
 			stamped.HasOneWay, stamped.Forward, stamped.Backward = true, 150*us+p.forward+p.offset, 150*us+p.back+noise-p.offset

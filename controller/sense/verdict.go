@@ -18,6 +18,10 @@ type Verdict struct {
 	Excess  float64       // above 1: in violation
 	Lag     time.Duration // of the worst session; of the slowest while blind
 
+	// Unmet is what a path shows when nobody sends who may be limited, if that is more
+	// than the target leaves: it cannot be met. What counts as late then is twice that.
+	Unmet time.Duration
+
 	Standing bool // a queue stands
 	Tail     bool // too many samples are late, but not most of them
 	Lossy    bool
@@ -70,7 +74,7 @@ func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
 		}
 		t.slowest = max(t.slowest, session.Lag)
 		felt := c.read(session, since, now)
-		v := c.weigh(app, c.witnessed(app, session, felt, since, now))
+		v := c.weigh(app, c.witnessed(app, session, felt, since, now), since)
 		if v.Blind {
 			continue
 		}
@@ -78,7 +82,7 @@ func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
 		if v.Trouble() {
 			continue
 		}
-		if own := c.weigh(app, felt); own.Trouble() && (t.elsewhere == nil || own.Excess > t.elsewhere.Excess) {
+		if own := c.weigh(app, felt, since); own.Trouble() && (t.elsewhere == nil || own.Excess > t.elsewhere.Excess) {
 			late := own
 			t.elsewhere = &late
 		}
@@ -93,6 +97,7 @@ type tally struct {
 	paths         Paths
 	troubled      int
 	surges        int           // sessions whose newest two samples are beyond the allowance
+	unmet         time.Duration // the most that a path shows by itself, where that is beyond the target
 	low           time.Duration // sum of the lower quartiles
 	slowest       time.Duration
 }
@@ -102,6 +107,7 @@ func (t *tally) add(v *Verdict) {
 	r := &v.Worst
 	t.paths.Seen++
 	t.low += r.Low
+	t.unmet = max(t.unmet, v.Unmet)
 	if r.Recent > v.Soft {
 		t.paths.Late++
 	}
@@ -125,7 +131,7 @@ func (t *tally) add(v *Verdict) {
 // verdict is that by all sessions.
 func (t *tally) verdict() Verdict {
 	v := t.worst
-	v.Paths = t.paths
+	v.Paths, v.Unmet = t.paths, t.unmet
 	if t.surges > 1 { // what two paths see is as sure as what one sees for twice as long
 		v.Standing, v.Tail = true, false
 	}
@@ -167,7 +173,7 @@ func (c Config) soft(allow time.Duration) time.Duration {
 	return time.Duration(c.Soft * float64(allow))
 }
 
-func (c Config) weigh(app *plan.App, r Reading) Verdict {
+func (c Config) weigh(app *plan.App, r Reading, since time.Time) Verdict {
 	v := Verdict{App: app, Worst: r, Lag: r.Session.Lag}
 	lossTarget := app.SLO.Loss
 	if lossTarget == 0 {
@@ -181,13 +187,36 @@ func (c Config) weigh(app *plan.App, r Reading) Verdict {
 		return v
 	}
 	v.Allow = Allowance(app.SLO, Above(r.Base))
-	v.Soft = c.soft(v.Allow)
+	usual := 2 * r.Base.Idle // what is by chance
+	if r.Base.Idle > v.Allow && v.Allow > 0 {
+		v.Unmet, v.Allow = r.Base.Idle, usual
+	}
+	v.Soft = max(c.soft(v.Allow), min(usual, v.Allow))
 	v.compare()
+	v.Tail = v.Tail && c.often(&r, v.Allow, since)
 	if v.Lossy {
 		v.Excess = max(v.Excess, r.Lost/lossTarget)
 	}
 	return v
 }
+
+// often reports whether a tenth is late over a second, too: of the few samples of a
+// window two may be by chance.
+func (c Config) often(r *Reading, allow time.Duration, since time.Time) bool {
+	base, all, late := Above(r.Base), 0, 0
+	samples := r.Session.Samples
+	for _, s := range slices.Backward(samples) {
+		if s.At.Before(since) || samples[len(samples)-1].At.Sub(s.At) > often*c.Window {
+			break
+		}
+		if all++; s.Lost || s.RTT-base > allow {
+			late++
+		}
+	}
+	return r.Session.Lag > 0 || 10*late >= all
+}
+
+const often = 4 // windows
 
 // compare sets what follows from the delays and the allowance.
 func (v *Verdict) compare() {
@@ -213,6 +242,8 @@ func (v *Verdict) Figure() (signal plan.Signal, measured, bound time.Duration, r
 	switch {
 	case v.Lossy:
 		return plan.Loss, 0, 0, r.Lost
+	case v.Unmet > 0 && !v.Trouble():
+		measured, bound = v.Unmet, Allowance(v.App.SLO, Above(r.Base))
 	case v.Standing && measured <= v.Allow: // it is not the target that is exceeded yet
 		measured, bound = max(r.Low, r.Recent), v.Soft
 	case v.Standing && !(r.Low > v.Soft && r.Recent > v.Soft):

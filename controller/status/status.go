@@ -70,8 +70,11 @@ type App struct {
 	Measured Measures `json:"measured"`
 	// ViolationRatio is the share of the probes of the last 5 s that broke a
 	// target; lost ones count.
-	ViolationRatio float64   `json:"violation_ratio"`
-	Sessions       []Session `json:"sessions"`
+	ViolationRatio float64 `json:"violation_ratio"`
+	// IdleMs is the 90th percentile above base that its paths show when nobody sends who
+	// may be limited, where that is more than its target leaves: it cannot be met.
+	IdleMs   float64   `json:"idle_ms,omitempty"`
+	Sessions []Session `json:"sessions"`
 	// Nobody says why there are no sessions.
 	Nobody string `json:"nobody,omitempty"`
 }

@@ -121,9 +121,12 @@ func floorsTogether() sim.Scenario {
 	return s
 }
 
+// nearNoise has packets of 1500 bytes: those of 3000 take 0.12 ms each, and at any limit
+// worth the name one of them in the way makes more late than the hosts do.
 func nearNoise() sim.Scenario {
 	s := overload("near-noise", "as udp-overload, with a target of 0.2 ms, which the hosts alone miss now and then", sim.UDP)
 	s.Apps[0].SLO.Jitter = 200 * time.Microsecond
+	s.Segment = 1500
 	return s
 }
 
@@ -133,6 +136,7 @@ func belowIdle() sim.Scenario {
 	s.Apps[0].SLO.Jitter = 200 * time.Microsecond
 	s.Noise = sim.Noise{Body: 250 * time.Microsecond, Rare: 0.01, Tail: 300 * time.Microsecond}
 	s.Elsewhere = true
+	s.Onset = 0
 	s.Events = []sim.Event{offer(0, 95*mbit, both...)}
 	return s
 }

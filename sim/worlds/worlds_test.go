@@ -198,6 +198,27 @@ func TestWitnessesTellHostsFromQueues(t *testing.T) {
 	}
 }
 
+// Nobody is limited for a target that the path misses without anybody's traffic, for
+// longer than it takes to find out, and why is said.
+func TestATargetThatCannotBeMetIsCalledSo(t *testing.T) {
+	world := worldNamed(t, "below-idle")
+	for seed := range uint64(3) {
+		r := sim.Run(world, lawNamed(t, law.Adaptive), seed+1)
+		said, cuts := false, 0
+		for _, d := range r.Decisions {
+			for _, reason := range d.Plan.Reasons {
+				said = said || reason.Cause == plan.CannotMeet && reason.Measured > reason.Target && reason.Target == world.Apps[0].SLO.Jitter
+				if reason.Action == plan.Cut {
+					cuts++
+				}
+			}
+		}
+		if !said || cuts > 4 {
+			t.Errorf("seed %d: %d cuts, cause told: %v", seed+1, cuts, said)
+		}
+	}
+}
+
 // A signal that lags behind by 75 s is followed slowly: what was done must have
 // had the time to show before anything is done again.
 func TestASlowSignalIsFollowedSlowly(t *testing.T) {

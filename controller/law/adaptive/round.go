@@ -39,14 +39,14 @@ func (r *round) bottleneck(name plan.Bottleneck, b *budget.Budget) {
 	members, apps := r.members(name)
 	g := r.group(members)
 	b.Prepare(r.config.Budget, g.load.Limits, r.view.At)
-	opinion, app := r.opinion(name, apps, b.Link.EffectBy)
+	opinion, unmet, app := r.opinion(name, apps, b.Link.EffectBy)
 	reason := plan.Reason{Bottleneck: name, Phase: b.Phase, Action: plan.Hold, Cause: plan.NotThrottling}
-	escalate := opinion.Trouble()
+	out := budget.Outcome{Escalate: opinion.Trouble()}
 	if len(members) > 0 {
-		reason, escalate = r.decide(b, &opinion, &g, apps)
+		reason, out = r.decide(b, &opinion, &g, apps)
 	}
-	if escalate && app >= 0 {
-		r.escalate(app, &opinion.Verdict, name, apps, reason.Action == plan.Restore)
+	if out.Escalate && app >= 0 {
+		r.escalate(app, &opinion.Verdict, name, apps, reason.Action == plan.Restore, out.Idle)
 	}
 	if reason.Action == plan.Cut && app >= 0 {
 		r.state.Suspicions[app].Since = r.view.At
@@ -57,14 +57,14 @@ func (r *round) bottleneck(name plan.Bottleneck, b *budget.Budget) {
 	s := shared{at: len(r.plan.Reasons), group: g, total: b.Total, learned: b.Learned()}
 	s.rebalance = s.learned && r.view.At.Sub(b.Search.Shared) >= r.config.RebalanceEvery
 	r.divide(b, &s, reason.Action)
-	r.plan.Reasons = append(r.plan.Reasons, explain(reason, &opinion.Verdict))
+	r.plan.Reasons = append(r.plan.Reasons, explain(reason, &opinion.Verdict, unmet))
 	if s.to != nil || inTrouble(&reason) {
 		r.shares = append(r.shares, s)
 	}
 }
 
 // decide asks the budget, unless who is to be helped has cost the others too much.
-func (r *round) decide(b *budget.Budget, opinion *budget.Opinion, g *group, apps []int32) (reason plan.Reason, escalate bool) {
+func (r *round) decide(b *budget.Budget, opinion *budget.Opinion, g *group, apps []int32) (reason plan.Reason, out budget.Outcome) {
 	t := budget.Turn{
 		Config: r.config.Budget, Sense: r.config.Sense, Decrease: r.config.Blind == BlindDecrease,
 		Now: r.view.At, Feedback: r.usual, Pending: g.pending, Held: g.held, Opinion: opinion, Load: g.load, Senders: g.senders,
@@ -72,7 +72,7 @@ func (r *round) decide(b *budget.Budget, opinion *budget.Opinion, g *group, apps
 	if payer, spent := r.tooCostly(b, g.load); spent {
 		reason = t.GiveBack(b)
 		opinion.Verdict = r.view.Verdicts[payer]
-		return reason, false
+		return reason, out
 	}
 	if opinion.Trouble() || b.Draining() || b.Phase == plan.Trying {
 		t.Paths = r.paths(b.Bottleneck, apps)
@@ -81,27 +81,32 @@ func (r *round) decide(b *budget.Budget, opinion *budget.Opinion, g *group, apps
 	if t.Empty {
 		r.empty(b.Bottleneck, apps)
 	}
-	return reason, t.Escalate
+	return reason, t.Outcome
 }
 
 // escalate has the apps that blame a bottleneck look elsewhere: what was in vain
 // for one of them was so for all.
-func (r *round) escalate(app int, v *sense.Verdict, b plan.Bottleneck, apps []int32, tried bool) {
-	r.accuse(app, v, tried)
+func (r *round) escalate(app int, v *sense.Verdict, b plan.Bottleneck, apps []int32, tried, idle bool) {
+	r.accuse(app, v, tried, idle)
 	if !tried {
 		return
 	}
 	for _, i := range apps {
 		if r.troubled(int(i), b) {
-			r.accuse(int(i), &r.view.Verdicts[i], true)
+			r.accuse(int(i), &r.view.Verdicts[i], true, false)
 		}
 	}
 }
 
-func (r *round) accuse(app int, v *sense.Verdict, tried bool) {
+// accuse takes an app's suspicion to the next candidate. There is none: who is late by
+// itself cannot be helped.
+func (r *round) accuse(app int, v *sense.Verdict, tried, idle bool) {
 	s := &r.state.Suspicions[app]
-	if next, moved := s.Move(r.config.Blame, v, r.sending, tried, r.view.At); moved {
+	switch next, moved := s.Move(r.config.Blame, v, r.sending, tried, r.view.At); {
+	case moved:
 		r.accused = append(r.accused, next)
+	case idle:
+		r.plan.Idle = append(r.plan.Idle, plan.Idle{App: s.App, Delay: v.Worst.Tail})
 	}
 }
 
@@ -113,8 +118,8 @@ func (r *round) troubled(app int, b plan.Bottleneck) bool {
 }
 
 // opinion is that of the app in the worst trouble among those that have a say,
-// and its index, or −1.
-func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (budget.Opinion, int) {
+// and its index, or −1; and what is known of the first app whose target cannot be met.
+func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (opinion budget.Opinion, unmet *sense.Verdict, app int) {
 	worst := budget.Opinion{Verdict: sense.Verdict{Blind: true}, Silent: true}
 	index, partial, awaited := -1, false, false
 	var slowest time.Duration
@@ -131,6 +136,9 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (budge
 			slowest = max(slowest, v.Lag)
 			continue
 		}
+		if unmet == nil && v.Unmet > 0 {
+			unmet = v
+		}
 		excused := v.Trouble() && s.Excused(v, r.view.At)
 		if index < 0 || worse(v, excused, &worst) {
 			worst, index = budget.Opinion{Verdict: *v, Excused: excused, Spent: excused && s.Spent}, int(i)
@@ -140,7 +148,7 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (budge
 	if worst.Blind {
 		worst.Lag = slowest
 	}
-	return worst, index
+	return worst, unmet, index
 }
 
 // after is the verdict by samples that say nothing of the time before since, where
@@ -320,8 +328,15 @@ func recall(g *group, was []senders.Limit) []bitrate.Rate {
 	return to
 }
 
-// explain adds what was measured to a reason.
-func explain(r plan.Reason, v *sense.Verdict) plan.Reason {
+// explain adds what was measured to a reason. Where all is well but for a target that
+// cannot be met, that is the reason.
+func explain(r plan.Reason, v, unmet *sense.Verdict) plan.Reason {
+	switch r.Cause {
+	case plan.Calm, plan.NearTarget, plan.Unused, plan.NotThrottling:
+		if unmet != nil && r.Action == plan.Hold {
+			r.Cause, v = plan.CannotMeet, unmet
+		}
+	}
 	if v.App == nil || v.Blind {
 		return r
 	}

@@ -95,16 +95,14 @@ func (l *Link) fallen() bool { return l.Known && float64(l.Capacity) < 0.9*float
 // after that it takes to be sure.
 type Trouble struct {
 	Before    Before
-	Resume    plan.Phase    // what follows the doubt, or the wait for a cut's effect
-	Doubted   time.Time     // since when only the tail is too long
-	Standing  time.Duration // queue at the first of the cuts in a row
-	Loss      float64       // share lost at that time, where that alone accused
-	Used      bitrate.Rate  // usage at that time
-	Depth     float64       // share of it that the cuts took together
-	InForce   bitrate.Rate  // sum of the limits at the last cut
-	Cuts      int           // since it was last clean for a while
-	Fruitless int           // of those in a row, without effect
-	CleanAt   time.Time     // clean since
+	Resume    plan.Phase // what follows the doubt, or the wait for a cut's effect
+	Doubted   time.Time  // since when only the tail is too long
+	Found     Found
+	Depth     float64      // share of it that the cuts took together
+	InForce   bitrate.Rate // sum of the limits at the last cut
+	Cuts      int          // since it was last clean for a while
+	Fruitless int          // of those in a row, without effect
+	CleanAt   time.Time    // clean since
 	Rise      Rise
 	Unwritten bool // the last cut was not in force at the last step
 	Awaited   bool // its effect was not seen at the last step
@@ -118,6 +116,14 @@ type Before struct {
 	Total  bitrate.Rate
 	Link   Link
 	Limits []senders.Limit
+}
+
+// Found is what there was at the first of the cuts in a row.
+type Found struct {
+	Queue time.Duration // that stood
+	Tail  time.Duration // 90th percentile of the delay
+	Loss  float64       // share lost, where that alone accused
+	Used  bitrate.Rate
 }
 
 // Rise is what was seen on the way up to a cut.

@@ -24,7 +24,7 @@ func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 	t.count(b, again)
 	switch {
 	case x.Cuts > 0 && spent, x.Fruitless >= t.Config.Fruitless, x.Cuts >= 2*t.Config.Fruitless:
-		t.Escalate = true
+		t.Escalate, t.Idle = true, t.byItself(b)
 		t.giveUp(b)
 		return t.reason(b, plan.Restore, plan.Unresponsive)
 	case spent && t.unsure():
@@ -42,21 +42,30 @@ func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 // one had no effect.
 func (t *Turn) count(b *Budget, again bool) {
 	x, queue := &b.Trouble, t.Opinion.Worst.Recent
-	still := float64(queue) > 0.7*float64(x.Standing)
-	if x.Loss > 0 { // it is loss that accuses
-		still = t.loss(b) > 0.7*x.Loss
+	still := float64(queue) > 0.7*float64(x.Found.Queue)
+	if x.Found.Loss > 0 { // it is loss that accuses
+		still = t.loss(b) > 0.7*x.Found.Loss
 	}
 	switch {
+	case again && x.Depth >= telling && t.byItself(b) && t.Opinion.Worst.Base.Idle == 0: // where it is known, this is new
+		x.Fruitless = t.Config.Fruitless
 	case !again:
 		x.Before = Before{At: t.Now, Total: b.Total, Link: b.Link, Limits: x.Before.Limits}
-		x.Standing, x.Fruitless, x.Loss = queue, 0, 0
+		x.Found, x.Fruitless = Found{Queue: queue, Tail: t.Opinion.Worst.Tail}, 0
 		if t.loses(b) {
-			x.Loss = t.loss(b)
+			x.Found.Loss = t.loss(b)
 		}
 	case x.Depth >= telling && still:
 		x.Fruitless++
 	}
 	x.CleanAt = time.Time{}
+}
+
+// byItself reports whether what is late is so by itself: some packets find the path
+// empty, and the others are as late as they were before the cut.
+func (t *Turn) byItself(b *Budget) bool {
+	v := t.Opinion
+	return v.Allow > 0 && !v.Lossy && v.Lag == 0 && 4*v.Worst.Least < v.Worst.Tail && float64(v.Worst.Tail) > 0.7*float64(b.Trouble.Found.Tail)
 }
 
 // unsure reports whether the path that decides has a base that may be wrong.
@@ -116,7 +125,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 	}
 	if !again {
 		x.Rise = Rise{queue.Rising(t.ramp(b.since(t.Now))), b.Link.Upper}
-		x.Used, x.Tried = b.Link.Upper, b.Phase == plan.Trying
+		x.Found.Used, x.Tried = b.Link.Upper, b.Phase == plan.Trying
 	}
 	if !again && !raised && b.Link.Known {
 		b.Link.fell(t.Now)
@@ -130,7 +139,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 	}
 	depth *= float64(reference+b.Link.Others) / float64(reference) // a queue leaves as fast as the link is, not as our part of it
 	b.Total = max(scale(reference, 1-min(max(depth, c.MinCut), most)), min(t.Load.Floors, b.Total))
-	x.Depth = 1 - float64(b.Total)/float64(x.Used)
+	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
 	x.InForce, x.Doubted = t.Load.Limits, time.Time{}
 	x.Cuts++
 	b.Link.Proven = 0
@@ -161,7 +170,11 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 		if !again && (!l.Known || raised) {
 			l.learn(l.Upper, l.Measured)
 		}
-		return max(c.MinCut, telling*float64(x.Cuts)), most, false
+		gentle := telling * float64(x.Cuts)
+		if !l.Known { // and telling, since nothing else is
+			gentle += telling
+		}
+		return max(c.MinCut, gentle), most, false
 	}
 	if !again {
 		if learned, explore := t.remember(l, x.Rise.Slope, raised); learned {
@@ -187,7 +200,7 @@ func (t *Turn) remember(l *Link, rise float64, raised bool) (learned, explore bo
 			l.Capacity = max(l.Capacity, min(good, l.Upper))
 		}
 		return true, false
-	case raised && l.Proven > 0:
+	case raised && l.Proven > 0 && (near(l.Upper, l.Proven, 0.125) || l.Loses || !t.shallow(l)):
 		l.learn(good, true)
 		return true, float64(l.Upper) > 1.1*float64(l.Capacity)
 	}

@@ -54,10 +54,15 @@ type Turn struct {
 	Senders  []*plan.Sender
 	Paths    []*plan.Session // of all that have a say, for measuring
 
-	// What came of it, besides the budget.
+	Outcome
+	from bitrate.Rate
+}
+
+// Outcome is what came of a step, besides the budget.
+type Outcome struct {
 	Escalate bool // cuts do not help here: look elsewhere
 	Empty    bool // the paths of who blames it are empty: their bases are known
-	from     bitrate.Rate
+	Idle     bool // who is late here is so by itself, if cuts do not help elsewhere
 }
 
 // Decide is one step of the state machine. It updates the budget.

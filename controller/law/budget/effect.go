@@ -32,7 +32,7 @@ func (t *Turn) testing(b *Budget) plan.Reason {
 	}
 	b.Phase = plan.Draining
 	t.Empty = true
-	if raw := t.Opinion.Worst.Base.Delay; float64(raw) > 0.8*float64(b.Trouble.Standing) {
+	if raw := t.Opinion.Worst.Base.Delay; float64(raw) > 0.8*float64(b.Trouble.Found.Queue) {
 		t.giveUp(b)
 		return t.reason(b, plan.Restore, plan.Unresponsive)
 	}

@@ -72,5 +72,5 @@ func (t *Turn) fits(b *Budget, again, raised bool) (explore bool) {
 
 // unknown reports whether loss after the last cut, if there is any, may not be known yet.
 func (t *Turn) unknown(b *Budget) bool {
-	return b.Trouble.Loss > 0 && t.Now.Sub(b.Link.EffectBy) < lossKnown+senders.Window
+	return b.Trouble.Found.Loss > 0 && t.Now.Sub(b.Link.EffectBy) < lossKnown+senders.Window
 }

@@ -45,8 +45,8 @@ func TestACutForLossIsJudgedByLoss(t *testing.T) {
 	b := Budget{Total: 2000 * mbit}
 	turn := losing(2, 300*mbit)
 	turn.relieve(&b, false)
-	if b.Trouble.Loss < 0.4 || b.Trouble.Loss > 0.6 {
-		t.Fatalf("loss of %v was noted, want a half", b.Trouble.Loss)
+	if b.Trouble.Found.Loss < 0.4 || b.Trouble.Found.Loss > 0.6 {
+		t.Fatalf("loss of %v was noted, want a half", b.Trouble.Found.Loss)
 	}
 	b.Link.EffectBy = t0.Add(-300 * ms)
 	if !turn.unknown(&b) {

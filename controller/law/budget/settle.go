@@ -65,7 +65,7 @@ func (t *Turn) episode(b *Budget) episode {
 	turn := queue.Turning(e.ramp)
 	first, last := queue.Foot(e.ramp, turn), queue.End(e.ramp, turn)
 	windows := senders.Sums(t.Senders, e.ramp[first].At.Add(w*9/10), e.ramp[last].At.Add(w/10))
-	if full := queue.Throughput(e.ramp, windows, t.Opinion.Soft/2); full != 0 {
+	if full := queue.Throughput(e.ramp, windows, max(t.Opinion.Soft/2, t.Opinion.Worst.Base.Idle)); full != 0 {
 		e.full = min(full, b.Trouble.InForce)
 		e.pinned = queue.Pinned(e.ramp[first : turn+1])
 		e.fell = windows[len(windows)-1].At.Sub(e.ramp[turn].At) > w*7/10

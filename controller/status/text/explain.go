@@ -139,6 +139,9 @@ func explainTargets(out io.Writer, a *status.App) {
 		return
 	}
 	fmt.Fprintf(out, "  state %s, %s of its probes in violation over the last five seconds\n", a.State, percent(a.ViolationRatio))
+	if a.IdleMs > 0 {
+		fmt.Fprintf(out, "  its target cannot be met: the idle path shows %s\n", ms(a.IdleMs))
+	}
 	for _, t := range []struct {
 		name             string
 		measured, target float64
@@ -172,6 +175,7 @@ func sentence(r status.Reason) string {
 		plan.NearTarget:    "a target is neither exceeded nor well kept",
 		plan.Blind:         "there are too few samples",
 		plan.Unresponsive:  "limiting did not help: the cause is elsewhere",
+		plan.CannotMeet:    "a target cannot be met: the idle path shows more, and limiting others does not change that",
 		plan.TooCostly:     "limiting others for it has cost them as much as it may (laws.adaptive.harm): it is let be for a while",
 		plan.NotNetwork:    "a target is exceeded, but the agent beside the workload is on time: its host or process is late, not the network",
 		plan.AtFloor:       "every sender is at its floor: nothing is left to take",

@@ -121,3 +121,22 @@ func TestExplainSaysWhoCostsWhom(t *testing.T) {
 		}
 	}
 }
+
+// A target that no limit of others can keep is called so, with what the idle path shows.
+func TestExplainSaysWhatCannotBeMet(t *testing.T) {
+	s := &status.Status{
+		Apps:    []status.App{{Pod: "factory/robot-control", Node: "worker-2", State: status.Violated, IdleMs: 0.57, Target: status.Measures{JitterMs: 0.2}, Measured: status.Measures{JitterMs: 0.6}}},
+		Reasons: []status.Reason{{Bottleneck: plan.Uplink("worker-2"), Action: plan.Hold, Cause: plan.CannotMeet, App: "factory/robot-control", Signal: plan.Jitter, MeasuredMs: 0.57, TargetMs: 0.2}},
+	}
+	e, err := Explain(s, "factory/robot-control")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	e.Text(&out)
+	for _, want := range []string{"its target cannot be met: the idle path shows 0.57 ms", "because a target cannot be met: the idle path shows more"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not said in:\n%s", want, out.String())
+		}
+	}
+}

@@ -98,7 +98,7 @@ function draw(s) {
   fill("apps", (s.apps || []).map((a) => {
     const blind = a.state === "blind";
     return [
-      cell(a.pod), cell(a.node), cell(a.state, a.state),
+      cell(a.pod), cell(a.node), cell(a.idle_ms ? `${a.state}, cannot be met: the idle path shows ${ms(a.idle_ms)}` : a.state, a.state),
       againstTarget(a.measured.jitter_ms, a.target.jitter_ms, ms, blind),
       againstTarget(a.measured.latency_ms, a.target.latency_ms, ms, blind),
       againstTarget(a.measured.loss, a.target.loss, percent, blind),
