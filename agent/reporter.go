@@ -90,6 +90,7 @@ func (r *reporter) report(stream grpc.BidiStreamingServer[api.Assignment, api.Re
 			continue
 		}
 		report := r.next()
+		report.Calm = r.calm.Load() > 0 && r.last.Sub(r.stirred) >= settled
 		report.StampKeyHeld, report.Urgent = r.handed.held.Load(), early
 		turns.End() // how long sending takes is the controller's affair
 		if err := stream.Send(report); err != nil {

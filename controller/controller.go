@@ -55,6 +55,7 @@ type Measurements interface {
 	Limiter(node string) plan.Limiter
 	State(inventory.Agent) agents.State
 	Urgent() <-chan struct{} // receives when an agent has reported before its time
+	Stirred() bool           // somebody had something to tell since the last call
 	Limit(term uint64, node string, pods []agents.Limit)
 	Taken() bool // an agent enforces what it is told
 	Pace(calm time.Duration, busy map[types.UID]bool)
@@ -167,11 +168,15 @@ func (t *term) run(ctx context.Context) {
 			return
 		case <-early:
 		case <-ticker.C:
+			if t.rests(time.Now()) {
+				continue
+			}
 		}
 		if !l.decides() {
 			continue // its time is over, or it renews in a moment
 		}
 		now := time.Now() // the tick's own time may be old
+		t.last = now
 		l.Turns.Begin()
 		t.tick(ctx, now)
 		l.Turns.End()
@@ -196,6 +201,7 @@ type term struct {
 	modes       modes
 	busy        busy
 	paced       bool                 // and the agents were told
+	last        time.Time            // tick
 	refused     map[types.UID]string // senders whose limits can't be changed, and why
 	sense       sense.Memory
 	enforced    law.State

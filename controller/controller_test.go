@@ -41,6 +41,7 @@ type stage struct {
 	told      map[string][]agents.Limit // by node
 	urgent    chan struct{}
 	held      map[string]agents.Held // by the pod's name
+	calm      bool                   // nobody has anything to tell
 	paced     time.Duration
 	busy      map[types.UID]bool
 	events    []string
@@ -68,7 +69,8 @@ func (s *stage) Limit(term uint64, node string, pods []agents.Limit) {
 func (s *stage) Pace(calm time.Duration, busy map[types.UID]bool) {
 	s.paced, s.busy = calm, busy
 }
-func (s *stage) Taken() bool { return len(s.held) > 0 }
+func (s *stage) Stirred() bool { return !s.calm }
+func (s *stage) Taken() bool   { return len(s.held) > 0 }
 func (s *stage) Held(pod plan.PodID, now time.Time) (agents.Held, bool) {
 	h := s.held[pod.Name]
 	return h, now.Sub(h.At) < 2*time.Second

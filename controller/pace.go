@@ -37,6 +37,15 @@ func (t *term) pace(decided []outcome) {
 	t.loop.Measurements.Pace(calmReports, t.tellers(nodes))
 }
 
+// rests reports whether there is nothing to decide before the next calm reports are
+// in: nothing is being decided about, nobody has told anything, and all is as it was.
+func (t *term) rests(now time.Time) bool {
+	stirred := t.loop.Measurements.Stirred()
+	return t.paced && !t.busy.all && len(t.busy.nodes) == 0 && !stirred &&
+		t.settings == t.loop.settings.Load() && t.snapshot == t.loop.Inventory.Snapshot() &&
+		now.Sub(t.last) < calmReports-Period/2
+}
+
 // busy are the bottlenecks that are being decided about.
 type busy struct {
 	nodes map[string]bool

@@ -66,3 +66,38 @@ func TestReportsArePacedByWhatIsDecided(t *testing.T) {
 		})
 	}
 }
+
+// While nobody has anything to tell and nothing is searched for, decisions are as rare
+// as reports; else they keep their pace.
+func TestDecisionsRestWhileAllIsCalm(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		calm  bool
+		phase plan.Phase
+		want  int
+	}{
+		{"calm", true, plan.Open, 4},
+		{"somebody tells", false, plan.Open, 10},
+		{"searching", true, plan.Trying, 10},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &stage{snapshot: &inventory.Snapshot{Senders: []*inventory.Sender{sender("telemetry", workload.Enforce)}}, calm: tt.calm}
+			n := 0
+			run(t, s.loop(Settings{Law: counted{searching{law.Adaptive, plan.Uplink("worker-1"), tt.phase}, &n}}), 10*Period+Period/2)
+			if n != tt.want {
+				t.Errorf("%s: %d decisions in ten periods, want %d", tt.name, n, tt.want)
+			}
+		})
+	}
+}
+
+// counted counts the steps of a law.
+type counted struct {
+	searching
+	n *int
+}
+
+func (c counted) Step(s law.State, v sense.View) (law.State, plan.Plan) {
+	*c.n++
+	return c.searching.Step(s, v)
+}

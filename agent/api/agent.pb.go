@@ -543,8 +543,11 @@ type Report struct {
 	Named []*NamedPod `protobuf:"bytes,9,rep,name=named,proto3" json:"named,omitempty"`
 	Usage []*Usage    `protobuf:"bytes,10,rep,name=usage,proto3" json:"usage,omitempty"`
 	// The uplinks are as said before on this stream, and therefore left out.
-	UplinksSame   bool             `protobuf:"varint,11,opt,name=uplinks_same,json=uplinksSame,proto3" json:"uplinks_same,omitempty"`
-	Packed        []*PackedSession `protobuf:"bytes,12,rep,name=packed,proto3" json:"packed,omitempty"`
+	UplinksSame bool             `protobuf:"varint,11,opt,name=uplinks_same,json=uplinksSame,proto3" json:"uplinks_same,omitempty"`
+	Packed      []*PackedSession `protobuf:"bytes,12,rep,name=packed,proto3" json:"packed,omitempty"`
+	// Sent in its time, of an agent that reports less often while all is calm: nothing in
+	// it, or in what came in the last second, was worth telling before.
+	Calm          bool `protobuf:"varint,13,opt,name=calm,proto3" json:"calm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -661,6 +664,13 @@ func (x *Report) GetPacked() []*PackedSession {
 		return x.Packed
 	}
 	return nil
+}
+
+func (x *Report) GetCalm() bool {
+	if x != nil {
+		return x.Calm
+	}
+	return false
 }
 
 // NamedPod is what later usage on the same stream means by a number.
@@ -1291,7 +1301,7 @@ const file_agent_proto_rawDesc = "" +
 	"\vlate_rtt_us\x18\n" +
 	" \x01(\rR\tlateRttUs\x12\x18\n" +
 	"\awitness\x18\v \x01(\tR\awitness\x12\x16\n" +
-	"\x06number\x18\f \x01(\rR\x06number\"\xff\x03\n" +
+	"\x06number\x18\f \x01(\rR\x06number\"\x93\x04\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12)\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x15.detnet.agent.v1.RoleR\x04role\x12:\n" +
@@ -1305,7 +1315,8 @@ const file_agent_proto_rawDesc = "" +
 	"\x05usage\x18\n" +
 	" \x03(\v2\x16.detnet.agent.v1.UsageR\x05usage\x12!\n" +
 	"\fuplinks_same\x18\v \x01(\bR\vuplinksSame\x126\n" +
-	"\x06packed\x18\f \x03(\v2\x1e.detnet.agent.v1.PackedSessionR\x06packed\"\xd6\x01\n" +
+	"\x06packed\x18\f \x03(\v2\x1e.detnet.agent.v1.PackedSessionR\x06packed\x12\x12\n" +
+	"\x04calm\x18\r \x01(\bR\x04calm\"\xd6\x01\n" +
 	"\bNamedPod\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +

@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -34,7 +35,8 @@ type Pool struct {
 	log   *slog.Logger
 	links sync.WaitGroup
 
-	urgent chan struct{} // an agent has reported before its time
+	urgent  chan struct{} // an agent has reported before its time
+	stirred atomic.Bool   // or has something to tell, since it was last asked for
 
 	// Deposed is called when an agent refuses this controller because it has heard
 	// one of a later term; may be nil. Set it before the first Assign.
@@ -195,6 +197,9 @@ func (p *Pool) Session(id string, now time.Time) Measurement {
 // has become late. Several may come as one.
 func (p *Pool) Urgent() <-chan struct{} { return p.urgent }
 
+// Stirred reports whether a report has come since the last call that was not calm.
+func (p *Pool) Stirred() bool { return p.stirred.Swap(false) }
+
 // Rates returns the recent usage of a pod, oldest first. The slice is shared:
 // do not modify.
 func (p *Pool) Rates(pod plan.PodID, now time.Time) []plan.TxRate {
@@ -244,6 +249,9 @@ func (p *Pool) receive(from inventory.Agent, named *wire.Named, r *api.Report, n
 	p.holds(from, r.GetStampKeyHeld())
 	p.takes(from, r.GetTakesLimits())
 	if l := p.byUID[from.UID]; l != nil {
+		if !r.GetCalm() {
+			p.stirred.Store(true)
+		}
 		if !r.GetUplinksSame() {
 			l.uplinks = uplinks(r.GetUplinks(), l.uplinks)
 		}

@@ -357,6 +357,12 @@ func TestPackedReports(t *testing.T) {
 	if h, fresh := p.Held(telemetry.Pod, epoch); !fresh || h.Rate != 50*bitrate.Mbit || h.Newest != (workload.Order{Term: 7, Sequence: 2}) {
 		t.Errorf("held %+v, %v", h, fresh)
 	}
+	if !p.Stirred() || p.Stirred() {
+		t.Error("a report that is not calm stirs once")
+	}
+	if err := p.receive(a, &named, &api.Report{Calm: true}, epoch); err != nil || p.Stirred() {
+		t.Errorf("a calm report stirs, %v", err)
+	}
 	if err := p.receive(a, &named, &api.Report{Usage: []*api.Usage{{Pods: []uint32{7}, TxKbps: []uint32{1}}}}, epoch); err == nil {
 		t.Error("usage of a pod that was not named is taken")
 	}

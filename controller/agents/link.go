@@ -29,6 +29,10 @@ const (
 	maxDelay   = 10 * time.Second
 )
 
+// buffer is what a connection may hold, octets: there are two for each node, reports
+// are small, and gRPC's own is 32 KiB each way.
+const buffer = 4 << 10
+
 var errSilent = errors.New("no report for 2s")
 
 // link keeps a stream to one agent.
@@ -133,7 +137,8 @@ var errFlowed = errors.New("stream ended")
 func (l *link) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	conn, err := grpc.NewClient("passthrough:///"+l.agent.Addr, grpc.WithTransportCredentials(l.pool.creds))
+	conn, err := grpc.NewClient("passthrough:///"+l.agent.Addr, grpc.WithTransportCredentials(l.pool.creds),
+		grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer), grpc.WithSharedWriteBuffer(true))
 	if err != nil {
 		return fmt.Errorf("dial agent %s: %w", l.agent.Addr, err)
 	}

@@ -33,6 +33,7 @@ func (w *window[T]) add(batch []T, now time.Time) {
 	}
 	w.items = w.items[w.old(now):]
 	if n := len(w.items); n == 0 || byTime(batch[0], w.items[n-1]) >= 0 {
+		w.room(len(batch))
 		w.items = append(w.items, batch...)
 	} else {
 		first, _ := slices.BinarySearchFunc(w.items, batch[0], byTime)
@@ -40,6 +41,14 @@ func (w *window[T]) add(batch []T, now time.Time) {
 		slices.SortStableFunc(w.items[first:], byTime)
 	}
 	w.items = w.items[max(0, len(w.items)-maxItems):]
+}
+
+// room makes room for n more: a quarter more than is there, where append would take as
+// much again, for thousands of windows that stay as long as they are.
+func (w *window[T]) room(n int) {
+	if have := len(w.items); cap(w.items)-have < n {
+		w.items = append(make([]T, 0, have+max(n, have/4)), w.items...)
+	}
 }
 
 // view returns what is not older than keep. The caller must not modify it.

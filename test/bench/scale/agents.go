@@ -328,7 +328,7 @@ func (o *outbox) next(f *fleet, s *sampler, urgent bool, now time.Time) *api.Rep
 	if now.Sub(o.stir) >= settled && now.Sub(o.last) < calm-agent.ReportEvery/2 {
 		return nil
 	}
-	report := &api.Report{Role: o.role}
+	report := &api.Report{Role: o.role, Calm: calm > 0 && now.Sub(o.stir) >= settled}
 	if !packed || o.last.IsZero() {
 		report.Node = nodeName(s.node.index)
 	}
