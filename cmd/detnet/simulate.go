@@ -143,7 +143,7 @@ func (o simulateOptions) suite() (report.Suite, error) {
 		return s, fmt.Errorf("--limiter=%s must be tbf or edt", o.limiter)
 	}
 	for i := range s.Scenarios {
-		s.Scenarios[i].Limiter = plan.Limiter(o.limiter)
+		s.Scenarios[i] = worlds.Limited(s.Scenarios[i], plan.Limiter(o.limiter))
 	}
 	if err := o.tune(s.Traces); err != nil {
 		return s, err

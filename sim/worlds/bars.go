@@ -85,11 +85,10 @@ var edtBars = map[string]score.Bar{
 	"bursts":         {Violation: 0.01, Clean: time.Second},
 }
 
-// BeforeCilium are the worlds with Cilium's limiter in place of the agents'.
-func BeforeCilium() []sim.Scenario {
-	all := All()
-	for i := range all {
-		all[i].Limiter, all[i].Bar = plan.EDT, edtBars[all[i].Name]
+// Limited is a world whose pods are held to their limits by l, with the bar of that.
+func Limited(world sim.Scenario, l plan.Limiter) sim.Scenario {
+	if world.Limiter = l; l == plan.EDT {
+		world.Bar = edtBars[world.Name]
 	}
-	return all
+	return world
 }

@@ -59,6 +59,11 @@ func TestBarsAreOfWorlds(t *testing.T) {
 			t.Errorf("%s: %+v", name, bar)
 		}
 	}
+	for name, bar := range edtBars {
+		if Limited(worldNamed(t, name), plan.EDT).Bar != bar || !bar.Asks() {
+			t.Errorf("%s before Cilium: %+v", name, bar)
+		}
+	}
 }
 
 // The first seed of every world comes up to its bar, with a little to spare: a bar is
@@ -92,7 +97,8 @@ func TestAdaptive(t *testing.T) {
 
 // Before Cilium's limiter as well, and with few writes: each change costs there.
 func TestAdaptiveBeforeCilium(t *testing.T) {
-	for i, world := range BeforeCilium() {
+	for i, world := range All() {
+		world = Limited(world, plan.EDT)
 		bar := world.Bar
 		if !bar.Asks() || race && i%4 > 0 {
 			continue

@@ -64,6 +64,21 @@ func TestLimitsBeforeFQ(t *testing.T) {
 	is("bands are weighted, not strict", bands, "probe_p99_ms", 20, 32)
 }
 
+// The production law, with the agent's meter and probes, behind limits like Cilium's and
+// before a link of 200 Mbit/s that real TCP fills: it cuts once, and goes by way of little
+// to nearly all that fits through.
+func TestLawBeforeFQ(t *testing.T) {
+	needGuest(t)
+	v := play(t, Run{Play: "demo/tcp", Seconds: 4, Seed: 1})["demo/tcp"]
+	if v["first_cut_ms"] <= 0 || v["first_cut_ms"] > 500 || v["clean_ms"] < 0 || v["clean_ms"] > 2500 {
+		t.Errorf("first cut after %v ms, clean after %v ms", v["first_cut_ms"], v["clean_ms"])
+	}
+	// Of 4 s, 0.4 s are late at the onset, and one more is lost on the way.
+	if v["late_percent"] > 15 || v["best_effort_mbit"] < 110 || v["writes"] > 10 {
+		t.Errorf("%v %% late, %v Mbit/s of best effort, %v writes", v["late_percent"], v["best_effort_mbit"], v["writes"])
+	}
+}
+
 // The same seed gives the same figures to the last digit, another one others.
 func TestGuestIsDeterministic(t *testing.T) {
 	needGuest(t)
