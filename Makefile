@@ -38,6 +38,10 @@ test-e2e: ## Three real nodes: install, stamp, protect, restart (root and Linux)
 test-cilium: ## The same on Cilium's own agent, which is built the first time (half an hour on two cores)
 	cd test && DETNET_TEST_CILIUM=1 $(GO) test -count=1 -timeout 90m -v ./cilium/...
 
+.PHONY: test-cilium-engine
+test-cilium-engine: ## What Cilium's own policy engine makes of detnet's network policies (compiles it: some minutes the first time)
+	cd test && DETNET_TEST_CILIUM=1 $(GO) test -count=1 -timeout 60m -v -run TestPoliciesInCiliumsEngine ./cilium
+
 .PHONY: test-fq
 test-fq: ## Limits like Cilium's before a real fq in a virtual machine, short (fetches 150 MB of Debian's packages the first time; in make test once they are there)
 	cd test && DETNET_TEST_FQ=1 $(GO) test -count=1 -timeout 20m -v ./fq/...

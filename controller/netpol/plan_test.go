@@ -1,6 +1,10 @@
 package netpol
 
 import (
+	"encoding/json"
+	"flag"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,7 +37,7 @@ const (
 	byOther = `{kind: CiliumClusterwideNetworkPolicy, metadata: {name: c}, spec: {endpointSelector: {matchLabels: {"k8s:io.cilium.k8s.namespace.labels.team": z}}, ingress: [{}]}}`
 	ofHosts = `{kind: CiliumClusterwideNetworkPolicy, metadata: {name: c}, spec: {nodeSelector: {}, ingress: [{}]}}`
 	watches = `{kind: CiliumClusterwideNetworkPolicy, metadata: {name: c}, spec: {endpointSelector: {}, enableDefaultDeny: {ingress: false, egress: false}, egress: [{toEntities: [all]}], egressDeny: [{toCIDR: [10.0.0.0/8]}]}}`
-	byPath  = `{kind: CiliumNetworkPolicy, metadata: {name: l7, namespace: shop}, spec: {endpointSelector: {}, enableDefaultDeny: {ingress: false, egress: false}, ingress: [{toPorts: [{ports: [{port: "80"}], rules: {http: [{method: GET}]}}]}]}}`
+	byPath  = `{kind: CiliumNetworkPolicy, metadata: {name: l7, namespace: shop}, spec: {endpointSelector: {}, enableDefaultDeny: {ingress: false, egress: false}, ingress: [{toPorts: [{ports: [{port: "80", protocol: TCP}], rules: {http: [{method: GET}]}}]}]}}`
 	later   = `{kind: CiliumNetworkPolicy, metadata: {name: later, namespace: shop}, spec: {endpointSelector: {matchLabels: {a: {not: understood}}}}}`
 )
 
@@ -85,27 +89,33 @@ func sections(p plan) map[string]bool {
 	return out
 }
 
+var both, in, eg, none = map[string]bool{"ingress": true, "egress": true}, map[string]bool{"ingress": true}, map[string]bool{"egress": true}, map[string]bool{}
+
+var modes = map[string]string{"allow": allowWeb, "strict": strictWeb}
+
+// yielding is what is left of the policy of a pod beside those of others.
+var yielding = map[string]struct {
+	others []string
+	left   map[string]bool
+}{
+	"alone":                        {nil, both},
+	"denied by Kubernetes":         {[]string{denyAll}, none},
+	"denied at ingress":            {[]string{denyIn}, eg},
+	"others are denied":            {[]string{denyDB}, both},
+	"denied by Cilium":             {[]string{ciliums}, in},
+	"denied by two":                {[]string{denyIn, ciliums}, none},
+	"the namespace is denied":      {[]string{byName}, eg},
+	"namespaces are, by label":     {[]string{byTeam}, eg},
+	"other namespaces are":         {[]string{byOther}, both},
+	"hosts are":                    {[]string{ofHosts}, both},
+	"watched, and denied outright": {[]string{watches}, both},
+	"allowed by path only":         {[]string{byPath}, eg},
+	"what can't be read":           {[]string{later}, none},
+}
+
 func TestYieldsToWhoRestrictsThePod(t *testing.T) {
-	both, in, eg, none := map[string]bool{"ingress": true, "egress": true}, map[string]bool{"ingress": true}, map[string]bool{"egress": true}, map[string]bool{}
-	for name, c := range map[string]struct {
-		others []string
-		left   map[string]bool
-	}{
-		"alone":                        {nil, both},
-		"denied by Kubernetes":         {[]string{denyAll}, none},
-		"denied at ingress":            {[]string{denyIn}, eg},
-		"others are denied":            {[]string{denyDB}, both},
-		"denied by Cilium":             {[]string{ciliums}, in},
-		"denied by two":                {[]string{denyIn, ciliums}, none},
-		"the namespace is denied":      {[]string{byName}, eg},
-		"namespaces are, by label":     {[]string{byTeam}, eg},
-		"other namespaces are":         {[]string{byOther}, both},
-		"hosts are":                    {[]string{ofHosts}, both},
-		"watched, and denied outright": {[]string{watches}, both},
-		"allowed by path only":         {[]string{byPath}, eg},
-		"what can't be read":           {[]string{later}, none},
-	} {
-		for mode, spec := range map[string]string{"allow": allowWeb, "strict": strictWeb} {
+	for name, c := range yielding {
+		for mode, spec := range modes {
 			s := shop(t, c.others...)
 			p := s.decide(wants(t, s, ask.Policy{Name: "p", Yields: true, Spec: []byte(spec)}), false, false)
 			if diff := cmp.Diff(c.left, sections(p)); diff != "" {
@@ -136,6 +146,51 @@ func TestYieldsForEveryPodThatItSelects(t *testing.T) {
 	s.pods = append(s.pods, &pod{metav1.ObjectMeta{Name: "web-1", Namespace: "shop", Labels: map[string]string{"app": "web", "tier": "db", workload.LabelClass: "critical"}}})
 	if p := s.decide(want, false, false); len(p.put) != 0 {
 		t.Errorf("%+v, want it held back", p)
+	}
+}
+
+// engineCase is a question to Cilium's own policy engine, which has a module of its
+// own (test/cilium).
+type engineCase struct {
+	Name          string
+	Others        []string
+	Decided, Made []rule
+}
+
+var update = flag.Bool("update", false, "write the questions to Cilium's engine anew")
+
+func TestQuestionsToCiliumsEngine(t *testing.T) {
+	var all []engineCase
+	for _, name := range sortedKeys(yielding) {
+		for _, mode := range sortedKeys(modes) {
+			decided, err := readRule([]byte(modes[mode]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := engineCase{name + ", " + mode, yielding[name].others, []rule{decided}, nil}
+			s := shop(t, c.Others...)
+			for _, m := range s.decide(wants(t, s, ask.Policy{Name: "p", Yields: true, Spec: []byte(modes[mode])}), false, false).put {
+				c.Made = append(c.Made, m.rules...)
+			}
+			all = append(all, c)
+		}
+	}
+	raw, err := json.MarshalIndent(all, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "testdata/engine.json"
+	if *update {
+		if err := os.WriteFile(file, append(raw, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.TrimSpace(string(want)), string(raw)); diff != "" {
+		t.Errorf("what is made has changed: write it with -update, then ask Cilium by make test-cilium-engine\n%s", diff)
 	}
 }
 
