@@ -22,6 +22,7 @@ func (t *Turn) settle(b *Budget) {
 	switch {
 	case known && float64(others) > company*float64(room+others):
 		l.learn(room, true)
+		s.Even = !before.Known && b.between() // both slopes were short
 	case !l.Known:
 		t.measure(b, e, f)
 	case e.pinned:
@@ -112,8 +113,14 @@ func (t *Turn) measure(b *Budget, e episode, f fall) {
 	if accompanied || vague {
 		b.Search.Wait = t.Config.ProbeEvery / 6 // to be confirmed
 		// What drained is below, and what a cut before left standing above it.
-		b.Search.Even = b.Trouble.Cuts > 1 && float64(l.Upper) > 1.1*float64(l.Capacity)
+		b.Search.Even = b.between()
 	}
+}
+
+// between reports whether a cut before left a queue standing above what is thought to
+// fit: the truth is in between.
+func (b *Budget) between() bool {
+	return b.Trouble.Cuts > 1 && float64(b.Link.Upper) > 1.1*float64(b.Link.Capacity)
 }
 
 // inflow is what the senders sent from one time to another after the cut.
