@@ -472,6 +472,35 @@ func TestMetricsWithTwoAgentsOnANode(t *testing.T) {
 	}
 }
 
+// However many pods there are, the series of a scrape are bounded by the nodes, and
+// what is summed up over them stays the same.
+func TestSeriesAreBounded(t *testing.T) {
+	for pods, want := range map[int]int{mostPods: mostPods, mostPods + 1: 10} {
+		all := make([]status.Sender, pods)
+		for i := range all {
+			all[i] = status.Sender{Pod: fmt.Sprint("factory/bulk-", i), Node: fmt.Sprint("worker-", i%10), LimitBps: mbit, UsageBps: mbit, Known: true}
+		}
+		reg := prometheus.NewPedanticRegistry()
+		NewMetrics(reg, func() *status.Status { return &status.Status{Leader: true, Senders: all} })
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if name := f.GetName(); name != "detnet_egress_limit_bits_per_second" && name != "detnet_egress_usage_bits_per_second" {
+				continue
+			}
+			sum := 0.0
+			for _, m := range f.Metric {
+				sum += m.GetGauge().GetValue()
+			}
+			if len(f.Metric) != want || sum != float64(pods)*1e6 {
+				t.Errorf("%d pods: %s has %d series of together %v, want %d", pods, f.GetName(), len(f.Metric), sum, want)
+			}
+		}
+	}
+}
+
 // What an app's owner reads when there is nothing left to take is true of those
 // who could take it.
 // A floor is the least that is written, unless the law says that it does not hold.

@@ -60,9 +60,9 @@ var (
 	descWitness     = gauge("detnet_app_witness_seconds", "90th percentile of delay variation of the newest samples to the agent on a critical pod's node, of the worst session: jitter that is not in it is not the network's.", "pod")
 	descViolation   = gauge("detnet_app_violation_ratio", "Share of the probes of the last five seconds that broke a target.", "pod")
 	descState       = gauge("detnet_app_state", "1 for the critical pod's state: ok, violated or blind.", "pod", "state")
-	descLimit       = gauge("detnet_egress_limit_bits_per_second", "Egress limit in force on a throttleable pod; 0 is none.", "pod", "node")
-	descUsage       = gauge("detnet_egress_usage_bits_per_second", "What a throttleable pod sent over the last second.", "pod", "node")
-	descRefused     = gauge("detnet_egress_limit_refused", "1 for a throttleable pod whose limit the API server refuses to change: what it sends is not controlled.", "pod", "node")
+	descLimit       = gauge("detnet_egress_limit_bits_per_second", "Egress limit in force on a throttleable pod; 0 is none. Above 2,000 such pods, the sum of a node's, with an empty pod.", "pod", "node")
+	descUsage       = gauge("detnet_egress_usage_bits_per_second", "What a throttleable pod sent over the last second; summed up in the same way.", "pod", "node")
+	descRefused     = gauge("detnet_egress_limit_refused", "1 for a throttleable pod whose limit the API server refuses to change: what it sends is not controlled. Summed up in the same way.", "pod", "node")
 	descBudget      = gauge("detnet_bottleneck_budget_bits_per_second", "What the throttleable pods behind a bottleneck may use together.", "bottleneck")
 	descCause       = gauge("detnet_bottleneck_cause", "1 for why the present decision about a bottleneck is what it is.", "bottleneck", "cause")
 	descPhase       = gauge("detnet_bottleneck_phase", "1 for the phase that the control of a bottleneck is in: open, doubting, cutting, testing, draining, settled, exploring, trying or released.", "bottleneck", "phase")
@@ -115,15 +115,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	put(descProblems, float64(problems))
-	for _, sender := range s.Senders {
-		put(descLimit, float64(sender.LimitBps), sender.Pod, sender.Node)
-		if sender.Refused != "" {
-			put(descRefused, 1, sender.Pod, sender.Node)
-		}
-		if sender.Known {
-			put(descUsage, float64(sender.UsageBps), sender.Pod, sender.Node)
-		}
-	}
+	collectSenders(put, s.Senders)
 	for _, r := range s.Reasons {
 		if !r.Observed {
 			bottleneck := r.Bottleneck.String()
@@ -136,6 +128,38 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, a := range s.Agents {
 		put(descAgent, number(a.Connected), a.Pod, a.Node, a.Role)
+	}
+}
+
+// mostPods is how many throttleable pods have series of their own.
+const mostPods = 2000
+
+// collectSenders sums up by node, with an empty pod, where there are more than mostPods.
+func collectSenders(put func(*prometheus.Desc, float64, ...string), senders []status.Sender) {
+	type series struct {
+		of        *prometheus.Desc
+		pod, node string
+	}
+	sums := map[series]float64{}
+	add := func(of *prometheus.Desc, v float64, sender *status.Sender) {
+		at := series{of, sender.Pod, sender.Node}
+		if len(senders) > mostPods {
+			at.pod = ""
+		}
+		sums[at] += v
+	}
+	for i := range senders {
+		sender := &senders[i]
+		add(descLimit, float64(sender.LimitBps), sender)
+		if sender.Refused != "" {
+			add(descRefused, 1, sender)
+		}
+		if sender.Known {
+			add(descUsage, float64(sender.UsageBps), sender)
+		}
+	}
+	for at, v := range sums {
+		put(at.of, v, at.pod, at.node)
 	}
 }
 
