@@ -88,7 +88,7 @@ func (f *frame) app(senses sense.Config, app *inventory.App, v *sense.Verdict) s
 		Target: status.Targets(app.SLO),
 	}
 	out.State, out.Measured = status.Judged(v)
-	out.IdleMs = status.Milliseconds(v.Unmet)
+	out.IdleMs = status.Milliseconds(v.Paths.Unmet)
 	var violations, all int
 	for i := range seen.Sessions {
 		session := &seen.Sessions[i]

@@ -12,7 +12,7 @@ func TestATargetBelowTheIdlePath(t *testing.T) {
 	spread := func(p *probed) time.Duration {
 		p.run(10 * time.Second)
 		v := DefaultConfig().Judge(&p.o.Apps[0], time.Time{}, p.o.At)
-		return v.Unmet
+		return v.Paths.Unmet
 	}
 	p := newProbed(false, false)
 	p.o.Apps[0].SLO.Jitter, p.noise = 200*us, 40*us // up to 400 µs
@@ -25,7 +25,7 @@ func TestATargetBelowTheIdlePath(t *testing.T) {
 		t.Errorf("the idle path shows %v, want about 0.36ms", got)
 	}
 	v := DefaultConfig().Judge(&p.o.Apps[0], time.Time{}, p.o.At)
-	if v.Trouble() || !v.Violated() || v.Allow != 2*v.Unmet {
+	if v.Trouble() || !v.Violated() || v.Allow != 2*v.Paths.Unmet {
 		t.Errorf("trouble %v, violated %v, %v are allowed; want a violation that nobody is cut for", v.Trouble(), v.Violated(), v.Allow)
 	}
 	p.back = 5 * ms

@@ -18,10 +18,6 @@ type Verdict struct {
 	Excess  float64       // above 1: in violation
 	Lag     time.Duration // of the worst session; of the slowest while blind
 
-	// Unmet is what a path shows when nobody sends who may be limited, if that is more
-	// than the target leaves: it cannot be met. What counts as late then is twice that.
-	Unmet time.Duration
-
 	Standing bool // a queue stands
 	Tail     bool // too many samples are late, but not most of them
 	Lossy    bool
@@ -37,7 +33,13 @@ type Verdict struct {
 
 // Paths counts an app's sessions across the network: those that see anything,
 // those of them that are late, and those that are late on the way there.
-type Paths struct{ Seen, Late, ForwardLate int }
+type Paths struct {
+	Seen, Late, ForwardLate int
+	// Unmet is the most that one of them shows when nobody sends who may be limited, if
+	// that is more than the target leaves: it cannot be met. What counts as late then is
+	// twice that.
+	Unmet time.Duration
+}
 
 // Trouble reports whether there is something to be done: a target is not kept, or
 // a queue stands that is about to.
@@ -97,7 +99,6 @@ type tally struct {
 	paths         Paths
 	troubled      int
 	surges        int           // sessions whose newest two samples are beyond the allowance
-	unmet         time.Duration // the most that a path shows by itself, where that is beyond the target
 	low           time.Duration // sum of the lower quartiles
 	slowest       time.Duration
 }
@@ -107,7 +108,7 @@ func (t *tally) add(v *Verdict) {
 	r := &v.Worst
 	t.paths.Seen++
 	t.low += r.Low
-	t.unmet = max(t.unmet, v.Unmet)
+	t.paths.Unmet = max(t.paths.Unmet, v.Paths.Unmet)
 	if r.Recent > v.Soft {
 		t.paths.Late++
 	}
@@ -131,7 +132,7 @@ func (t *tally) add(v *Verdict) {
 // verdict is that by all sessions.
 func (t *tally) verdict() Verdict {
 	v := t.worst
-	v.Paths, v.Unmet = t.paths, t.unmet
+	v.Paths = t.paths
 	if t.surges > 1 { // what two paths see is as sure as what one sees for twice as long
 		v.Standing, v.Tail = true, false
 	}
@@ -189,7 +190,7 @@ func (c Config) weigh(app *plan.App, r Reading, since time.Time) Verdict {
 	v.Allow = Allowance(app.SLO, Above(r.Base))
 	usual := 2 * r.Base.Idle // what is by chance
 	if r.Base.Idle > v.Allow && v.Allow > 0 {
-		v.Unmet, v.Allow = r.Base.Idle, usual
+		v.Paths.Unmet, v.Allow = r.Base.Idle, usual
 	}
 	v.Soft = max(c.soft(v.Allow), min(usual, v.Allow))
 	v.compare()
@@ -242,8 +243,8 @@ func (v *Verdict) Figure() (signal plan.Signal, measured, bound time.Duration, r
 	switch {
 	case v.Lossy:
 		return plan.Loss, 0, 0, r.Lost
-	case v.Unmet > 0 && !v.Trouble():
-		measured, bound = v.Unmet, Allowance(v.App.SLO, Above(r.Base))
+	case v.Paths.Unmet > 0 && !v.Trouble():
+		measured, bound = v.Paths.Unmet, Allowance(v.App.SLO, Above(r.Base))
 	case v.Standing && measured <= v.Allow: // it is not the target that is exceeded yet
 		measured, bound = max(r.Low, r.Recent), v.Soft
 	case v.Standing && !(r.Low > v.Soft && r.Recent > v.Soft):

@@ -136,9 +136,7 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (opini
 			slowest = max(slowest, v.Lag)
 			continue
 		}
-		if unmet == nil && v.Unmet > 0 {
-			unmet = v
-		}
+		unmet = unmetFirst(unmet, v)
 		excused := v.Trouble() && s.Excused(v, r.view.At)
 		if index < 0 || worse(v, excused, &worst) {
 			worst, index = budget.Opinion{Verdict: *v, Excused: excused, Spent: excused && s.Spent}, int(i)
@@ -149,6 +147,14 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (opini
 		worst.Lag = slowest
 	}
 	return worst, unmet, index
+}
+
+// unmetFirst is the first verdict on an app whose target cannot be met.
+func unmetFirst(first, v *sense.Verdict) *sense.Verdict {
+	if first == nil && v.Paths.Unmet > 0 {
+		return v
+	}
+	return first
 }
 
 // after is the verdict by samples that say nothing of the time before since, where

@@ -167,14 +167,7 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 	case useful && again && l.Known && v.Standing: // not enough for the queue that was on its way
 		return max(2*depth, telling), most, false
 	case useful && !v.Standing && v.Worst.Recent <= v.Soft: // gently: most packets are well
-		if !again && (!l.Known || raised) {
-			l.learn(l.Upper, l.Measured)
-		}
-		gentle := telling * float64(x.Cuts)
-		if !l.Known { // and telling, since nothing else is
-			gentle += telling
-		}
-		return max(c.MinCut, gentle), most, false
+		return t.gently(b, again, raised), most, false
 	}
 	if !again {
 		if learned, explore := t.remember(l, x.Rise.Slope, raised); learned {
@@ -187,6 +180,18 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 	}
 	l.Known, l.Capacity, l.Measured = false, 0, false
 	return 1, 1 - math.Pow(1-c.MaxCut, float64(1+x.Fruitless)), false // half, then a quarter, then an eighth
+}
+
+// gently is the depth of a cut where most packets are well: a little more with each.
+func (t *Turn) gently(b *Budget, again, raised bool) float64 {
+	l, depth := &b.Link, telling*float64(b.Trouble.Cuts)
+	if !again && (!l.Known || raised) {
+		l.learn(l.Upper, l.Measured)
+	}
+	if !l.Known { // it is to tell something, since nothing else does
+		depth += telling
+	}
+	return max(t.Config.MinCut, depth)
 }
 
 // remember takes the capacity from how the queue rose, or goes back to what was good

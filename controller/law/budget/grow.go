@@ -46,9 +46,14 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		b.Phase, b.Search.At = b.rest(), t.Now.Add(t.Config.ProbeEvery)
 		return t.reason(b, plan.Grow, plan.Calm)
 	}
-	step := t.step(b, relief)
-	best := scale(b.Link.Best, t.Config.Settle)
-	raised := scale(b.Total, 1+step)
+	t.raise(b, t.step(b, relief))
+	b.Phase, b.Search.At = plan.Trying, t.Now
+	return t.reason(b, plan.Grow, plan.Calm)
+}
+
+// raise gives out a step more, and says how much the next one is to be.
+func (t *Turn) raise(b *Budget, step float64) {
+	best, raised := scale(b.Link.Best, t.Config.Settle), scale(b.Total, 1+step)
 	switch {
 	case b.Total < best && raised > best: // not in one leap beyond what ever fitted through
 		raised, b.Search.Step = best, t.Config.RaiseStep
@@ -56,8 +61,6 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		b.Search.Step = min(2*step, t.Config.MaxRaise) // on new ground
 	}
 	b.Total = raised
-	b.Phase, b.Search.At = plan.Trying, t.Now
-	return t.reason(b, plan.Grow, plan.Calm)
 }
 
 // ignored reports whether the limits in force are far below what was given out.
