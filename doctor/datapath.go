@@ -101,13 +101,28 @@ func (d datapath) notes() (notes []string) {
 	if mode := d.cilium["datapath-mode"]; strings.HasPrefix(mode, "netkit") {
 		add("datapath mode %s was not tried with detnet", mode)
 	}
-	if mode := d.cilium["cni-chaining-mode"]; mode != "" && mode != "none" {
-		add("Cilium is chained to another CNI (%s): if the chain has the bandwidth plugin too, each pod is limited twice, and the plugin's limit stays what it was as the pod began; take it out of the chain", mode)
+	if note := d.cilium.chain(); note != "" {
+		add("%s", note)
 	}
 	if d.cilium.on("enable-host-legacy-routing") {
 		add("under legacy host routing a sender does not notice the queue at its own limit, and with native routing limits on what pods receive do not hold")
 	}
 	return notes
+}
+
+// chain is what is not known of the CNI's configuration on the nodes, where not Cilium
+// alone decides it: whether the bandwidth plugin is there.
+func (c cilium) chain() string {
+	const twice = "if it has the bandwidth plugin too, each pod is limited twice, and the plugin's limit stays what it was as the pod began; take it out"
+	switch mode := c["cni-chaining-mode"]; {
+	case mode != "" && mode != "none":
+		return fmt.Sprintf("Cilium is chained to another CNI (%s), and what is in the chain is not known here: %s", mode, twice)
+	case c.on("custom-cni-conf"):
+		return "the nodes' CNI configuration is not Cilium's own (custom-cni-conf), and is not known here; look into /etc/cni/net.d of a node: " + twice
+	case c["cni-exclusive"] == "false":
+		return "Cilium leaves other CNI configurations in place (cni-exclusive=false), and the first by name counts, which is not known here; look into /etc/cni/net.d of a node: " + twice
+	}
+	return ""
 }
 
 // older names the nodes with a kernel before since; empty: none.

@@ -58,6 +58,9 @@ func TestDatapath(t *testing.T) {
 		"Cilium, WireGuard":       {datapath{cilium: enforces("enable-wireguard=true"), version: tried, kernels: recent}, "", []string{"WireGuard"}, ""},
 		"Cilium, netkit":          {datapath{cilium: enforces("datapath-mode=netkit-l2"), version: tried, kernels: recent}, "", []string{"netkit-l2 was not tried"}, ""},
 		"Cilium, chained":         {datapath{cilium: enforces("cni-chaining-mode=generic-veth"), version: tried, kernels: recent}, "", []string{"chained to another CNI (generic-veth)"}, ""},
+		"Cilium, custom CNI":      {datapath{cilium: enforces("custom-cni-conf=true"), version: tried, kernels: recent}, "", []string{"custom-cni-conf", "is not known here"}, ""},
+		"Cilium, not alone":       {datapath{cilium: enforces("cni-exclusive=false"), version: tried, kernels: recent}, "", []string{"cni-exclusive=false"}, ""},
+		"Cilium, exclusive":       {datapath{cilium: enforces("cni-exclusive=true", "custom-cni-conf=false"), version: tried, kernels: recent}, "", nil, "bandwidth plugin"},
 		"Cilium, not chained":     {datapath{cilium: enforces("cni-chaining-mode=none"), version: tried, kernels: recent}, "", nil, "chained"},
 		"Cilium, legacy routing":  {datapath{cilium: enforces("enable-host-legacy-routing=true"), version: tried, kernels: recent}, "", []string{"legacy host routing"}, ""},
 	} {
