@@ -69,7 +69,11 @@ func unknownKeys(what, of string, keys, here, elsewhere []string) []problem {
 		case slices.Contains(elsewhere, key):
 			message = fmt.Sprintf("annotation %s%s is ignored: it is a label, not an annotation", key, of)
 		default:
-			message += didYouMean(key, known)
+			if lower := strings.ToLower(key); lower != key && slices.Contains(known, lower) {
+				message += fmt.Sprintf(": did you mean %s, in small letters?", lower)
+			} else {
+				message += didYouMean(key, known)
+			}
 		}
 		if out = append(out, problem{key, message}); len(out) == maxTypos {
 			break
@@ -86,5 +90,5 @@ const maxTypos = 5
 func looksLikeOurs(key string) bool {
 	prefix, _, ok := strings.Cut(key, "/")
 	own := strings.TrimSuffix(keyPrefix, "/")
-	return ok && len(key) < 64 && (prefix == own || workload.Closest(prefix, []string{own}) != "")
+	return ok && len(key) < 64 && (strings.EqualFold(prefix, own) || workload.Closest(prefix, []string{own}) != "")
 }

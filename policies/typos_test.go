@@ -25,6 +25,7 @@ labels.team := input.pod.metadata.labels["detnet.dev/team"]
 		{"", "", "detnet.dev/allow-critcal=true", "", "label detnet.dev/allow-critcal of namespace shop is ignored: detnet knows no such label: did you mean detnet.dev/allow-critical?"},
 		{"", "", "detnet.dev/allow-critical=yes", "", "label detnet.dev/allow-critical=yes of namespace shop allows nothing: only true does"},
 		{"", "", "", "detnet.dev/mod=off", "did you mean detnet.dev/mode?"},
+		{"", "DETNET.dev/max-jitter=1ms", "", "", "annotation DETNET.dev/max-jitter is ignored: detnet knows no such annotation: did you mean detnet.dev/max-jitter, in small letters?"},
 		// What is no typing error.
 		{"detnet.dev/team=a", "", "", "", ""},
 		{"priority=high", "detnet.dev/max-jitter=1ms", "detnet.dev/priority=high", "detnet.dev/mode=observe", ""},
