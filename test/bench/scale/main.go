@@ -69,6 +69,7 @@ func run() error {
 		}
 		f, err := measure(ctx, o, dir)
 		if err != nil {
+			f.print(os.Stderr) // as far as it came
 			return fmt.Errorf("with %d nodes: %w", o.nodes, err)
 		}
 		all = append(all, f)

@@ -62,8 +62,18 @@ func (r *replica) used() (cpu time.Duration, resident int64, err error) {
 	return time.Duration(user+system) * 10 * time.Millisecond, pages * int64(os.Getpagesize()), nil
 }
 
-// scrape reads its metrics.
-func (r *replica) scrape(ctx context.Context) (map[string]*dto.MetricFamily, error) {
+// scrape reads its metrics. Where this machine is busier than the server waits for its
+// own answer, it asks again.
+func (r *replica) scrape(ctx context.Context) (families map[string]*dto.MetricFamily, err error) {
+	for range 3 {
+		if families, err = r.ask(ctx); err == nil {
+			break
+		}
+	}
+	return families, err
+}
+
+func (r *replica) ask(ctx context.Context) (map[string]*dto.MetricFamily, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.metrics+"/metrics", nil)
 	if err != nil {
 		return nil, err
