@@ -64,6 +64,30 @@ func (r *round) due(i int, w *wish) bitrate.Rate {
 	return max(min(to, max(w.cap.Quantise(), w.floor)), s.Limit)
 }
 
+// note adds to a wish what keeps one whose limit was low from what it is to have: what
+// will end soon, or that there is no room yet. It returns how much of the room it takes.
+func (r *round) note(w *wish, s *shared, k int, reason *plan.Reason, room bitrate.Rate) (takes bitrate.Rate) {
+	switch reason.Cause {
+	case plan.AwaitEffect, plan.Confirming, plan.Violation:
+		w.waiting = w.waiting || inTrouble(reason)
+	}
+	f := r.flush(s.senders[k].Pod)
+	if f == nil || !f.Over || s.old == 0 {
+		return 0
+	}
+	takes = f.To - s.senders[k].Limit
+	w.full = w.full || takes > room
+	return takes
+}
+
+// wait counts a sender in whose limiter packets may wait.
+func (g *group) wait(s *plan.Sender, f *senders.Flush) {
+	g.load.Paced = g.load.Paced || s.Limiter == plan.EDT
+	if f != nil && !f.Over {
+		g.held, g.old = true, g.old+max(f.Was-s.Limit, 0)
+	}
+}
+
 // written brings the flushes up to date with what is planned.
 func (r *round) written() {
 	if len(r.state.Flushes)+len(r.flushed) == 0 {

@@ -81,18 +81,13 @@ func (r *round) limits() {
 func (r *round) wish(s *shared, wishes []wish) {
 	reason := &r.plan.Reasons[s.at]
 	trouble, cutting, restore := inTrouble(reason), reason.Action == plan.Cut, reason.Action == plan.Restore
-	waiting := trouble && (reason.Cause == plan.AwaitEffect || reason.Cause == plan.Confirming || reason.Cause == plan.Violation)
 	may := r.may(s, reason)
 	room := scale(s.total, overcommit) - s.load.Limits - s.old
 	for k, i := range s.members {
 		w := &wishes[i]
 		w.frozen = w.frozen || trouble
 		w.cutting = w.cutting || cutting
-		w.waiting = w.waiting || waiting
-		if f := r.flush(s.senders[k].Pod); f != nil && f.Over && s.old > 0 {
-			room -= f.To - s.senders[k].Limit
-			w.full = w.full || room < 0
-		}
+		room -= r.note(w, s, k, reason, room)
 		if s.to == nil {
 			continue
 		}

@@ -238,7 +238,6 @@ func (r *round) group(members []int32) group {
 		g.senders[k] = s
 		floor, ceiling := senders.Bounds(s)
 		limit := senders.LimitOf(s)
-		g.load.Paced = g.load.Paced || s.Limiter == plan.EDT
 		g.load.Bound = g.load.Bound || senders.Bound(s, r.state.Uses[i].Recent())
 		unused := r.state.Uses[i].Unused(s, r.view.At)
 		if unused > 0 {
@@ -256,9 +255,7 @@ func (r *round) group(members []int32) group {
 		g.load.Room = g.load.Room || r.meant(s) > floor
 		g.load.More = g.load.More || limit < ceiling
 		g.pending = g.pending || r.awaited != nil && r.awaited[i]
-		if f := r.flush(s.Pod); f != nil && !f.Over {
-			g.held, g.old = true, g.old+max(f.Was-s.Limit, 0)
-		}
+		g.wait(s, r.flush(s.Pod))
 	}
 	g.load.Peak = senders.PeakSum(g.senders, r.view.At)
 	// What is promised to all may be more than there is.
