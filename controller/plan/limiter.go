@@ -1,5 +1,7 @@
 package plan
 
+import "time"
+
 // Limiter is how a sender is held to its limit.
 type Limiter string
 
@@ -13,3 +15,7 @@ const (
 	// leaves at the old rate, beside what comes at the new one.
 	EDT Limiter = "edt"
 )
+
+// Horizon is how far ahead a packet may have its time of departure (EDT), so how long
+// the old rate may go on after a change (pkg/maps/bwmap/bwmap.go of Cilium).
+const Horizon = 2 * time.Second

@@ -350,3 +350,7 @@ func explain(r plan.Reason, v, unmet *sense.Verdict) plan.Reason {
 	r.Signal, r.Measured, r.Target, r.Ratio = v.Figure()
 	return r
 }
+
+func alone(v *sense.Verdict, sending blame.Sending) bool {
+	return v.Others != nil && v.Worst.Session != nil && !sending[plan.Uplink(v.Worst.Session.Vantage)]
+}

@@ -62,19 +62,6 @@ func (b *Budget) Cost(load Load, share float64, now time.Time) time.Duration {
 	return passed
 }
 
-// GiveBack ends what was taken on an app's account: the limits are those of before
-// the first of the cuts.
-func (t *Turn) GiveBack(b *Budget) plan.Reason {
-	t.from = b.Total
-	b.Trouble = Trouble{Before: b.Account.Before}
-	told := b.Account.tell(plan.Reason{}, b.Total)
-	t.giveUp(b)
-	b.Account = Account{}
-	r := t.reason(b, plan.Restore, plan.TooCostly)
-	r.App, r.For, r.Since, r.Taken = told.For, told.For, told.Since, told.Taken
-	return r
-}
-
 // tell adds to a reason for whom how much is taken, where total is let through.
 func (a *Account) tell(r plan.Reason, total bitrate.Rate) plan.Reason {
 	if a.Open() && a.Would > total {

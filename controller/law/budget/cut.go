@@ -100,14 +100,6 @@ func (t *Turn) early(b *Budget) bool {
 	return t.Load.Seen.Before(began.Add(senders.Window*6/10)) && t.Now.Sub(began) < 5*senders.Window
 }
 
-// since is from when on delays may belong to the queue that stood at a time.
-func (b *Budget) since(at time.Time) time.Time {
-	return later(at.Add(-queue.RampTime), b.Search.Raised)
-}
-
-// proven is the share of what was good before that is given out again.
-const proven = 0.985
-
 // telling is the depth of a cut that a queue must answer to: a gentle one may
 // just not have been enough.
 const telling = 0.15
@@ -218,30 +210,6 @@ func (t *Turn) shallow(l *Link) bool {
 	v := t.Opinion
 	still := v.Worst.Slope < 0.1
 	return v.Worst.Recent < 2*v.Allow && (l.Known || still) || v.Worst.Recent < 5*v.Allow && l.Measured && still
-}
-
-// wait sets how long it takes until more is tried for again: longer each time
-// that there was no more. Capacity that was lost may come back soon.
-func (t *Turn) wait(b *Budget, raised bool) {
-	least := t.Config.ProbeEvery
-	if b.Link.fallen() {
-		least = t.comeback(b)
-	}
-	wait := 2 * b.Search.Wait
-	if !b.Link.Measured || !raised {
-		wait = 0
-	}
-	b.Search.Wait = max(least, 20*t.Opinion.Lag, min(wait, t.Config.MaxProbeEvery)) // a touch is seen late and lasts
-}
-
-// comeback is how long to wait for capacity that was lost: twice as long with each fall
-// that follows another soon.
-func (t *Turn) comeback(b *Budget) time.Duration {
-	wait := t.soon()
-	for n := b.Link.Falls; n > 1 && wait < fallMemory; n-- {
-		wait *= 2
-	}
-	return min(wait, fallMemory)
 }
 
 // queue is how long the queue will be when a cut made now takes effect.

@@ -117,33 +117,3 @@ func (t *Turn) emptying(b *Budget) bool {
 	}
 	return t.Now.Sub(b.Link.EffectBy) < 2*time.Second && t.Opinion.Worst.Slope < -0.03
 }
-
-// cleanFor is how long a bottleneck must be clean for its cuts to count as
-// having helped: a cause elsewhere comes and goes as it likes in between.
-const cleanFor = time.Second
-
-// clean notes a look without a violation. What belonged to the trouble goes when
-// it has been over for a while.
-func (b *Budget) clean(now time.Time) {
-	x := &b.Trouble
-	if x.CleanAt.IsZero() {
-		x.CleanAt = now
-	}
-	if now.Sub(x.CleanAt) < cleanFor {
-		return
-	}
-	if b.Draining() {
-		x.Cuts = 0
-		return
-	}
-	*x = Trouble{CleanAt: x.CleanAt}
-}
-
-// giveUp puts the budget back: cuts did not move the signal.
-func (t *Turn) giveUp(b *Budget) {
-	before := b.Trouble.Before
-	b.Total, b.Search.Even = before.Total, false
-	b.Link.Known, b.Link.Capacity = before.Link.Known, before.Link.Capacity
-	b.Phase, b.Search.Released = plan.Released, t.Now
-	b.Trouble = Trouble{Before: before}
-}

@@ -8,15 +8,6 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 )
 
-// pause is the least time between raises: each must have shown before the next.
-func (t *Turn) pause(b *Budget) time.Duration {
-	shows := t.Feedback + 2*t.Sense.Window + t.Opinion.Lag
-	if b.Search.Even || !b.Link.Known {
-		return shows
-	}
-	return max(t.Config.RaiseEvery, shows)
-}
-
 // grow tries for more than the capacity known so far when it is time to, or
 // when the queue has become so quiet that there must be more. Each step that
 // finds an empty queue doubles the next.

@@ -74,3 +74,10 @@ func (t *Turn) fits(b *Budget, again, raised bool) (explore bool) {
 func (t *Turn) unknown(b *Budget) bool {
 	return b.Trouble.Found.Loss > 0 && t.Now.Sub(b.Link.EffectBy) < lossKnown+senders.Window
 }
+
+// touched reports whether the newest samples are late or lost after a try for more: there
+// is little doubt then, and a queue of less than the target is quickly undone.
+func (t *Turn) touched(b *Budget) bool {
+	v := t.Opinion
+	return t.raised(b) && (v.Allow != 0 && v.Worst.Recent > v.Soft || t.loses(b))
+}

@@ -74,7 +74,7 @@ func (f Feedback) Awaited(senders []plan.Sender, now time.Time, usual time.Durat
 // wait is how long the effect of a limit may take to show.
 func wait(s *plan.Sender) time.Duration {
 	if s.Limiter == plan.EDT {
-		return horizon + feedbackWait
+		return plan.Horizon + feedbackWait
 	}
 	return feedbackWait
 }

@@ -20,13 +20,9 @@ type Flush struct {
 	Over    bool         // what waited is gone
 }
 
-// horizon is how far ahead a packet may have its time of departure, so how long the
-// old rate may go on (pkg/maps/bwmap/bwmap.go of Cilium).
-const horizon = 2 * time.Second
-
 // patience is how long a limit stays low where a raise is forbidden: then it is again
 // what it was, or less where that was wanted.
-const patience = horizon + 3*time.Second
+const patience = plan.Horizon + 3*time.Second
 
 // Back is what a limit goes back to, whoever is in trouble.
 func (f Flush) Back() bitrate.Rate { return min(f.Was, f.To) }
@@ -65,7 +61,7 @@ func (f Feedback) Flushed(known []Flush, senders []plan.Sender, now time.Time) [
 		}
 		_, pending := slices.BinarySearchFunc(f.Pending, x.Pod, func(l Limit, id plan.PodID) int { return l.Pod.Compare(id) })
 		took := now.Sub(x.At) - f.P95(minFeedback)
-		x.Over = x.Over || !pending && took >= leastFlush || took > horizon
+		x.Over = x.Over || !pending && took >= leastFlush || took > plan.Horizon
 		next = append(next, x)
 	}
 	return next

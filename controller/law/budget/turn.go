@@ -1,0 +1,101 @@
+package budget
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/queue"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// Load is what the senders behind a bottleneck do.
+type Load struct {
+	Peak   bitrate.Rate // of their sum
+	Limits bitrate.Rate // sum of the limits in force
+	Seen   time.Time    // end of the newest sub-window
+	Bound  bool         // somebody is held back by a limit
+	Floors bitrate.Rate // sum of the floors
+	Room   bool         // somebody is above the floor
+	More   bool         // somebody is below the ceiling
+	Paced  bool         // what waits behind a limit leaves at the old rate as it is changed
+}
+
+// Opinion is the verdict that counts for a bottleneck: that of the app in the
+// worst trouble among those that have a say.
+type Opinion struct {
+	sense.Verdict
+	Silent  bool // nobody has a say
+	Partial bool // others that have a say are blind
+	Excused bool // in trouble, but left alone for now
+	Spent   bool // excused because it has cost the others what it may
+	Awaited bool // another one in trouble has yet to see the effect of the last cut
+}
+
+// excuse is why an app in trouble is left alone.
+func (o *Opinion) excuse() plan.Cause {
+	if o.Spent {
+		return plan.TooCostly
+	}
+	return plan.Unresponsive
+}
+
+// Turn is one step of one bottleneck: what is known, and what came of it.
+type Turn struct {
+	Config   Config
+	Sense    sense.Config
+	Decrease bool // while blind, take a little each second
+	Now      time.Time
+	Feedback time.Duration // patch to effect, 95th percentile
+	Pending  bool          // a patch behind this bottleneck has yet to show
+	Held     bool          // limits are low until what waits behind them is gone
+	Opinion  *Opinion
+	Load     Load
+	Senders  []*plan.Sender
+	Paths    []*plan.Session // of all that have a say, for measuring
+
+	Outcome
+	from bitrate.Rate
+}
+
+func (t *Turn) reason(b *Budget, a plan.Action, c plan.Cause) plan.Reason {
+	return b.Account.tell(plan.Reason{
+		Bottleneck: b.Bottleneck, Phase: b.Phase, Action: a, Cause: c,
+		Usage: t.Load.Peak, From: t.from, To: b.Total, Feedback: t.Feedback,
+	}, b.Total)
+}
+
+func (t *Turn) hold(b *Budget, c plan.Cause) plan.Reason { return t.reason(b, plan.Hold, c) }
+
+// waits reports whether one in trouble has yet to see the last cut: who is well says
+// nothing of who is not.
+func (t *Turn) waits() bool {
+	v := t.Opinion
+	return v.Awaited && (v.Excused || !v.Trouble())
+}
+
+// raised reports whether the last raise is so recent that trouble is its doing.
+func (t *Turn) raised(b *Budget) bool {
+	return t.Now.Sub(b.Search.Raised) < 2*t.Config.RaiseEvery+2*t.Feedback+2*t.Opinion.Lag
+}
+
+// soon is the wait where more may fit any time.
+func (t *Turn) soon() time.Duration { return t.Config.ProbeEvery / 12 }
+
+// ramp is the delays of all that have a say since a time.
+func (t *Turn) ramp(from time.Time) []queue.Delay { return queue.Ramp(t.Paths, from) }
+
+// since is from when on delays may belong to the queue that stood at a time.
+func (b *Budget) since(at time.Time) time.Time {
+	return later(at.Add(-queue.RampTime), b.Search.Raised)
+}
+
+// proven is the share of what was good before that is given out again.
+const proven = 0.985
+
+// Outcome is what came of a step, besides the budget.
+type Outcome struct {
+	Escalate bool // cuts do not help here: look elsewhere
+	Empty    bool // the paths of who blames it are empty: their bases are known
+	Idle     bool // who is late here is so by itself, if cuts do not help elsewhere
+}
