@@ -2,8 +2,6 @@ package sense
 
 import (
 	"time"
-
-	"github.com/detnet/detnet/controller/plan"
 )
 
 // idling learns what a path shows by itself: the 90th percentile above its base while
@@ -48,19 +46,5 @@ func (i *idling) look(now time.Time, quiet, queue bool) {
 		i.since = now
 	case now.Sub(i.since) >= idleTime && i.seen >= idleLeast:
 		i.idle, i.since = i.tail, now
-	}
-}
-
-// rest looks at the paths of an app that show more than a quarter of what its target
-// allows: who is far from it need not know.
-func (m *Memory) rest(app *plan.App, quiet func(node string) bool, now time.Time) {
-	for k := range app.Sessions {
-		s := &app.Sessions[k]
-		p := m.paths[pathKey{app.Pod, s.ID}]
-		if s.Lag > 0 || 4*p.idling.tail < Allowance(app.SLO, p.trip.value()) {
-			continue
-		}
-		p.idling.look(now, quiet(app.Node) && quiet(s.Vantage), p.filled)
-		s.Base = p.base()
 	}
 }

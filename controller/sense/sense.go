@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
-	"github.com/detnet/detnet/workload"
 )
 
 // Config says what is looked at.
@@ -138,18 +137,3 @@ func (m *Memory) Learn(from plan.Plan) {
 // for it to be doubted: a queue may have stood there since before anybody began
 // to look. One cut then tells.
 const suspicious = 4
-
-// Allowance turns targets into one bound on the delay above base: jitter is
-// that bound, and a latency target leaves what the empty path does not use. A
-// latency target at or below the base cannot be met; a twentieth of it is kept
-// as a bound so that the law still reacts to what it can change.
-func Allowance(slo workload.SLO, base time.Duration) time.Duration {
-	if slo.Latency == 0 {
-		return slo.Jitter
-	}
-	room := max(slo.Latency-base, slo.Latency/20)
-	if slo.Jitter == 0 {
-		return room
-	}
-	return min(slo.Jitter, room)
-}

@@ -73,22 +73,3 @@ func (c Config) witnessed(app *plan.App, session *plan.Session, r Reading, since
 	}
 	return r
 }
-
-// vouch takes the bases of an app's paths for those of empty ones where its
-// witness sees no queue: so this is how long the path is.
-func (m *Memory) vouch(c Config, app *plan.App, now time.Time) {
-	for i := range app.Sessions {
-		s := &app.Sessions[i]
-		if s.Base.Known {
-			continue
-		}
-		beside := witness(app, s)
-		if beside == nil || !beside.Base.Known {
-			continue
-		}
-		own, w := c.read(s, time.Time{}, now), c.read(beside, time.Time{}, now)
-		if own.Samples > 0 && w.Samples > 0 && w.Tail < Allowance(app.SLO, beside.Base.Delay)/2 {
-			m.paths[pathKey{app.Pod, s.ID}].known, s.Base.Known = true, true
-		}
-	}
-}

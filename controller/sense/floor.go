@@ -1,0 +1,30 @@
+package sense
+
+import (
+	"time"
+)
+
+// floor is a windowed minimum: of at least one epoch and at most two.
+type floor struct {
+	since     time.Time
+	now, last time.Duration
+}
+
+// add takes in d, seen at a time, with epochs of the given length.
+func (f *floor) add(at time.Time, d, epoch time.Duration) {
+	switch {
+	case f.since.IsZero():
+		*f = floor{since: at, now: d, last: d}
+	case at.Sub(f.since) >= epoch:
+		*f = floor{since: at, now: d, last: f.now}
+	default:
+		f.now = min(f.now, d)
+	}
+}
+
+// keep begins the epoch anew without forgetting anything.
+func (f *floor) keep(at time.Time) {
+	f.now, f.since = f.value(), at
+}
+
+func (f floor) value() time.Duration { return min(f.now, f.last) }

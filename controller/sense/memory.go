@@ -1,0 +1,80 @@
+package sense
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// rest looks at the paths of an app that show more than a quarter of what its target
+// allows: who is far from it need not know.
+func (m *Memory) rest(app *plan.App, quiet func(node string) bool, now time.Time) {
+	for k := range app.Sessions {
+		s := &app.Sessions[k]
+		p := m.paths[pathKey{app.Pod, s.ID}]
+		if s.Lag > 0 || 4*p.idling.tail < Allowance(app.SLO, p.trip.value()) {
+			continue
+		}
+		p.idling.look(now, quiet(app.Node) && quiet(s.Vantage), p.filled)
+		s.Base = p.base()
+	}
+}
+
+// corroborate asks, where an app's own path tells no directions, the witness on
+// the same one, and else whether anybody sends.
+func (m *Memory) corroborate(app *plan.App, quiet func(node string) bool) {
+	for i := range app.Sessions {
+		s := &app.Sessions[i]
+		r := &m.paths[pathKey{app.Pod, s.ID}].route
+		if r.since.IsZero() || r.both {
+			continue
+		}
+		r.busy = r.busy || !quiet(app.Node) || !quiet(s.Vantage)
+		beside := witness(app, s)
+		if beside == nil || r.oneWay {
+			continue
+		}
+		w := m.paths[pathKey{app.Pod, beside.ID}].route
+		if !w.since.IsZero() && w.oneWay && w.since.Sub(r.since).Abs() <= 2*slice {
+			r.oneWay = true
+			r.both = w.both && (w.rise-r.rise).Abs() <= r.rise/4
+		}
+	}
+}
+
+// quiet returns what tells whether the senders of a node are counted and idle.
+// It looks only when it is asked.
+func quiet(o plan.Observation) func(node string) bool {
+	var sends map[string]bool
+	return func(node string) bool {
+		if sends == nil {
+			sends = map[string]bool{}
+			for i := range o.Senders {
+				s := &o.Senders[i]
+				n := len(s.Rates)
+				counted := n > 0 && o.At.Sub(s.Rates[n-1].At) < time.Second
+				sends[s.Node] = sends[s.Node] || !counted || s.Rates[n-1].Tx >= idle
+			}
+		}
+		return !sends[node]
+	}
+}
+
+// vouch takes the bases of an app's paths for those of empty ones where its
+// witness sees no queue: so this is how long the path is.
+func (m *Memory) vouch(c Config, app *plan.App, now time.Time) {
+	for i := range app.Sessions {
+		s := &app.Sessions[i]
+		if s.Base.Known {
+			continue
+		}
+		beside := witness(app, s)
+		if beside == nil || !beside.Base.Known {
+			continue
+		}
+		own, w := c.read(s, time.Time{}, now), c.read(beside, time.Time{}, now)
+		if own.Samples > 0 && w.Samples > 0 && w.Tail < Allowance(app.SLO, beside.Base.Delay)/2 {
+			m.paths[pathKey{app.Pod, s.ID}].known, s.Base.Known = true, true
+		}
+	}
+}

@@ -1,0 +1,9 @@
+package sense
+
+import (
+	"testing"
+
+	"github.com/detnet/detnet/internal/deptest"
+)
+
+func TestFilesNeedEachOtherOneWay(t *testing.T) { deptest.OneWay(t) }
