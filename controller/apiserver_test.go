@@ -49,12 +49,12 @@ func TestProtectsOnARealAPIServer(t *testing.T) {
 	c.agent("probe-1", "agent-probe", "worker-1", "127.0.0.1", startAgent(t, &standIn{client: client, node: "worker-1", role: api.Role_ROLE_PROBE, load: &load}))
 	c.agent("node-2", "agent-node", "worker-2", "127.0.0.2", startAgent(t, &standIn{client: client, node: "worker-2", role: api.Role_ROLE_NODE, load: &load}))
 	c.pod("robot-control", "worker-2", workload.ClassCritical, map[string]string{
-		workload.MaxJitter: "1ms", workload.ProbeWith: "udp:5201", workload.Rank: "100",
+		workload.AnnotationMaxJitter: "1ms", workload.AnnotationProbe: "udp:5201", workload.AnnotationRank: "100",
 	})
 	for _, name := range []string{"telemetry-upload", "erp-dashboard"} {
 		c.pod(name, "worker-2", "best-effort", map[string]string{
-			workload.InitialBandwidth: "500M", workload.EgressBandwidth: "500M",
-			workload.MinBandwidth: "10M", workload.MaxBandwidth: "1G",
+			workload.AnnotationInitialBandwidth: "500M", workload.AnnotationEgressBandwidth: "500M",
+			workload.AnnotationMinBandwidth: "10M", workload.AnnotationMaxBandwidth: "1G",
 		})
 	}
 
@@ -196,7 +196,7 @@ func (a *standIn) report(ctx context.Context, assigned *api.Assignment) (*api.Re
 	r := &api.Report{Node: a.node, Role: a.role}
 	var total bitrate.Rate
 	for _, pod := range pods.Items {
-		limit, err := bitrate.Parse(pod.Annotations[workload.EgressBandwidth])
+		limit, err := bitrate.Parse(pod.Annotations[workload.AnnotationEgressBandwidth])
 		if err != nil {
 			return nil, err
 		}
@@ -256,7 +256,7 @@ func (c cluster) pod(name, node, class string, annotations map[string]string) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Name: name, Namespace: "factory", Labels: map[string]string{workload.LabelClass: class}, Annotations: annotations,
 	}}
-	pod.Annotations[workload.Signature] = signature.Sign(stampKey, pod.Namespace, pod.Labels, pod.Annotations)
+	pod.Annotations[workload.AnnotationSignature] = signature.Sign(stampKey, pod.Namespace, pod.Labels, pod.Annotations)
 	pod.Spec.Containers = []corev1.Container{{Name: "main", Image: "none"}}
 	c.start(pod, node, "10.0.2.1")
 }
@@ -282,7 +282,7 @@ func (c cluster) limit(name string) bitrate.Rate {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	limit, err := bitrate.Parse(pod.Annotations[workload.EgressBandwidth])
+	limit, err := bitrate.Parse(pod.Annotations[workload.AnnotationEgressBandwidth])
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -231,7 +231,7 @@ func TestLimitsMoveWhileTheAPIServerIsAway(t *testing.T) {
 	eventually(t, "the newest is recorded", func() bool {
 		to.mu.Lock()
 		defer to.mu.Unlock()
-		return to.written[workload.EgressBandwidth] == "70M" && to.written[workload.LimitDecision] == "7.3 70M"
+		return to.written[workload.AnnotationEgressBandwidth] == "70M" && to.written[workload.AnnotationLimitDecision] == "7.3 70M"
 	})
 }
 

@@ -40,7 +40,7 @@ func TestPrometheusProbe(t *testing.T) {
 	prom.URL, prom.Interval, prom.Timeout = promtest.Start(t, robot.Addr), time.Second, 10*time.Second
 	c := cluster{t, kubernetes.NewForConfigOrDie(apitest.Start(t).Config)}
 	query := func(text string) map[string]string {
-		return map[string]string{workload.MaxJitter: "1ms", workload.ProbeWith: "prometheus", workload.PromQL: text}
+		return map[string]string{workload.AnnotationMaxJitter: "1ms", workload.AnnotationProbe: "prometheus", workload.AnnotationQuery: text}
 	}
 	c.pod("a-robot", "worker-1", workload.ClassCritical, query(`histogram_quantile(0.95, rate(robot_delay_seconds_bucket[5s]))`))
 	c.pod("b-typo", "worker-1", workload.ClassCritical, query(`rate(robot_dealy_seconds_bucket[5s])`))
@@ -67,7 +67,7 @@ func TestPrometheusProbe(t *testing.T) {
 	if typo := app(1); typo.State != status.Blind || !strings.Contains(typo.Sessions[0].Error, "no present value of robot_dealy_seconds_bucket") {
 		t.Errorf("a query without data: %+v, want blind and why", typo)
 	}
-	if unreadable := loop.Status(); len(unreadable.Problems) != 1 || !strings.Contains(unreadable.Problems[0].Text, workload.PromQL) {
+	if unreadable := loop.Status(); len(unreadable.Problems) != 1 || !strings.Contains(unreadable.Problems[0].Text, workload.AnnotationQuery) {
 		t.Errorf("problems %+v, want one about the query that can't be read", unreadable.Problems)
 	}
 
@@ -91,7 +91,7 @@ func TestProtectsByPrometheus(t *testing.T) {
 	var load, late atomic.Bool
 	c.agent("node-2", "agent-node", "worker-2", "127.0.0.2", startAgent(t, &standIn{client: c, node: "worker-2", role: api.Role_ROLE_NODE, load: &load}))
 	for _, name := range []string{"telemetry-upload", "erp-dashboard"} {
-		c.pod(name, "worker-2", "best-effort", map[string]string{workload.InitialBandwidth: "500M", workload.EgressBandwidth: "500M"})
+		c.pod(name, "worker-2", "best-effort", map[string]string{workload.AnnotationInitialBandwidth: "500M", workload.AnnotationEgressBandwidth: "500M"})
 	}
 	delay := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "robot_delay_seconds", Help: "x", Buckets: []float64{0.0001, 0.0005, 0.01, 0.1}})
 	robot := promtest.Export(t, delay, func() {
@@ -107,7 +107,7 @@ func TestProtectsByPrometheus(t *testing.T) {
 	prom.URL, prom.ScrapeInterval = promtest.Start(t, robot.Addr), time.Second
 	prom.Interval, prom.Timeout = time.Second, 10*time.Second
 	c.pod("robot-control", "worker-2", workload.ClassCritical, map[string]string{
-		workload.MaxJitter: "1ms", workload.ProbeWith: "prometheus", workload.PromQL: `histogram_quantile(0.95, rate(robot_delay_seconds_bucket[5s]))`,
+		workload.AnnotationMaxJitter: "1ms", workload.AnnotationProbe: "prometheus", workload.AnnotationQuery: `histogram_quantile(0.95, rate(robot_delay_seconds_bucket[5s]))`,
 	})
 	chosen, err := law.New(law.Adaptive, law.DefaultConfig())
 	if err != nil {

@@ -103,7 +103,7 @@ func (p *placing) app(app *inventory.App, k int) paths {
 	switch {
 	case len(nodes) > 0:
 	case app.Pinned != nil:
-		out.nobody = fmt.Sprintf("no probe agent runs on %s, where %s wants it to be measured from", strings.Join(app.Pinned, ", "), workload.ProbeFrom)
+		out.nobody = fmt.Sprintf("no probe agent runs on %s, where %s wants it to be measured from", strings.Join(app.Pinned, ", "), workload.AnnotationProbeFrom)
 	default:
 		out.nobody = "no probe agent runs on any node"
 	}

@@ -32,8 +32,8 @@ type ask struct {
 // notAskedOfPods are the fields that a namespace may ask for, and a pod not or
 // not in full.
 var notAskedOfPods = map[string]func(string) (any, error){
-	workload.ProbeFrom: notForPods,
-	workload.Reflector: podReflector,
+	workload.AnnotationProbeFrom: notForPods,
+	workload.AnnotationReflector: podReflector,
 }
 
 var askable = func() []ask {
@@ -46,12 +46,12 @@ var askable = func() []ask {
 		out = append(out, ask{name, f.key, func(text string) (any, error) { return f.normal(text) }, notAskedOfPods[f.key]})
 	}
 	return append(out,
-		ask{"minBandwidth", workload.MinBandwidth, normalRate, nil},
-		ask{"maxBandwidth", workload.MaxBandwidth, normalRate, nil},
-		ask{"weight", workload.Weight, normalWeight, nil},
-		ask{"initial", workload.InitialBandwidth, normalRate, nil},
-		ask{"egress", workload.EgressBandwidth, normalRate, nil},
-		ask{"ingress", workload.IngressBandwidth, normalRate, nil},
+		ask{"minBandwidth", workload.AnnotationMinBandwidth, normalRate, nil},
+		ask{"maxBandwidth", workload.AnnotationMaxBandwidth, normalRate, nil},
+		ask{"weight", workload.AnnotationWeight, normalWeight, nil},
+		ask{"initial", workload.AnnotationInitialBandwidth, normalRate, nil},
+		ask{"egress", workload.AnnotationEgressBandwidth, normalRate, nil},
+		ask{"ingress", workload.AnnotationIngressBandwidth, normalRate, nil},
 	)
 }()
 
@@ -88,7 +88,7 @@ func readAsks(pod Object, namespace map[string]string) (asks, []problem) {
 		}
 	}
 	// The pod's own limit says more than the initial one of its namespace.
-	if _, ok := annotations[workload.InitialBandwidth].(string); !ok && out["egress"] != nil && annotations[workload.EgressBandwidth] != nil {
+	if _, ok := annotations[workload.AnnotationInitialBandwidth].(string); !ok && out["egress"] != nil && annotations[workload.AnnotationEgressBandwidth] != nil {
 		delete(out, "initial")
 	}
 	return out, problems
@@ -138,31 +138,31 @@ func (a asks) shortfalls(d Decision) []string {
 	}
 	most := "more than class " + d.Class + " allows"
 	if ingress := a.rate("ingress"); b.Ingress != 0 && ingress > b.Ingress {
-		tell(workload.IngressBandwidth, most, b.Ingress.String())
+		tell(workload.AnnotationIngressBandwidth, most, b.Ingress.String())
 	}
 	if b.Initial == 0 {
 		return out
 	}
 	if a.limit() > b.Max {
-		tell(workload.EgressBandwidth, most, b.Max.String())
+		tell(workload.AnnotationEgressBandwidth, most, b.Max.String())
 	}
 	if a.limit() != 0 && a.limit() == b.Max {
 		most = "more than the pod's own limit of " + b.Max.String()
 	}
 	if a.rate("minBandwidth") > b.Min {
-		tell(workload.MinBandwidth, most, b.Min.String())
+		tell(workload.AnnotationMinBandwidth, most, b.Min.String())
 	}
 	if a.rate("maxBandwidth") > b.Max {
-		tell(workload.MaxBandwidth, most, b.Max.String())
+		tell(workload.AnnotationMaxBandwidth, most, b.Max.String())
 	}
 	switch initial := a.rate("initial"); {
 	case initial > b.Initial:
-		tell(workload.InitialBandwidth, most, b.Initial.String())
+		tell(workload.AnnotationInitialBandwidth, most, b.Initial.String())
 	case initial != 0 && initial < b.Initial:
-		tell(workload.InitialBandwidth, "less than the pod's floor", b.Initial.String())
+		tell(workload.AnnotationInitialBandwidth, "less than the pod's floor", b.Initial.String())
 	}
 	if a.weight() > b.Weight {
-		tell(workload.Weight, "more than class "+d.Class+" allows", strconv.Itoa(b.Weight))
+		tell(workload.AnnotationWeight, "more than class "+d.Class+" allows", strconv.Itoa(b.Weight))
 	}
 	return out
 }
@@ -194,17 +194,17 @@ func normalDSCP(text string) (string, error) {
 }
 
 func normalJitter(text string) (string, error) {
-	slo, errs := workload.ParseSLO(map[string]string{workload.MaxJitter: text})
+	slo, errs := workload.ParseSLO(map[string]string{workload.AnnotationMaxJitter: text})
 	return slo.Jitter.String(), bare(errs)
 }
 
 func normalLatency(text string) (string, error) {
-	slo, errs := workload.ParseSLO(map[string]string{workload.MaxLatency: text})
+	slo, errs := workload.ParseSLO(map[string]string{workload.AnnotationMaxLatency: text})
 	return slo.Latency.String(), bare(errs)
 }
 
 func normalLoss(text string) (string, error) {
-	_, errs := workload.ParseSLO(map[string]string{workload.MaxLoss: text})
+	_, errs := workload.ParseSLO(map[string]string{workload.AnnotationMaxLoss: text})
 	return text, bare(errs)
 }
 
@@ -222,7 +222,7 @@ func podReflector(text string) (any, error) {
 }
 
 func normalWeight(text string) (any, error) {
-	b, errs := workload.ParseBounds(map[string]string{workload.Weight: text})
+	b, errs := workload.ParseBounds(map[string]string{workload.AnnotationWeight: text})
 	return int64(b.Weight), bare(errs)
 }
 

@@ -101,10 +101,10 @@ func (d Decision) Stamps() map[string]string {
 		}
 	}
 	if d.Bandwidth.Weight != 0 {
-		out[workload.Weight] = strconv.Itoa(d.Bandwidth.Weight)
+		out[workload.AnnotationWeight] = strconv.Itoa(d.Bandwidth.Weight)
 	}
 	if d.Bandwidth.Priority != "" {
-		out[workload.CiliumPriority] = d.Bandwidth.Priority
+		out[workload.AnnotationCiliumPriority] = d.Bandwidth.Priority
 	}
 	return out
 }

@@ -28,20 +28,20 @@ type rateField struct {
 // what people may ask for by them.
 var (
 	textFields = []textField{
-		{"slo.maxJitter", workload.MaxJitter, func(d *Decision) *string { return &d.SLO.MaxJitter }, text, normalJitter},
-		{"slo.maxLatency", workload.MaxLatency, func(d *Decision) *string { return &d.SLO.MaxLatency }, text, normalLatency},
-		{"slo.maxLoss", workload.MaxLoss, func(d *Decision) *string { return &d.SLO.MaxLoss }, text, normalLoss},
-		{"probe", workload.ProbeWith, func(d *Decision) *string { return &d.Probe }, text, normalProbe},
-		{"query", workload.PromQL, func(d *Decision) *string { return &d.Query }, text, normalQuery},
-		{"dscp", workload.ProbeDSCP, func(d *Decision) *string { return &d.DSCP }, textOrNumber, normalDSCP},
-		{"probeFrom", workload.ProbeFrom, func(d *Decision) *string { return &d.ProbeFrom }, textOrList, workload.ParseProbeFrom},
-		{"reflector", workload.Reflector, func(d *Decision) *string { return &d.Reflector }, text, workload.ParseReflector},
+		{"slo.maxJitter", workload.AnnotationMaxJitter, func(d *Decision) *string { return &d.SLO.MaxJitter }, text, normalJitter},
+		{"slo.maxLatency", workload.AnnotationMaxLatency, func(d *Decision) *string { return &d.SLO.MaxLatency }, text, normalLatency},
+		{"slo.maxLoss", workload.AnnotationMaxLoss, func(d *Decision) *string { return &d.SLO.MaxLoss }, text, normalLoss},
+		{"probe", workload.AnnotationProbe, func(d *Decision) *string { return &d.Probe }, text, normalProbe},
+		{"query", workload.AnnotationQuery, func(d *Decision) *string { return &d.Query }, text, normalQuery},
+		{"dscp", workload.AnnotationDSCP, func(d *Decision) *string { return &d.DSCP }, textOrNumber, normalDSCP},
+		{"probeFrom", workload.AnnotationProbeFrom, func(d *Decision) *string { return &d.ProbeFrom }, textOrList, workload.ParseProbeFrom},
+		{"reflector", workload.AnnotationReflector, func(d *Decision) *string { return &d.Reflector }, text, workload.ParseReflector},
 	}
 	rateFields = []rateField{
-		{"bandwidth.initial", workload.InitialBandwidth, func(d *Decision) *bitrate.Rate { return &d.Bandwidth.Initial }},
-		{"bandwidth.egress", workload.EgressBandwidth, func(d *Decision) *bitrate.Rate { return &d.Bandwidth.Egress }},
-		{"bandwidth.ingress", workload.IngressBandwidth, func(d *Decision) *bitrate.Rate { return &d.Bandwidth.Ingress }},
-		{"bandwidth.min", workload.MinBandwidth, func(d *Decision) *bitrate.Rate { return &d.Bandwidth.Min }},
-		{"bandwidth.max", workload.MaxBandwidth, func(d *Decision) *bitrate.Rate { return &d.Bandwidth.Max }},
+		{"bandwidth.initial", workload.AnnotationInitialBandwidth, func(d *Decision) *bitrate.Rate { return &d.Bandwidth.Initial }},
+		{"bandwidth.egress", workload.AnnotationEgressBandwidth, func(d *Decision) *bitrate.Rate { return &d.Bandwidth.Egress }},
+		{"bandwidth.ingress", workload.AnnotationIngressBandwidth, func(d *Decision) *bitrate.Rate { return &d.Bandwidth.Ingress }},
+		{"bandwidth.min", workload.AnnotationMinBandwidth, func(d *Decision) *bitrate.Rate { return &d.Bandwidth.Min }},
+		{"bandwidth.max", workload.AnnotationMaxBandwidth, func(d *Decision) *bitrate.Rate { return &d.Bandwidth.Max }},
 	}
 )

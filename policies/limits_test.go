@@ -25,23 +25,23 @@ bandwidth.max := input.asks.egress if input.pod.metadata.labels.policy == "asked
 		want        Bandwidth
 		told        int
 	}{
-		{map[string]string{workload.EgressBandwidth: "800k", workload.IngressBandwidth: "100Ki"}, "",
+		{map[string]string{workload.AnnotationEgressBandwidth: "800k", workload.AnnotationIngressBandwidth: "100Ki"}, "",
 			Bandwidth{Initial: 800 * bitrate.Kbit, Egress: 800 * bitrate.Kbit, Min: 800 * bitrate.Kbit, Max: 800 * bitrate.Kbit, Ingress: 102400}, 0},
-		{map[string]string{workload.EgressBandwidth: "5M"}, "egress",
+		{map[string]string{workload.AnnotationEgressBandwidth: "5M"}, "egress",
 			Bandwidth{Initial: 5 * bitrate.Mbit, Egress: 5 * bitrate.Mbit, Min: 5 * bitrate.Mbit, Max: 5 * bitrate.Mbit}, 0},
-		{map[string]string{workload.EgressBandwidth: "800k"}, "asked",
+		{map[string]string{workload.AnnotationEgressBandwidth: "800k"}, "asked",
 			Bandwidth{Initial: 800 * bitrate.Kbit, Egress: 800 * bitrate.Kbit, Min: 800 * bitrate.Kbit, Max: 800 * bitrate.Kbit}, 0},
-		{map[string]string{workload.EgressBandwidth: "20e6", workload.IngressBandwidth: "20M"}, "ingress",
+		{map[string]string{workload.AnnotationEgressBandwidth: "20e6", workload.AnnotationIngressBandwidth: "20M"}, "ingress",
 			Bandwidth{Initial: 20 * bitrate.Mbit, Egress: 20 * bitrate.Mbit, Min: 10 * bitrate.Mbit, Max: 20 * bitrate.Mbit, Ingress: 20 * bitrate.Mbit}, 0},
-		{map[string]string{workload.EgressBandwidth: "2G", workload.IngressBandwidth: "1P"}, "ingress",
+		{map[string]string{workload.AnnotationEgressBandwidth: "2G", workload.AnnotationIngressBandwidth: "1P"}, "ingress",
 			Bandwidth{Initial: bitrate.Gbit, Egress: bitrate.Gbit, Min: 10 * bitrate.Mbit, Max: bitrate.Gbit, Ingress: 50 * bitrate.Mbit}, 2},
-		{map[string]string{workload.EgressBandwidth: "1P", workload.IngressBandwidth: "1P"}, "",
+		{map[string]string{workload.AnnotationEgressBandwidth: "1P", workload.AnnotationIngressBandwidth: "1P"}, "",
 			Bandwidth{Initial: bitrate.Gbit, Egress: bitrate.Gbit, Min: 10 * bitrate.Mbit, Max: bitrate.Gbit, Ingress: bitrate.MostLimit}, 1},
-		{map[string]string{workload.EgressBandwidth: "5M", workload.MinBandwidth: "8M"}, "",
+		{map[string]string{workload.AnnotationEgressBandwidth: "5M", workload.AnnotationMinBandwidth: "8M"}, "",
 			Bandwidth{Initial: 5 * bitrate.Mbit, Egress: 5 * bitrate.Mbit, Min: 5 * bitrate.Mbit, Max: 5 * bitrate.Mbit}, 1},
-		{map[string]string{workload.InitialBandwidth: "5M"}, "",
+		{map[string]string{workload.AnnotationInitialBandwidth: "5M"}, "",
 			Bandwidth{Initial: 10 * bitrate.Mbit, Egress: 10 * bitrate.Mbit, Min: 10 * bitrate.Mbit, Max: bitrate.Gbit}, 1},
-		{map[string]string{workload.EgressBandwidth: "10Mbit"}, "",
+		{map[string]string{workload.AnnotationEgressBandwidth: "10Mbit"}, "",
 			Bandwidth{Initial: 100 * bitrate.Mbit, Egress: 100 * bitrate.Mbit, Min: 10 * bitrate.Mbit, Max: bitrate.Gbit}, 1},
 	} {
 		in := podInput(t, map[string]string{workload.LabelPriority: "best-effort", "policy": tt.policy}, tt.annotations)
@@ -57,15 +57,15 @@ bandwidth.max := input.asks.egress if input.pod.metadata.labels.policy == "asked
 // second pass over what was stamped changes nothing.
 func TestOwnLimitSurvives(t *testing.T) {
 	e := mustLoad(t, nil)
-	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, map[string]string{workload.EgressBandwidth: "5M"})
-	in.Namespace.Annotations = map[string]string{workload.InitialBandwidth: "50M"}
+	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, map[string]string{workload.AnnotationEgressBandwidth: "5M"})
+	in.Namespace.Annotations = map[string]string{workload.AnnotationInitialBandwidth: "50M"}
 	first := mustDecide(t, e, in).Bandwidth
 	if first.Egress != 5*bitrate.Mbit || first.Max != 5*bitrate.Mbit {
 		t.Fatalf("the namespace's initial limit raises the pod's own: %+v", first)
 	}
 	stamped := podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, map[string]string{
-		workload.EgressBandwidth: first.Egress.String(), workload.InitialBandwidth: first.Initial.String(),
-		workload.MinBandwidth: first.Min.String(), workload.MaxBandwidth: first.Max.String(),
+		workload.AnnotationEgressBandwidth: first.Egress.String(), workload.AnnotationInitialBandwidth: first.Initial.String(),
+		workload.AnnotationMinBandwidth: first.Min.String(), workload.AnnotationMaxBandwidth: first.Max.String(),
 	})
 	stamped.Namespace = in.Namespace
 	if again := mustDecide(t, e, stamped); again.Bandwidth != first || len(again.Warn()) != 0 {
@@ -76,7 +76,7 @@ func TestOwnLimitSurvives(t *testing.T) {
 // A class that is not throttled raises nothing either.
 func TestUnthrottledClassKeepsOwnLimit(t *testing.T) {
 	e := mustLoad(t, Set{"site.rego": "package detnet.site\n\nbandwidth.ingress := \"50M\"\n"})
-	d := mustDecide(t, e, podInput(t, map[string]string{workload.LabelPriority: "standard"}, map[string]string{workload.IngressBandwidth: "800k"}))
+	d := mustDecide(t, e, podInput(t, map[string]string{workload.LabelPriority: "standard"}, map[string]string{workload.AnnotationIngressBandwidth: "800k"}))
 	if d.Bandwidth.Ingress != 800*bitrate.Kbit {
 		t.Errorf("ingress %v, want the pod's own 800k", d.Bandwidth.Ingress)
 	}
@@ -100,12 +100,12 @@ func TestPortsOfSidecars(t *testing.T) {
 
 func TestEachCorrectionNamesItsCause(t *testing.T) {
 	d := mustDecide(t, mustLoad(t, nil), podInput(t, map[string]string{workload.LabelPriority: "best-effort"},
-		map[string]string{workload.EgressBandwidth: "2G", workload.MinBandwidth: "500M", workload.Weight: "11"}))
+		map[string]string{workload.AnnotationEgressBandwidth: "2G", workload.AnnotationMinBandwidth: "500M", workload.AnnotationWeight: "11"}))
 	text := strings.Join(d.Warn(), "\n")
 	for _, want := range []string{
-		workload.EgressBandwidth + " asks for more than class best-effort allows; the pod gets 1G",
-		workload.MinBandwidth + " asks for more than class best-effort allows; the pod gets 100M",
-		workload.Weight + " asks for more than class best-effort allows; the pod gets 10",
+		workload.AnnotationEgressBandwidth + " asks for more than class best-effort allows; the pod gets 1G",
+		workload.AnnotationMinBandwidth + " asks for more than class best-effort allows; the pod gets 100M",
+		workload.AnnotationWeight + " asks for more than class best-effort allows; the pod gets 10",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

@@ -90,7 +90,7 @@ func TestDecideCritical(t *testing.T) {
 	e := mustLoad(t, nil)
 	got := mustDecide(t, e, podInput(t,
 		map[string]string{workload.LabelPriority: "critical"},
-		map[string]string{workload.MaxLatency: "10000us", workload.EgressBandwidth: "50M"}))
+		map[string]string{workload.AnnotationMaxLatency: "10000us", workload.AnnotationEgressBandwidth: "50M"}))
 	want := Decision{
 		Class: "critical", PriorityClassName: "detnet-critical", Rank: 100, Protected: true,
 		Bandwidth: Bandwidth{Priority: "guaranteed"},
@@ -105,8 +105,8 @@ func TestDecideCritical(t *testing.T) {
 }
 
 func TestDecideBestEffort(t *testing.T) {
-	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, map[string]string{workload.EgressBandwidth: "50M"})
-	in.Namespace.Annotations = map[string]string{workload.MinBandwidth: "20M"}
+	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, map[string]string{workload.AnnotationEgressBandwidth: "50M"})
+	in.Namespace.Annotations = map[string]string{workload.AnnotationMinBandwidth: "20M"}
 	in.Siblings = []Sibling{{"a", 30 * bitrate.Mbit}, {"b", 25 * bitrate.Mbit}}
 	got := mustDecide(t, mustLoad(t, nil), in).Bandwidth
 	want := Bandwidth{
@@ -123,9 +123,9 @@ func TestDecideBestEffort(t *testing.T) {
 func TestBadAnnotations(t *testing.T) {
 	e := mustLoad(t, nil)
 	in := podInput(t, map[string]string{workload.LabelPriority: "critical"}, map[string]string{
-		workload.MaxJitter: "fast", workload.ProbeWith: "udp:0", workload.EgressBandwidth: "10Mbit", workload.Weight: "-1",
+		workload.AnnotationMaxJitter: "fast", workload.AnnotationProbe: "udp:0", workload.AnnotationEgressBandwidth: "10Mbit", workload.AnnotationWeight: "-1",
 	})
-	in.Namespace.Annotations = map[string]string{workload.MaxJitter: "2ms"}
+	in.Namespace.Annotations = map[string]string{workload.AnnotationMaxJitter: "2ms"}
 	d := mustDecide(t, e, in)
 	if d.SLO.MaxJitter != "2ms" || d.Probe != "stamp" {
 		t.Errorf("jitter %q, probe %q", d.SLO.MaxJitter, d.Probe)
@@ -151,13 +151,13 @@ func TestProbeAsks(t *testing.T) {
 		asks                     map[string]string
 		probe, query, dscp, says string
 	}{
-		"query":              {e, map[string]string{workload.ProbeWith: "prometheus", workload.PromQL: " " + query + "\n"}, "prometheus", query, "", ""},
-		"query missing":      {e, map[string]string{workload.ProbeWith: "prometheus"}, "stamp", "", "", "needs a query in detnet.dev/query; the agent beside the pod answers in its place"},
-		"query unreadable":   {e, map[string]string{workload.ProbeWith: "prometheus", workload.PromQL: "rate(x[60s]"}, "stamp", "", "", "detnet.dev/query is ignored"},
-		"query out of place": {e, map[string]string{workload.ProbeWith: "tcp:8080", workload.PromQL: query}, "tcp:8080", "", "", "detnet.dev/query is ignored: detnet.dev/probe is tcp:8080"},
-		"codepoint":          {e, map[string]string{workload.ProbeDSCP: "46"}, "stamp", "", "EF", ""},
-		"bad codepoint":      {e, map[string]string{workload.ProbeDSCP: "64"}, "stamp", "", "", "pod annotation detnet.dev/dscp is ignored: \"64\" must be a number from 0 to 63"},
-		"site":               {site, map[string]string{workload.ProbeWith: "udp:1", workload.ProbeDSCP: "EF"}, "prometheus", "max(site_delay_seconds)", "AF41", ""},
+		"query":              {e, map[string]string{workload.AnnotationProbe: "prometheus", workload.AnnotationQuery: " " + query + "\n"}, "prometheus", query, "", ""},
+		"query missing":      {e, map[string]string{workload.AnnotationProbe: "prometheus"}, "stamp", "", "", "needs a query in detnet.dev/query; the agent beside the pod answers in its place"},
+		"query unreadable":   {e, map[string]string{workload.AnnotationProbe: "prometheus", workload.AnnotationQuery: "rate(x[60s]"}, "stamp", "", "", "detnet.dev/query is ignored"},
+		"query out of place": {e, map[string]string{workload.AnnotationProbe: "tcp:8080", workload.AnnotationQuery: query}, "tcp:8080", "", "", "detnet.dev/query is ignored: detnet.dev/probe is tcp:8080"},
+		"codepoint":          {e, map[string]string{workload.AnnotationDSCP: "46"}, "stamp", "", "EF", ""},
+		"bad codepoint":      {e, map[string]string{workload.AnnotationDSCP: "64"}, "stamp", "", "", "pod annotation detnet.dev/dscp is ignored: \"64\" must be a number from 0 to 63"},
+		"site":               {site, map[string]string{workload.AnnotationProbe: "udp:1", workload.AnnotationDSCP: "EF"}, "prometheus", "max(site_delay_seconds)", "AF41", ""},
 	} {
 		d := mustDecide(t, tt.engine, podInput(t, map[string]string{workload.LabelPriority: "critical"}, tt.asks))
 		if d.Probe != tt.probe || d.Query != tt.query || d.DSCP != tt.dscp {
@@ -168,7 +168,7 @@ func TestProbeAsks(t *testing.T) {
 			t.Errorf("%s: warnings %q, want %q", name, said, tt.says)
 		}
 	}
-	d := mustDecide(t, site, podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, map[string]string{workload.ProbeDSCP: "EF"}))
+	d := mustDecide(t, site, podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, map[string]string{workload.AnnotationDSCP: "EF"}))
 	if d.Probe+d.Query+d.DSCP != "" {
 		t.Errorf("a pod that nobody measures gets probe %q, query %q, dscp %q", d.Probe, d.Query, d.DSCP)
 	}

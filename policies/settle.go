@@ -47,7 +47,7 @@ func (d *Decision) settleProbe(a asks, w declared) {
 	if d.Probe == "" && !beside {
 		if why := w.unfit(asked, query); why != "" {
 			asked = ""
-			d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s: %s; the agent beside the pod answers in its place", workload.ProbeWith, why))
+			d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s: %s; the agent beside the pod answers in its place", workload.AnnotationProbe, why))
 		}
 	}
 	d.Probe = cmp.Or(d.Probe, asked)
@@ -61,7 +61,7 @@ func (d *Decision) settleProbe(a asks, w declared) {
 		return
 	}
 	if a.text("query") != "" {
-		d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s is ignored: %s is %s, not prometheus", workload.PromQL, workload.ProbeWith, d.Probe))
+		d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s is ignored: %s is %s, not prometheus", workload.AnnotationQuery, workload.AnnotationProbe, d.Probe))
 	}
 	d.Query = ""
 }
@@ -79,7 +79,7 @@ func (w declared) unfit(asked, query string) string {
 		return ""
 	case workload.Prometheus:
 		if query == "" {
-			return "prometheus needs a query in " + workload.PromQL
+			return "prometheus needs a query in " + workload.AnnotationQuery
 		}
 		return ""
 	case workload.STAMP:

@@ -59,9 +59,9 @@ func (c classSLO) bounded(asked SLO, d *Decision) SLO {
 		asked  *string
 		least  string
 	}{
-		{want.Jitter != 0 && want.Jitter < least.Jitter, workload.MaxJitter, &asked.MaxJitter, c.MinJitter},
-		{want.Latency != 0 && want.Latency < least.Latency, workload.MaxLatency, &asked.MaxLatency, c.MinLatency},
-		{want.Loss != 0 && want.Loss < least.Loss, workload.MaxLoss, &asked.MaxLoss, c.MinLoss},
+		{want.Jitter != 0 && want.Jitter < least.Jitter, workload.AnnotationMaxJitter, &asked.MaxJitter, c.MinJitter},
+		{want.Latency != 0 && want.Latency < least.Latency, workload.AnnotationMaxLatency, &asked.MaxLatency, c.MinLatency},
+		{want.Loss != 0 && want.Loss < least.Loss, workload.AnnotationMaxLoss, &asked.MaxLoss, c.MinLoss},
 	} {
 		if t.strict {
 			d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s: %s is stricter than class %s allows; the pod gets %s", t.key, *t.asked, d.Class, t.least))

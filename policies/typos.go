@@ -36,8 +36,8 @@ func (e *Engine) misspelt(in Input) []problem {
 			out = append(out, problem{key, fmt.Sprintf("label %s=%s is no class%s", key, value, tip)})
 		}
 	}
-	if value, ok := in.Namespace.Labels[workload.AllowCritical]; ok && value != "true" && value != "false" {
-		out = append(out, problem{workload.AllowCritical, fmt.Sprintf("label %s=%s%s allows nothing: only true does", workload.AllowCritical, value, of)})
+	if value, ok := in.Namespace.Labels[workload.LabelAllowCritical]; ok && value != "true" && value != "false" {
+		out = append(out, problem{workload.LabelAllowCritical, fmt.Sprintf("label %s=%s%s allows nothing: only true does", workload.LabelAllowCritical, value, of)})
 	}
 	return out
 }

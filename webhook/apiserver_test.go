@@ -69,9 +69,9 @@ func listening(pod *corev1.Pod, port int32, protocol corev1.Protocol) *corev1.Po
 func verify(t *testing.T, namespace string, pod *corev1.Pod) {
 	t.Helper()
 	if err := stampKeys().Verify(namespace, pod.Labels, pod.Annotations); err != nil {
-		t.Errorf("signature %q: %v", pod.Annotations[workload.Signature], err)
+		t.Errorf("signature %q: %v", pod.Annotations[workload.AnnotationSignature], err)
 	}
-	delete(pod.Annotations, workload.Signature)
+	delete(pod.Annotations, workload.AnnotationSignature)
 }
 
 func critical() map[string]string {
@@ -85,18 +85,18 @@ func bestEffort() map[string]string {
 func TestStampCritical(t *testing.T) {
 	c := needCluster(t)
 	ns := c.namespace(t)
-	pod := listening(newPod(ns, critical(), map[string]string{workload.ProbeWith: "udp:5201", workload.MaxJitter: "1000us"}), 5201, corev1.ProtocolUDP)
+	pod := listening(newPod(ns, critical(), map[string]string{workload.AnnotationProbe: "udp:5201", workload.AnnotationMaxJitter: "1000us"}), 5201, corev1.ProtocolUDP)
 	if w := c.create(t, pod); len(w) > 0 {
 		t.Errorf("warnings: %q", w)
 	}
 	if pod.Labels[workload.LabelClass] != "critical" || pod.Spec.PriorityClassName != "detnet-critical" || *pod.Spec.Priority != 1_000_000 {
 		t.Errorf("class %q, priority class %q, priority %d", pod.Labels[workload.LabelClass], pod.Spec.PriorityClassName, *pod.Spec.Priority)
 	}
-	decision := pod.Annotations[workload.Decision]
+	decision := pod.Annotations[workload.AnnotationDecision]
 	verify(t, ns, pod)
-	delete(pod.Annotations, workload.Decision)
+	delete(pod.Annotations, workload.AnnotationDecision)
 	if diff := cmp.Diff(map[string]string{
-		workload.ProbeWith: "udp:5201", workload.MaxJitter: "1ms", workload.Rank: "100", workload.CiliumPriority: "guaranteed",
+		workload.AnnotationProbe: "udp:5201", workload.AnnotationMaxJitter: "1ms", workload.AnnotationRank: "100", workload.AnnotationCiliumPriority: "guaranteed",
 	}, pod.Annotations); diff != "" {
 		t.Errorf("annotations (-want +got):\n%s", diff)
 	}
@@ -113,10 +113,10 @@ func TestStampBestEffort(t *testing.T) {
 	if *pod.Spec.Priority != -100 || *pod.Spec.PreemptionPolicy != corev1.PreemptNever {
 		t.Errorf("priority %d, preemption %s", *pod.Spec.Priority, *pod.Spec.PreemptionPolicy)
 	}
-	delete(pod.Annotations, workload.Decision)
+	delete(pod.Annotations, workload.AnnotationDecision)
 	if diff := cmp.Diff(map[string]string{
-		workload.EgressBandwidth: "100M", workload.InitialBandwidth: "100M", workload.MinBandwidth: "10M", workload.MaxBandwidth: "1G",
-		workload.Weight: "1", workload.Rank: "10", workload.CiliumPriority: "besteffort",
+		workload.AnnotationEgressBandwidth: "100M", workload.AnnotationInitialBandwidth: "100M", workload.AnnotationMinBandwidth: "10M", workload.AnnotationMaxBandwidth: "1G",
+		workload.AnnotationWeight: "1", workload.AnnotationRank: "10", workload.AnnotationCiliumPriority: "besteffort",
 	}, pod.Annotations); diff != "" {
 		t.Errorf("annotations (-want +got):\n%s", diff)
 	}
@@ -181,7 +181,7 @@ func TestUnlabelledIsLeftAlone(t *testing.T) {
 
 func TestClassLabelOfATenantCountsForNothing(t *testing.T) {
 	c := needCluster(t)
-	pod := newPod(c.namespace(t), map[string]string{workload.LabelClass: "critical"}, map[string]string{workload.InitialBandwidth: "1G"})
+	pod := newPod(c.namespace(t), map[string]string{workload.LabelClass: "critical"}, map[string]string{workload.AnnotationInitialBandwidth: "1G"})
 	c.create(t, pod)
 	if len(pod.Labels) != 0 || len(pod.Annotations) != 0 {
 		t.Errorf("labels %v, annotations %v", pod.Labels, pod.Annotations)
@@ -200,14 +200,14 @@ func TestUntrustedCriticalIsDowngraded(t *testing.T) {
 func TestBadAnnotationsAdmitWithWarnings(t *testing.T) {
 	c := needCluster(t)
 	ns := c.namespace(t)
-	pod := newPod(ns, bestEffort(), map[string]string{workload.EgressBandwidth: "10Mbit", workload.MinBandwidth: "0"})
+	pod := newPod(ns, bestEffort(), map[string]string{workload.AnnotationEgressBandwidth: "10Mbit", workload.AnnotationMinBandwidth: "0"})
 	w := c.create(t, pod)
-	if len(w) != 2 || pod.Annotations[workload.EgressBandwidth] != "100M" || pod.Annotations[workload.MinBandwidth] != "10M" {
+	if len(w) != 2 || pod.Annotations[workload.AnnotationEgressBandwidth] != "100M" || pod.Annotations[workload.AnnotationMinBandwidth] != "10M" {
 		t.Errorf("annotations %v, warnings %q", pod.Annotations, w)
 	}
-	pod = newPod(ns, critical(), map[string]string{workload.MaxJitter: "fast", workload.EgressBandwidth: "10M"})
+	pod = newPod(ns, critical(), map[string]string{workload.AnnotationMaxJitter: "fast", workload.AnnotationEgressBandwidth: "10M"})
 	w = c.create(t, pod)
-	if _, limited := pod.Annotations[workload.EgressBandwidth]; limited || len(w) != 2 || pod.Annotations[workload.MaxJitter] != "1ms" {
+	if _, limited := pod.Annotations[workload.AnnotationEgressBandwidth]; limited || len(w) != 2 || pod.Annotations[workload.AnnotationMaxJitter] != "1ms" {
 		t.Errorf("annotations %v, warnings %q", pod.Annotations, w)
 	}
 }
@@ -247,7 +247,7 @@ func TestStaticMirrorPodIsLeftAlone(t *testing.T) {
 func TestReviewsMakeNoNetworkPolicies(t *testing.T) {
 	c := needCluster(t)
 	ns := c.namespace(t)
-	c.create(t, newPod(ns, critical(), map[string]string{workload.ProbeWith: "udp:5201"}))
+	c.create(t, newPod(ns, critical(), map[string]string{workload.AnnotationProbe: "udp:5201"}))
 	if got := c.networkPolicies(t, ns); len(got) != 0 {
 		t.Errorf("there are %d", len(got))
 	}
@@ -258,10 +258,10 @@ func TestStampIsIdempotent(t *testing.T) {
 	c := needCluster(t)
 	ns := c.namespace(t)
 	for _, pod := range []*corev1.Pod{
-		newPod(ns, critical(), map[string]string{workload.ProbeWith: "udp:5201"}),
-		listening(newPod(ns, critical(), map[string]string{workload.ProbeWith: "stamp"}), 862, corev1.ProtocolUDP),
+		newPod(ns, critical(), map[string]string{workload.AnnotationProbe: "udp:5201"}),
+		listening(newPod(ns, critical(), map[string]string{workload.AnnotationProbe: "stamp"}), 862, corev1.ProtocolUDP),
 		listening(newPod(ns, critical(), nil), 862, corev1.ProtocolUDP),
-		newPod(ns, bestEffort(), map[string]string{workload.EgressBandwidth: "5G", workload.MinBandwidth: "500M"}),
+		newPod(ns, bestEffort(), map[string]string{workload.AnnotationEgressBandwidth: "5G", workload.AnnotationMinBandwidth: "500M"}),
 	} {
 		c.create(t, pod)
 		again := pod.DeepCopy()
@@ -285,7 +285,7 @@ func TestNewPodBeginsAtItsSiblingsLimit(t *testing.T) {
 	eventually(t, func() bool {
 		next := owned("new")
 		c.create(t, next, client.DryRunAll)
-		return next.Annotations[workload.EgressBandwidth] == "23M" && next.Annotations[workload.InitialBandwidth] == "100M"
+		return next.Annotations[workload.AnnotationEgressBandwidth] == "23M" && next.Annotations[workload.AnnotationInitialBandwidth] == "100M"
 	})
 }
 
@@ -316,7 +316,7 @@ func (c *testCluster) beginsAt(t *testing.T, limit string, another func() *corev
 	eventually(t, func() bool {
 		next := another()
 		c.create(t, next, client.DryRunAll)
-		return next.Annotations[workload.EgressBandwidth] == limit
+		return next.Annotations[workload.AnnotationEgressBandwidth] == limit
 	})
 }
 
@@ -337,7 +337,7 @@ func TestReplacedPodDoesNotEscape(t *testing.T) {
 	for range 20 {
 		next := another()
 		c.create(t, next, client.DryRunAll)
-		if got := next.Annotations[workload.EgressBandwidth]; got != "24M" {
+		if got := next.Annotations[workload.AnnotationEgressBandwidth]; got != "24M" {
 			t.Fatalf("a replacement begins at %s, want 24M", got)
 		}
 	}
@@ -370,12 +370,12 @@ func TestLaterJobsOfACronJobAreSiblings(t *testing.T) {
 	job("backup-3")
 	next := ownedBy(ns, "Job", "backup-3")
 	c.create(t, next)
-	if got := next.Annotations[workload.EgressBandwidth]; got != "25M" {
+	if got := next.Annotations[workload.AnnotationEgressBandwidth]; got != "25M" {
 		t.Errorf("the run after a finished one begins at %s, want 25M", got)
 	}
 	stranger := ownedBy(ns, "Job", "backup-of-somebody")
 	c.create(t, stranger)
-	if got := stranger.Annotations[workload.EgressBandwidth]; got != "100M" {
+	if got := stranger.Annotations[workload.AnnotationEgressBandwidth]; got != "100M" {
 		t.Errorf("a Job of nobody's CronJob begins at %s, want 100M", got)
 	}
 }
@@ -412,7 +412,7 @@ func TestNextRunBeginsAtTheLastOnesLimit(t *testing.T) {
 	c.beginsAt(t, "28M", func() *corev1.Pod { return deployed("new") })
 	bare := controlledBy(ns, "apps/v1", "ReplicaSet", "up", nil)
 	c.create(t, bare)
-	if got := bare.Annotations[workload.EgressBandwidth]; got != "100M" {
+	if got := bare.Annotations[workload.AnnotationEgressBandwidth]; got != "100M" {
 		t.Errorf("a bare ReplicaSet begins at %s, want 100M", got)
 	}
 }

@@ -118,15 +118,15 @@ func TestGuard(t *testing.T) {
 	tenant := c.as(t, "tenant", "system:authenticated")
 	for _, form := range []string{"policy", "webhook"} {
 		remove := c.installGuard(t, form)
-		eventually(t, func() bool { return patch(tenant, annotate(workload.EgressBandwidth, `"1G"`)) != nil })
+		eventually(t, func() bool { return patch(tenant, annotate(workload.AnnotationEgressBandwidth, `"1G"`)) != nil })
 		refused := map[string]error{
-			"throttle lifted":  patch(tenant, annotate(workload.EgressBandwidth, `"1G"`)),
-			"throttle removed": patch(tenant, annotate(workload.EgressBandwidth, `null`)),
-			"floor raised":     patch(tenant, annotate(workload.MinBandwidth, `"1G"`)),
-			"key added":        patch(tenant, annotate(workload.MaxJitter, `"1ms"`)),
+			"throttle lifted":  patch(tenant, annotate(workload.AnnotationEgressBandwidth, `"1G"`)),
+			"throttle removed": patch(tenant, annotate(workload.AnnotationEgressBandwidth, `null`)),
+			"floor raised":     patch(tenant, annotate(workload.AnnotationMinBandwidth, `"1G"`)),
+			"key added":        patch(tenant, annotate(workload.AnnotationMaxJitter, `"1ms"`)),
 			"class changed":    patch(tenant, `{"metadata":{"labels":{"detnet.dev/class":"critical"}}}`),
-			"by the owner":     patch(c.as(t, "owner", "system:authenticated"), annotate(workload.EgressBandwidth, `"1G"`)),
-			"through status":   patch(tenant, annotate(workload.EgressBandwidth, `"1G"`), &client.SubResourcePatchOptions{}),
+			"by the owner":     patch(c.as(t, "owner", "system:authenticated"), annotate(workload.AnnotationEgressBandwidth, `"1G"`)),
+			"through status":   patch(tenant, annotate(workload.AnnotationEgressBandwidth, `"1G"`), &client.SubResourcePatchOptions{}),
 		}
 		for name, err := range refused {
 			if err == nil || !strings.Contains(err.Error(), "only detnet's controller") || !strings.Contains(err.Error(), "--clusterrole=detnet-admin") || !strings.Contains(err.Error(), "guard.trustedGroups") {
@@ -136,13 +136,13 @@ func TestGuard(t *testing.T) {
 		accepted := map[string]error{
 			"another annotation": patch(tenant, annotate("team", `"x"`)),
 			"another label":      patch(tenant, `{"metadata":{"labels":{"app":"y"}}}`),
-			"the controller":     patch(c.as(t, trusted.Users[0], "system:authenticated"), annotate(workload.EgressBandwidth, `"20M"`)),
-			"kubeadm's admin":    patch(c.as(t, "kubernetes-admin", "kubeadm:cluster-admins", "system:authenticated"), annotate(workload.EgressBandwidth, `"500M"`)),
-			"by permission":      patch(c.as(t, "operator", "system:authenticated"), annotate(workload.EgressBandwidth, `"500M"`)),
-			"an administrator":   patch(c.as(t, "root", "system:authenticated", "detnet:admins"), annotate(workload.EgressBandwidth, `"20M"`)),
+			"the controller":     patch(c.as(t, trusted.Users[0], "system:authenticated"), annotate(workload.AnnotationEgressBandwidth, `"20M"`)),
+			"kubeadm's admin":    patch(c.as(t, "kubernetes-admin", "kubeadm:cluster-admins", "system:authenticated"), annotate(workload.AnnotationEgressBandwidth, `"500M"`)),
+			"by permission":      patch(c.as(t, "operator", "system:authenticated"), annotate(workload.AnnotationEgressBandwidth, `"500M"`)),
+			"an administrator":   patch(c.as(t, "root", "system:authenticated", "detnet:admins"), annotate(workload.AnnotationEgressBandwidth, `"20M"`)),
 		}
 		accepted["a pod without a class"] = tenant.Patch(t.Context(), free.DeepCopy(),
-			client.RawPatch("application/merge-patch+json", []byte(annotate(workload.EgressBandwidth, `"1G"`))), client.DryRunAll)
+			client.RawPatch("application/merge-patch+json", []byte(annotate(workload.AnnotationEgressBandwidth, `"1G"`))), client.DryRunAll)
 		if err := tenant.Patch(t.Context(), free.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"detnet.dev/class":"critical"}}}`))); err == nil {
 			t.Errorf("%s: a pod without a class took one", form)
 		}
@@ -152,6 +152,6 @@ func TestGuard(t *testing.T) {
 			}
 		}
 		remove()
-		eventually(t, func() bool { return patch(tenant, annotate(workload.EgressBandwidth, `"1G"`)) == nil })
+		eventually(t, func() bool { return patch(tenant, annotate(workload.AnnotationEgressBandwidth, `"1G"`)) == nil })
 	}
 }

@@ -48,8 +48,8 @@ func Patch(pod *corev1.Pod, d policies.Decision, set Setting) ([]jsonpatch.Opera
 	unwantedLabels, unwanted := s.unwanted(pod, d, annotations, set.Mode)
 	if set.Sign != nil && d.Class != "" {
 		if text := set.Sign(after(pod.Labels, labels, unwantedLabels), after(pod.Annotations, annotations, unwanted)); text != "" {
-			annotations[workload.Signature] = text
-			unwanted = slices.DeleteFunc(unwanted, func(key string) bool { return key == workload.Signature })
+			annotations[workload.AnnotationSignature] = text
+			unwanted = slices.DeleteFunc(unwanted, func(key string) bool { return key == workload.AnnotationSignature })
 		}
 	}
 	s.members("/metadata/labels", pod.Labels, labels, unwantedLabels)
@@ -71,7 +71,7 @@ func Strip(pod *corev1.Pod) []jsonpatch.Operation {
 	var labels, annotations []string
 	for _, key := range workload.Managed {
 		switch {
-		case !key.Stamp && key.Name != workload.CiliumPriority:
+		case !key.Stamp && key.Name != workload.AnnotationCiliumPriority:
 		case key.Label:
 			labels = append(labels, key.Name)
 		default:
@@ -133,7 +133,7 @@ func (s *stamp) unwanted(pod *corev1.Pod, d policies.Decision, want map[string]s
 		}
 		have, has := pod.Annotations[key.Name]
 		value, given := want[key.Name]
-		if given && has && value != have && (key.Name == workload.ProbeFrom || key.Name == workload.Reflector) {
+		if given && has && value != have && (key.Name == workload.AnnotationProbeFrom || key.Name == workload.AnnotationReflector) {
 			s.warn("not-granted", "annotation %s is %s: a namespace or the policy says so, and not the pod", key.Name, value)
 		}
 		if !has || given || !taken(key, d, mode) {
@@ -165,7 +165,7 @@ func taken(key workload.Key, d policies.Decision, mode workload.ControlMode) boo
 		return key.Stamp
 	case key.Shared:
 		return d.Protected && mode != workload.Observe
-	case key.Name == workload.CiliumPriority:
+	case key.Name == workload.AnnotationCiliumPriority:
 		return mode != workload.Observe
 	}
 	return true
@@ -215,6 +215,6 @@ func stamped(d policies.Decision) (labels, annotations map[string]string) {
 	maps.Copy(labels, d.Labels)
 	maps.Copy(annotations, d.Annotations)
 	maps.Copy(annotations, d.Stamps())
-	annotations[workload.Decision], annotations[workload.Rank] = d.ID(), strconv.Itoa(d.Rank)
+	annotations[workload.AnnotationDecision], annotations[workload.AnnotationRank] = d.ID(), strconv.Itoa(d.Rank)
 	return labels, annotations
 }

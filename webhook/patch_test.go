@@ -107,7 +107,7 @@ func TestPatchEscapesKeys(t *testing.T) {
 	d := bestEffort()
 	d.Annotations = map[string]string{"a~b/c": "x"}
 	got, _ := apply(t, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"other": "stays"}}}, d, wanted(1))
-	if got.Annotations["a~b/c"] != "x" || got.Annotations["other"] != "stays" || got.Annotations[workload.EgressBandwidth] != "85M" {
+	if got.Annotations["a~b/c"] != "x" || got.Annotations["other"] != "stays" || got.Annotations[workload.AnnotationEgressBandwidth] != "85M" {
 		t.Errorf("annotations: %v", got.Annotations)
 	}
 }
@@ -147,7 +147,7 @@ func TestPatchIsIdempotent(t *testing.T) {
 		if ops, _ := Patch(once, d, Setting{Priorities: wanted(3), Sign: signed}); len(ops) > 0 {
 			t.Fatalf("second patch: %v", ops)
 		}
-		if _, limited := once.Annotations[workload.EgressBandwidth]; limited && d.Protected {
+		if _, limited := once.Annotations[workload.AnnotationEgressBandwidth]; limited && d.Protected {
 			t.Fatalf("a protected pod is limited: %v", once.Annotations)
 		}
 	})

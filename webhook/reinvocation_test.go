@@ -63,7 +63,7 @@ func TestReinvocationBesideAnotherWebhook(t *testing.T) {
 		}
 		verify(t, ns, pod)
 		// What the first pass decided stays: the sidecar is not the workload.
-		if got := pod.Annotations[workload.ProbeWith] + " by the " + pod.Annotations[workload.Reflector]; got != "stamp by the node" {
+		if got := pod.Annotations[workload.AnnotationProbe] + " by the " + pod.Annotations[workload.AnnotationReflector]; got != "stamp by the node" {
 			t.Errorf("probe %q, want that of the first pass", got)
 		}
 		return true

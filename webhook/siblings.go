@@ -68,8 +68,8 @@ func (i *Informers) Siblings(ctx context.Context, namespace string, pod *corev1.
 // to begin with.
 func siblingOf(pod client.Object) (policies.Sibling, bool) {
 	annotations := pod.GetAnnotations()
-	limit, err := bitrate.ParseLimit(annotations[workload.EgressBandwidth])
-	return policies.Sibling{Name: pod.GetName(), Egress: limit}, err == nil && annotations[workload.InitialBandwidth] != ""
+	limit, err := bitrate.ParseLimit(annotations[workload.AnnotationEgressBandwidth])
+	return policies.Sibling{Name: pod.GetName(), Egress: limit}, err == nil && annotations[workload.AnnotationInitialBandwidth] != ""
 }
 
 func ownerOf(o client.Object) string {

@@ -28,8 +28,8 @@ func FuzzStamp(f *testing.F) {
 				"name":   "p",
 				"labels": map[string]string{workload.LabelPriority: priority, "app": app, workload.LabelClass: app},
 				"annotations": map[string]string{
-					workload.EgressBandwidth: egress, workload.MinBandwidth: least, workload.MaxBandwidth: most,
-					workload.Weight: weight, workload.MaxJitter: jitter, workload.ProbeWith: probe, app: egress,
+					workload.AnnotationEgressBandwidth: egress, workload.AnnotationMinBandwidth: least, workload.AnnotationMaxBandwidth: most,
+					workload.AnnotationWeight: weight, workload.AnnotationMaxJitter: jitter, workload.AnnotationProbe: probe, app: egress,
 				},
 			},
 			"spec": map[string]any{"hostNetwork": host},
@@ -83,11 +83,11 @@ func stampOnce(t *testing.T, engine *policies.Engine, raw []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limit, limited := meta.Annotations[workload.EgressBandwidth]
+	limit, limited := meta.Annotations[workload.AnnotationEgressBandwidth]
 	if d.Protected && limited {
 		t.Fatalf("a protected pod has the limit %s", limit)
 	}
-	if _, err := bitrate.ParseLimit(limit); d.Bandwidth.Initial != 0 && meta.Annotations[workload.InitialBandwidth] != "" && err != nil {
+	if _, err := bitrate.ParseLimit(limit); d.Bandwidth.Initial != 0 && meta.Annotations[workload.AnnotationInitialBandwidth] != "" && err != nil {
 		t.Fatalf("limit %q: %v", limit, err)
 	}
 	return out

@@ -16,7 +16,7 @@ func withhold(d policies.Decision, labels, annotations map[string]string) {
 	keep := []string{workload.LabelClass}
 	for _, key := range workload.Managed {
 		switch key.Name {
-		case workload.InitialBandwidth, workload.EgressBandwidth, workload.IngressBandwidth, workload.CiliumPriority:
+		case workload.AnnotationInitialBandwidth, workload.AnnotationEgressBandwidth, workload.AnnotationIngressBandwidth, workload.AnnotationCiliumPriority:
 		default:
 			keep = append(keep, key.Name)
 		}
@@ -25,7 +25,7 @@ func withhold(d policies.Decision, labels, annotations map[string]string) {
 	for _, p := range d.NetworkPolicies {
 		w.NetworkPolicies = append(w.NetworkPolicies, p.Name)
 	}
-	annotations[workload.Would] = w.String()
+	annotations[workload.AnnotationWould] = w.String()
 }
 
 // move takes from a map all but the kept keys and returns it; nil if that is

@@ -25,7 +25,7 @@ func ParseBounds(annotations map[string]string) (Bounds, []error) {
 	for _, bound := range []struct {
 		key string
 		to  *bitrate.Rate
-	}{{MinBandwidth, &b.Min}, {MaxBandwidth, &b.Max}} {
+	}{{AnnotationMinBandwidth, &b.Min}, {AnnotationMaxBandwidth, &b.Max}} {
 		if text, ok := annotations[bound.key]; ok {
 			r, err := bitrate.ParseLimit(text)
 			if err != nil {
@@ -35,13 +35,13 @@ func ParseBounds(annotations map[string]string) (Bounds, []error) {
 		}
 	}
 	if b.Max != 0 && b.Min > b.Max {
-		errs = append(errs, fmt.Errorf("annotation %s: %v is above %s: %v", MinBandwidth, b.Min, MaxBandwidth, b.Max))
+		errs = append(errs, fmt.Errorf("annotation %s: %v is above %s: %v", AnnotationMinBandwidth, b.Min, AnnotationMaxBandwidth, b.Max))
 		b.Min, b.Max = 0, 0
 	}
-	if text, ok := annotations[Weight]; ok {
+	if text, ok := annotations[AnnotationWeight]; ok {
 		w, err := strconv.Atoi(text)
 		if err != nil || w < 1 || w > MaxWeight {
-			errs = append(errs, fmt.Errorf("annotation %s: %q must be a whole number from 1 to %d", Weight, text, MaxWeight))
+			errs = append(errs, fmt.Errorf("annotation %s: %q must be a whole number from 1 to %d", AnnotationWeight, text, MaxWeight))
 			w = 1
 		}
 		b.Weight = w

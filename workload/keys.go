@@ -14,78 +14,78 @@ const (
 
 // Labels of a namespace, which its owner sets and tenants can't.
 const (
-	// PriorityAtMost and PriorityAtLeast are classes between which those of the
+	// The classes between which those of the
 	// namespace's pods lie, whatever the pods say.
-	PriorityAtMost  = "detnet.dev/priority-at-most"
-	PriorityAtLeast = "detnet.dev/priority-at-least"
+	LabelPriorityAtMost  = "detnet.dev/priority-at-most"
+	LabelPriorityAtLeast = "detnet.dev/priority-at-least"
 )
 
 // Annotations set by people, on a pod template or on a namespace as the
 // default for its pods.
 const (
-	MaxJitter    = "detnet.dev/max-jitter"    // "1ms": bound on packet delay variation
-	MaxLatency   = "detnet.dev/max-latency"   // "10ms": bound on the round trip
-	MaxLoss      = "detnet.dev/max-loss"      // "0.1%": bound on lost probes
-	ProbeWith    = "detnet.dev/probe"         // "stamp", "udp:5201", "tcp:5202", "icmp", "prometheus"
-	PromQL       = "detnet.dev/query"         // what Prometheus is asked, for that probe
-	ProbeDSCP    = "detnet.dev/dscp"          // "EF": the codepoint of the probes' packets
-	MinBandwidth = "detnet.dev/min-bandwidth" // "10M": floor of a throttleable pod
-	MaxBandwidth = "detnet.dev/max-bandwidth" // "1G": ceiling of a throttleable pod
-	Weight       = "detnet.dev/weight"        // "2": share within its class
-	Mode         = "detnet.dev/mode"          // on a namespace: enforce, observe or off
+	AnnotationMaxJitter    = "detnet.dev/max-jitter"    // "1ms": bound on packet delay variation
+	AnnotationMaxLatency   = "detnet.dev/max-latency"   // "10ms": bound on the round trip
+	AnnotationMaxLoss      = "detnet.dev/max-loss"      // "0.1%": bound on lost probes
+	AnnotationProbe        = "detnet.dev/probe"         // "stamp", "udp:5201", "tcp:5202", "icmp", "prometheus"
+	AnnotationQuery        = "detnet.dev/query"         // what Prometheus is asked, for that probe
+	AnnotationDSCP         = "detnet.dev/dscp"          // "EF": the codepoint of the probes' packets
+	AnnotationMinBandwidth = "detnet.dev/min-bandwidth" // "10M": floor of a throttleable pod
+	AnnotationMaxBandwidth = "detnet.dev/max-bandwidth" // "1G": ceiling of a throttleable pod
+	AnnotationWeight       = "detnet.dev/weight"        // "2": share within its class
+	AnnotationMode         = "detnet.dev/mode"          // on a namespace: enforce, observe or off
 )
 
 // Annotations that say from where and by whom a pod is measured. A namespace or
 // the policy says so, and not the pod: who chose its own witnesses could accuse
 // others.
 const (
-	ProbeFrom = "detnet.dev/probe-from" // "worker-1,worker-2": nodes to measure from
-	Reflector = "detnet.dev/reflector"  // "node": the agent beside the pod reflects, not the pod
+	AnnotationProbeFrom = "detnet.dev/probe-from" // "worker-1,worker-2": nodes to measure from
+	AnnotationReflector = "detnet.dev/reflector"  // "node": the agent beside the pod reflects, not the pod
 )
 
 // Annotations stamped by the webhook and, for the limits, kept by the
 // controller on the live pod.
 const (
-	// Decision is rule ids and policy hash; equal inputs give equal text.
-	Decision = "detnet.dev/decision"
-	// Rank orders classes: pods of the lowest rank are cut first. A decimal integer.
-	Rank = "detnet.dev/rank"
-	// Signature proves that admission wrote the stamps; package signature makes
+	// Rule ids and policy hash: equal inputs give equal text.
+	AnnotationDecision = "detnet.dev/decision"
+	// The order of classes: pods of the lowest rank are cut first. A decimal integer.
+	AnnotationRank = "detnet.dev/rank"
+	// Proof that admission wrote the stamps; package signature makes
 	// and checks it.
-	Signature = "detnet.dev/signature"
-	// Would is on a pod that was admitted while detnet only observes: a JSON
+	AnnotationSignature = "detnet.dev/signature"
+	// On a pod that was admitted while detnet only observes: a JSON
 	// object with what it would have got; see type Withheld.
-	Would = "detnet.dev/would"
-	// InitialBandwidth is the egress limit given at admission; "detnet restore"
+	AnnotationWould = "detnet.dev/would"
+	// The egress limit given at admission; "detnet restore"
 	// puts it back. Its presence makes a pod throttleable.
-	InitialBandwidth = "detnet.dev/initial-bandwidth"
-	// TemplateBefore is on a Deployment, StatefulSet or DaemonSet whose template
+	AnnotationInitialBandwidth = "detnet.dev/initial-bandwidth"
+	// On a Deployment, StatefulSet or DaemonSet whose template
 	// was given a limit: the annotations that the template had before, as a
 	// JSON object with null for those it had not.
-	TemplateBefore = "detnet.dev/template-before"
+	AnnotationTemplateBefore = "detnet.dev/template-before"
 
-	// LimitDecision is beside an egress limit that the controller wrote where the
+	// Beside an egress limit that the controller wrote where the
 	// node agent enforces: which decision it is the record of; see DecidedOrder.
-	LimitDecision = "detnet.dev/limit-decision"
+	AnnotationLimitDecision = "detnet.dev/limit-decision"
 
-	EgressBandwidth  = "kubernetes.io/egress-bandwidth"  // "85M": the egress limit in force, which the controller moves
-	IngressBandwidth = "kubernetes.io/ingress-bandwidth" // "100M": the ingress limit, given once
-	CiliumPriority   = "bandwidth.cilium.io/priority"    // "10": the band of fq in which Cilium queues the pod's packets
+	AnnotationEgressBandwidth  = "kubernetes.io/egress-bandwidth"  // "85M": the egress limit in force, which the controller moves
+	AnnotationIngressBandwidth = "kubernetes.io/ingress-bandwidth" // "100M": the ingress limit, given once
+	AnnotationCiliumPriority   = "bandwidth.cilium.io/priority"    // "10": the band of fq in which Cilium queues the pod's packets
 )
 
 // NamingLabels name the workload that a pod belongs to; the first that a pod has
 // counts.
 var NamingLabels = []string{"app.kubernetes.io/name", "app", "k8s-app"}
 
-// PolicyYields is on every CiliumNetworkPolicy that detnet made: "true" where it
+// AnnotationYields is on every CiliumNetworkPolicy that detnet made: "true" where it
 // may open nothing that another policy closes.
-const PolicyYields = "detnet.dev/yields"
+const AnnotationYields = "detnet.dev/yields"
 
 // UnusedFor is how long a CiliumNetworkPolicy of detnet's outlives the last pod
 // that needed it.
 const UnusedFor = 20 * time.Minute
 
-// NoLimit stands in InitialBandwidth for a pod that nobody stamped and that had
+// NoLimit stands in AnnotationInitialBandwidth for a pod that nobody stamped and that had
 // no limit before it was given the first.
 const NoLimit = "none"
 

@@ -3,7 +3,7 @@ package workload
 import "slices"
 
 // AllowCritical on a namespace lets its pods claim the trusted classes.
-const AllowCritical = "detnet.dev/allow-critical"
+const LabelAllowCritical = "detnet.dev/allow-critical"
 
 // What detnet reads or writes, by where it stands: other keys with its prefix
 // are somebody's typing errors.
@@ -11,6 +11,6 @@ var (
 	PodLabels      = slices.Concat(ManagedLabels, []string{LabelPriority})
 	PodAnnotations = ManagedAnnotations
 	// Namespaces also give their pods' annotations as defaults.
-	NamespaceLabels      = []string{LabelPriority, LabelPriority + "-at-most", LabelPriority + "-at-least", AllowCritical}
-	NamespaceAnnotations = []string{Mode}
+	NamespaceLabels      = []string{LabelPriority, LabelPriorityAtMost, LabelPriorityAtLeast, LabelAllowCritical}
+	NamespaceAnnotations = []string{AnnotationMode}
 )

@@ -39,10 +39,10 @@ func ParseOrder(text string) (Order, error) {
 	return Order{t, s}, nil
 }
 
-// DecisionText is the value of LimitDecision beside an egress annotation: "7.42 50M".
+// DecisionText is the value of AnnotationLimitDecision beside an egress annotation: "7.42 50M".
 func DecisionText(o Order, egress string) string { return o.String() + " " + egress }
 
-// DecidedOrder reads the LimitDecision beside an egress annotation. It is false
+// DecidedOrder reads AnnotationLimitDecision beside an egress annotation. It is false
 // where the annotation is not what that decision wrote: somebody else has
 // changed it since.
 func DecidedOrder(decision, egress string) (Order, bool) {

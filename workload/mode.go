@@ -29,7 +29,7 @@ func ParseControlMode(text string) (ControlMode, error) {
 // or label; Enforce where it states none. One that can't be read is Observe,
 // with an error.
 func NamespaceMode(labels, annotations map[string]string) (ControlMode, error) {
-	text := cmp.Or(annotations[Mode], labels[Mode])
+	text := cmp.Or(annotations[AnnotationMode], labels[AnnotationMode])
 	if text == "" {
 		return Enforce, nil
 	}

@@ -32,7 +32,7 @@ func ParseSLO(annotations map[string]string) (SLO, []error) {
 	for _, target := range []struct {
 		key string
 		to  *time.Duration
-	}{{MaxJitter, &slo.Jitter}, {MaxLatency, &slo.Latency}} {
+	}{{AnnotationMaxJitter, &slo.Jitter}, {AnnotationMaxLatency, &slo.Latency}} {
 		if text, ok := annotations[target.key]; ok {
 			d, err := parseTarget(text)
 			if err != nil {
@@ -41,10 +41,10 @@ func ParseSLO(annotations map[string]string) (SLO, []error) {
 			*target.to = d
 		}
 	}
-	if text, ok := annotations[MaxLoss]; ok {
+	if text, ok := annotations[AnnotationMaxLoss]; ok {
 		ratio, err := parseLoss(text)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("annotation %s: %w", MaxLoss, err))
+			errs = append(errs, fmt.Errorf("annotation %s: %w", AnnotationMaxLoss, err))
 		}
 		slo.Loss = ratio
 	}

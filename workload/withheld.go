@@ -6,7 +6,7 @@ import (
 )
 
 // Withheld is what a pod would have got if detnet did more than observe: the
-// value of the annotation Would.
+// value of AnnotationWould.
 type Withheld struct {
 	Labels            map[string]string `json:"labels,omitempty"`
 	Annotations       map[string]string `json:"annotations,omitempty"`
@@ -25,14 +25,14 @@ func (w Withheld) String() string {
 	return string(raw)
 }
 
-// ParseWithheld reads the annotation Would; ok is false on a pod without it.
+// ParseWithheld reads AnnotationWould; ok is false on a pod without it.
 func ParseWithheld(annotations map[string]string) (w Withheld, ok bool, err error) {
-	text, ok := annotations[Would]
+	text, ok := annotations[AnnotationWould]
 	if !ok {
 		return Withheld{}, false, nil
 	}
 	if err := json.Unmarshal([]byte(text), &w); err != nil {
-		return Withheld{}, true, fmt.Errorf("annotation %s: %w", Would, err)
+		return Withheld{}, true, fmt.Errorf("annotation %s: %w", AnnotationWould, err)
 	}
 	return w, true, nil
 }

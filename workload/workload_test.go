@@ -9,7 +9,7 @@ import (
 )
 
 func TestParseSLO(t *testing.T) {
-	got, errs := ParseSLO(map[string]string{MaxJitter: "1ms", MaxLatency: "10ms", MaxLoss: "0.1%"})
+	got, errs := ParseSLO(map[string]string{AnnotationMaxJitter: "1ms", AnnotationMaxLatency: "10ms", AnnotationMaxLoss: "0.1%"})
 	want := SLO{Jitter: time.Millisecond, Latency: 10 * time.Millisecond, Loss: 0.001}
 	if got != want || errs != nil {
 		t.Errorf("ParseSLO = %+v, %v; want %+v", got, errs, want)
@@ -20,16 +20,16 @@ func TestParseSLO(t *testing.T) {
 // name the key and what would be accepted.
 func TestParseSLOKeepsTheReadable(t *testing.T) {
 	for _, bad := range []string{"", "1", "fast", "-1ms", "9us", "11s", "NaN"} {
-		got, errs := ParseSLO(map[string]string{MaxJitter: bad, MaxLatency: "10ms"})
+		got, errs := ParseSLO(map[string]string{AnnotationMaxJitter: bad, AnnotationMaxLatency: "10ms"})
 		if got != (SLO{Latency: 10 * time.Millisecond}) {
 			t.Errorf("max-jitter %q: SLO = %+v", bad, got)
 		}
-		if len(errs) != 1 || !strings.Contains(errs[0].Error(), MaxJitter) || !strings.Contains(errs[0].Error(), "10µs to 10s") {
+		if len(errs) != 1 || !strings.Contains(errs[0].Error(), AnnotationMaxJitter) || !strings.Contains(errs[0].Error(), "10µs to 10s") {
 			t.Errorf("max-jitter %q: errors = %v", bad, errs)
 		}
 	}
 	for _, bad := range []string{"", "%", "0%", "101%", "1.5", "-1%", "NaN", "NaN%"} {
-		if got, errs := ParseSLO(map[string]string{MaxLoss: bad}); got.Loss != 0 || len(errs) != 1 {
+		if got, errs := ParseSLO(map[string]string{AnnotationMaxLoss: bad}); got.Loss != 0 || len(errs) != 1 {
 			t.Errorf("max-loss %q: %v, %v", bad, got.Loss, errs)
 		}
 	}
@@ -84,10 +84,10 @@ func TestParseBounds(t *testing.T) {
 		errs        int
 	}{
 		{"none", nil, Bounds{Weight: 1}, 0},
-		{"all", map[string]string{MinBandwidth: "10M", MaxBandwidth: "1G", Weight: "2"}, Bounds{10 * bitrate.Mbit, bitrate.Gbit, 2}, 0},
-		{"bad floor", map[string]string{MinBandwidth: "0", MaxBandwidth: "1G"}, Bounds{0, bitrate.Gbit, 1}, 1},
-		{"crossed", map[string]string{MinBandwidth: "2G", MaxBandwidth: "1G"}, Bounds{Weight: 1}, 1},
-		{"bad weight", map[string]string{Weight: "0"}, Bounds{Weight: 1}, 1},
+		{"all", map[string]string{AnnotationMinBandwidth: "10M", AnnotationMaxBandwidth: "1G", AnnotationWeight: "2"}, Bounds{10 * bitrate.Mbit, bitrate.Gbit, 2}, 0},
+		{"bad floor", map[string]string{AnnotationMinBandwidth: "0", AnnotationMaxBandwidth: "1G"}, Bounds{0, bitrate.Gbit, 1}, 1},
+		{"crossed", map[string]string{AnnotationMinBandwidth: "2G", AnnotationMaxBandwidth: "1G"}, Bounds{Weight: 1}, 1},
+		{"bad weight", map[string]string{AnnotationWeight: "0"}, Bounds{Weight: 1}, 1},
 	}
 	for _, tt := range tests {
 		if got, errs := ParseBounds(tt.annotations); got != tt.want || len(errs) != tt.errs {
@@ -102,7 +102,7 @@ func FuzzParse(f *testing.F) {
 		if d, err := ParseDSCP(dscp); err == nil && d > MaxDSCP {
 			t.Fatalf("codepoint %d of %q", d, dscp)
 		}
-		slo, _ := ParseSLO(map[string]string{MaxJitter: jitter, MaxLoss: loss})
+		slo, _ := ParseSLO(map[string]string{AnnotationMaxJitter: jitter, AnnotationMaxLoss: loss})
 		if slo.Jitter < 0 || slo.Jitter > MaxTarget || !(slo.Loss >= 0 && slo.Loss <= 1) {
 			t.Fatalf("SLO out of range: %+v", slo)
 		}
@@ -111,7 +111,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%q: %v does not read back: %v, %v", probe, p, back, err)
 			}
 		}
-		if b, _ := ParseBounds(map[string]string{Weight: weight}); b.Weight < 1 || b.Weight > MaxWeight {
+		if b, _ := ParseBounds(map[string]string{AnnotationWeight: weight}); b.Weight < 1 || b.Weight > MaxWeight {
 			t.Fatalf("weight %d out of range", b.Weight)
 		}
 	})

@@ -192,7 +192,7 @@ func (e *Enforcer) reconcile(verify bool) {
 // limit as it is: better an old limit than none.
 func (e *Enforcer) apply(a *applied) error {
 	egress := a.held.Rate
-	ingress, errIngress := wanted(a.pod.Ingress, workload.IngressBandwidth, a.limits.Ingress)
+	ingress, errIngress := wanted(a.pod.Ingress, workload.AnnotationIngressBandwidth, a.limits.Ingress)
 	if egress == 0 && ingress == 0 && a.limits == (usage.Enforced{}) && a.index != 0 {
 		return errIngress // never limited, and looked at once for an earlier agent's limits
 	}

@@ -18,8 +18,8 @@ import (
 
 // Record is what a pod's annotations say, unparsed.
 type Record struct {
-	Egress   string // workload.EgressBandwidth
-	Decision string // workload.LimitDecision
+	Egress   string // workload.AnnotationEgressBandwidth
+	Decision string // workload.AnnotationLimitDecision
 }
 
 // digest tells one record from another.
@@ -70,7 +70,7 @@ func (r Record) rate() (bitrate.Rate, error) {
 	}
 	rate, err := bitrate.ParseLimit(r.Egress)
 	if err != nil {
-		return 0, fmt.Errorf("annotation %s: %w", workload.EgressBandwidth, err)
+		return 0, fmt.Errorf("annotation %s: %w", workload.AnnotationEgressBandwidth, err)
 	}
 	return rate, nil
 }

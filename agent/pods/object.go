@@ -58,9 +58,9 @@ func (o *object) pod() Pod {
 		Namespace: o.Metadata.Namespace,
 		Name:      o.Metadata.Name,
 		UID:       o.Metadata.UID,
-		Egress:    o.Metadata.Annotations[workload.EgressBandwidth],
-		Ingress:   o.Metadata.Annotations[workload.IngressBandwidth],
-		Decision:  o.Metadata.Annotations[workload.LimitDecision],
+		Egress:    o.Metadata.Annotations[workload.AnnotationEgressBandwidth],
+		Ingress:   o.Metadata.Annotations[workload.AnnotationIngressBandwidth],
+		Decision:  o.Metadata.Annotations[workload.AnnotationLimitDecision],
 	}
 	for _, ip := range o.Status.PodIPs {
 		if addr, err := netip.ParseAddr(ip.IP); err == nil {

@@ -29,7 +29,7 @@ type Pod struct {
 	// Egress and Ingress are the bandwidth annotations as they stand, unparsed;
 	// empty where there are none.
 	Egress, Ingress string
-	// Decision is workload.LimitDecision, likewise.
+	// Decision is workload.AnnotationLimitDecision, likewise.
 	Decision string
 }
 

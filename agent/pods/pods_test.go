@@ -30,7 +30,7 @@ func pod(uid string, change func(*corev1.Pod)) *corev1.Pod {
 	p := &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{Kind: "Pod", APIVersion: "v1"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "p-" + uid, UID: types.UID(uid), Annotations: map[string]string{
-			workload.EgressBandwidth: "10M", "other": "x"}},
+			workload.AnnotationEgressBandwidth: "10M", "other": "x"}},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIPs: []corev1.PodIP{{IP: "10.0.0.1"}, {IP: "fd00::1"}, {IP: "bad"}}},
 	}
 	if change != nil {
@@ -155,7 +155,7 @@ func TestFollows(t *testing.T) {
 			t.Errorf("List (-want +got):\n%s", diff)
 		}
 		<-w.Changed()
-		send(t, events, "MODIFIED", "8", pod("a", func(p *corev1.Pod) { delete(p.Annotations, workload.EgressBandwidth) }))
+		send(t, events, "MODIFIED", "8", pod("a", func(p *corev1.Pod) { delete(p.Annotations, workload.AnnotationEgressBandwidth) }))
 		<-w.Changed()
 		if got := w.List(); len(got) != 1 || got[0].Egress != "" {
 			t.Errorf("annotation removed: %+v", got)

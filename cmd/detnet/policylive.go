@@ -63,7 +63,7 @@ func liveSubjects(ctx context.Context, from *policies.Engine) ([]trial.Subject, 
 func unstamped(ctx context.Context, from *policies.Engine, in policies.Input) policies.Input {
 	meta, _ := in.Pod["metadata"].(map[string]any)
 	live, _ := meta["annotations"].(map[string]any)
-	if live[workload.Decision] == nil {
+	if live[workload.AnnotationDecision] == nil {
 		return in
 	}
 	bare := maps.Clone(live)
@@ -85,7 +85,7 @@ func unstamped(ctx context.Context, from *policies.Engine, in policies.Input) po
 	given := stampOf(d)
 	for _, key := range workload.ManagedAnnotations {
 		switch key {
-		case workload.Decision, workload.Rank, workload.InitialBandwidth, workload.EgressBandwidth:
+		case workload.AnnotationDecision, workload.AnnotationRank, workload.AnnotationInitialBandwidth, workload.AnnotationEgressBandwidth:
 			continue
 		}
 		if text, ok := live[key]; ok && text != given[key] {

@@ -24,7 +24,7 @@ func TestRestoreCommand(t *testing.T) {
 	pods := kubernetes.NewForConfigOrDie(env.Config).CoreV1().Pods("default")
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Name: "telemetry", Labels: map[string]string{workload.LabelClass: "best-effort"},
-		Annotations: map[string]string{workload.InitialBandwidth: "100M", workload.EgressBandwidth: "20M"},
+		Annotations: map[string]string{workload.AnnotationInitialBandwidth: "100M", workload.AnnotationEgressBandwidth: "20M"},
 	}}
 	pod.Spec.Containers = []corev1.Container{{Name: "main", Image: "none"}}
 	if _, err := pods.Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
@@ -44,7 +44,7 @@ func TestRestoreCommand(t *testing.T) {
 			t.Errorf("detnet %s: %q, %v; want %q", strings.Join(step.args, " "), out, err, step.says)
 		}
 		got, err := pods.Get(t.Context(), "telemetry", metav1.GetOptions{})
-		if err != nil || got.Annotations[workload.EgressBandwidth] != step.limit {
+		if err != nil || got.Annotations[workload.AnnotationEgressBandwidth] != step.limit {
 			t.Errorf("after detnet %s: %v, %v; want %s", strings.Join(step.args, " "), got.Annotations, err, step.limit)
 		}
 	}

@@ -40,7 +40,7 @@ type Change struct {
 	plan.Limit
 	UID      types.UID
 	Min, Max bitrate.Rate // the value is brought inside, whatever a law asked for
-	Before   string       // written beside it as workload.InitialBandwidth; "" if it is there
+	Before   string       // written beside it as workload.AnnotationInitialBandwidth; "" if it is there
 	// Order is that of the decision, where an agent enforces it and the annotation
 	// is its record; zero where the annotation is the only road.
 	Order    workload.Order

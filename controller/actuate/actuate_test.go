@@ -74,14 +74,14 @@ func (w *world) written() []string {
 // pod creates a pod under a limit and returns how to change it.
 func (w *world) pod(name string, limit bitrate.Rate) func(to bitrate.Rate) actuate.Change {
 	id := podNamed(name)
-	uid := w.Create(w.t, id, map[string]string{workload.EgressBandwidth: limit.String()})
+	uid := w.Create(w.t, id, map[string]string{workload.AnnotationEgressBandwidth: limit.String()})
 	return func(to bitrate.Rate) actuate.Change {
 		return actuate.Change{Limit: plan.Limit{Pod: id, From: limit, To: to}, UID: uid, Min: 10 * mbit, Max: 1000 * mbit}
 	}
 }
 
 func (w *world) limit(name string) string {
-	return w.Annotations(w.t, podNamed(name))[workload.EgressBandwidth]
+	return w.Annotations(w.t, podNamed(name))[workload.AnnotationEgressBandwidth]
 }
 
 func TestCutsGoFirst(t *testing.T) {
@@ -263,13 +263,13 @@ func TestTellsWhatWasBefore(t *testing.T) {
 		uid := w.Create(t, id, nil)
 		w.Submit([]actuate.Change{{Limit: plan.Limit{Pod: id, To: 50 * mbit}, UID: uid, Before: workload.NoLimit}})
 		synctest.Wait()
-		want := map[string]string{workload.EgressBandwidth: "50M", workload.InitialBandwidth: workload.NoLimit}
+		want := map[string]string{workload.AnnotationEgressBandwidth: "50M", workload.AnnotationInitialBandwidth: workload.NoLimit}
 		if got := w.Annotations(t, id); !maps.Equal(got, want) {
 			t.Errorf("annotations = %v, want %v", got, want)
 		}
 		w.Submit([]actuate.Change{{Limit: plan.Limit{Pod: id, From: 50 * mbit, To: 30 * mbit}, UID: uid}})
 		synctest.Wait()
-		want[workload.EgressBandwidth] = "30M"
+		want[workload.AnnotationEgressBandwidth] = "30M"
 		if got := w.Annotations(t, id); !maps.Equal(got, want) {
 			t.Errorf("annotations = %v, want %v", got, want)
 		}

@@ -35,8 +35,8 @@ func TestOutageOfARealAPIServer(t *testing.T) {
 	through.Host = "https://" + line.Addr().String()
 	c := realCluster{actuate.Pods{Writer: write.New(direct, nil, nil, slog.New(slog.DiscardHandler))}, direct}
 	pod := plan.PodID{Namespace: "default", Name: "telemetry"}
-	uid := c.Create(t, pod, map[string]string{workload.EgressBandwidth: "100M"})
-	limit := func() string { return c.Annotations(t, pod)[workload.EgressBandwidth] }
+	uid := c.Create(t, pod, map[string]string{workload.AnnotationEgressBandwidth: "100M"})
+	limit := func() string { return c.Annotations(t, pod)[workload.AnnotationEgressBandwidth] }
 
 	a := actuate.New(actuate.Pods{Writer: write.New(kubernetes.NewForConfigOrDie(through), nil, nil, slog.New(slog.DiscardHandler))}, actuate.DefaultConfig(), slog.New(slog.NewTextHandler(t.Output(), nil)), nil)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -103,12 +103,12 @@ func (a *Actuator) take() (w waiting, try, ok bool) {
 func (a *Actuator) write(ctx context.Context, w waiting, try bool) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	annotations := map[string]string{workload.EgressBandwidth: w.To.String()}
+	annotations := map[string]string{workload.AnnotationEgressBandwidth: w.To.String()}
 	if w.record() {
-		annotations[workload.LimitDecision] = workload.DecisionText(w.Order, w.To.String())
+		annotations[workload.AnnotationLimitDecision] = workload.DecisionText(w.Order, w.To.String())
 	}
 	if w.Before != "" {
-		annotations[workload.InitialBandwidth] = w.Before
+		annotations[workload.AnnotationInitialBandwidth] = w.Before
 	}
 	send := a.to.Annotate
 	if try {

@@ -118,7 +118,7 @@ func populate(t *testing.T, client kubernetes.Interface) {
 		t.Fatal(err)
 	}
 	create("stamped", map[string]string{workload.LabelClass: "best-effort", workload.LabelPriority: "best-effort"}, stamped(), func(pod *corev1.Pod) { sign(pod) })
-	create("forged", map[string]string{workload.LabelClass: "critical"}, map[string]string{workload.MaxJitter: "10us"}, asIs)
+	create("forged", map[string]string{workload.LabelClass: "critical"}, map[string]string{workload.AnnotationMaxJitter: "10us"}, asIs)
 	create("slipped", map[string]string{workload.LabelPriority: "critical"}, nil, asIs)
 	create("slipped-original", map[string]string{"priority": "best-effort"}, nil, asIs)
 	create("stranger", map[string]string{"priority": "whatever"}, nil, asIs)

@@ -248,10 +248,10 @@ func (inv *Inventory) setNamespace(key string, object any) {
 	var is namespace
 	if ns, ok := object.(*corev1.Namespace); ok {
 		is.labels = ns.Labels
-		if text := cmp.Or(ns.Annotations[workload.Mode], ns.Labels[workload.Mode]); text != "" {
+		if text := cmp.Or(ns.Annotations[workload.AnnotationMode], ns.Labels[workload.AnnotationMode]); text != "" {
 			var err error
 			if is.mode, err = workload.ParseControlMode(text); err != nil {
-				is.problem = fmt.Sprintf("%s: %v", workload.Mode, err)
+				is.problem = fmt.Sprintf("%s: %v", workload.AnnotationMode, err)
 			}
 		}
 	}

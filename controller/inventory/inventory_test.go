@@ -13,7 +13,7 @@ import (
 )
 
 func inMode(name, mode string) *corev1.Namespace {
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{workload.Mode: mode}}}
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{workload.AnnotationMode: mode}}}
 }
 
 // key signs the stamps of the tests.
@@ -29,7 +29,7 @@ func keyed(mode workload.ControlMode) *Inventory {
 // sign makes a pod's stamps admission's.
 func sign(pod *corev1.Pod) *corev1.Pod {
 	pod.Annotations = maps.Clone(pod.Annotations)
-	pod.Annotations[workload.Signature] = signature.Sign(key, pod.Namespace, pod.Labels, pod.Annotations)
+	pod.Annotations[workload.AnnotationSignature] = signature.Sign(key, pod.Namespace, pod.Labels, pod.Annotations)
 	return pod
 }
 
@@ -51,7 +51,7 @@ func TestSnapshotChangesOnlyWhenSomethingDoes(t *testing.T) {
 	if inv.Snapshot() != first {
 		t.Error("an event that changes nothing made a new snapshot")
 	}
-	inv.setPod("factory/pod", signed("best-effort", stamped(workload.EgressBandwidth, "50M")))
+	inv.setPod("factory/pod", signed("best-effort", stamped(workload.AnnotationEgressBandwidth, "50M")))
 	if s := inv.Snapshot(); s == first || s.Senders[0].Limit.Mbit() != 50 {
 		t.Errorf("a new limit was missed: %+v", s.Senders)
 	}

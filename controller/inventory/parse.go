@@ -55,7 +55,7 @@ type Sender struct {
 	Initial     bitrate.Rate // limit given at admission
 	Annotation  string       // the limit as it is written
 	// Decided is the decision that Annotation is the record of, zero where
-	// somebody else wrote it; Marked: the pod carries workload.LimitDecision.
+	// somebody else wrote it; Marked: the pod carries workload.AnnotationLimitDecision.
 	Decided workload.Order
 	Marked  bool
 	// Before is what a pod that nobody stamped had for a limit and has to be
@@ -110,11 +110,11 @@ func parseApp(pod *corev1.Pod) meaning {
 	}
 	app.DSCP = p.dscp(pod.Annotations)
 	app.Protocol = app.Probe.Protocol
-	for node := range strings.SplitSeq(pod.Annotations[workload.ProbeFrom], ",") {
+	for node := range strings.SplitSeq(pod.Annotations[workload.AnnotationProbeFrom], ",") {
 		switch node = strings.TrimSpace(node); node {
 		case "":
 		case app.Node: // what never leaves the node meets no queue, and no witness
-			p.report(fmt.Errorf("annotation %s: %s is the pod's own node; it is not measured from there", workload.ProbeFrom, node))
+			p.report(fmt.Errorf("annotation %s: %s is the pod's own node; it is not measured from there", workload.AnnotationProbeFrom, node))
 		default:
 			app.Pinned = append(app.Pinned, node)
 		}
@@ -142,42 +142,42 @@ func measurable(pod *corev1.Pod) bool {
 var fallback = workload.Probe{Protocol: workload.STAMP, Port: workload.STAMPPort}
 
 func (p *meaning) probe(annotations map[string]string) (_ workload.Probe, nodeReflects bool) {
-	text, ok := annotations[workload.ProbeWith]
+	text, ok := annotations[workload.AnnotationProbe]
 	if !ok {
 		return fallback, true
 	}
 	probe, err := workload.ParseProbe(text)
 	if err != nil {
-		p.report(fmt.Errorf("annotation %s: %w", workload.ProbeWith, err))
+		p.report(fmt.Errorf("annotation %s: %w", workload.AnnotationProbe, err))
 		return fallback, true
 	}
-	switch where := cmp.Or(annotations[workload.Reflector], "pod"); where {
+	switch where := cmp.Or(annotations[workload.AnnotationReflector], "pod"); where {
 	case "pod":
 	case "node":
 		return fallback, true
 	default:
-		p.report(fmt.Errorf("annotation %s: %q must be pod or node", workload.Reflector, where))
+		p.report(fmt.Errorf("annotation %s: %q must be pod or node", workload.AnnotationReflector, where))
 	}
 	return probe, false
 }
 
 // query is what Prometheus is asked; one that can't be read is zero.
 func (p *meaning) query(annotations map[string]string) workload.Query {
-	q, err := workload.ParseQuery(annotations[workload.PromQL])
+	q, err := workload.ParseQuery(annotations[workload.AnnotationQuery])
 	if err != nil {
-		p.report(fmt.Errorf("annotation %s: %w", workload.PromQL, err))
+		p.report(fmt.Errorf("annotation %s: %w", workload.AnnotationQuery, err))
 	}
 	return q
 }
 
 func (p *meaning) dscp(annotations map[string]string) workload.DSCP {
-	text, ok := annotations[workload.ProbeDSCP]
+	text, ok := annotations[workload.AnnotationDSCP]
 	if !ok {
 		return 0
 	}
 	d, err := workload.ParseDSCP(text)
 	if err != nil {
-		p.report(fmt.Errorf("annotation %s: %w", workload.ProbeDSCP, err))
+		p.report(fmt.Errorf("annotation %s: %w", workload.AnnotationDSCP, err))
 	}
 	return d
 }
@@ -188,7 +188,7 @@ func parseSender(pod *corev1.Pod) meaning {
 		p.report(fmt.Errorf("a pod on the host network can't be limited; take it out of its class or off the host network"))
 		return p
 	}
-	s := &Sender{UID: pod.UID, Annotation: pod.Annotations[workload.EgressBandwidth], Restore: pod.Annotations[workload.InitialBandwidth]}
+	s := &Sender{UID: pod.UID, Annotation: pod.Annotations[workload.AnnotationEgressBandwidth], Restore: pod.Annotations[workload.AnnotationInitialBandwidth]}
 	s.Pod = podID(pod)
 	s.Node = pod.Spec.NodeName
 	s.Rank = p.rank(pod.Annotations)
@@ -197,9 +197,9 @@ func parseSender(pod *corev1.Pod) meaning {
 	s.Weight = bounds.Weight
 	s.Min, s.Max = withDefaults(bounds.Min, bounds.Max)
 	first, _ := initial(pod)
-	s.Initial = p.rate(map[string]string{workload.InitialBandwidth: first}, workload.InitialBandwidth)
+	s.Initial = p.rate(map[string]string{workload.AnnotationInitialBandwidth: first}, workload.AnnotationInitialBandwidth)
 	if s.Annotation != "" {
-		s.Limit = p.rate(pod.Annotations, workload.EgressBandwidth)
+		s.Limit = p.rate(pod.Annotations, workload.AnnotationEgressBandwidth)
 	}
 	s.decided(pod)
 	s.Workload = workloadOf(pod)
@@ -208,7 +208,7 @@ func parseSender(pod *corev1.Pod) meaning {
 }
 
 func (s *Sender) decided(pod *corev1.Pod) {
-	decision := pod.Annotations[workload.LimitDecision]
+	decision := pod.Annotations[workload.AnnotationLimitDecision]
 	s.Marked = decision != ""
 	s.Decided, _ = workload.DecidedOrder(decision, s.Annotation)
 }
@@ -237,13 +237,13 @@ func (p *meaning) rate(annotations map[string]string, key string) bitrate.Rate {
 }
 
 func (p *meaning) rank(annotations map[string]string) int {
-	text, ok := annotations[workload.Rank]
+	text, ok := annotations[workload.AnnotationRank]
 	if !ok {
 		return 0
 	}
 	rank, err := strconv.Atoi(text)
 	if err != nil {
-		p.report(fmt.Errorf("annotation %s: %q must be a whole number", workload.Rank, text))
+		p.report(fmt.Errorf("annotation %s: %q must be a whole number", workload.AnnotationRank, text))
 	}
 	return rank
 }

@@ -32,8 +32,8 @@ func running(class string, annotations map[string]string) *corev1.Pod {
 
 func stamped(change ...string) map[string]string {
 	a := map[string]string{
-		workload.InitialBandwidth: "100M", workload.EgressBandwidth: "85M",
-		workload.MinBandwidth: "20M", workload.MaxBandwidth: "500M", workload.Weight: "2", workload.Rank: "10",
+		workload.AnnotationInitialBandwidth: "100M", workload.AnnotationEgressBandwidth: "85M",
+		workload.AnnotationMinBandwidth: "20M", workload.AnnotationMaxBandwidth: "500M", workload.AnnotationWeight: "2", workload.AnnotationRank: "10",
 	}
 	for i := 0; i < len(change); i += 2 {
 		a[change[i]] = change[i+1]
@@ -56,19 +56,19 @@ func TestParseSender(t *testing.T) {
 		problem     string // what the only problem speaks of; "": none
 	}{
 		{"as stamped", stamped(), func(*Sender) {}, ""},
-		{"no limit in force", stamped(workload.EgressBandwidth, ""), func(s *Sender) { s.Limit, s.Annotation = 0, "" }, ""},
+		{"no limit in force", stamped(workload.AnnotationEgressBandwidth, ""), func(s *Sender) { s.Limit, s.Annotation = 0, "" }, ""},
 		// The CNI takes these for "no limit", so the law must, too.
-		{"zero limit", stamped(workload.EgressBandwidth, "0"), func(s *Sender) { s.Limit, s.Annotation = 0, "0" }, "egress-bandwidth"},
-		{"unreadable limit", stamped(workload.EgressBandwidth, "fast"), func(s *Sender) { s.Limit, s.Annotation = 0, "fast" }, "egress-bandwidth"},
-		{"unreadable floor", stamped(workload.MinBandwidth, "-1"), func(s *Sender) { s.Min = 10 * bitrate.Mbit }, "min-bandwidth"},
-		{"unreadable ceiling", stamped(workload.MaxBandwidth, "1Mbit"), func(s *Sender) { s.Max = bitrate.Gbit }, "max-bandwidth"},
-		{"floor above ceiling", stamped(workload.MinBandwidth, "600M"), func(s *Sender) { s.Min, s.Max = 10*bitrate.Mbit, bitrate.Gbit }, "min-bandwidth"},
-		{"ceiling below the default floor", map[string]string{workload.InitialBandwidth: "5M", workload.EgressBandwidth: "5M", workload.MaxBandwidth: "5M"}, func(s *Sender) {
+		{"zero limit", stamped(workload.AnnotationEgressBandwidth, "0"), func(s *Sender) { s.Limit, s.Annotation = 0, "0" }, "egress-bandwidth"},
+		{"unreadable limit", stamped(workload.AnnotationEgressBandwidth, "fast"), func(s *Sender) { s.Limit, s.Annotation = 0, "fast" }, "egress-bandwidth"},
+		{"unreadable floor", stamped(workload.AnnotationMinBandwidth, "-1"), func(s *Sender) { s.Min = 10 * bitrate.Mbit }, "min-bandwidth"},
+		{"unreadable ceiling", stamped(workload.AnnotationMaxBandwidth, "1Mbit"), func(s *Sender) { s.Max = bitrate.Gbit }, "max-bandwidth"},
+		{"floor above ceiling", stamped(workload.AnnotationMinBandwidth, "600M"), func(s *Sender) { s.Min, s.Max = 10*bitrate.Mbit, bitrate.Gbit }, "min-bandwidth"},
+		{"ceiling below the default floor", map[string]string{workload.AnnotationInitialBandwidth: "5M", workload.AnnotationEgressBandwidth: "5M", workload.AnnotationMaxBandwidth: "5M"}, func(s *Sender) {
 			s.Rank, s.Weight, s.Min, s.Max, s.Limit, s.Initial, s.Annotation, s.Restore = 0, 1, 5*bitrate.Mbit, 5*bitrate.Mbit, 5*bitrate.Mbit, 5*bitrate.Mbit, "5M", "5M"
 		}, ""},
-		{"unreadable weight", stamped(workload.Weight, "heavy"), func(s *Sender) { s.Weight = 1 }, "weight"},
-		{"unreadable rank", stamped(workload.Rank, "top"), func(s *Sender) { s.Rank = 0 }, "rank"},
-		{"unreadable initial", stamped(workload.InitialBandwidth, "x"), func(s *Sender) { s.Initial, s.Restore = 0, "x" }, "initial-bandwidth"},
+		{"unreadable weight", stamped(workload.AnnotationWeight, "heavy"), func(s *Sender) { s.Weight = 1 }, "weight"},
+		{"unreadable rank", stamped(workload.AnnotationRank, "top"), func(s *Sender) { s.Rank = 0 }, "rank"},
+		{"unreadable initial", stamped(workload.AnnotationInitialBandwidth, "x"), func(s *Sender) { s.Initial, s.Restore = 0, "x" }, "initial-bandwidth"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := good
@@ -87,7 +87,7 @@ func TestParseSender(t *testing.T) {
 
 func TestParseApp(t *testing.T) {
 	asked := func(change ...string) map[string]string {
-		a := map[string]string{workload.MaxJitter: "1ms", workload.ProbeWith: "udp:5201", workload.Rank: "100"}
+		a := map[string]string{workload.AnnotationMaxJitter: "1ms", workload.AnnotationProbe: "udp:5201", workload.AnnotationRank: "100"}
 		for i := 0; i < len(change); i += 2 {
 			if a[change[i]] = change[i+1]; change[i+1] == "" {
 				delete(a, change[i])
@@ -112,26 +112,26 @@ func TestParseApp(t *testing.T) {
 		problem     string
 	}{
 		{"as stamped", asked(), func(*App) {}, ""},
-		{"one unreadable target of two", asked(workload.MaxLatency, "soon"), func(*App) {}, "max-latency"},
-		{"no probe", asked(workload.ProbeWith, ""), beside, ""},
-		{"unreadable probe", asked(workload.ProbeWith, "sctp:1"), beside, "probe"},
-		{"stamp on the pod", asked(workload.ProbeWith, "stamp"), func(a *App) {
+		{"one unreadable target of two", asked(workload.AnnotationMaxLatency, "soon"), func(*App) {}, "max-latency"},
+		{"no probe", asked(workload.AnnotationProbe, ""), beside, ""},
+		{"unreadable probe", asked(workload.AnnotationProbe, "sctp:1"), beside, "probe"},
+		{"stamp on the pod", asked(workload.AnnotationProbe, "stamp"), func(a *App) {
 			a.Probe, a.Protocol = workload.Probe{Protocol: workload.STAMP, Port: 862}, workload.STAMP
 		}, ""},
-		{"stamp beside the pod", asked(workload.ProbeWith, "stamp", workload.Reflector, "node"), beside, ""},
-		{"unreadable reflector", asked(workload.Reflector, "moon"), func(*App) {}, "reflector"},
-		{"codepoint", asked(workload.ProbeDSCP, "EF"), func(a *App) { a.DSCP = 46 }, ""},
-		{"unreadable codepoint", asked(workload.ProbeDSCP, "64"), func(*App) {}, "dscp"},
-		{"query", asked(workload.ProbeWith, "prometheus", workload.PromQL, "max(x[1m])"), func(a *App) {
+		{"stamp beside the pod", asked(workload.AnnotationProbe, "stamp", workload.AnnotationReflector, "node"), beside, ""},
+		{"unreadable reflector", asked(workload.AnnotationReflector, "moon"), func(*App) {}, "reflector"},
+		{"codepoint", asked(workload.AnnotationDSCP, "EF"), func(a *App) { a.DSCP = 46 }, ""},
+		{"unreadable codepoint", asked(workload.AnnotationDSCP, "64"), func(*App) {}, "dscp"},
+		{"query", asked(workload.AnnotationProbe, "prometheus", workload.AnnotationQuery, "max(x[1m])"), func(a *App) {
 			a.Probe, a.Protocol = workload.Probe{Protocol: workload.Prometheus}, workload.Prometheus
 			a.Query = workload.Query{Text: "max(x[1m])", Range: time.Minute, Selectors: []string{"x"}}
 		}, ""},
-		{"query missing", asked(workload.ProbeWith, "prometheus"), beside, "query"},
-		{"unreadable query", asked(workload.ProbeWith, "prometheus", workload.PromQL, "max(x[1m]"), beside, "query"},
-		{"query out of place", asked(workload.PromQL, "max(x[1m]"), func(*App) {}, ""},
-		{"pinned", asked(workload.ProbeFrom, " worker-2,, worker-3 "), func(a *App) { a.Pinned = []string{"worker-2", "worker-3"} }, ""},
-		{"pinned to its own node", asked(workload.ProbeFrom, "worker-1,worker-2"), func(a *App) { a.Pinned = []string{"worker-2"} }, "own node"},
-		{"pinned to its own node alone", asked(workload.ProbeFrom, "worker-1"), func(*App) {}, "own node"},
+		{"query missing", asked(workload.AnnotationProbe, "prometheus"), beside, "query"},
+		{"unreadable query", asked(workload.AnnotationProbe, "prometheus", workload.AnnotationQuery, "max(x[1m]"), beside, "query"},
+		{"query out of place", asked(workload.AnnotationQuery, "max(x[1m]"), func(*App) {}, ""},
+		{"pinned", asked(workload.AnnotationProbeFrom, " worker-2,, worker-3 "), func(a *App) { a.Pinned = []string{"worker-2", "worker-3"} }, ""},
+		{"pinned to its own node", asked(workload.AnnotationProbeFrom, "worker-1,worker-2"), func(a *App) { a.Pinned = []string{"worker-2"} }, "own node"},
+		{"pinned to its own node alone", asked(workload.AnnotationProbeFrom, "worker-1"), func(*App) {}, "own node"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := good
@@ -150,14 +150,14 @@ func TestParseApp(t *testing.T) {
 
 // A critical pod is never limited, whatever is written on it.
 func TestCriticalIsNeverASender(t *testing.T) {
-	got := parse(running(workload.ClassCritical, stamped(workload.MaxJitter, "1ms")))
+	got := parse(running(workload.ClassCritical, stamped(workload.AnnotationMaxJitter, "1ms")))
 	if got.sender != nil || got.app == nil {
 		t.Errorf("parse = %+v, want an app and no sender", got)
 	}
 }
 
 func TestParseIgnores(t *testing.T) {
-	jitter := map[string]string{workload.MaxJitter: "1ms", workload.ProbeWith: "udp:5201"}
+	jitter := map[string]string{workload.AnnotationMaxJitter: "1ms", workload.AnnotationProbe: "udp:5201"}
 	for _, tt := range []struct {
 		name    string
 		pod     *corev1.Pod
@@ -165,12 +165,12 @@ func TestParseIgnores(t *testing.T) {
 		problem string
 	}{
 		{"asks for nothing", running(workload.ClassCritical, nil), func(*corev1.Pod) {}, ""},
-		{"asks for nothing readable", running(workload.ClassCritical, map[string]string{workload.MaxJitter: "x"}), func(*corev1.Pod) {}, "max-jitter"},
+		{"asks for nothing readable", running(workload.ClassCritical, map[string]string{workload.AnnotationMaxJitter: "x"}), func(*corev1.Pod) {}, "max-jitter"},
 		{"unscheduled", running("best-effort", stamped()), func(p *corev1.Pod) { p.Spec.NodeName = "" }, ""},
 		{"ended", running("best-effort", stamped()), func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }, ""},
 		{"host network", running("best-effort", stamped()), func(p *corev1.Pod) { p.Spec.HostNetwork = true }, "host network"},
 		{"not ready", running(workload.ClassCritical, jitter), func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }, ""},
-		{"not ready, asks for handshakes", running(workload.ClassCritical, map[string]string{workload.MaxJitter: "1ms", workload.ProbeWith: "tcp:3306"}),
+		{"not ready, asks for handshakes", running(workload.ClassCritical, map[string]string{workload.AnnotationMaxJitter: "1ms", workload.AnnotationProbe: "tcp:3306"}),
 			func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }, ""},
 		{"stopping", running(workload.ClassCritical, jitter), func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }, ""},
 		{"no address", running(workload.ClassCritical, jitter), func(p *corev1.Pod) { p.Status.PodIP = "" }, ""},
@@ -197,7 +197,7 @@ func TestStoppingSenderStays(t *testing.T) {
 func TestSlimKeepsWhatParseReads(t *testing.T) {
 	pods := []*corev1.Pod{
 		running("best-effort", stamped()),
-		running(workload.ClassCritical, map[string]string{workload.MaxJitter: "1ms", workload.ProbeWith: "udp:5201", workload.ProbeFrom: "a"}),
+		running(workload.ClassCritical, map[string]string{workload.AnnotationMaxJitter: "1ms", workload.AnnotationProbe: "udp:5201", workload.AnnotationProbeFrom: "a"}),
 	}
 	for _, pod := range pods {
 		thin, err := slim(pod.DeepCopy())
@@ -266,11 +266,11 @@ func checkProblem(t *testing.T, problems []string, about string) {
 func FuzzParse(f *testing.F) {
 	f.Add("100M", "10M", "1G", "1ms", "udp:5201", "5", "EF", "max(x)")
 	f.Fuzz(func(t *testing.T, limit, lo, hi, jitter, probe, rank, dscp, query string) {
-		a := stamped(workload.EgressBandwidth, limit, workload.MinBandwidth, lo, workload.MaxBandwidth, hi, workload.Rank, rank)
+		a := stamped(workload.AnnotationEgressBandwidth, limit, workload.AnnotationMinBandwidth, lo, workload.AnnotationMaxBandwidth, hi, workload.AnnotationRank, rank)
 		if s := parse(running("best-effort", a)).sender; s == nil || s.Min < bitrate.Min || s.Max < s.Min || s.Limit < 0 {
 			t.Errorf("unsafe sender %+v", s)
 		}
-		a = map[string]string{workload.MaxJitter: jitter, workload.ProbeWith: probe, workload.ProbeDSCP: dscp, workload.PromQL: query}
+		a = map[string]string{workload.AnnotationMaxJitter: jitter, workload.AnnotationProbe: probe, workload.AnnotationDSCP: dscp, workload.AnnotationQuery: query}
 		if app := parse(running(workload.ClassCritical, a)).app; app != nil &&
 			(app.SLO.IsZero() || app.Protocol == "" || app.DSCP > workload.MaxDSCP || app.Protocol == workload.Prometheus && app.Query.Text == "") {
 			t.Errorf("unmeasurable app %+v", app)

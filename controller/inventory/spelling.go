@@ -45,7 +45,7 @@ func misspelt(pod *corev1.Pod) []string {
 // nothing when it was asked about it.
 func unknownClass(pod *corev1.Pod, signed, settled bool) []string {
 	asked := pod.Labels[workload.LabelPriority]
-	rules, _, _ := strings.Cut(pod.Annotations[workload.Decision], "@")
+	rules, _, _ := strings.Cut(pod.Annotations[workload.AnnotationDecision], "@")
 	rule, _, _ := strings.Cut(rules, ",")
 	ignored := slices.Contains([]string{"class.plain-label", "class.namespace-label", "class.default"}, rule)
 	if asked == "" || asked == "none" || !(signed && ignored || !signed && settled) {

@@ -66,9 +66,9 @@ func (s *static) parse(pod *corev1.Pod) meaning {
 		return meaning{}
 	}
 	initial, before := cmp.Or(d.Initial, s.max), ""
-	switch text := pod.Annotations[workload.InitialBandwidth]; text {
+	switch text := pod.Annotations[workload.AnnotationInitialBandwidth]; text {
 	case "":
-		before = cmp.Or(pod.Annotations[workload.EgressBandwidth], workload.NoLimit)
+		before = cmp.Or(pod.Annotations[workload.AnnotationEgressBandwidth], workload.NoLimit)
 	case workload.NoLimit:
 	default:
 		if r, err := bitrate.ParseLimit(text); err == nil {
@@ -77,18 +77,18 @@ func (s *static) parse(pod *corev1.Pod) meaning {
 	}
 	stamped := *pod
 	stamped.Annotations = map[string]string{
-		workload.InitialBandwidth: min(max(initial, s.min), s.max).String(),
-		workload.MinBandwidth:     s.min.String(),
-		workload.MaxBandwidth:     s.max.String(),
+		workload.AnnotationInitialBandwidth: min(max(initial, s.min), s.max).String(),
+		workload.AnnotationMinBandwidth:     s.min.String(),
+		workload.AnnotationMaxBandwidth:     s.max.String(),
 	}
-	for _, key := range []string{workload.EgressBandwidth, workload.LimitDecision} {
+	for _, key := range []string{workload.AnnotationEgressBandwidth, workload.AnnotationLimitDecision} {
 		if text, ok := pod.Annotations[key]; ok {
 			stamped.Annotations[key] = text
 		}
 	}
 	m := parseSender(&stamped)
 	if m.sender != nil {
-		m.sender.Static, m.sender.Before, m.sender.Restore = true, before, pod.Annotations[workload.InitialBandwidth]
+		m.sender.Static, m.sender.Before, m.sender.Restore = true, before, pod.Annotations[workload.AnnotationInitialBandwidth]
 	}
 	return m
 }

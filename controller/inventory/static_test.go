@@ -56,7 +56,7 @@ func TestStaticTargets(t *testing.T) {
 	if got.Before != workload.NoLimit {
 		t.Errorf("before the first limit %q, want none", got.Before)
 	}
-	limited := ownedBy(running("", map[string]string{workload.InitialBandwidth: workload.NoLimit, workload.EgressBandwidth: "50M"}), "telemetry-upload-5d4f")
+	limited := ownedBy(running("", map[string]string{workload.AnnotationInitialBandwidth: workload.NoLimit, workload.AnnotationEgressBandwidth: "50M"}), "telemetry-upload-5d4f")
 	inv.setPod("factory/pod", limited)
 	if got := inv.Snapshot().Senders[0]; got.Before != "" || got.Initial != 100*bitrate.Mbit || got.Limit != 50*bitrate.Mbit {
 		t.Errorf("sender = %+v, want the limit in force and nothing more to tell the pod", got)
@@ -67,7 +67,7 @@ func TestStaticTargets(t *testing.T) {
 		t.Errorf("senders = %+v, want the pod once, as it was stamped", s.Senders)
 	}
 	// Nobody leaves it by a class that admission did not give, or moves its bounds.
-	forged := ownedBy(running("critical", stamped(workload.MinBandwidth, "900M", workload.MaxJitter, "10us")), "telemetry-upload-5d4f")
+	forged := ownedBy(running("critical", stamped(workload.AnnotationMinBandwidth, "900M", workload.AnnotationMaxJitter, "10us")), "telemetry-upload-5d4f")
 	inv.setPod("factory/pod", forged)
 	if s := inv.Snapshot(); len(s.Senders) != 1 || s.Senders[0].Min != 20*bitrate.Mbit || s.Senders[0].Rank != 0 || len(s.Apps) != 1 {
 		t.Errorf("apps %+v, senders %+v; want the pod as the administrator has it", s.Apps, s.Senders)

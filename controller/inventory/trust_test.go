@@ -18,16 +18,16 @@ import (
 
 // What admission did not sign is worth nothing, whatever a pod wears.
 func TestUnsignedStampsCountForNothing(t *testing.T) {
-	critical := map[string]string{workload.MaxJitter: "10us", workload.ProbeWith: "tcp:80", workload.Rank: "1000"}
+	critical := map[string]string{workload.AnnotationMaxJitter: "10us", workload.AnnotationProbe: "tcp:80", workload.AnnotationRank: "1000"}
 	for name, pod := range map[string]*corev1.Pod{
 		"critical":           running("critical", critical),
 		"any other class":    running("standard", critical),
 		"throttleable":       running("best-effort", stamped()),
-		"nonsense":           running("critical", map[string]string{workload.MaxJitter: "10us", workload.Signature: "abc"}),
-		"a target more":      tampered(signed("best-effort", stamped()), workload.MaxJitter, "10us"),
-		"another bound":      tampered(signed("best-effort", stamped()), workload.MinBandwidth, "1G"),
-		"a probe more":       tampered(signed("critical", critical), workload.ProbeFrom, "worker-1"),
-		"another class":      reclassed(signed("best-effort", stamped(workload.MaxJitter, "1ms"))),
+		"nonsense":           running("critical", map[string]string{workload.AnnotationMaxJitter: "10us", workload.AnnotationSignature: "abc"}),
+		"a target more":      tampered(signed("best-effort", stamped()), workload.AnnotationMaxJitter, "10us"),
+		"another bound":      tampered(signed("best-effort", stamped()), workload.AnnotationMinBandwidth, "1G"),
+		"a probe more":       tampered(signed("critical", critical), workload.AnnotationProbeFrom, "worker-1"),
+		"another class":      reclassed(signed("best-effort", stamped(workload.AnnotationMaxJitter, "1ms"))),
 		"another namespace":  moved(signed("critical", critical), "elsewhere"),
 		"signed by stranger": byStranger(running("critical", critical)),
 	} {
@@ -61,8 +61,8 @@ func moved(pod *corev1.Pod, namespace string) *corev1.Pod {
 }
 
 func byStranger(pod *corev1.Pod) *corev1.Pod {
-	pod.Annotations = map[string]string{workload.MaxJitter: "10us"}
-	pod.Annotations[workload.Signature] = signature.Sign(make(signature.Key, signature.KeyLength), pod.Namespace, pod.Labels, pod.Annotations)
+	pod.Annotations = map[string]string{workload.AnnotationMaxJitter: "10us"}
+	pod.Annotations[workload.AnnotationSignature] = signature.Sign(make(signature.Key, signature.KeyLength), pod.Namespace, pod.Labels, pod.Annotations)
 	return pod
 }
 
@@ -130,7 +130,7 @@ func TestWhoIsUnstamped(t *testing.T) {
 	if !slices.Contains(who(), u.Pod.String()) {
 		t.Error("not asked about again after a while")
 	}
-	inv.setNamespace("kube-logging", labelled("kube-logging", workload.Mode, "off"))
+	inv.setNamespace("kube-logging", labelled("kube-logging", workload.AnnotationMode, "off"))
 	if slices.Contains(who(), "kube-logging/shipper") {
 		t.Error("a pod in a namespace that is off is asked about")
 	}
@@ -182,7 +182,7 @@ func TestOneChangeOfMany(t *testing.T) {
 // Limits are given back where detnet stops enforcing, and only then.
 func TestGiveBack(t *testing.T) {
 	inv := keyed(workload.Enforce)
-	inv.setPod("factory/pod", signed("best-effort", stamped(workload.EgressBandwidth, "12M")))
+	inv.setPod("factory/pod", signed("best-effort", stamped(workload.AnnotationEgressBandwidth, "12M")))
 	due := func() int { return len(inv.Snapshot().GiveBack) }
 	if due() != 0 {
 		t.Error("a limit is given back while detnet enforces")
@@ -193,11 +193,11 @@ func TestGiveBack(t *testing.T) {
 			t.Errorf("mode %s: %d limits to give back, want one", mode, due())
 		}
 	}
-	inv.setPod("factory/pod", signed("best-effort", stamped(workload.EgressBandwidth, "100M")))
+	inv.setPod("factory/pod", signed("best-effort", stamped(workload.AnnotationEgressBandwidth, "100M")))
 	if due() != 0 {
 		t.Error("a limit is given back twice")
 	}
-	inv.setPod("factory/pod", running("best-effort", stamped(workload.EgressBandwidth, "12M")))
+	inv.setPod("factory/pod", running("best-effort", stamped(workload.AnnotationEgressBandwidth, "12M")))
 	if due() != 0 {
 		t.Error("a limit is given back by a forged stamp")
 	}
@@ -209,7 +209,7 @@ func TestFromObserveToEnforce(t *testing.T) {
 	inv := keyed(workload.Observe)
 	inv.setWebhook("", likeTheChart())
 	inv.setNamespace("factory", labelled("factory"))
-	inv.setPod("factory/pod", signed("best-effort", map[string]string{workload.MinBandwidth: "10M", workload.MaxBandwidth: "1G", workload.Rank: "10", workload.Would: `{"annotations":{"detnet.dev/initial-bandwidth":"100M","kubernetes.io/egress-bandwidth":"100M"}}`}))
+	inv.setPod("factory/pod", signed("best-effort", map[string]string{workload.AnnotationMinBandwidth: "10M", workload.AnnotationMaxBandwidth: "1G", workload.AnnotationRank: "10", workload.AnnotationWould: `{"annotations":{"detnet.dev/initial-bandwidth":"100M","kubernetes.io/egress-bandwidth":"100M"}}`}))
 	s := inv.Snapshot()
 	if len(s.Senders) != 1 || s.Senders[0].Initial != 100*bitrate.Mbit || s.Senders[0].Limit != 0 || len(s.Unstamped) != 0 {
 		t.Fatalf("senders %+v, unstamped %+v; want one that has no limit and would begin with 100M", s.Senders, s.Unstamped)
@@ -224,8 +224,8 @@ func TestFromObserveToEnforce(t *testing.T) {
 // Who misspells a key is told which, and what was probably meant.
 func TestMisspeltKeys(t *testing.T) {
 	inv := keyed(workload.Enforce)
-	pod := running("", map[string]string{"detnet.dev/max-latncy": "1ms", "detnet.dev/team": "a", workload.Weight: "2"})
-	pod.Labels = map[string]string{workload.LabelPriority: "critical", workload.MaxJitter: "1ms", "app": "x"}
+	pod := running("", map[string]string{"detnet.dev/max-latncy": "1ms", "detnet.dev/team": "a", workload.AnnotationWeight: "2"})
+	pod.Labels = map[string]string{workload.LabelPriority: "critical", workload.AnnotationMaxJitter: "1ms", "app": "x"}
 	inv.setPod("factory/pod", pod)
 	problems := inv.Snapshot().Problems
 	if len(problems) != 2 || !strings.Contains(problems[0].Text, "label or annotation") ||
@@ -257,7 +257,7 @@ func TestUnknownClasses(t *testing.T) {
 		pod := running(tt.class, nil)
 		pod.Labels = map[string]string{workload.LabelPriority: tt.asked}
 		if tt.class != "" {
-			pod.Labels[workload.LabelClass], pod.Annotations = tt.class, map[string]string{workload.Decision: tt.decision, workload.Rank: "1"}
+			pod.Labels[workload.LabelClass], pod.Annotations = tt.class, map[string]string{workload.AnnotationDecision: tt.decision, workload.AnnotationRank: "1"}
 			pod = sign(pod)
 		}
 		inv.setPod("factory/pod", pod)
@@ -278,7 +278,7 @@ func TestUnknownClasses(t *testing.T) {
 }
 
 func limitedTo(i int, limit string) *corev1.Pod {
-	pod := running("best-effort", stamped(workload.EgressBandwidth, limit))
+	pod := running("best-effort", stamped(workload.AnnotationEgressBandwidth, limit))
 	pod.Name = fmt.Sprint("pod-", i)
 	return sign(pod)
 }
@@ -287,7 +287,7 @@ func fill(inv *Inventory, n int) {
 	for i := range n {
 		inv.setPod(fmt.Sprint("factory/pod-", i), limitedTo(i, "85M"))
 	}
-	app := running("critical", map[string]string{workload.MaxJitter: "1ms"})
+	app := running("critical", map[string]string{workload.AnnotationMaxJitter: "1ms"})
 	app.Name = "robot"
 	inv.setPod("factory/robot", sign(app))
 }

@@ -145,7 +145,7 @@ func (k *Keeper) write(ctx context.Context, namespace string, m put, have *polic
 	}
 	c := write.Change{
 		Target: target(namespace, m.name), Verb: write.Create, Merge: map[string]any{},
-		Labels: map[string]string{managedBy: detnet}, Annotations: map[string]string{workload.PolicyYields: fmt.Sprint(m.yields)},
+		Labels: map[string]string{managedBy: detnet}, Annotations: map[string]string{workload.AnnotationYields: fmt.Sprint(m.yields)},
 		Regards: m.pod.reference(),
 	}
 	if len(m.rules) == 1 {
@@ -182,7 +182,7 @@ func target(namespace, name string) write.Target {
 }
 
 // marked reports whether it says of itself whether it yields.
-func (p *policy) marked() bool { return p.Annotations[workload.PolicyYields] != "" }
+func (p *policy) marked() bool { return p.Annotations[workload.AnnotationYields] != "" }
 
 // remove deletes the policy, in the version that was looked at.
 func (k *Keeper) remove(ctx context.Context, have *policy) error {

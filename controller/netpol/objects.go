@@ -33,7 +33,7 @@ func (p *policy) isOurs() bool { return p.Labels[managedBy] == detnet }
 
 // yields reports whether the policy was made under that condition; one that says
 // nothing of it is of an earlier release.
-func (p *policy) yields() bool { return p.Annotations[workload.PolicyYields] != "false" }
+func (p *policy) yields() bool { return p.Annotations[workload.AnnotationYields] != "false" }
 
 // concerns are the directions in which the policy restricts the subject.
 func (p *policy) concerns(s subject) directions {
@@ -56,8 +56,8 @@ func ofCilium(o *unstructured.Unstructured) *policy {
 	p := &policy{ObjectMeta: trimmed(o)}
 	if o.GetNamespace() != "" && o.GetLabels()[managedBy] == detnet {
 		p.Labels, p.Annotations = map[string]string{managedBy: detnet}, map[string]string{}
-		if text, ok := o.GetAnnotations()[workload.PolicyYields]; ok {
-			p.Annotations[workload.PolicyYields] = text
+		if text, ok := o.GetAnnotations()[workload.AnnotationYields]; ok {
+			p.Annotations[workload.AnnotationYields] = text
 		}
 		p.refused = refusal(o)
 	}
@@ -137,8 +137,8 @@ func (p *pod) class() string { return p.Labels[workload.LabelClass] }
 // slimPod keeps what selects a pod and what tells its kind.
 func slimPod(m *metav1.PartialObjectMetadata) *pod {
 	p := &pod{metav1.ObjectMeta{Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Labels: m.Labels}}
-	if text, ok := m.Annotations[workload.Decision]; ok {
-		p.Annotations = map[string]string{workload.Decision: text}
+	if text, ok := m.Annotations[workload.AnnotationDecision]; ok {
+		p.Annotations = map[string]string{workload.AnnotationDecision: text}
 	}
 	if owner := metav1.GetControllerOf(m); owner != nil {
 		p.OwnerReferences = []metav1.OwnerReference{{Kind: owner.Kind, UID: owner.UID, Controller: owner.Controller}}

@@ -230,7 +230,7 @@ func made(t *testing.T, name, spec string, yields string) *policy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &policy{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", Labels: map[string]string{managedBy: detnet}, Annotations: map[string]string{workload.PolicyYields: yields}}, rules: []rule{r}}
+	return &policy{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop", Labels: map[string]string{managedBy: detnet}, Annotations: map[string]string{workload.AnnotationYields: yields}}, rules: []rule{r}}
 }
 
 func names(list []*policy) []string {

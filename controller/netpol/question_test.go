@@ -18,7 +18,7 @@ import (
 func replica(kind string, n string, labels map[string]string) *pod {
 	yes := true
 	labels[workload.LabelClass] = "critical"
-	p := &pod{metav1.ObjectMeta{Name: "p-" + n, UID: types.UID(n), Labels: labels, Annotations: map[string]string{workload.Decision: "d"}}}
+	p := &pod{metav1.ObjectMeta{Name: "p-" + n, UID: types.UID(n), Labels: labels, Annotations: map[string]string{workload.AnnotationDecision: "d"}}}
 	if kind != "" {
 		p.OwnerReferences = []metav1.OwnerReference{{Kind: kind, UID: "owner", Controller: &yes}}
 	}

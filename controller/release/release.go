@@ -83,12 +83,12 @@ func (r *Release) Once(ctx context.Context) {
 // give reports whether the pod got its limit back. What is refused is told by the
 // writer.
 func (r *Release) give(ctx context.Context, s *inventory.Sender) bool {
-	to := map[string]string{workload.EgressBandwidth: s.Restore, workload.LimitDecision: ""}
+	to := map[string]string{workload.AnnotationEgressBandwidth: s.Restore, workload.AnnotationLimitDecision: ""}
 	if s.Static {
-		to[workload.InitialBandwidth] = "" // nothing of detnet stays on it
+		to[workload.AnnotationInitialBandwidth] = "" // nothing of detnet stays on it
 	}
 	if s.Restore == workload.NoLimit {
-		to[workload.EgressBandwidth] = ""
+		to[workload.AnnotationEgressBandwidth] = ""
 	}
 	t := write.Target{Kind: "Pod", Namespace: s.Pod.Namespace, Name: s.Pod.Name, UID: s.UID}
 	if err := r.To.Do(ctx, write.Change{Target: t, Annotations: to}); err != nil {

@@ -15,12 +15,12 @@ import (
 // asAdmitted is a live pod with the limit that it was admitted with in place of
 // the one in force, which the webhook would take for its owner's wish.
 func asAdmitted(pod *corev1.Pod) *corev1.Pod {
-	initial := pod.Annotations[workload.InitialBandwidth]
+	initial := pod.Annotations[workload.AnnotationInitialBandwidth]
 	if _, err := bitrate.ParseLimit(initial); err != nil {
 		return pod
 	}
 	out := pod.DeepCopy()
-	out.Annotations[workload.EgressBandwidth] = initial
+	out.Annotations[workload.AnnotationEgressBandwidth] = initial
 	return out
 }
 
@@ -35,11 +35,11 @@ func (d difference) empty() bool { return len(d.labels)+len(d.annotations) == 0 
 // and an upgrade is no reason to open all limits at once.
 func differs(pod, stamped *corev1.Pod) difference {
 	d := difference{changed(pod.Labels, stamped.Labels), changed(pod.Annotations, stamped.Annotations)}
-	if stamped.Annotations[workload.InitialBandwidth] != "" {
-		now, err := bitrate.ParseLimit(pod.Annotations[workload.EgressBandwidth])
-		first, bad := bitrate.ParseLimit(stamped.Annotations[workload.EgressBandwidth])
+	if stamped.Annotations[workload.AnnotationInitialBandwidth] != "" {
+		now, err := bitrate.ParseLimit(pod.Annotations[workload.AnnotationEgressBandwidth])
+		first, bad := bitrate.ParseLimit(stamped.Annotations[workload.AnnotationEgressBandwidth])
 		if err == nil && (bad != nil || now <= first) {
-			delete(d.annotations, workload.EgressBandwidth)
+			delete(d.annotations, workload.AnnotationEgressBandwidth)
 		}
 	}
 	return d
@@ -68,7 +68,7 @@ func (d difference) told(pod, stamped *corev1.Pod) (complete bool, note string) 
 	for _, part := range []map[string]any{d.labels, d.annotations} {
 		for _, key := range slices.Sorted(maps.Keys(part)) {
 			switch {
-			case key == workload.Signature || key == workload.Decision:
+			case key == workload.AnnotationSignature || key == workload.AnnotationDecision:
 			case part[key] == nil:
 				gone = append(gone, key)
 			default:
@@ -82,7 +82,7 @@ func (d difference) told(pod, stamped *corev1.Pod) (complete bool, note string) 
 	if len(gone) > 0 {
 		notes = append(notes, "what admission does not give it was taken away: "+strings.Join(gone, ", "))
 	}
-	if limit := pod.Annotations[workload.EgressBandwidth]; limit != "" && slices.Contains(gone, workload.EgressBandwidth) {
+	if limit := pod.Annotations[workload.AnnotationEgressBandwidth]; limit != "" && slices.Contains(gone, workload.AnnotationEgressBandwidth) {
 		notes = append(notes, fmt.Sprintf("its own limit %s was lifted, since class %s is not limited", limit, stamped.Labels[workload.LabelClass]))
 	}
 	has, wants := pod.Spec.PriorityClassName, stamped.Spec.PriorityClassName

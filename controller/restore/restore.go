@@ -83,10 +83,10 @@ func pods(ctx context.Context, client kubernetes.Interface, to *write.Writer, na
 			annotations, err := before(pod.Annotations)
 			switch {
 			case err != nil:
-				errs = append(errs, fmt.Errorf("%s: annotation %s: %w", id, workload.InitialBandwidth, err))
+				errs = append(errs, fmt.Errorf("%s: annotation %s: %w", id, workload.AnnotationInitialBandwidth, err))
 			case annotations != nil && running(&pod):
 				all = append(all, Change{
-					Object: "pod " + pod.Namespace + "/" + pod.Name, From: pod.Annotations[workload.EgressBandwidth], To: annotations[workload.EgressBandwidth],
+					Object: "pod " + pod.Namespace + "/" + pod.Name, From: pod.Annotations[workload.AnnotationEgressBandwidth], To: annotations[workload.AnnotationEgressBandwidth],
 					apply: func(ctx context.Context) error { return to.Do(ctx, write.Change{Target: id, Annotations: annotations}) },
 				})
 			}
@@ -104,26 +104,26 @@ func running(pod *corev1.Pod) bool {
 // stamped pods get the limit that they were admitted with; the rest of the
 // stamp is theirs for life.
 func stamped(has map[string]string) (map[string]string, error) {
-	initial, ok := has[workload.InitialBandwidth]
-	if !ok || has[workload.EgressBandwidth] == initial && has[workload.LimitDecision] == "" {
+	initial, ok := has[workload.AnnotationInitialBandwidth]
+	if !ok || has[workload.AnnotationEgressBandwidth] == initial && has[workload.AnnotationLimitDecision] == "" {
 		return nil, nil
 	}
 	if _, err := bitrate.ParseLimit(initial); err != nil {
 		return nil, err
 	}
-	return map[string]string{workload.EgressBandwidth: initial, workload.LimitDecision: ""}, nil
+	return map[string]string{workload.AnnotationEgressBandwidth: initial, workload.AnnotationLimitDecision: ""}, nil
 }
 
 // unstamped pods are those of static targets: nothing of detnet stays on them.
 func unstamped(has map[string]string) (map[string]string, error) {
-	initial, ok := has[workload.InitialBandwidth]
+	initial, ok := has[workload.AnnotationInitialBandwidth]
 	if !ok {
 		return nil, nil
 	}
 	if initial == workload.NoLimit {
 		initial = ""
 	}
-	return map[string]string{workload.EgressBandwidth: initial, workload.InitialBandwidth: "", workload.LimitDecision: ""}, nil
+	return map[string]string{workload.AnnotationEgressBandwidth: initial, workload.AnnotationInitialBandwidth: "", workload.AnnotationLimitDecision: ""}, nil
 }
 
 func templates(ctx context.Context, client kubernetes.Interface, to *write.Writer, namespace string) ([]Change, error) {

@@ -61,14 +61,14 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 
 	if diff := cmp.Diff(map[string]map[string]string{
-		"stamped":        {workload.InitialBandwidth: "100M", workload.EgressBandwidth: "100M"},
-		"untouched":      {workload.InitialBandwidth: "100M", workload.EgressBandwidth: "100M"},
-		"careless":       {workload.InitialBandwidth: "lots", workload.EgressBandwidth: "20M"},
+		"stamped":        {workload.AnnotationInitialBandwidth: "100M", workload.AnnotationEgressBandwidth: "100M"},
+		"untouched":      {workload.AnnotationInitialBandwidth: "100M", workload.AnnotationEgressBandwidth: "100M"},
+		"careless":       {workload.AnnotationInitialBandwidth: "lots", workload.AnnotationEgressBandwidth: "20M"},
 		"static":         nil,
-		"static-limited": {workload.EgressBandwidth: "50M"},
-		"stranger":       {workload.EgressBandwidth: "5M"},
+		"static-limited": {workload.AnnotationEgressBandwidth: "50M"},
+		"stranger":       {workload.AnnotationEgressBandwidth: "5M"},
 		"Deployment":     nil,
-		"template":       {workload.EgressBandwidth: "80M", "other": "kept"},
+		"template":       {workload.AnnotationEgressBandwidth: "80M", "other": "kept"},
 	}, annotations(t, client)); diff != "" {
 		t.Errorf("annotations (-want +got):\n%s", diff)
 	}
@@ -89,13 +89,13 @@ func leaveTraces(t *testing.T, client kubernetes.Interface) {
 		}
 	}
 	class := map[string]string{workload.LabelClass: "best-effort"}
-	pod("stamped", class, map[string]string{workload.InitialBandwidth: "100M", workload.EgressBandwidth: "20M"})
-	pod("untouched", class, map[string]string{workload.InitialBandwidth: "100M", workload.EgressBandwidth: "100M"})
-	pod("careless", class, map[string]string{workload.InitialBandwidth: "lots", workload.EgressBandwidth: "20M"})
-	pod("static", nil, map[string]string{workload.InitialBandwidth: workload.NoLimit, workload.EgressBandwidth: "20M"})
-	pod("static-limited", nil, map[string]string{workload.InitialBandwidth: "50M", workload.EgressBandwidth: "20M"})
-	pod("stranger", nil, map[string]string{workload.EgressBandwidth: "5M"})
-	pod("gone", class, map[string]string{workload.InitialBandwidth: "100M", workload.EgressBandwidth: "20M"})
+	pod("stamped", class, map[string]string{workload.AnnotationInitialBandwidth: "100M", workload.AnnotationEgressBandwidth: "20M"})
+	pod("untouched", class, map[string]string{workload.AnnotationInitialBandwidth: "100M", workload.AnnotationEgressBandwidth: "100M"})
+	pod("careless", class, map[string]string{workload.AnnotationInitialBandwidth: "lots", workload.AnnotationEgressBandwidth: "20M"})
+	pod("static", nil, map[string]string{workload.AnnotationInitialBandwidth: workload.NoLimit, workload.AnnotationEgressBandwidth: "20M"})
+	pod("static-limited", nil, map[string]string{workload.AnnotationInitialBandwidth: "50M", workload.AnnotationEgressBandwidth: "20M"})
+	pod("stranger", nil, map[string]string{workload.AnnotationEgressBandwidth: "5M"})
+	pod("gone", class, map[string]string{workload.AnnotationInitialBandwidth: "100M", workload.AnnotationEgressBandwidth: "20M"})
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}
 	node.Spec.Taints = []corev1.Taint{{Key: workload.TaintCongested, Effect: corev1.TaintEffectPreferNoSchedule}}
 	if _, err := client.CoreV1().Nodes().Create(t.Context(), node, metav1.CreateOptions{}); err != nil {
@@ -105,10 +105,10 @@ func leaveTraces(t *testing.T, client kubernetes.Interface) {
 	if _, err := client.CoreV1().Nodes().Patch(t.Context(), "n1", types.MergePatchType, capacity, metav1.PatchOptions{}, "status"); err != nil {
 		t.Fatal(err)
 	}
-	meta := metav1.ObjectMeta{Name: "telemetry", Annotations: map[string]string{workload.TemplateBefore: `{"kubernetes.io/egress-bandwidth":"80M","detnet.dev/initial-bandwidth":null,"other":null}`}}
+	meta := metav1.ObjectMeta{Name: "telemetry", Annotations: map[string]string{workload.AnnotationTemplateBefore: `{"kubernetes.io/egress-bandwidth":"80M","detnet.dev/initial-bandwidth":null,"other":null}`}}
 	d := &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "a"}}}}
 	d.Spec.Template.Labels = map[string]string{"app": "a"}
-	d.Spec.Template.Annotations = map[string]string{workload.EgressBandwidth: "20M", workload.InitialBandwidth: "100M", "other": "kept"}
+	d.Spec.Template.Annotations = map[string]string{workload.AnnotationEgressBandwidth: "20M", workload.AnnotationInitialBandwidth: "100M", "other": "kept"}
 	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "main", Image: "none"}}
 	if _, err := client.AppsV1().Deployments("default").Create(t.Context(), d, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

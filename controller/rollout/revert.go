@@ -24,10 +24,10 @@ const given = "detnet.dev/given"
 func (r *Rollout) reverted(w inventory.Workload, meta metav1.ObjectMeta, template map[string]string) bool {
 	wrote, known := r.wrote[w]
 	var note map[string]*string
-	if json.Unmarshal([]byte(meta.Annotations[workload.TemplateBefore]), &note) == nil && note[given] != nil {
+	if json.Unmarshal([]byte(meta.Annotations[workload.AnnotationTemplateBefore]), &note) == nil && note[given] != nil {
 		wrote, known = *note[given], true
 	}
-	if !known || template[workload.EgressBandwidth] == wrote {
+	if !known || template[workload.AnnotationEgressBandwidth] == wrote {
 		delete(r.told, w)
 		return false
 	}
@@ -43,11 +43,11 @@ func (r *Rollout) reverted(w inventory.Workload, meta metav1.ObjectMeta, templat
 		who = "somebody"
 	}
 	r.Log.Warn("template left alone: its limit was changed back", "kind", w.Kind, "namespace", w.Namespace, "name", w.Name,
-		"by", who, "given", wrote, "has", template[workload.EgressBandwidth])
+		"by", who, "given", wrote, "has", template[workload.AnnotationEgressBandwidth])
 	if r.Events != nil {
 		r.Events.Eventf(target(w, meta.UID).Reference(), nil, corev1.EventTypeWarning, "RolloutStopped", "roll-out", "%s",
 			write.Note("detnet gave the template the limit "+wrote+", and "+who+" changed it back: detnet changes it no more. Take annotation "+
-				workload.EgressBandwidth+" out of what "+who+" applies, and delete annotation "+workload.TemplateBefore+" from this object, for rolloutEvery to go on"))
+				workload.AnnotationEgressBandwidth+" out of what "+who+" applies, and delete annotation "+workload.AnnotationTemplateBefore+" from this object, for rolloutEvery to go on"))
 	}
 	return true
 }
@@ -56,7 +56,7 @@ func (r *Rollout) reverted(w inventory.Workload, meta metav1.ObjectMeta, templat
 func statedBy(fields []metav1.ManagedFieldsEntry) []string {
 	var names []string
 	for _, f := range fields {
-		owns := f.FieldsV1 != nil && bytes.Contains(f.FieldsV1.Raw, []byte(`"f:`+workload.EgressBandwidth+`"`))
+		owns := f.FieldsV1 != nil && bytes.Contains(f.FieldsV1.Raw, []byte(`"f:`+workload.AnnotationEgressBandwidth+`"`))
 		if owns && f.Manager != write.FieldManager && !slices.Contains(names, f.Manager) {
 			names = append(names, f.Manager)
 		}

@@ -187,34 +187,34 @@ func (r *Rollout) apply(ctx context.Context, t template) (changed bool, err erro
 	if err != nil {
 		return false, fmt.Errorf("read template of %s: %w", t, err)
 	}
-	noted := meta.Annotations[workload.TemplateBefore]
+	noted := meta.Annotations[workload.AnnotationTemplateBefore]
 	if r.reverted(t.Workload, meta, now) {
 		return false, nil
 	}
-	own, err := bitrate.ParseLimit(now[workload.EgressBandwidth])
+	own, err := bitrate.ParseLimit(now[workload.AnnotationEgressBandwidth])
 	if err == nil && near(own, t.limit) {
 		return false, nil
 	}
-	if noted == "" && now[workload.EgressBandwidth] == "" && t.stamped && near(t.initial, t.limit) {
+	if noted == "" && now[workload.AnnotationEgressBandwidth] == "" && t.stamped && near(t.initial, t.limit) {
 		return false, nil // new pods begin with it as it is
 	}
-	most, _ := bitrate.ParseLimit(now[workload.MaxBandwidth]) // none, if it can't be read
-	limits := map[string]string{workload.EgressBandwidth: t.limit.String()}
+	most, _ := bitrate.ParseLimit(now[workload.AnnotationMaxBandwidth]) // none, if it can't be read
+	limits := map[string]string{workload.AnnotationEgressBandwidth: t.limit.String()}
 	before := map[string]*string{}
 	if noted != "" {
 		if err := json.Unmarshal([]byte(noted), &before); err != nil {
-			return false, fmt.Errorf("%s: annotation %s: %w", t, workload.TemplateBefore, err)
+			return false, fmt.Errorf("%s: annotation %s: %w", t, workload.AnnotationTemplateBefore, err)
 		}
 	} else {
-		before = map[string]*string{workload.EgressBandwidth: value(now, workload.EgressBandwidth)}
-		if _, ok := now[workload.InitialBandwidth]; !ok && t.initial != 0 {
+		before = map[string]*string{workload.AnnotationEgressBandwidth: value(now, workload.AnnotationEgressBandwidth)}
+		if _, ok := now[workload.AnnotationInitialBandwidth]; !ok && t.initial != 0 {
 			// Else the next pods would take their first limit for the original one.
-			limits[workload.InitialBandwidth] = t.initial.String()
-			before[workload.InitialBandwidth] = nil
+			limits[workload.AnnotationInitialBandwidth] = t.initial.String()
+			before[workload.AnnotationInitialBandwidth] = nil
 			if t.initial == own && (most == 0 || own < most) {
 				// And the template's own limit for detnet's: it stays the ceiling.
-				limits[workload.MaxBandwidth] = own.String()
-				before[workload.MaxBandwidth] = value(now, workload.MaxBandwidth)
+				limits[workload.AnnotationMaxBandwidth] = own.String()
+				before[workload.AnnotationMaxBandwidth] = value(now, workload.AnnotationMaxBandwidth)
 			}
 		}
 	}
@@ -226,7 +226,7 @@ func (r *Rollout) apply(ctx context.Context, t template) (changed bool, err erro
 	}
 	err = r.To.Do(ctx, write.Change{
 		Target:      target(t.Workload, meta.UID),
-		Annotations: map[string]string{workload.TemplateBefore: string(note)},
+		Annotations: map[string]string{workload.AnnotationTemplateBefore: string(note)},
 		Merge:       inTemplate(limits),
 	})
 	if err != nil {

@@ -83,7 +83,7 @@ func TestOnceOnARealAPIServer(t *testing.T) {
 		}
 		for _, kind := range kinds {
 			_, got, err := get(t.Context(), client, inventory.Workload{Kind: kind, Namespace: "default", Name: "a"})
-			if err != nil || got[workload.EgressBandwidth] != step.want || got["other"] != "kept" || (got[workload.InitialBandwidth] == "100M") != (step.want != "") {
+			if err != nil || got[workload.AnnotationEgressBandwidth] != step.want || got["other"] != "kept" || (got[workload.AnnotationInitialBandwidth] == "100M") != (step.want != "") {
 				t.Errorf("%s at %v: template has %v, %v; want %s, and 100M at first", kind, step.limit, got, err, step.want)
 			}
 		}
@@ -101,7 +101,7 @@ func TestOnceOnARealAPIServer(t *testing.T) {
 			t.Error(err)
 		}
 		meta, got, err := get(t.Context(), client, c.Workload)
-		if err != nil || len(meta.Annotations) > 1 || meta.Annotations[workload.TemplateBefore] != "" || !maps.Equal(got, map[string]string{"other": "kept"}) {
+		if err != nil || len(meta.Annotations) > 1 || meta.Annotations[workload.AnnotationTemplateBefore] != "" || !maps.Equal(got, map[string]string{"other": "kept"}) {
 			t.Errorf("%s: %v, template %v, %v", c, meta, got, err)
 		}
 	}
@@ -126,13 +126,13 @@ func TestSwitchedOffGivesBack(t *testing.T) {
 		t.Helper()
 		for _, kind := range kinds {
 			meta, got, err := get(t.Context(), client, inventory.Workload{Kind: kind, Namespace: "default", Name: "a"})
-			if err != nil || !maps.Equal(got, want) || (meta.Annotations[workload.TemplateBefore] == "") != (len(want) == 1) {
+			if err != nil || !maps.Equal(got, want) || (meta.Annotations[workload.AnnotationTemplateBefore] == "") != (len(want) == 1) {
 				t.Errorf("%s: template has %v, %v; want %v", kind, got, err, want)
 			}
 		}
 	}
 	before := map[string]string{"other": "kept"}
-	changed := map[string]string{"other": "kept", workload.EgressBandwidth: "80M", workload.InitialBandwidth: "100M"}
+	changed := map[string]string{"other": "kept", workload.AnnotationEgressBandwidth: "80M", workload.AnnotationInitialBandwidth: "100M"}
 
 	r, log := leader()
 	r.look(t.Context(), now)
@@ -216,7 +216,7 @@ func TestStopsWhereSomebodyPutsItBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return template[workload.EgressBandwidth], meta.Generation
+		return template[workload.AnnotationEgressBandwidth], meta.Generation
 	}
 	known := &fakeInventory{senders: []*inventory.Sender{sender("Deployment", "a", 50*mbit, workload.Enforce)}}
 	var events recorded

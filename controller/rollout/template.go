@@ -34,18 +34,18 @@ func Find(ctx context.Context, client kubernetes.Interface, namespace string) ([
 	var all []Changed
 	var errs []error
 	look := func(kind string, meta metav1.ObjectMeta, template corev1.PodTemplateSpec) {
-		note, ok := meta.Annotations[workload.TemplateBefore]
+		note, ok := meta.Annotations[workload.AnnotationTemplateBefore]
 		if !ok {
 			return
 		}
-		c := Changed{Workload: inventory.Workload{Kind: kind, Namespace: meta.Namespace, Name: meta.Name}, From: template.Annotations[workload.EgressBandwidth], uid: meta.UID}
+		c := Changed{Workload: inventory.Workload{Kind: kind, Namespace: meta.Namespace, Name: meta.Name}, From: template.Annotations[workload.AnnotationEgressBandwidth], uid: meta.UID}
 		if err := json.Unmarshal([]byte(note), &c.before); err != nil {
-			errs = append(errs, fmt.Errorf("%s: annotation %s: %w", c, workload.TemplateBefore, err))
+			errs = append(errs, fmt.Errorf("%s: annotation %s: %w", c, workload.AnnotationTemplateBefore, err))
 			return
 		}
 		if wrote := c.before[given]; wrote != nil && *wrote != c.From {
 			c.left, c.To = true, c.From
-		} else if before := c.before[workload.EgressBandwidth]; before != nil {
+		} else if before := c.before[workload.AnnotationEgressBandwidth]; before != nil {
 			c.To = *before
 		}
 		all = append(all, c)
@@ -79,14 +79,14 @@ func Find(ctx context.Context, client kubernetes.Interface, namespace string) ([
 // limit that somebody else has stated since stays.
 func (c Changed) Undo(ctx context.Context, to *write.Writer) error {
 	before := map[string]*string{}
-	for _, key := range []string{workload.EgressBandwidth, workload.InitialBandwidth, workload.MaxBandwidth} {
-		if v, ok := c.before[key]; ok && !(c.left && key == workload.EgressBandwidth) {
+	for _, key := range []string{workload.AnnotationEgressBandwidth, workload.AnnotationInitialBandwidth, workload.AnnotationMaxBandwidth} {
+		if v, ok := c.before[key]; ok && !(c.left && key == workload.AnnotationEgressBandwidth) {
 			before[key] = v
 		}
 	}
 	err := to.Do(ctx, write.Change{
 		Target:      target(c.Workload, c.uid),
-		Annotations: map[string]string{workload.TemplateBefore: ""},
+		Annotations: map[string]string{workload.AnnotationTemplateBefore: ""},
 		Merge:       inTemplate(before),
 	})
 	if err != nil {

@@ -63,7 +63,7 @@ func TestImportIsApplied(t *testing.T) {
 			t.Errorf("apply:\n%s%v", text, err)
 		}
 	}
-	want := map[string]string{"other": "kept", workload.MaxJitter: "2ms", workload.ProbeWith: "tcp:5202"}
+	want := map[string]string{"other": "kept", workload.AnnotationMaxJitter: "2ms", workload.AnnotationProbe: "tcp:5202"}
 	d, err := client.AppsV1().Deployments("factory").Get(t.Context(), "safety-scanner", metav1.GetOptions{})
 	if err != nil || d.Spec.Template.Labels[workload.LabelPriority] != workload.ClassCritical || d.Spec.Template.Labels["app"] == "" || !maps.Equal(d.Spec.Template.Annotations, want) {
 		t.Errorf("template %+v, %v", d.Spec.Template.ObjectMeta, err)

@@ -96,8 +96,8 @@ func values(t Targets) map[string]any {
 }
 
 func (a App) annotations() map[string]string {
-	out := map[string]string{workload.ProbeWith: a.Probe.String()}
-	for key, d := range map[string]time.Duration{workload.MaxJitter: a.SLO.Jitter, workload.MaxLatency: a.SLO.Latency} {
+	out := map[string]string{workload.AnnotationProbe: a.Probe.String()}
+	for key, d := range map[string]time.Duration{workload.AnnotationMaxJitter: a.SLO.Jitter, workload.AnnotationMaxLatency: a.SLO.Latency} {
 		if d != 0 {
 			out[key] = d.String()
 		}
@@ -108,7 +108,7 @@ func (a App) annotations() map[string]string {
 func (d Deployment) annotations(c Control) map[string]string {
 	out := map[string]string{}
 	for key, r := range map[string]bitrate.Rate{
-		workload.InitialBandwidth: d.Initial, workload.MinBandwidth: c.Min, workload.MaxBandwidth: c.Max,
+		workload.AnnotationInitialBandwidth: d.Initial, workload.AnnotationMinBandwidth: c.Min, workload.AnnotationMaxBandwidth: c.Max,
 	} {
 		if r != 0 {
 			out[key] = r.String()

@@ -53,65 +53,65 @@ func ownedBy(apiVersion, kind, name string) func(*corev1.Pod) {
 
 // measured are the keys that make others pay for a pod.
 var measured = []string{
-	workload.MaxJitter, workload.MaxLatency, workload.MaxLoss, workload.ProbeWith, workload.PromQL, workload.ProbeDSCP,
-	workload.ProbeFrom, workload.Reflector, workload.CiliumPriority,
+	workload.AnnotationMaxJitter, workload.AnnotationMaxLatency, workload.AnnotationMaxLoss, workload.AnnotationProbe, workload.AnnotationQuery, workload.AnnotationDSCP,
+	workload.AnnotationProbeFrom, workload.AnnotationReflector, workload.AnnotationCiliumPriority,
 }
 
 // stamps are all that a tenant can forge.
 func stamps() map[string]string {
-	return texts(workload.Decision, "class.pod-label@0123456789ab", workload.Rank, "1000", workload.InitialBandwidth, "400G",
-		workload.MaxBandwidth, "400G", workload.Signature, keys.Current.ID()+".AAAA", workload.Would, "{}",
-		workload.MaxJitter, "10us", workload.CiliumPriority, "guaranteed")
+	return texts(workload.AnnotationDecision, "class.pod-label@0123456789ab", workload.AnnotationRank, "1000", workload.AnnotationInitialBandwidth, "400G",
+		workload.AnnotationMaxBandwidth, "400G", workload.AnnotationSignature, keys.Current.ID()+".AAAA", workload.AnnotationWould, "{}",
+		workload.AnnotationMaxJitter, "10us", workload.AnnotationCiliumPriority, "guaranteed")
 }
 
-var limits = []string{workload.EgressBandwidth, workload.InitialBandwidth, workload.IngressBandwidth}
+var limits = []string{workload.AnnotationEgressBandwidth, workload.AnnotationInitialBandwidth, workload.AnnotationIngressBandwidth}
 
 var attempts = []attempt{{
 	name: "targets and priority without trust", namespace: "tenant", labels: claims("critical"),
-	asks: texts(workload.MaxJitter, "10us", workload.MaxLatency, "100us", workload.MaxLoss, "0.001%", workload.ProbeWith, "tcp:80",
-		workload.PromQL, "max(x)", workload.ProbeDSCP, "EF", workload.ProbeFrom, "worker-1", workload.Reflector, "node", workload.CiliumPriority, "guaranteed"),
+	asks: texts(workload.AnnotationMaxJitter, "10us", workload.AnnotationMaxLatency, "100us", workload.AnnotationMaxLoss, "0.001%", workload.AnnotationProbe, "tcp:80",
+		workload.AnnotationQuery, "max(x)", workload.AnnotationDSCP, "EF", workload.AnnotationProbeFrom, "worker-1", workload.AnnotationReflector, "node", workload.AnnotationCiliumPriority, "guaranteed"),
 	change: withPriorityClass("detnet-critical", 1_000_000),
 	class:  "standard", lacks: measured,
 }, {
-	name: "a target nobody can meet", namespace: "trusted", labels: claims("critical"), asks: texts(workload.MaxJitter, "10us", workload.MaxLoss, "0.001%"),
-	class: "critical", priority: "detnet-critical", has: texts(workload.MaxJitter, "100µs", workload.MaxLoss, "0.01%"),
+	name: "a target nobody can meet", namespace: "trusted", labels: claims("critical"), asks: texts(workload.AnnotationMaxJitter, "10us", workload.AnnotationMaxLoss, "0.001%"),
+	class: "critical", priority: "detnet-critical", has: texts(workload.AnnotationMaxJitter, "100µs", workload.AnnotationMaxLoss, "0.01%"),
 }, {
-	name: "witnesses of one's own choice", namespace: "trusted", labels: claims("critical"), asks: texts(workload.ProbeFrom, "worker-1", workload.Reflector, "pod"),
-	class: "critical", priority: "detnet-critical", lacks: []string{workload.ProbeFrom}, has: texts(workload.Reflector, "node", workload.ProbeWith, "stamp"),
+	name: "witnesses of one's own choice", namespace: "trusted", labels: claims("critical"), asks: texts(workload.AnnotationProbeFrom, "worker-1", workload.AnnotationReflector, "pod"),
+	class: "critical", priority: "detnet-critical", lacks: []string{workload.AnnotationProbeFrom}, has: texts(workload.AnnotationReflector, "node", workload.AnnotationProbe, "stamp"),
 }, {
-	name: "probes into a port that is not the pod's", namespace: "trusted", labels: claims("critical"), asks: texts(workload.ProbeWith, "tcp:10250"),
-	class: "critical", priority: "detnet-critical", has: texts(workload.ProbeWith, "stamp", workload.Reflector, "node"),
+	name: "probes into a port that is not the pod's", namespace: "trusted", labels: claims("critical"), asks: texts(workload.AnnotationProbe, "tcp:10250"),
+	class: "critical", priority: "detnet-critical", has: texts(workload.AnnotationProbe, "stamp", workload.AnnotationReflector, "node"),
 }, {
-	name: "the same port by another protocol", namespace: "trusted", labels: claims("critical"), asks: texts(workload.ProbeWith, "udp:80"),
-	class: "critical", priority: "detnet-critical", has: texts(workload.ProbeWith, "stamp", workload.Reflector, "node"),
+	name: "the same port by another protocol", namespace: "trusted", labels: claims("critical"), asks: texts(workload.AnnotationProbe, "udp:80"),
+	class: "critical", priority: "detnet-critical", has: texts(workload.AnnotationProbe, "stamp", workload.AnnotationReflector, "node"),
 }, {
 	name: "no probe asked for costs the app nothing", namespace: "trusted", labels: claims("critical"),
-	class: "critical", priority: "detnet-critical", has: texts(workload.ProbeWith, "stamp", workload.Reflector, "node"),
+	class: "critical", priority: "detnet-critical", has: texts(workload.AnnotationProbe, "stamp", workload.AnnotationReflector, "node"),
 }, {
 	name: "a forged life", namespace: "tenant", labels: texts(workload.LabelClass, "critical"), asks: stamps(),
 	change: withPriorityClass("detnet-critical", 1_000_000), class: "", lacks: slices.Collect(maps.Keys(stamps())),
 }, {
 	name: "restored with the stamps of a former class", namespace: "tenant", labels: texts(workload.LabelClass, "critical", workload.LabelPriority, "standard"), asks: stamps(),
-	change: withPriorityClass("detnet-critical", 1_000_000), class: "standard", lacks: append([]string{workload.InitialBandwidth, workload.MaxBandwidth, workload.Would}, measured...),
+	change: withPriorityClass("detnet-critical", 1_000_000), class: "standard", lacks: append([]string{workload.AnnotationInitialBandwidth, workload.AnnotationMaxBandwidth, workload.AnnotationWould}, measured...),
 }, {
 	name: "a PriorityClass of another class", namespace: "tenant", labels: claims("best-effort"), change: withPriorityClass("detnet-critical", 1_000_000),
-	class: "best-effort", priority: "detnet-best-effort", has: texts(workload.EgressBandwidth, "100M"),
+	class: "best-effort", priority: "detnet-best-effort", has: texts(workload.AnnotationEgressBandwidth, "100M"),
 }, {
-	name: "a way out by none", namespace: "bound", labels: claims("none"), class: "best-effort", priority: "detnet-best-effort", has: texts(workload.EgressBandwidth, "100M"),
+	name: "a way out by none", namespace: "bound", labels: claims("none"), class: "best-effort", priority: "detnet-best-effort", has: texts(workload.AnnotationEgressBandwidth, "100M"),
 }, {
-	name: "a way out by standard", namespace: "bound", labels: claims("standard"), class: "best-effort", priority: "detnet-best-effort", has: texts(workload.EgressBandwidth, "100M"),
+	name: "a way out by standard", namespace: "bound", labels: claims("standard"), class: "best-effort", priority: "detnet-best-effort", has: texts(workload.AnnotationEgressBandwidth, "100M"),
 }, {
-	name: "a way out by no label", namespace: "bound", labels: texts("app", "greedy"), class: "best-effort", priority: "detnet-best-effort", has: texts(workload.EgressBandwidth, "100M"),
+	name: "a way out by no label", namespace: "bound", labels: texts("app", "greedy"), class: "best-effort", priority: "detnet-best-effort", has: texts(workload.AnnotationEgressBandwidth, "100M"),
 }, {
-	name: "observing is harmless", namespace: "careful", labels: claims("best-effort"), class: "best-effort", lacks: append(limits, workload.CiliumPriority),
+	name: "observing is harmless", namespace: "careful", labels: claims("best-effort"), class: "best-effort", lacks: append(limits, workload.AnnotationCiliumPriority),
 }, {
 	name: "observing does not forget who may not have a PriorityClass", namespace: "careful", labels: claims("critical"), change: withPriorityClass("detnet-critical", 1_000_000),
 	class: "standard", lacks: measured,
 }, {
-	name: "off stamps nothing", namespace: "out", labels: claims("best-effort"), class: "", lacks: append(limits, workload.CiliumPriority, workload.Decision, workload.Would),
+	name: "off stamps nothing", namespace: "out", labels: claims("best-effort"), class: "", lacks: append(limits, workload.AnnotationCiliumPriority, workload.AnnotationDecision, workload.AnnotationWould),
 }, {
 	name: "off does not believe stamps", namespace: "out", labels: texts(workload.LabelClass, "critical"), asks: stamps(), change: withPriorityClass("detnet-critical", 1_000_000),
-	class: "", lacks: []string{workload.Decision, workload.Rank, workload.InitialBandwidth, workload.Signature, workload.Would},
+	class: "", lacks: []string{workload.AnnotationDecision, workload.AnnotationRank, workload.AnnotationInitialBandwidth, workload.AnnotationSignature, workload.AnnotationWould},
 }}
 
 // Owners that name nothing, or lead elsewhere in the API.
@@ -123,7 +123,7 @@ func init() {
 		attempts = append(attempts, attempt{
 			name: "owner " + owner[0] + " " + owner[1] + " " + owner[2][:min(len(owner[2]), 20)], namespace: "tenant",
 			labels: texts(workload.LabelClass, "critical", workload.LabelPriority, "best-effort"), asks: stamps(), change: ownedBy(owner[0], owner[1], owner[2]),
-			class: "best-effort", priority: "detnet-best-effort", has: texts(workload.MaxBandwidth, "1G", workload.Rank, "10"), lacks: []string{workload.MaxJitter},
+			class: "best-effort", priority: "detnet-best-effort", has: texts(workload.AnnotationMaxBandwidth, "1G", workload.AnnotationRank, "10"), lacks: []string{workload.AnnotationMaxJitter},
 		})
 	}
 }

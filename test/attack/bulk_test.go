@@ -26,13 +26,13 @@ func bulk() map[string]*corev1.Pod {
 			}
 		}),
 		"one long annotation of detnet's": pod(func(p *corev1.Pod) {
-			p.Annotations[workload.MaxBandwidth] = strings.Repeat("9", 200<<10)
+			p.Annotations[workload.AnnotationMaxBandwidth] = strings.Repeat("9", 200<<10)
 		}),
 		"a long query": pod(func(p *corev1.Pod) {
-			p.Annotations[workload.PromQL] = strings.Repeat("(", 100<<10)
+			p.Annotations[workload.AnnotationQuery] = strings.Repeat("(", 100<<10)
 		}),
 		"a long list of nodes": pod(func(p *corev1.Pod) {
-			p.Annotations[workload.ProbeFrom] = strings.Repeat("n,", 100<<10)
+			p.Annotations[workload.AnnotationProbeFrom] = strings.Repeat("n,", 100<<10)
 		}),
 		"1,000 containers of a port each": pod(func(p *corev1.Pod) {
 			p.Spec.Containers = nil
@@ -59,7 +59,7 @@ func overfull() map[string]*corev1.Pod {
 	for i := range 20_000 {
 		p.Annotations[fmt.Sprintf("detnet.dev/max-latncy-%06d", i)] = strings.Repeat("9", 30)
 	}
-	q := attempt{namespace: "tenant", labels: claims("best-effort"), asks: map[string]string{workload.MaxBandwidth: strings.Repeat("9", 1<<20)}}.pod()
+	q := attempt{namespace: "tenant", labels: claims("best-effort"), asks: map[string]string{workload.AnnotationMaxBandwidth: strings.Repeat("9", 1<<20)}}.pod()
 	return map[string]*corev1.Pod{"1 MB of annotations": p, "1 MiB in one annotation": q}
 }
 
@@ -71,8 +71,8 @@ func checkBulk(t *testing.T, pods map[string]*corev1.Pod, enter door) {
 			if err != nil {
 				t.Fatalf("refused: %v", err)
 			}
-			if got.Labels[workload.LabelClass] != "best-effort" || got.Annotations[workload.EgressBandwidth] != "100M" {
-				t.Errorf("class %q, limit %q: it is not stamped as any other", got.Labels[workload.LabelClass], got.Annotations[workload.EgressBandwidth])
+			if got.Labels[workload.LabelClass] != "best-effort" || got.Annotations[workload.AnnotationEgressBandwidth] != "100M" {
+				t.Errorf("class %q, limit %q: it is not stamped as any other", got.Labels[workload.LabelClass], got.Annotations[workload.AnnotationEgressBandwidth])
 			}
 			if err := keys.Verify("tenant", got.Labels, got.Annotations); err != nil {
 				t.Errorf("the stamps are not signed: %v", err)

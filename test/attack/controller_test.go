@@ -19,8 +19,8 @@ import (
 
 // forgeries are what a tenant may write on a pod while no webhook answers.
 func forgeries(key signature.Key) map[string]*corev1.Pod {
-	critical := map[string]string{workload.MaxJitter: "10us", workload.ProbeWith: "udp:5201", workload.ProbeFrom: "worker-1", workload.Rank: "1000"}
-	limits := map[string]string{workload.InitialBandwidth: "400G", workload.EgressBandwidth: "400G", workload.MinBandwidth: "400G", workload.Rank: "1000"}
+	critical := map[string]string{workload.AnnotationMaxJitter: "10us", workload.AnnotationProbe: "udp:5201", workload.AnnotationProbeFrom: "worker-1", workload.AnnotationRank: "1000"}
+	limits := map[string]string{workload.AnnotationInitialBandwidth: "400G", workload.AnnotationEgressBandwidth: "400G", workload.AnnotationMinBandwidth: "400G", workload.AnnotationRank: "1000"}
 	pod := func(name, class string, annotations map[string]string) *corev1.Pod {
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "tenant", Name: name, Labels: map[string]string{workload.LabelClass: class}, Annotations: map[string]string{}}}
 		for k, v := range annotations {
@@ -30,12 +30,12 @@ func forgeries(key signature.Key) map[string]*corev1.Pod {
 		return p
 	}
 	signed := func(p *corev1.Pod, namespace string, key signature.Key) *corev1.Pod {
-		p.Annotations[workload.Signature] = signature.Sign(key, namespace, p.Labels, p.Annotations)
+		p.Annotations[workload.AnnotationSignature] = signature.Sign(key, namespace, p.Labels, p.Annotations)
 		return p
 	}
 	stolen := signed(pod("stolen", "critical", critical), "factory", key)
-	grown := signed(pod("grown", "best-effort", map[string]string{workload.InitialBandwidth: "100M"}), "tenant", key)
-	grown.Annotations[workload.MinBandwidth] = "1G"
+	grown := signed(pod("grown", "best-effort", map[string]string{workload.AnnotationInitialBandwidth: "100M"}), "tenant", key)
+	grown.Annotations[workload.AnnotationMinBandwidth] = "1G"
 	return map[string]*corev1.Pod{
 		"a class that admission did not give": pod("forged", "critical", critical),
 		"a class that nobody knows":           pod("unknown", "emperor", critical),
@@ -45,7 +45,7 @@ func forgeries(key signature.Key) map[string]*corev1.Pod {
 		"a signature and one key more":        grown,
 		"a signature that is none": func() *corev1.Pod {
 			p := pod("none", "critical", critical)
-			p.Annotations[workload.Signature] = ".."
+			p.Annotations[workload.AnnotationSignature] = ".."
 			return p
 		}(),
 		"the critical class on a throttled pod's": pod("both", "critical", limits),

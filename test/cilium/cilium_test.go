@@ -142,7 +142,7 @@ func (w *world) priority(t *testing.T) {
 		want       int
 	}{{"burstable", 8}, {"besteffort", 5}} {
 		if _, err := w.Cluster.Kubectl(t.Context(), "-n", stage.Factory, "annotate", "--overwrite", "pod", w.MustPod(t, sender).Name,
-			workload.CiliumPriority+"="+step.annotation); err != nil {
+			workload.AnnotationCiliumPriority+"="+step.annotation); err != nil {
 			t.Fatal(err)
 		}
 		w.awaitPriority(t, sender, step.annotation, step.want)
@@ -154,7 +154,7 @@ func (w *world) priority(t *testing.T) {
 func (w *world) awaitPriority(t *testing.T, app, annotation string, want int) {
 	t.Helper()
 	ctx, p := t.Context(), w.MustPod(t, app)
-	if got := p.Annotations[workload.CiliumPriority]; got != annotation {
+	if got := p.Annotations[workload.AnnotationCiliumPriority]; got != annotation {
 		t.Errorf("%s is stamped %q, want %q", app, got, annotation)
 	}
 	id, err := w.Cluster.Kubectl(ctx, "-n", stage.Factory, "get", "ciliumendpoint", p.Name, "-o", "jsonpath={.status.id}")

@@ -26,10 +26,10 @@ func (w *world) stamps(t *testing.T) {
 		if p.Labels[workload.LabelClass] != workload.ClassCritical {
 			t.Errorf("%s: labels %v", app, p.Labels)
 		}
-		if limit, ok := p.Annotations[workload.EgressBandwidth]; ok {
+		if limit, ok := p.Annotations[workload.AnnotationEgressBandwidth]; ok {
 			t.Errorf("%s is critical and has an egress limit of %s", app, limit)
 		}
-		if p.Annotations[workload.CiliumPriority] == "" {
+		if p.Annotations[workload.AnnotationCiliumPriority] == "" {
 			t.Errorf("%s has no Cilium priority: %v", app, p.Annotations)
 		}
 		w.priorityAgrees(t, p)
@@ -39,7 +39,7 @@ func (w *world) stamps(t *testing.T) {
 		if p.Labels[workload.LabelClass] != "best-effort" {
 			t.Errorf("%s: labels %v", app, p.Labels)
 		}
-		for _, key := range []string{workload.EgressBandwidth, workload.InitialBandwidth, workload.MinBandwidth, workload.MaxBandwidth} {
+		for _, key := range []string{workload.AnnotationEgressBandwidth, workload.AnnotationInitialBandwidth, workload.AnnotationMinBandwidth, workload.AnnotationMaxBandwidth} {
 			if _, err := bitrate.Parse(p.Annotations[key]); err != nil {
 				t.Errorf("%s: %s: %v", app, key, err)
 			}
@@ -117,13 +117,13 @@ func (w *world) badAnnotations(t *testing.T) {
 	ctx := t.Context()
 	client, heard := w.warned(t)
 	p, err := client.CoreV1().Pods("default").Create(ctx, simplePod("careless", "best-effort", map[string]string{
-		workload.EgressBandwidth: "10Mbit",
-		workload.MinBandwidth:    "0",
+		workload.AnnotationEgressBandwidth: "10Mbit",
+		workload.AnnotationMinBandwidth:    "0",
 	}), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	if err != nil {
 		t.Fatalf("a careless annotation refused the pod: %v", err)
 	}
-	for _, key := range []string{workload.EgressBandwidth, workload.MinBandwidth} {
+	for _, key := range []string{workload.AnnotationEgressBandwidth, workload.AnnotationMinBandwidth} {
 		if _, err := bitrate.Parse(p.Annotations[key]); err != nil {
 			t.Errorf("%s did not take the default: %v", key, err)
 		}
@@ -140,7 +140,7 @@ func (w *world) dryRun(t *testing.T) {
 	}}, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
-	pod := simplePod("rehearsed", "critical", map[string]string{workload.ProbeWith: "udp:5201", workload.MaxJitter: "1ms"})
+	pod := simplePod("rehearsed", "critical", map[string]string{workload.AnnotationProbe: "udp:5201", workload.AnnotationMaxJitter: "1ms"})
 	stage.Eventually(t, "stamp a pod of a new namespace on a dry run", func() error {
 		p, err := w.Client.CoreV1().Pods("rehearsal").Create(ctx, pod.DeepCopy(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err == nil && p.Labels[workload.LabelClass] != workload.ClassCritical {

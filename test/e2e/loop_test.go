@@ -225,7 +225,7 @@ func (w *world) uninstall(t *testing.T) {
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatalf("pods can't be created any more: %v", err)
 	}
-	if err == nil && p.Annotations[workload.EgressBandwidth] != "" {
+	if err == nil && p.Annotations[workload.AnnotationEgressBandwidth] != "" {
 		t.Errorf("still stamped: %v", p.Annotations)
 	}
 }

@@ -19,11 +19,11 @@ import (
 func (w *world) measures(t *testing.T) {
 	ctx := t.Context()
 	asks := map[string]map[string]string{
-		"marked":  {workload.ProbeWith: "udp:5201", workload.ProbeDSCP: "ef"},
-		"queried": {workload.ProbeWith: "prometheus", workload.PromQL: "max(rate(delay_seconds[60s]))"},
+		"marked":  {workload.AnnotationProbe: "udp:5201", workload.AnnotationDSCP: "ef"},
+		"queried": {workload.AnnotationProbe: "prometheus", workload.AnnotationQuery: "max(rate(delay_seconds[60s]))"},
 	}
 	for name, annotations := range asks {
-		annotations[workload.MaxJitter] = "10ms"
+		annotations[workload.AnnotationMaxJitter] = "10ms"
 		pod := simplePod(name, "critical", annotations)
 		pod.Spec.TerminationGracePeriodSeconds = new(int64)
 		if _, err := w.Client.CoreV1().Pods(stage.Factory).Create(ctx, pod, metav1.CreateOptions{}); err != nil {

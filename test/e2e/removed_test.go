@@ -124,7 +124,7 @@ func (w *world) namespaceGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if limited.Annotations[workload.EgressBandwidth] == "" {
+	if limited.Annotations[workload.AnnotationEgressBandwidth] == "" {
 		t.Fatalf("not stamped: %v", limited.Annotations)
 	}
 	stage.Eventually(t, "the limit is in force", func() error {
@@ -195,12 +195,12 @@ func (w *world) tenantGoesOn(t *testing.T, limited *corev1.Pod) {
 		if now.UID != limited.UID || now.Status.Phase != corev1.PodRunning || now.Status.ContainerStatuses[0].RestartCount > 0 {
 			return fmt.Errorf("the pod did not go on: %v", now.Status)
 		}
-		delete(now.Annotations, workload.EgressBandwidth)
+		delete(now.Annotations, workload.AnnotationEgressBandwidth)
 		_, err = pods.Update(ctx, now, metav1.UpdateOptions{})
 		return err
 	})
 	made, err := pods.Create(ctx, simplePod("another", "best-effort", nil), metav1.CreateOptions{})
-	if err != nil || made.Annotations[workload.EgressBandwidth] != "" {
+	if err != nil || made.Annotations[workload.AnnotationEgressBandwidth] != "" {
 		t.Errorf("a new pod: %v, stamped with %v", err, made.Annotations)
 	}
 	if err := pods.Delete(ctx, limited.Name, metav1.DeleteOptions{}); err != nil {

@@ -49,21 +49,21 @@ func (w *world) rollsOut(t *testing.T) {
 	old := first
 	for _, limit := range []string{"50M", "30M"} {
 		for _, pod := range old {
-			body := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, workload.EgressBandwidth, limit)
+			body := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, workload.AnnotationEgressBandwidth, limit)
 			if _, err := w.Client.CoreV1().Pods(warehouse).Patch(ctx, pod.Name, types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		next := w.stockersWith(t, limit, old...)
 		for _, pod := range next {
-			if got, want := pod.Annotations[workload.InitialBandwidth], first[0].Annotations[workload.InitialBandwidth]; got != want {
+			if got, want := pod.Annotations[workload.AnnotationInitialBandwidth], first[0].Annotations[workload.AnnotationInitialBandwidth]; got != want {
 				t.Errorf("%s was admitted with %s, its forebears with %s", pod.Name, got, want)
 			}
 		}
 		old = next
 	}
 	w.notTooOften(t, every)
-	if out, err := w.Cluster.Kubectl(ctx, "get", "deployments", "-n", stage.Factory, "-o", "yaml"); err != nil || strings.Contains(out, workload.TemplateBefore) {
+	if out, err := w.Cluster.Kubectl(ctx, "get", "deployments", "-n", stage.Factory, "-o", "yaml"); err != nil || strings.Contains(out, workload.AnnotationTemplateBefore) {
 		t.Errorf("a template of the stage.Factory, which is only observed, was changed: %v", err)
 	}
 	logs, err := w.Cluster.Kubectl(ctx, "logs", "-n", install.Namespace, "-l", "app.kubernetes.io/component=controller", "--tail=-1")
@@ -131,7 +131,7 @@ func (w *world) stockersWith(t *testing.T, limit string, former ...corev1.Pod) [
 			return err
 		}
 		for _, pod := range pods.Items {
-			got := pod.Annotations[workload.EgressBandwidth]
+			got := pod.Annotations[workload.AnnotationEgressBandwidth]
 			if gone[pod.UID] || pod.Status.Phase != corev1.PodRunning || got == "" || limit != "" && got != limit {
 				return fmt.Errorf("pod %s is %s and has limit %q", pod.Name, pod.Status.Phase, got)
 			}
@@ -153,7 +153,7 @@ func (w *world) notTooOften(t *testing.T, every time.Duration) {
 	}
 	made := map[string]time.Time{}
 	for _, set := range sets.Items {
-		made[set.Spec.Template.Annotations[workload.EgressBandwidth]] = set.CreationTimestamp.Time
+		made[set.Spec.Template.Annotations[workload.AnnotationEgressBandwidth]] = set.CreationTimestamp.Time
 	}
 	// The API server's times are in whole seconds.
 	if between := made["30M"].Sub(made["50M"]); len(made) != 3 || between < every-time.Second {
@@ -164,7 +164,7 @@ func (w *world) notTooOften(t *testing.T, every time.Duration) {
 // mode sets the annotation of a namespace; "null" takes it away.
 func (w *world) mode(t *testing.T, namespace, value string) {
 	t.Helper()
-	body := fmt.Sprintf(`{"metadata":{"annotations":{%q:%s}}}`, workload.Mode, value)
+	body := fmt.Sprintf(`{"metadata":{"annotations":{%q:%s}}}`, workload.AnnotationMode, value)
 	if _, err := w.Client.CoreV1().Namespaces().Patch(context.WithoutCancel(t.Context()), namespace, types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
 		t.Error(err)
 	}
@@ -212,7 +212,7 @@ func (w *world) restored(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, trace := range []string{"detnet.dev/", workload.EgressBandwidth} {
+	for _, trace := range []string{"detnet.dev/", workload.AnnotationEgressBandwidth} {
 		if strings.Contains(string(text), trace) {
 			return fmt.Errorf("%s is left: %s", trace, text)
 		}

@@ -41,9 +41,9 @@ func makeThrottled(t *testing.T, client kubernetes.Interface, n int) throttled {
 	for i := range n {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 			Name: fmt.Sprintf("upload-%d", i), Labels: map[string]string{workload.LabelClass: "best-effort", "app": "upload"},
-			Annotations: map[string]string{workload.InitialBandwidth: "100M", workload.EgressBandwidth: "100M", workload.MinBandwidth: "10M", workload.MaxBandwidth: "1G", workload.Rank: "10"},
+			Annotations: map[string]string{workload.AnnotationInitialBandwidth: "100M", workload.AnnotationEgressBandwidth: "100M", workload.AnnotationMinBandwidth: "10M", workload.AnnotationMaxBandwidth: "1G", workload.AnnotationRank: "10"},
 		}}
-		pod.Annotations[workload.Signature] = signature.Sign(faultKey, "default", pod.Labels, pod.Annotations)
+		pod.Annotations[workload.AnnotationSignature] = signature.Sign(faultKey, "default", pod.Labels, pod.Annotations)
 		pod.Spec = corev1.PodSpec{NodeName: "worker-1", Containers: []corev1.Container{{Name: "main", Image: "none"}}}
 		made, err := client.CoreV1().Pods("default").Create(t.Context(), pod, metav1.CreateOptions{})
 		if err != nil {
@@ -74,7 +74,7 @@ func (a throttled) limits() map[string]int {
 	}
 	count := map[string]int{}
 	for _, p := range list.Items {
-		count[p.Annotations[workload.EgressBandwidth]]++
+		count[p.Annotations[workload.AnnotationEgressBandwidth]]++
 	}
 	return count
 }

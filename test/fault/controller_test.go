@@ -31,9 +31,9 @@ func TestKeyOfTheStampsIsLost(t *testing.T) {
 
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Name: "upload", Labels: map[string]string{workload.LabelClass: "best-effort"},
-		Annotations: map[string]string{workload.InitialBandwidth: "100M", workload.EgressBandwidth: "12M"},
+		Annotations: map[string]string{workload.AnnotationInitialBandwidth: "100M", workload.AnnotationEgressBandwidth: "12M"},
 	}}
-	pod.Annotations[workload.Signature] = signature.Sign(first, "default", pod.Labels, pod.Annotations)
+	pod.Annotations[workload.AnnotationSignature] = signature.Sign(first, "default", pod.Labels, pod.Annotations)
 	pod.Spec = corev1.PodSpec{NodeName: "worker-1", Containers: []corev1.Container{{Name: "main", Image: "none"}}}
 	if _, err := client.CoreV1().Pods("default").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -66,8 +66,8 @@ func TestKeyOfTheStampsIsLost(t *testing.T) {
 	}
 	eventually(t, "another key is in force", func() bool { return string(keys.Keys().Current) != string(first) && !throttled() })
 	got, err := client.CoreV1().Pods("default").Get(t.Context(), "upload", metav1.GetOptions{})
-	if err != nil || got.Annotations[workload.EgressBandwidth] != "12M" {
-		t.Errorf("the limit in force went to %q, %v; want 12M", got.Annotations[workload.EgressBandwidth], err)
+	if err != nil || got.Annotations[workload.AnnotationEgressBandwidth] != "12M" {
+		t.Errorf("the limit in force went to %q, %v; want 12M", got.Annotations[workload.AnnotationEgressBandwidth], err)
 	}
 }
 

@@ -53,7 +53,7 @@ func (l *limits) update(now time.Time, before, pod *corev1.Pod) {
 }
 
 func egress(pod *corev1.Pod) bitrate.Rate {
-	rate, err := bitrate.Parse(pod.Annotations[workload.EgressBandwidth])
+	rate, err := bitrate.Parse(pod.Annotations[workload.AnnotationEgressBandwidth])
 	if err != nil {
 		return 0
 	}

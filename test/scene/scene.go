@@ -299,7 +299,7 @@ func (s *Scene) SetLimits(ctx context.Context, each bitrate.Rate) error {
 // SetLimit writes an egress limit to a sender's pod, as an administrator would
 // who knew what to write.
 func (s *Scene) SetLimit(ctx context.Context, sender string, limit bitrate.Rate) error {
-	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, workload.EgressBandwidth, limit)
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, workload.AnnotationEgressBandwidth, limit)
 	pods, err := s.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + sender})
 	if err != nil {
 		return fmt.Errorf("find the pod of %s: %w", sender, err)

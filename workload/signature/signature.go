@@ -56,7 +56,7 @@ func (k Key) ID() string {
 // Format keeps the key out of logs, whatever the verb.
 func (k Key) Format(s fmt.State, _ rune) { _, _ = fmt.Fprintf(s, "key %s", k.ID()) }
 
-// Sign returns the value of the annotation workload.Signature for a pod of
+// Sign returns the value of the annotation workload.AnnotationSignature for a pod of
 // namespace with these labels and annotations. Equal stamps have equal
 // signatures.
 func Sign(key Key, namespace string, labels, annotations map[string]string) string {
@@ -76,7 +76,7 @@ func (k Keys) CanSign() bool { return len(k.Current) > 0 }
 // key, and else ErrUnsigned, ErrUnknownKey or ErrForged. A pod that carries no
 // stamp at all has nothing to verify; callers look for the class first.
 func (k Keys) Verify(namespace string, labels, annotations map[string]string) error {
-	text := annotations[workload.Signature]
+	text := annotations[workload.AnnotationSignature]
 	if text == "" {
 		return ErrUnsigned
 	}
@@ -97,7 +97,7 @@ func (k Keys) Verify(namespace string, labels, annotations map[string]string) er
 // Outdated reports whether the annotations carry a signature by another key
 // than the current one: the pod is due to be signed anew before that key goes.
 func (k Keys) Outdated(annotations map[string]string) bool {
-	id, _, ok := strings.Cut(annotations[workload.Signature], ".")
+	id, _, ok := strings.Cut(annotations[workload.AnnotationSignature], ".")
 	return ok && k.CanSign() && id != k.Current.ID()
 }
 
@@ -131,7 +131,7 @@ func appendText(to []byte, text string) []byte {
 // signed are the managed keys that a signature covers, by name.
 var signed = func() []workload.Key {
 	out := slices.DeleteFunc(slices.Clone(workload.Managed), func(k workload.Key) bool {
-		return k.Live || k.Name == workload.Signature
+		return k.Live || k.Name == workload.AnnotationSignature
 	})
 	slices.SortFunc(out, func(a, b workload.Key) int { return cmp.Compare(a.Name, b.Name) })
 	return out

@@ -12,22 +12,22 @@ import (
 func stamps() (labels, annotations map[string]string) {
 	return map[string]string{workload.LabelClass: "critical", "app": "robot"},
 		map[string]string{
-			workload.Decision: "class.pod-label@0123456789ab", workload.Rank: "100", workload.MaxJitter: "1ms",
-			workload.EgressBandwidth: "100M", "example.com/other": "x",
+			workload.AnnotationDecision: "class.pod-label@0123456789ab", workload.AnnotationRank: "100", workload.AnnotationMaxJitter: "1ms",
+			workload.AnnotationEgressBandwidth: "100M", "example.com/other": "x",
 		}
 }
 
 // signedStamps are stamps of namespace shop with their signature.
 func signedStamps(key Key) (labels, annotations map[string]string) {
 	labels, annotations = stamps()
-	annotations[workload.Signature] = Sign(key, "shop", labels, annotations)
+	annotations[workload.AnnotationSignature] = Sign(key, "shop", labels, annotations)
 	return labels, annotations
 }
 
 func TestEveryChangeOfAStampIsFound(t *testing.T) {
 	keys := Keys{Current: newKey()}
 	for _, k := range workload.Managed {
-		if k.Live || k.Name == workload.Signature {
+		if k.Live || k.Name == workload.AnnotationSignature {
 			continue
 		}
 		labels, annotations := signedStamps(keys.Current)
@@ -58,7 +58,7 @@ func TestWhatTheControllerMovesAndOthersWriteIsNotSigned(t *testing.T) {
 	keys := Keys{Current: newKey()}
 	labels, annotations := signedStamps(keys.Current)
 	labels["app"], labels["pod-template-hash"] = "other", "5d4f"
-	annotations[workload.EgressBandwidth], annotations[workload.IngressBandwidth] = "12M", "1M"
+	annotations[workload.AnnotationEgressBandwidth], annotations[workload.AnnotationIngressBandwidth] = "12M", "1M"
 	annotations["example.com/other"] = "y"
 	if err := keys.Verify("shop", labels, annotations); err != nil {
 		t.Error(err)
@@ -90,7 +90,7 @@ func TestRotationKeepsThePreviousKeyBelieved(t *testing.T) {
 func TestWhatIsNoSignatureIsNotBelieved(t *testing.T) {
 	keys := Keys{Current: newKey()}
 	labels, good := signedStamps(keys.Current)
-	value := good[workload.Signature]
+	value := good[workload.AnnotationSignature]
 	for text, want := range map[string]error{
 		"":                                   ErrUnsigned,
 		"x":                                  ErrUnknownKey,
@@ -101,7 +101,7 @@ func TestWhatIsNoSignatureIsNotBelieved(t *testing.T) {
 		value + "=":                          ErrForged,
 		strings.Replace(value, ".", "..", 1): ErrForged,
 	} {
-		good[workload.Signature] = text
+		good[workload.AnnotationSignature] = text
 		if err := keys.Verify("shop", labels, good); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", text, err, want)
 		}
@@ -114,8 +114,8 @@ func FuzzEncodingIsUnambiguous(f *testing.F) {
 	f.Add("shop", "1ms", "tcp:80", "shop", "1m", "stcp:80")
 	f.Add("a", "", "b", "ab", "", "")
 	f.Fuzz(func(t *testing.T, n1, j1, p1, n2, j2, p2 string) {
-		a := string(canonical(n1, nil, map[string]string{workload.MaxJitter: j1, workload.ProbeWith: p1}))
-		b := string(canonical(n2, nil, map[string]string{workload.MaxJitter: j2, workload.ProbeWith: p2}))
+		a := string(canonical(n1, nil, map[string]string{workload.AnnotationMaxJitter: j1, workload.AnnotationProbe: p1}))
+		b := string(canonical(n2, nil, map[string]string{workload.AnnotationMaxJitter: j2, workload.AnnotationProbe: p2}))
 		if (a == b) != (n1 == n2 && j1 == j2 && p1 == p2) {
 			t.Errorf("%q %q %q and %q %q %q: same encoding %v", n1, j1, p1, n2, j2, p2, a == b)
 		}

@@ -43,7 +43,7 @@ func (b *bench) create(ctx context.Context, namespace string, k kind) outcome {
 	o := outcome{took: time.Since(start), err: err}
 	if err == nil {
 		o.stamped = created.Labels[workload.LabelClass] != ""
-		o.policy = created.Annotations[workload.Decision]
+		o.policy = created.Annotations[workload.AnnotationDecision]
 	}
 	return o
 }
@@ -60,7 +60,7 @@ func typicalPod() *corev1.Pod {
 				"app.kubernetes.io/component": "web",
 				"pod-template-hash":           "7d9c5b6f4",
 			},
-			Annotations: map[string]string{"prometheus.io/scrape": "true", workload.MaxBandwidth: "400M"},
+			Annotations: map[string]string{"prometheus.io/scrape": "true", workload.AnnotationMaxBandwidth: "400M"},
 		},
 		Spec: corev1.PodSpec{
 			SchedulerName: "nobody",

@@ -129,15 +129,15 @@ func (c *cluster) node(ctx context.Context, n *node, pods int) error {
 		}
 	}
 	app := podOf(namespace, fmt.Sprintf("app-%d", n.index), name)
-	c.sign(app, workload.ClassCritical, map[string]string{workload.Rank: "100", workload.MaxJitter: target.String(), workload.ProbeWith: "udp:5201"})
+	c.sign(app, workload.ClassCritical, map[string]string{workload.AnnotationRank: "100", workload.AnnotationMaxJitter: target.String(), workload.AnnotationProbe: "udp:5201"})
 	if _, err := c.pod(ctx, app, appAddress(n.index)); err != nil {
 		return err
 	}
 	for i := range pods {
 		p := podOf(namespace, fmt.Sprintf("bulk-%d-%d", n.index, i), name)
 		c.sign(p, "best-effort", map[string]string{
-			workload.Rank: "10", workload.InitialBandwidth: initial, workload.EgressBandwidth: initial,
-			workload.MinBandwidth: "10M", workload.MaxBandwidth: initial, workload.Weight: "1",
+			workload.AnnotationRank: "10", workload.AnnotationInitialBandwidth: initial, workload.AnnotationEgressBandwidth: initial,
+			workload.AnnotationMinBandwidth: "10M", workload.AnnotationMaxBandwidth: initial, workload.AnnotationWeight: "1",
 		})
 		uid, err := c.pod(ctx, p, fmt.Sprintf("10.88.%d.%d", n.index/250, n.index%250+1))
 		if err != nil {
@@ -159,8 +159,8 @@ func podOf(in, name, node string) *corev1.Pod {
 // sign stamps a pod as the webhook would.
 func (c *cluster) sign(p *corev1.Pod, class string, annotations map[string]string) {
 	p.Labels, p.Annotations = map[string]string{workload.LabelClass: class}, annotations
-	p.Annotations[workload.Decision] = "bench"
-	p.Annotations[workload.Signature] = signature.Sign(c.key, p.Namespace, p.Labels, p.Annotations)
+	p.Annotations[workload.AnnotationDecision] = "bench"
+	p.Annotations[workload.AnnotationSignature] = signature.Sign(c.key, p.Namespace, p.Labels, p.Annotations)
 }
 
 // pod makes a pod that runs.

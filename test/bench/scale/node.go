@@ -156,5 +156,5 @@ func inFull(rates []wire.Rate) []*api.PodRate {
 }
 
 func recordOf(annotations map[string]string) limits.Record {
-	return limits.Record{Egress: annotations[workload.EgressBandwidth], Decision: annotations[workload.LimitDecision]}
+	return limits.Record{Egress: annotations[workload.AnnotationEgressBandwidth], Decision: annotations[workload.AnnotationLimitDecision]}
 }
