@@ -21,6 +21,8 @@ type stage struct {
 	delay   time.Duration  // above a base of 0.3 ms
 	lost    int            // of every 50 probes
 	deaf    bool           // plans are not carried out
+	behind  int            // steps by which the API server shows a limit late
+	written [][]plan.Limit // limits that it is yet to show
 	idle    func(int) bool // senders that send nothing; nil: none
 	sending bitrate.Rate   // what each sender would send
 	reasons []plan.Reason  // of the last step
@@ -79,8 +81,14 @@ func (s *stage) run(d time.Duration) {
 		}
 		p := s.Step(s.o)
 		s.reasons = p.Reasons
-		for _, limit := range p.Limits {
-			s.writes++
+		s.writes += len(p.Limits)
+		s.written = append(s.written, p.Limits)
+		if len(s.written) <= s.behind {
+			continue
+		}
+		shown := s.written[0]
+		s.written = s.written[1:]
+		for _, limit := range shown {
 			if x := sent(s.o.Senders, limit.Pod); x != nil && !s.deaf {
 				x.Limit = limit.To
 			}

@@ -35,7 +35,7 @@ func (r *round) by(i int, to bitrate.Rate, restore bool) bitrate.Rate {
 		}
 		return s.Limit
 	}
-	low := senders.Low(s)
+	low := senders.Low(s.Limit)
 	if low >= to || !senders.Waits(s, r.state.Uses[i].Recent()) {
 		return to
 	}
@@ -93,10 +93,11 @@ func (r *round) written() {
 	if len(r.state.Flushes)+len(r.flushed) == 0 {
 		return
 	}
-	r.state.Flushes = slices.DeleteFunc(r.state.Flushes, func(f senders.Flush) bool {
+	for i := range r.state.Flushes {
+		f := &r.state.Flushes[i]
 		_, planned := slices.BinarySearchFunc(r.plan.Limits, f.Pod, func(l plan.Limit, id plan.PodID) int { return l.Pod.Compare(id) })
-		return planned
-	})
+		f.Asked = f.Asked || planned
+	}
 	r.state.Flushes = append(r.state.Flushes, r.flushed...)
 	slices.SortFunc(r.state.Flushes, func(a, b senders.Flush) int { return a.Pod.Compare(b.Pod) })
 }

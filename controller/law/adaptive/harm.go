@@ -24,3 +24,15 @@ func (r *round) tooCostly(b *budget.Budget, load budget.Load) (app int, spent bo
 	}
 	return i, r.state.Suspicions[i].Charge(r.config.Blame, cost, r.view.At)
 }
+
+// inTrouble reports whether a bottleneck's reason forbids raises behind it.
+func inTrouble(r *plan.Reason) bool {
+	if r.Action == plan.Restore || r.Action == plan.Grow {
+		return false
+	}
+	switch r.Cause {
+	case plan.Violation, plan.Confirming, plan.AwaitEffect, plan.Blind, plan.AtFloor, plan.Unresponsive, plan.TooCostly, plan.NotNetwork:
+		return true
+	}
+	return false
+}

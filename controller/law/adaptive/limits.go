@@ -144,16 +144,4 @@ func (r *round) want(s *shared) (raises bitrate.Rate, starved bool) {
 	return raises, starved
 }
 
-// inTrouble reports whether a bottleneck's reason forbids raises behind it.
-func inTrouble(r *plan.Reason) bool {
-	if r.Action == plan.Restore || r.Action == plan.Grow {
-		return false
-	}
-	switch r.Cause {
-	case plan.Violation, plan.Confirming, plan.AwaitEffect, plan.Blind, plan.AtFloor, plan.Unresponsive, plan.TooCostly, plan.NotNetwork:
-		return true
-	}
-	return false
-}
-
 func scale(r bitrate.Rate, by float64) bitrate.Rate { return bitrate.Rate(float64(r) * by) }

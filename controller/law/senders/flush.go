@@ -18,6 +18,8 @@ type Flush struct {
 	To      bitrate.Rate // what it is to be after it
 	Restore bool         // the limits go back up, whoever is late
 	Over    bool         // what waited is gone
+	Shown   bool         // the low limit was seen in force
+	Asked   bool         // what it is to be was asked for
 }
 
 // patience is how long a limit stays low where a raise is forbidden: then it is again
@@ -38,9 +40,9 @@ const leastFlush = 200 * time.Millisecond
 // is left free beside what the limit is to be then.
 const low = 0.03
 
-// Low is a sender's limit while what waits leaves.
-func Low(s *plan.Sender) bitrate.Rate {
-	return min(max(scale(s.Limit, low), bitrate.Min).Quantise(), s.Limit)
+// Low is what a limit is while what waits behind it leaves.
+func Low(limit bitrate.Rate) bitrate.Rate {
+	return min(max(scale(limit, low), bitrate.Min).Quantise(), limit)
 }
 
 // Waits reports whether packets wait in a sender's limiter that a change does not
@@ -52,11 +54,18 @@ func Waits(s *plan.Sender, usage bitrate.Rate) bool {
 // Flushed brings flushes up to date: the senders in the order of their PodID, as the
 // flushes are. What waited is gone once a sender is seen to obey the low limit, or
 // where that cannot be seen, as of UDP that offers more whatever comes of it, after
-// the horizon.
+// the horizon. A flush ends when its low limit is seen to be another one: writes take
+// their time. One whose low limit is never seen ends when it is late.
 func (f Feedback) Flushed(known []Flush, senders []plan.Sender, now time.Time) []Flush {
 	var next []Flush
 	for _, x := range known {
-		if _, found := find(senders, x.Pod); !found {
+		i, found := find(senders, x.Pod)
+		if !found {
+			continue
+		}
+		if low := senders[i].Limit == Low(x.Was); low {
+			x.Shown = true
+		} else if x.Asked && (x.Shown || senders[i].Limit != x.Was) || x.Over && x.Late(now) {
 			continue
 		}
 		_, pending := slices.BinarySearchFunc(f.Pending, x.Pod, func(l Limit, id plan.PodID) int { return l.Pod.Compare(id) })
