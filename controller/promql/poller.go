@@ -94,7 +94,9 @@ func (p *Poller) Ask(ctx context.Context, want []Wanted) {
 	defer p.mu.Unlock()
 	queries := make(map[string]*query, len(want))
 	namespaces := make(map[string][]string, len(want))
+	asking := map[string]bool{}
 	for _, w := range want {
+		asking[w.Namespace] = true
 		if !slices.Contains(namespaces[w.Text], w.Namespace) {
 			namespaces[w.Text] = append(namespaces[w.Text], w.Namespace)
 		}
@@ -113,6 +115,7 @@ func (p *Poller) Ask(ctx context.Context, want []Wanted) {
 		}
 	}
 	p.queries = queries
+	p.turns.remember(asking)
 }
 
 // begin asks a query from now on. The first time waits for mu.
@@ -130,10 +133,15 @@ func (p *Poller) wantedBy(q *query) []string {
 	return q.namespaces
 }
 
-// Wait returns when nothing is asked any more, after the context has ended.
+// Wait returns when nothing is asked any more, after the context has ended, and all
+// that was answered is forgotten: what is asked then begins anew.
 func (p *Poller) Wait() {
 	p.asking.Wait()
 	p.client.CloseIdleConnections()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queries = map[string]*query{}
+	p.turns.remember(nil)
 }
 
 // Answer returns what is known of a query at now. An answer is good until the

@@ -2,6 +2,7 @@ package promql
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -13,12 +14,14 @@ type turns struct {
 	mu      sync.Mutex
 	waiting []*waiter // in the order in which they came
 	places  map[string]*place
+	asking  map[string]bool // namespaces that are remembered
 	held    int
 	turn    uint64
 }
 
-// place is what a namespace holds, and when it had its last turn. It is
-// remembered for as long as the namespace holds or waits for something.
+// place is what a namespace holds, and when it had its last turn. It is remembered
+// for as long as the namespace asks for anything: one that pauses between two
+// questions does not come back as if it had never had a turn.
 type place struct {
 	held int
 	last uint64
@@ -57,6 +60,14 @@ func (t *turns) take(ctx context.Context, namespaces []string) (done func(), err
 	default:
 	}
 	return nil, ctx.Err()
+}
+
+// remember says which namespaces ask for anything.
+func (t *turns) remember(asking map[string]bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.asking = asking
+	t.forget(slices.Collect(maps.Keys(t.places)))
 }
 
 // give returns a place.
@@ -112,7 +123,7 @@ func (t *turns) of(namespace string) *place {
 func (t *turns) forget(namespaces []string) {
 	for _, namespace := range namespaces {
 		waits := slices.ContainsFunc(t.waiting, func(w *waiter) bool { return slices.Contains(w.names, namespace) })
-		if p := t.places[namespace]; p != nil && p.held == 0 && !waits {
+		if p := t.places[namespace]; p != nil && p.held == 0 && !waits && !t.asking[namespace] {
 			delete(t.places, namespace)
 		}
 	}

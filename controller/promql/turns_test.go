@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -87,4 +88,72 @@ func TestOneNamespaceLeavesAPlace(t *testing.T) {
 	if _, err := turns.take(t.Context(), []string{"shop"}); err != nil {
 		t.Error(err)
 	}
+}
+
+// A namespace with several queries has its turns too, where those with one each ask for
+// more than there is: who comes back after a pause has had a turn before.
+func TestWhoComesBackHadATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns()
+		ctx, cancel := context.WithCancel(t.Context())
+		var asking sync.WaitGroup
+		var asked [20]atomic.Int64
+		names := map[string]bool{}
+		for i := range asked {
+			names[fmt.Sprint("namespace-", i)] = true
+		}
+		turns.remember(names)
+		ask := func(i int) {
+			for {
+				done, err := turns.take(ctx, []string{fmt.Sprint("namespace-", i)})
+				if err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+				done()
+				asked[i].Add(1)
+				time.Sleep(time.Second)
+			}
+		}
+		for i := range asked {
+			asking.Go(func() { ask(i) })
+		}
+		asking.Go(func() { ask(0) })
+		asking.Go(func() { ask(0) })
+		time.Sleep(10 * time.Minute)
+		cancel()
+		asking.Wait()
+		for i := range asked {
+			if n, fair := asked[i].Load(), int64(atOnce*600/len(asked)); n < fair/2 || n > 2*fair {
+				t.Errorf("namespace %d was asked about %d times in ten minutes, of %d that are its share", i, n, fair)
+			}
+		}
+	})
+}
+
+// A Poller that has ended asks again in the next term of the same process.
+func TestTheNextTermAsksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &slowForSome{}
+		c := DefaultConfig()
+		c.URL = "http://prometheus"
+		p := New(c, discard, newRegistry())
+		p.client.Transport = server
+		x := parsed(t, "max(x)")
+		for term := range int64(2) {
+			ctx, cancel := context.WithCancel(t.Context())
+			before := server.others.Load()
+			p.Ask(ctx, []Wanted{{x, "shop"}})
+			if a := p.Answer(x.Text, time.Now()); len(a.Samples) != 0 {
+				t.Errorf("term %d begins with an answer of the one before", term)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if a := p.Answer(x.Text, time.Now()); server.others.Load() == before || len(a.Samples) == 0 {
+				t.Errorf("term %d: nothing is asked: %+v", term, a)
+			}
+			cancel()
+			p.Wait()
+		}
+	})
 }
