@@ -129,6 +129,26 @@ func (n *Names) News(rates []Rate, by uint64) bool {
 	return len(rates) > 0 && max(sum, n.sum)-min(sum, n.sum) >= by
 }
 
+// Bounds of what names a pod, in octets: those of the API server, whose UIDs have 36.
+// What is named is kept for as long as the stream lasts.
+const (
+	longestNamespace = 63
+	longestName      = 253
+	longestUID       = 64
+)
+
+// bounds is an error for what no pod is called.
+func bounds(p *api.NamedPod) error {
+	switch {
+	case p.GetNumber() == 0 || p.GetNumber() >= MaxPods:
+		return fmt.Errorf("pod %.63s/%.253s has the number %d: it must be from 1 to %d", p.GetNamespace(), p.GetName(), p.GetNumber(), MaxPods-1)
+	case len(p.GetNamespace()) > longestNamespace || len(p.GetName()) > longestName || len(p.GetUid()) > longestUID:
+		return fmt.Errorf("pod %.63s/%.253s, number %d: namespace, name and UID must have at most %d, %d and %d octets",
+			p.GetNamespace(), p.GetName(), p.GetNumber(), longestNamespace, longestName, longestUID)
+	}
+	return nil
+}
+
 // Named is what numbers mean on one stream, for who is told. The zero Named knows
 // none.
 type Named struct {
@@ -145,8 +165,8 @@ func (n *Named) Rates(r *api.Report, now time.Time, each func(Rate)) error {
 		n.pods = map[uint32]Pod{}
 	}
 	for _, p := range r.GetNamed() {
-		if p.GetNumber() == 0 || p.GetNumber() >= MaxPods {
-			return fmt.Errorf("pod %s/%s has the number %d: it must be from 1 to %d", p.GetNamespace(), p.GetName(), p.GetNumber(), MaxPods-1)
+		if err := bounds(p); err != nil {
+			return err
 		}
 		n.pods[p.GetNumber()] = Pod{p.GetNamespace(), p.GetName(), p.GetUid(), p.GetEgressLimitBps(), p.GetLimitTerm(), p.GetLimitSequence()}
 	}

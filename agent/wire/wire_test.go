@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,6 +147,31 @@ func TestTooManyPods(t *testing.T) {
 	}
 	if !names.Pack(&r, in[1:], time.Now()) {
 		t.Error("one less is not packed")
+	}
+}
+
+// What is kept of names is bounded: a longer one than any pod has ends the stream.
+func TestNamesAreBounded(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	for name, tt := range map[string]struct {
+		pod *api.NamedPod
+		ok  bool
+	}{
+		"as long as can be":  {&api.NamedPod{Number: MaxPods - 1, Namespace: long[:63], Name: long[:253], Uid: long[:64]}, true},
+		"a longer namespace": {&api.NamedPod{Number: 1, Namespace: long[:64]}, false},
+		"a longer name":      {&api.NamedPod{Number: 1, Name: long}, false},
+		"a longer UID":       {&api.NamedPod{Number: 1, Uid: long}, false},
+		"no number":          {&api.NamedPod{Name: long}, false},
+		"a higher number":    {&api.NamedPod{Number: MaxPods, Name: long}, false},
+	} {
+		var named Named
+		err := named.Rates(&api.Report{Named: []*api.NamedPod{tt.pod}}, time.Now(), func(Rate) {})
+		if (err == nil) != tt.ok || err != nil && len(err.Error()) > 500 {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(named.pods) > 0 != tt.ok {
+			t.Errorf("%s: %d are kept", name, len(named.pods))
+		}
 	}
 }
 
