@@ -8,8 +8,10 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
@@ -31,7 +33,8 @@ func (k *Keeper) keep(ctx context.Context, namespace string) error {
 		return nil
 	}
 	more := errors.Is(failed, errMore)
-	p := s.decide(want, failed != nil, off)
+	incomplete := failed != nil
+	p := s.decide(want, incomplete, off)
 	t := told{keeper: k, namespace: namespace}
 	if !more {
 		t.failure(nil, failed)
@@ -56,8 +59,11 @@ func (k *Keeper) keep(ctx context.Context, namespace string) error {
 	for _, m := range p.held {
 		t.held(m, false)
 	}
+	if !incomplete { // else it is not known who is unused
+		p.remove = append(p.remove, k.due(namespace, p.unused)...)
+	}
 	k.sent = 0
-	for _, have := range append(p.remove, k.due(p.unused)...) {
+	for _, have := range p.remove {
 		if k.sent >= perLook {
 			failed = cmp.Or(failed, errMore)
 			break
@@ -199,20 +205,21 @@ func (k *Keeper) remove(ctx context.Context, have *policy) error {
 	return err
 }
 
-// due are the unused policies whose time is over.
-func (k *Keeper) due(unused []*policy) []*policy {
+// due are those of a namespace's unused policies that have been so for a while.
+func (k *Keeper) due(namespace string, unused []*policy) []*policy {
 	var out []*policy
+	now, since := k.Now(), make(map[types.UID]time.Time, len(unused))
 	for _, p := range unused {
-		since, ok := k.unused[p.UID]
-		if !ok {
-			since = k.Now()
-			k.unused[p.UID] = since
+		began, known := k.unused[namespace][p.UID]
+		if !known {
+			began = now
 		}
-		if k.Now().Sub(since) >= workload.UnusedFor {
-			delete(k.unused, p.UID)
+		since[p.UID] = began
+		if now.Sub(began) >= workload.UnusedFor {
 			out = append(out, p)
 		}
 	}
+	k.unused[namespace] = since
 	return out
 }
 

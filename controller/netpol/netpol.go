@@ -65,10 +65,10 @@ type Keeper struct {
 	queue   workqueue.TypedRateLimitingInterface[string]
 	known   known
 	cilium  ciliumConfig
-	answers map[string]answers         // by namespace
-	sent    int                        // writes of this look
-	unused  map[types.UID]time.Time    // policies that no pod needs, since when
-	said    map[string]map[string]bool // by namespace: what was said and still holds
+	answers map[string]answers                 // by namespace
+	sent    int                                // writes of this look
+	unused  map[string]map[types.UID]time.Time // by namespace: policies that no pod needs, since when
+	said    map[string]map[string]bool         // by namespace: what was said and still holds
 	figures figures
 }
 
@@ -97,8 +97,8 @@ const perLook = 20
 func New(s Settings) (*Keeper, error) {
 	k := &Keeper{
 		Settings: s, every: interval, budget: write.NewBudget(writeRate, writeBurst), figures: newFigures(s.Registerer),
-		answers: map[string]answers{}, unused: map[types.UID]time.Time{}, said: map[string]map[string]bool{},
 	}
+	k.forget()
 	var err error
 	if k.client, err = kubernetes.NewForConfig(s.Config); err != nil {
 		return nil, fmt.Errorf("keep network policies: %w", err)
@@ -112,9 +112,18 @@ func New(s Settings) (*Keeper, error) {
 	return k, nil
 }
 
+// forget ends what is known and shown: another may keep the policies from now on.
+func (k *Keeper) forget() {
+	k.answers, k.unused, k.said = map[string]answers{}, map[string]map[types.UID]time.Time{}, map[string]map[string]bool{}
+	for namespace := range k.figures.counts {
+		k.figures.forget(namespace)
+	}
+}
+
 // Start keeps the policies until ctx ends. It waits for Cilium's kinds, which
 // may come and go.
 func (k *Keeper) Start(ctx context.Context) error {
+	defer k.forget()
 	select {
 	case <-ctx.Done():
 		return nil
@@ -246,6 +255,7 @@ func (k *Keeper) lookAround(ctx context.Context) {
 	for _, namespace := range slices.Collect(maps.Keys(k.answers)) {
 		if !slices.Contains(concerned, namespace) {
 			delete(k.answers, namespace)
+			delete(k.unused, namespace)
 			delete(k.said, namespace)
 			k.figures.forget(namespace)
 		}
