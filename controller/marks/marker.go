@@ -2,6 +2,7 @@ package marks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload"
@@ -74,6 +76,8 @@ func (m *Marker) once(ctx context.Context, now time.Time) {
 		_, refused := write.AsRefusal(err)
 		switch {
 		case err == nil, refused, apierrors.IsConflict(err): // with a conflict somebody else was first: next time
+		case errors.Is(err, leader.ErrNotLeading):
+			return // written once the lease is renewed, or by the next leader
 		case apierrors.IsNotFound(err):
 			delete(m.known, node)
 		default:
