@@ -95,6 +95,7 @@ func (r *Rollout) look(ctx context.Context, now time.Time) {
 	case !was: // the interval is that between leaders, too
 		r.Log.Warn("limits are carried into templates: each change replaces all pods of its workload", "every", every)
 		r.last, r.clean, r.again, r.warned = now, false, time.Time{}, ""
+		r.wrote, r.told = nil, nil // it may have been given back meanwhile
 	case now.Sub(r.last) >= every:
 		r.last = now
 		if err := r.Once(ctx); err != nil {

@@ -162,6 +162,10 @@ func TestSwitchedOffGivesBack(t *testing.T) {
 	every = 0 // a second time
 	r.look(t.Context(), now.Add(2*time.Hour))
 	templates(before)
+	every = time.Minute // by the same leader, whose limits nobody has put back
+	r.look(t.Context(), now.Add(3*time.Hour))
+	r.look(t.Context(), now.Add(3*time.Hour+time.Minute))
+	templates(changed)
 }
 
 // Most installs never have the right to look at templates; that is worth a word
