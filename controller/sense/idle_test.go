@@ -42,3 +42,32 @@ func TestATargetBelowTheIdlePath(t *testing.T) {
 		t.Errorf("%v is beyond a target of 1ms", got)
 	}
 }
+
+// Who sends on a node that is at neither end of a path may fill its way down, so while
+// somebody does, nothing is learned of the idle path.
+func TestOthersMayFillTheWayDown(t *testing.T) {
+	p := newProbed(false, false)
+	p.o.Apps[0].SLO.Jitter, p.noise = 200*us, 40*us
+	p.o.Senders[0].Node, p.sends = "n3", 50*mbit
+	p.run(10 * time.Second)
+	if got := p.o.Apps[0].Sessions[0].Base.Idle; got != 0 {
+		t.Errorf("while somebody sends elsewhere, %v is taken for what the idle path shows", got)
+	}
+}
+
+// What an app's own host adds is not what the path shows: a witness that is on time says
+// that its target can be met, and by whom it is not.
+func TestAHostIsNotTheIdlePath(t *testing.T) {
+	p := newProbed(false, true)
+	p.o.Apps[0].SLO.Jitter, p.noise, p.host = 200*us, 5*us, 40*us
+	p.run(10 * time.Second)
+	v := DefaultConfig().Judge(&p.o.Apps[0], time.Time{}, p.o.At)
+	if v.Paths.Unmet != 0 || v.Elsewhere == nil {
+		t.Errorf("%v is taken for what the idle path shows, late elsewhere %v", v.Paths.Unmet, v.Elsewhere != nil)
+	}
+	p.back = ms // of a queue
+	p.run(time.Second)
+	if v = DefaultConfig().Judge(&p.o.Apps[0], time.Time{}, p.o.At); !v.Standing {
+		t.Error("a queue is not seen for what the host adds")
+	}
+}

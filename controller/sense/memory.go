@@ -1,22 +1,26 @@
 package sense
 
 import (
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
 )
 
 // rest looks at the paths of an app that show more than a quarter of what its target
-// allows: who is far from it need not know.
-func (m *Memory) rest(app *plan.App, quiet func(node string) bool, now time.Time) {
+// allows: who is far from it need not know. Where a witness sees the path, that shows
+// what it is: what the app's host adds is not the network's.
+func (m *Memory) rest(app *plan.App, nobody func() bool, now time.Time) {
 	for k := range app.Sessions {
 		s := &app.Sessions[k]
-		p := m.paths[pathKey{app.Pod, s.ID}]
+		p := m.paths[pathKey{app.Pod, OfQueues(app, s).ID}]
 		if s.Lag > 0 || 4*p.idling.tail < Allowance(app.SLO, p.trip.value()) {
-			continue
+			p.idling.since = time.Time{}
+		} else {
+			p.idling.look(now, nobody(), p.filled)
 		}
-		p.idling.look(now, quiet(app.Node) && quiet(s.Vantage), p.filled)
-		s.Base = p.base()
+		s.Base.Idle = p.idling.idle
 	}
 }
 
@@ -51,13 +55,25 @@ func quiet(o plan.Observation) func(node string) bool {
 			sends = map[string]bool{}
 			for i := range o.Senders {
 				s := &o.Senders[i]
-				n := len(s.Rates)
-				counted := n > 0 && o.At.Sub(s.Rates[n-1].At) < time.Second
-				sends[s.Node] = sends[s.Node] || !counted || s.Rates[n-1].Tx >= idle
+				sends[s.Node] = sends[s.Node] || !rests(s, o.At)
 			}
 		}
 		return !sends[node]
 	}
+}
+
+// nobody returns what tells whether all senders are: those of any node may fill the
+// way down to an app. It looks only when it is asked.
+func nobody(o plan.Observation) func() bool {
+	return sync.OnceValue(func() bool {
+		return !slices.ContainsFunc(o.Senders, func(s plan.Sender) bool { return !rests(&s, o.At) })
+	})
+}
+
+// rests reports whether a sender is counted and idle.
+func rests(s *plan.Sender, now time.Time) bool {
+	n := len(s.Rates)
+	return n > 0 && now.Sub(s.Rates[n-1].At) < time.Second && s.Rates[n-1].Tx < idle
 }
 
 // vouch takes the bases of an app's paths for those of empty ones where its

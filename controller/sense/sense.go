@@ -71,7 +71,7 @@ type pathKey struct {
 // their paths, and judges. Paths that are not in o are forgotten.
 func (m *Memory) Observe(c Config, o plan.Observation) View {
 	m.tick++
-	idle := quiet(o)
+	idle, none := quiet(o), nobody(o)
 	if m.paths == nil {
 		m.paths = map[pathKey]*path{}
 	}
@@ -85,7 +85,7 @@ func (m *Memory) Observe(c Config, o plan.Observation) View {
 			seen += m.observe(c, app, &app.Witnesses[k])
 		}
 		m.corroborate(app, idle)
-		m.rest(app, idle, o.At)
+		m.rest(app, none, o.At)
 		m.vouch(c, app, o.At)
 	}
 	if seen < len(m.paths) {

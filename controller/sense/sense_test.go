@@ -28,6 +28,7 @@ type probed struct {
 	back    time.Duration
 	sends   bitrate.Rate
 	noise   time.Duration // a tenth of the most
+	host    time.Duration // the same, of the app's own host
 	n       int
 }
 
@@ -55,6 +56,7 @@ func (p *probed) run(d time.Duration) (violated, ticks int) {
 			s := plan.Sample{At: p.o.At.Add(-5 * ms), RTT: 300*us + p.forward + p.back + noise}
 			stamped := s
 			stamped.HasOneWay, stamped.Forward, stamped.Backward = true, 150*us+p.forward+p.offset, 150*us+p.back+noise-p.offset
+			s.RTT += time.Duration(p.n*7%11) * p.host
 			take := func(to *plan.Session, s plan.Sample) {
 				kept := to.Samples[max(0, len(to.Samples)-250):]
 				to.Samples = append(kept[:len(kept):len(kept)], s)
