@@ -135,7 +135,7 @@ func (r *roads) behind(s *inventory.Snapshot, refused map[types.UID]string, m Me
 		held.At = time.Time{}
 		found := record{sender.Annotation, held}
 		if r.late[sender.UID] = found; before[sender.UID] == found {
-			c := changeOf(sender, plan.Limit{Pod: sender.Pod, From: sender.Limit, To: held.Rate})
+			c := changeOf(sender, plan.Limit{Pod: sender.Pod, From: sender.Limit, To: held.Rate, Below: held.Rate < sender.Min})
 			c.Order = held.Newest
 			out = append(out, c)
 		}

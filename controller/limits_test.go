@@ -92,25 +92,27 @@ func TestWhoMayNotBeLimitedIsLetGo(t *testing.T) {
 // A leader that comes after one that died before its record was written completes
 // it, under its number, and takes what is in force for what is in force.
 func TestTheNextLeaderCompletesTheRecord(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &stage{
-			snapshot: &inventory.Snapshot{Agents: []inventory.Agent{nodeAgent}, Senders: []*inventory.Sender{sender("telemetry", workload.Enforce)}},
-			held:     map[string]agents.Held{"telemetry": {Rate: 40 * mbit, Newest: workload.Order{Term: 6, Sequence: 9}, At: time.Now().Add(time.Hour)}},
-		}
-		shown := run(t, numbered(s, Settings{Law: silent{}}), 3*lookEvery)
-		if len(shown.Senders) != 1 || shown.Senders[0].LimitBps != 40*mbit {
-			t.Errorf("shown %+v, want a limit of 40M", shown.Senders)
-		}
-		if len(s.submitted) == 0 {
-			t.Fatal("the record was left behind")
-		}
-		if c := s.submitted[0]; c.To != 40*mbit || c.Order != (workload.Order{Term: 6, Sequence: 9}) {
-			t.Errorf("submitted %v under %v", c.To, c.Order)
-		}
-		if told := s.told["worker-1"]; len(told) != 1 || told[0].Egress != 0 {
-			t.Errorf("told %+v, want what is in force to stay", told)
-		}
-	})
+	for _, rate := range []bitrate.Rate{40 * mbit, 2 * mbit} { // one is below the floor
+		synctest.Test(t, func(t *testing.T) {
+			s := &stage{
+				snapshot: &inventory.Snapshot{Agents: []inventory.Agent{nodeAgent}, Senders: []*inventory.Sender{sender("telemetry", workload.Enforce)}},
+				held:     map[string]agents.Held{"telemetry": {Rate: rate, Newest: workload.Order{Term: 6, Sequence: 9}, At: time.Now().Add(time.Hour)}},
+			}
+			shown := run(t, numbered(s, Settings{Law: silent{}}), 3*lookEvery)
+			if len(shown.Senders) != 1 || shown.Senders[0].LimitBps != rate {
+				t.Errorf("shown %+v, want a limit of %v", shown.Senders, rate)
+			}
+			if len(s.submitted) == 0 {
+				t.Fatal("the record was left behind")
+			}
+			if c := s.submitted[0]; c.To != rate || c.Order != (workload.Order{Term: 6, Sequence: 9}) {
+				t.Errorf("submitted %v under %v", c.To, c.Order)
+			}
+			if told := s.told["worker-1"]; len(told) != 1 || told[0].Egress != 0 {
+				t.Errorf("told %+v, want what is in force to stay", told)
+			}
+		})
+	}
 }
 
 func TestInForce(t *testing.T) {
