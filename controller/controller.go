@@ -147,6 +147,7 @@ func (l *Loop) Start(ctx context.Context) error {
 
 	t.run(ctx)
 	writer.Wait()
+	l.Limits.Forget(func(plan.PodID) bool { return false }) // what was decided as it ended
 	l.Measurements.Wait()
 	l.Queries.Wait()
 	return nil
