@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
@@ -101,5 +102,19 @@ func TestATryStopsAtWhatEverFittedThrough(t *testing.T) {
 	turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Load: Load{Peak: 150 * mbit, Limits: 150 * mbit, Bound: true, More: true}}
 	if turn.grow(&b); b.Total != scale(180*mbit, config.Settle) || b.Search.Step != config.RaiseStep {
 		t.Errorf("the budget is raised to %v, and by %v next", b.Total, b.Search.Step)
+	}
+}
+
+// Senders that paused while a queue left say nothing of what fits through: it is not 0.
+func TestWhoPausesIsNoCapacity(t *testing.T) {
+	var e episode
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 5 { // at 0.9 s a second
+		e.ramp = append(e.ramp, queue.Delay{At: at.Add(time.Duration(i) * 10 * time.Millisecond), Above: 40*time.Millisecond - time.Duration(i)*9*time.Millisecond})
+	}
+	e.full = 200 * bitrate.Mbit
+	paused := &plan.Sender{Rates: []plan.TxRate{{At: at.Add(100 * time.Millisecond)}}}
+	if got := (&Turn{Senders: []*plan.Sender{paused}}).emptied(e); got != e.full {
+		t.Errorf("%v fit through by who sends nothing, want %v", got, e.full)
 	}
 }

@@ -144,5 +144,8 @@ func (t *Turn) emptied(e episode) bitrate.Rate {
 		return e.full
 	}
 	sent := senders.MeanSum(t.Senders, from.At, to.At, senders.Uncapped)
+	if sent == 0 { // who sends nothing says nothing of what fits
+		return e.full
+	}
 	return queue.Alone(sent, (to.Above-from.Above).Seconds()/took.Seconds())
 }
