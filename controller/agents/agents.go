@@ -7,6 +7,7 @@ package agents
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,7 +137,7 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 
 func (s *session) add(batch []plan.Sample, why string, now time.Time) {
 	s.samples.add(batch, now)
-	s.err = why
+	s.err = strings.ToValidUTF8(why[:min(len(why), longestWhy)], "")
 }
 
 // usageOf is what is kept of a pod, if it is one of the agent's node.

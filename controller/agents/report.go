@@ -15,10 +15,28 @@ import (
 
 var errMalformed = errors.New("arrays of unequal length")
 
+// Bounds of what one report says of a session: an agent keeps 4,096 samples at most,
+// and its errors are shorter.
+const (
+	mostSamples = 8192
+	longestWhy  = 500 // octets
+)
+
+// bounded is an error for more samples than any agent has.
+func bounded(session string, samples int) error {
+	if samples > mostSamples {
+		return fmt.Errorf("session %.64s: %d samples in a report: %d at most are taken", session, samples, mostSamples)
+	}
+	return nil
+}
+
 // samples converts one session's report, received at now, into the observer's
 // clock. Ages are the agent's; nothing of its clock is used.
 func samples(r *api.SessionReport, now time.Time) ([]plan.Sample, error) {
 	n := len(r.GetAgeNs())
+	if err := bounded(r.GetId(), n); err != nil {
+		return nil, err
+	}
 	oneWay := len(r.GetForwardNs()) > 0
 	if len(r.GetRttNs()) != n || (oneWay && (len(r.GetForwardNs()) != n || len(r.GetBackwardNs()) != n)) {
 		return nil, fmt.Errorf("session %q: %w", r.GetId(), errMalformed)
@@ -42,6 +60,9 @@ func samples(r *api.SessionReport, now time.Time) ([]plan.Sample, error) {
 }
 
 func unpacked(r *api.PackedSession, now time.Time) ([]plan.Sample, error) {
+	if err := bounded(fmt.Sprint(r.GetNumber()), len(r.GetGap())); err != nil {
+		return nil, err
+	}
 	out := make([]plan.Sample, len(r.GetGap()))
 	err := wire.Samples(r, func(i int, s wire.Sample) {
 		out[i] = plan.Sample{At: now.Add(-s.Age), RTT: s.RTT, Lost: s.Lost, HasOneWay: s.HasOneWay, Forward: s.Forward, Backward: s.Backward}
