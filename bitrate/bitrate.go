@@ -70,3 +70,6 @@ func (r Rate) Quantise() Rate {
 	}
 	return r - r%(100*Kbit)
 }
+
+// Scale is r times by, cut to whole bit/s; by is not negative.
+func Scale(r Rate, by float64) Rate { return Rate(float64(r) * by) }

@@ -1,8 +1,6 @@
 package sense
 
-import (
-	"time"
-)
+import "time"
 
 // floor is a windowed minimum: of at least one epoch and at most two.
 type floor struct {

@@ -1,8 +1,6 @@
 package sense
 
-import (
-	"time"
-)
+import "time"
 
 // idling learns what a path shows by itself: the 90th percentile above its base while
 // nobody sends who may be limited. Load only adds to it, so whatever is less at any time

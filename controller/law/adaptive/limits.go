@@ -43,7 +43,7 @@ type wish struct {
 func (w *wish) may(limit, to bitrate.Rate) bool {
 	return w.cut && to < limit ||
 		w.restore && !w.cutting && to > limit ||
-		w.raise && !w.frozen && to >= limit+max(bitrate.Mbit, scale(limit, worthRaising))
+		w.raise && !w.frozen && to >= limit+max(bitrate.Mbit, bitrate.Scale(limit, worthRaising))
 }
 
 // limits turns the shares into limits: a sender gets the least of what its
@@ -82,7 +82,7 @@ func (r *round) wish(s *shared, wishes []wish) {
 	reason := &r.plan.Reasons[s.at]
 	trouble, cutting, restore := inTrouble(reason), reason.Action == plan.Cut, reason.Action == plan.Restore
 	may := r.may(s, reason)
-	room := scale(s.total, overcommit) - s.load.Limits - s.old
+	room := bitrate.Scale(s.total, overcommit) - s.load.Limits - s.old
 	for k, i := range s.members {
 		w := &wishes[i]
 		w.frozen = w.frozen || trouble
@@ -100,7 +100,7 @@ func (r *round) wish(s *shared, wishes []wish) {
 		switch {
 		case may.cut && less > 0:
 			w.cut, w.reason = true, int32(s.at)
-		case may.shift && less >= max(bitrate.Mbit, scale(limit, worthCutting)):
+		case may.shift && less >= max(bitrate.Mbit, bitrate.Scale(limit, worthCutting)):
 			w.cut, w.reason = true, int32(s.at)
 			r.state.Budgets[s.at].Search.Shared = r.view.At
 		case may.raise && less < 0:
@@ -121,7 +121,7 @@ func (r *round) may(s *shared, reason *plan.Reason) changes {
 	acting := reason.Action != plan.Hold
 	held := !acting && reason.Cause == plan.Blind // nothing is cut, for newcomers neither
 	over := s.learned && !held && float64(s.load.Limits) > overcommit*float64(s.total)
-	fits := !s.learned || reason.Action == plan.Restore || raises <= room+scale(s.total, 0.005)
+	fits := !s.learned || reason.Action == plan.Restore || raises <= room+bitrate.Scale(s.total, 0.005)
 	return changes{
 		cut:   reason.Action == plan.Cut || over,
 		shift: s.rebalance && starved && raises > room && !inTrouble(reason),
@@ -143,5 +143,3 @@ func (r *round) want(s *shared) (raises bitrate.Rate, starved bool) {
 	}
 	return raises, starved
 }
-
-func scale(r bitrate.Rate, by float64) bitrate.Rate { return bitrate.Rate(float64(r) * by) }

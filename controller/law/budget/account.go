@@ -56,7 +56,7 @@ func (b *Budget) Cost(load Load, share float64, now time.Time) time.Duration {
 		*a = Account{}
 		return 0
 	}
-	if !load.Bound || load.Limits >= scale(a.Would, share) {
+	if !load.Bound || load.Limits >= bitrate.Scale(a.Would, share) {
 		return 0
 	}
 	return passed

@@ -201,7 +201,5 @@ func later(a, b time.Time) time.Time {
 }
 
 func near(a, b bitrate.Rate, share float64) bool {
-	return max(a-b, b-a) <= scale(b, share)
+	return max(a-b, b-a) <= bitrate.Scale(b, share)
 }
-
-func scale(r bitrate.Rate, by float64) bitrate.Rate { return bitrate.Rate(float64(r) * by) }

@@ -100,7 +100,7 @@ func TestATryStopsAtWhatEverFittedThrough(t *testing.T) {
 		Search: Search{Step: 0.3},
 	}
 	turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Load: Load{Peak: 150 * mbit, Limits: 150 * mbit, Bound: true, More: true}}
-	if turn.grow(&b); b.Total != scale(180*mbit, config.Settle) || b.Search.Step != config.RaiseStep {
+	if turn.grow(&b); b.Total != bitrate.Scale(180*mbit, config.Settle) || b.Search.Step != config.RaiseStep {
 		t.Errorf("the budget is raised to %v, and by %v next", b.Total, b.Search.Step)
 	}
 }

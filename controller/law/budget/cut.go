@@ -130,7 +130,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 		reference = b.Link.Capacity
 	}
 	depth *= float64(reference+b.Link.Others) / float64(reference) // a queue leaves as fast as the link is, not as our part of it
-	b.Total = max(scale(reference, 1-min(max(depth, c.MinCut), most)), min(t.Load.Floors, b.Total))
+	b.Total = max(bitrate.Scale(reference, 1-min(max(depth, c.MinCut), most)), min(t.Load.Floors, b.Total))
 	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
 	x.InForce, x.Doubted = t.Load.Limits, time.Time{}
 	x.Cuts++
@@ -189,7 +189,7 @@ func (t *Turn) gently(b *Budget, again, raised bool) float64 {
 // remember takes the capacity from how the queue rose, or goes back to what was good
 // before a raise.
 func (t *Turn) remember(l *Link, rise float64, raised bool) (learned, explore bool) {
-	good := scale(l.Proven, proven/t.Config.Settle)
+	good := bitrate.Scale(l.Proven, proven/t.Config.Settle)
 	switch {
 	case rise != 0 && (l.Known || raised || t.Load.Paced):
 		l.learn(queue.Alone(l.Upper, rise), true)

@@ -3,6 +3,7 @@ package budget
 import (
 	"time"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
 )
 
@@ -43,7 +44,7 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 	if !t.Decrease || t.Now.Sub(b.Link.Cut) < time.Second || !t.Load.Room {
 		return t.hold(b, plan.Blind)
 	}
-	b.Total = scale(min(b.Total, t.Load.Peak), 1-t.Config.MinCut)
+	b.Total = bitrate.Scale(min(b.Total, t.Load.Peak), 1-t.Config.MinCut)
 	b.Link.Cut, b.Link.EffectBy = t.Now, t.Now.Add(t.Feedback)
 	b.Phase = b.rest()
 	return t.reason(b, plan.Cut, plan.Blind)

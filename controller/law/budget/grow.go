@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
@@ -32,7 +33,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	}
 	b.Search.Raised = t.Now
 	if b.back(relief) && !b.Link.unsteady(t.Now) { // to what once fitted through
-		b.Total = scale(b.Link.Best, t.Config.Settle)
+		b.Total = bitrate.Scale(b.Link.Best, t.Config.Settle)
 		b.Link.learn(b.Link.Best, b.Link.Measured)
 		b.Phase, b.Search.At = b.rest(), t.Now.Add(t.Config.ProbeEvery)
 		return t.reason(b, plan.Grow, plan.Calm)
@@ -44,7 +45,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 
 // raise gives out a step more, and says how much the next one is to be.
 func (t *Turn) raise(b *Budget, step float64) {
-	best, raised := scale(b.Link.Best, t.Config.Settle), scale(b.Total, 1+step)
+	best, raised := bitrate.Scale(b.Link.Best, t.Config.Settle), bitrate.Scale(b.Total, 1+step)
 	switch {
 	case b.Total < best && raised > best: // not in one leap beyond what ever fitted through
 		raised, b.Search.Step = best, t.Config.RaiseStep

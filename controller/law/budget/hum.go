@@ -1,8 +1,6 @@
 package budget
 
-import (
-	"time"
-)
+import "time"
 
 // Hum is the small delay of a link that is nearly full: the packets of others
 // that happen to be in the way. When it falls while the senders send as much

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/senders"
 )
 
@@ -63,10 +64,10 @@ func (t *Turn) fits(b *Budget, again, raised bool) (explore bool) {
 	l := &b.Link
 	l.Loses = true
 	if !again && raised && l.Proven > 0 { // back to what was good
-		l.learn(scale(l.Proven, proven/t.Config.Settle), true)
+		l.learn(bitrate.Scale(l.Proven, proven/t.Config.Settle), true)
 		return float64(l.Upper) > 1.1*float64(l.Capacity)
 	}
-	l.learn(scale(l.Upper, 1-t.loss(b)), false)
+	l.learn(bitrate.Scale(l.Upper, 1-t.loss(b)), false)
 	return true
 }
 

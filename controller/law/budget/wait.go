@@ -1,8 +1,6 @@
 package budget
 
-import (
-	"time"
-)
+import "time"
 
 // wait sets how long it takes until more is tried for again: longer each time
 // that there was no more. Capacity that was lost may come back soon.

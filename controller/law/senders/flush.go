@@ -42,7 +42,7 @@ const low = 0.03
 
 // Low is what a limit is while what waits behind it leaves.
 func Low(limit bitrate.Rate) bitrate.Rate {
-	return min(max(scale(limit, low), bitrate.Min).Quantise(), limit)
+	return min(max(bitrate.Scale(limit, low), bitrate.Min).Quantise(), limit)
 }
 
 // Waits reports whether packets wait in a sender's limiter that a change does not
@@ -98,5 +98,3 @@ func Hold(is, was []Use, flushes []Flush, now time.Time) []Use {
 func findUse(uses []Use, pod plan.PodID) (int, bool) {
 	return slices.BinarySearchFunc(uses, pod, func(u Use, id plan.PodID) int { return u.Pod.Compare(id) })
 }
-
-func scale(r bitrate.Rate, by float64) bitrate.Rate { return bitrate.Rate(float64(r) * by) }

@@ -48,17 +48,11 @@ func demo(d time.Duration, wanted only) error {
 
 func demoUnder(load string, static bool, d time.Duration) (figure.Values, error) {
 	const limited = 2
-	s, err := newStand(limited+1, true)
+	s, err := newNarrowStand(limited + 1)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
-	if err := s.paceUplink(0); err != nil {
-		return nil, err
-	}
-	if err := s.narrowPort(bottleneck, queue); err != nil {
-		return nil, err
-	}
 	l, err := newLoop(s, limited, 1)
 	if err != nil {
 		return nil, err

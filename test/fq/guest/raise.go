@@ -36,17 +36,11 @@ func raise(d time.Duration, wanted only) error {
 
 func raiseFrom(from, via, to bitrate.Rate, d time.Duration) (figure.Values, error) {
 	const limited, filling, low = 2, 1500 * time.Millisecond, 400 * time.Millisecond
-	s, err := newStand(limited+1, true)
+	s, err := newNarrowStand(limited + 1)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
-	if err := s.paceUplink(0); err != nil {
-		return nil, err
-	}
-	if err := s.narrowPort(bottleneck, queue); err != nil {
-		return nil, err
-	}
 	set := func(rate bitrate.Rate) error {
 		for i := range limited {
 			if err := s.limiter.set(podAddr(i), rate, priorityBestEffort); err != nil {

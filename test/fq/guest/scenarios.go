@@ -83,6 +83,24 @@ func newStand(pods int, inwards bool) (*stand, error) {
 	return s, err
 }
 
+// newNarrowStand is one behind a narrow port, whose last pod is probed by the peer: the
+// node's uplink is paced by fq and wider.
+func newNarrowStand(pods int) (*stand, error) {
+	s, err := newStand(pods, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.paceUplink(0); err != nil {
+		s.close()
+		return nil, err
+	}
+	if err := s.narrowPort(bottleneck, queue); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
 func (s *stand) close() {
 	s.probes.close()
 	s.sink.close()
