@@ -61,7 +61,7 @@ func (t *term) within(v sense.View, mode workload.ControlMode) sense.View {
 	if len(t.refused) == 0 && (mode == workload.Observe || !t.modes.observe) {
 		return v
 	}
-	part := sense.View{Observation: plan.Observation{At: v.At}}
+	part := sense.View{Observation: plan.Observation{At: v.At, Told: v.Told}}
 	for i := range s.Apps {
 		if mode == workload.Observe || s.Apps[i].Mode == workload.Enforce {
 			part.Apps = append(part.Apps, v.Apps[i])

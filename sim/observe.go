@@ -10,7 +10,7 @@ import (
 )
 
 func (w *world) observe(now time.Duration) plan.Observation {
-	o := plan.Observation{At: Epoch.Add(now)}
+	o := plan.Observation{At: Epoch.Add(now), Told: w.scenario.Told}
 	known := now - w.scenario.ReportDelay
 	for _, a := range w.scenario.Apps {
 		app := plan.App{Pod: podID(a.Name), Node: a.Node, Rank: a.Rank, Protocol: a.Protocol, SLO: a.SLO}

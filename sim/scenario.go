@@ -19,6 +19,7 @@ type Scenario struct {
 	Nodes   []NodeSpec
 	Apps    []AppSpec
 	Senders []SenderSpec
+	Told    []plan.Told // what the law is told of uplinks, true or not
 	Events  []Event
 
 	Propagation time.Duration    // one way, without queues

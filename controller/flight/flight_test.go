@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/sim"
 	"github.com/detnet/detnet/sim/worlds"
 )
@@ -23,6 +25,7 @@ func play(t *testing.T, world, name string, span time.Duration) *Recorder {
 	}
 	r := &Recorder{Span: span, Octets: 1 << 30}
 	r.Begin("test", name, law.DefaultConfig())
+	s.Told = []plan.Told{{Node: "n1", Found: 190 * bitrate.Mbit, Rate: bitrate.Gbit}}
 	sim.Run(s, Law{l, r}, 1)
 	return r
 }

@@ -11,6 +11,7 @@ import (
 type cast struct {
 	Apps    []plan.App    `json:"apps"`
 	Senders []plan.Sender `json:"senders"` // with the limits of that time
+	Told    []plan.Told   `json:"told,omitempty"`
 }
 
 func castOf(o plan.Observation) cast {
@@ -21,7 +22,7 @@ func castOf(o plan.Observation) cast {
 		}
 		return out
 	}
-	c := cast{slices.Clone(o.Apps), slices.Clone(o.Senders)}
+	c := cast{slices.Clone(o.Apps), slices.Clone(o.Senders), slices.Clone(o.Told)}
 	for i := range c.Apps {
 		c.Apps[i].Sessions, c.Apps[i].Witnesses = bare(c.Apps[i].Sessions), bare(c.Apps[i].Witnesses)
 	}
@@ -33,7 +34,7 @@ func castOf(o plan.Observation) cast {
 
 // shows reports whether c is the cast of o, limits apart.
 func (c *cast) shows(o plan.Observation) bool {
-	return c != nil && slices.EqualFunc(c.Apps, o.Apps, sameApp) && slices.EqualFunc(c.Senders, o.Senders, sameSender)
+	return c != nil && slices.EqualFunc(c.Apps, o.Apps, sameApp) && slices.EqualFunc(c.Senders, o.Senders, sameSender) && slices.Equal(c.Told, o.Told)
 }
 
 func sameApp(a, b plan.App) bool {
@@ -105,7 +106,7 @@ func (h *history) recast(next *cast) {
 
 // observation is what the law saw.
 func (h *history) observation() plan.Observation {
-	o := plan.Observation{Apps: slices.Clone(h.Apps), Senders: slices.Clone(h.Senders)}
+	o := plan.Observation{Apps: slices.Clone(h.Apps), Senders: slices.Clone(h.Senders), Told: h.Told}
 	next := 0
 	measured := func(paths []plan.Session) []plan.Session {
 		out := slices.Clone(paths)

@@ -91,6 +91,9 @@ func drawNext(t *rapid.T, o plan.Observation) plan.Observation {
 		}
 		return is
 	}
+	if next.Told = o.Told; rapid.IntRange(0, 3).Draw(t, "something else is told") == 0 {
+		next.Told = []plan.Told{{Node: "n1", Found: bitrate.Rate(rapid.Int64().Draw(t, "found"))}}
+	}
 	for _, name := range []string{"a", "b"} {
 		if rapid.IntRange(0, 5).Draw(t, name+" is away") == 0 {
 			continue
@@ -165,7 +168,7 @@ func TestNothingOfAnObservationIsForgotten(t *testing.T) {
 		of   reflect.Type
 		want int
 	}{
-		{reflect.TypeFor[plan.Observation](), 3}, {reflect.TypeFor[plan.App](), 7}, {reflect.TypeFor[plan.Session](), 5},
+		{reflect.TypeFor[plan.Observation](), 4}, {reflect.TypeFor[plan.Told](), 3}, {reflect.TypeFor[plan.App](), 7}, {reflect.TypeFor[plan.Session](), 5},
 		{reflect.TypeFor[plan.Sample](), 6}, {reflect.TypeFor[plan.Sender](), 9}, {reflect.TypeFor[plan.TxRate](), 2},
 		{reflect.TypeFor[plan.Plan](), 5},
 	} {

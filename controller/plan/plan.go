@@ -32,6 +32,19 @@ type Observation struct {
 	At      time.Time // the law's only clock
 	Apps    []App     // critical workloads, in the order of their PodID
 	Senders []Sender  // throttleable pods, in the order of their PodID
+	Told    []Told    // what is said of uplinks, in the order of their nodes
+}
+
+// Told is what others say of a node's uplink. It is where to begin, and never the
+// truth: whoever said it may be wrong by any factor.
+type Told struct {
+	Node string
+	// Found is what the throttleable pods had together there while the uplink was full
+	// and all was well, by a leader before or long ago; 0: nobody says.
+	Found bitrate.Rate
+	// Rate is the most that the link carries, by an administrator or its driver; 0: nobody
+	// says.
+	Rate bitrate.Rate
 }
 
 // App is one critical pod and what was measured of it.

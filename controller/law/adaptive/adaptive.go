@@ -5,6 +5,7 @@
 package adaptive
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/detnet/detnet/controller/law/blame"
@@ -111,6 +112,11 @@ func ordered(v sense.View) sense.View {
 	if !slices.IsSortedFunc(v.Senders, sender) {
 		v.Senders = slices.Clone(v.Senders)
 		slices.SortStableFunc(v.Senders, sender)
+	}
+	told := func(a, b plan.Told) int { return cmp.Compare(a.Node, b.Node) }
+	if !slices.IsSortedFunc(v.Told, told) {
+		v.Told = slices.Clone(v.Told)
+		slices.SortStableFunc(v.Told, told)
 	}
 	return v
 }

@@ -1,6 +1,7 @@
 package adaptive
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -100,6 +101,15 @@ func (r *round) members(b plan.Bottleneck) (senders, apps []int32) {
 		return x.senders[k], x.apps[k]
 	}
 	return nil, nil
+}
+
+// told is what is said of a bottleneck.
+func (r *round) told(b plan.Bottleneck) plan.Told {
+	i, found := slices.BinarySearchFunc(r.view.Told, b.Node, func(t plan.Told, node string) int { return cmp.Compare(t.Node, node) })
+	if b.Whole || !found {
+		return plan.Told{}
+	}
+	return r.view.Told[i]
 }
 
 // bottlenecks lists the nodes that have senders and are measured, in order,

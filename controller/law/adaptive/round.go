@@ -38,12 +38,14 @@ type round struct {
 func (r *round) bottleneck(name plan.Bottleneck, b *budget.Budget) {
 	members, apps := r.members(name)
 	g := r.group(members)
+	told := r.told(name)
 	b.Prepare(r.config.Budget, g.load.Limits, r.view.At)
+	b.Believe(r.config.Budget, g.load, told)
 	opinion, unmet, app := r.opinion(name, apps, b.Link.EffectBy)
 	reason := plan.Reason{Bottleneck: name, Phase: b.Phase, Action: plan.Hold, Cause: plan.NotThrottling}
 	out := budget.Outcome{Escalate: opinion.Trouble()}
 	if len(members) > 0 {
-		reason, out = r.decide(b, &opinion, &g, apps)
+		reason, out = r.decide(b, &opinion, &g, told, apps)
 	}
 	if out.Escalate && app >= 0 {
 		r.escalate(app, &opinion.Verdict, name, apps, reason.Action == plan.Restore, out.Idle)
@@ -64,10 +66,10 @@ func (r *round) bottleneck(name plan.Bottleneck, b *budget.Budget) {
 }
 
 // decide asks the budget, unless who is to be helped has cost the others too much.
-func (r *round) decide(b *budget.Budget, opinion *budget.Opinion, g *group, apps []int32) (reason plan.Reason, out budget.Outcome) {
+func (r *round) decide(b *budget.Budget, opinion *budget.Opinion, g *group, told plan.Told, apps []int32) (reason plan.Reason, out budget.Outcome) {
 	t := budget.Turn{
 		Config: r.config.Budget, Sense: r.config.Sense, Decrease: r.config.Blind == BlindDecrease,
-		Now: r.view.At, Feedback: r.usual, Pending: g.pending, Held: g.held, Opinion: opinion, Load: g.load, Senders: g.senders,
+		Now: r.view.At, Feedback: r.usual, Pending: g.pending, Held: g.held, Opinion: opinion, Load: g.load, Told: told, Senders: g.senders,
 	}
 	if payer, spent := r.tooCostly(b, g.load); spent {
 		reason = t.GiveBack(b)

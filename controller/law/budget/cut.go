@@ -171,6 +171,10 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 		return depth, most, false
 	}
 	l.Known, l.Capacity, l.Measured = false, 0, false
+	if x.Guess = t.guess(b); !again && x.Guess != 0 {
+		to := bitrate.Scale(x.Guess, 1-min(max(depth, c.MinCut), most))
+		return 1 - float64(to)/float64(l.Upper), 1, false
+	}
 	return 1, 1 - math.Pow(1-c.MaxCut, float64(1+x.Fruitless)), false // half, then a quarter, then an eighth
 }
 

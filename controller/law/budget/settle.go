@@ -104,7 +104,7 @@ func (t *Turn) measure(b *Budget, e episode, f fall) {
 	case e.fell || !e.pinned:
 		l.learn(e.full, true)
 	default:
-		l.learn(b.Total, false)
+		l.learn(max(b.Total, min(b.Trouble.Guess, e.full)), false)
 		l.Upper, b.Search.Even = e.full, true
 		return
 	}
@@ -113,7 +113,7 @@ func (t *Turn) measure(b *Budget, e episode, f fall) {
 	if accompanied || vague {
 		b.Search.Wait = t.Config.ProbeEvery / 6 // to be confirmed
 		// What drained is below, and what a cut before left standing above it.
-		b.Search.Even = b.between()
+		b.Search.Even = b.between() || b.short()
 	}
 }
 

@@ -51,6 +51,7 @@ type Turn struct {
 	Held     bool          // limits are low until what waits behind them is gone
 	Opinion  *Opinion
 	Load     Load
+	Told     plan.Told // of the link; zero: nothing
 	Senders  []*plan.Sender
 	Paths    []*plan.Session // of all that have a say, for measuring
 

@@ -1,0 +1,69 @@
+package budget
+
+import (
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/queue"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// What is said of a link decides where to begin, and nothing else: a budget that begins
+// from it is tried out sooner than one that was measured, a cut that goes by it is judged
+// as any other, and what is measured replaces it.
+
+// Believe takes the limits that are in force as a leader begins, and in use, for what
+// fits where they come to about what was once found to: no more than that is tried for
+// in the large steps of who knows nothing.
+func (b *Budget) Believe(c Config, load Load, told plan.Told) {
+	limits, found := load.Limits, told.Found
+	anew := b.Phase == plan.Open && !b.Link.Known && b.Touched().IsZero()
+	if !anew || found == 0 || !near(limits, found, 0.1) || load.Seen.IsZero() || !senders.InUse(load.Peak, limits) {
+		return
+	}
+	b.Phase, b.Total = plan.Settled, limits
+	b.Link.learn(bitrate.Scale(limits, 1/c.Settle), false)
+	b.Link.Best = b.Link.Capacity
+}
+
+// contradicts is by what factor a guess may differ from what the way up says: how fast a
+// queue grew is known only roughly where it was short or the senders had just begun.
+const contradicts = 2
+
+// guess is what fits through by what is said of the link; 0 where nothing is, or what is
+// seen speaks against it: a queue stands although less is sent, more went through
+// without one, or it grew at another rate.
+func (t *Turn) guess(b *Budget) bitrate.Rate {
+	c := bitrate.Scale(t.Told.Found, 1/t.Config.Settle)
+	if c == 0 {
+		c = bitrate.Max
+	}
+	c = t.most(c)
+	if c >= b.Link.Upper || c < b.Link.Proven {
+		return 0
+	}
+	if rise := b.Trouble.Rise.Slope; rise != 0 {
+		seen := queue.Alone(b.Link.Upper, rise)
+		if c > contradicts*seen || seen > contradicts*c {
+			return 0
+		}
+	}
+	return c
+}
+
+// most is r, or the rate that is said to be the link's where that is less.
+func (t *Turn) most(r bitrate.Rate) bitrate.Rate {
+	if t.Told.Rate != 0 {
+		return min(r, t.Told.Rate)
+	}
+	return r
+}
+
+// short reports whether a vague estimate falls short of the guess that the cut went by:
+// the truth may be in between.
+func (b *Budget) short() bool {
+	less := float64(b.Trouble.Guess) > 1.1*float64(b.Link.Capacity)
+	if less {
+		b.Link.Upper = min(b.Link.Upper, b.Trouble.Guess)
+	}
+	return less
+}
