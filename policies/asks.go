@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -130,7 +131,7 @@ func (a asks) weight() int {
 }
 
 // shortfalls says where a pod asked for something else than it gets.
-func (a asks) shortfalls(d Decision) []string {
+func (a asks) shortfalls(d Decision, in Namespace) []string {
 	b := d.Bandwidth
 	var out []string
 	tell := func(key, what, got string) {
@@ -150,7 +151,7 @@ func (a asks) shortfalls(d Decision) []string {
 		most = "more than the pod's own limit of " + b.Max.String()
 	}
 	if a.rate("minBandwidth") > b.Min {
-		tell(workload.AnnotationMinBandwidth, most, b.Min.String())
+		tell(workload.AnnotationMinBandwidth, cmp.Or(in.ungranted(d), most), b.Min.String())
 	}
 	if a.rate("maxBandwidth") > b.Max {
 		tell(workload.AnnotationMaxBandwidth, most, b.Max.String())
@@ -165,6 +166,21 @@ func (a asks) shortfalls(d Decision) []string {
 		tell(workload.AnnotationWeight, "more than class "+d.Class+" allows", strconv.Itoa(b.Weight))
 	}
 	return out
+}
+
+// ungranted says that the namespace's grant is what keeps a pod's floor where it is, ""
+// if it is not.
+func (n Namespace) ungranted(d Decision) string {
+	granted, _ := workload.FloorsAtMost(n.Labels)
+	class := cmp.Or(d.Bandwidth.ClassMin, d.Bandwidth.Min)
+	if d.Bandwidth.Min != class+granted || d.Bandwidth.Min == d.Bandwidth.Max {
+		return ""
+	}
+	has := "no label " + workload.LabelFloorsAtMost
+	if granted != 0 {
+		has = fmt.Sprintf("the label %s=%v", workload.LabelFloorsAtMost, granted)
+	}
+	return fmt.Sprintf("a floor above that of class %s (%v), for which namespace %s has %s", d.Class, class, n.Name, has)
 }
 
 func normalRate(text string) (any, error) {

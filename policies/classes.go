@@ -42,7 +42,7 @@ type classSpec struct {
 // In classes.yaml rates are quantities such as 100M; rules see them as numbers
 // of bit/s.
 type classBandwidth struct {
-	Initial quantity `json:"initial"` // egress limit at admission; the largest floor a pod may ask for
+	Initial quantity `json:"initial"` // egress limit at admission; the largest floor a pod may be granted
 	Min     quantity `json:"min"`     // floor
 	Max     quantity `json:"max"`     // ceiling, also of what a pod may ask for
 	Weight  int      `json:"weight"`

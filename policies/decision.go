@@ -50,6 +50,7 @@ type Bandwidth struct {
 	Egress   bitrate.Rate // the limit to begin with
 	Ingress  bitrate.Rate
 	Min      bitrate.Rate
+	ClassMin bitrate.Rate // the floor without the namespace's grant, where Min is above it
 	Max      bitrate.Rate
 	Weight   int
 	Priority string // bandwidth.cilium.io/priority
@@ -68,10 +69,11 @@ func (b Bandwidth) MarshalJSON() ([]byte, error) {
 		Egress   string `json:"egress,omitempty"`
 		Ingress  string `json:"ingress,omitempty"`
 		Min      string `json:"min,omitempty"`
+		ClassMin string `json:"classMin,omitempty"`
 		Max      string `json:"max,omitempty"`
 		Weight   int    `json:"weight,omitempty"`
 		Priority string `json:"priority,omitempty"`
-	}{text(b.Initial), text(b.Egress), text(b.Ingress), text(b.Min), text(b.Max), b.Weight, b.Priority})
+	}{text(b.Initial), text(b.Egress), text(b.Ingress), text(b.Min), text(b.ClassMin), text(b.Max), b.Weight, b.Priority})
 }
 
 // SLO is what a protected pod asks of the network, as annotation values.
@@ -99,6 +101,9 @@ func (d Decision) Stamps() map[string]string {
 		if r := *f.of(&d); r != 0 {
 			out[f.key] = r.String()
 		}
+	}
+	if r := d.Bandwidth.ClassMin; r != 0 {
+		out[workload.AnnotationClassMinBandwidth] = r.String()
 	}
 	if d.Bandwidth.Weight != 0 {
 		out[workload.AnnotationWeight] = strconv.Itoa(d.Bandwidth.Weight)

@@ -104,7 +104,7 @@ func TestEachCorrectionNamesItsCause(t *testing.T) {
 	text := strings.Join(d.Warn(), "\n")
 	for _, want := range []string{
 		workload.AnnotationEgressBandwidth + " asks for more than class best-effort allows; the pod gets 1G",
-		workload.AnnotationMinBandwidth + " asks for more than class best-effort allows; the pod gets 100M",
+		workload.AnnotationMinBandwidth + " asks for a floor above that of class best-effort (10M), for which namespace shop has no label detnet.dev/floors-at-most; the pod gets 10M",
 		workload.AnnotationWeight + " asks for more than class best-effort allows; the pod gets 10",
 	} {
 		if !strings.Contains(text, want) {

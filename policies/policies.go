@@ -163,12 +163,12 @@ func (e *Engine) decide(v ast.Value, a asks, w declared, in Input) (Decision, er
 	if !ok {
 		return d, fmt.Errorf("class: %w", noClass(d.Class, e.classes))
 	}
-	class.settle(&d, a, w, in.Siblings)
+	class.settle(&d, a, w, in)
 	rendered, err := e.workloadPolicy(d, w, in.Pod)
 	if err != nil {
 		return d, fmt.Errorf("networkPolicies: %w", err)
 	}
 	d.NetworkPolicies = overlay(rendered, d.NetworkPolicies)
-	d.Warnings = append(append(d.Warnings, a.shortfalls(d)...), d.unenforced()...)
+	d.Warnings = append(append(d.Warnings, a.shortfalls(d, in.Namespace)...), d.unenforced()...)
 	return d, d.validate()
 }

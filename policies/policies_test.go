@@ -107,10 +107,11 @@ func TestDecideCritical(t *testing.T) {
 func TestDecideBestEffort(t *testing.T) {
 	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort"}, map[string]string{workload.AnnotationEgressBandwidth: "50M"})
 	in.Namespace.Annotations = map[string]string{workload.AnnotationMinBandwidth: "20M"}
+	in.Namespace.Labels = map[string]string{workload.LabelFloorsAtMost: "1G"}
 	in.Siblings = []Sibling{{"a", 30 * bitrate.Mbit}, {"b", 25 * bitrate.Mbit}}
 	got := mustDecide(t, mustLoad(t, nil), in).Bandwidth
 	want := Bandwidth{
-		Initial: 50 * bitrate.Mbit, Egress: 25 * bitrate.Mbit, Min: 20 * bitrate.Mbit, Max: 50 * bitrate.Mbit,
+		Initial: 50 * bitrate.Mbit, Egress: 25 * bitrate.Mbit, Min: 20 * bitrate.Mbit, ClassMin: 10 * bitrate.Mbit, Max: 50 * bitrate.Mbit,
 		Weight: 1, Priority: "besteffort",
 	}
 	if got != want {

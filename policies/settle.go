@@ -13,11 +13,11 @@ import (
 
 // settle fills in what the policy left open: from what the pod asks for, inside
 // the bounds of its class, and from the class's data.
-func (c classSpec) settle(d *Decision, a asks, w declared, siblings []Sibling) {
+func (c classSpec) settle(d *Decision, a asks, w declared, in Input) {
 	d.Rank, d.Protected = c.Rank, c.Protected
 	d.PriorityClassName = cmp.Or(d.PriorityClassName, c.PriorityClassName)
 	d.Affinity = cmp.Or(d.Affinity, c.Affinity)
-	d.Bandwidth = c.bandwidth(d.Bandwidth, a, siblings)
+	d.Bandwidth = c.bandwidth(d.Bandwidth, a, in)
 	if !c.Protected {
 		for _, f := range textFields {
 			*f.of(d) = ""
@@ -94,7 +94,7 @@ func (w declared) unfit(asked, query string) string {
 // bandwidth settles the limits of a pod for which the policy wants want. A
 // class that is not throttleable has none, whatever the policy says, and a
 // protected class no policer either.
-func (c classSpec) bandwidth(want Bandwidth, a asks, siblings []Sibling) Bandwidth {
+func (c classSpec) bandwidth(want Bandwidth, a asks, in Input) Bandwidth {
 	priority := cmp.Or(want.Priority, c.CiliumPriority)
 	if c.Protected {
 		return Bandwidth{Priority: priority}
@@ -113,7 +113,10 @@ func (c classSpec) bandwidth(want Bandwidth, a asks, siblings []Sibling) Bandwid
 	// A pod asks for bounds inside those of its class, so that nobody lifts
 	// their own throttle. What somebody limited already is never raised.
 	ceiling := lower(most, a.rate("maxBandwidth"), a.limit())
-	floor := min(cmp.Or(a.rate("minBandwidth"), least), max(initial, least), ceiling)
+	// A floor is taken from everybody else: above the class's, what the namespace is
+	// granted for all its pods is the most for one.
+	granted, _ := workload.FloorsAtMost(in.Namespace.Labels)
+	floor := min(cmp.Or(a.rate("minBandwidth"), least), max(initial, least), least+granted, ceiling)
 	within := func(r bitrate.Rate) bitrate.Rate { return max(min(r, ceiling), floor) }
 	b := Bandwidth{
 		Min: floor, Max: ceiling, Priority: priority,
@@ -121,9 +124,12 @@ func (c classSpec) bandwidth(want Bandwidth, a asks, siblings []Sibling) Bandwid
 		Weight:  cmp.Or(want.Weight, min(cmp.Or(a.weight(), c.Bandwidth.Weight), c.Bandwidth.MaxWeight)),
 		Ingress: lower(cmp.Or(want.Ingress, bitrate.Rate(c.Bandwidth.Ingress)), a.rate("ingress")),
 	}
+	if floor > least {
+		b.ClassMin = least
+	}
 	// It begins where its running siblings are, so that a rollout or a crash
 	// loop does not escape the throttle.
-	b.Egress = within(cmp.Or(want.Egress, lowest(siblings), b.Initial))
+	b.Egress = within(cmp.Or(want.Egress, lowest(in.Siblings), b.Initial))
 	return b
 }
 

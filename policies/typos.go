@@ -39,6 +39,9 @@ func (e *Engine) misspelt(in Input) []problem {
 	if value, ok := in.Namespace.Labels[workload.LabelAllowCritical]; ok && value != "true" && value != "false" {
 		out = append(out, problem{workload.LabelAllowCritical, fmt.Sprintf("label %s=%s%s allows nothing: only true does", workload.LabelAllowCritical, value, of)})
 	}
+	if _, err := workload.FloorsAtMost(in.Namespace.Labels); err != nil {
+		out = append(out, problem{workload.LabelFloorsAtMost, fmt.Sprintf("%v (of namespace %s)", err, in.Namespace.Name)})
+	}
 	return out
 }
 

@@ -48,3 +48,18 @@ func ParseBounds(annotations map[string]string) (Bounds, []error) {
 	}
 	return b, errs
 }
+
+// FloorsAtMost is how far the floors of a namespace's pods may lie above those of their
+// classes, all pods together, by the namespace's labels: 0 without the label, and with
+// one that can't be read.
+func FloorsAtMost(labels map[string]string) (bitrate.Rate, error) {
+	text, ok := labels[LabelFloorsAtMost]
+	if !ok {
+		return 0, nil
+	}
+	r, err := bitrate.ParseLimit(text)
+	if err != nil {
+		return 0, fmt.Errorf("label %s=%s grants nothing: %w", LabelFloorsAtMost, text, err)
+	}
+	return r, nil
+}

@@ -18,6 +18,9 @@ const (
 	// namespace's pods lie, whatever the pods say.
 	LabelPriorityAtMost  = "detnet.dev/priority-at-most"
 	LabelPriorityAtLeast = "detnet.dev/priority-at-least"
+	// "200M": how far the floors of the namespace's pods may lie above those of their
+	// classes, all pods together. Without it none does.
+	LabelFloorsAtMost = "detnet.dev/floors-at-most"
 )
 
 // Annotations set by people, on a pod template or on a namespace as the
@@ -56,6 +59,9 @@ const (
 	// On a pod that was admitted while detnet only observes: a JSON
 	// object with what it would have got; see type Withheld.
 	AnnotationWould = "detnet.dev/would"
+	// On a pod whose floor is above that of its class: the floor
+	// without what the namespace is granted.
+	AnnotationClassMinBandwidth = "detnet.dev/class-min-bandwidth"
 	// The egress limit given at admission; "detnet restore"
 	// puts it back. Its presence makes a pod throttleable.
 	AnnotationInitialBandwidth = "detnet.dev/initial-bandwidth"

@@ -11,6 +11,6 @@ var (
 	PodLabels      = slices.Concat(ManagedLabels, []string{LabelPriority})
 	PodAnnotations = ManagedAnnotations
 	// Namespaces also give their pods' annotations as defaults.
-	NamespaceLabels      = []string{LabelPriority, LabelPriorityAtMost, LabelPriorityAtLeast, LabelAllowCritical}
+	NamespaceLabels      = []string{LabelPriority, LabelPriorityAtMost, LabelPriorityAtLeast, LabelFloorsAtMost, LabelAllowCritical}
 	NamespaceAnnotations = []string{AnnotationMode}
 )

@@ -26,6 +26,7 @@ var Managed = []Key{
 	{Name: AnnotationWould, Stamp: true},
 	{Name: AnnotationInitialBandwidth, Stamp: true},
 	{Name: AnnotationMinBandwidth},
+	{Name: AnnotationClassMinBandwidth, Stamp: true},
 	{Name: AnnotationMaxBandwidth},
 	{Name: AnnotationWeight},
 	{Name: AnnotationMaxJitter},

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/targets"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/signature"
@@ -46,9 +47,13 @@ type Inventory struct {
 	zones      map[string]string
 	marks      map[string]Marks
 
+	// short says of the namespaces whose floors come to more than is granted.
+	short map[string]string
+
 	snapshot *Snapshot
 	changed  map[string]*record // since the snapshot, as they were in it
 	stale    stale
+	regrant  map[string]bool // namespaces whose raised floors or grant changed since
 }
 
 // stale are the small parts of the snapshot that have to be made anew.
@@ -76,6 +81,7 @@ type meaning struct {
 type namespace struct {
 	labels  labels.Set
 	mode    workload.ControlMode // "" states none
+	floors  bitrate.Rate         // workload.LabelFloorsAtMost
 	problem string
 }
 
@@ -95,6 +101,8 @@ func New(client kubernetes.Interface, own string, mode workload.ControlMode) *In
 		marks:      map[string]Marks{},
 		snapshot:   &Snapshot{},
 		changed:    map[string]*record{},
+		short:      map[string]string{},
+		regrant:    map[string]bool{},
 	}
 }
 
@@ -209,6 +217,9 @@ func (inv *Inventory) put(key string, r *record, sameStamps bool) {
 	if !reflect.DeepEqual(was.problems, is.problems) {
 		inv.stale.problems = true
 	}
+	if was.sender != is.sender && (raised(was.sender) || raised(is.sender)) {
+		inv.regrant[namespaceOf(key)] = true
+	}
 	if was.app == is.app && was.sender == is.sender && was.giveBack == is.giveBack && was.unstamped == is.unstamped {
 		return
 	}
@@ -248,6 +259,7 @@ func (inv *Inventory) setNamespace(key string, object any) {
 	var is namespace
 	if ns, ok := object.(*corev1.Namespace); ok {
 		is.labels = ns.Labels
+		is.floors, _ = workload.FloorsAtMost(ns.Labels) // the webhook tells of one that can't be read
 		if text := cmp.Or(ns.Annotations[workload.AnnotationMode], ns.Labels[workload.AnnotationMode]); text != "" {
 			var err error
 			if is.mode, err = workload.ParseControlMode(text); err != nil {
@@ -264,6 +276,9 @@ func (inv *Inventory) setNamespace(key string, object any) {
 		inv.namespaces[key] = is
 	}
 	inv.stale.problems = inv.stale.problems || was.problem != is.problem
+	if was.floors != is.floors {
+		inv.regrant[key] = true
+	}
 	if was.mode != is.mode || !maps.Equal(was.labels, is.labels) {
 		inv.again(func(pod string) bool { return namespaceOf(pod) == key })
 	}

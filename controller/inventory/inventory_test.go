@@ -3,6 +3,7 @@ package inventory
 import (
 	"bytes"
 	"maps"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -62,6 +63,61 @@ func TestSnapshotChangesOnlyWhenSomethingDoes(t *testing.T) {
 	if len(first.Senders) != 1 {
 		t.Error("an old snapshot changed under its reader")
 	}
+}
+
+// What a namespace is granted above the floors of its classes is for all its pods
+// together, and follows its label.
+func TestGrantedFloorsAreShared(t *testing.T) {
+	inv := keyed(workload.Enforce)
+	put := func(name, floor string) {
+		pod := running("best-effort", stamped(workload.AnnotationMinBandwidth, floor, workload.AnnotationClassMinBandwidth, "10M"))
+		if floor == "10M" {
+			delete(pod.Annotations, workload.AnnotationClassMinBandwidth)
+		}
+		pod.Name = name
+		inv.setPod("factory/"+name, sign(pod))
+	}
+	grant := func(rate string) {
+		ns := inMode("factory", "")
+		if rate != "" {
+			ns.Labels = map[string]string{workload.LabelFloorsAtMost: rate}
+		}
+		inv.setNamespace("factory", ns)
+	}
+	expect := func(when string, problems int, floors ...float64) {
+		t.Helper()
+		s := inv.Snapshot()
+		var got []float64
+		for _, sender := range s.Senders {
+			got = append(got, sender.Min.Mbit())
+		}
+		if !slices.Equal(got, floors) || len(s.Problems) != problems {
+			t.Errorf("%s: floors %v, problems %+v; want %v and %d problems", when, got, s.Problems, floors, problems)
+		}
+	}
+	put("a", "50M")
+	put("plain", "10M")
+	expect("nothing is granted", 1, 10, 10)
+	grant("40M")
+	expect("one pod within the grant", 0, 50, 10)
+	before := inv.Snapshot()
+	put("b", "90M")
+	expect("two share the grant", 1, 23, 36, 10)
+	if before.Senders[0].Min.Mbit() != 50 {
+		t.Error("an old snapshot changed under its reader")
+	}
+	grant("120M")
+	expect("a larger grant", 0, 50, 90, 10)
+	grant("40Mbit")
+	expect("an unreadable grant", 1, 10, 10, 10)
+	grant("80M")
+	inv.setPod("factory/b", nil)
+	expect("the other has gone", 0, 50, 10)
+	grant("")
+	inv.setPod("factory/a", nil)
+	expect("nobody asks any more", 0, 10)
+	inv.setNamespace("factory", nil)
+	expect("the namespace is deleted", 0, 10)
 }
 
 func TestNamespaceMode(t *testing.T) {

@@ -53,7 +53,10 @@ type Sender struct {
 	UID         types.UID // tells a pod from its reborn namesake
 	Workload    Workload
 	Initial     bitrate.Rate // limit given at admission
-	Annotation  string       // the limit as it is written
+	// Of a pod whose floor is above that of its class: the floor that admission gave, and
+	// the class's. Min lies between them where pods share what the namespace is granted.
+	Floor, ClassMin bitrate.Rate
+	Annotation      string // the limit as it is written
 	// Decided is the decision that Annotation is the record of, zero where
 	// somebody else wrote it; Marked: the pod carries workload.AnnotationLimitDecision.
 	Decided workload.Order
@@ -196,6 +199,10 @@ func parseSender(pod *corev1.Pod) meaning {
 	p.report(errs...)
 	s.Weight = bounds.Weight
 	s.Min, s.Max = withDefaults(bounds.Min, bounds.Max)
+	if _, ok := pod.Annotations[workload.AnnotationClassMinBandwidth]; ok {
+		s.ClassMin = min(p.rate(pod.Annotations, workload.AnnotationClassMinBandwidth), s.Min)
+		s.Floor, s.Min = s.Min, s.ClassMin // until what the namespace is granted is shared out
+	}
 	first, _ := initial(pod)
 	s.Initial = p.rate(map[string]string{workload.AnnotationInitialBandwidth: first}, workload.AnnotationInitialBandwidth)
 	if s.Annotation != "" {

@@ -42,7 +42,7 @@ type Problem struct {
 func (inv *Inventory) Snapshot() *Snapshot {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
-	if len(inv.changed) == 0 && inv.stale == (stale{}) {
+	if len(inv.changed) == 0 && len(inv.regrant) == 0 && inv.stale == (stale{}) {
 		return inv.snapshot
 	}
 	s := *inv.snapshot
@@ -53,6 +53,10 @@ func (inv *Inventory) Snapshot() *Snapshot {
 		s.GiveBack = merge(s.GiveBack, changes, func(m meaning) *Sender { return m.giveBack }, func(s *Sender) plan.PodID { return s.Pod })
 		s.Unstamped = merge(s.Unstamped, changes, func(m meaning) *Unstamped { return m.unstamped }, func(u *Unstamped) plan.PodID { return u.Pod })
 		clear(inv.changed)
+	}
+	if len(inv.regrant) > 0 {
+		s.Senders = inv.grant(s.Senders)
+		clear(inv.regrant)
 	}
 	if inv.stale.agents {
 		s.Agents = slices.SortedFunc(maps.Values(inv.agents), func(a, b Agent) int { return a.Pod.Compare(b.Pod) })
@@ -112,6 +116,9 @@ func (inv *Inventory) problems() []Problem {
 		if ns.problem != "" {
 			all = append(all, Problem{Object: "namespace " + name, Text: ns.problem})
 		}
+	}
+	for name, text := range inv.short {
+		all = append(all, Problem{Object: "namespace " + name, Text: text})
 	}
 	for key, r := range inv.pods {
 		for _, text := range r.problems {
