@@ -88,6 +88,18 @@ type Reason struct {
 	Feedback time.Duration
 }
 
+// Trouble reports whether nobody behind the bottleneck is to be raised.
+func (r *Reason) Trouble() bool {
+	if r.Action == Restore || r.Action == Grow {
+		return false
+	}
+	switch r.Cause {
+	case Violation, Confirming, AwaitEffect, Blind, AtFloor, Unresponsive, TooCostly, NotNetwork:
+		return true
+	}
+	return false
+}
+
 // Charge says on whose account less is let through than the senders used.
 type Charge struct {
 	For   PodID        // zero if nobody's

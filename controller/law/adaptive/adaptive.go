@@ -20,6 +20,7 @@ type State struct {
 	Uses       []senders.Use     // recent peaks, by sender
 	Suspicions []blame.Suspicion // where each app's trouble is looked for
 	Budgets    []budget.Budget   // one per bottleneck, in their order
+	Accounts   []Account         // for whom limits are lower than they were, by bottleneck
 	Feedback   senders.Feedback  // how long a patch takes to show
 	Flushes    []senders.Flush   // limits that are low for a while, by sender
 }
@@ -56,11 +57,10 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	}
 	r.limits()
 	next.Feedback.Expect(r.plan, v.Senders)
-	slices.SortFunc(next.Budgets, compare)
+	slices.SortFunc(next.Budgets, func(a, b budget.Budget) int { return a.Bottleneck.Compare(b.Bottleneck) })
+	slices.SortFunc(next.Accounts, func(a, b Account) int { return a.Bottleneck.Compare(b.Bottleneck) })
 	return next, r.plan
 }
-
-func compare(a, b budget.Budget) int { return a.Bottleneck.Compare(b.Bottleneck) }
 
 func (s *State) find(b plan.Bottleneck) (int, bool) {
 	return slices.BinarySearchFunc(s.Budgets, b, func(x budget.Budget, b plan.Bottleneck) int { return x.Bottleneck.Compare(b) })
@@ -78,7 +78,13 @@ func (r *round) take(b plan.Bottleneck, known *State) {
 	if i, found := known.find(b); found {
 		*next = known.Budgets[i]
 	}
-	r.bottleneck(b, next)
+	var account Account
+	if i, found := slices.BinarySearchFunc(known.Accounts, b, func(a Account, b plan.Bottleneck) int { return a.Bottleneck.Compare(b) }); found {
+		account = known.Accounts[i]
+	}
+	if r.bottleneck(next, &account); account.open() {
+		r.state.Accounts = append(r.state.Accounts, account)
+	}
 }
 
 // corroborated leaves out the one path of three and more that says something else

@@ -69,7 +69,7 @@ func (r *round) due(i int, w *wish) bitrate.Rate {
 func (r *round) note(w *wish, s *shared, k int, reason *plan.Reason, room bitrate.Rate) (takes bitrate.Rate) {
 	switch reason.Cause {
 	case plan.AwaitEffect, plan.Confirming, plan.Violation:
-		w.waiting = w.waiting || inTrouble(reason)
+		w.waiting = w.waiting || reason.Trouble()
 	}
 	f := r.flush(s.senders[k].Pod)
 	if f == nil || !f.Over || s.old == 0 {

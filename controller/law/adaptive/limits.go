@@ -80,7 +80,7 @@ func (r *round) limits() {
 // wish adds what one bottleneck has to say about each of its senders.
 func (r *round) wish(s *shared, wishes []wish) {
 	reason := &r.plan.Reasons[s.at]
-	trouble, cutting, restore := inTrouble(reason), reason.Action == plan.Cut, reason.Action == plan.Restore
+	trouble, cutting, restore := reason.Trouble(), reason.Action == plan.Cut, reason.Action == plan.Restore
 	may := r.may(s, reason)
 	room := bitrate.Scale(s.total, overcommit) - s.load.Limits - s.old
 	for k, i := range s.members {
@@ -124,7 +124,7 @@ func (r *round) may(s *shared, reason *plan.Reason) changes {
 	fits := !s.learned || reason.Action == plan.Restore || raises <= room+bitrate.Scale(s.total, 0.005)
 	return changes{
 		cut:   reason.Action == plan.Cut || over,
-		shift: s.rebalance && starved && raises > room && !inTrouble(reason),
+		shift: s.rebalance && starved && raises > room && !reason.Trouble(),
 		raise: fits && (acting || starved),
 	}
 }

@@ -35,45 +35,47 @@ type round struct {
 }
 
 // bottleneck decides on one budget and divides it.
-func (r *round) bottleneck(name plan.Bottleneck, b *budget.Budget) {
-	members, apps := r.members(name)
+func (r *round) bottleneck(b *budget.Budget, account *Account) {
+	members, apps := r.members(b.Bottleneck)
 	g := r.group(members)
-	told := r.told(name)
+	told := r.told(b.Bottleneck)
 	b.Prepare(r.config.Budget, g.load.Limits, r.view.At)
 	b.Believe(r.config.Budget, g.load, told)
-	opinion, unmet, app := r.opinion(name, apps, b.Link.EffectBy)
-	reason := plan.Reason{Bottleneck: name, Phase: b.Phase, Action: plan.Hold, Cause: plan.NotThrottling}
+	opinion, unmet, app := r.opinion(b.Bottleneck, apps, b.Link.EffectBy)
+	reason := plan.Reason{Bottleneck: b.Bottleneck, Phase: b.Phase, Action: plan.Hold, Cause: plan.NotThrottling}
 	out := budget.Outcome{Escalate: opinion.Trouble()}
 	if len(members) > 0 {
-		reason, out = r.decide(b, &opinion, &g, told, apps)
+		reason, out = r.decide(b, account, &opinion, &g, told, apps)
 	}
 	if out.Escalate && app >= 0 {
-		r.escalate(app, &opinion.Verdict, name, apps, reason.Action == plan.Restore, out.Idle)
+		r.escalate(app, &opinion.Verdict, b.Bottleneck, apps, reason.Action == plan.Restore, out.Idle)
 	}
-	if reason.Action == plan.Cut && app >= 0 {
-		r.state.Suspicions[app].Since = r.view.At
+	if reason.Action == plan.Cut {
+		r.cut(b, account, app, &g)
 	}
-	if reason.Action == plan.Cut && b.CutAnew(r.view.At) {
-		b.Remember(r.inForce(&g))
+	if len(members) > 0 {
+		reason.Charge = account.charge(b.Total)
 	}
 	s := shared{at: len(r.plan.Reasons), group: g, total: b.Total, learned: b.Learned()}
 	s.rebalance = s.learned && r.view.At.Sub(b.Search.Shared) >= r.config.RebalanceEvery
 	r.divide(b, &s, reason.Action)
 	r.plan.Reasons = append(r.plan.Reasons, explain(reason, &opinion.Verdict, unmet))
-	if s.to != nil || inTrouble(&reason) {
+	if s.to != nil || reason.Trouble() {
 		r.shares = append(r.shares, s)
 	}
 }
 
 // decide asks the budget, unless who is to be helped has cost the others too much.
-func (r *round) decide(b *budget.Budget, opinion *budget.Opinion, g *group, told plan.Told, apps []int32) (reason plan.Reason, out budget.Outcome) {
+func (r *round) decide(b *budget.Budget, account *Account, opinion *budget.Opinion, g *group, told plan.Told, apps []int32) (reason plan.Reason, out budget.Outcome) {
 	t := budget.Turn{
 		Config: r.config.Budget, Sense: r.config.Sense, Decrease: r.config.Blind == BlindDecrease,
 		Now: r.view.At, Feedback: r.usual, Pending: g.pending, Held: g.held, Opinion: opinion, Load: g.load, Told: told, Senders: g.senders,
 	}
-	if payer, spent := r.tooCostly(b, g.load); spent {
-		reason = t.GiveBack(b)
-		opinion.Verdict = r.view.Verdicts[payer]
+	if payer, spent := r.tooCostly(account, b.Total, g.load); spent {
+		charge := account.charge(b.Total)
+		reason = t.GiveBack(b, account.Before)
+		reason.App, reason.Charge = account.App, charge
+		*account, opinion.Verdict = Account{}, r.view.Verdicts[payer]
 		return reason, out
 	}
 	if opinion.Trouble() || b.Draining() || b.Phase == plan.Trying {
@@ -84,6 +86,20 @@ func (r *round) decide(b *budget.Budget, opinion *budget.Opinion, g *group, told
 		r.empty(b.Bottleneck, apps)
 	}
 	return reason, t.Outcome
+}
+
+// cut notes for whom a cut was made, and at the first in a row how it was before.
+func (r *round) cut(b *budget.Budget, account *Account, app int, g *group) {
+	if b.CutAnew(r.view.At) {
+		b.Trouble.Before.Limits = r.inForce(g)
+	}
+	if app < 0 {
+		return
+	}
+	r.state.Suspicions[app].Since = r.view.At
+	if b.Link.Cut.Equal(r.view.At) { // not one that was planned before
+		account.book(r.view.Apps[app].Pod, b, r.view.At)
+	}
 }
 
 // escalate has the apps that blame a bottleneck look elsewhere: what was in vain

@@ -50,7 +50,6 @@ type Budget struct {
 	Link       Link
 	Trouble    Trouble
 	Search     Search
-	Account    Account
 }
 
 // Link is what is believed of the capacity.

@@ -25,7 +25,7 @@ func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 	switch {
 	case x.Cuts > 0 && spent, x.Fruitless >= t.Config.Fruitless, x.Cuts >= 2*t.Config.Fruitless:
 		t.Escalate, t.Idle = true, t.byItself(b)
-		t.giveUp(b)
+		t.giveUp(b, x.Before)
 		return t.reason(b, plan.Restore, plan.Unresponsive)
 	case spent && t.unsure():
 		t.Empty = true // nobody sends: this is what the empty path takes
@@ -141,9 +141,6 @@ func (t *Turn) cut(b *Budget, again bool) {
 		x.Resume = plan.Testing
 	}
 	b.Phase = plan.Cutting
-	if t.Opinion.App != nil {
-		b.book(t.Opinion.App.Pod, t.Now)
-	}
 }
 
 // estimate learns what it can of the capacity from the queue and from how it came,

@@ -33,7 +33,7 @@ func (t *Turn) testing(b *Budget) plan.Reason {
 	b.Phase = plan.Draining
 	t.Empty = true
 	if raw := t.Opinion.Worst.Base.Delay; float64(raw) > 0.8*float64(b.Trouble.Found.Queue) {
-		t.giveUp(b)
+		t.giveUp(b, b.Trouble.Before)
 		return t.reason(b, plan.Restore, plan.Unresponsive)
 	}
 	return t.hold(b, plan.AwaitEffect)
@@ -95,7 +95,7 @@ func (t *Turn) insist(b *Budget) plan.Reason {
 	if b.clean(t.Now); b.Trouble.Cuts > 0 {
 		return t.hold(b, plan.AwaitEffect)
 	}
-	t.giveUp(b)
+	t.giveUp(b, x.Before)
 	b.Phase = b.rest()
 	return t.hold(b, plan.Calm)
 }

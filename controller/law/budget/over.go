@@ -27,24 +27,17 @@ func (b *Budget) clean(now time.Time) {
 // having helped: a cause elsewhere comes and goes as it likes in between.
 const cleanFor = time.Second
 
-// giveUp puts the budget back: cuts did not move the signal.
-func (t *Turn) giveUp(b *Budget) {
-	before := b.Trouble.Before
+// giveUp puts the budget back to what it was before: cuts did not move the signal.
+func (t *Turn) giveUp(b *Budget, before Before) {
 	b.Total, b.Search.Even = before.Total, false
 	b.Link.Known, b.Link.Capacity = before.Link.Known, before.Link.Capacity
 	b.Phase, b.Search.Released = plan.Released, t.Now
 	b.Trouble = Trouble{Before: before}
 }
 
-// GiveBack ends what was taken on an app's account: the limits are those of before
-// the first of the cuts.
-func (t *Turn) GiveBack(b *Budget) plan.Reason {
+// GiveBack puts the budget back to what it was before: it has cost the others too much.
+func (t *Turn) GiveBack(b *Budget, before Before) plan.Reason {
 	t.from = b.Total
-	b.Trouble = Trouble{Before: b.Account.Before}
-	told := b.Account.tell(plan.Reason{}, b.Total)
-	t.giveUp(b)
-	b.Account = Account{}
-	r := t.reason(b, plan.Restore, plan.TooCostly)
-	r.App, r.For, r.Since, r.Taken = told.For, told.For, told.Since, told.Taken
-	return r
+	t.giveUp(b, before)
+	return t.reason(b, plan.Restore, plan.TooCostly)
 }

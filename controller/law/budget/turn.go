@@ -60,10 +60,10 @@ type Turn struct {
 }
 
 func (t *Turn) reason(b *Budget, a plan.Action, c plan.Cause) plan.Reason {
-	return b.Account.tell(plan.Reason{
+	return plan.Reason{
 		Bottleneck: b.Bottleneck, Phase: b.Phase, Action: a, Cause: c,
 		Usage: t.Load.Peak, From: t.from, To: b.Total, Feedback: t.Feedback,
-	}, b.Total)
+	}
 }
 
 func (t *Turn) hold(b *Budget, c plan.Cause) plan.Reason { return t.reason(b, plan.Hold, c) }
