@@ -16,16 +16,11 @@ type AIMD struct{ AIMDConfig }
 
 // Step is one step of it.
 func (l AIMD) Step(s State, o plan.Observation) (State, plan.Plan) {
-	next := State{ActedAt: s.ActedAt}
-	next.Baselines = make([]Baseline, 0, len(o.Apps))
-	for i, app := range o.Apps {
-		b := baseline(s.Baselines, i, app.Pod)
-		b.takeEvery(l.Probe, path(app))
-		b.keep(l.Window)
-		if o.At.Sub(b.Taken) > l.Interval+l.Probe {
+	next := s.look(o.Apps, l.Probe, l.Window)
+	for i := range next.Baselines {
+		if b := &next.Baselines[i]; o.At.Sub(b.Taken) > l.Interval+l.Probe {
 			b.Delays = nil // what was measured says nothing of now
 		}
-		next.Baselines = append(next.Baselines, b)
 	}
 	p := plan.Plan{At: o.At}
 	if !due(&next, o.At, l.Interval) {
@@ -33,20 +28,17 @@ func (l AIMD) Step(s State, o plan.Observation) (State, plan.Plan) {
 	}
 	r := l.decide(o.Apps, next.Baselines)
 	p.Reasons = []plan.Reason{r}
-	for _, sender := range o.Senders {
-		floor, ceiling := bounds(sender, l.Min, l.Max)
-		from := inForce(sender, ceiling)
-		to := from
+	p.Limits = limits(o.Senders, l.Min, l.Max, 0, func(from bitrate.Rate) bitrate.Rate {
 		switch r.Action {
 		case plan.Cut:
 			whole := int64(from.Mbit())
 			share := min(l.Decrease*severity(r, l.Severity), 1)
-			to = bitrate.Rate(whole-int64(share*float64(whole)+1e-9)) * bitrate.Mbit
+			return bitrate.Rate(whole-int64(share*float64(whole)+1e-9)) * bitrate.Mbit
 		case plan.Grow:
-			to = from + l.Increase
+			return from + l.Increase
 		}
-		p.Limits = change(p.Limits, sender, min(max(to, floor), ceiling))
-	}
+		return from
+	})
 	return next, p
 }
 

@@ -4,6 +4,7 @@
 package original
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -25,6 +26,19 @@ type Baseline struct {
 	Delays []time.Duration // round trips, oldest first
 }
 
+// look takes in the samples of each app that lie at least every apart, and keeps the
+// newest of them.
+func (s State) look(apps []plan.App, every time.Duration, keep int) State {
+	next := State{ActedAt: s.ActedAt, Baselines: make([]Baseline, 0, len(apps))}
+	for i, app := range apps {
+		b := baseline(s.Baselines, i, app.Pod)
+		b.take(every, path(app))
+		b.Delays = b.Delays[max(len(b.Delays)-keep, 0):]
+		next.Baselines = append(next.Baselines, b)
+	}
+	return next
+}
+
 // baseline is what is known of the i-th app: most often it was the i-th before.
 func baseline(known []Baseline, i int, app plan.PodID) Baseline {
 	if i >= len(known) || known[i].App != app {
@@ -38,8 +52,7 @@ func baseline(known []Baseline, i int, app plan.PodID) Baseline {
 	return b
 }
 
-// takeEvery takes in the new samples that lie at least every apart.
-func (b *Baseline) takeEvery(every time.Duration, samples []plan.Sample) {
+func (b *Baseline) take(every time.Duration, samples []plan.Sample) {
 	for _, sample := range samples {
 		if sample.Lost || !sample.At.After(b.Taken) || sample.At.Sub(b.Taken) < every {
 			continue
@@ -49,12 +62,6 @@ func (b *Baseline) takeEvery(every time.Duration, samples []plan.Sample) {
 		}
 		b.Delays = append(b.Delays, sample.RTT)
 		b.Taken = sample.At
-	}
-}
-
-func (b *Baseline) keep(n int) {
-	if extra := len(b.Delays) - n; extra > 0 {
-		b.Delays = b.Delays[extra:]
 	}
 }
 
@@ -85,29 +92,18 @@ func due(s *State, now time.Time, every time.Duration) bool {
 	return true
 }
 
-// bounds are a sender's floor and ceiling, or the law's where it has none.
-func bounds(s plan.Sender, floor, ceiling bitrate.Rate) (bitrate.Rate, bitrate.Rate) {
-	if s.Min != 0 {
-		floor = s.Min
+// limits are those that change by as much as is worth a write: each to what to makes of
+// it, within the sender's bounds, or the law's where it has none.
+func limits(all []plan.Sender, floor, ceiling, least bitrate.Rate, to func(from bitrate.Rate) bitrate.Rate) []plan.Limit {
+	var changed []plan.Limit
+	for _, s := range all {
+		low, high := cmp.Or(s.Min, floor), cmp.Or(s.Max, ceiling)
+		high = max(low, high)
+		from := cmp.Or(s.Limit, high)
+		next := min(max(to(from), low), high)
+		if next != s.Limit && max(next-from, from-next) >= least {
+			changed = append(changed, plan.Limit{Pod: s.Pod, From: s.Limit, To: next})
+		}
 	}
-	if s.Max != 0 {
-		ceiling = s.Max
-	}
-	return floor, max(floor, ceiling)
-}
-
-// inForce is a sender's limit, or its ceiling where it has none.
-func inForce(s plan.Sender, ceiling bitrate.Rate) bitrate.Rate {
-	if s.Limit == 0 {
-		return ceiling
-	}
-	return s.Limit
-}
-
-// change records a new limit unless it is the old one.
-func change(limits []plan.Limit, s plan.Sender, to bitrate.Rate) []plan.Limit {
-	if to == s.Limit {
-		return limits
-	}
-	return append(limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to})
+	return changed
 }

@@ -17,7 +17,7 @@ func TestAIMDThinsSamples(t *testing.T) {
 		dense[i] = plan.Sample{At: time.Unix(0, 0).Add(time.Duration(i) * 20 * ms), RTT: ms}
 	}
 	b := Baseline{}
-	b.takeEvery(500*ms, dense)
+	b.take(500*ms, dense)
 	if len(b.Delays) != 20 {
 		t.Errorf("10 s at 50 Hz gave %d samples, want 20", len(b.Delays))
 	}

@@ -18,14 +18,7 @@ type Step struct{ StepConfig }
 
 // Step is one step of it.
 func (l Step) Step(s State, o plan.Observation) (State, plan.Plan) {
-	next := State{ActedAt: s.ActedAt}
-	next.Baselines = make([]Baseline, 0, len(o.Apps))
-	for i, app := range o.Apps {
-		b := baseline(s.Baselines, i, app.Pod)
-		b.takeEvery(0, path(app))
-		b.keep(maxStepSamples)
-		next.Baselines = append(next.Baselines, b)
-	}
+	next := s.look(o.Apps, 0, maxStepSamples)
 	p := plan.Plan{At: o.At}
 	if !due(&next, o.At, l.Interval) {
 		return next, p
@@ -35,22 +28,15 @@ func (l Step) Step(s State, o plan.Observation) (State, plan.Plan) {
 	for i := range next.Baselines {
 		next.Baselines[i].Delays = nil
 	}
-	for _, sender := range o.Senders {
-		floor, ceiling := bounds(sender, l.Min, l.Max)
-		from := inForce(sender, ceiling)
-		to := from
+	p.Limits = limits(o.Senders, l.Min, l.Max, l.Least, func(from bitrate.Rate) bitrate.Rate {
 		switch r.Action {
-		case plan.Cut:
-			// In whole Mbit/s, as the original's steps are.
-			to -= bitrate.Rate(l.Decrease.Mbit()*severity(r, l.Severity)+1e-9) * bitrate.Mbit
+		case plan.Cut: // in whole Mbit/s, as the original's steps are
+			return from - bitrate.Rate(l.Decrease.Mbit()*severity(r, l.Severity)+1e-9)*bitrate.Mbit
 		case plan.Grow:
-			to += l.Increase
+			return from + l.Increase
 		}
-		to = min(max(to, floor), ceiling)
-		if max(to-from, from-to) >= l.Least {
-			p.Limits = change(p.Limits, sender, to)
-		}
-	}
+		return from
+	})
 	return next, p
 }
 
