@@ -156,6 +156,6 @@ func sessionOf(s *api.Session) probe.Session {
 		Number:        s.GetNumber(),
 		Authenticated: s.GetAuthenticated(),
 		Late:          probe.Late{Above: time.Duration(s.GetLateAboveUs()) * time.Microsecond, RTT: time.Duration(s.GetLateRttUs()) * time.Microsecond},
-		Witness:       s.GetWitness(),
+		NodeSession:   s.GetNodeSession(),
 	}
 }

@@ -167,19 +167,19 @@ func TestSessions(t *testing.T) {
 		Apps:   []*inventory.App{beside, lonely, local, pinned, robot},
 	}, 2, true)
 	for _, tt := range []struct {
-		app                 *inventory.App
-		sessions, witnesses int
-		nobody              string
+		app                    *inventory.App
+		sessions, nodeSessions int
+		nobody                 string
 	}{
 		{robot, 2, 2, ""},
-		{beside, 1, 0, ""}, // is its own witness
+		{beside, 1, 0, ""}, // is its own node session
 		{local, 1, 0, ""},  // never leaves the node
 		{lonely, 0, 0, "no probe agent runs on node 9"},
 		{pinned, 0, 0, "no probe agent runs on 7, where detnet.dev/probe-from"},
 	} {
 		got := perApp[tt.app.Pod]
-		if len(got.sessions) != tt.sessions || len(got.witnesses) != tt.witnesses || !strings.HasPrefix(got.nobody, tt.nobody) || (got.nobody == "") != (tt.nobody == "") {
-			t.Errorf("%s: %d sessions and %d witnesses, %q; want %d, %d, %q", tt.app.Pod, len(got.sessions), len(got.witnesses), got.nobody, tt.sessions, tt.witnesses, tt.nobody)
+		if len(got.sessions) != tt.sessions || len(got.nodeSessions) != tt.nodeSessions || !strings.HasPrefix(got.nobody, tt.nobody) || (got.nobody == "") != (tt.nobody == "") {
+			t.Errorf("%s: %d sessions and %d node sessions, %q; want %d, %d, %q", tt.app.Pod, len(got.sessions), len(got.nodeSessions), got.nobody, tt.sessions, tt.nodeSessions, tt.nobody)
 		}
 	}
 	var hosts []string
@@ -221,7 +221,7 @@ func TestHandshakesAreRare(t *testing.T) {
 
 // However many apps are on a node, a vantage point measures the way to its agent
 // once.
-func TestWitnessesAreShared(t *testing.T) {
+func TestNodeSessionsAreShared(t *testing.T) {
 	var s inventory.Snapshot
 	for _, node := range []string{"1", "2", "3"} {
 		s.Agents = append(s.Agents, inventory.Agent{UID: types.UID(node), Role: api.Role_ROLE_PROBE, Node: node, IP: "10.1.0." + node, STAMP: 862})
@@ -247,13 +247,13 @@ func TestWitnessesAreShared(t *testing.T) {
 	}
 }
 
-// What the witness saw reaches the law beside what the app's session saw, and
+// What the node session saw reaches the law beside what the app's session saw, and
 // people see both.
-func TestWitnessIsObservedAndShown(t *testing.T) {
+func TestNodeSessionIsObservedAndShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		robot := app("robot", workload.Enforce)
 		robot.Node = "1"
-		s := &witnessStage{stage{snapshot: &inventory.Snapshot{Apps: []*inventory.App{robot}, Agents: []inventory.Agent{
+		s := &nodeSessionStage{stage{snapshot: &inventory.Snapshot{Apps: []*inventory.App{robot}, Agents: []inventory.Agent{
 			{UID: "1", Role: api.Role_ROLE_PROBE, Node: "1", IP: "10.1.0.1", STAMP: 862},
 			{UID: "2", Role: api.Role_ROLE_PROBE, Node: "2", IP: "10.1.0.2", STAMP: 862},
 		}}}}
@@ -261,13 +261,13 @@ func TestWitnessIsObservedAndShown(t *testing.T) {
 		l.Measurements = s
 		shown := run(t, l, time.Second)
 		session := shown.Apps[0].Sessions[0]
-		if session.Measured.JitterMs != 5 || session.Witness == nil || session.Witness.Measured.JitterMs != 0 || session.From != "2" {
-			t.Errorf("shown %+v with witness %+v, want 5 ms of jitter that the witness does not see", session, session.Witness)
+		if session.Measured.JitterMs != 5 || session.NodeSession == nil || session.NodeSession.Measured.JitterMs != 0 || session.From != "2" {
+			t.Errorf("shown %+v with node session %+v, want 5 ms of jitter that the node session does not see", session, session.NodeSession)
 		}
 		_, placed := place(s.snapshot, 2, true)
 		o := (&term{loop: l, paths: placed}).observe(s.snapshot, time.Now())
-		if w := o.Apps[0].Witnesses; len(w) != 1 || w[0].Vantage != "2" || len(w[0].Samples) != 21 {
-			t.Errorf("witnesses %+v, want one from node 2 with its samples", w)
+		if w := o.Apps[0].NodeSessions; len(w) != 1 || w[0].Vantage != "2" || len(w[0].Samples) != 21 {
+			t.Errorf("node sessions %+v, want one from node 2 with its samples", w)
 		}
 	})
 }
@@ -307,10 +307,10 @@ func TestQueryIsObservedAndShown(t *testing.T) {
 	})
 }
 
-// witnessStage measures 5 ms above the base to apps and none to agents.
-type witnessStage struct{ stage }
+// nodeSessionStage measures 5 ms above the base to apps and none to agents.
+type nodeSessionStage struct{ stage }
 
-func (s *witnessStage) Session(id string, now time.Time) agents.Measurement {
+func (s *nodeSessionStage) Session(id string, now time.Time) agents.Measurement {
 	var m agents.Measurement
 	for i := 20; i >= 0; i-- {
 		x := plan.Sample{At: now.Add(-time.Duration(i) * 20 * time.Millisecond), RTT: time.Millisecond}

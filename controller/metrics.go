@@ -57,7 +57,7 @@ var (
 	descTarget      = gauge("detnet_app_target_seconds", "What the critical pod asks for.", "pod", "signal")
 	descLoss        = gauge("detnet_app_loss_ratio", "Share of that session's probes that were lost over the last two seconds.", "pod")
 	descLossTarget  = gauge("detnet_app_loss_target_ratio", "What the critical pod asks for.", "pod")
-	descWitness     = gauge("detnet_app_witness_seconds", "90th percentile of delay variation of the newest samples to the agent on a critical pod's node, of the worst session: jitter that is not in it is not the network's.", "pod")
+	descNodeSession = gauge("detnet_app_node_session_seconds", "90th percentile of delay variation of the newest samples to the agent on a critical pod's node, of the worst session: jitter that is not in it is not the network's.", "pod")
 	descViolation   = gauge("detnet_app_violation_ratio", "Share of the probes of the last five seconds that broke a target.", "pod")
 	descState       = gauge("detnet_app_state", "1 for the critical pod's state: ok, violated or blind.", "pod", "state")
 	descLimit       = gauge("detnet_egress_limit_bits_per_second", "Egress limit in force on a throttleable pod; 0 is none. Above 2,000 such pods, the sum of a node's, with an empty pod.", "pod", "node")
@@ -72,7 +72,7 @@ var (
 	descUnstamped   = gauge("detnet_unstamped_pods", "Pods without stamps that admission has signed: neither protected nor limited until they are mended.")
 	descGivingBack  = gauge("detnet_limits_to_give_back", "Limits that are still to be given back where detnet does not enforce any more.")
 	allDescriptions = []*prometheus.Desc{
-		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descWitness, descViolation, descState,
+		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descNodeSession, descViolation, descState,
 		descLimit, descUsage, descRefused, descBudget, descCause, descPhase, descBlind, descAgent, descProblems, descUnstamped, descGivingBack,
 	}
 )
@@ -186,19 +186,19 @@ func collectApp(put func(*prometheus.Desc, float64, ...string), app status.App) 
 		put(descLoss, app.Measured.Loss, app.Pod)
 		put(descViolation, app.ViolationRatio, app.Pod)
 	}
-	if worst, known := witnessed(app); known {
-		put(descWitness, worst*ms, app.Pod)
+	if worst, known := worstToNode(app); known {
+		put(descNodeSession, worst*ms, app.Pod)
 	}
 	if app.Target.Loss > 0 {
 		put(descLossTarget, app.Target.Loss, app.Pod)
 	}
 }
 
-// witnessed is the worst jitter that the app's witnesses see, in ms.
-func witnessed(app status.App) (worst float64, known bool) {
+// worstToNode is the worst jitter that the app's node sessions see, in ms.
+func worstToNode(app status.App) (worst float64, known bool) {
 	for _, s := range app.Sessions {
-		if s.Witness != nil && !s.Witness.Blind {
-			worst, known = max(worst, s.Witness.Measured.JitterMs), true
+		if s.NodeSession != nil && !s.NodeSession.Blind {
+			worst, known = max(worst, s.NodeSession.Measured.JitterMs), true
 		}
 	}
 	return worst, known

@@ -15,7 +15,7 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 	n := 0
 	for i := range s.Apps {
 		known := t.paths[s.Apps[i].Pod]
-		n += len(known.sessions) + len(known.witnesses)
+		n += len(known.sessions) + len(known.nodeSessions)
 	}
 	room := make([]plan.Session, 0, n)
 	take := func(paths []session) []plan.Session {
@@ -28,7 +28,7 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 	for i := range s.Apps {
 		known := t.paths[s.Apps[i].Pod]
 		o.Apps[i] = s.Apps[i].App
-		o.Apps[i].Sessions, o.Apps[i].Witnesses = take(known.sessions), take(known.witnesses)
+		o.Apps[i].Sessions, o.Apps[i].NodeSessions = take(known.sessions), take(known.nodeSessions)
 	}
 	for i := range s.Senders {
 		o.Senders[i] = s.Senders[i].Sender

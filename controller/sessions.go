@@ -31,10 +31,10 @@ type session struct {
 // paths is how one app is measured.
 type paths struct {
 	sessions []session
-	// witnesses go to the probe agent on the app's node, from the same vantage
+	// nodeSessions go to the probe agent on the app's node, from the same vantage
 	// points.
-	witnesses []session
-	nobody    string // why there are no sessions
+	nodeSessions []session
+	nobody       string // why there are no sessions
 }
 
 // placing decides who measures whom.
@@ -69,7 +69,7 @@ func place(s *inventory.Snapshot, k int, urgent bool) ([]agents.Assignment, map[
 }
 
 // app places the sessions of one app. Where the agent on its node answers for
-// it, the session is its own witness; one that stays on the node has none,
+// it, the session is its own node session; one that stays on the node has none,
 // since it meets no queue.
 func (p *placing) app(app *inventory.App, k int) paths {
 	if app.Probe.Protocol == workload.Prometheus {
@@ -93,10 +93,10 @@ func (p *placing) app(app *inventory.App, k int) paths {
 		}
 		p.allow(measured, app.SLO)
 		if isBeside && !app.NodeReflects {
-			witness := p.add(node, toAgent(beside, app.DSCP))
-			out.witnesses = append(out.witnesses, witness)
+			nodeSession := p.add(node, toAgent(beside, app.DSCP))
+			out.nodeSessions = append(out.nodeSessions, nodeSession)
 			if p.urgent {
-				p.placed[measured.id].Witness = witness.id
+				p.placed[measured.id].NodeSession = nodeSession.id
 			}
 		}
 	}

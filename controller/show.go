@@ -93,10 +93,10 @@ func (f *frame) app(senses sense.Config, app *inventory.App, v *sense.Verdict) s
 	for i := range seen.Sessions {
 		session := &seen.Sessions[i]
 		shown := f.session(senses, session, known.sessions[i])
-		for j := range seen.Witnesses {
-			if witness := &seen.Witnesses[j]; witness.Vantage == session.Vantage {
-				w := f.session(senses, witness, known.witnesses[j])
-				shown.Witness = &w
+		for j := range seen.NodeSessions {
+			if nodeSession := &seen.NodeSessions[j]; nodeSession.Vantage == session.Vantage {
+				w := f.session(senses, nodeSession, known.nodeSessions[j])
+				shown.NodeSession = &w
 			}
 		}
 		out.Sessions = append(out.Sessions, shown)

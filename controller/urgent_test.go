@@ -113,7 +113,7 @@ func TestSessionsCarryTheirAllowance(t *testing.T) {
 		}
 		shared, alone := byID[perApp[strict.Pod].sessions[0].id], byID[perApp[own.Pod].sessions[0].id]
 		if !early {
-			if shared.LateAboveUs != 0 || shared.LateRttUs != 0 || alone.Witness != "" {
+			if shared.LateAboveUs != 0 || shared.LateRttUs != 0 || alone.NodeSession != "" {
 				t.Errorf("early reports that nobody asked for: %v, %v", shared, alone)
 			}
 			continue
@@ -121,8 +121,8 @@ func TestSessionsCarryTheirAllowance(t *testing.T) {
 		if shared.LateAboveUs != 1000 || shared.LateRttUs != 20_000 {
 			t.Errorf("shared by apps with 1 ms and 5 ms: allowed %d µs and %d µs", shared.LateAboveUs, shared.LateRttUs)
 		}
-		if alone.LateAboveUs != 1000 || alone.Witness != perApp[own.Pod].witnesses[0].id {
-			t.Errorf("allowed %d µs with witness %q", alone.LateAboveUs, alone.Witness)
+		if alone.LateAboveUs != 1000 || alone.NodeSession != perApp[own.Pod].nodeSessions[0].id {
+			t.Errorf("allowed %d µs with node session %q", alone.LateAboveUs, alone.NodeSession)
 		}
 	}
 }

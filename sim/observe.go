@@ -23,7 +23,7 @@ func (w *world) observe(now time.Duration) plan.Observation {
 			}
 			seen := plan.Session{ID: s.id, Vantage: s.from, Samples: s.observed(now, known)}
 			if s.agent {
-				app.Witnesses = append(app.Witnesses, seen)
+				app.NodeSessions = append(app.NodeSessions, seen)
 			} else {
 				app.Sessions = append(app.Sessions, seen)
 			}

@@ -15,7 +15,7 @@ type session struct {
 	app   AppSpec
 	from  string
 	id    string
-	agent bool // a witness: the agent beside the app answers
+	agent bool // a node session: the agent beside the app answers
 	rng   *rand.Rand
 	phase time.Duration // of the agent's reports
 

@@ -22,18 +22,18 @@ type Scenario struct {
 	Told    []plan.Told // what the law is told of uplinks, true or not
 	Events  []Event
 
-	Propagation time.Duration    // one way, without queues
-	Loop        time.Duration    // between steps of the law
-	PatchDelay  [2]time.Duration // from plan to effect, uniform
-	ReportDelay time.Duration    // from measurement to controller
-	ProbeLoss   float64
-	Reorder     float64 // share of probes that others overtake, by half a millisecond
-	Noise       Noise
-	Limiter     plan.Limiter // that holds senders to their limits; empty: plan.TokenBucket
-	CountBefore bool         // tx counters sit before the limiter, as they do with EDT
-	Headroom    float64      // of a limit: what the limiter lets pass; 0: 1
-	Echo        bool         // probes are plain echoes: no one-way delay
-	Witnesses   bool         // agents beside the apps answer on the same paths
+	Propagation  time.Duration    // one way, without queues
+	Loop         time.Duration    // between steps of the law
+	PatchDelay   [2]time.Duration // from plan to effect, uniform
+	ReportDelay  time.Duration    // from measurement to controller
+	ProbeLoss    float64
+	Reorder      float64 // share of probes that others overtake, by half a millisecond
+	Noise        Noise
+	Limiter      plan.Limiter // that holds senders to their limits; empty: plan.TokenBucket
+	CountBefore  bool         // tx counters sit before the limiter, as they do with EDT
+	Headroom     float64      // of a limit: what the limiter lets pass; 0: 1
+	Echo         bool         // probes are plain echoes: no one-way delay
+	NodeSessions bool         // agents beside the apps answer on the same paths
 
 	// Query says that nobody probes: what is known of an app is a query of its
 	// own metrics.

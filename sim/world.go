@@ -71,7 +71,7 @@ func Run(s Scenario, l law.Law, seed uint64) *Record {
 	for _, a := range s.Apps {
 		for _, from := range a.From {
 			w.addSession(a, from, false)
-			if s.Witnesses {
+			if s.NodeSessions {
 				w.addSession(a, from, true)
 			}
 		}

@@ -39,8 +39,8 @@ const (
 )
 
 // Annotations that say from where and by whom a pod is measured. A namespace or
-// the policy says so, and not the pod: who chose its own witnesses could accuse
-// others.
+// the policy says so, and not the pod: who chose where it is measured from could have
+// others cut.
 const (
 	AnnotationProbeFrom = "detnet.dev/probe-from" // "worker-1,worker-2": nodes to measure from
 	AnnotationReflector = "detnet.dev/reflector"  // "node": the agent beside the pod reflects, not the pod

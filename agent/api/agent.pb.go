@@ -402,12 +402,12 @@ type Session struct {
 	// Allowance: a packet is late whose round trip is so much above the least of the
 	// session, or that long itself; 0: not asked for. When three of the newest four
 	// are late a report follows at once, and for a second every 20 ms; meanwhile the
-	// session, unless it is one of handshakes, and its witness are sent up to four
+	// session, unless it is one of handshakes, and its node session are sent up to four
 	// times as often.
 	LateAboveUs   uint32 `protobuf:"varint,9,opt,name=late_above_us,json=lateAboveUs,proto3" json:"late_above_us,omitempty"`
 	LateRttUs     uint32 `protobuf:"varint,10,opt,name=late_rtt_us,json=lateRttUs,proto3" json:"late_rtt_us,omitempty"`
-	Witness       string `protobuf:"bytes,11,opt,name=witness,proto3" json:"witness,omitempty"` // id of another session of the assignment
-	Number        uint32 `protobuf:"varint,12,opt,name=number,proto3" json:"number,omitempty"`  // stands for id in packed reports, unique as that; 0: none
+	NodeSession   string `protobuf:"bytes,11,opt,name=node_session,json=nodeSession,proto3" json:"node_session,omitempty"` // id of another session of the assignment
+	Number        uint32 `protobuf:"varint,12,opt,name=number,proto3" json:"number,omitempty"`                             // stands for id in packed reports, unique as that; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -512,9 +512,9 @@ func (x *Session) GetLateRttUs() uint32 {
 	return 0
 }
 
-func (x *Session) GetWitness() string {
+func (x *Session) GetNodeSession() string {
 	if x != nil {
-		return x.Witness
+		return x.NodeSession
 	}
 	return ""
 }
@@ -1286,7 +1286,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x1d\n" +
 	"\n" +
 	"egress_bps\x18\x02 \x01(\x04R\tegressBps\x12\x1a\n" +
-	"\bsequence\x18\x03 \x01(\x04R\bsequence\"\xf1\x02\n" +
+	"\bsequence\x18\x03 \x01(\x04R\bsequence\"\xfa\x02\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\bprotocol\x18\x02 \x01(\x0e2\x19.detnet.agent.v1.ProtocolR\bprotocol\x12\x12\n" +
@@ -1299,8 +1299,8 @@ const file_agent_proto_rawDesc = "" +
 	"\rauthenticated\x18\b \x01(\bR\rauthenticated\x12\"\n" +
 	"\rlate_above_us\x18\t \x01(\rR\vlateAboveUs\x12\x1e\n" +
 	"\vlate_rtt_us\x18\n" +
-	" \x01(\rR\tlateRttUs\x12\x18\n" +
-	"\awitness\x18\v \x01(\tR\awitness\x12\x16\n" +
+	" \x01(\rR\tlateRttUs\x12!\n" +
+	"\fnode_session\x18\v \x01(\tR\vnodeSession\x12\x16\n" +
 	"\x06number\x18\f \x01(\rR\x06number\"\x93\x04\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12)\n" +

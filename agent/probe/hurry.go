@@ -14,9 +14,9 @@ type Late struct {
 	RTT   time.Duration // the round trip itself, likewise
 }
 
-// When three of the newest four packets are late, and one of its Witness's newest
+// When three of the newest four packets are late, and one of its node session's newest
 // four is, the session is told about at once (Sender.Urgent), and both are sent
-// faster for hurryTime. A path whose witness is on time has no queue to hurry for:
+// faster for hurryTime. A path whose node session is on time has no queue to hurry for:
 // the app's host is busy, and closer looks would make it busier. That
 // begins anew once none of the newest four was late, and no sooner than hurryRest
 // after it ended, so that a path which stays late costs no more than before.
@@ -32,8 +32,8 @@ const (
 	// A part of the allowance that is worth telling of before the next calm report.
 	stirs = 4
 
-	// What a witness saw longer ago says nothing of now.
-	witnessed = 200 * time.Millisecond
+	// What a node session saw longer ago says nothing of now.
+	fresh = 200 * time.Millisecond
 )
 
 // hurry is how a session watches for lateness. The zero hurry is at rest.
@@ -66,7 +66,7 @@ func (s *session) spacing(now int64) time.Duration {
 }
 
 // note takes a round trip into account and reports whether it is time to tell, if
-// the witness agrees.
+// the node session agrees.
 func (s *session) note(rtt time.Duration, now int64) bool {
 	h, limit := &s.hurry, s.Late
 	if h.noted == 0 {
@@ -91,10 +91,10 @@ func (s *session) note(rtt time.Duration, now int64) bool {
 	return h.armed && bits.OnesCount8(h.late) >= lateOfFour
 }
 
-// agrees reports that, as the witness w of a session that may be above later, it was
-// late too, or has seen nothing lately. Nil is no witness, and contradicts nobody.
+// agrees reports that, as the node session w of a session that may be above later, it was
+// late too, or has seen nothing lately. Nil is no node session, and contradicts nobody.
 func (w *session) agrees(above time.Duration, now int64) bool {
-	if w == nil || above == 0 || w.hurry.noted == 0 || now-w.hurry.at > int64(witnessed) {
+	if w == nil || above == 0 || w.hurry.noted == 0 || now-w.hurry.at > int64(fresh) {
 		return true
 	}
 	newest := w.hurry.delays[:min(w.hurry.noted, newestFour)]
@@ -137,22 +137,22 @@ func (s *Sender) Quiet() bool {
 	return len(s.rejected) == 0
 }
 
-// hurried has late sessions hurry, and their witnesses with them, where those agree,
+// hurried has late sessions hurry, and their node sessions with them, where those agree,
 // and tells for as long as anybody hurries.
 func (s *Sender) hurried(late []*session, now int64) {
 	for _, l := range late {
-		var witness *session
+		var nodeSession *session
 		for _, each := range s.sessions {
-			if each.ID == l.Witness && l.Witness != "" {
-				witness = each
+			if each.ID == l.NodeSession && l.NodeSession != "" {
+				nodeSession = each
 			}
 		}
-		if !witness.agrees(l.Late.Above, now) {
+		if !nodeSession.agrees(l.Late.Above, now) {
 			continue
 		}
 		l.hasten(now)
-		if witness != nil && witness.hurry.until <= now {
-			witness.hasten(now)
+		if nodeSession != nil && nodeSession.hurry.until <= now {
+			nodeSession.hasten(now)
 		}
 	}
 	s.hurrying = false

@@ -86,47 +86,47 @@ func TestHurry(t *testing.T) {
 	}
 }
 
-// The witness hurries with the session, others do not; new samples are told of for
+// The node session hurries with the session, others do not; new samples are told of for
 // as long as anybody hurries.
-// A witness that is on time says that the host of the app is busy: nobody hurries
+// A node session that is on time says that the host of the app is busy: nobody hurries
 // for that. One that was never heard, or not for a while, contradicts nobody.
-func TestWitnessMustAgree(t *testing.T) {
+func TestNodeSessionMustAgree(t *testing.T) {
 	const free, late = 300 * time.Microsecond, 5 * ms
 	for _, tt := range []struct {
-		what    string
-		witness []time.Duration
-		after   time.Duration // since the witness was heard last
-		want    bool
+		what        string
+		nodeSession []time.Duration
+		after       time.Duration // since the node session was heard last
+		want        bool
 	}{
 		{"on time", []time.Duration{free, free, free, free}, 0, false},
 		{"late once", []time.Duration{free, free, late, free}, 0, true},
 		{"late before the newest four", []time.Duration{free, late, free, free, free, free}, 0, false},
 		{"never heard", nil, 0, true},
-		{"on time, a while ago", []time.Duration{free, free}, witnessed + 1, true},
+		{"on time, a while ago", []time.Duration{free, free}, fresh + 1, true},
 	} {
 		sender := NewSender(Options{})
 		if err := sender.Assign([]Session{
-			{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, Witness: "beside"},
+			{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, NodeSession: "beside"},
 			{ID: "beside", Protocol: workload.UDP, Host: "127.0.0.1", Port: 10},
 		}); err != nil {
 			t.Fatal(err)
 		}
 		app, beside := sender.sessions[0], sender.sessions[1]
-		for _, rtt := range tt.witness {
+		for _, rtt := range tt.nodeSession {
 			beside.note(rtt, 1)
 		}
 		now := 1 + int64(tt.after)
 		sender.hurried([]*session{app}, now)
 		if hurries := now < app.hurry.until; hurries != tt.want || hurries != (now < beside.hurry.until) {
-			t.Errorf("a witness that was %s: the app hurries %v, the witness %v, want %v", tt.what, hurries, now < beside.hurry.until, tt.want)
+			t.Errorf("a node session that was %s: the app hurries %v, the node session %v, want %v", tt.what, hurries, now < beside.hurry.until, tt.want)
 		}
 	}
 }
 
-func TestWitnessHurries(t *testing.T) {
+func TestNodeSessionHurries(t *testing.T) {
 	sender := NewSender(Options{})
 	specs := []Session{
-		{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, Witness: "beside"},
+		{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, NodeSession: "beside"},
 		{ID: "beside", Protocol: workload.UDP, Host: "127.0.0.1", Port: 10},
 		{ID: "other", Protocol: workload.UDP, Host: "127.0.0.1", Port: 11},
 	}
@@ -136,7 +136,7 @@ func TestWitnessHurries(t *testing.T) {
 	app, beside, other := sender.sessions[0], sender.sessions[1], sender.sessions[2]
 	sender.hurried([]*session{app}, 1)
 	if beside.hurry.until == 0 || other.hurry.until != 0 {
-		t.Errorf("the witness hurries until %d, another session until %d", beside.hurry.until, other.hurry.until)
+		t.Errorf("the node session hurries until %d, another session until %d", beside.hurry.until, other.hurry.until)
 	}
 	select {
 	case <-sender.Urgent():

@@ -36,10 +36,10 @@ type Session struct {
 	// Timeout is the age at which an unanswered packet is lost. Zero means
 	// DefaultTimeout.
 	Timeout time.Duration
-	// Late is from when on packets are late; Witness the ID of another session that
+	// Late is from when on packets are late; NodeSession the ID of another session that
 	// is to be sent faster with this one when they are.
-	Late    Late
-	Witness string
+	Late        Late
+	NodeSession string
 	// Count is how many packets to send; zero means without end.
 	Count uint64
 

@@ -140,7 +140,7 @@ func (s *Sender) Assign(specs []Session) error {
 		}
 		seen[spec.ID] = true
 		if old := running[spec.ID]; old != nil && old.same(spec) {
-			old.Late, old.Witness = spec.Late, spec.Witness
+			old.Late, old.NodeSession = spec.Late, spec.NodeSession
 			delete(running, spec.ID)
 			next = append(next, old)
 			continue
@@ -163,7 +163,7 @@ func (s *Sender) Assign(specs []Session) error {
 
 // same reports whether spec asks for the packets that are sent already.
 func (s Session) same(spec Session) bool {
-	s.Late, s.Witness, spec.Late, spec.Witness = Late{}, "", Late{}, ""
+	s.Late, s.NodeSession, spec.Late, spec.NodeSession = Late{}, "", Late{}, ""
 	return s == spec
 }
 

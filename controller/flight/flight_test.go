@@ -37,7 +37,7 @@ func TestReplayDecidesTheSame(t *testing.T) {
 	}{
 		{"tcp-overload", law.Adaptive, time.Hour},
 		{"restart", law.Adaptive, 20 * time.Second},
-		{"incast-echo-witness", law.Adaptive, 16 * time.Second},
+		{"incast-echo-node-session", law.Adaptive, 16 * time.Second},
 		{"slow-patches", law.Adaptive, 8 * time.Second},
 		{"lossy-probe", law.AIMD, 8 * time.Second},
 		{"flapping-probe", law.Stepwise, 16 * time.Second},

@@ -24,7 +24,7 @@ func castOf(o plan.Observation) cast {
 	}
 	c := cast{slices.Clone(o.Apps), slices.Clone(o.Senders), slices.Clone(o.Told)}
 	for i := range c.Apps {
-		c.Apps[i].Sessions, c.Apps[i].Witnesses = bare(c.Apps[i].Sessions), bare(c.Apps[i].Witnesses)
+		c.Apps[i].Sessions, c.Apps[i].NodeSessions = bare(c.Apps[i].Sessions), bare(c.Apps[i].NodeSessions)
 	}
 	for i := range c.Senders {
 		c.Senders[i].Rates = nil
@@ -39,7 +39,7 @@ func (c *cast) shows(o plan.Observation) bool {
 
 func sameApp(a, b plan.App) bool {
 	return a.Pod == b.Pod && a.Node == b.Node && a.Rank == b.Rank && a.Protocol == b.Protocol && a.SLO == b.SLO &&
-		slices.EqualFunc(a.Sessions, b.Sessions, samePath) && slices.EqualFunc(a.Witnesses, b.Witnesses, samePath)
+		slices.EqualFunc(a.Sessions, b.Sessions, samePath) && slices.EqualFunc(a.NodeSessions, b.NodeSessions, samePath)
 }
 
 func samePath(a, b plan.Session) bool {
@@ -62,9 +62,9 @@ type history struct {
 
 // pathKey names a path in any cast.
 type pathKey struct {
-	app     plan.PodID
-	id      string
-	witness bool
+	app         plan.PodID
+	id          string
+	nodeSession bool
 }
 
 // paths are the keys of all paths, in their order.
@@ -74,7 +74,7 @@ func (c *cast) paths() []pathKey {
 		for _, s := range a.Sessions {
 			keys = append(keys, pathKey{a.Pod, s.ID, false})
 		}
-		for _, s := range a.Witnesses {
+		for _, s := range a.NodeSessions {
 			keys = append(keys, pathKey{a.Pod, s.ID, true})
 		}
 	}
@@ -118,7 +118,7 @@ func (h *history) observation() plan.Observation {
 	}
 	for i := range o.Apps {
 		o.Apps[i].Sessions = measured(o.Apps[i].Sessions)
-		o.Apps[i].Witnesses = measured(o.Apps[i].Witnesses)
+		o.Apps[i].NodeSessions = measured(o.Apps[i].NodeSessions)
 	}
 	for i := range o.Senders {
 		o.Senders[i].Rates, o.Senders[i].Limit = h.rates[i], h.limits[i]

@@ -85,7 +85,7 @@ func (h *history) pack(b []byte, o plan.Observation) []byte {
 	}
 	for i := range o.Apps {
 		paths(o.Apps[i].Sessions)
-		paths(o.Apps[i].Witnesses)
+		paths(o.Apps[i].NodeSessions)
 	}
 	b = append(b, 0)
 	for i := range o.Senders {
@@ -105,7 +105,7 @@ func (h *history) pack(b []byte, o plan.Observation) []byte {
 	next = 0
 	for i := range o.Apps {
 		bases(o.Apps[i].Sessions)
-		bases(o.Apps[i].Witnesses)
+		bases(o.Apps[i].NodeSessions)
 	}
 	return append(b, 0)
 }

@@ -103,7 +103,7 @@ func drawNext(t *rapid.T, o plan.Observation) plan.Observation {
 		if i := slices.IndexFunc(o.Apps, func(a plan.App) bool { return a.Pod == id }); i >= 0 {
 			app = o.Apps[i]
 		}
-		app.Sessions, app.Witnesses = paths(app.Sessions, "sessions"), paths(app.Witnesses, "witnesses")
+		app.Sessions, app.NodeSessions = paths(app.Sessions, "sessions"), paths(app.NodeSessions, "node sessions")
 		next.Apps = append(next.Apps, app)
 
 		sender := plan.Sender{Pod: id, Weight: 1}

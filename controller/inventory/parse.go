@@ -116,7 +116,7 @@ func parseApp(pod *corev1.Pod) meaning {
 	for node := range strings.SplitSeq(pod.Annotations[workload.AnnotationProbeFrom], ",") {
 		switch node = strings.TrimSpace(node); node {
 		case "":
-		case app.Node: // what never leaves the node meets no queue, and no witness
+		case app.Node: // what never leaves the node meets no queue, and no node session
 			p.report(fmt.Errorf("annotation %s: %s is the pod's own node; it is not measured from there", workload.AnnotationProbeFrom, node))
 		default:
 			app.Pinned = append(app.Pinned, node)

@@ -59,7 +59,7 @@ func BenchmarkStep(b *testing.B) {
 }
 
 // scaled is a cluster of n nodes with a critical app and ten senders each, every
-// app seen from two other nodes with a witness beside it. Where a queue stands, it
+// app seen from two other nodes with a node session beside it. Where a queue stands, it
 // is on a tenth of the nodes.
 func scaled(n int, queue time.Duration) plan.Observation {
 	o := plan.Observation{At: t0}
@@ -76,7 +76,7 @@ func scaled(n int, queue time.Duration) plan.Observation {
 		}
 		for k := 1; k <= 2; k++ {
 			app.Sessions = append(app.Sessions, plan.Session{ID: fmt.Sprint(k), Vantage: node(i + k), Samples: samples})
-			app.Witnesses = append(app.Witnesses, plan.Session{ID: fmt.Sprint("agent ", k), Vantage: node(i + k), Samples: samples})
+			app.NodeSessions = append(app.NodeSessions, plan.Session{ID: fmt.Sprint("agent ", k), Vantage: node(i + k), Samples: samples})
 		}
 		o.Apps = append(o.Apps, app)
 	}

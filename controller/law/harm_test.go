@@ -58,8 +58,8 @@ func TestAnEchoThatIsLateUntilOthersAreAtTheFloorIsBounded(t *testing.T) {
 
 // What the agent beside an app sees too is congestion: it stays relieved for as long
 // as it lasts.
-func TestWhatTheWitnessSeesTooIsNotBounded(t *testing.T) {
-	for _, witness := range []bool{false, true} {
+func TestWhatTheNodeSessionSeesTooIsNotBounded(t *testing.T) {
+	for _, nodeSession := range []bool{false, true} {
 		s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit, 1000*mbit)
 		cfg := DefaultConfig()
 		cfg.Adaptive.Blame.Harm = 20 * time.Second
@@ -69,22 +69,22 @@ func TestWhatTheWitnessSeesTooIsNotBounded(t *testing.T) {
 		}
 		s.sending = 50 * mbit
 		app := &s.o.Apps[0]
-		if witness {
-			app.Witnesses = []plan.Session{{ID: "agent", Vantage: "n2"}}
+		if nodeSession {
+			app.NodeSessions = []plan.Session{{ID: "agent", Vantage: "n2"}}
 		}
 		s.run(2 * time.Second)
 		spent, cuts := 0, 0
 		for range 4 * 60 * 3 {
 			session := &app.Sessions[0]
-			if witness { // what it sees is what the app sees
-				app.Witnesses[0].Samples = append([]plan.Sample(nil), session.Samples...)
+			if nodeSession { // what it sees is what the app sees
+				app.NodeSessions[0].Samples = append([]plan.Sample(nil), session.Samples...)
 			}
 			_, causes := s.echo(func() bitrate.Rate { return 30 * mbit }, 40*ms, 250*ms)
 			spent += causes[plan.TooCostly]
 			cuts += causes[plan.Violation]
 		}
-		if bounded := spent > 0; bounded == witness || cuts == 0 {
-			t.Errorf("witness %v: %d cuts, %d looks bounded", witness, cuts, spent)
+		if bounded := spent > 0; bounded == nodeSession || cuts == 0 {
+			t.Errorf("node session %v: %d cuts, %d looks bounded", nodeSession, cuts, spent)
 		}
 	}
 }

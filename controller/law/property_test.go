@@ -94,7 +94,7 @@ func (s *scene) view() sense.View {
 	o := plan.Observation{At: s.now, Apps: slices.Clone(s.apps), Senders: slices.Clone(s.senders)}
 	for i := range o.Apps {
 		o.Apps[i].Sessions = slices.Clone(o.Apps[i].Sessions)
-		o.Apps[i].Witnesses = slices.Clone(o.Apps[i].Witnesses)
+		o.Apps[i].NodeSessions = slices.Clone(o.Apps[i].NodeSessions)
 	}
 	v := s.memory.Observe(sense.DefaultConfig(), o)
 	if s.base == 0 {

@@ -55,11 +55,11 @@ type App struct {
 	Protocol workload.Protocol
 	SLO      workload.SLO
 	Sessions []Session // one per vantage point
-	// Witnesses are the same paths, from the same vantage points, to the probe
+	// NodeSessions are the same paths, from the same vantage points, to the probe
 	// agent on the app's node, without the time that its reflector held each
-	// packet: what delays an App and not its witness is not the network. There
+	// packet: what delays an App and not its node session is not the network. There
 	// is none where no agent runs beside the app.
-	Witnesses []Session
+	NodeSessions []Session
 }
 
 // Session is one measured path to an App.

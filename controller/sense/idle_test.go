@@ -55,7 +55,7 @@ func TestOthersMayFillTheWayDown(t *testing.T) {
 	}
 }
 
-// What an app's own host adds is not what the path shows: a witness that is on time says
+// What an app's own host adds is not what the path shows: a node session that is on time says
 // that its target can be met, and by whom it is not.
 func TestAHostIsNotTheIdlePath(t *testing.T) {
 	p := newProbed(false, true)

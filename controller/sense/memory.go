@@ -9,7 +9,7 @@ import (
 )
 
 // rest looks at the paths of an app that show more than a quarter of what its target
-// allows: who is far from it need not know. Where a witness sees the path, that shows
+// allows: who is far from it need not know. Where a node session sees the path, that shows
 // what it is: what the app's host adds is not the network's.
 func (m *Memory) rest(app *plan.App, nobody func() bool, now time.Time) {
 	for k := range app.Sessions {
@@ -24,7 +24,7 @@ func (m *Memory) rest(app *plan.App, nobody func() bool, now time.Time) {
 	}
 }
 
-// corroborate asks, where an app's own path tells no directions, the witness on
+// corroborate asks, where an app's own path tells no directions, the node session on
 // the same one, and else whether anybody sends.
 func (m *Memory) corroborate(app *plan.App, quiet func(node string) bool) {
 	for i := range app.Sessions {
@@ -34,7 +34,7 @@ func (m *Memory) corroborate(app *plan.App, quiet func(node string) bool) {
 			continue
 		}
 		r.busy = r.busy || !quiet(app.Node) || !quiet(s.Vantage)
-		beside := witness(app, s)
+		beside := nodeSession(app, s)
 		if beside == nil || r.oneWay {
 			continue
 		}
@@ -77,14 +77,14 @@ func rests(s *plan.Sender, now time.Time) bool {
 }
 
 // vouch takes the bases of an app's paths for those of empty ones where its
-// witness sees no queue: so this is how long the path is.
+// node session sees no queue: so this is how long the path is.
 func (m *Memory) vouch(c Config, app *plan.App, now time.Time) {
 	for i := range app.Sessions {
 		s := &app.Sessions[i]
 		if s.Base.Known {
 			continue
 		}
-		beside := witness(app, s)
+		beside := nodeSession(app, s)
 		if beside == nil || !beside.Base.Known {
 			continue
 		}

@@ -99,10 +99,10 @@ func (p *path) judge(samples []plan.Sample, window, bound time.Duration) {
 	}
 }
 
-// sessionOf counts an app's sessions and then its witnesses.
+// sessionOf counts an app's sessions and then its node sessions.
 func sessionOf(app *plan.App, i int) *plan.Session {
 	if i < len(app.Sessions) {
 		return &app.Sessions[i]
 	}
-	return &app.Witnesses[i-len(app.Sessions)]
+	return &app.NodeSessions[i-len(app.Sessions)]
 }

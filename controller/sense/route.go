@@ -18,7 +18,7 @@ import (
 // lost, if besides
 //
 //   - both one-way delays rose, each by a quarter of the step or more: those of
-//     the session, or of the witness on the same path; or
+//     the session, or of the node session on the same path; or
 //   - no one-way delay is known, and all the while the senders on both nodes
 //     were counted and idle.
 //

@@ -81,8 +81,8 @@ func (m *Memory) Observe(c Config, o plan.Observation) View {
 		for k := range app.Sessions {
 			seen += m.observe(c, app, &app.Sessions[k])
 		}
-		for k := range app.Witnesses {
-			seen += m.observe(c, app, &app.Witnesses[k])
+		for k := range app.NodeSessions {
+			seen += m.observe(c, app, &app.NodeSessions[k])
 		}
 		m.corroborate(app, idle)
 		m.rest(app, none, o.At)
@@ -107,7 +107,7 @@ func (m *Memory) observe(c Config, app *plan.App, s *plan.Session) (first int) {
 		p = &path{}
 		m.paths[key] = p
 	}
-	if p.tick != m.tick { // where the agent answers for the app, session and witness are one
+	if p.tick != m.tick { // where the agent answers for the app, session and node session are one
 		p.tick, first = m.tick, 1
 		p.add(s)
 		p.known = p.known || !p.seen.IsZero() && p.trip.value() < suspicious*Allowance(app.SLO, 0)

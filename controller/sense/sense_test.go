@@ -32,14 +32,14 @@ type probed struct {
 	n       int
 }
 
-func newProbed(oneWay, witness bool) *probed {
+func newProbed(oneWay, nodeSession bool) *probed {
 	p := &probed{oneWay: oneWay, offset: 3 * time.Second, noise: 5 * us}
 	app := plan.App{
 		Pod: plan.PodID{Namespace: "factory", Name: "robot"}, Node: "n1", SLO: workload.SLO{Jitter: ms},
 		Sessions: []plan.Session{{ID: "app", Vantage: "n2"}},
 	}
-	if witness {
-		app.Witnesses = []plan.Session{{ID: "agent", Vantage: "n2"}}
+	if nodeSession {
+		app.NodeSessions = []plan.Session{{ID: "agent", Vantage: "n2"}}
 	}
 	p.o = plan.Observation{At: t0, Apps: []plan.App{app}, Senders: []plan.Sender{{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Limit: 100 * mbit}}}
 	return p
@@ -66,8 +66,8 @@ func (p *probed) run(d time.Duration) (violated, ticks int) {
 			} else {
 				take(&app.Sessions[0], s)
 			}
-			if len(app.Witnesses) > 0 {
-				take(&app.Witnesses[0], stamped)
+			if len(app.NodeSessions) > 0 {
+				take(&app.NodeSessions[0], stamped)
 			}
 		}
 		p.offset += 2 * us // of 20 µs a second that clocks drift apart
@@ -86,17 +86,17 @@ func (p *probed) run(d time.Duration) (violated, ticks int) {
 // it and whatever is known of directions.
 func TestAQueueIsNotLearnedHoweverLongItStands(t *testing.T) {
 	for name, tt := range map[string]struct {
-		oneWay, witness bool
-		sends           bitrate.Rate
+		oneWay, nodeSession bool
+		sends               bitrate.Rate
 	}{
 		"echo, senders at their limits": {false, false, 100 * mbit},
 		"echo, senders at the floor":    {false, false, 10 * mbit},
 		"stamp":                         {true, false, 100 * mbit},
 		"stamp, traffic of others":      {true, false, 0},
-		"echo beside a witness":         {false, true, 0},
+		"echo beside a node session":    {false, true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newProbed(tt.oneWay, tt.witness)
+			p := newProbed(tt.oneWay, tt.nodeSession)
 			if violated, _ := p.run(30 * time.Second); violated > 0 {
 				t.Fatalf("%d ticks in violation before there was a queue", violated)
 			}
@@ -117,22 +117,22 @@ func TestAQueueIsNotLearnedHoweverLongItStands(t *testing.T) {
 // directions are later, or nobody sends.
 func TestALongerRouteIsLearned(t *testing.T) {
 	for name, tt := range map[string]struct {
-		oneWay, witness bool
-		longer          time.Duration
-		sends           bitrate.Rate
+		oneWay, nodeSession bool
+		longer              time.Duration
+		sends               bitrate.Rate
 	}{
-		"0.3 ms, stamp, idle":        {true, false, 300 * us, 0},
-		"0.3 ms, stamp, under load":  {true, false, 300 * us, 100 * mbit},
-		"5 ms, stamp, idle":          {true, false, 5 * ms, 0},
-		"5 ms, stamp, under load":    {true, false, 5 * ms, 100 * mbit},
-		"5 ms, echo, idle":           {false, false, 5 * ms, 0},
-		"0.3 ms, echo, idle":         {false, false, 300 * us, 0},
-		"5 ms, beside a witness":     {false, true, 5 * ms, 100 * mbit},
-		"0.3 ms, beside a witness":   {false, true, 300 * us, 100 * mbit},
-		"5 ms, stamp beside witness": {true, true, 5 * ms, 100 * mbit},
+		"0.3 ms, stamp, idle":             {true, false, 300 * us, 0},
+		"0.3 ms, stamp, under load":       {true, false, 300 * us, 100 * mbit},
+		"5 ms, stamp, idle":               {true, false, 5 * ms, 0},
+		"5 ms, stamp, under load":         {true, false, 5 * ms, 100 * mbit},
+		"5 ms, echo, idle":                {false, false, 5 * ms, 0},
+		"0.3 ms, echo, idle":              {false, false, 300 * us, 0},
+		"5 ms, beside a node session":     {false, true, 5 * ms, 100 * mbit},
+		"0.3 ms, beside a node session":   {false, true, 300 * us, 100 * mbit},
+		"5 ms, stamp beside node session": {true, true, 5 * ms, 100 * mbit},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newProbed(tt.oneWay, tt.witness)
+			p := newProbed(tt.oneWay, tt.nodeSession)
 			p.run(30 * time.Second)
 			p.forward, p.back, p.sends = tt.longer/2, tt.longer/2, tt.sends
 			p.run(40 * time.Second)

@@ -21,7 +21,7 @@ type Verdict struct {
 	Standing bool // a queue stands
 	Tail     bool // too many samples are late, but not most of them
 	Lossy    bool
-	// Elsewhere is what the app suffers and its witness does not: not the
+	// Elsewhere is what the app suffers and its node session does not: not the
 	// network's doing.
 	Elsewhere *Verdict
 	Hum       time.Duration // mean of the lower quartiles of all sessions
@@ -76,7 +76,7 @@ func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
 		}
 		t.slowest = max(t.slowest, session.Lag)
 		felt := c.read(session, since, now)
-		v := c.weigh(app, c.witnessed(app, session, felt, since, now), since)
+		v := c.weigh(app, c.network(app, session, felt, since, now), since)
 		if v.Blind {
 			continue
 		}
@@ -95,7 +95,7 @@ func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
 // tally is what an app's sessions come to, one after the other.
 type tally struct {
 	worst, second Verdict
-	elsewhere     *Verdict // the worst that a session suffers and its witness does not
+	elsewhere     *Verdict // the worst that a session suffers and its node session does not
 	paths         Paths
 	troubled      int
 	surges        int           // sessions whose newest two samples are beyond the allowance

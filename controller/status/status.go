@@ -106,9 +106,9 @@ type Session struct {
 	Samples  int      `json:"samples"` // that it was judged by
 	Blind    bool     `json:"blind"`
 	Error    string   `json:"error,omitempty"` // why nothing is measured
-	// Witness is the same path as far as the agent on the App's node: delay
+	// NodeSession is the same path as far as the agent on the App's node: delay
 	// that it does not see is not the network's.
-	Witness *Session `json:"witness,omitempty"`
+	NodeSession *Session `json:"node_session,omitempty"`
 }
 
 // Sender is a throttleable pod.

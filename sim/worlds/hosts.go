@@ -32,7 +32,7 @@ func echo(s sim.Scenario) sim.Scenario {
 // watched puts an agent on every node: what delays an app but not the agent
 // beside it is not the network.
 func watched(s sim.Scenario) sim.Scenario {
-	s.Name, s.About, s.Witnesses = s.Name+"-witness", s.About+"; agents beside the apps answer too", true
+	s.Name, s.About, s.NodeSessions = s.Name+"-node-session", s.About+"; agents beside the apps answer too", true
 	return s
 }
 

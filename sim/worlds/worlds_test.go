@@ -140,7 +140,7 @@ func TestBeforeCiliumALimitGoesByWayOfLittle(t *testing.T) {
 // Two seconds after the onset the limits are what fits through, however long or
 // short the queue was that the senders had built.
 func TestTheCapacityIsFoundAtOnce(t *testing.T) {
-	for _, name := range []string{"tcp-overload", "udp-overload", "count-before", "on-off", "on-off-witness"} {
+	for _, name := range []string{"tcp-overload", "udp-overload", "count-before", "on-off", "on-off-node-session"} {
 		world := worldNamed(t, name)
 		for seed := range uint64(3) {
 			r := sim.Run(world, lawNamed(t, law.Adaptive), seed+1)
@@ -185,8 +185,8 @@ func TestACauseElsewhereDoesNotStarveTheSenders(t *testing.T) {
 
 // With an agent beside the app it is seen at once that the network is not to
 // blame, and hosts that are late now and then do not count as queues.
-func TestWitnessesTellHostsFromQueues(t *testing.T) {
-	r := sim.Run(worldNamed(t, "cpu-noise-witness"), lawNamed(t, law.Adaptive), 1)
+func TestNodeSessionsTellHostsFromQueues(t *testing.T) {
+	r := sim.Run(worldNamed(t, "cpu-noise-node-session"), lawNamed(t, law.Adaptive), 1)
 	said := false
 	for _, d := range r.Decisions {
 		for _, reason := range d.Plan.Reasons {
@@ -196,7 +196,7 @@ func TestWitnessesTellHostsFromQueues(t *testing.T) {
 	if !said || r.Patches > 0 {
 		t.Errorf("%d patches, cause told: %v", r.Patches, said)
 	}
-	for _, name := range []string{"busy-hosts-witness", "moody-hosts-witness", "on-off-witness"} {
+	for _, name := range []string{"busy-hosts-node-session", "moody-hosts-node-session", "on-off-node-session"} {
 		s := sim.Run(worldNamed(t, name), lawNamed(t, law.Adaptive), 2).Score()
 		if s.Queued > 0.01 || s.Queued >= s.Violation {
 			t.Errorf("%s: queues made %.2f %% late of %.2f %%", name, 100*s.Queued, 100*s.Violation)

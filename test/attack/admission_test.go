@@ -76,7 +76,7 @@ var attempts = []attempt{{
 	name: "a target nobody can meet", namespace: "trusted", labels: claims("critical"), asks: texts(workload.AnnotationMaxJitter, "10us", workload.AnnotationMaxLoss, "0.001%"),
 	class: "critical", priority: "detnet-critical", has: texts(workload.AnnotationMaxJitter, "100µs", workload.AnnotationMaxLoss, "0.01%"),
 }, {
-	name: "witnesses of one's own choice", namespace: "trusted", labels: claims("critical"), asks: texts(workload.AnnotationProbeFrom, "worker-1", workload.AnnotationReflector, "pod"),
+	name: "vantage points of one's own choice", namespace: "trusted", labels: claims("critical"), asks: texts(workload.AnnotationProbeFrom, "worker-1", workload.AnnotationReflector, "pod"),
 	class: "critical", priority: "detnet-critical", lacks: []string{workload.AnnotationProbeFrom}, has: texts(workload.AnnotationReflector, "node", workload.AnnotationProbe, "stamp"),
 }, {
 	name: "probes into a port that is not the pod's", namespace: "trusted", labels: claims("critical"), asks: texts(workload.AnnotationProbe, "tcp:10250"),

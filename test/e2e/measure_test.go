@@ -14,7 +14,7 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// measures: beside every app its witness, probes with the codepoint that was
+// measures: beside every app its node session, probes with the codepoint that was
 // asked for, and a reason where nothing is measured.
 func (w *world) measures(t *testing.T) {
 	ctx := t.Context()
@@ -65,10 +65,10 @@ func asAsked(app status.App) error {
 		want, mark = "EF", " EF"
 	}
 	unseen := slices.ContainsFunc(app.Sessions, func(s status.Session) bool {
-		return s.Blind || s.Witness == nil || s.Witness.Blind || !strings.HasSuffix(s.ID, mark) || !strings.HasSuffix(s.Witness.ID, mark)
+		return s.Blind || s.NodeSession == nil || s.NodeSession.Blind || !strings.HasSuffix(s.ID, mark) || !strings.HasSuffix(s.NodeSession.ID, mark)
 	})
 	if app.DSCP != want || len(app.Sessions) == 0 || unseen {
-		return fmt.Errorf("want codepoint %s, and a witness that sees beside every session", want)
+		return fmt.Errorf("want codepoint %s, and a node session that sees beside every session", want)
 	}
 	return nil
 }

@@ -70,8 +70,8 @@ func (e Explanation) Text(out io.Writer) {
 		explainTargets(out, a)
 		for _, s := range a.Sessions {
 			explainSession(out, "  from "+s.From, s)
-			if s.Witness != nil {
-				explainSession(out, "    witness, the agent on "+a.Node, *s.Witness)
+			if s.NodeSession != nil {
+				explainSession(out, "    node session, the agent on "+a.Node, *s.NodeSession)
 			}
 		}
 	}

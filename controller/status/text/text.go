@@ -126,8 +126,8 @@ func vantages(a status.App) string {
 			from = append(from, s.From+" ("+s.Error+")")
 		case s.Blind:
 			from = append(from, s.From+" (blind)")
-		case s.Witness != nil && !s.Witness.Blind:
-			from = append(from, s.From+" (witness "+ms(s.Witness.Measured.JitterMs)+")")
+		case s.NodeSession != nil && !s.NodeSession.Blind:
+			from = append(from, s.From+" (node session "+ms(s.NodeSession.Measured.JitterMs)+")")
 		default:
 			from = append(from, s.From)
 		}

@@ -30,7 +30,7 @@ func example() *status.Status {
 				Pod: "factory/robot-control", Node: "worker-2", Rank: 100, Mode: "enforce", Probe: "udp:5201", DSCP: "EF", State: status.Violated,
 				Target: status.Measures{JitterMs: 1}, Measured: status.Measures{JitterMs: 8.7, LatencyMs: 9, Loss: 0.02}, ViolationRatio: 0.531,
 				Sessions: []status.Session{
-					{From: "worker-1", BaseMs: 0.3, Measured: status.Measures{JitterMs: 8.7, LatencyMs: 9}, Samples: 50, Witness: &status.Session{From: "worker-1", BaseMs: 0.2, Measured: status.Measures{JitterMs: 0.1, LatencyMs: 0.3}, Samples: 49}},
+					{From: "worker-1", BaseMs: 0.3, Measured: status.Measures{JitterMs: 8.7, LatencyMs: 9}, Samples: 50, NodeSession: &status.Session{From: "worker-1", BaseMs: 0.2, Measured: status.Measures{JitterMs: 0.1, LatencyMs: 0.3}, Samples: 49}},
 					{From: "worker-3", Blind: true, Error: "connection refused"},
 				},
 			},

@@ -80,7 +80,7 @@ function because(r) {
 
 function vantage(x) {
   if (x.error) return `${x.from} (${x.error})`;
-  if (x.witness && !x.witness.blind) return `${x.from} (witness ${ms(x.witness.measured.jitter_ms)})`;
+  if (x.node_session && !x.node_session.blind) return `${x.from} (node session ${ms(x.node_session.measured.jitter_ms)})`;
   return x.from;
 }
 

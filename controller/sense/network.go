@@ -6,23 +6,23 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 )
 
-// witness is the same path to the agent beside the app; nil if there is none.
-func witness(app *plan.App, session *plan.Session) *plan.Session {
+// nodeSession is the same path to the agent beside the app; nil if there is none.
+func nodeSession(app *plan.App, session *plan.Session) *plan.Session {
 	if session.Lag > 0 {
 		return nil
 	}
-	for i := range app.Witnesses {
-		if w := &app.Witnesses[i]; w.Vantage == session.Vantage {
+	for i := range app.NodeSessions {
+		if w := &app.NodeSessions[i]; w.Vantage == session.Vantage {
 			return w
 		}
 	}
 	return nil
 }
 
-// OfQueues is what knows best of the queues on a session's path: its witness,
+// OfQueues is what knows best of the queues on a session's path: its node session,
 // where that sees anything.
 func OfQueues(app *plan.App, session *plan.Session) *plan.Session {
-	if beside := witness(app, session); beside != nil && len(beside.Samples) > 0 {
+	if beside := nodeSession(app, session); beside != nil && len(beside.Samples) > 0 {
 		return beside
 	}
 	return session
@@ -35,7 +35,7 @@ func Vouched(app *plan.App, now time.Time, stale time.Duration) bool {
 		if app.Sessions[i].Vantage == app.Node {
 			continue
 		}
-		if w := witness(app, &app.Sessions[i]); w != nil {
+		if w := nodeSession(app, &app.Sessions[i]); w != nil {
 			if n := len(w.Samples); n > 0 && now.Sub(w.Samples[n-1].At) <= stale {
 				return true
 			}
@@ -44,12 +44,12 @@ func Vouched(app *plan.App, now time.Time, stale time.Duration) bool {
 	return false
 }
 
-// witnessed is what the network did to a path: what delays an app and not its
-// witness happens in the app's host or process. A queue delays both, so of every
+// network is what the network did to a path: what delays an app and not its
+// node session happens in the app's host or process. A queue delays both, so of every
 // figure the smaller counts, and four late packets in a row are seen in half the
-// time. A witness that sees nothing changes nothing.
-func (c Config) witnessed(app *plan.App, session *plan.Session, r Reading, since, now time.Time) Reading {
-	beside := witness(app, session)
+// time. A node session that sees nothing changes nothing.
+func (c Config) network(app *plan.App, session *plan.Session, r Reading, since, now time.Time) Reading {
+	beside := nodeSession(app, session)
 	if beside == nil {
 		return r
 	}

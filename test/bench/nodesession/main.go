@@ -1,4 +1,4 @@
-// Command witness shows what a witness is worth: the delay variation that a
+// Command nodesession shows what a node session is worth: the delay variation that a
 // critical app's own echo tells of, and what the agent beside it does, while the
 // host's CPUs are taken and while the node's uplink is full. Only the second is
 // the network's. It brings up a cluster of its own and prints a table.
@@ -40,7 +40,7 @@ func main() {
 	err := run(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench-witness:", err)
+		fmt.Fprintln(os.Stderr, "bench-nodesession:", err)
 		os.Exit(1)
 	}
 }
@@ -57,7 +57,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	cluster, err := sandbox.Up(ctx, sandbox.Config{Name: "witness", Images: images, Log: slog.New(slog.DiscardHandler)})
+	cluster, err := sandbox.Up(ctx, sandbox.Config{Name: "nodesession", Images: images, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -101,8 +101,8 @@ func run(ctx context.Context) (err error) {
 // phase holds a figure of each look at the status: the worst session's 90th
 // percentile of delay variation, in ms.
 type phase struct {
-	name          string
-	apps, witness []float64
+	name              string
+	apps, nodeSession []float64
 }
 
 // play looks at the status for d, under load.
@@ -146,23 +146,23 @@ func (p *phase) add(s status.Status) {
 		var own, beside float64
 		for _, session := range app.Sessions {
 			own = max(own, session.Measured.JitterMs)
-			if session.Witness != nil {
-				beside = max(beside, session.Witness.Measured.JitterMs)
+			if session.NodeSession != nil {
+				beside = max(beside, session.NodeSession.Measured.JitterMs)
 			}
 		}
-		p.apps, p.witness = append(p.apps, own), append(p.witness, beside)
+		p.apps, p.nodeSession = append(p.apps, own), append(p.nodeSession, beside)
 	}
 }
 
 func write(out io.Writer, table []phase) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprint(w, "p90 of delay variation, ms\tthe app's echo\t\tits witness\t\n")
+	fmt.Fprint(w, "p90 of delay variation, ms\tthe app's echo\t\tits node session\t\n")
 	fmt.Fprint(w, "\tmedian\tworst\tmedian\tworst\n")
 	for _, p := range table {
 		slices.Sort(p.apps)
-		slices.Sort(p.witness)
+		slices.Sort(p.nodeSession)
 		fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%.3f\t%.3f\n", p.name,
-			p.apps[len(p.apps)/2], p.apps[len(p.apps)-1], p.witness[len(p.witness)/2], p.witness[len(p.witness)-1])
+			p.apps[len(p.apps)/2], p.apps[len(p.apps)-1], p.nodeSession[len(p.nodeSession)/2], p.nodeSession[len(p.nodeSession)-1])
 	}
 	return w.Flush()
 }

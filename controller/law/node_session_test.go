@@ -12,10 +12,10 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// beside gives the app's witnesses 12 samples of a delay above a base of 0.2 ms.
+// beside gives the app's node sessions 12 samples of a delay above a base of 0.2 ms.
 func beside(app *plan.App, now time.Time, above time.Duration) {
-	for k := range app.Witnesses {
-		w := &app.Witnesses[k]
+	for k := range app.NodeSessions {
+		w := &app.NodeSessions[k]
 		n := len(w.Samples)
 		for j := 12; j > 0; j-- {
 			w.Samples = append(w.Samples[:n:n], plan.Sample{At: now.Add(-time.Duration(j*20) * ms), RTT: 200*time.Microsecond + above + time.Duration(j%5)*10*time.Microsecond})
@@ -26,13 +26,13 @@ func beside(app *plan.App, now time.Time, above time.Duration) {
 
 // Whatever delays or loses the packets of the apps: where the agents beside them
 // answer in time on the same paths, nothing is taken from anybody.
-func TestCleanWitnessesAcquitTheNetwork(t *testing.T) {
+func TestCleanNodeSessionsClearTheNetwork(t *testing.T) {
 	late := 0
 	rapid.Check(t, func(t *rapid.T) {
 		l, s := newAdaptive(t), drawScene(t)
 		for i := range s.apps {
 			for k, session := range s.apps[i].Sessions {
-				s.apps[i].Witnesses = append(s.apps[i].Witnesses, plan.Session{ID: fmt.Sprint("agent", k), Vantage: session.Vantage})
+				s.apps[i].NodeSessions = append(s.apps[i].NodeSessions, plan.Session{ID: fmt.Sprint("agent", k), Vantage: session.Vantage})
 			}
 		}
 		var state State
@@ -44,7 +44,7 @@ func TestCleanWitnessesAcquitTheNetwork(t *testing.T) {
 			next, p := l.Step(state, o)
 			for _, r := range p.Reasons {
 				if r.Action == plan.Cut {
-					t.Fatalf("cut although every witness is clean: %+v", r)
+					t.Fatalf("cut although every node session is clean: %+v", r)
 				}
 				if r.Cause == plan.NotNetwork {
 					late++
@@ -67,13 +67,13 @@ func newAdaptive(t *rapid.T) Law {
 	return l
 }
 
-// The stage's app with one witness: late packets of the app alone are told as
-// such at once; those of both are a queue; a witness that is gone or looks from
+// The stage's app with one node session: late packets of the app alone are told as
+// such at once; those of both are a queue; a node session that is gone or looks from
 // elsewhere has no say.
-func TestWitness(t *testing.T) {
+func TestNodeSession(t *testing.T) {
 	tests := map[string]struct {
 		vantage string
-		above   time.Duration // of the witness; −1: blind
+		above   time.Duration // of the node session; −1: blind
 		cut     bool
 		cause   plan.Cause
 	}{
@@ -86,7 +86,7 @@ func TestWitness(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, workload.SLO{Jitter: ms}, bitrate.Gbit, bitrate.Gbit)
 			app := &s.o.Apps[0]
-			app.Witnesses = []plan.Session{{ID: "agent", Vantage: tt.vantage}}
+			app.NodeSessions = []plan.Session{{ID: "agent", Vantage: tt.vantage}}
 			step := func(above time.Duration) {
 				if above >= 0 {
 					beside(app, s.o.At.Add(250*ms), above)
@@ -110,12 +110,12 @@ func TestWitness(t *testing.T) {
 	}
 }
 
-// An app that takes its time to answer has a long path, not a queue: the witness
+// An app that takes its time to answer has a long path, not a queue: the node session
 // tells at once what took a test cut without it.
-func TestAWitnessTellsALongPathFromAQueue(t *testing.T) {
+func TestANodeSessionTellsALongPathFromAQueue(t *testing.T) {
 	s := newStage(t, workload.SLO{Jitter: ms}, bitrate.Gbit)
 	app := &s.o.Apps[0]
-	app.Witnesses = []plan.Session{{ID: "agent", Vantage: "n2"}}
+	app.NodeSessions = []plan.Session{{ID: "agent", Vantage: "n2"}}
 	s.delay = 20 * ms
 	for range 20 {
 		beside(app, s.o.At.Add(250*ms), 0)
