@@ -176,6 +176,7 @@ func TestRightsFollowSettings(t *testing.T) {
 		{"controller.config.rolloutEvery=0s", true, false},
 		{"controller.config.nodes.taintAfter=1m", false, true},
 		{"controller.config.nodes.bandwidth=false", false, true},
+		{"controller.config.nodes.remember=true", false, true},
 	} {
 		args := []string{"template", "detnet", "detnet", "--show-only", "templates/controller/rbac.yaml"}
 		if tt.set != "" {

@@ -132,6 +132,15 @@ func (l *Loop) Status() *status.Status {
 	}
 }
 
+// Reasons are those of the newest decision; false where this replica enforces nothing.
+func (l *Loop) Reasons() ([]status.Reason, bool) {
+	f := l.newest.Load()
+	if f == nil || f.settings.Mode != workload.Enforce {
+		return nil, false
+	}
+	return f.reasons(), true
+}
+
 // Start runs the loop until ctx ends, for one term. One loop at a time may run.
 func (l *Loop) Start(ctx context.Context) error {
 	select {
@@ -201,7 +210,8 @@ type term struct {
 	paths       map[plan.PodID]paths
 	modes       modes
 	busy        busy
-	paced       bool                 // and the agents were told
+	paced       bool // and the agents were told
+	uplinks     uplinks
 	last        time.Time            // tick
 	refused     map[types.UID]string // senders whose limits can't be changed, and why
 	sense       sense.Memory

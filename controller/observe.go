@@ -11,7 +11,7 @@ import (
 
 // observe joins the inventory with what was measured.
 func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
-	o := plan.Observation{At: now, Apps: make([]plan.App, len(s.Apps)), Senders: make([]plan.Sender, len(s.Senders))}
+	o := plan.Observation{At: now, Told: t.uplinks.of(s, t.loop.Measurements.State, now), Apps: make([]plan.App, len(s.Apps)), Senders: make([]plan.Sender, len(s.Senders))}
 	n := 0
 	for i := range s.Apps {
 		known := t.paths[s.Apps[i].Pod]

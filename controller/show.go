@@ -54,13 +54,7 @@ func (f *frame) show() *status.Status {
 		s.Senders[i] = showSender(sender, &f.view.Senders[i], f.view.At)
 		s.Senders[i].Refused = f.refused[sender.UID]
 	}
-	for _, d := range f.decided {
-		for _, r := range d.Reasons {
-			reason := status.FromReason(r)
-			reason.Observed = d.observed
-			s.Reasons = append(s.Reasons, reason)
-		}
-	}
+	s.Reasons = f.reasons()
 	for _, a := range f.snapshot.Agents {
 		link := f.loop.Measurements.State(a)
 		s.Agents = append(s.Agents, status.Agent{
@@ -78,6 +72,19 @@ func (f *frame) show() *status.Status {
 	showUntrusted(s, f.snapshot)
 	s.Enforcing = enforcing(f.snapshot, f.view.Observation, f.decided)
 	return s
+}
+
+// reasons are the present ones, of what is enforced and of what is observed.
+func (f *frame) reasons() []status.Reason {
+	var all []status.Reason
+	for _, d := range f.decided {
+		for _, r := range d.Reasons {
+			reason := status.FromReason(r)
+			reason.Observed = d.observed
+			all = append(all, reason)
+		}
+	}
+	return all
 }
 
 func (f *frame) app(senses sense.Config, app *inventory.App, v *sense.Verdict) status.App {

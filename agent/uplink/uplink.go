@@ -27,7 +27,7 @@ type Uplink struct {
 	// Queue is the kind of the queueing discipline at its root, such as fq; of one
 	// queue each of several it is mq/ and their kind, such as mq/fq.
 	Queue string
-	Speed bitrate.Rate // of the link, as its driver says; 0: it does not
+	Speed bitrate.Rate // of the link, as its driver says; 0: it does not, or makes it up
 }
 
 // Most is how many are told of.
@@ -127,7 +127,7 @@ func Read(h *netlink.Handle, sys string) ([]Uplink, error) {
 			return nil, fmt.Errorf("list the queues of %s: %w", link.Attrs().Name, err)
 		}
 		name := link.Attrs().Name
-		uplinks = append(uplinks, Uplink{name, queueOf(queues), speed(filepath.Join(sys, name, "speed"))})
+		uplinks = append(uplinks, Uplink{name, queueOf(queues), speed(link.Type(), filepath.Join(sys, name))})
 	}
 	slices.SortFunc(uplinks, func(a, b Uplink) int { return strings.Compare(a.Interface, b.Interface) })
 	return uplinks, nil
@@ -172,10 +172,21 @@ func queueOf(queues []netlink.Qdisc) string {
 	return root
 }
 
-// speed reads a file with a number of Mbit/s; what has none says -1, or cannot
-// be read.
-func speed(file string) bitrate.Rate {
-	text, err := os.ReadFile(file)
+// Interfaces whose speed is that of a link: those with a device, and what is made of
+// them. A veth says 10 Gbit/s and a tun 10 Mbit/s, whatever is behind them.
+var linked = []string{"device", "bond", "vlan"}
+
+// Drivers of virtual devices, which say what somebody made up.
+var virtual = []string{"virtio_net", "vmxnet3", "hv_netvsc", "vif"}
+
+// speed reads, below an interface's folder, a number of Mbit/s. What has no link says
+// -1, cannot be read, or is not asked.
+func speed(kind, dir string) bitrate.Rate {
+	driver, _ := os.Readlink(filepath.Join(dir, "device", "driver")) // a bond has none
+	if !slices.Contains(linked, kind) || slices.Contains(virtual, filepath.Base(driver)) {
+		return 0
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "speed"))
 	if err != nil {
 		return 0
 	}

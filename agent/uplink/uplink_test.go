@@ -36,16 +36,13 @@ func TestRead(t *testing.T) {
 	}
 	read()
 	near.Route(t, "0.0.0.0/0", "up0", "10.98.0.2")
-	read(Uplink{"up0", "noqueue", 10 * bitrate.Gbit})
+	read(Uplink{"up0", "noqueue", 0}) // a veth's 10 Gbit/s is nobody's
 	link, err := near.LinkByName("up0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	attrs := netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(1, 0)}
 	if err := near.QdiscReplace(&netlink.Tbf{QdiscAttrs: attrs, Rate: 1e6, Limit: 1e6, Buffer: 1e6}); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(sys, "up0", "speed"), []byte("-1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	read(Uplink{"up0", "tbf", 0})
@@ -65,6 +62,45 @@ func TestQueueOf(t *testing.T) {
 	} {
 		if got := queueOf(queues); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A speed counts where there is a link that has it.
+func TestSpeed(t *testing.T) {
+	for _, tt := range []struct {
+		kind, driver, text string
+		want               bitrate.Rate
+	}{
+		{"device", "ixgbe", "10000\n", 10 * bitrate.Gbit},
+		{"device", "igb", "-1\n", 0},
+		{"device", "igb", "fast\n", 0},
+		{"device", "igb", "99999999999\n", 0},
+		{"device", "", "", 0},
+		{"device", "virtio_net", "1000\n", 0},
+		{"device", "vmxnet3", "10000\n", 0},
+		{"bond", "", "2000\n", 2 * bitrate.Gbit},
+		{"vlan", "", "1000\n", bitrate.Gbit},
+		{"veth", "", "10000\n", 0},
+		{"tuntap", "", "10\n", 0},
+		{"bridge", "", "10000\n", 0},
+	} {
+		dir := t.TempDir()
+		if tt.driver != "" {
+			if err := os.MkdirAll(filepath.Join(dir, "device"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink("../../bus/drivers/"+tt.driver, filepath.Join(dir, "device", "driver")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if tt.text != "" {
+			if err := os.WriteFile(filepath.Join(dir, "speed"), []byte(tt.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := speed(tt.kind, dir); got != tt.want {
+			t.Errorf("%s of %s that says %q: %v, want %v", tt.kind, tt.driver, tt.text, got, tt.want)
 		}
 	}
 }

@@ -135,7 +135,7 @@ func (s settings) workers(o options, client kubernetes.Interface, own *certs.Cur
 		Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log,
 		Every: func() time.Duration { return time.Duration(s.rolloutEvery.Load()) },
 	}, &marks.Marker{
-		Snapshot: s.inventory.Snapshot, Status: s.loop.Status, Nodes: client.CoreV1().Nodes(), To: s.writer, Log: log,
+		Snapshot: s.inventory.Snapshot, Reasons: s.loop.Reasons, Nodes: client.CoreV1().Nodes(), To: s.writer, Log: log,
 		Config: func() marks.Config { return *s.marks.Load() },
 	}, &release.Release{
 		Snapshot: s.inventory.Snapshot, Mode: s.inventory.Mode, To: s.writer, Events: s.loop.Events, Log: log,

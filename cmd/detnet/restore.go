@@ -23,7 +23,7 @@ func newRestoreCommand() *cobra.Command {
 		Use:   "restore",
 		Short: "Put back what detnet changed: limits, templates, marks of nodes",
 		Long: `Put back what detnet changed: the limits that pods were admitted with, the templates
-of workloads (which replaces their pods), and the taints and resources of nodes, the
+of workloads (which replaces their pods), and the taints, resources and notes of nodes, the
 last not with --namespace.
 
 A controller that enforces moves them again: set its mode to observe or off first.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,6 +47,7 @@ type Inventory struct {
 	absent     map[string]Absent
 	zones      map[string]string
 	marks      map[string]Marks
+	misread    map[string][]string // what can't be read, by node
 
 	// short says of the namespaces whose floors come to more than is granted.
 	short map[string]string
@@ -99,6 +101,7 @@ func New(client kubernetes.Interface, own string, mode workload.ControlMode) *In
 		absent:     map[string]Absent{},
 		zones:      map[string]string{},
 		marks:      map[string]Marks{},
+		misread:    map[string][]string{},
 		snapshot:   &Snapshot{},
 		changed:    map[string]*record{},
 		short:      map[string]string{},
@@ -287,13 +290,22 @@ func (inv *Inventory) setNamespace(key string, object any) {
 func (inv *Inventory) setNode(key string, object any) {
 	var zone string
 	var marks Marks
+	var problems []string
 	if node, ok := object.(*corev1.Node); ok {
-		zone, marks = node.Labels[corev1.LabelTopologyZone], marksOf(node)
+		zone = node.Labels[corev1.LabelTopologyZone]
+		marks, problems = marksOf(node)
 	}
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	zoned, marked := keep(inv.zones, key, zone), keep(inv.marks, key, marks)
 	inv.stale.nodes = inv.stale.nodes || zoned || marked
+	if slices.Equal(inv.misread[key], problems) {
+		return
+	}
+	inv.stale.problems = true
+	if inv.misread[key] = problems; problems == nil {
+		delete(inv.misread, key)
+	}
 }
 
 // keep stores value under key, or forgets a zero one, and reports whether that

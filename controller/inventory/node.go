@@ -1,30 +1,49 @@
 package inventory
 
 import (
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/workload"
 )
 
-// Marks are what a node carries of workload.TaintCongested and
-// workload.BestEffortBandwidth.
+// Marks are what a node carries of workload.TaintCongested,
+// workload.BestEffortBandwidth and of what is said of its uplink.
 type Marks struct {
 	Congested  bool
-	Advertised string       // the extended resource's quantity, "" for none
-	Stated     bitrate.Rate // by people, in the annotation; 0: not at all
+	Advertised string         // the extended resource's quantity, "" for none
+	Stated     bitrate.Rate   // of it, by people, in the annotation; 0: not at all
+	Rate       bitrate.Rate   // of the uplink, by people; 0: not at all
+	Found      workload.Found // by a leader, this or one before
 }
 
-// marksOf reads a node; a statement that can't be read counts as none.
-func marksOf(node *corev1.Node) Marks {
-	m := Marks{Congested: len(congested(node.Spec.Taints)) > 0}
+// marksOf reads a node; what can't be read counts as not said, and is a problem.
+func marksOf(node *corev1.Node) (m Marks, problems []string) {
+	m = Marks{Congested: len(congested(node.Spec.Taints)) > 0}
 	if q, ok := node.Status.Capacity[workload.BestEffortBandwidth]; ok {
 		m.Advertised = q.String()
 	}
-	if r, err := bitrate.Parse(node.Annotations[workload.BestEffortBandwidth]); err == nil {
-		m.Stated = r
+	report := func(key string, err error) {
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("annotation %s: %v", key, err))
+		}
 	}
-	return m
+	rate := func(key string) bitrate.Rate {
+		text, said := node.Annotations[key]
+		if !said {
+			return 0
+		}
+		r, err := bitrate.Parse(text)
+		report(key, err)
+		return r
+	}
+	m.Stated, m.Rate = rate(workload.BestEffortBandwidth), rate(workload.AnnotationUplinkRate)
+	var err error
+	m.Found, err = workload.ParseFound(node.Annotations[workload.AnnotationUplinkFound])
+	report(workload.AnnotationUplinkFound, err)
+	return m, problems
 }
 
 func congested(taints []corev1.Taint) []corev1.Taint {

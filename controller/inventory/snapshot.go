@@ -27,11 +27,11 @@ type Snapshot struct {
 	Problems  []Problem         // in the order of their Object
 }
 
-// Problem is something about a pod or namespace that could not be read.
+// Problem is something about a pod, namespace or node that could not be read.
 type Problem struct {
-	Object string // "pod factory/robot-0", "namespace factory"
+	Object string // "pod factory/robot-0", "namespace factory", "node worker-1"
 	Text   string
-	// Pod, UID and Workload are those of a pod, zero of a namespace.
+	// Pod, UID and Workload are those of a pod, zero of the others.
 	Pod      plan.PodID
 	UID      types.UID
 	Workload Workload
@@ -119,6 +119,11 @@ func (inv *Inventory) problems() []Problem {
 	}
 	for name, text := range inv.short {
 		all = append(all, Problem{Object: "namespace " + name, Text: text})
+	}
+	for name, problems := range inv.misread {
+		for _, text := range problems {
+			all = append(all, Problem{Object: "node " + name, Text: text})
+		}
 	}
 	for key, r := range inv.pods {
 		for _, text := range r.problems {

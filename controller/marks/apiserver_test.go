@@ -1,6 +1,7 @@
 package marks
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
@@ -40,7 +42,7 @@ func TestMarksOnARealAPIServer(t *testing.T) {
 	s := &status.Status{Leader: true, Mode: "enforce", Reasons: []status.Reason{pressed}}
 	config := Config{TaintAfter: 10 * sec, Bandwidth: true}
 	marker := &Marker{
-		Snapshot: known.Snapshot, Status: func() *status.Status { return s }, Nodes: nodes, To: writer(client),
+		Snapshot: known.Snapshot, Reasons: func() ([]status.Reason, bool) { return s.Reasons, true }, Nodes: nodes, To: writer(client),
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Config: func() Config { return config },
 	}
 	stage := stage{t, marker, nodes, time.Now()}
@@ -87,6 +89,71 @@ func TestMarksOnARealAPIServer(t *testing.T) {
 	if got, err := nodes.Get(t.Context(), "n1", metav1.GetOptions{}); err != nil || Of(got) != "" || len(taints(got)) != 2 {
 		t.Errorf("after Clear: %v, %v, %v", got.Spec.Taints, got.Status.Capacity, err)
 	}
+}
+
+// A note goes to the node and comes back by the inventory, to whoever leads next; it is
+// taken away when it is switched off. No more than a few nodes are written to in a round.
+func TestNotesOnARealAPIServer(t *testing.T) {
+	client := kubernetes.NewForConfigOrDie(apitest.Start(t).Config)
+	nodes := client.CoreV1().Nodes()
+	var reasons []status.Reason
+	for i := range 2*noteMost + 1 {
+		name := fmt.Sprint("n", i)
+		if _, err := nodes.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"other.example/note": "stays"}}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		r := settledAt(194)
+		r.Bottleneck = plan.Uplink(name)
+		reasons = append(reasons, r)
+	}
+	known := inventory.New(client, "detnet", workload.Enforce)
+	known.SetKeys(signature.Keys{})
+	go func() { _ = known.Start(t.Context()) }()
+	<-known.Synced()
+	config := Config{Remember: true}
+	marker := &Marker{
+		Snapshot: known.Snapshot, Reasons: func() ([]status.Reason, bool) { return reasons, true }, Nodes: nodes, To: writer(client),
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Config: func() Config { return config },
+	}
+	now := time.Now()
+	until := func(what string, noted int) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * sec); ; time.Sleep(20 * time.Millisecond) {
+			found := 0
+			for _, m := range known.Snapshot().Marks {
+				if m.Found.Fresh(now) == 194*mbit {
+					found++
+				}
+			}
+			if found == noted {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %d nodes have a note, want %d", what, found, noted)
+			}
+		}
+	}
+	marker.once(t.Context(), now)
+	now = now.Add(2 * time.Minute)
+	marker.once(t.Context(), now)
+	until("the first round", noteMost)
+	marker.once(t.Context(), now)
+	until("the second", 2*noteMost)
+	marker.once(t.Context(), now)
+	until("the third", len(reasons))
+	got, err := nodes.Get(t.Context(), "n0", metav1.GetOptions{})
+	if err != nil || got.Annotations["other.example/note"] != "stays" || Of(got) == "" {
+		t.Errorf("%v, %v", got.Annotations, err)
+	}
+	if err := Clear(t.Context(), nodes, writer(client), "n0"); err != nil {
+		t.Error(err)
+	}
+	until("cleared", len(reasons)-1)
+	config = Config{}
+	for range 4 {
+		marker.once(t.Context(), now)
+	}
+	until("switched off", 0)
 }
 
 func writer(client kubernetes.Interface) *write.Writer {

@@ -17,16 +17,16 @@ import (
 	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/controller/write"
-	"github.com/detnet/detnet/workload"
 )
 
 // Marker is the runnable. Its fields are set before Start and not after.
 type Marker struct {
 	Snapshot func() *inventory.Snapshot
-	Status   func() *status.Status
-	Nodes    corev1client.NodeInterface // to read; To writes
-	To       *write.Writer
-	Log      *slog.Logger
+	// Reasons are the present decisions; false where nothing is enforced from here.
+	Reasons func() ([]status.Reason, bool)
+	Nodes   corev1client.NodeInterface // to read; To writes
+	To      *write.Writer
+	Log     *slog.Logger
 	// Config is asked anew each time.
 	Config func() Config
 
@@ -60,19 +60,27 @@ func (m *Marker) Start(ctx context.Context) error {
 // once brings every node up to date. A node whose change is refused waits by
 // itself, which To tells; with other failures all wait.
 func (m *Marker) once(ctx context.Context, now time.Time) {
-	s, nodes := m.Status(), m.Snapshot().Marks
-	if !s.Leader || s.Mode != string(workload.Enforce) {
+	reasons, enforces := m.Reasons()
+	if !enforces {
 		return
 	}
+	nodes := m.Snapshot().Marks
 	step := min(now.Sub(m.last), 2*interval) // the first one is short
 	m.last = now
 	var wanted map[string]want
-	m.known, wanted = decide(m.Config(), m.known, nodes, s.Reasons, now, step)
+	m.known, wanted = decide(m.Config(), m.known, nodes, reasons, now, step)
 	if now.Before(m.again) {
 		return
 	}
+	notes := 0
 	for _, node := range slices.Sorted(maps.Keys(wanted)) {
-		err := m.mark(ctx, node, nodes[node], wanted[node])
+		w := wanted[node]
+		if w.found != nodes[node].Found {
+			if notes++; notes > noteMost {
+				w.found = nodes[node].Found // next time
+			}
+		}
+		err := m.mark(ctx, node, nodes[node], w)
 		_, refused := write.AsRefusal(err)
 		switch {
 		case err == nil, refused, apierrors.IsConflict(err): // with a conflict somebody else was first: next time
@@ -90,7 +98,7 @@ func (m *Marker) once(ctx context.Context, now time.Time) {
 
 func (m *Marker) mark(ctx context.Context, node string, has inventory.Marks, w want) error {
 	bandwidth := w.bandwidth != advertised(has) || (w.bandwidth == 0 && has.Advertised != "")
-	if w.congested == has.Congested && !bandwidth {
+	if w.congested == has.Congested && !bandwidth && w.found == has.Found {
 		return nil
 	}
 	if m.To.Resting("Node", "", node) {
@@ -111,6 +119,12 @@ func (m *Marker) mark(ctx context.Context, node string, has inventory.Marks, w w
 			return err
 		}
 		m.Log.Info("bandwidth advertised", "node", node, "bandwidth", w.bandwidth.String())
+	}
+	if w.found != has.Found {
+		if err := remember(ctx, m.To, now, w.found); err != nil {
+			return err
+		}
+		m.Log.Info("what fits through its uplink noted", "node", node, "found", w.found.String())
 	}
 	return nil
 }

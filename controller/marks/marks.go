@@ -1,7 +1,7 @@
-// Package marks tells the scheduler what the controller knows of nodes' uplinks:
-// a taint PreferNoSchedule on nodes whose uplink has been congested for a while,
-// and an extended resource with the bandwidth that best-effort pods have there.
-// Both are off unless asked for.
+// Package marks writes on nodes what the controller knows of their uplinks: for the
+// scheduler a taint PreferNoSchedule where the uplink has been congested for a while,
+// and an extended resource with the bandwidth that best-effort pods have there; for
+// the next leader what was found to fit. All are off unless asked for.
 package marks
 
 import (
@@ -12,6 +12,7 @@ import (
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/workload"
 )
 
 // Config says what nodes are marked with. The zero value takes marks away.
@@ -24,6 +25,9 @@ type Config struct {
 	// detnet.dev/best-effort-bandwidth, in bit/s: what the node's annotation of
 	// that name says, else what was found to fit while the uplink was full.
 	Bandwidth bool `yaml:"bandwidth"`
+	// Remember notes what was found to fit in the annotation detnet.dev/uplink-found,
+	// for the next leader to begin from.
+	Remember bool `yaml:"remember"`
 }
 
 // The resource is rewritten when it is wrong by this share, and no more often
@@ -43,12 +47,14 @@ type uplink struct {
 	fits     bitrate.Rate // found to fit; 0: not known
 	shown    bitrate.Rate // asked for as resource
 	shownAt  time.Time
+	note
 }
 
 // want is what a node should carry.
 type want struct {
 	congested bool
 	bandwidth bitrate.Rate // 0: none
+	found     workload.Found
 }
 
 // decide returns what each node should carry that carries or should carry
@@ -68,13 +74,15 @@ func decide(c Config, known map[string]uplink, nodes map[string]inventory.Marks,
 			if marks.Stated == 0 {
 				u.fits = u.shown
 			}
+			u.noted = marks.Found
 		}
 		u.take(c, r, step)
 		u.show(c, marks.Stated, now)
+		u.note.take(c, r, now)
 		if u != (uplink{}) {
 			next[node] = u
 		}
-		wanted[node] = want{u.congests, u.shown}
+		wanted[node] = want{u.congests, u.shown, u.noted}
 	}
 	for _, r := range reasons {
 		if r.Bottleneck.Node != "" && !r.Observed {

@@ -56,6 +56,9 @@ func Of(node *corev1.Node) string {
 	if q, ok := node.Status.Capacity[workload.BestEffortBandwidth]; ok {
 		all = append(all, workload.BestEffortBandwidth+" "+q.String())
 	}
+	if found := node.Annotations[workload.AnnotationUplinkFound]; found != "" {
+		all = append(all, workload.AnnotationUplinkFound+" "+found)
+	}
 	return strings.Join(all, ", ")
 }
 
@@ -65,5 +68,9 @@ func Clear(ctx context.Context, nodes corev1client.NodeInterface, to *write.Writ
 	if err != nil {
 		return fmt.Errorf("read node %s: %w", name, err)
 	}
-	return errors.Join(taint(ctx, to, node, false), advertise(ctx, to, node, 0))
+	errs := []error{taint(ctx, to, node, false), advertise(ctx, to, node, 0)}
+	if _, noted := node.Annotations[workload.AnnotationUplinkFound]; noted {
+		errs = append(errs, remember(ctx, to, node, workload.Found{}))
+	}
+	return errors.Join(errs...)
 }

@@ -32,8 +32,8 @@ func TestALateRenewalPausesNoMarks(t *testing.T) {
 		Snapshot: func() *inventory.Snapshot {
 			return &inventory.Snapshot{Marks: map[string]inventory.Marks{"n1": {Congested: true}}}
 		},
-		Status: func() *status.Status { return &status.Status{Leader: true, Mode: "enforce"} },
-		Nodes:  kubernetes.NewForConfigOrDie(reading).CoreV1().Nodes(), To: writer(kubernetes.NewForConfigOrDie(writing)),
+		Reasons: func() ([]status.Reason, bool) { return nil, true },
+		Nodes:   kubernetes.NewForConfigOrDie(reading).CoreV1().Nodes(), To: writer(kubernetes.NewForConfigOrDie(writing)),
 		Config: func() Config { return Config{} }, Log: slog.New(slog.NewTextHandler(&told, nil)),
 	}
 	m.once(t.Context(), time.Now())
