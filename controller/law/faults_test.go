@@ -50,8 +50,8 @@ func TestWhatStoppedAnsweringIsTriedOnce(t *testing.T) {
 	}
 }
 
-// A probe that never leaves the node meets no queue, and accuses nobody.
-func TestASessionFromTheAppsOwnNodeAccusesNobody(t *testing.T) {
+// A probe that never leaves the node meets no queue, and has nobody cut.
+func TestASessionFromTheAppsOwnNodeHasNobodyCut(t *testing.T) {
 	s := newStage(t, jitter1ms, 1000*mbit)
 	s.o.Apps[0].Sessions[0].Vantage = "n1"
 	s.run(2 * time.Second)

@@ -110,7 +110,7 @@ func (m *Memory) observe(c Config, app *plan.App, s *plan.Session) (first int) {
 	if p.tick != m.tick { // where the agent answers for the app, session and node session are one
 		p.tick, first = m.tick, 1
 		p.add(s)
-		p.known = p.known || !p.seen.IsZero() && p.trip.value() < suspicious*Allowance(app.SLO, 0)
+		p.known = p.known || !p.seen.IsZero() && p.trip.value() < doubtful*Allowance(app.SLO, 0)
 		p.judge(s.Samples, c.Window, c.soft(Allowance(app.SLO, p.trip.value())))
 	}
 	s.Base = p.base()
@@ -133,7 +133,7 @@ func (m *Memory) Learn(from plan.Plan) {
 	}
 }
 
-// suspicious is how many times its allowance the first base of a path must be
+// doubtful is how many times its allowance the first base of a path must be
 // for it to be doubted: a queue may have stood there since before anybody began
 // to look. One cut then tells.
-const suspicious = 4
+const doubtful = 4

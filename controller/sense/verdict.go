@@ -59,7 +59,7 @@ func (v *Verdict) Violated() bool {
 }
 
 // Crosses reports whether an app is measured across the network at all: a probe
-// that never leaves its node meets no queue, and accuses nobody.
+// that never leaves its node meets no queue, and has nobody cut.
 func Crosses(app *plan.App) bool {
 	return slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return x.Vantage != app.Node })
 }

@@ -246,7 +246,7 @@ func TestASlowSignalIsFollowedSlowly(t *testing.T) {
 		acted = d.At
 		for _, reason := range d.Plan.Reasons {
 			if reason.Cause == plan.Unresponsive {
-				t.Errorf("at %v the senders were acquitted", d.At)
+				t.Errorf("at %v the senders were given up on", d.At)
 			}
 		}
 	}

@@ -70,9 +70,9 @@ func (r *round) tooCostly(a *Account, total bitrate.Rate, load budget.Load) (app
 	if cost == 0 {
 		return -1, false
 	}
-	i, found := slices.BinarySearchFunc(r.state.Suspicions, who, func(s blame.Suspicion, id plan.PodID) int { return s.App.Compare(id) })
+	i, found := slices.BinarySearchFunc(r.state.Diagnoses, who, func(s blame.Diagnosis, id plan.PodID) int { return s.App.Compare(id) })
 	if !found || sense.Vouched(&r.view.Apps[i], r.view.At, r.config.Sense.Stale) {
 		return -1, false
 	}
-	return i, r.state.Suspicions[i].Charge(r.config.Blame, cost, r.view.At)
+	return i, r.state.Diagnoses[i].Charge(r.config.Blame, cost, r.view.At)
 }

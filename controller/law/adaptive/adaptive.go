@@ -17,12 +17,12 @@ import (
 
 // State is what is remembered between steps.
 type State struct {
-	Uses       []senders.Use     // recent peaks, by sender
-	Suspicions []blame.Suspicion // where each app's trouble is looked for
-	Budgets    []budget.Budget   // one per bottleneck, in their order
-	Accounts   []Account         // for whom limits are lower than they were, by bottleneck
-	Feedback   senders.Feedback  // how long a patch takes to show
-	Flushes    []senders.Flush   // limits that are low for a while, by sender
+	Uses      []senders.Use     // recent peaks, by sender
+	Diagnoses []blame.Diagnosis // where each app's trouble is looked for
+	Budgets   []budget.Budget   // one per bottleneck, in their order
+	Accounts  []Account         // for whom limits are lower than they were, by bottleneck
+	Feedback  senders.Feedback  // how long a patch takes to show
+	Flushes   []senders.Flush   // limits that are low for a while, by sender
 }
 
 // Step is one step of the law.
@@ -36,9 +36,9 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	next.Uses = senders.Hold(next.Uses, s.Uses, next.Flushes, v.At)
 	active := blame.Active(v.Senders, next.Uses)
 	v.Verdicts = corroborated(v.Verdicts, active)
-	next.Suspicions = blame.Suspect(s.Suspicions, s.behind, v.Verdicts, active, v.At)
+	next.Diagnoses = blame.Diagnose(s.Diagnoses, s.behind, v.Verdicts, active, v.At)
 
-	r := round{config: c, view: v, state: &next, sending: active, index: indexOf(v, next.Suspicions)}
+	r := round{config: c, view: v, state: &next, sending: active, index: indexOf(v, next.Diagnoses)}
 	all := r.bottlenecks(s.Budgets)
 	next.Budgets = make([]budget.Budget, 0, len(all)+1)
 	r.plan.Reasons = slices.Grow(r.plan.Reasons, len(all))
@@ -48,9 +48,9 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	for _, b := range all {
 		r.take(b, &s)
 	}
-	// An app whose suspect proved innocent names the next one, which may have
-	// been passed already or not exist yet.
-	for _, b := range r.accused {
+	// An app that cuts did not help blames the next one, which may have been passed
+	// already or not exist yet.
+	for _, b := range r.blamed {
 		if !slices.ContainsFunc(r.plan.Reasons, func(x plan.Reason) bool { return x.Bottleneck == b }) {
 			r.take(b, &s)
 		}

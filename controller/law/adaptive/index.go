@@ -14,16 +14,16 @@ import (
 // index says who has to do with which bottleneck, so that a step costs what there
 // is behind each, and not each times all.
 type index struct {
-	nodes     map[string]int32 // of those that send
-	names     []string         // of the nodes, as they were met
-	measured  []bool           // by node: a path of an app begins or ends there
-	senders   [][]int32        // by node
-	apps      [][]int32        // by node: those that may have a say
-	suspected bool             // the cluster
-	all       [2][]int32       // senders and apps, made when the cluster is looked at
+	nodes    map[string]int32 // of those that send
+	names    []string         // of the nodes, as they were met
+	measured []bool           // by node: a path of an app begins or ends there
+	senders  [][]int32        // by node
+	apps     [][]int32        // by node: those that may have a say
+	blamed   bool             // the cluster
+	all      [2][]int32       // senders and apps, made when the cluster is looked at
 }
 
-func indexOf(v sense.View, suspicions []blame.Suspicion) *index {
+func indexOf(v sense.View, diagnoses []blame.Diagnosis) *index {
 	x := &index{nodes: map[string]int32{}}
 	at := make([]int32, len(v.Senders)) // node of each sender
 	for i := range v.Senders {
@@ -48,8 +48,8 @@ func indexOf(v sense.View, suspicions []blame.Suspicion) *index {
 		for k := range v.Apps[i].Sessions {
 			note(v.Apps[i].Sessions[k].Vantage, i, true)
 		}
-		if b := suspicions[i].Bottleneck; b.Whole {
-			x.suspected = true
+		if b := diagnoses[i].Bottleneck; b.Whole {
+			x.blamed = true
 		} else if b.Node != v.Apps[i].Node {
 			note(b.Node, i, false)
 		}
@@ -113,7 +113,7 @@ func (r *round) told(b plan.Bottleneck) plan.Told {
 }
 
 // bottlenecks lists the nodes that have senders and are measured, in order,
-// and the cluster last where it is suspected or has been.
+// and the cluster last where it is blamed or has been.
 func (r *round) bottlenecks(known []budget.Budget) []plan.Bottleneck {
 	x := r.index
 	all := make([]plan.Bottleneck, 0, len(x.names)+1)
@@ -123,14 +123,14 @@ func (r *round) bottlenecks(known []budget.Budget) []plan.Bottleneck {
 		}
 	}
 	slices.SortFunc(all, plan.Bottleneck.Compare)
-	suspected := x.suspected
+	blamed := x.blamed
 	// A learned budget stays until it has not been needed for long; letting go
 	// of it changes no limit.
-	if n := len(known); !suspected && n > 0 {
+	if n := len(known); !blamed && n > 0 {
 		last := &known[n-1]
-		suspected = last.Bottleneck.Whole && last.Link.Known && r.view.At.Sub(last.Link.Cut) < clusterMemory
+		blamed = last.Bottleneck.Whole && last.Link.Known && r.view.At.Sub(last.Link.Cut) < clusterMemory
 	}
-	if suspected {
+	if blamed {
 		all = append(all, plan.Cluster)
 	}
 	return all

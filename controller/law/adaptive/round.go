@@ -23,7 +23,7 @@ type round struct {
 	index   *index
 	usual   time.Duration     // from patch to effect
 	awaited []bool            // senders that have yet to obey; nil if none
-	accused []plan.Bottleneck // suspected anew
+	blamed  []plan.Bottleneck // anew
 	shares  []shared          // of bottlenecks that change or forbid anything
 	plan    plan.Plan
 
@@ -96,7 +96,7 @@ func (r *round) cut(b *budget.Budget, account *Account, app int, g *group) {
 	if app < 0 {
 		return
 	}
-	r.state.Suspicions[app].Since = r.view.At
+	r.state.Diagnoses[app].Since = r.view.At
 	if b.Link.Cut.Equal(r.view.At) { // not one that was planned before
 		account.book(r.view.Apps[app].Pod, b, r.view.At)
 	}
@@ -105,24 +105,24 @@ func (r *round) cut(b *budget.Budget, account *Account, app int, g *group) {
 // escalate has the apps that blame a bottleneck look elsewhere: what was in vain
 // for one of them was so for all.
 func (r *round) escalate(app int, v *sense.Verdict, b plan.Bottleneck, apps []int32, tried, idle bool) {
-	r.accuse(app, v, tried, idle)
+	r.blameNext(app, v, tried, idle)
 	if !tried {
 		return
 	}
 	for _, i := range apps {
 		if r.troubled(int(i), b) {
-			r.accuse(int(i), &r.view.Verdicts[i], true, false)
+			r.blameNext(int(i), &r.view.Verdicts[i], true, false)
 		}
 	}
 }
 
-// accuse takes an app's suspicion to the next candidate. There is none: who is late by
+// blameNext takes an app's diagnosis to the next candidate. There is none: who is late by
 // itself cannot be helped.
-func (r *round) accuse(app int, v *sense.Verdict, tried, idle bool) {
-	s := &r.state.Suspicions[app]
+func (r *round) blameNext(app int, v *sense.Verdict, tried, idle bool) {
+	s := &r.state.Diagnoses[app]
 	switch next, moved := s.Move(r.config.Blame, v, r.sending, tried, r.view.At); {
 	case moved:
-		r.accused = append(r.accused, next)
+		r.blamed = append(r.blamed, next)
 	case idle:
 		r.plan.Idle = append(r.plan.Idle, plan.Idle{App: s.App, Delay: v.Worst.Tail})
 	}
@@ -131,7 +131,7 @@ func (r *round) accuse(app int, v *sense.Verdict, tried, idle bool) {
 // troubled reports whether an app in trouble blames a bottleneck, by all of its
 // samples, and is not left alone.
 func (r *round) troubled(app int, b plan.Bottleneck) bool {
-	s, v := &r.state.Suspicions[app], &r.view.Verdicts[app]
+	s, v := &r.state.Diagnoses[app], &r.view.Verdicts[app]
 	return s.Bottleneck == b && v.Trouble() && !s.Excused(v, r.view.At)
 }
 
@@ -142,7 +142,7 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (opini
 	index, partial, awaited := -1, false, false
 	var slowest time.Duration
 	for _, i := range apps {
-		app, s, v := &r.view.Apps[i], &r.state.Suspicions[i], &r.view.Verdicts[i]
+		app, s, v := &r.view.Apps[i], &r.state.Diagnoses[i], &r.view.Verdicts[i]
 		if !s.Concerns(b, app, !v.Blind && v.Trouble()) {
 			continue
 		}
@@ -212,7 +212,7 @@ func urgency(v *sense.Verdict, excused bool) int {
 func (r *round) paths(b plan.Bottleneck, apps []int32) []*plan.Session {
 	var all []*plan.Session
 	for _, i := range apps {
-		app, s, v := &r.view.Apps[i], &r.state.Suspicions[i], &r.view.Verdicts[i]
+		app, s, v := &r.view.Apps[i], &r.state.Diagnoses[i], &r.view.Verdicts[i]
 		if !s.Concerns(b, app, v.Trouble()) || v.Trouble() && s.Excused(v, r.view.At) {
 			continue
 		}
@@ -231,7 +231,7 @@ func (r *round) paths(b plan.Bottleneck, apps []int32) []*plan.Session {
 // empty notes that the paths of all apps that blame a bottleneck are empty.
 func (r *round) empty(b plan.Bottleneck, apps []int32) {
 	for _, i := range apps {
-		if r.state.Suspicions[i].Bottleneck == b {
+		if r.state.Diagnoses[i].Bottleneck == b {
 			r.plan.Empty = append(r.plan.Empty, r.view.Apps[i].Pod)
 		}
 	}

@@ -31,8 +31,8 @@ type Config struct {
 	HarmWindow time.Duration `yaml:"harmWindow"`
 }
 
-// Suspicion is where the trouble of an app is looked for.
-type Suspicion struct {
+// Diagnosis is where the trouble of an app is looked for.
+type Diagnosis struct {
 	App        plan.PodID
 	Bottleneck plan.Bottleneck
 	Tried      []plan.Bottleneck // others that were of no help in the present trouble
@@ -50,27 +50,27 @@ type Suspicion struct {
 	Seen time.Time     // up to when it was earned
 }
 
-// Lasting is for how long a suspicion outlives the trouble.
+// Lasting is for how long a diagnosis outlives the trouble.
 const Lasting = 3 * time.Second
 
 // Excused reports whether an app in trouble is left alone for now, because
 // nothing that could be cut helped it.
-func (s *Suspicion) Excused(v *sense.Verdict, now time.Time) bool {
+func (s *Diagnosis) Excused(v *sense.Verdict, now time.Time) bool {
 	if s.Spent || v.Worst.Samples == 0 { // nothing but loss: there is no worse
 		return now.Before(s.RetryAt)
 	}
 	return now.Before(s.RetryAt) && v.Worst.Median < 2*s.Level+v.Allow
 }
 
-// Suspect says for every app where its trouble is looked for: kept while it
+// Diagnose says for every app where its trouble is looked for: kept while it
 // lasts, chosen by evidence when it starts, and again while nobody is behind it.
 // Apps, and what is known of them, are in the order of their PodID.
-func Suspect(known []Suspicion, behind func(plan.Bottleneck) bool, verdicts []sense.Verdict, sending Sending, now time.Time) []Suspicion {
-	next := make([]Suspicion, 0, len(verdicts))
+func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []sense.Verdict, sending Sending, now time.Time) []Diagnosis {
+	next := make([]Diagnosis, 0, len(verdicts))
 	k := 0
 	for i := range verdicts {
 		v := &verdicts[i]
-		s := Suspicion{App: v.App.Pod, Bottleneck: plan.Uplink(v.App.Node), Seen: now}
+		s := Diagnosis{App: v.App.Pod, Bottleneck: plan.Uplink(v.App.Node), Seen: now}
 		trouble := !v.Blind && !v.App.SLO.IsZero() && sense.Crosses(v.App) && (v.Standing || v.Lossy)
 		if trouble {
 			s.Bottleneck = candidates(v, sending)[0]
@@ -89,8 +89,8 @@ func Suspect(known []Suspicion, behind func(plan.Bottleneck) bool, verdicts []se
 	return next
 }
 
-// goOn takes over what still holds of an older suspicion.
-func (s *Suspicion) goOn(old *Suspicion, behind func(plan.Bottleneck) bool, now time.Time) {
+// goOn takes over what still holds of an older diagnosis.
+func (s *Diagnosis) goOn(old *Diagnosis, behind func(plan.Bottleneck) bool, now time.Time) {
 	s.Since, s.RetryAt, s.Backoff, s.Level, s.Spent = old.Since, old.RetryAt, old.Backoff, old.Level, old.Spent
 	s.Harm, s.Seen = old.Harm, old.Seen
 	if !s.RetryAt.IsZero() && now.Sub(s.RetryAt) > s.Backoff {
@@ -121,7 +121,7 @@ func candidates(v *sense.Verdict, sending Sending) []plan.Bottleneck {
 		}
 	}
 	order = slices.DeleteFunc(order, func(name plan.Bottleneck) bool {
-		// The cluster is no other suspect if all that send are suspects already.
+		// The cluster is no other candidate if all that send are candidates already.
 		return !sending[name] || name == plan.Cluster && elsewhere == 0 && len(order) > 1
 	})
 	if len(order) == 0 {
@@ -168,7 +168,7 @@ func Active(all []plan.Sender, uses []senders.Use) Sending {
 
 // Concerns reports whether an app has a say in a bottleneck: it is measured
 // across it, and does not blame another one for trouble it has.
-func (s *Suspicion) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bool {
+func (s *Diagnosis) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bool {
 	if app.SLO.IsZero() || !sense.Crosses(app) {
 		return false
 	}
@@ -184,9 +184,9 @@ func (s *Suspicion) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bo
 	return slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return b.Node == x.Vantage })
 }
 
-// Move takes a suspicion to the next candidate, and returns it; or excuses everyone
+// Move takes a diagnosis to the next candidate, and returns it; or excuses everyone
 // for a while, longer each time, if cuts were tried at all.
-func (s *Suspicion) Move(c Config, v *sense.Verdict, sending Sending, tried bool, now time.Time) (next plan.Bottleneck, moved bool) {
+func (s *Diagnosis) Move(c Config, v *sense.Verdict, sending Sending, tried bool, now time.Time) (next plan.Bottleneck, moved bool) {
 	s.InVain = s.InVain || tried
 	for _, name := range candidates(v, sending) {
 		if name != s.Bottleneck && !slices.Contains(s.Tried, name) {

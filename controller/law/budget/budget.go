@@ -23,7 +23,7 @@ type Config struct {
 	// is empty.
 	Settle float64 `yaml:"settle"`
 	// Fruitless is the number of cuts in a row without effect after which
-	// the next suspect is tried or the limits are restored.
+	// the next candidate is tried or the limits are restored.
 	Fruitless int `yaml:"fruitless"`
 	// Feedback is the delay from patch to effect assumed until it has been
 	// measured.
@@ -122,7 +122,7 @@ type Before struct {
 type Found struct {
 	Queue time.Duration // that stood
 	Tail  time.Duration // 90th percentile of the delay
-	Loss  float64       // share lost, where that alone accused
+	Loss  float64       // share lost, where that alone says so
 	Used  bitrate.Rate
 }
 

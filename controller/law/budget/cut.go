@@ -43,7 +43,7 @@ func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 func (t *Turn) count(b *Budget, again bool) {
 	x, queue := &b.Trouble, t.Opinion.Worst.Recent
 	still := float64(queue) > 0.7*float64(x.Found.Queue)
-	if x.Found.Loss > 0 { // it is loss that accuses
+	if x.Found.Loss > 0 { // it is loss that says so
 		still = t.loss(b) > 0.7*x.Found.Loss
 	}
 	switch {

@@ -19,7 +19,7 @@ const (
 	mostBelief = 0.9                    // share that is believed: some of what is sent arrives
 )
 
-// loses reports whether it is loss alone that accuses. On a link that is known to lose,
+// loses reports whether it is loss alone that says so. On a link that is known to lose,
 // two probes are enough after a raise.
 func (t *Turn) loses(b *Budget) bool {
 	v := t.Opinion
