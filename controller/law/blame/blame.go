@@ -91,13 +91,13 @@ func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 
 // goOn takes over what still holds of an older diagnosis.
 func (s *Diagnosis) goOn(old *Diagnosis, behind func(plan.Bottleneck) bool, now time.Time) {
-	s.Since, s.RetryAt, s.Backoff, s.Level, s.Spent = old.Since, old.RetryAt, old.Backoff, old.Level, old.Spent
-	s.Harm, s.Seen = old.Harm, old.Seen
+	anew := s.Bottleneck
+	*s = *old
 	if !s.RetryAt.IsZero() && now.Sub(s.RetryAt) > s.Backoff {
 		s.RetryAt, s.Backoff, s.Spent = time.Time{}, 0, false
 	}
-	if now.Sub(old.Since) < Lasting && behind(old.Bottleneck) {
-		s.Bottleneck, s.Tried, s.InVain = old.Bottleneck, old.Tried, old.InVain
+	if now.Sub(s.Since) >= Lasting || !behind(s.Bottleneck) {
+		s.Bottleneck, s.Tried, s.InVain = anew, nil, false
 	}
 }
 
@@ -198,8 +198,30 @@ func (s *Diagnosis) Move(c Config, v *sense.Verdict, sending Sending, tried bool
 	if !s.InVain {
 		return next, false
 	}
-	s.Backoff = max(min(max(2*s.Backoff, c.Backoff), c.MaxBackoff), 4*v.Lag)
-	s.Bottleneck, s.Tried, s.InVain = plan.Uplink(v.App.Node), nil, false
-	s.RetryAt, s.Level, s.Spent = now.Add(s.Backoff), max(v.Worst.Median, v.Worst.Tail), false
+	s.Bottleneck, s.Level = plan.Uplink(v.App.Node), max(v.Worst.Median, v.Worst.Tail)
+	s.backOff(c, 4*v.Lag, false, now)
 	return next, false
+}
+
+// backOff has the app let be from now on, for longer each time and least at the least.
+func (s *Diagnosis) backOff(c Config, least time.Duration, spent bool, now time.Time) {
+	s.Backoff = max(min(max(2*s.Backoff, c.Backoff), c.MaxBackoff), least)
+	s.RetryAt, s.Spent = now.Add(s.Backoff), spent
+	s.Tried, s.InVain = nil, false
+}
+
+// Charge counts for how long others were harmed on account of the app. Once that is
+// as long as it may be the app is let be, for longer each time, however late it is;
+// Charge then reports true. In t it comes to no more than Harm × (1 + t/HarmWindow).
+func (s *Diagnosis) Charge(c Config, cost time.Duration, now time.Time) (spent bool) {
+	earned := time.Duration(float64(now.Sub(s.Seen)) * float64(c.Harm) / float64(c.HarmWindow))
+	s.Harm, s.Seen = max(s.Harm-max(earned, 0), 0)+cost, now
+	switch {
+	case s.Spent && now.Before(s.RetryAt): // as another bottleneck has found
+		return true
+	case s.Harm < c.Harm:
+		return false
+	}
+	s.backOff(c, 0, true, now)
+	return true
 }

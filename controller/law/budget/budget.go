@@ -105,7 +105,6 @@ type Trouble struct {
 	CleanAt   time.Time    // clean since
 	Rise      Rise
 	Unwritten bool // the last cut was not in force at the last step
-	Awaited   bool // its effect was not seen at the last step
 	Overshot  bool // it followed a raise
 	Tried     bool // the raise was a try for more
 }

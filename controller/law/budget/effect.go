@@ -104,16 +104,10 @@ func (t *Turn) insist(b *Budget) plan.Reason {
 // the patch has not been seen to work yet, or samples sent since are still
 // late but less and less.
 func (t *Turn) emptying(b *Budget) bool {
-	if t.Held { // what waited before the cut still goes on
+	trouble := t.Opinion.Trouble()
+	if t.Held || trouble && t.Pending { // what waited before the cut still goes on
 		b.Link.EffectBy = t.Now
 		return true
 	}
-	if !t.Opinion.Trouble() {
-		return false
-	}
-	if x := &b.Trouble; t.Pending || x.Awaited {
-		b.Link.EffectBy, x.Awaited = t.Now, t.Pending
-		return true
-	}
-	return t.Now.Sub(b.Link.EffectBy) < 2*time.Second && t.Opinion.Worst.Slope < -0.03
+	return trouble && t.Now.Sub(b.Link.EffectBy) < 2*time.Second && t.Opinion.Worst.Slope < -0.03
 }

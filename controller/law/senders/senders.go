@@ -3,6 +3,7 @@
 package senders
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -103,10 +104,7 @@ func Peak(s *plan.Sender, now time.Time) bitrate.Rate {
 // Usable is a measured rate without what the limiter will drop: where the
 // counter sits before the limiter it may exceed the limit.
 func Usable(s *plan.Sender, tx bitrate.Rate) bitrate.Rate {
-	if s.Limit != 0 {
-		tx = min(tx, s.Limit)
-	}
-	return tx
+	return min(tx, cmp.Or(s.Limit, tx))
 }
 
 // PeakSum is the highest sum over the senders in any of the newest
@@ -206,23 +204,14 @@ func newest(rates []plan.TxRate) bitrate.Rate {
 
 // LimitOf is a sender's limit in force, or its ceiling where it has none.
 func LimitOf(s *plan.Sender) bitrate.Rate {
-	if s.Limit != 0 {
-		return s.Limit
-	}
 	_, ceiling := Bounds(s)
-	return ceiling
+	return cmp.Or(s.Limit, ceiling)
 }
 
 // Bounds are a sender's floor and ceiling; where it has none, what can be written.
 func Bounds(s *plan.Sender) (floor, ceiling bitrate.Rate) {
-	floor, ceiling = bitrate.Min, bitrate.Max
-	if s.Min != 0 {
-		floor = s.Min
-	}
-	if s.Max != 0 {
-		ceiling = s.Max
-	}
-	return floor, max(floor, ceiling)
+	floor = cmp.Or(s.Min, bitrate.Min)
+	return floor, max(floor, cmp.Or(s.Max, bitrate.Max))
 }
 
 // Bound reports whether the limit, not the sender, decides what is sent.
