@@ -1,6 +1,6 @@
 // Package actuate brings the limits of live pods to what was submitted last: the
 // newest value only, cuts before raises, within a budget of writes for the whole
-// cluster. A pod whose limit the API server refuses to change is held: from time
+// cluster. A raise that ends a low limit waits for cuts alone, and not for long. A pod whose limit the API server refuses to change is held: from time
 // to time it is asked on dry run whether it would take it now.
 package actuate
 
@@ -142,13 +142,13 @@ func (a *Actuator) Waiting() Waiting {
 // Submit asks for changes. A pod's newest value replaces one that still waits;
 // a value that was just written, or is in force, costs nothing. Whoever cuts has
 // changed their mind about raises that still wait: those are dropped, unless they
-// are the record of what is in force.
+// are the record of what is in force, or asked for again: these have waited since.
 func (a *Actuator) Submit(changes []Change) {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if slices.ContainsFunc(changes, func(c Change) bool { return c.Urgent() }) {
-		maps.DeleteFunc(a.waiting, func(_ plan.PodID, w waiting) bool { return !w.Urgent() && !w.record() })
+		a.drop(changes)
 	}
 	for _, c := range changes {
 		c.To = Fit(c)
@@ -168,6 +168,18 @@ func (a *Actuator) Submit(changes []Change) {
 		a.waiting[c.Pod] = waiting{c, since}
 	}
 	a.signal()
+}
+
+// drop forgets the raises that wait, for changes of which some are cuts. It is called
+// with mu held.
+func (a *Actuator) drop(changes []Change) {
+	again := map[plan.PodID]bool{}
+	for _, c := range changes {
+		again[c.Pod] = c.FromLow
+	}
+	maps.DeleteFunc(a.waiting, func(pod plan.PodID, w waiting) bool {
+		return !w.Urgent() && !w.record() && !(w.FromLow && again[pod])
+	})
 }
 
 // needless reports that the annotation says what c wants, or was just told to. It

@@ -21,31 +21,51 @@ type held struct {
 // queue holds at most one change per pod.
 type queue map[plan.PodID]waiting
 
-// next returns the change to write first: cuts that no agent enforces yet, those
-// first that take most from the link, other cuts, raises; then the one that has
-// waited longest. Pods in busy have a write in flight. It looks at
-// all, which for thousands of pods and tens of writes a second costs little.
-func (q queue) next(busy map[plan.PodID]bool) *waiting {
+// next returns the change to write first. Pods in busy have a write in flight. It looks
+// at all, which for thousands of pods and tens of writes a second costs little.
+func (q queue) next(busy map[plan.PodID]bool, now time.Time) *waiting {
 	var best *waiting
 	for pod, w := range q {
 		if busy[pod] {
 			continue
 		}
-		if best == nil || before(w, *best) {
+		if best == nil || before(w, *best, now) {
 			best = &w
 		}
 	}
 	return best
 }
 
-func before(a, b waiting) bool {
-	if a.Urgent() != b.Urgent() {
-		return a.Urgent()
+// behindCuts is how long a raise that ends a low limit waits for cuts.
+const behindCuts = time.Second
+
+// place is that of a change in the order of writes: cuts that no agent enforces yet,
+// raises that end a low limit, the other cuts, raises, and records of those. Raises
+// that end a low limit go first of all once cuts have kept them from it for long.
+func (w waiting) place(now time.Time) int {
+	switch {
+	case w.FromLow && now.Sub(w.since) >= behindCuts:
+		return 0
+	case w.Urgent() && !w.record():
+		return 1
+	case w.FromLow && !w.record():
+		return 2
+	case w.Urgent():
+		return 3
+	case !w.record():
+		return 4
 	}
-	if a.record() != b.record() {
-		return b.record()
+	return 5
+}
+
+// before orders two changes: of the same place, cuts that take most from the link go
+// first, and of the others what has waited longest.
+func before(a, b waiting, now time.Time) bool {
+	place := a.place(now)
+	if other := b.place(now); place != other {
+		return place < other
 	}
-	if a.Urgent() && !a.record() && a.Takes != b.Takes {
+	if place == 1 && a.Takes != b.Takes {
 		return a.Takes > b.Takes
 	}
 	if !a.since.Equal(b.since) {

@@ -2,8 +2,11 @@ package actuate
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
@@ -33,11 +36,46 @@ func TestElephantsFirst(t *testing.T) {
 		t.Errorf("waiting %+v, want 3 cuts and 2 others", w)
 	}
 	var order []string
-	for next := a.waiting.next(nil); next != nil; next = a.waiting.next(nil) {
+	for next := a.waiting.next(nil, time.Now()); next != nil; next = a.waiting.next(nil, time.Now()) {
 		order = append(order, next.Pod.Name)
 		delete(a.waiting, next.Pod)
 	}
 	if want := []string{"elephant", "mouse", "idle", "record", "raise"}; !slices.Equal(order, want) {
 		t.Errorf("written in the order %v, want %v", order, want)
 	}
+}
+
+// What ends a low limit goes before all but cuts, and before these too after a second; a
+// cut of others drops it unless it is asked for again, as what has waited since.
+func TestALowLimitEndsSoon(t *testing.T) {
+	change := func(name string, from, to bitrate.Rate, low bool) Change {
+		return Change{Limit: plan.Limit{Pod: plan.PodID{Namespace: "ns", Name: name}, From: from, To: to, FromLow: low}, UID: types.UID(name)}
+	}
+	low, other := change("low", bitrate.Mbit, 40*bitrate.Mbit, true), change("other", bitrate.Mbit, 40*bitrate.Mbit, true)
+	raise, cut := change("raise", 50*bitrate.Mbit, 100*bitrate.Mbit, false), change("cut", 100*bitrate.Mbit, 50*bitrate.Mbit, false)
+	synctest.Test(t, func(t *testing.T) {
+		a := New(nil, DefaultConfig(), slog.New(slog.DiscardHandler), nil)
+		order := func() (names []string) {
+			rest := maps.Clone(a.waiting)
+			for next := rest.next(nil, time.Now()); next != nil; next = rest.next(nil, time.Now()) {
+				names = append(names, next.Pod.Name)
+				delete(rest, next.Pod)
+			}
+			return names
+		}
+		a.Submit([]Change{raise})
+		a.Submit([]Change{low, other})
+		if got, want := order(), []string{"low", "other", "raise"}; !slices.Equal(got, want) {
+			t.Errorf("written in the order %v, want %v", got, want)
+		}
+		time.Sleep(behindCuts / 2)
+		a.Submit([]Change{cut, low})
+		if got, want := order(), []string{"cut", "low"}; !slices.Equal(got, want) {
+			t.Errorf("beside a cut in the order %v, want %v", got, want)
+		}
+		time.Sleep(behindCuts / 2)
+		if got, want := order(), []string{"low", "cut"}; !slices.Equal(got, want) {
+			t.Errorf("after a second in the order %v, want %v", got, want)
+		}
+	})
 }

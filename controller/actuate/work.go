@@ -65,7 +65,7 @@ const idle = time.Hour
 func (a *Actuator) due(now time.Time) (pause time.Duration, ready bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.waiting.next(a.busy) != nil {
+	if a.waiting.next(a.busy, now) != nil {
 		return a.resume.Sub(now), true
 	}
 	pause = idle
@@ -85,12 +85,12 @@ func (a *Actuator) take() (w waiting, try, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	defer a.signal() // for the next worker
-	if next := a.waiting.next(a.busy); next != nil {
+	now := time.Now()
+	if next := a.waiting.next(a.busy, now); next != nil {
 		delete(a.waiting, next.Pod)
 		a.busy[next.Pod] = true
 		return *next, false, true
 	}
-	now := time.Now()
 	for pod, h := range a.held {
 		if !a.busy[pod] && !now.Before(h.again) {
 			a.busy[pod] = true

@@ -122,6 +122,7 @@ func Parse(text []byte, base Config) (Config, error) {
 	if err := c.Validate(); err != nil {
 		return Config{}, err
 	}
+	c.Laws.Adaptive.Writes = c.WritesPerSecond
 	return c, nil
 }
 

@@ -192,12 +192,15 @@ func Keys(t reflect.Type) []string {
 }
 
 // Fields are the fields of a struct by their names in a file, in their order; a
-// struct that is tagged "inline" stands for its fields.
+// struct that is tagged "inline" stands for its fields, and "-" is in no file.
 func Fields(t reflect.Type) []reflect.StructField {
 	var all []reflect.StructField
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, how, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if name == "-" {
+			continue
+		}
 		if how != "inline" {
 			f.Name = name
 			all = append(all, f)

@@ -17,6 +17,9 @@ type Config struct {
 	// RebalanceEvery is the least time between two shifts of bandwidth from
 	// senders that do not use theirs to senders that do.
 	RebalanceEvery time.Duration `yaml:"rebalanceEvery"`
+	// Writes is how many limits can be written in a second, of the whole cluster. No
+	// more than that are low at a time before they are what they are to be (senders.Flush).
+	Writes float64 `yaml:"-"`
 	// Blind says what to do without samples: hold, assume or decrease.
 	Blind BlindPolicy `yaml:"blind"`
 	// Assume is the delay above base that is taken for granted under assume.
@@ -44,8 +47,8 @@ func DefaultConfig() Config {
 			ProbeEvery: 2 * time.Minute, MaxProbeEvery: 16 * time.Minute,
 		},
 		Blame:          blame.Config{Backoff: time.Minute, MaxBackoff: 16 * time.Minute, HarmShare: 0.25, Harm: 2 * time.Minute, HarmWindow: time.Hour},
-		RebalanceEvery: 4 * time.Second,
-		Blind:          BlindHold, Assume: 500 * time.Microsecond,
+		RebalanceEvery: 4 * time.Second, Writes: 20,
+		Blind: BlindHold, Assume: 500 * time.Microsecond,
 	}
 }
 

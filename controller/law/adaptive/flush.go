@@ -1,6 +1,7 @@
 package adaptive
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/detnet/detnet/bitrate"
@@ -35,12 +36,42 @@ func (r *round) by(i int, to bitrate.Rate, restore bool) bitrate.Rate {
 		}
 		return s.Limit
 	}
-	low := senders.Low(s.Limit)
-	if low >= to || !senders.Waits(s, r.state.Uses[i].Recent()) {
+	if !r.waits(i, to) {
 		return to
 	}
+	if slices.Contains(r.crowded, int32(i)) {
+		if to > s.Limit && !restore {
+			return s.Limit // it is due as long as it is held back, and its turn comes
+		}
+		return to
+	}
+	low := senders.Low(s.Limit)
 	r.flushed = append(r.flushed, senders.Flush{Pod: s.Pod, At: r.view.At, Was: s.Limit, To: to, Restore: restore})
 	return low
+}
+
+// waits reports whether a limit is to be changed by way of a low one.
+func (r *round) waits(i int, to bitrate.Rate) bool {
+	s := &r.view.Senders[i]
+	return senders.Low(s.Limit) < to && senders.Waits(s, r.state.Uses[i].Recent())
+}
+
+// turns finds the senders for which there is no turn at being low: of those whose
+// limits are to change, the ones that send least. Writes take their time, and a limit
+// that is low has to be written once more soon.
+func (r *round) turns(to []bitrate.Rate) {
+	var next []int32
+	for i := range to {
+		if to[i] != 0 && r.flush(r.view.Senders[i].Pod) == nil && r.waits(i, to[i]) {
+			next = append(next, int32(i))
+		}
+	}
+	free := max(int(r.config.Writes)-len(r.state.Flushes), 0)
+	if len(next) <= free {
+		return
+	}
+	slices.SortStableFunc(next, func(a, b int32) int { return cmp.Compare(r.view.Senders[b].Limit, r.view.Senders[a].Limit) })
+	r.crowded = next[free:]
 }
 
 // due is what a sender is to have whose limit was low for a while: what was wished for,

@@ -61,17 +61,25 @@ func (r *round) limits() {
 	for i := range r.shares {
 		r.wish(&r.shares[i], wishes)
 	}
-	for i := range r.view.Senders {
+	wanted := make([]bitrate.Rate, len(wishes)) // 0: no change
+	for i := range wishes {
 		w, s := &wishes[i], &r.view.Senders[i]
 		_, ceiling := senders.Bounds(s)
-		to := min(max(w.cap.Quantise(), w.floor), ceiling)
-		if w.may(senders.LimitOf(s), to) {
+		if to := min(max(w.cap.Quantise(), w.floor), ceiling); w.may(senders.LimitOf(s), to) {
+			wanted[i] = to
+		}
+	}
+	r.turns(wanted)
+	for i, to := range wanted {
+		w, s := &wishes[i], &r.view.Senders[i]
+		if to != 0 {
 			to = r.by(i, to, w.restore)
 		} else {
 			to = r.due(i, w)
 		}
 		if to != s.Limit {
-			r.plan.Limits = append(r.plan.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Below: to < s.Min, Reason: r.reasonOf(s, w)})
+			low := to > s.Limit && r.flush(s.Pod) != nil
+			r.plan.Limits = append(r.plan.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Below: to < s.Min, FromLow: low, Reason: r.reasonOf(s, w)})
 		}
 	}
 	r.written()

@@ -28,6 +28,7 @@ type round struct {
 	plan    plan.Plan
 
 	flushed []senders.Flush // that begin at this step
+	crowded []int32         // senders for which none can begin now, as too many have
 
 	// Limits that a bottleneck is returning to at this very step, by sender; nil if
 	// none is.
