@@ -9,6 +9,9 @@ import (
 	"github.com/detnet/detnet/agent/api"
 )
 
+// MaxWindows is how many windows may be in one report: an agent keeps fewer.
+const MaxWindows = 64
+
 // MaxPods is how many pods may have a number on one stream.
 const MaxPods = 4096
 
@@ -156,10 +159,13 @@ type Named struct {
 	window []uint32
 }
 
-var errNumber = errors.New("usage of a pod that was not named")
+var (
+	errWindows = errors.New("windows of usage that no agent reports")
+	errNumber  = errors.New("usage of a pod that was not named")
+)
 
-// Rates reads what Pack wrote, and calls each with every rate. Numbers that no agent
-// gives are an error.
+// Rates reads what Pack wrote, and calls each with every rate, the oldest window first. What
+// no agent writes is an error.
 func (n *Named) Rates(r *api.Report, now time.Time, each func(Rate)) error {
 	if n.pods == nil {
 		n.pods = map[uint32]Pod{}
@@ -170,7 +176,16 @@ func (n *Named) Rates(r *api.Report, now time.Time, each func(Rate)) error {
 		}
 		n.pods[p.GetNumber()] = Pod{p.GetNamespace(), p.GetName(), p.GetUid(), p.GetEgressLimitBps(), p.GetLimitTerm(), p.GetLimitSequence()}
 	}
-	for _, u := range r.GetUsage() {
+	if len(r.GetUsage()) > MaxWindows {
+		return fmt.Errorf("%d in a report: %w: at most %d", len(r.GetUsage()), errWindows, MaxWindows)
+	}
+	for i, u := range r.GetUsage() {
+		if i > 0 && u.GetAgeUs() > r.GetUsage()[i-1].GetAgeUs() {
+			return fmt.Errorf("one of %d µs ago after one of %d µs ago: %w: the oldest is first", u.GetAgeUs(), r.GetUsage()[i-1].GetAgeUs(), errWindows)
+		}
+		if len(u.GetPods()) >= MaxPods {
+			return fmt.Errorf("usage of %d pods: %w: at most %d", len(u.GetPods()), errWindows, MaxPods-1)
+		}
 		if len(u.GetPods()) > 0 {
 			n.window = u.GetPods()
 		}

@@ -7,7 +7,6 @@ package agents
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,12 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/agent/api"
-	"github.com/detnet/detnet/agent/wire"
-	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
-	"github.com/detnet/detnet/workload"
 )
 
 // Assignment is one agent and what it is to probe.
@@ -58,6 +54,8 @@ type Pool struct {
 	rates    map[plan.PodID]*rates
 	limits   map[string]*api.Limits  // by node
 	limiters map[string]plan.Limiter // by node, as its agent last let know
+	reports  uint64                  // received
+	told     []*rates                // of whom the report that is being received speaks
 }
 
 // session is one measured path.
@@ -66,6 +64,7 @@ type session struct {
 	number  uint32
 	samples window[plan.Sample]
 	err     string
+	report  uint64 // the last one that spoke of it
 }
 
 // Measurement is what is known of one session.
@@ -80,6 +79,8 @@ type rates struct {
 	node string // whose agent's word counts
 	tx   window[plan.TxRate]
 	held Held
+	// batch is what the report that is being received says of the pod.
+	batch []plan.TxRate
 }
 
 // New returns a Pool without streams.
@@ -133,25 +134,6 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 	p.byUID, p.sessions, p.numbers, p.limiters = links, sessions, numbers, nodes
 	p.hand()
 	p.follow(senders)
-}
-
-func (s *session) add(batch []plan.Sample, why string, now time.Time) {
-	s.samples.add(batch, now)
-	s.err = strings.ToValidUTF8(why[:min(len(why), longestWhy)], "")
-}
-
-// usageOf is what is kept of a pod, if it is one of the agent's node.
-func (p *Pool) usageOf(from inventory.Agent, namespace, name, uid string) *rates {
-	kept := p.rates[plan.PodID{Namespace: namespace, Name: name}]
-	if kept == nil || kept.node != from.Node || uid != "" && types.UID(uid) != kept.uid {
-		return nil
-	}
-	return kept
-}
-
-func (r *rates) add(rate plan.TxRate, now time.Time) {
-	one := [1]plan.TxRate{rate}
-	r.tx.add(one[:], now)
 }
 
 // follow keeps usage of these pods only; a reborn pod starts anew.
@@ -240,67 +222,4 @@ func (p *Pool) Limiter(node string) plan.Limiter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.limiters[node]
-}
-
-// receive stores a report that arrived from an agent at now. An agent speaks
-// for its own sessions and for the pods of its own node.
-func (p *Pool) receive(from inventory.Agent, named *wire.Named, r *api.Report, now time.Time) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.holds(from, r.GetStampKeyHeld())
-	p.takes(from, r.GetTakesLimits())
-	if l := p.byUID[from.UID]; l != nil {
-		if !r.GetCalm() {
-			p.stirred.Store(true)
-		}
-		if !r.GetUplinksSame() {
-			l.uplinks = uplinks(r.GetUplinks(), l.uplinks)
-		}
-		if from.Role == api.Role_ROLE_NODE {
-			p.limiters[from.Node] = limiterOf(r.GetTakesLimits(), l.uplinks)
-		}
-	}
-	for _, sr := range r.GetSessions() {
-		if s := p.sessions[sr.GetId()]; s != nil && s.agent == from.UID { // it may have been taken away since
-			batch, err := samples(sr, now)
-			if err != nil {
-				return err
-			}
-			s.add(batch, sr.GetError(), now)
-		}
-	}
-	for _, sr := range r.GetPacked() {
-		if s := p.numbers[sr.GetNumber()]; s != nil && s.agent == from.UID {
-			batch, err := unpacked(sr, now)
-			if err != nil {
-				return err
-			}
-			s.add(batch, sr.GetError(), now)
-		}
-	}
-	for _, pr := range r.GetPods() {
-		if kept := p.usageOf(from, pr.GetNamespace(), pr.GetName(), pr.GetUid()); kept != nil {
-			kept.add(rate(pr, now), now)
-			if r.GetTakesLimits() {
-				kept.held = heldOf(pr, now)
-			}
-		}
-	}
-	if err := named.Rates(r, now, func(u wire.Rate) {
-		if kept := p.usageOf(from, u.Namespace, u.Name, u.UID); kept != nil {
-			kept.add(plan.TxRate{At: u.At, Tx: bitrate.Rate(min(u.Tx, uint64(bitrate.Max)))}, now)
-			if r.GetTakesLimits() {
-				kept.held = Held{bitrate.Rate(min(u.Limit, uint64(bitrate.Max))), workload.Order{Term: u.Term, Sequence: u.Sequence}, now}
-			}
-		}
-	}); err != nil {
-		return err
-	}
-	if r.GetUrgent() {
-		select {
-		case p.urgent <- struct{}{}:
-		default:
-		}
-	}
-	return nil
 }

@@ -17,7 +17,8 @@ func TestReportsAreBounded(t *testing.T) {
 		}
 	}
 	var s session
-	if s.add(nil, strings.Repeat("é", longestWhy), epoch); len(s.err) > longestWhy || len(s.err) < longestWhy-1 {
+	p := Pool{reports: 1}
+	if err := p.add(&s, nil, strings.Repeat("é", longestWhy), epoch); err != nil || len(s.err) > longestWhy || len(s.err) < longestWhy-1 {
 		t.Errorf("%d octets of an error are kept", len(s.err))
 	}
 }

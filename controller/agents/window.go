@@ -36,11 +36,22 @@ func (w *window[T]) add(batch []T, now time.Time) {
 		w.room(len(batch))
 		w.items = append(w.items, batch...)
 	} else {
-		first, _ := slices.BinarySearchFunc(w.items, batch[0], byTime)
-		w.items = append(slices.Grow(slices.Clone(w.items), len(batch)), batch...)
-		slices.SortStableFunc(w.items[first:], byTime)
+		w.items = merged(w.items, batch, byTime)
 	}
 	w.items = w.items[max(0, len(w.items)-maxItems):]
+}
+
+// merged is a new slice of two that are in order, a's first where they are equal.
+func merged[T any](a, b []T, order func(x, y T) int) []T {
+	out := make([]T, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if order(a[0], b[0]) <= 0 {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
 }
 
 // room makes room for n more: a quarter more than is there, where append would take as
