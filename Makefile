@@ -43,8 +43,8 @@ test-cilium-engine: ## What Cilium's own policy engine makes of detnet's network
 	cd test && DETNET_TEST_CILIUM=1 $(GO) test -count=1 -timeout 60m -v -run TestPoliciesInCiliumsEngine ./cilium
 
 .PHONY: test-fq
-test-fq: ## Limits like Cilium's before a real fq in a virtual machine, short (fetches 150 MB of Debian's packages the first time; in make test once they are there)
-	cd test && DETNET_TEST_FQ=1 $(GO) test -count=1 -timeout 20m -v ./fq/...
+test-fq: ## Cilium's limiter, and one like it, before a real fq in a virtual machine, short (fetches 240 MB of Debian's packages the first time; in make test once they are there)
+	cd test && DETNET_TEST_FQ=1 $(GO) test -count=1 -timeout 40m -v ./fq/...
 
 # Quick ones are in make test too; these run all, the slow ones with them.
 .PHONY: test-attack test-fault
@@ -92,7 +92,7 @@ bench-attack: ## What floods of connections, streams and headers do to each list
 	cd test && $(GO) test ./attack -run TestListenersUnderAttack -count=1 -timeout 30m -v
 
 .PHONY: bench-fq
-bench-fq: ## A limiter like Cilium's before a real fq, in a virtual machine with virtual time (ARGS="-play bands -seconds 2": fewer)
+bench-fq: ## A limiter like Cilium's before a real fq, in a virtual machine with virtual time (ARGS="-play bands -seconds 2": fewer; ARGS="-limiter cilium": Cilium's own)
 	cd test && $(GO) run ./fq $(ARGS)
 
 .PHONY: simulate

@@ -4,17 +4,23 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 
+	"github.com/detnet/detnet/test/fq/debian"
 	"github.com/detnet/detnet/test/fq/figure"
-	"github.com/detnet/detnet/test/fq/vm"
 	"github.com/detnet/detnet/test/sandbox/assets"
 )
 
 // needGuest skips where the emulator and the kernel are not unpacked yet: they
-// are 150 MB of Debian's packages. "make test-fq" has them fetched.
+// are 150 MB of Debian's packages.
 func needGuest(t *testing.T) {
+	t.Helper()
+	needUnpacked(t, "vm", "QEMU and Debian's kernel")
+}
+
+// needUnpacked skips where a folder below the cache is not there yet. "make test-fq"
+// has it fetched.
+func needUnpacked(t *testing.T, folder, what string) {
 	t.Helper()
 	if os.Getenv("DETNET_TEST_FQ") != "" {
 		return
@@ -23,8 +29,8 @@ func needGuest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !vm.Unpacked(filepath.Join(string(cache), "vm")) {
-		t.Skip("QEMU and Debian's kernel are not in the cache: make test-fq fetches them")
+	if !debian.Unpacked(filepath.Join(string(cache), folder)) {
+		t.Skip(what + " are not in the cache: make test-fq fetches them")
 	}
 }
 
@@ -39,29 +45,6 @@ func play(t *testing.T, r Run) map[string]figure.Values {
 		by[f.Scenario+"/"+f.Case] = f.Values
 	}
 	return by
-}
-
-// What docs/cilium.md says of limits before a real fq. Time is virtual: how busy
-// this machine is changes nothing.
-func TestLimitsBeforeFQ(t *testing.T) {
-	needGuest(t)
-	const tcp, udp, cut, bands = "throughput/tcp-4", "throughput/udp-1", "change/tcp-4-to-10M", "bands/guaranteed-besteffort"
-	got := play(t, Run{Play: strings.Join([]string{tcp, udp, cut, bands}, ","), Seconds: 3, Seed: 1})
-	is := func(what, name, figure string, least, most float64) {
-		t.Helper()
-		value, ok := got[name][figure]
-		if !ok || value < least || value > most {
-			t.Errorf("%s: %s of %s is %v, want %v to %v", what, figure, name, value, least, most)
-		}
-	}
-	is("TCP gets its limit", tcp, "rate_mbit", 19.5, 20.5)
-	is("a pod without a limit does not wait for the others", tcp, "probe_p99_ms", 0, 1)
-	is("one flow of UDP above its limit gets what fq keeps of it", udp, "rate_mbit", 1, 4)
-	is("a cut of TCP takes more than a round", cut, "effect_ms", 60, 1000)
-	is("and lets more through meanwhile", cut, "surplus_kb", 50, 1000)
-	// 64 KiB of the third band at 20 Mbit/s are 26 ms.
-	is("bands are weighted, not strict", bands, "probe_p50_ms", 5, 20)
-	is("bands are weighted, not strict", bands, "probe_p99_ms", 20, 32)
 }
 
 // The production law, with the agent's meter and probes, behind limits like Cilium's and

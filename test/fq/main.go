@@ -40,8 +40,9 @@ func run(ctx context.Context) error {
 	seconds := flag.Float64("seconds", 5, "virtual seconds of each case")
 	out := flag.String("o", "../out", "folder for fq.json")
 	verbose := flag.Bool("v", false, "show what the guest prints")
+	limiter := flag.String("limiter", "", "ours if empty; cilium or cilium-host-routing are Cilium's own programs")
 	flag.Parse()
-	figures, err := Play(ctx, Run{*play, *seconds, *seed}, *verbose)
+	figures, err := Play(ctx, Run{*play, *seconds, *seed, *limiter}, *verbose)
 	if err != nil {
 		return err
 	}
@@ -66,6 +67,7 @@ type Run struct {
 	Play    string  // scenarios, comma-separated
 	Seconds float64 // virtual, of each case
 	Seed    int
+	Limiter string // ours if empty
 }
 
 // Play boots the guest and returns what it found.
@@ -95,10 +97,18 @@ func Play(ctx context.Context, r Run, verbose bool) ([]figure.Figure, error) {
 	if verbose {
 		out = io.MultiWriter(&printed, os.Stderr)
 	}
-	spent, err := parts.Run(ctx, vm.Guest{
+	guest := vm.Guest{
 		Program: program, Modules: modules, Memory: 1024,
-		Args: map[string]string{"play": r.Play, "seconds": strconv.FormatFloat(r.Seconds, 'g', -1, 64), "seed": strconv.Itoa(r.Seed)},
-	}, out)
+		Args: map[string]string{
+			"play": r.Play, "seconds": strconv.FormatFloat(r.Seconds, 'g', -1, 64), "seed": strconv.Itoa(r.Seed), "limiter": r.Limiter,
+		},
+	}
+	if r.Limiter != "" {
+		if guest.Files, err = ciliumObjects(ctx, string(cache), log); err != nil {
+			return nil, err
+		}
+	}
+	spent, err := parts.Run(ctx, guest, out)
 	if err != nil {
 		return nil, err
 	}

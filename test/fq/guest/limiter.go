@@ -2,22 +2,38 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
-	"github.com/vishvananda/netlink"
 
 	"github.com/detnet/detnet/bitrate"
 )
 
-// limiter is the egress half of Cilium's bandwidth manager as its sources have
+// limiter gives each pod's packets their times of departure.
+type limiter interface {
+	// set writes a pod's limit, 0 for none, and the priority of what it sends, which
+	// is that of its socket buffers.
+	set(pod string, rate bitrate.Rate, priority uint64) error
+	close()
+}
+
+// attach puts the limiter on the node that the kernel's command line asks for:
+// ours, or Cilium's own.
+var attach = func(n *network) (limiter, error) { return attachOurs(n) }
+
+var limiters = map[string]func(n *network) (limiter, error){
+	"":                    attach,
+	"cilium":              func(n *network) (limiter, error) { return attachCiliums(n, false) },
+	"cilium-host-routing": func(n *network) (limiter, error) { return attachCiliums(n, true) },
+}
+
+// ours is the egress half of Cilium's bandwidth manager as its sources have
 // it (bpf/lib/edt.h, pkg/maps/bwmap/table.go of 1.19 and 1.20): a packet gets a
 // time of departure from its pod's rate, and fq keeps it until then. Here a pod
 // is known by its address instead of its endpoint's number.
-type limiter struct {
+type ours struct {
 	limits *ebpf.Map
 	link   link.Link
 }
@@ -41,9 +57,8 @@ const (
 	ipSource                           = 14 + 12
 )
 
-// attachLimiter puts the limiter on the node's uplink, in the namespace of the
-// caller.
-func attachLimiter() (*limiter, error) {
+// attachOurs puts our limiter on the node's uplink.
+func attachOurs(n *network) (*ours, error) {
 	limits, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 32, MaxEntries: 64})
 	if err != nil {
 		return nil, fmt.Errorf("make the map of limits: %w", err)
@@ -53,27 +68,30 @@ func attachLimiter() (*limiter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the limiter: %+w", err)
 	}
-	on, err := netlink.LinkByName(uplink)
+	on, err := n.node.LinkByName(uplink)
 	if err != nil {
 		return nil, err
 	}
-	l, err := link.AttachTCX(link.TCXOptions{Interface: on.Attrs().Index, Program: program, Attach: ebpf.AttachTCXEgress})
-	if err != nil {
-		return nil, fmt.Errorf("attach the limiter: %w", err)
-	}
-	return &limiter{limits, l}, nil
+	o := &ours{limits: limits}
+	return o, n.node.do(func() error {
+		o.link, err = link.AttachTCX(link.TCXOptions{Interface: on.Attrs().Index, Program: program, Attach: ebpf.AttachTCXEgress})
+		if err != nil {
+			return fmt.Errorf("attach the limiter: %w", err)
+		}
+		return nil
+	})
 }
 
-func (l *limiter) close() {
+func (l *ours) close() {
 	l.link.Close()
 	l.limits.Close()
 }
 
 // set writes a pod's limit, 0 for none, and priority. As Cilium's agent does, it
 // forgets when the last packet left: what waits in fq goes on at the old rate.
-func (l *limiter) set(pod string, rate bitrate.Rate, priority uint64) error {
+func (l *ours) set(pod string, rate bitrate.Rate, priority uint64) error {
 	row := limit{BytesPerSecond: uint64(rate) / 8, Horizon: uint64(horizon), Priority: priority}
-	return l.limits.Put([4]byte(net.ParseIP(pod).To4()), row)
+	return l.limits.Put(address(pod), row)
 }
 
 // edt computes, for a packet of a pod that has a row:

@@ -44,6 +44,10 @@ func run() error {
 	if err != nil {
 		return fmt.Errorf("seconds=%q: %w", args["seconds"], err)
 	}
+	var known bool
+	if attach, known = limiters[args["limiter"]]; !known {
+		return fmt.Errorf("no limiter %q", args["limiter"])
+	}
 	for _, play := range strings.Split(args["play"], ",") {
 		name, variant, _ := strings.Cut(play, "/")
 		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })

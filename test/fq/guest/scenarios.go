@@ -56,7 +56,7 @@ const (
 // stand is a network with loaded pods, and a probed one, the last.
 type stand struct {
 	*network
-	limiter *limiter
+	limiter limiter
 	sink    *sink
 	probes  *prober
 }
@@ -68,7 +68,7 @@ func newStand(pods int, inwards bool) (*stand, error) {
 		return nil, err
 	}
 	s := &stand{network: n}
-	if err := n.node.do(func() (err error) { s.limiter, err = attachLimiter(); return err }); err != nil {
+	if s.limiter, err = attach(n); err != nil {
 		return nil, err
 	}
 	if s.sink, err = newSink(n.peer, bulkPort); err != nil {

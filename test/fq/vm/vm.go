@@ -1,3 +1,8 @@
+// Package vm runs one static program as the first process of a Linux guest
+// whose clock is virtual: QEMU translates (no /dev/kvm) and counts instructions,
+// one a nanosecond, so that how busy this machine is changes no figure.
+//
+// QEMU and the kernel are Debian's packages, unpacked below the cache.
 package vm
 
 import (
@@ -6,19 +11,22 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/detnet/detnet/test/fq/debian"
 )
 
 // Guest is what to run. The program is started as /init with Args on the
 // kernel's command line (and so in /proc/cmdline); Modules lie in /modules in
-// the order in which to load them. It ends the guest by a reboot.
+// the order in which to load them, and Files are there by path. It ends the guest
+// by a reboot.
 type Guest struct {
 	Program string // path of a static executable
+	Files   map[string][]byte
 	Modules []string
 	Args    map[string]string
 	Memory  int // MiB
@@ -35,10 +43,8 @@ func (p Parts) Run(ctx context.Context, g Guest, out io.Writer) (time.Duration, 
 	if err := p.write(dir, g); err != nil {
 		return 0, fmt.Errorf("make the guest: %w", err)
 	}
-	usr := filepath.Join(p.root, "usr")
-	cmd := exec.CommandContext(ctx, filepath.Join(usr, "lib64/ld-linux-x86-64.so.2"),
-		"--library-path", filepath.Join(usr, "lib/x86_64-linux-gnu"), filepath.Join(usr, "bin/qemu-system-x86_64"),
-		"-machine", "microvm,isa-serial=on,rtc=on,pic=on,pit=on,acpi=on", "-L", filepath.Join(usr, "share/qemu"), "-bios", "qboot.rom",
+	cmd := debian.Command(ctx, p.root, "bin/qemu-system-x86_64",
+		"-machine", "microvm,isa-serial=on,rtc=on,pic=on,pit=on,acpi=on", "-L", filepath.Join(p.root, "usr/share/qemu"), "-bios", "qboot.rom",
 		"-seed", "1", "-accel", "tcg", "-cpu", "max,-la57,-rdrand,-rdseed", "-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm",
 		"-m", strconv.Itoa(g.Memory), "-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio",
 		"-kernel", filepath.Join(dir, "vmlinux"), "-initrd", filepath.Join(dir, "initrd"), "-append", commandLine(g.Args))
@@ -81,6 +87,7 @@ func (p Parts) write(dir string, g Guest) error {
 	if err != nil {
 		return err
 	}
+	maps.Copy(files, g.Files)
 	files["init"] = program
 	initrd, err := archiveOf(files)
 	if err != nil {

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/detnet/detnet/test/fq/figure"
+)
+
+// Cases of which docs/cilium.md tells.
+const (
+	tcp, udp        = "throughput/tcp-4", "throughput/udp-1"
+	cutTCP, cutMany = "change/tcp-4-to-10M", "change/udp-30-to-10M"
+	bandsOfBoth     = "bands/guaranteed-besteffort"
+)
+
+// What docs/cilium.md says of limits before a real fq, of our limiter and of Cilium's
+// own programs, and that ours is as Cilium's. Time is virtual: how busy this machine
+// is changes nothing.
+func TestLimitsBeforeFQ(t *testing.T) {
+	needGuest(t)
+	run := Run{Play: strings.Join([]string{tcp, udp, cutTCP, cutMany, bandsOfBoth}, ","), Seconds: 3, Seed: 1}
+	ours := play(t, run)
+	t.Run("ours", func(t *testing.T) { holdsLimits(t, ours) })
+	t.Run("Cilium's", func(t *testing.T) {
+		needUnpacked(t, compilerFolder, "clang and its libraries")
+		run.Limiter = "cilium"
+		ciliums := play(t, run)
+		holdsLimits(t, ciliums)
+		same(t, ours, ciliums)
+	})
+}
+
+// holdsLimits judges the figures of either limiter.
+func holdsLimits(t *testing.T, got map[string]figure.Values) {
+	is := func(what, name, figure string, least, most float64) {
+		t.Helper()
+		value, ok := got[name][figure]
+		if !ok || value < least || value > most {
+			t.Errorf("%s: %s of %s is %v, want %v to %v", what, figure, name, value, least, most)
+		}
+	}
+	is("TCP gets its limit", tcp, "rate_mbit", 19.5, 20.5)
+	is("a pod without a limit does not wait for the others", tcp, "probe_p99_ms", 0, 1)
+	is("one flow of UDP above its limit gets what fq keeps of it", udp, "rate_mbit", 1, 4)
+	is("a cut of TCP takes more than a round", cutTCP, "effect_ms", 60, 1000)
+	is("and lets more through meanwhile", cutTCP, "surplus_kb", 50, 1000)
+	is("what many flows of UDP have waiting goes on at the old rate", cutMany, "effect_ms", 500, 800)
+	is("beside the new one", cutMany, "surplus_kb", 1000, 2000)
+	// 64 KiB of the third band at 20 Mbit/s are 26 ms.
+	is("bands are weighted, not strict", bandsOfBoth, "probe_p50_ms", 5, 20)
+	is("bands are weighted, not strict", bandsOfBoth, "probe_p99_ms", 20, 32)
+}
+
+// same holds our limiter against Cilium's, figure by figure. What TCP has waiting as a
+// limit changes depends on single packets, and so is alike only.
+func same(t *testing.T, ours, ciliums map[string]figure.Values) {
+	for _, f := range []struct {
+		name, figure string
+		within       float64
+	}{
+		{tcp, "rate_mbit", 0.01}, {udp, "rate_mbit", 0.03}, {bandsOfBoth, "rate_mbit", 0.01},
+		{cutTCP, "before_mbit", 0.01}, {cutTCP, "after_mbit", 0.05}, {cutTCP, "surplus_kb", 0.3},
+		{cutMany, "before_mbit", 0.01}, {cutMany, "after_mbit", 0.03}, {cutMany, "effect_ms", 0.05}, {cutMany, "surplus_kb", 0.05},
+		{bandsOfBoth, "probe_p50_ms", 0.1}, {bandsOfBoth, "probe_p99_ms", 0.1},
+	} {
+		a, b := ours[f.name][f.figure], ciliums[f.name][f.figure]
+		t.Logf("%s of %s: %.3f of ours, %.3f of Cilium's", f.figure, f.name, a, b)
+		if b <= 0 || math.Abs(a-b) > f.within*b {
+			t.Errorf("%s of %s is %.3f of ours, %.3f of Cilium's", f.figure, f.name, a, b)
+		}
+	}
+}
