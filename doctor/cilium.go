@@ -53,6 +53,15 @@ func (c cilium) limits() (problem, advice string) {
 	return "", ""
 }
 
+// hostRouting reports whether what a pod sends goes past the node's IP stack, where a
+// sender notices the queue at its own limit (InitKubeProxyReplacementOptions in
+// pkg/kpr/initializer of Cilium 1.20: without kube-proxy replacement or with
+// masquerading by iptables the agent falls back).
+func (c cilium) hostRouting() bool {
+	iptables := !c.on("enable-bpf-masquerade") && (c["enable-ipv4-masquerade"] != "false" || c["enable-ipv6-masquerade"] != "false")
+	return !c.on("enable-host-legacy-routing") && c.on("kube-proxy-replacement") && !iptables
+}
+
 // interfaces says what keeps the agents from knowing which interface is whose:
 // they know it from the route to each pod, or from the pods' CiliumEndpoints.
 func (c cilium) interfaces() (problem, advice string) {

@@ -88,7 +88,11 @@ func (d datapath) notes() (notes []string) {
 	case d.version.below(1, 19, 0) || !d.version.below(1, 21, 0):
 		add("Cilium %v was not tried with detnet; 1.19.5 was", d.version)
 	}
-	add("after each change of a limit a pod may send more than before, with TCP for some 0.3 s and with UDP for up to two seconds (what waits goes on at the old rate); UDP of few flows that offers more than its limit gets far less than it")
+	if d.cilium.hostRouting() {
+		add("after each change of a limit a pod with many flows of UDP may send more than before for up to two seconds (what waits goes on at the old rate)")
+	} else {
+		add("after each change of a limit a pod may send more than before, with TCP for some 0.3 s and with UDP for up to two seconds (what waits goes on at the old rate); UDP of few flows that offers more than its limit gets far less than it; under Cilium's BPF host routing (kubeProxyReplacement and bpf.masquerade) neither is so, but for many flows of UDP")
+	}
 	add("limits hold where traffic leaves the node, not between pods of one node")
 	if old := d.older(bandsSince); old != "" {
 		add("bandwidth.cilium.io/priority needs kernel 6.7 or later and does nothing on older ones: %s", old)
@@ -104,8 +108,8 @@ func (d datapath) notes() (notes []string) {
 	if note := d.cilium.chain(); note != "" {
 		add("%s", note)
 	}
-	if d.cilium.on("enable-host-legacy-routing") {
-		add("under legacy host routing a sender does not notice the queue at its own limit, and with native routing limits on what pods receive do not hold")
+	if !d.cilium.hostRouting() && d.cilium["routing-mode"] == "native" {
+		add("under legacy host routing with native routing limits on what pods receive do not hold")
 	}
 	return notes
 }

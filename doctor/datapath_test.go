@@ -62,7 +62,18 @@ func TestDatapath(t *testing.T) {
 		"Cilium, not alone":       {datapath{cilium: enforces("cni-exclusive=false"), version: tried, kernels: recent}, "", []string{"cni-exclusive=false"}, ""},
 		"Cilium, exclusive":       {datapath{cilium: enforces("cni-exclusive=true", "custom-cni-conf=false"), version: tried, kernels: recent}, "", nil, "bandwidth plugin"},
 		"Cilium, not chained":     {datapath{cilium: enforces("cni-chaining-mode=none"), version: tried, kernels: recent}, "", nil, "chained"},
-		"Cilium, legacy routing":  {datapath{cilium: enforces("enable-host-legacy-routing=true"), version: tried, kernels: recent}, "", []string{"legacy host routing"}, ""},
+		"Cilium, legacy routing": {datapath{cilium: enforces("enable-bpf-masquerade=true", "enable-host-legacy-routing=true"), version: tried, kernels: recent}, "",
+			[]string{"with TCP for some 0.3 s", "what pods receive do not hold"}, "with many flows"},
+		"Cilium, masquerading by iptables": {datapath{cilium: enforces("enable-ipv4-masquerade=true"), version: tried, kernels: recent}, "",
+			[]string{"with TCP for some 0.3 s", "what pods receive do not hold"}, "with many flows"},
+		"Cilium, with kube-proxy": {datapath{cilium: enforces("enable-bpf-masquerade=true", "kube-proxy-replacement=false"), version: tried, kernels: recent}, "",
+			[]string{"with TCP for some 0.3 s"}, "with many flows"},
+		"Cilium, BPF host routing": {datapath{cilium: enforces("enable-bpf-masquerade=true"), version: tried, kernels: recent}, "",
+			[]string{"with many flows of UDP"}, "legacy host routing"},
+		"Cilium, BPF host routing without masquerading": {datapath{cilium: enforces("enable-ipv4-masquerade=false", "enable-ipv6-masquerade=false"), version: tried, kernels: recent}, "",
+			[]string{"with many flows of UDP"}, "legacy host routing"},
+		"Cilium, legacy routing in a tunnel": {datapath{cilium: enforces("routing-mode=tunnel"), version: tried, kernels: recent}, "",
+			[]string{"with TCP for some 0.3 s"}, "pods receive"},
 	} {
 		problem, advice := tt.datapath.problem()
 		if (problem == "") != (tt.problem == "") || !strings.Contains(problem, tt.problem) || (problem == "") != (advice == "") {
