@@ -32,7 +32,7 @@ func (e *Election) Start(ctx context.Context) error {
 		return e.work(ctx)
 	}
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Name: Lease, Lock: e.Held, LeaseDuration: Duration, RenewDeadline: Renew, RetryPeriod: Retry,
+		Name: Lease, Lock: e.Held, LeaseDuration: Duration, RenewDeadline: Renew, RetryPeriod: look,
 		Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: func(context.Context) {}, OnStoppedLeading: func() {}},
 	})
 	if err != nil {

@@ -22,6 +22,9 @@ const (
 	Duration = 2 * time.Second
 	Renew    = 1400 * time.Millisecond
 	Retry    = 250 * time.Millisecond
+	// look is how often a standby reads the lease, and up to 2.2 times as rarely: by as
+	// much as it learns late of the last renewal, and that its time is over, nobody leads.
+	look = 100 * time.Millisecond
 )
 
 // ErrNotLeading is why a write was not sent.
@@ -78,8 +81,13 @@ func (h *Held) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) 
 	return h.noted(r, func() error { return h.LeaseLock.Create(ctx, r) })
 }
 
-// Update implements resourcelock.Interface.
+// Update implements resourcelock.Interface. A leader that is asked to renew as often as
+// a standby looks renews each Retry; in between nothing is written, and nothing counts
+// as renewed.
 func (h *Held) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	if r.HolderIdentity == h.Identity() && h.fresh(r) {
+		return nil
+	}
 	return h.noted(r, func() error { return h.LeaseLock.Update(ctx, r) })
 }
 
@@ -94,6 +102,19 @@ func (h *Held) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []b
 		h.lose()
 	}
 	return r, raw, err
+}
+
+// fresh reports whether the lease was renewed just now, in the same term as r.
+func (h *Held) fresh(r resourcelock.LeaderElectionRecord) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err == nil && time.Now().Before(h.until) && time.Since(h.renewed) < Retry-look/2 && h.term.is(r)
+}
+
+// is reports whether r is of the same term. The lease says when it was acquired, and
+// keeps that while nobody else has it.
+func (t *term) is(r resourcelock.LeaderElectionRecord) bool {
+	return t != nil && t.transitions == r.LeaderTransitions && t.acquired.Equal(r.AcquireTime.Time.Truncate(time.Microsecond))
 }
 
 // noted counts from before the write: the API server, and so a standby, may only
@@ -115,17 +136,14 @@ func (h *Held) noted(r resourcelock.LeaderElectionRecord, write func() error) er
 	return err
 }
 
-// hold notes a renewal. The lease says when it was acquired, and keeps that while
-// nobody else has it: so it tells whether this is the same term. It is called with
-// mu held.
+// hold notes a renewal. It is called with mu held.
 func (h *Held) hold(begun time.Time, r resourcelock.LeaderElectionRecord) {
 	h.until, h.renewed, h.deposed = begun.Add(Renew), begun, false
-	acquired := r.AcquireTime.Time.Truncate(time.Microsecond)
-	if h.term != nil && h.term.transitions == r.LeaderTransitions && h.term.acquired.Equal(acquired) {
+	if h.term.is(r) {
 		return
 	}
 	h.finish()
-	t := &term{acquired: acquired, transitions: r.LeaderTransitions}
+	t := &term{acquired: r.AcquireTime.Time.Truncate(time.Microsecond), transitions: r.LeaderTransitions}
 	t.ctx, t.end = context.WithCancel(context.Background())
 	h.term = t
 	select {

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
@@ -57,6 +58,43 @@ func TestTheLeadIsCertainForAWhile(t *testing.T) {
 		})
 		if h.Leads() {
 			t.Error("leads on after it gave the lease up")
+		}
+	})
+}
+
+// A leader is asked to renew as often as a standby looks, and writes no more often than
+// each Retry, or nearly: what it did not write does not count.
+func TestALeaderWritesEachRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset()
+		h := newHeld(&resourcelock.LeaseLock{
+			LeaseMeta: metav1.ObjectMeta{Namespace: "detnet", Name: Lease}, Client: client.CoordinationV1(), LockConfig: resourcelock.ResourceLockConfig{Identity: "me"},
+		})
+		mine := resourcelock.LeaderElectionRecord{HolderIdentity: "me", AcquireTime: metav1.Now()}
+		if err := h.Create(t.Context(), mine); err != nil {
+			t.Fatal(err)
+		}
+		client.ClearActions()
+		for range 20 {
+			time.Sleep(look)
+			if err := h.Update(t.Context(), mine); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(client.Actions()); n < 7 || n > 10 {
+			t.Errorf("%d writes in %v", n, 20*look)
+		}
+		if until, ok := h.Until(); !ok || time.Until(until) < Renew-Retry {
+			t.Errorf("leads for %v more", time.Until(until))
+		}
+		client.ClearActions()
+		mine.LeaderTransitions++ // somebody else had it
+		if err := h.Update(t.Context(), mine); err != nil || len(client.Actions()) != 1 {
+			t.Errorf("a new term is written %d times: %v", len(client.Actions()), err)
+		}
+		client.ClearActions()
+		if err := h.Update(t.Context(), resourcelock.LeaderElectionRecord{}); err != nil || len(client.Actions()) != 1 || h.Leads() {
+			t.Errorf("given up: %d writes, %v; leads %v", len(client.Actions()), err, h.Leads())
 		}
 	})
 }
