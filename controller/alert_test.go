@@ -27,6 +27,8 @@ type link struct {
 	all  []plan.Sample
 }
 
+func (l *link) Look(into *agents.Look, now time.Time) { look(l, into, now) }
+
 // Session is what 50 probes a second saw in the last five seconds.
 func (l *link) Session(_ string, now time.Time) agents.Measurement {
 	const every = 20 * time.Millisecond

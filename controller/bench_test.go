@@ -30,6 +30,7 @@ type crowd struct {
 func (c *crowd) Session(string, time.Time) agents.Measurement {
 	return agents.Measurement{Samples: c.samples}
 }
+func (c *crowd) Look(l *agents.Look, now time.Time)        { look(c, l, now) }
 func (c *crowd) Rates(plan.PodID, time.Time) []plan.TxRate { return c.rates }
 
 // at is a crowd's measurements up to a time.

@@ -50,16 +50,14 @@ type Inventory interface {
 // Measurements runs sessions on agents and keeps what they report.
 type Measurements interface {
 	Assign(context.Context, []agents.Assignment, []*inventory.Sender)
+	Look(*agents.Look, time.Time)
 	Session(id string, now time.Time) agents.Measurement
-	Rates(plan.PodID, time.Time) []plan.TxRate
-	Limiter(node string) plan.Limiter
 	State(inventory.Agent) agents.State
 	Urgent() <-chan struct{} // receives when an agent has reported before its time
 	Stirred() bool           // somebody had something to tell since the last call
 	Limit(term uint64, node string, pods []agents.Limit)
 	Taken() bool // an agent enforces what it is told
 	Pace(calm time.Duration, busy map[types.UID]bool)
-	Held(plan.PodID, time.Time) (h agents.Held, fresh bool)
 	Wait()
 }
 
@@ -169,6 +167,21 @@ func (t *term) run(ctx context.Context) {
 	defer ticker.Stop()
 	defer pause.Stop()
 	var early <-chan struct{} // nil until leastPeriod has passed since the last decision
+	turn := func() {
+		if !l.decides() {
+			return // its time is over, or it renews in a moment
+		}
+		now := time.Now() // the tick's own time may be old
+		t.last = now
+		l.Turns.Begin()
+		t.tick(ctx, now)
+		l.Turns.End()
+		took := time.Since(now)
+		l.Metrics.ticked(took)
+		early = nil
+		pause.Reset(max(leastPeriod, took)) // reports have their turn too
+	}
+	turn() // agents hear of a new leader as soon as there is one
 	for ctx.Err() == nil {
 		select {
 		case <-pause.C:
@@ -182,17 +195,7 @@ func (t *term) run(ctx context.Context) {
 				continue
 			}
 		}
-		if !l.decides() {
-			continue // its time is over, or it renews in a moment
-		}
-		now := time.Now() // the tick's own time may be old
-		t.last = now
-		l.Turns.Begin()
-		t.tick(ctx, now)
-		l.Turns.End()
-		l.Metrics.ticked(time.Since(now))
-		early = nil
-		pause.Reset(leastPeriod)
+		turn()
 	}
 }
 
@@ -208,6 +211,7 @@ type term struct {
 	snapshot    *inventory.Snapshot
 	assignments []agents.Assignment
 	paths       map[plan.PodID]paths
+	look        agents.Look
 	modes       modes
 	busy        busy
 	paced       bool // and the agents were told
@@ -253,31 +257,35 @@ func (l *Loop) term(ctx context.Context) uint64 {
 
 func (t *term) tick(ctx context.Context, now time.Time) {
 	settings, snapshot := t.loop.settings.Load(), t.loop.Inventory.Snapshot()
-	news := settings != t.settings || snapshot != t.snapshot
-	if news {
-		t.adopt(ctx, settings, snapshot)
+	nodes := map[string]bool{} // on which others may be limited than before; nil: all
+	if settings != t.settings || snapshot != t.snapshot {
+		nodes = t.adopt(ctx, settings, snapshot)
 	}
 	if t.loop.Refused != nil {
 		if refused := t.loop.Refused(); !maps.Equal(t.refused, refused) {
-			t.refused, news = refused, true
+			t.refused, nodes = refused, nil
 		}
 	}
-	if news {
-		t.roads.tell(snapshot, t.refused, t.loop.Measurements, nil)
+	if nodes == nil || len(nodes) > 0 {
+		t.roads.tell(snapshot, t.refused, t.loop.Measurements, nodes)
 	}
 	view := t.sense.Observe(law.SenseOf(settings.Law), t.observe(snapshot, now))
 
+	var steps []step
 	var decided []outcome
 	if t.modes.enforce {
-		p := t.decide(&t.enforced, workload.Enforce, view)
-		t.limit(changes(p, snapshot, view), now)
-		decided = append(decided, outcome{Plan: p})
+		enforced := t.decide(&t.enforced, workload.Enforce, view)
+		t.limit(changes(enforced.plan, snapshot, view), now) // what else there is to do waits for that
+		steps, decided = append(steps, enforced), append(decided, outcome{Plan: enforced.plan})
 	}
 	if t.modes.observe {
-		p := t.decide(&t.observed, workload.Observe, view)
-		decided = append(decided, outcome{Plan: concerning(p, snapshot), observed: true})
+		observed := t.decide(&t.observed, workload.Observe, view)
+		steps, decided = append(steps, observed), append(decided, outcome{Plan: concerning(observed.plan, snapshot), observed: true})
 	}
 	t.pace(decided)
+	for _, s := range steps {
+		t.loop.Flight.Record(s.mode, s.before, s.seen, s.plan)
+	}
 	t.journal.record(ctx, t.loop, snapshot, decided)
 	t.loop.newest.Store(&frame{
 		loop: t.loop, settings: settings, snapshot: snapshot, paths: t.paths, view: view, refused: t.refused, decided: decided, decisions: t.journal.decisions,
@@ -290,45 +298,59 @@ func (t *term) limit(changes []actuate.Change, now time.Time) {
 	if !t.loop.decides() {
 		return
 	}
-	r, m := &t.roads, t.loop.Measurements
+	r := &t.roads
 	if len(changes) > 0 {
-		r.number(changes, t.snapshot, m, now)
-		r.tell(t.snapshot, t.refused, m, nodesOf(changes, t.snapshot))
+		r.number(changes, t.snapshot, t.look.Usage)
+		r.tell(t.snapshot, t.refused, t.loop.Measurements, nodesOf(changes, t.snapshot))
 	}
-	t.loop.Limits.Submit(append(changes, r.behind(t.snapshot, t.refused, m, now)...))
+	t.loop.Limits.Submit(append(changes, r.behind(t.snapshot, t.refused, t.look.Usage, now)...))
 }
 
-// decide runs the law over what mode allows, and records it.
-func (t *term) decide(state *law.State, mode workload.ControlMode, v sense.View) plan.Plan {
+// step is one of a law, for the recording.
+type step struct {
+	mode   workload.ControlMode
+	before law.State
+	seen   plan.Observation
+	plan   plan.Plan
+}
+
+// decide runs the law over what mode allows.
+func (t *term) decide(state *law.State, mode workload.ControlMode, v sense.View) step {
 	before, seen := *state, t.within(v, mode)
 	next, p := t.settings.Law.Step(before, seen)
 	*state = next
 	t.sense.Learn(p)
-	t.loop.Flight.Record(mode, before, seen.Observation, p)
-	return p
+	return step{mode, before, seen.Observation, p}
 }
 
-// adopt takes over a new inventory or new settings.
-func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventory.Snapshot) {
+// adopt takes over a new inventory or new settings, and returns the nodes on which
+// others may be limited than before; nil: all.
+func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventory.Snapshot) map[string]bool {
 	if t.settings == nil || settings.Law != t.settings.Law {
 		t.enforced, t.observed = law.State{}, law.State{}
 		t.loop.Flight.Begin(t.loop.Version, settings.Law.Name(), settings.Config)
 	}
-	// Most changes are limits, our own writes; placement is not their concern.
-	if !samePlaces(t.snapshot, snapshot) || t.settings == nil || settings.Vantages != t.settings.Vantages || settings.Law != t.settings.Law {
+	// Most changes are limits, our own writes: they concern nobody below.
+	placed := !samePlaces(t.snapshot, snapshot) || t.settings == nil || settings.Vantages != t.settings.Vantages || settings.Law != t.settings.Law
+	if placed {
 		t.assignments, t.paths = place(snapshot, settings.Vantages, urgent(settings.Law))
+		t.look.Sessions = idsOf(snapshot, t.paths)
 		t.paced = false
 	}
-	t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
-	t.loop.Queries.Ask(ctx, queriesOf(snapshot))
-	writable := make(map[plan.PodID]bool, len(snapshot.Senders))
-	for _, s := range snapshot.Senders {
-		writable[s.Pod] = s.Mode == workload.Enforce
+	nodes := moved(t.snapshot, snapshot)
+	if placed || nodes == nil || len(nodes) > 0 {
+		t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
+		writable := make(map[plan.PodID]bool, len(snapshot.Senders))
+		for _, s := range snapshot.Senders {
+			writable[s.Pod] = s.Mode == workload.Enforce
+		}
+		t.loop.Limits.Forget(func(pod plan.PodID) bool { return writable[pod] })
+		t.roads.forget(snapshot)
 	}
-	t.loop.Limits.Forget(func(pod plan.PodID) bool { return writable[pod] })
-	t.roads.forget(snapshot)
+	t.loop.Queries.Ask(ctx, queriesOf(snapshot))
 	t.journal.problems(t.loop, snapshot.Problems)
 	t.settings, t.snapshot, t.modes = settings, snapshot, modesOf(snapshot)
+	return nodes
 }
 
 // outcome is one plan and whether it was only for show.

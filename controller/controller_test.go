@@ -143,6 +143,23 @@ func TestDecisionsAreBounded(t *testing.T) {
 	}
 }
 
+// However many are limited at once, what one step logs is bounded; all of them are told.
+func TestWhatOneStepLogsIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{snapshot: &inventory.Snapshot{Apps: []*inventory.App{app("robot", workload.Enforce)}}}
+		for i := range 2 * mostLines {
+			s.snapshot.Senders = append(s.snapshot.Senders, sender(fmt.Sprintf("pod-%04d", i), workload.Enforce))
+		}
+		run(t, s.loop(Settings{Law: constant{plan.Violation, 50 * mbit}, Vantages: 2}), Period/2)
+		if n := strings.Count(s.log.String(), "msg=limit"); n > mostLines || !strings.Contains(s.log.String(), fmt.Sprintf("lines_left_out=%d", mostLines+1)) {
+			t.Errorf("%d limits logged at once", n)
+		}
+		if n := len(submittedPods(s.submitted)); n != 2*mostLines {
+			t.Errorf("%d pods limited, want %d", n, 2*mostLines)
+		}
+	})
+}
+
 func TestSessions(t *testing.T) {
 	probe := func(node string) inventory.Agent {
 		return inventory.Agent{UID: "probe-" + "uid-of-" + "x", Role: api.Role_ROLE_PROBE, Node: node, IP: "10.1.0." + node, STAMP: 8620}
@@ -265,7 +282,7 @@ func TestNodeSessionIsObservedAndShown(t *testing.T) {
 			t.Errorf("shown %+v with node session %+v, want 5 ms of jitter that the node session does not see", session, session.NodeSession)
 		}
 		_, placed := place(s.snapshot, 2, true)
-		o := (&term{loop: l, paths: placed}).observe(s.snapshot, time.Now())
+		o := (&term{loop: l, paths: placed, look: agents.Look{Sessions: idsOf(s.snapshot, placed)}}).observe(s.snapshot, time.Now())
 		if w := o.Apps[0].NodeSessions; len(w) != 1 || w[0].Vantage != "2" || len(w[0].Samples) != 21 {
 			t.Errorf("node sessions %+v, want one from node 2 with its samples", w)
 		}
@@ -296,7 +313,7 @@ func TestQueryIsObservedAndShown(t *testing.T) {
 			t.Errorf("shown %+v, want 3 ms of jitter, violated, 90 s late", got)
 		}
 		_, placed := place(s.snapshot, 2, true)
-		o := (&term{loop: l, paths: placed}).observe(s.snapshot, time.Now())
+		o := (&term{loop: l, paths: placed, look: agents.Look{Sessions: idsOf(s.snapshot, placed)}}).observe(s.snapshot, time.Now())
 		if seen := o.Apps[1].Sessions; len(seen) != 1 || seen[0].Lag != 90*time.Second || len(seen[0].Samples) != 2 {
 			t.Errorf("observed %+v", seen)
 		}
@@ -309,6 +326,8 @@ func TestQueryIsObservedAndShown(t *testing.T) {
 
 // nodeSessionStage measures 5 ms above the base to apps and none to agents.
 type nodeSessionStage struct{ stage }
+
+func (s *nodeSessionStage) Look(l *agents.Look, now time.Time) { look(s, l, now) }
 
 func (s *nodeSessionStage) Session(id string, now time.Time) agents.Measurement {
 	var m agents.Measurement

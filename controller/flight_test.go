@@ -22,6 +22,8 @@ type crowded struct {
 	began time.Time
 }
 
+func (s *crowded) Look(l *agents.Look, now time.Time) { look(s, l, now) }
+
 func (s *crowded) Session(_ string, now time.Time) agents.Measurement {
 	var m agents.Measurement
 	for at := s.began.Add(10 * time.Millisecond); at.Before(now); at = at.Add(20 * time.Millisecond) {

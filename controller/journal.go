@@ -32,6 +32,8 @@ type journal struct {
 	decisions []status.Decision // newest first; copied on change, since it is shared
 	known     map[inventory.Problem]bool
 	steps     int
+	news      []status.Decision // of this step
+	lines     int               // of the log that this step wrote, or left out
 }
 
 // where is one bottleneck in one of the two runs.
@@ -72,6 +74,7 @@ func (j *journal) record(ctx context.Context, l *Loop, s *inventory.Snapshot, ou
 		j.last = map[where]*decided{}
 	}
 	j.steps++
+	j.news, j.lines = nil, 0
 	seen := 0
 	for _, d := range outcomes {
 		seen += len(d.Reasons)
@@ -92,6 +95,10 @@ func (j *journal) record(ctx context.Context, l *Loop, s *inventory.Snapshot, ou
 	}
 	if seen < len(j.last) {
 		maps.DeleteFunc(j.last, func(_ where, was *decided) bool { return was.step != j.steps })
+	}
+	j.add(j.news...)
+	if left := j.lines - mostLines; left > 0 {
+		l.Log.Info("more was decided at once than is logged: the status has the newest, the recording all", "lines_left_out", left)
 	}
 }
 
@@ -121,8 +128,11 @@ func (j *journal) reason(ctx context.Context, l *Loop, s *inventory.Snapshot, d 
 	}
 	decision := status.Decision{At: d.At, Reason: status.FromReason(*r), Limits: fresh}
 	decision.Observed = d.observed
-	j.add(decision)
-	logDecision(ctx, l.Log, *r, decision)
+	j.news = append(j.news, decision)
+	j.lines += 1 + len(decision.Limits)
+	if j.lines <= mostLines {
+		logDecision(ctx, l.Log, *r, decision)
+	}
 }
 
 // fresh are the limits that were not told yet.
@@ -142,9 +152,20 @@ func (d *decided) fresh(limits []plan.Limit, now time.Time) []status.Limit {
 	return fresh
 }
 
-func (j *journal) add(d status.Decision) {
-	kept := j.decisions[:min(len(j.decisions), maxDecisions-1)]
-	j.decisions = append([]status.Decision{d}, kept...)
+// mostLines is how much of what is decided in one step is logged: a log that is read
+// slowly must not keep the next step from those who are late.
+const mostLines = 250
+
+// add puts what is new, oldest first, before what was decided until now.
+func (j *journal) add(news ...status.Decision) {
+	if len(news) == 0 {
+		return
+	}
+	all := make([]status.Decision, 0, maxDecisions)
+	for i := len(news) - 1; i >= 0 && len(all) < maxDecisions; i-- {
+		all = append(all, news[i])
+	}
+	j.decisions = append(all, j.decisions[:min(len(j.decisions), maxDecisions-len(all))]...)
 }
 
 // telling reasons are worth a line even where no limit changes, once they have

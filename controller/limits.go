@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -54,7 +55,7 @@ func inForce(s *inventory.Sender, held agents.Held, fresh bool) bitrate.Rate {
 // number gives each change that goes down a stream, or replaces one that did, its
 // place in the order of decisions. What was decided before and is not yet in force
 // keeps the one that it has.
-func (r *roads) number(changes []actuate.Change, s *inventory.Snapshot, m Measurements, now time.Time) {
+func (r *roads) number(changes []actuate.Change, s *inventory.Snapshot, seen []agents.Usage) {
 	if r.term == 0 {
 		return
 	}
@@ -64,8 +65,9 @@ func (r *roads) number(changes []actuate.Change, s *inventory.Snapshot, m Measur
 	next := workload.Order{Term: r.term, Sequence: r.sequence + 1}
 	for i := range changes {
 		c := &changes[i]
-		sender := find(s, c.Pod)
-		if held, _ := m.Held(c.Pod, now); held.At.IsZero() && !sender.Marked {
+		k, _ := index(s, c.Pod)
+		held := seen[k].Held
+		if held.At.IsZero() && !s.Senders[k].Marked {
 			continue // no agent takes limits there
 		} else if known, ok := r.decided[c.UID]; ok && known.rate == c.To && known.order.Compare(held.Newest) > 0 {
 			c.Order = known.order
@@ -112,6 +114,32 @@ func (r *roads) tell(s *inventory.Snapshot, refused map[types.UID]string, m Meas
 	}
 }
 
+// moved are the nodes on which a pod that may be limited came or went, is another or
+// in another mode; nil: all, for their agents are others.
+func moved(before, after *inventory.Snapshot) map[string]bool {
+	if before == nil || !slices.Equal(before.Agents, after.Agents) {
+		return nil
+	}
+	nodes, was := map[string]bool{}, before.Senders
+	for _, is := range after.Senders {
+		for len(was) > 0 && was[0].Pod.Compare(is.Pod) < 0 {
+			nodes[was[0].Node], was = true, was[1:]
+		}
+		switch {
+		case len(was) == 0 || was[0].Pod != is.Pod:
+			nodes[is.Node] = true
+			continue
+		case was[0] != is && (was[0].UID != is.UID || was[0].Node != is.Node || was[0].Mode != is.Mode):
+			nodes[was[0].Node], nodes[is.Node] = true, true
+		}
+		was = was[1:]
+	}
+	for _, gone := range was {
+		nodes[gone.Node] = true
+	}
+	return nodes
+}
+
 // lookEvery is the time between two looks for records that are behind. A write
 // that is on its way is not behind.
 const lookEvery = 3 * time.Second
@@ -119,15 +147,15 @@ const lookEvery = 3 * time.Second
 // behind are the writes that bring records up to what is in force: those that a
 // leader before this one did not come to, or that were lost. Found once, it may be
 // a change of somebody else's that the agent has yet to see.
-func (r *roads) behind(s *inventory.Snapshot, refused map[types.UID]string, m Measurements, now time.Time) []actuate.Change {
+func (r *roads) behind(s *inventory.Snapshot, refused map[types.UID]string, seen []agents.Usage, now time.Time) []actuate.Change {
 	if r.term == 0 || now.Sub(r.looked) < lookEvery {
 		return nil
 	}
 	before := r.late
 	r.late, r.looked = map[types.UID]record{}, now
 	var out []actuate.Change
-	for _, sender := range s.Senders {
-		held, fresh := m.Held(sender.Pod, now)
+	for i, sender := range s.Senders {
+		held, fresh := seen[i].Held, seen[i].Fresh
 		_, no := refused[sender.UID]
 		if !fresh || no || sender.Mode != workload.Enforce || held.Rate == 0 || held.Rate == sender.Limit || held.Newest.Compare(sender.Decided) <= 0 {
 			continue

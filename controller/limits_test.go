@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -213,16 +214,14 @@ func TestLimitsMoveWhileTheAPIServerIsAway(t *testing.T) {
 	step := &term{loop: loop, roads: roads{term: 7}}
 	step.tick(ctx, time.Now())
 	telemetry := plan.PodID{Namespace: "factory", Name: "telemetry"}
-	eventually(t, "the agent says that it takes limits", func() bool {
-		held, fresh := pool.Held(telemetry, time.Now())
-		return fresh && !held.At.IsZero()
-	})
+	held := func() agents.Usage {
+		step.observe(s.snapshot, time.Now())
+		return step.look.Usage[0]
+	}
+	eventually(t, "the agent says that it takes limits", func() bool { u := held(); return u.Fresh && !u.Held.At.IsZero() })
 	for _, rate := range []bitrate.Rate{50 * mbit, 30 * mbit, 70 * mbit} {
 		step.limit([]actuate.Change{changeOf(s.snapshot.Senders[0], plan.Limit{Pod: telemetry, From: 100 * mbit, To: rate})}, time.Now())
-		eventually(t, "the limit is in force on the node", func() bool {
-			held, fresh := pool.Held(telemetry, time.Now())
-			return fresh && held.Rate == rate
-		})
+		eventually(t, "the limit is in force on the node", func() bool { u := held(); return u.Fresh && u.Held.Rate == rate })
 	}
 	to.mu.Lock()
 	if to.written != nil {
@@ -235,6 +234,42 @@ func TestLimitsMoveWhileTheAPIServerIsAway(t *testing.T) {
 		defer to.mu.Unlock()
 		return to.written[workload.AnnotationEgressBandwidth] == "70M" && to.written[workload.AnnotationLimitDecision] == "7.3 70M"
 	})
+}
+
+// Agents are told anew of the nodes on which something has changed, and of no others.
+func TestOnlyNodesThatChangedAreTold(t *testing.T) {
+	on := func(node, name string) *inventory.Sender {
+		s := sender(name, workload.Enforce)
+		s.Node, s.UID = node, types.UID(name)
+		return s
+	}
+	a, b, c := on("n1", "a"), on("n2", "b"), on("n3", "c")
+	limited, reborn, observed := *b, *b, *b
+	limited.Limit, reborn.UID, observed.Mode = 7*mbit, "b2", workload.Observe
+	elsewhere := on("n4", "b")
+	agentsOf := []inventory.Agent{nodeAgent}
+	before := &inventory.Snapshot{Senders: []*inventory.Sender{a, b, c}, Agents: agentsOf}
+	for _, tt := range []struct {
+		name  string
+		after []*inventory.Sender
+		want  []string
+	}{
+		{"nothing", []*inventory.Sender{a, b, c}, nil},
+		{"a limit", []*inventory.Sender{a, &limited, c}, nil},
+		{"came", []*inventory.Sender{a, on("n9", "aa"), b, c, on("n8", "d")}, []string{"n8", "n9"}},
+		{"went", []*inventory.Sender{b}, []string{"n1", "n3"}},
+		{"born again", []*inventory.Sender{a, &reborn, c}, []string{"n2"}},
+		{"moved", []*inventory.Sender{a, elsewhere, c}, []string{"n2", "n4"}},
+		{"in another mode", []*inventory.Sender{a, &observed, c}, []string{"n2"}},
+	} {
+		got := moved(before, &inventory.Snapshot{Senders: tt.after, Agents: agentsOf})
+		if names := slices.Sorted(maps.Keys(got)); got == nil || !slices.Equal(names, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, names, tt.want)
+		}
+	}
+	if moved(nil, before) != nil || moved(before, &inventory.Snapshot{Senders: before.Senders}) != nil {
+		t.Error("another agent, or the first inventory, concerns some nodes only")
+	}
 }
 
 func eventually(t *testing.T, what string, is func() bool) {

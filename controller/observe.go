@@ -11,6 +11,8 @@ import (
 
 // observe joins the inventory with what was measured.
 func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
+	t.look.Senders = s.Senders
+	t.loop.Measurements.Look(&t.look, now)
 	o := plan.Observation{At: now, Told: t.uplinks.of(s, t.loop.Measurements.State, now), Apps: make([]plan.App, len(s.Apps)), Senders: make([]plan.Sender, len(s.Senders))}
 	n := 0
 	for i := range s.Apps {
@@ -18,10 +20,16 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 		n += len(known.sessions) + len(known.nodeSessions)
 	}
 	room := make([]plan.Session, 0, n)
+	measured := t.look.Measured // in the order of idsOf
 	take := func(paths []session) []plan.Session {
 		first := len(room)
 		for i := range paths {
-			room = append(room, t.session(&paths[i], now))
+			if paths[i].query != "" {
+				room = append(room, t.answered(&paths[i], now))
+				continue
+			}
+			room = append(room, plan.Session{ID: paths[i].id, Vantage: paths[i].agent.Node, Samples: measured[0].Samples})
+			measured = measured[1:]
 		}
 		return room[first:len(room):len(room)]
 	}
@@ -32,24 +40,33 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 	}
 	for i := range s.Senders {
 		o.Senders[i] = s.Senders[i].Sender
-		held, fresh := t.loop.Measurements.Held(s.Senders[i].Pod, now)
-		o.Senders[i].Limit = inForce(s.Senders[i], held, fresh)
-		o.Senders[i].Limiter = t.loop.Measurements.Limiter(s.Senders[i].Node)
-		o.Senders[i].Rates = t.loop.Measurements.Rates(s.Senders[i].Pod, now)
+		seen := &t.look.Usage[i]
+		o.Senders[i].Limit = inForce(s.Senders[i], seen.Held, seen.Fresh)
+		o.Senders[i].Limiter, o.Senders[i].Rates = seen.Limiter, seen.Rates
 	}
 	return o
 }
 
-// session looks up what was measured on a path.
-func (t *term) session(path *session, now time.Time) plan.Session {
-	s := plan.Session{ID: path.id, Vantage: path.agent.Node}
-	if path.query == "" {
-		s.Samples = t.loop.Measurements.Session(path.id, now).Samples
-		return s
-	}
+// answered is what Prometheus says of a path.
+func (t *term) answered(path *session, now time.Time) plan.Session {
 	a := t.loop.Queries.Answer(path.query, now)
-	s.Samples, s.Lag = a.Samples, a.Lag
-	return s
+	return plan.Session{ID: path.id, Vantage: path.agent.Node, Samples: a.Samples, Lag: a.Lag}
+}
+
+// idsOf are the sessions of agents, in the order in which observe takes them.
+func idsOf(s *inventory.Snapshot, all map[plan.PodID]paths) []string {
+	var ids []string
+	for _, app := range s.Apps {
+		known := all[app.Pod]
+		for _, each := range [2][]session{known.sessions, known.nodeSessions} {
+			for _, path := range each {
+				if path.query == "" {
+					ids = append(ids, path.id)
+				}
+			}
+		}
+	}
+	return ids
 }
 
 // within keeps the apps and senders whose mode allows what is to be done: in

@@ -77,8 +77,8 @@ func TestDecisionsRestWhileAllIsCalm(t *testing.T) {
 		want  int
 	}{
 		{"calm", true, plan.Open, 4},
-		{"somebody tells", false, plan.Open, 10},
-		{"searching", true, plan.Trying, 10},
+		{"somebody tells", false, plan.Open, 11},
+		{"searching", true, plan.Trying, 11},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &stage{snapshot: &inventory.Snapshot{Senders: []*inventory.Sender{sender("telemetry", workload.Enforce)}}, calm: tt.calm}

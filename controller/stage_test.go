@@ -52,6 +52,28 @@ func (s *stage) Synced() <-chan struct{}       { c := make(chan struct{}); close
 func (s *stage) Assign(_ context.Context, a []agents.Assignment, _ []*inventory.Sender) {
 	s.assigned = a
 }
+func (s *stage) Look(l *agents.Look, now time.Time) { look(s, l, now) }
+
+// seen is what one session or pod shows, for tests that show it one by one.
+type seen interface {
+	Session(id string, now time.Time) agents.Measurement
+	Rates(plan.PodID, time.Time) []plan.TxRate
+	Held(plan.PodID, time.Time) (agents.Held, bool)
+	Limiter(node string) plan.Limiter
+}
+
+func look(s seen, l *agents.Look, now time.Time) {
+	l.Measured, l.Usage = l.Measured[:0], l.Usage[:0]
+	for _, id := range l.Sessions {
+		l.Measured = append(l.Measured, s.Session(id, now))
+	}
+	for _, pod := range l.Senders {
+		u := agents.Usage{Rates: s.Rates(pod.Pod, now), Limiter: s.Limiter(pod.Node)}
+		u.Held, u.Fresh = s.Held(pod.Pod, now)
+		l.Usage = append(l.Usage, u)
+	}
+}
+
 func (s *stage) Session(string, time.Time) agents.Measurement { return agents.Measurement{} }
 func (s *stage) Rates(plan.PodID, time.Time) []plan.TxRate    { return nil }
 func (s *stage) Limiter(string) plan.Limiter                  { return "" }

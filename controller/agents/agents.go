@@ -7,6 +7,9 @@ package agents
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,16 +49,19 @@ type Pool struct {
 	mu       sync.Mutex
 	want     []Assignment // the last ones; not to be changed
 	byUID    map[types.UID]*link
+	byNode   map[string][]*link
 	sessions map[string]*session
 	numbers  map[uint32]*session // that stand for their ids in reports
 	given    uint32              // the last number
 	calm     time.Duration       // between reports of agents that are not busy
 	busy     map[types.UID]bool
 	rates    map[plan.PodID]*rates
-	limits   map[string]*api.Limits  // by node
-	limiters map[string]plan.Limiter // by node, as its agent last let know
-	reports  uint64                  // received
-	told     []*rates                // of whom the report that is being received speaks
+	holding  map[netip.AddrPort]int     // agents that answer there and hold the key
+	asking   map[netip.AddrPort][]*link // that have a session there
+	limits   map[string]*api.Limits     // by node
+	limiters map[string]plan.Limiter    // by node, as its agent last let know
+	reports  uint64                     // received
+	told     []*rates                   // of whom the report that is being received speaks
 }
 
 // session is one measured path.
@@ -102,7 +108,7 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 	}
 	p.want = want
 	links, sessions, numbers := map[types.UID]*link{}, map[string]*session{}, map[uint32]*session{}
-	nodes := map[string]plan.Limiter{}
+	nodes, byNode := map[string]plan.Limiter{}, map[string][]*link{}
 	for _, a := range want {
 		if limiter, known := p.limiters[a.Node]; known {
 			nodes[a.Node] = limiter
@@ -114,7 +120,7 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 			l.cancel = cancel
 			p.links.Go(func() { l.run(linkCtx) })
 		}
-		links[a.UID] = l
+		links[a.UID], byNode[a.Node] = l, append(byNode[a.Node], l)
 		l.sessions = a.Sessions
 		for _, s := range a.Sessions {
 			kept := p.sessions[s.Id]
@@ -131,8 +137,9 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 			l.cancel()
 		}
 	}
-	p.byUID, p.sessions, p.numbers, p.limiters = links, sessions, numbers, nodes
-	p.hand()
+	p.byUID, p.byNode, p.sessions, p.numbers, p.limiters = links, byNode, sessions, numbers, nodes
+	p.reach()
+	p.hand(slices.Collect(maps.Values(links)))
 	p.follow(senders)
 }
 
@@ -160,7 +167,8 @@ func (p *Pool) Wait() {
 
 func (p *Pool) clear() {
 	p.byUID, p.sessions, p.numbers = map[types.UID]*link{}, map[string]*session{}, map[uint32]*session{}
-	p.want = nil
+	p.want, p.byNode = nil, map[string][]*link{}
+	p.reach()
 	p.rates, p.limits = map[plan.PodID]*rates{}, map[string]*api.Limits{}
 	p.limiters = map[string]plan.Limiter{}
 }
@@ -183,18 +191,6 @@ func (p *Pool) Urgent() <-chan struct{} { return p.urgent }
 // Stirred reports whether a report has come since the last call that was not calm.
 func (p *Pool) Stirred() bool { return p.stirred.Swap(false) }
 
-// Rates returns the recent usage of a pod, oldest first. The slice is shared:
-// do not modify.
-func (p *Pool) Rates(pod plan.PodID, now time.Time) []plan.TxRate {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.rates[pod]
-	if r == nil {
-		return nil
-	}
-	return r.tx.view(now)
-}
-
 // State says whether an agent reports.
 type State struct {
 	Connected bool
@@ -214,12 +210,4 @@ func (p *Pool) State(a inventory.Agent) State {
 		return s
 	}
 	return State{Why: "nobody has asked it for anything yet"}
-}
-
-// Limiter says how the pods of a node are held to their limits, as its agent last let
-// know.
-func (p *Pool) Limiter(node string) plan.Limiter {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.limiters[node]
 }

@@ -187,15 +187,15 @@ func TestPool(t *testing.T) {
 
 	eventually(t, "samples and rates arrive", func() bool {
 		m := p.Session("s1", time.Now())
-		return len(m.Samples) > 3 && len(p.Rates(telemetry, time.Now())) > 3
+		return len(m.Samples) > 3 && len(usage(p, telemetry, "worker-1", time.Now()).Rates) > 3
 	})
-	if r := p.Rates(telemetry, time.Now()); r[0].Tx != 5*bitrate.Mbit {
+	if r := usage(p, telemetry, "worker-1", time.Now()).Rates; r[0].Tx != 5*bitrate.Mbit {
 		t.Errorf("rate = %v, want 5M", r[0].Tx)
 	}
-	if r := p.Rates(senders[1].Pod, time.Now()); r != nil {
+	if r := usage(p, senders[1].Pod, senders[1].Node, time.Now()).Rates; r != nil {
 		t.Errorf("a pod got the usage of its dead namesake: %v", r)
 	}
-	if r := p.Rates(senders[2].Pod, time.Now()); r != nil {
+	if r := usage(p, senders[2].Pod, senders[2].Node, time.Now()).Rates; r != nil {
 		t.Errorf("an agent spoke for a pod of another node: %v", r)
 	}
 	if m := p.Session("stranger", time.Now()); m.Samples != nil {
@@ -209,7 +209,7 @@ func TestPool(t *testing.T) {
 		t.Errorf("uplinks %+v, want %+v", got, want)
 	}
 
-	if here, there := p.Limiter("worker-1"), p.Limiter("worker-2"); here != plan.EDT || there != "" {
+	if here, there := usage(p, telemetry, "worker-1", time.Now()).Limiter, usage(p, telemetry, "worker-2", time.Now()).Limiter; here != plan.EDT || there != "" {
 		t.Errorf("limiters %q and %q, want that of an agent that leaves limits to another one before fq, and an unknown one", here, there)
 	}
 
@@ -222,7 +222,7 @@ func TestPool(t *testing.T) {
 
 	stopAgent()
 	eventually(t, "the loss of the agent is seen", func() bool { return !p.State(one).Connected })
-	if got := p.Limiter("worker-1"); got != plan.EDT {
+	if got := usage(p, telemetry, "worker-1", time.Now()).Limiter; got != plan.EDT {
 		t.Errorf("without its agent the node's limiter is %q", got)
 	}
 	agent.assigned.Store(nil)
@@ -351,11 +351,11 @@ func TestPackedReports(t *testing.T) {
 	if got := p.Session("s2", epoch).Samples; !slices.Equal(got, want) || p.Session("s1", epoch).Samples != nil {
 		t.Errorf("samples %+v, want %+v", got, want)
 	}
-	if got := p.Rates(telemetry.Pod, epoch); len(got) != 1 || got[0] != (plan.TxRate{At: epoch, Tx: 5 * bitrate.Mbit}) {
+	if got := usage(p, telemetry.Pod, "worker-1", epoch).Rates; len(got) != 1 || got[0] != (plan.TxRate{At: epoch, Tx: 5 * bitrate.Mbit}) {
 		t.Errorf("rates %+v", got)
 	}
-	if h, fresh := p.Held(telemetry.Pod, epoch); !fresh || h.Rate != 50*bitrate.Mbit || h.Newest != (workload.Order{Term: 7, Sequence: 2}) {
-		t.Errorf("held %+v, %v", h, fresh)
+	if u := usage(p, telemetry.Pod, "worker-1", epoch); !u.Fresh || u.Held.Rate != 50*bitrate.Mbit || u.Held.Newest != (workload.Order{Term: 7, Sequence: 2}) {
+		t.Errorf("held %+v", u)
 	}
 	if !p.Stirred() || p.Stirred() {
 		t.Error("a report that is not calm stirs once")
@@ -409,4 +409,11 @@ func TestUplinksAreBounded(t *testing.T) {
 	if again := uplinks(said, got); &again[0] != &got[0] {
 		t.Error("what is known already is kept anew")
 	}
+}
+
+// usage is what a pool knows of one pod.
+func usage(p *Pool, pod plan.PodID, node string, now time.Time) Usage {
+	l := Look{Senders: []*inventory.Sender{{Sender: plan.Sender{Pod: pod, Node: node}}}}
+	p.Look(&l, now)
+	return l.Usage[0]
 }

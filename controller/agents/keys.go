@@ -3,6 +3,7 @@ package agents
 import (
 	"crypto/rand"
 	"net/netip"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -19,29 +20,48 @@ func newKey() []byte {
 	return key
 }
 
-// hand gives every agent its sessions and the key. A session towards a reflector
+// reflector is where an agent answers probes; false: nowhere.
+func reflector(a inventory.Agent) (netip.AddrPort, bool) {
+	addr, err := netip.ParseAddr(a.IP)
+	return netip.AddrPortFrom(addr, a.STAMP), err == nil
+}
+
+// asked is whose reflector a session asks, if it is an agent's; false: nobody's.
+func asked(s *api.Session) (netip.AddrPort, bool) {
+	addr, err := netip.ParseAddr(s.GetHost())
+	return netip.AddrPortFrom(addr, uint16(s.GetPort())), err == nil && s.GetProtocol() == api.Protocol_PROTOCOL_STAMP
+}
+
+// hand gives agents their sessions and the key. A session towards a reflector
 // that says it holds the key is authenticated; an app's own reflector, or one of
 // an older agent, is asked as before. The pool's lock is held.
-func (p *Pool) hand() {
-	holding := map[netip.AddrPort]bool{}
-	for _, l := range p.byUID {
-		if addr, err := netip.ParseAddr(l.agent.IP); err == nil && l.holds {
-			holding[netip.AddrPortFrom(addr, l.agent.STAMP)] = true
-		}
-	}
-	for _, l := range p.byUID {
+func (p *Pool) hand(to []*link) {
+	for _, l := range to {
 		sessions := make([]*api.Session, len(l.sessions))
 		for i, s := range l.sessions {
 			sessions[i] = proto.CloneOf(s)
 			sessions[i].Number = p.sessions[s.GetId()].number
-			addr, err := netip.ParseAddr(s.GetHost())
-			if err != nil || s.GetProtocol() != api.Protocol_PROTOCOL_STAMP || !holding[netip.AddrPortFrom(addr, uint16(s.GetPort()))] {
-				continue
+			if at, ok := asked(s); ok {
+				sessions[i].Authenticated = p.holding[at] > 0
 			}
-			sessions[i].Authenticated = true
 		}
 		l.given = sessions
 		p.push(l)
+	}
+}
+
+// reach notes who asks whose reflector. The pool's lock is held.
+func (p *Pool) reach() {
+	p.holding, p.asking = map[netip.AddrPort]int{}, map[netip.AddrPort][]*link{}
+	for _, l := range p.byUID {
+		if at, ok := reflector(l.agent); ok && l.holds {
+			p.holding[at]++
+		}
+		for _, s := range l.sessions {
+			if at, ok := asked(s); ok && !slices.Contains(p.asking[at], l) {
+				p.asking[at] = append(p.asking[at], l)
+			}
+		}
 	}
 }
 
@@ -57,12 +77,24 @@ func (p *Pool) push(l *link) {
 	l.assign(a)
 }
 
-// holds notes what an agent says of its reflector. The pool's lock is held.
+// holds notes what an agent says of its reflector, and tells those who ask that one.
+// The pool's lock is held.
 func (p *Pool) holds(from inventory.Agent, holds bool) {
-	if l := p.byUID[from.UID]; l != nil && l.agent == from && l.holds != holds {
-		l.holds = holds
-		p.hand()
+	l := p.byUID[from.UID]
+	if l == nil || l.agent != from || l.holds == holds {
+		return
 	}
+	l.holds = holds
+	at, ok := reflector(from)
+	if !ok {
+		return
+	}
+	if holds {
+		p.holding[at]++
+	} else {
+		p.holding[at]--
+	}
+	p.hand(p.asking[at])
 }
 
 // lost notes that an agent is silent: one that comes back has no key at first, and
@@ -73,11 +105,7 @@ func (p *Pool) lost(l *link) {
 	if p.byUID[l.agent.UID] != l {
 		return
 	}
-	held := l.holds
-	l.holds, l.takes = false, false // another version may come back
-	if held {
-		p.hand()
-	} else {
-		p.push(l)
-	}
+	p.holds(l.agent, false)
+	l.takes = false // another version may come back
+	p.push(l)
 }

@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/controller/inventory"
@@ -64,4 +67,81 @@ func TestSessionsAreAuthenticated(t *testing.T) {
 	if other := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler)); string(other.key) == string(p.key) {
 		t.Error("two controllers have one key")
 	}
+}
+
+// That one agent holds the key concerns those who ask its reflector, and nobody else: or
+// a cluster that begins would be told as often as it has agents, each time all of them.
+func TestAKeyThatIsHeldConcernsThoseWhoAskThere(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))
+	defer p.Wait()
+	defer cancel()
+	agent := func(n string) inventory.Agent {
+		return inventory.Agent{UID: types.UID("a" + n), Node: "worker-" + n, Addr: "127.0.0.1:1", IP: "10.1.0." + n, STAMP: 862}
+	}
+	asks := func(n, whom string) Assignment {
+		return Assignment{Agent: agent(n), Sessions: []*api.Session{{Id: n + whom, Protocol: api.Protocol_PROTOCOL_STAMP, Host: "10.1.0." + whom, Port: 862}}}
+	}
+	p.Assign(ctx, []Assignment{asks("1", "2"), asks("2", "3"), asks("3", "2")}, nil)
+	given := func() (all [3]*api.Session) {
+		for i, uid := range []types.UID{"a1", "a2", "a3"} {
+			all[i] = p.byUID[uid].given[0]
+		}
+		return all
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := given()
+	p.holds(agent("2"), true)
+	after := given()
+	if !after[0].Authenticated || after[1].Authenticated || !after[2].Authenticated {
+		t.Errorf("authenticated %v, %v, %v, want those who ask the one who holds the key", after[0].Authenticated, after[1].Authenticated, after[2].Authenticated)
+	}
+	if after[1] != before[1] {
+		t.Error("who asks another is told anew")
+	}
+	p.holds(agent("2"), false)
+	if now := given(); now[0].Authenticated || now[2].Authenticated {
+		t.Error("who asks one that lost the key still signs")
+	}
+}
+
+// Whatever a session or an assignment says is compared, also what is added to them.
+func TestSame(t *testing.T) {
+	changed := func(m proto.Message, is func() bool) {
+		fields := m.ProtoReflect().Descriptor().Fields()
+		for i := range fields.Len() {
+			f, r := fields.Get(i), m.ProtoReflect()
+			value := r.NewField(f)
+			switch f.Kind() {
+			case protoreflect.StringKind:
+				value = protoreflect.ValueOfString("x")
+			case protoreflect.BytesKind:
+				value = protoreflect.ValueOfBytes([]byte("x"))
+			case protoreflect.BoolKind:
+				value = protoreflect.ValueOfBool(true)
+			case protoreflect.Uint32Kind:
+				value = protoreflect.ValueOfUint32(7)
+			case protoreflect.EnumKind:
+				value = protoreflect.ValueOfEnum(1)
+			case protoreflect.MessageKind:
+				if f.IsList() {
+					value.List().Append(value.List().NewElement())
+				}
+			default:
+				t.Fatalf("%s: give the test a value of this kind", f.FullName())
+			}
+			r.Set(f, value)
+			if is() {
+				t.Errorf("%s changes, and counts as the same", f.FullName())
+			}
+			r.Clear(f)
+		}
+		if !is() {
+			t.Errorf("two that are empty are not the same")
+		}
+	}
+	s, a := &api.Session{}, &api.Assignment{}
+	changed(s, func() bool { return sameSession(s, &api.Session{}) })
+	changed(a, func() bool { return same(a, &api.Assignment{}) })
 }

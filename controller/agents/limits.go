@@ -9,7 +9,6 @@ import (
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
-	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -48,8 +47,8 @@ func (p *Pool) Limit(term uint64, node string, pods []Limit) {
 		return
 	}
 	p.limits[node] = said
-	for _, l := range p.byUID {
-		if l.takes && l.agent.Node == node {
+	for _, l := range p.byNode[node] {
+		if l.takes {
 			p.push(l)
 		}
 	}
@@ -74,18 +73,6 @@ type Held struct {
 	// changed the annotation.
 	Newest workload.Order
 	At     time.Time // of the report
-}
-
-// Held returns what was last said to be in force on a pod, and whether its agent
-// still reports; the zero Held where no agent takes limits.
-func (p *Pool) Held(pod plan.PodID, now time.Time) (h Held, fresh bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := p.rates[pod]
-	if r == nil {
-		return Held{}, false
-	}
-	return r.held, now.Sub(r.held.At) < silence
 }
 
 func heldOf(r *api.PodRate, now time.Time) Held {

@@ -1,19 +1,20 @@
 package agents
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/agent/wire"
@@ -32,6 +33,11 @@ const (
 // buffer is what a connection may hold, octets: there are two for each node, reports
 // are small, and gRPC's own is 32 KiB each way.
 const buffer = 4 << 10
+
+// flowWindow is what an agent may send before it is read, octets: the least that HTTP/2
+// knows, and hundreds of reports. A window that grows is measured by a ping and its
+// answer for each report.
+const flowWindow = 64 << 10
 
 var errSilent = errors.New("no report for 2s")
 
@@ -97,7 +103,7 @@ func (l *link) disconnect(why error, now time.Time) (did bool) {
 // assign replaces an assignment that was not sent yet. Only Pool.Assign calls
 // it, with the pool's lock held.
 func (l *link) assign(a *api.Assignment) {
-	if proto.Equal(l.latest, a) {
+	if l.latest != nil && same(l.latest, a) {
 		return
 	}
 	l.latest = a
@@ -106,6 +112,20 @@ func (l *link) assign(a *api.Assignment) {
 	default:
 	}
 	l.wanted <- a
+}
+
+// same reports whether two assignments of one pool say the same: of limits there is
+// one message for each value. Reflection would take longer than a tick may, for
+// thousands of agents.
+func same(a, b *api.Assignment) bool {
+	return a.CalmReportMs == b.CalmReportMs && a.Packed == b.Packed && a.Limits == b.Limits && bytes.Equal(a.StampKey, b.StampKey) &&
+		slices.EqualFunc(a.Sessions, b.Sessions, sameSession)
+}
+
+func sameSession(a, b *api.Session) bool {
+	return a == b || a.Id == b.Id && a.Protocol == b.Protocol && a.Host == b.Host && a.Port == b.Port && a.Dscp == b.Dscp && a.TimeoutUs == b.TimeoutUs &&
+		a.MeanIntervalUs == b.MeanIntervalUs && a.Authenticated == b.Authenticated && a.NodeSession == b.NodeSession &&
+		a.LateAboveUs == b.LateAboveUs && a.LateRttUs == b.LateRttUs && a.Number == b.Number
 }
 
 // run redials until ctx ends, with back-off that a flowing stream resets.
@@ -138,7 +158,8 @@ func (l *link) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	conn, err := grpc.NewClient("passthrough:///"+l.agent.Addr, grpc.WithTransportCredentials(l.pool.creds),
-		grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer), grpc.WithSharedWriteBuffer(true))
+		grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer), grpc.WithSharedWriteBuffer(true),
+		grpc.WithStaticStreamWindowSize(flowWindow), grpc.WithStaticConnWindowSize(flowWindow))
 	if err != nil {
 		return fmt.Errorf("dial agent %s: %w", l.agent.Addr, err)
 	}

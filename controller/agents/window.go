@@ -2,6 +2,7 @@ package agents
 
 import (
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -68,10 +69,7 @@ func (w *window[T]) view(now time.Time) []T {
 }
 
 // old counts the items that are older than keep.
-func (w *window[T]) old(now time.Time) (n int) {
+func (w *window[T]) old(now time.Time) int {
 	oldest := now.Add(-keep)
-	for n < len(w.items) && w.at(w.items[n]).Before(oldest) {
-		n++
-	}
-	return n
+	return sort.Search(len(w.items), func(i int) bool { return !w.at(w.items[i]).Before(oldest) })
 }

@@ -1,0 +1,49 @@
+package agents
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// Look is what is known of many sessions and pods at one time. It is filled by
+// Pool.Look, and may be filled again.
+type Look struct {
+	Sessions []string // ids
+	Senders  []*inventory.Sender
+
+	Measured []Measurement // of each session
+	Usage    []Usage       // of each sender
+}
+
+// Usage is what is known of one pod that may be limited; the zero Usage where
+// nothing is.
+type Usage struct {
+	Rates   []plan.TxRate // the recent past, oldest first; shared: do not modify
+	Held    Held          // what was last said to be in force; zero where no agent takes limits
+	Fresh   bool          // and its agent still reports
+	Limiter plan.Limiter  // how it is held to its limit, as the node's agent last let know
+}
+
+// Look fills in what is known at now: all at once, since a tick that waited for its
+// turn among the reports with each session would wait thousands of times.
+func (p *Pool) Look(l *Look, now time.Time) {
+	l.Measured, l.Usage = l.Measured[:0], l.Usage[:0]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range l.Sessions {
+		var m Measurement
+		if s := p.sessions[id]; s != nil {
+			m = Measurement{s.samples.view(now), s.err}
+		}
+		l.Measured = append(l.Measured, m)
+	}
+	for _, sender := range l.Senders {
+		u := Usage{Limiter: p.limiters[sender.Node]}
+		if r := p.rates[sender.Pod]; r != nil {
+			u.Rates, u.Held, u.Fresh = r.tx.view(now), r.held, now.Sub(r.held.At) < silence
+		}
+		l.Usage = append(l.Usage, u)
+	}
+}
