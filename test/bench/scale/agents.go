@@ -41,6 +41,7 @@ type fleet struct {
 	terms                    map[uint64]time.Time // when the first word of each leader's came
 	told                     map[uint64]map[int]time.Time
 	samplers                 map[*sampler]bool
+	births                   births
 }
 
 // serve listens on every address of the loopback, until ctx ends.
@@ -158,6 +159,7 @@ func (f *fleet) receive(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 		if l := a.GetLimits(); l != nil {
 			now := time.Now()
 			f.heard(l.GetTerm(), s.node.index, now)
+			f.births.note(l, now)
 			if err := s.node.said(l, now); err != nil {
 				return err
 			}
@@ -334,6 +336,7 @@ func (o *outbox) next(f *fleet, s *sampler, urgent bool, now time.Time) *api.Rep
 	}
 	o.last = now
 	if o.role != api.Role_ROLE_NODE {
+		report.StampKeyHeld = true
 		s.drain(report, now)
 		return report
 	}

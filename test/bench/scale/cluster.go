@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/signature"
 )
@@ -134,11 +135,7 @@ func (c *cluster) node(ctx context.Context, n *node, pods int) error {
 		return err
 	}
 	for i := range pods {
-		p := podOf(namespace, fmt.Sprintf("bulk-%d-%d", n.index, i), name)
-		c.sign(p, "best-effort", map[string]string{
-			workload.AnnotationRank: "10", workload.AnnotationInitialBandwidth: initial, workload.AnnotationEgressBandwidth: initial,
-			workload.AnnotationMinBandwidth: "10M", workload.AnnotationMaxBandwidth: initial, workload.AnnotationWeight: "1",
-		})
+		p := c.bulk(name, fmt.Sprint("bulk-", n.index), i)
 		uid, err := c.pod(ctx, p, fmt.Sprintf("10.88.%d.%d", n.index/250, n.index%250+1))
 		if err != nil {
 			return err
@@ -147,6 +144,16 @@ func (c *cluster) node(ctx context.Context, n *node, pods int) error {
 		n.annotated(i, recordOf(p.Annotations), time.Now())
 	}
 	return nil
+}
+
+// bulk is a throttleable pod.
+func (c *cluster) bulk(node, of string, i int) *corev1.Pod {
+	p := podOf(namespace, fmt.Sprintf("%s-%d", of, i), node)
+	c.sign(p, "best-effort", map[string]string{
+		workload.AnnotationRank: "10", workload.AnnotationInitialBandwidth: initial, workload.AnnotationEgressBandwidth: initial,
+		workload.AnnotationMinBandwidth: "10M", workload.AnnotationMaxBandwidth: initial, workload.AnnotationWeight: "1",
+	})
+	return p
 }
 
 func podOf(in, name, node string) *corev1.Pod {
@@ -177,6 +184,18 @@ func (c *cluster) pod(ctx context.Context, p *corev1.Pod, ip string) (uid string
 		return "", fmt.Errorf("have pod %s/%s run: %w", p.Namespace, p.Name, err)
 	}
 	return string(made.UID), nil
+}
+
+// holder is who has the lease.
+func (c *cluster) holder(ctx context.Context) (string, error) {
+	lease, err := c.client.CoordinationV1().Leases(own).Get(ctx, leader.Lease, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("read who leads: %w", err)
+	}
+	if lease.Spec.HolderIdentity == nil {
+		return "", nil
+	}
+	return *lease.Spec.HolderIdentity, nil
 }
 
 // follow gives the nodes the annotations of their pods as they change, after a

@@ -14,6 +14,7 @@ type Figures struct {
 	AllStreams               float64 // from the start until every agent streams
 	FirstDecision            float64
 	LeaderCores, LeaderMiB   float64 // calm
+	LeaderWaits              float64 // calm: threads that were ready to run and had no core, on average
 	StandbyCores, StandbyMiB float64
 	TickP50Ms, TickP99Ms     float64 // upper bounds of buckets
 	Streams                  int64
@@ -21,6 +22,8 @@ type Figures struct {
 	OctetsPerSecond          float64 // both ways, without TLS and IP
 	SessionOctets            float64 // a second, of one calm session
 	Onsets                   []Onset
+	Churn                    Churn
+	ChangeLease              float64 // from SIGKILL of the leader until the other has the lease
 	ChangeDecision           float64 // from SIGKILL of the leader until the next decides
 	ChangeAllNodes           float64 // until it has spoken to every node's agent
 }
@@ -35,19 +38,28 @@ type Onset struct {
 	Sent                   float64 // share of the uplink in use at the end
 	WritesPerSecond        float64
 	LeaderCores, TickP99Ms float64
+	LeaderWaits            float64
 	cuts, clean            []float64
+}
+
+// Churn is what followed while pods came and went.
+type Churn struct {
+	PodsPerSecond  float64 // that came; as many went
+	LagP50, LagP99 float64 // from when the API server has made one until its node is told
+	Never          int     // of which nobody was told in time
 }
 
 func (f Figures) print(w io.Writer) {
 	fmt.Fprintf(w, "%d nodes, %d throttleable pods each, by %s\n", f.Nodes, f.Pods, f.Road)
 	fmt.Fprintf(w, "  start        first decision %.1f s, all %d streams %.1f s\n", f.FirstDecision, f.Streams, f.AllStreams)
-	fmt.Fprintf(w, "  calm         leader %.2f cores, %.0f MiB; standby %.2f cores, %.0f MiB; tick p50 ≤ %.0f ms, p99 ≤ %.0f ms\n", f.LeaderCores, f.LeaderMiB, f.StandbyCores, f.StandbyMiB, f.TickP50Ms, f.TickP99Ms)
+	fmt.Fprintf(w, "  calm         leader %.2f cores (ready and without a core: %.2f threads), %.0f MiB; standby %.2f cores, %.0f MiB; tick p50 ≤ %.0f ms, p99 ≤ %.0f ms\n", f.LeaderCores, f.LeaderWaits, f.LeaderMiB, f.StandbyCores, f.StandbyMiB, f.TickP50Ms, f.TickP99Ms)
 	fmt.Fprintf(w, "               %.0f reports/s, %.0f octets/s; %.0f octets/s a session\n", f.ReportsPerSecond, f.OctetsPerSecond, f.SessionOctets)
 	for _, o := range f.Onsets {
-		fmt.Fprintf(w, "  %4d at once  first cut p50 %.2f, p99 %.2f, last %.2f s (%d of %d); clean p50 %.2f, last %.2f s (%d); uplinks %.0f %% used; %.1f writes/s, leader %.2f cores, tick p99 ≤ %.0f ms\n",
-			o.Nodes, o.CutP50, o.CutP99, o.CutMax, o.Cut, o.Fresh, o.CleanP50, o.CleanMax, o.Clean, 100*o.Sent, o.WritesPerSecond, o.LeaderCores, o.TickP99Ms)
+		fmt.Fprintf(w, "  %4d at once  first cut p50 %.2f, p99 %.2f, last %.2f s (%d of %d); clean p50 %.2f, last %.2f s (%d); uplinks %.0f %% used; %.1f writes/s, leader %.2f cores (waits %.2f), tick p99 ≤ %.0f ms\n",
+			o.Nodes, o.CutP50, o.CutP99, o.CutMax, o.Cut, o.Fresh, o.CleanP50, o.CleanMax, o.Clean, 100*o.Sent, o.WritesPerSecond, o.LeaderCores, o.LeaderWaits, o.TickP99Ms)
 	}
-	fmt.Fprintf(w, "  leader lost  next decision %.1f s, last node told %.1f s\n", f.ChangeDecision, f.ChangeAllNodes)
+	fmt.Fprintf(w, "  come and go  %.0f pods/s; their nodes told p50 %.2f, p99 %.2f s later (%d never)\n", f.Churn.PodsPerSecond, f.Churn.LagP50, f.Churn.LagP99, f.Churn.Never)
+	fmt.Fprintf(w, "  leader lost  lease taken %.1f s, next decision %.1f s, last node told %.1f s\n", f.ChangeLease, f.ChangeDecision, f.ChangeAllNodes)
 }
 
 func table(w io.Writer, all []Figures) {

@@ -41,6 +41,7 @@ func run() error {
 	road := flag.String("road", "tc", "tc: the agents enforce; annotation: limits act a while after they are written, as on Cilium")
 	hold := flag.Duration("hold", 10*time.Second, "how long each phase lasts")
 	out := flag.String("o", "", "`file` for the figures as JSON")
+	picture := flag.String("svg", "", "`file` for a picture of the figures against the number of nodes")
 	flag.Parse()
 	if *road != "tc" && *road != "annotation" {
 		return fmt.Errorf("-road=%q must be tc or annotation", *road)
@@ -77,6 +78,11 @@ func run() error {
 	}
 	if len(all) > 1 {
 		table(os.Stdout, all)
+	}
+	if *picture != "" {
+		if err := drawAll(*picture, all); err != nil {
+			return fmt.Errorf("draw %s: %w", *picture, err)
+		}
 	}
 	if *out == "" {
 		return nil

@@ -101,6 +101,9 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 	if err := b.calm(ctx); err != nil {
 		return err
 	}
+	if err := b.churn(ctx); err != nil {
+		return err
+	}
 	for _, k := range []int{1, max(1, b.nodes/10), b.nodes} {
 		if err := b.congest(ctx, k); err != nil {
 			return err
@@ -145,6 +148,7 @@ func (b *bench) calm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	waited := b.leader.waited()
 	reports, octets, measured, begun := b.fleet.reports.Load(), b.fleet.octets.Load(), b.fleet.measured.Load(), time.Now()
 	if err := sleep(ctx, b.hold); err != nil {
 		return err
@@ -154,6 +158,7 @@ func (b *bench) calm(ctx context.Context) error {
 	f.ReportsPerSecond = float64(b.fleet.reports.Load()-reports) / took
 	f.OctetsPerSecond = float64(b.fleet.octets.Load()-octets) / took
 	f.SessionOctets = float64(b.fleet.measured.Load()-measured) / took / float64(max(1, b.fleet.sessions()))
+	f.LeaderWaits = (b.leader.waited() - waited).Seconds() / took
 	f.Streams = b.fleet.streams.Load()
 	now, resident, err := b.leader.used()
 	if err != nil {
@@ -190,6 +195,7 @@ func (b *bench) congest(ctx context.Context, k int) error {
 	if err != nil {
 		return err
 	}
+	waited := b.leader.waited()
 	writes, onset := b.writes.Load(), time.Now()
 	for _, n := range nodes {
 		n.mu.Lock()
@@ -203,7 +209,8 @@ func (b *bench) congest(ctx context.Context, k int) error {
 		return err
 	}
 	took := time.Since(onset).Seconds()
-	o := Onset{Nodes: k}
+	waits := (b.leader.waited() - waited).Seconds() / took
+	o := Onset{Nodes: k, LeaderWaits: waits}
 	for _, n := range nodes {
 		n.mu.Lock()
 		if n.onset.Equal(onset) {
@@ -240,13 +247,20 @@ func (b *bench) change(ctx context.Context) error {
 	b.fleet.mu.Lock()
 	known := len(b.fleet.terms)
 	b.fleet.mu.Unlock()
+	before, err := b.cluster.holder(ctx)
+	if err != nil {
+		return err
+	}
+	taken := make(chan time.Time, 1)
 	killed := time.Now()
 	b.leader.kill()
+	go func() { b.handedOver(ctx, before); taken <- time.Now() }()
 	first, err := b.firstTick(ctx, b.standby, killed)
 	if err != nil {
 		return err
 	}
 	b.figures.ChangeDecision = first
+	b.figures.ChangeLease = seconds((<-taken).Sub(killed))
 	if !b.fleet.takes {
 		return nil
 	}
@@ -273,6 +287,18 @@ func (b *bench) change(ctx context.Context) error {
 	last, _ := all()
 	b.figures.ChangeAllNodes = seconds(last.Sub(killed))
 	return nil
+}
+
+// handedOver waits until another holds the lease, or ctx ends.
+func (b *bench) handedOver(ctx context.Context, before string) {
+	for {
+		if now, err := b.cluster.holder(ctx); err == nil && now != before {
+			return
+		}
+		if sleep(ctx, 20*time.Millisecond) != nil {
+			return
+		}
+	}
 }
 
 func (b *bench) until(ctx context.Context, what string, is func() bool) error {

@@ -35,7 +35,7 @@ func startReplica(o options, c *cluster, dir string, number int) (*replica, erro
 	defer file.Close()
 	r.process = exec.Command(o.controller, "--kubeconfig", c.kubeconfig, "--namespace", own, "--agent-tls-secret=", "--agent-tls-dir="+dir,
 		"--metrics-addr="+r.metrics, fmt.Sprintf("--health-addr=127.0.0.1:%d", port+1), fmt.Sprintf("--ui-addr=127.0.0.1:%d", port+2), "--webhook-config=", "--log-format=text")
-	r.process.Env = append(os.Environ(), fmt.Sprintf("POD_NAME=controller-%d", number))
+	r.process.Env = append(os.Environ(), fmt.Sprintf("POD_NAME=controller-%d", number), "GOGC=50", "GOMEMLIMIT=512MiB") // as in the chart
 	r.process.Stdout, r.process.Stderr = file, file
 	if err := r.process.Start(); err != nil {
 		return nil, fmt.Errorf("start a controller: %w", err)
@@ -60,6 +60,21 @@ func (r *replica) used() (cpu time.Duration, resident int64, err error) {
 	system, _ := strconv.ParseInt(fields[12], 10, 64)
 	pages, _ := strconv.ParseInt(fields[21], 10, 64)
 	return time.Duration(user+system) * 10 * time.Millisecond, pages * int64(os.Getpagesize()), nil
+}
+
+// waited is for how long its threads were ready to run and had no core, in all: what
+// the machine is short of, and not the program.
+func (r *replica) waited() (sum time.Duration) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", r.process.Process.Pid)) // the pattern is well-formed
+	for _, task := range tasks {
+		var ran, waited int64
+		if text, err := os.ReadFile(task); err == nil { // it may have ended
+			if _, err := fmt.Sscan(string(text), &ran, &waited); err == nil {
+				sum += time.Duration(waited)
+			}
+		}
+	}
+	return sum
 }
 
 // scrape reads its metrics. Where this machine is busier than the server waits for its
