@@ -53,6 +53,7 @@ func (f *frame) show() *status.Status {
 	for i, sender := range f.snapshot.Senders {
 		s.Senders[i] = showSender(sender, &f.view.Senders[i], f.view.At)
 		s.Senders[i].Refused = f.refused[sender.UID]
+		s.Senders[i].OverLimit = overLimit(&f.view.Senders[i], f.view.At)
 	}
 	s.Reasons = f.reasons()
 	for _, a := range f.snapshot.Agents {

@@ -47,6 +47,11 @@ func uplinkQueues(s *status.Status, c cilium) []Finding {
 		f.Notes = append(f.Notes, fmt.Sprintf("%s: %s", meaning, few(names)))
 	}
 	slices.Sort(f.Notes)
+	for _, p := range s.Senders {
+		if p.OverLimit != "" {
+			f.Notes = append(f.Notes, fmt.Sprintf("little of what %s sends may get through: %s", p.Pod, p.OverLimit))
+		}
+	}
 	return []Finding{f}
 }
 

@@ -57,3 +57,15 @@ func TestUplinkQueues(t *testing.T) {
 		}
 	}
 }
+
+// A pod that sends more than Cilium lets through, and goes on, is named.
+func TestWhoDoesNotSlowDownIsNamed(t *testing.T) {
+	s := &status.Status{
+		Agents:  []status.Agent{{Node: "n1", Uplinks: []status.Uplink{{Interface: "eth0", Queue: "fq", SpeedBps: bitrate.Gbit}}}},
+		Senders: []status.Sender{{Pod: "office/backup", OverLimit: "it sends more than its limit of 97M"}, {Pod: "office/sync"}},
+	}
+	found := uplinkQueues(s, cilium{"enable-bandwidth-manager": "true"})
+	if len(found) != 1 || found[0].Problem != "" || len(found[0].Notes) != 2 || !strings.Contains(found[0].Notes[1], "office/backup sends may get through: it sends more than its limit") {
+		t.Errorf("%+v", found)
+	}
+}

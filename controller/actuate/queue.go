@@ -21,12 +21,16 @@ type held struct {
 // queue holds at most one change per pod.
 type queue map[plan.PodID]waiting
 
-// next returns the change to write first. Pods in busy have a write in flight. It looks
+// next returns the change to write first, and drops those that come too late. Pods in busy have a write in flight. It looks
 // at all, which for thousands of pods and tens of writes a second costs little.
 func (q queue) next(busy map[plan.PodID]bool, now time.Time) *waiting {
 	var best *waiting
 	for pod, w := range q {
 		if busy[pod] {
+			continue
+		}
+		if w.ToLow && now.Sub(w.since) >= behindCuts { // what waited there is nearly gone
+			delete(q, pod)
 			continue
 		}
 		if best == nil || before(w, *best, now) {
@@ -36,7 +40,8 @@ func (q queue) next(busy map[plan.PodID]bool, now time.Time) *waiting {
 	return best
 }
 
-// behindCuts is how long a raise that ends a low limit waits for cuts.
+// behindCuts is how long a raise that ends a low limit waits for cuts, and what begins
+// one for anything.
 const behindCuts = time.Second
 
 // place is that of a change in the order of writes: cuts that no agent enforces yet,

@@ -77,5 +77,15 @@ func TestALowLimitEndsSoon(t *testing.T) {
 		if got, want := order(), []string{"low", "cut"}; !slices.Equal(got, want) {
 			t.Errorf("after a second in the order %v, want %v", got, want)
 		}
+		begins := change("begins", 40*bitrate.Mbit, bitrate.Mbit, false)
+		begins.ToLow = true
+		a.Submit([]Change{begins, low})
+		if got, want := order(), []string{"low", "cut", "begins"}; !slices.Equal(got, want) {
+			t.Errorf("as another begins in the order %v, want %v", got, want)
+		}
+		time.Sleep(behindCuts)
+		if got, want := order(), []string{"low", "cut"}; !slices.Equal(got, want) {
+			t.Errorf("after it has waited for long in the order %v, want %v", got, want)
+		}
 	})
 }

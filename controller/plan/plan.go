@@ -142,8 +142,10 @@ type Limit struct {
 	// Below says that the pod's floor does not hold: floors come to more than there
 	// is, or what waits behind the limit has to leave before it is changed.
 	Below bool `json:",omitempty"`
-	// FromLow says that the limit is low for a moment only, until what waited behind it
-	// is gone, and that this ends it: such a raise waits for no other.
+	// ToLow says that the limit is to be low for a moment only, until what waits behind
+	// it is gone: it is not worth being written late. FromLow says that this ends such a
+	// moment: it waits for no other raise.
+	ToLow   bool `json:",omitempty"`
 	FromLow bool `json:",omitempty"`
 	// Reason indexes Plan.Reasons.
 	Reason int

@@ -126,6 +126,9 @@ type Sender struct {
 	// Refused is why the API server does not let its limit be changed: it is
 	// not throttled, and what it sends is not controlled.
 	Refused string `json:"refused,omitempty"`
+	// OverLimit says, where Cilium limits, that the pod sends more than its limit and
+	// does not slow down, what comes of that and what helps.
+	OverLimit string `json:"over_limit,omitempty"`
 }
 
 // Reason is plan.Reason in JSON's units.

@@ -78,8 +78,10 @@ func (r *round) limits() {
 			to = r.due(i, w)
 		}
 		if to != s.Limit {
-			low := to > s.Limit && r.flush(s.Pod) != nil
-			r.plan.Limits = append(r.plan.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Below: to < s.Min, FromLow: low, Reason: r.reasonOf(s, w)})
+			l := plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Below: to < s.Min, Reason: r.reasonOf(s, w)}
+			l.FromLow = to > s.Limit && r.flush(s.Pod) != nil
+			l.ToLow = len(r.flushed) > 0 && r.flushed[len(r.flushed)-1].Pod == s.Pod
+			r.plan.Limits = append(r.plan.Limits, l)
 		}
 	}
 	r.written()

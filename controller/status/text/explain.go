@@ -81,6 +81,9 @@ func (e Explanation) Text(out io.Writer) {
 		if p.Refused != "" {
 			fmt.Fprintf(out, "  its limit can't be changed, and what it sends is not controlled: %s\n", p.Refused)
 		}
+		if p.OverLimit != "" {
+			fmt.Fprintf(out, "  little of what it sends may get through: %s\n", p.OverLimit)
+		}
 	}
 	for _, p := range e.Problems {
 		fmt.Fprintf(out, "  problem: %s\n", p.Text)

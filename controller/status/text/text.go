@@ -62,6 +62,9 @@ func Top(out io.Writer, s *status.Status) error {
 		if p.Refused != "" {
 			fmt.Fprintf(w, "%s can't be throttled, and what it sends (%s) is not controlled: %s\n", p.Pod, usage(p), p.Refused)
 		}
+		if p.OverLimit != "" {
+			fmt.Fprintf(w, "little of what %s sends (%s) may get through: %s\n", p.Pod, usage(p), p.OverLimit)
+		}
 	}
 	fmt.Fprint(w, "\nBOTTLENECK\tACTION\tCAUSE\tBUDGET\tBECAUSE\n")
 	for _, r := range s.Reasons {

@@ -39,6 +39,7 @@ func example() *status.Status {
 		Senders: []status.Sender{
 			{Pod: "factory/telemetry-upload", Node: "worker-2", Rank: 10, Weight: 1, Mode: "enforce", MinBps: 10 * bitrate.Mbit, MaxBps: bitrate.Gbit, LimitBps: 89 * bitrate.Mbit, UsageBps: 85_100_000, Known: true},
 			{Pod: "factory/erp-dashboard", Node: "worker-2", Rank: 10, Weight: 1, Mode: "observe", MinBps: 10 * bitrate.Mbit, MaxBps: bitrate.Gbit, Refused: "you must provide the label owner"},
+			{Pod: "factory/camera", Node: "worker-2", Rank: 10, Weight: 1, Mode: "enforce", MinBps: 10 * bitrate.Mbit, MaxBps: bitrate.Gbit, LimitBps: 89 * bitrate.Mbit, UsageBps: 150 * bitrate.Mbit, Known: true, OverLimit: "it sends more than its limit of 89M and does not slow down"},
 		},
 		Reasons: []status.Reason{hold},
 		Agents: []status.Agent{
@@ -80,6 +81,7 @@ func TestExplain(t *testing.T) {
 		"factory/robot-control":    "app.golden",
 		"factory/telemetry-upload": "sender.golden",
 		"factory/safety-scanner":   "blind.golden",
+		"factory/camera":           "overlimit.golden",
 	} {
 		e, err := Explain(example(), pod)
 		if err != nil {

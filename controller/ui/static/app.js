@@ -122,6 +122,7 @@ function draw(s) {
   const problems = [
     ...(s.agents || []).filter((a) => !a.connected).map((a) => `${a.role} agent ${a.pod} on ${a.node} does not report ${time(a.since)}: ${a.why}`),
     ...(s.senders || []).filter((p) => p.refused).map((p) => `${p.pod} can't be throttled, and what it sends is not controlled: ${p.refused}`),
+    ...(s.senders || []).filter((p) => p.over_limit).map((p) => `little of what ${p.pod} sends may get through: ${p.over_limit}`),
     ...(s.problems || []).map((p) => `${p.object}: ${p.text}`),
   ];
   document.getElementById("problem-section").hidden = problems.length === 0;
