@@ -15,6 +15,7 @@ type Metrics struct {
 	status    func() *status.Status
 	decisions *prometheus.CounterVec
 	tick      prometheus.Histogram
+	gauges    gauges
 }
 
 // NewMetrics registers the loop's metrics; status is read at each scrape.
@@ -45,32 +46,32 @@ func (m *Metrics) decided(r plan.Reason) {
 	m.decisions.WithLabelValues(string(r.Action), string(r.Cause)).Inc()
 }
 
-func gauge(name, help string, labels ...string) *prometheus.Desc {
+func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
 
 var (
-	descBuild       = gauge("detnet_build_info", "1, with the version as label.", "version")
-	descLeader      = gauge("detnet_leader", "1 on the replica that controls, 0 on a standby.")
-	descMode        = gauge("detnet_mode", "1 for the cluster's mode.", "mode")
-	descMeasured    = gauge("detnet_app_measured_seconds", "90th percentile of the newest samples of a critical pod's worst session, the one that decides; signal is jitter or latency.", "pod", "signal")
-	descTarget      = gauge("detnet_app_target_seconds", "What the critical pod asks for.", "pod", "signal")
-	descLoss        = gauge("detnet_app_loss_ratio", "Share of that session's probes that were lost over the last two seconds.", "pod")
-	descLossTarget  = gauge("detnet_app_loss_target_ratio", "What the critical pod asks for.", "pod")
-	descNodeSession = gauge("detnet_app_node_session_seconds", "90th percentile of delay variation of the newest samples to the agent on a critical pod's node, of the worst session: jitter that is not in it is not the network's.", "pod")
-	descViolation   = gauge("detnet_app_violation_ratio", "Share of the probes of the last five seconds that broke a target.", "pod")
-	descState       = gauge("detnet_app_state", "1 for the critical pod's state: ok, violated or blind.", "pod", "state")
-	descLimit       = gauge("detnet_egress_limit_bits_per_second", "Egress limit in force on a throttleable pod; 0 is none. Above 2,000 such pods, the sum of a node's, with an empty pod.", "pod", "node")
-	descUsage       = gauge("detnet_egress_usage_bits_per_second", "What a throttleable pod sent over the last second; summed up in the same way.", "pod", "node")
-	descRefused     = gauge("detnet_egress_limit_refused", "1 for a throttleable pod whose limit the API server refuses to change: what it sends is not controlled. Summed up in the same way.", "pod", "node")
-	descBudget      = gauge("detnet_bottleneck_budget_bits_per_second", "What the throttleable pods behind a bottleneck may use together.", "bottleneck")
-	descCause       = gauge("detnet_bottleneck_cause", "1 for why the present decision about a bottleneck is what it is.", "bottleneck", "cause")
-	descPhase       = gauge("detnet_bottleneck_phase", "1 for the phase that the control of a bottleneck is in: open, doubting, cutting, testing, draining, settled, exploring, trying or released.", "bottleneck", "phase")
-	descBlind       = gauge("detnet_blind_sessions", "Sessions without enough new samples to judge by, or any good answer of Prometheus.")
-	descAgent       = gauge("detnet_agent_connected", "1 if the agent reports.", "pod", "node", "role")
-	descProblems    = gauge("detnet_problems", "Annotations and modes that could not be read.")
-	descUnstamped   = gauge("detnet_unstamped_pods", "Pods without stamps that admission has signed: neither protected nor limited until they are mended.")
-	descGivingBack  = gauge("detnet_limits_to_give_back", "Limits that are still to be given back where detnet does not enforce any more.")
+	descBuild       = describe("detnet_build_info", "1, with the version as label.", "version")
+	descLeader      = describe("detnet_leader", "1 on the replica that controls, 0 on a standby.")
+	descMode        = describe("detnet_mode", "1 for the cluster's mode.", "mode")
+	descMeasured    = describe("detnet_app_measured_seconds", "90th percentile of the newest samples of a critical pod's worst session, the one that decides; signal is jitter or latency.", "pod", "signal")
+	descTarget      = describe("detnet_app_target_seconds", "What the critical pod asks for.", "pod", "signal")
+	descLoss        = describe("detnet_app_loss_ratio", "Share of that session's probes that were lost over the last two seconds.", "pod")
+	descLossTarget  = describe("detnet_app_loss_target_ratio", "What the critical pod asks for.", "pod")
+	descNodeSession = describe("detnet_app_node_session_seconds", "90th percentile of delay variation of the newest samples to the agent on a critical pod's node, of the worst session: jitter that is not in it is not the network's.", "pod")
+	descViolation   = describe("detnet_app_violation_ratio", "Share of the probes of the last five seconds that broke a target.", "pod")
+	descState       = describe("detnet_app_state", "1 for the critical pod's state: ok, violated or blind.", "pod", "state")
+	descLimit       = describe("detnet_egress_limit_bits_per_second", "Egress limit in force on a throttleable pod; 0 is none. Above 2,000 such pods, the sum of a node's, with an empty pod.", "pod", "node")
+	descUsage       = describe("detnet_egress_usage_bits_per_second", "What a throttleable pod sent over the last second; summed up in the same way.", "pod", "node")
+	descRefused     = describe("detnet_egress_limit_refused", "1 for a throttleable pod whose limit the API server refuses to change: what it sends is not controlled. Summed up in the same way.", "pod", "node")
+	descBudget      = describe("detnet_bottleneck_budget_bits_per_second", "What the throttleable pods behind a bottleneck may use together.", "bottleneck")
+	descCause       = describe("detnet_bottleneck_cause", "1 for why the present decision about a bottleneck is what it is.", "bottleneck", "cause")
+	descPhase       = describe("detnet_bottleneck_phase", "1 for the phase that the control of a bottleneck is in: open, doubting, cutting, testing, draining, settled, exploring, trying or released.", "bottleneck", "phase")
+	descBlind       = describe("detnet_blind_sessions", "Sessions without enough new samples to judge by, or any good answer of Prometheus.")
+	descAgent       = describe("detnet_agent_connected", "1 if the agent reports.", "pod", "node", "role")
+	descProblems    = describe("detnet_problems", "Annotations and modes that could not be read.")
+	descUnstamped   = describe("detnet_unstamped_pods", "Pods without stamps that admission has signed: neither protected nor limited until they are mended.")
+	descGivingBack  = describe("detnet_limits_to_give_back", "Limits that are still to be given back where detnet does not enforce any more.")
 	allDescriptions = []*prometheus.Desc{
 		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descNodeSession, descViolation, descState,
 		descLimit, descUsage, descRefused, descBudget, descCause, descPhase, descBlind, descAgent, descProblems, descUnstamped, descGivingBack,
@@ -87,9 +88,10 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	s := m.status()
-	put := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
+	m.gauges.collect(ch, func(put func(*prometheus.Desc, float64, ...string)) { collect(put, s) })
+}
+
+func collect(put func(*prometheus.Desc, float64, ...string), s *status.Status) {
 	put(descBuild, 1, s.Version)
 	put(descLeader, number(s.Leader))
 	put(descMode, 1, s.Mode)
@@ -136,17 +138,17 @@ const mostPods = 2000
 
 // collectSenders sums up by node, with an empty pod, where there are more than mostPods.
 func collectSenders(put func(*prometheus.Desc, float64, ...string), senders []status.Sender) {
-	type series struct {
-		of        *prometheus.Desc
-		pod, node string
+	type sum struct {
+		of   *prometheus.Desc
+		node string
 	}
-	sums := map[series]float64{}
+	sums := map[sum]float64{}
 	add := func(of *prometheus.Desc, v float64, sender *status.Sender) {
-		at := series{of, sender.Pod, sender.Node}
-		if len(senders) > mostPods {
-			at.pod = ""
+		if len(senders) <= mostPods {
+			put(of, v, sender.Pod, sender.Node)
+			return
 		}
-		sums[at] += v
+		sums[sum{of, sender.Node}] += v
 	}
 	for i := range senders {
 		sender := &senders[i]
@@ -159,7 +161,7 @@ func collectSenders(put func(*prometheus.Desc, float64, ...string), senders []st
 		}
 	}
 	for at, v := range sums {
-		put(at.of, v, at.pod, at.node)
+		put(at.of, v, "", at.node)
 	}
 }
 
