@@ -18,7 +18,7 @@ import (
 // finding.
 func AskController(ctx context.Context, client kubernetes.Interface, namespace string) []Finding {
 	const check = "agents report"
-	s, err := leader.Status(ctx, client, namespace)
+	s, err := leader.Status(ctx, client, namespace, status.Query{})
 	switch {
 	case apierrors.IsForbidden(err):
 		return nil

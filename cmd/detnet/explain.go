@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/controller/status/text"
 )
 
@@ -26,7 +27,7 @@ func newExplainCommand() *cobra.Command {
 			if !strings.Contains(pod, "/") {
 				pod = "default/" + pod
 			}
-			read, err := from.reader()
+			read, err := from.reader(status.Query{Pod: pod})
 			if err != nil {
 				return err
 			}

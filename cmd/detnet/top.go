@@ -25,16 +25,16 @@ func (s *statusSource) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.url, "url", "", "read the status page at this `URL`, such as http://127.0.0.1:8082, not through the API server")
 }
 
-// reader returns a function that reads the status.
-func (s *statusSource) reader() (func(context.Context) (*status.Status, error), error) {
+// reader returns a function that reads what q asks for of the status.
+func (s *statusSource) reader(q status.Query) (func(context.Context) (*status.Status, error), error) {
 	if s.url != "" {
-		return func(ctx context.Context) (*status.Status, error) { return leader.Get(ctx, s.url) }, nil
+		return func(ctx context.Context) (*status.Status, error) { return leader.Get(ctx, s.url, q) }, nil
 	}
 	client, err := connect()
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (*status.Status, error) { return leader.Status(ctx, client, s.namespace) }, nil
+	return func(ctx context.Context) (*status.Status, error) { return leader.Status(ctx, client, s.namespace, q) }, nil
 }
 
 // connect uses the kubeconfig as kubectl does.
@@ -54,12 +54,16 @@ func newTopCommand() *cobra.Command {
 	var from statusSource
 	var output string
 	var interval time.Duration
+	var of status.Query
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Show what is measured, what is in force and why",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			read, err := from.reader()
+			if of.Limit < 0 || of.Limit > status.MaxLimit {
+				return fmt.Errorf("--limit %d: want 0 to %d", of.Limit, status.MaxLimit)
+			}
+			read, err := from.reader(of)
 			if err != nil {
 				return err
 			}
@@ -68,6 +72,9 @@ func newTopCommand() *cobra.Command {
 	}
 	from.addFlags(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().StringVar(&of.Node, "node", "", "only what is on this `node`")
+	cmd.Flags().StringVar(&of.Namespace, "pods-in", "", "only pods in this `namespace`, and what concerns them")
+	cmd.Flags().IntVar(&of.Limit, "limit", 0, "at most so `many` of each, those in trouble first; 0: all")
 	cmd.Flags().DurationVarP(&interval, "watch", "w", 0, "show it again each `interval`, such as 1s, until interrupted")
 	return cmd
 }

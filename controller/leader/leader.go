@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -64,10 +65,10 @@ func Port(pod *corev1.Pod) int32 {
 	return 0
 }
 
-// Status reads the leader's status through the API server, which takes the
-// permission to get pods/proxy in namespace.
-func Status(ctx context.Context, client kubernetes.Interface, namespace string) (*status.Status, error) {
-	body, err := open(ctx, client, namespace, "/status")
+// Status reads what q asks for of the leader's status through the API server, which
+// takes the permission to get pods/proxy in namespace.
+func Status(ctx context.Context, client kubernetes.Interface, namespace string, q status.Query) (*status.Status, error) {
+	body, err := open(ctx, client, namespace, "/status", q.Values())
 	if err != nil {
 		return nil, err
 	}
@@ -77,17 +78,20 @@ func Status(ctx context.Context, client kubernetes.Interface, namespace string) 
 
 // Recording opens the leader's recording in the same way.
 func Recording(ctx context.Context, client kubernetes.Interface, namespace string) (io.ReadCloser, error) {
-	return open(ctx, client, namespace, RecordingPath)
+	return open(ctx, client, namespace, RecordingPath, nil)
 }
 
 // open gets a path of the leader's status page through the API server.
-func open(ctx context.Context, client kubernetes.Interface, namespace, path string) (io.ReadCloser, error) {
+func open(ctx context.Context, client kubernetes.Interface, namespace, path string, values url.Values) (io.ReadCloser, error) {
 	pod, err := Find(ctx, client, namespace)
 	if err != nil {
 		return nil, err
 	}
-	port := fmt.Sprint(Port(pod))
-	body, err := client.CoreV1().Pods(namespace).ProxyGet("http", pod.Name, port, path, nil).Stream(ctx)
+	port, params := fmt.Sprint(Port(pod)), map[string]string{}
+	for name := range values {
+		params[name] = values.Get(name)
+	}
+	body, err := client.CoreV1().Pods(namespace).ProxyGet("http", pod.Name, port, path, params).Stream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("get %s of pod %s/%s through the API server: %w (a network policy may be in the way: kubectl port-forward -n %s pod/%s %s, then --url http://127.0.0.1:%s)", path, namespace, pod.Name, err, namespace, pod.Name, port, port)
 	}

@@ -56,8 +56,8 @@ func TestFind(t *testing.T) {
 func TestReader(t *testing.T) {
 	leads := true
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, local := r.URL.Query()["local"]; r.URL.Path != "/status" || !local {
-			t.Errorf("asked for %s, want /status?local", r.URL)
+		if _, local := r.URL.Query()["local"]; r.URL.Path != "/status" || !local || r.URL.Query().Get("node") != "n 1" || r.URL.Query().Get("limit") != "7" {
+			t.Errorf("asked for %s, want /status?local and what is asked for", r.URL)
 		}
 		if !leads {
 			http.Error(w, "no", http.StatusServiceUnavailable)
@@ -78,11 +78,11 @@ func TestReader(t *testing.T) {
 	}
 	held := "detnet-controller-7c9_5b0e"
 	r := Reader{Client: fake.NewClientset(lease(&held), controllerPod(host, int32(port))), Namespace: "detnet"}
-	if s, err := r.Read(t.Context()); err != nil || !s.Leader || s.Law != "adaptive" {
+	if s, err := r.Read(t.Context(), status.Query{Node: "n 1", Limit: 7}); err != nil || !s.Leader || s.Law != "adaptive" {
 		t.Errorf("Read = %+v, %v", s, err)
 	}
 	leads = false
-	if s, err := r.Read(t.Context()); err == nil {
+	if s, err := r.Read(t.Context(), status.Query{Node: "n 1", Limit: 7}); err == nil {
 		t.Errorf("Read = %+v of a server that answers 503", s)
 	}
 }

@@ -25,8 +25,8 @@ type Reader struct {
 	Namespace string
 }
 
-// Read returns the leader's status.
-func (r Reader) Read(ctx context.Context) (*status.Status, error) {
+// Read returns what q asks for of the leader's status.
+func (r Reader) Read(ctx context.Context, q status.Query) (*status.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	pod, err := Find(ctx, r.Client, r.Namespace)
@@ -34,14 +34,16 @@ func (r Reader) Read(ctx context.Context) (*status.Status, error) {
 		return nil, err
 	}
 	addr := net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(int(Port(pod))))
-	return Get(ctx, "http://"+addr)
+	return Get(ctx, "http://"+addr, q)
 }
 
-// Get reads the status of the controller at a base URL.
-func Get(ctx context.Context, url string) (*status.Status, error) {
+// Get reads what q asks for of the status of the controller at a base URL.
+func Get(ctx context.Context, url string, q status.Query) (*status.Status, error) {
 	// local: a standby that is asked so answers for itself alone, and two
 	// replicas can't ask each other in circles.
-	body, err := get(ctx, url+"/status?local")
+	values := q.Values()
+	values.Set("local", "")
+	body, err := get(ctx, url+"/status?"+values.Encode())
 	if err != nil {
 		return nil, err
 	}

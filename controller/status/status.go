@@ -1,6 +1,6 @@
 // Package status is the one value that the status page, the metrics, "detnet
 // top" and "detnet explain" show: what was measured, what is in force and why.
-// GET /status serves it as JSON. Times are RFC 3339, durations milliseconds,
+// GET /status serves it as JSON, or the part that a Query asks for. Times are RFC 3339, durations milliseconds,
 // rates bits per second, ratios 0…1.
 package status
 
@@ -34,6 +34,8 @@ type Status struct {
 	Enforcing *Enforcing `json:"enforcing,omitempty"`
 	// Decisions are the recent changes of mind or limit, newest first.
 	Decisions []Decision `json:"decisions"`
+	// Totals are there where only a part was asked for; see Query.
+	Totals *Totals `json:"totals,omitempty"`
 }
 
 // WritesWaiting are the limits that have yet to be written: cuts that nothing else

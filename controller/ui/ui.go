@@ -16,10 +16,11 @@ import (
 //go:embed static
 var static embed.FS
 
-// Leader reads the status of the replica that leads.
-type Leader func(context.Context) (*status.Status, error)
+// Leader reads a part of the status of the replica that leads.
+type Leader func(context.Context, status.Query) (*status.Status, error)
 
-// Handler serves the page at / and the status at /status. A standby shows the
+// Handler serves the page at / and the status at /status, or the part of it that the
+// parameters of status.ParseQuery ask for. A standby shows the
 // leader's, unless it is asked for /status?local or can't reach it; leader may
 // be nil.
 func Handler(current func() *status.Status, leader Leader) http.Handler {
@@ -30,9 +31,14 @@ func Handler(current func() *status.Status, leader Leader) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /", http.FileServerFS(files))
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		shown := current()
+		query, err := status.ParseQuery(r.URL.Query())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		shown := current().Select(query)
 		if _, local := r.URL.Query()["local"]; !shown.Leader && !local && leader != nil {
-			if theirs, err := leader(r.Context()); err == nil {
+			if theirs, err := leader(r.Context(), query); err == nil {
 				shown = theirs
 			}
 		}

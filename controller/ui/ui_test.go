@@ -30,10 +30,10 @@ func TestStatus(t *testing.T) {
 
 func TestStandbyShowsTheLeader(t *testing.T) {
 	standby := func() *status.Status { return &status.Status{Replica: "standby"} }
-	leads := func(context.Context) (*status.Status, error) {
+	leads := func(context.Context, status.Query) (*status.Status, error) {
 		return &status.Status{Replica: "leader", Leader: true}, nil
 	}
-	lost := func(context.Context) (*status.Status, error) { return nil, errors.New("unreachable") }
+	lost := func(context.Context, status.Query) (*status.Status, error) { return nil, errors.New("unreachable") }
 	for _, tt := range []struct {
 		path   string
 		leader Leader
@@ -79,5 +79,35 @@ func TestPageKeepsItsOwnPolicy(t *testing.T) {
 	script := request(http.MethodGet, "/app.js").Body.String()
 	if !strings.Contains(script, "textContent") || strings.Contains(script, "innerHTML") {
 		t.Error("the script must set text, not markup")
+	}
+}
+
+// Who asks for a part gets that, also from a standby, and who asks for what can't be is
+// told what may be.
+func TestPartsOfTheStatus(t *testing.T) {
+	full := &status.Status{Leader: true, Senders: []status.Sender{{Pod: "a/x", Node: "n1"}, {Pod: "a/y", Node: "n2"}}}
+	var asked status.Query
+	leads := func(_ context.Context, q status.Query) (*status.Status, error) {
+		asked = q
+		return full.Select(q), nil
+	}
+	for name, h := range map[string]http.Handler{
+		"leader":  Handler(func() *status.Status { return full }, nil),
+		"standby": Handler(func() *status.Status { return &status.Status{} }, leads),
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/status?node=n2&limit=5", nil))
+		var got status.Status
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || len(got.Senders) != 1 || got.Senders[0].Pod != "a/y" || got.Totals == nil {
+			t.Errorf("%s: %s, %v", name, w.Body, err)
+		}
+		w = httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/status?limit=100000", nil))
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "from 0 to 1000") {
+			t.Errorf("%s: %d, %s", name, w.Code, w.Body)
+		}
+	}
+	if asked != (status.Query{Node: "n2", Limit: 5}) {
+		t.Errorf("the leader was asked for %+v", asked)
 	}
 }

@@ -25,7 +25,14 @@ func Top(out io.Writer, s *status.Status) error {
 		}
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "detnet: %s, law %s, %d of %d agents, led by %s, %s\n", s.Mode, s.Law, connected, len(s.Agents), s.Replica, s.At.Format("15:04:05"))
+	agents := len(s.Agents)
+	if t := s.Totals; t != nil {
+		connected, agents = t.Connected, t.Agents
+	}
+	fmt.Fprintf(w, "detnet: %s, law %s, %d of %d agents, led by %s, %s\n", s.Mode, s.Law, connected, agents, s.Replica, s.At.Format("15:04:05"))
+	if t := s.Totals; t != nil && (len(s.Apps) < t.Apps || len(s.Senders) < t.Senders) {
+		fmt.Fprintf(w, "shown are %d of %d critical pods (%d in violation, %d blind) and %d of %d throttleable ones\n", len(s.Apps), t.Apps, t.Violated, t.Blind, len(s.Senders), t.Senders)
+	}
 	for _, a := range s.Agents {
 		if !a.Connected {
 			fmt.Fprintf(w, "%s agent %s on %s does not report %s: %s\n", a.Role, a.Pod, a.Node, since(a.Since), a.Why)

@@ -1,4 +1,4 @@
-// Reads /status once a second and draws it. Text goes in by textContent only:
+// Reads the part of /status that it shows once a second and draws it. Text goes in by textContent only:
 // pod names are other people's.
 "use strict";
 
@@ -93,8 +93,9 @@ function draw(s) {
     summary.textContent = `${s.replica} is a standby: it takes over when the leader is gone`;
     return;
   }
-  const connected = (s.agents || []).filter((a) => a.connected).length;
-  summary.textContent = `${s.mode} · law ${s.law} · ${connected}/${(s.agents || []).length} agents · ${s.replica} · ${new Date(s.at).toLocaleTimeString()}`;
+  const t = s.totals;
+  summary.textContent = `${s.mode} · law ${s.law} · ${t.connected}/${t.agents} agents · ${t.apps} critical (${t.violated} in violation, ${t.blind} blind) · ${t.senders} throttleable · ${s.replica} · ${new Date(s.at).toLocaleTimeString()}`;
+  turn(t);
   fill("apps", (s.apps || []).map((a) => {
     const blind = a.state === "blind";
     return [
@@ -133,9 +134,35 @@ function draw(s) {
   }));
 }
 
+// What is asked for: so many rows of each table, of one node or namespace if one is named.
+const rows = 100;
+let page = 0;
+const field = (id) => document.getElementById(id);
+
+function turn(t) {
+  const pages = Math.max(1, Math.ceil(Math.max(t.apps, t.senders, t.reasons) / rows));
+  if (page >= pages) page = pages - 1;
+  field("page").textContent = `page ${page + 1} of ${pages}`;
+  field("before").disabled = page === 0;
+  field("after").disabled = page + 1 >= pages;
+}
+
+function query() {
+  const asked = new URLSearchParams({ limit: rows, page });
+  for (const name of ["node", "namespace"]) {
+    const text = field(name).value.trim();
+    if (text) asked.set(name, text);
+  }
+  return asked;
+}
+
+for (const name of ["node", "namespace"]) field(name).addEventListener("input", () => { page = 0; });
+field("before").addEventListener("click", () => { page = Math.max(0, page - 1); });
+field("after").addEventListener("click", () => { page += 1; });
+
 async function refresh() {
   try {
-    const response = await fetch("status");
+    const response = await fetch(`status?${query()}`);
     if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
     draw(await response.json());
   } catch (err) {
