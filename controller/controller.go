@@ -147,6 +147,9 @@ func (l *Loop) Start(ctx context.Context) error {
 	case <-l.Inventory.Synced():
 	}
 	t := term{loop: l, roads: roads{term: l.term(ctx)}}
+	if ctx.Err() != nil {
+		return nil // it ended before it had a number
+	}
 	l.Log.Info("leading", "replica", l.Replica, "term", t.roads.term)
 	defer l.newest.Store(nil)
 	var writer sync.WaitGroup

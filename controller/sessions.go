@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -145,7 +146,7 @@ func queriesOf(s *inventory.Snapshot) []promql.Wanted {
 	var queries []promql.Wanted
 	for _, app := range s.Apps {
 		if app.Probe.Protocol == workload.Prometheus {
-			queries = append(queries, promql.Wanted{Query: app.Query, Namespace: app.Pod.Namespace})
+			queries = append(queries, promql.Wanted{Query: app.Query, Namespace: app.Pod.Namespace, App: cmp.Or(app.Workload.Name, app.Pod.Name)})
 		}
 	}
 	return queries

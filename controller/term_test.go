@@ -1,8 +1,10 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -55,5 +57,21 @@ func TestNoTermWritesWhatTheOneBeforeDecided(t *testing.T) {
 	}
 	if w := to.Waiting(); w.Cuts+w.Others != 0 {
 		t.Errorf("the next term begins with %+v to write", w)
+	}
+}
+
+// A term that ends before its number is known is none, and is not told as one.
+func TestATermWithoutANumberIsNone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &stage{snapshot: &inventory.Snapshot{}}
+	l := s.loop(Settings{Law: constant{}})
+	l.Term = func(context.Context) (uint64, error) {
+		cancel() // the lease has gone to somebody else
+		return 7, nil
+	}
+	var log bytes.Buffer
+	l.Log = slog.New(slog.NewTextHandler(&log, nil))
+	if err := l.Start(ctx); err != nil || strings.Contains(log.String(), "leading") {
+		t.Errorf("%v, and the log says %q", err, log.String())
 	}
 }

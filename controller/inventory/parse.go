@@ -19,6 +19,7 @@ import (
 type App struct {
 	plan.App // without Sessions
 	UID      types.UID
+	Workload Workload
 	IP       string
 	Probe    workload.Probe
 	Query    workload.Query // where Probe is Prometheus
@@ -100,7 +101,7 @@ func parseApp(pod *corev1.Pod) meaning {
 	if slo.IsZero() || !measurable(pod) {
 		return p
 	}
-	app := &App{UID: pod.UID, IP: pod.Status.PodIP}
+	app := &App{UID: pod.UID, Workload: workloadOf(pod), IP: pod.Status.PodIP}
 	app.Pod = podID(pod)
 	app.Node = pod.Spec.NodeName
 	app.SLO = slo

@@ -173,7 +173,7 @@ func TestNoSecretInErrorsAndLogs(t *testing.T) {
 			p := New(c, slog.New(slog.NewTextHandler(&log, nil)), newRegistry())
 			ctx, cancel := context.WithCancel(t.Context())
 			q := parsed(t, "x")
-			p.Ask(ctx, []Wanted{{q, "shop"}})
+			p.Ask(ctx, []Wanted{{q, "shop", "app"}})
 			var a Answer
 			for a.Error == "" || strings.Contains(a.Error, "not answered yet") {
 				a = p.Answer(q.Text, time.Now())

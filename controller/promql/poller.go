@@ -37,21 +37,22 @@ type Poller struct {
 	queries map[string]*query // by text
 }
 
-// Wanted is a query and the namespace on whose account it is asked.
+// Wanted is a query, and the app on whose account it is asked: the name of what its
+// pods were made from, or of the pod.
 type Wanted struct {
 	workload.Query
-	Namespace string
+	Namespace, App string
 }
 
 // query is one that is asked.
 type query struct {
 	workload.Query
-	namespaces []string // that want it, in order
-	cancel     context.CancelFunc
-	config     *Config // by which samples came
-	samples    []plan.Sample
-	err        error
-	answered   time.Time
+	apps     []account // that want it, in order
+	cancel   context.CancelFunc
+	config   *Config // by which samples came
+	samples  []plan.Sample
+	err      error
+	answered time.Time
 }
 
 // Answer is what is known of one query now.
@@ -93,12 +94,13 @@ func (p *Poller) Ask(ctx context.Context, want []Wanted) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	queries := make(map[string]*query, len(want))
-	namespaces := make(map[string][]string, len(want))
-	asking := map[string]bool{}
+	apps := make(map[string][]account, len(want))
+	asking := map[account]bool{}
 	for _, w := range want {
-		asking[w.Namespace] = true
-		if !slices.Contains(namespaces[w.Text], w.Namespace) {
-			namespaces[w.Text] = append(namespaces[w.Text], w.Namespace)
+		of := account{w.Namespace, w.App}
+		asking[of] = true
+		if !slices.Contains(apps[w.Text], of) {
+			apps[w.Text] = append(apps[w.Text], of)
 		}
 		if queries[w.Text] == nil {
 			if queries[w.Text] = p.queries[w.Text]; queries[w.Text] == nil {
@@ -107,7 +109,7 @@ func (p *Poller) Ask(ctx context.Context, want []Wanted) {
 		}
 	}
 	for text, q := range queries {
-		q.namespaces = namespaces[text]
+		q.apps = apps[text]
 	}
 	for text, q := range p.queries {
 		if queries[text] == nil {
@@ -126,11 +128,11 @@ func (p *Poller) begin(ctx context.Context, of workload.Query) *query {
 	return q
 }
 
-// wantedBy are the namespaces on whose account a query is asked.
-func (p *Poller) wantedBy(q *query) []string {
+// wantedBy are the apps on whose account a query is asked.
+func (p *Poller) wantedBy(q *query) []account {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return q.namespaces
+	return q.apps
 }
 
 // Wait returns when nothing is asked any more, after the context has ended, and all

@@ -65,7 +65,7 @@ func TestPoller(t *testing.T) {
 		p.client.Transport = server
 		ctx, cancel := context.WithCancel(t.Context())
 		x, y := parsed(t, "max(x[1m])"), parsed(t, "y")
-		p.Ask(ctx, []Wanted{{x, "shop"}, {y, "shop"}, {x, "factory"}})
+		p.Ask(ctx, []Wanted{{x, "shop", "app"}, {y, "shop", "app"}, {x, "factory", "app"}})
 		if a := p.Answer(x.Text, time.Now()); a.Samples != nil || a.Error == "" || a.Lag != 90*time.Second {
 			t.Errorf("before the first answer: %+v", a)
 		}
@@ -104,7 +104,7 @@ func TestPoller(t *testing.T) {
 			t.Errorf("the other server's answers: %+v", a)
 		}
 
-		p.Ask(ctx, []Wanted{{x, "shop"}})
+		p.Ask(ctx, []Wanted{{x, "shop", "app"}})
 		synctest.Wait()
 		before := server.asked("y")
 		pass(time.Hour)
@@ -127,7 +127,7 @@ func TestNobodyIsAskedWithoutAURL(t *testing.T) {
 		p := New(DefaultConfig(), discard, newRegistry())
 		p.client.Transport = &fakeServer{value: "down", times: map[string]int{}}
 		ctx, cancel := context.WithCancel(t.Context())
-		p.Ask(ctx, []Wanted{{parsed(t, "x"), "shop"}})
+		p.Ask(ctx, []Wanted{{parsed(t, "x"), "shop", "app"}})
 		synctest.Wait()
 		if a := p.Answer("x", time.Now()); !strings.Contains(a.Error, "set prometheus.url") {
 			t.Errorf("answer %+v", a)

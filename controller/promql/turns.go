@@ -7,88 +7,99 @@ import (
 	"sync"
 )
 
-// turns shares the places at the server among namespaces: a place that comes free
-// goes to who holds fewest, of those to whose last turn is longest ago. However
-// many slow queries one has, the others wait for one answer and not for all.
+// turns shares the places at the server among namespaces, and what comes to one among
+// its apps: a place that comes free goes to who holds fewest, of those to whose last
+// turn is longest ago. However many slow queries one has, the others wait for one
+// answer and not for all.
 type turns struct {
 	mu      sync.Mutex
 	waiting []*waiter // in the order in which they came
-	places  map[string]*place
-	asking  map[string]bool // namespaces that are remembered
+	places  map[account]*place
+	asking  map[account]bool // who is remembered
 	held    int
 	turn    uint64
 }
 
-// place is what a namespace holds, and when it had its last turn. It is remembered
-// for as long as the namespace asks for anything: one that pauses between two
+// account is on whose account something is asked: an app's, or its namespace's, which
+// has no app.
+type account struct{ namespace, app string }
+
+func (a account) whole() account { return account{namespace: a.namespace} }
+
+// place is what a namespace or an app holds, and when it had its last turn. It is
+// remembered for as long as anything is asked for it: one that pauses between two
 // questions does not come back as if it had never had a turn.
 type place struct {
 	held int
 	last uint64
 }
 
-// waiter is a query that waits, for one of its namespaces.
+// waiter is a query that waits, for one of its apps.
 type waiter struct {
-	names []string
-	grant chan string // for which of them it has its turn
+	names []account
+	grant chan account // for which of them it has its turn
 }
 
 // perNamespace leaves a place to others, whatever one namespace asks.
 const perNamespace = atOnce - 1
 
-func newTurns() *turns { return &turns{places: map[string]*place{}} }
+func newTurns() *turns { return &turns{places: map[account]*place{}} }
 
-// take waits for a turn of one of the namespaces and returns how to give it back.
-func (t *turns) take(ctx context.Context, namespaces []string) (done func(), err error) {
-	w := &waiter{names: namespaces, grant: make(chan string, 1)}
+// take waits for a turn of one of the apps and returns how to give it back.
+func (t *turns) take(ctx context.Context, names []account) (done func(), err error) {
+	w := &waiter{names: names, grant: make(chan account, 1)}
 	t.mu.Lock()
 	t.waiting = append(t.waiting, w)
 	t.next()
 	t.mu.Unlock()
 	select {
-	case namespace := <-w.grant:
-		return func() { t.give(namespace) }, nil
+	case of := <-w.grant:
+		return func() { t.give(of) }, nil
 	case <-ctx.Done():
 	}
 	t.mu.Lock()
 	t.waiting = slices.DeleteFunc(t.waiting, func(o *waiter) bool { return o == w })
-	t.forget(namespaces)
+	t.forget(names)
 	t.mu.Unlock()
 	select {
-	case namespace := <-w.grant: // at the last moment
-		t.give(namespace)
+	case of := <-w.grant: // at the last moment
+		t.give(of)
 	default:
 	}
 	return nil, ctx.Err()
 }
 
-// remember says which namespaces ask for anything.
-func (t *turns) remember(asking map[string]bool) {
+// remember says who asks for anything.
+func (t *turns) remember(asking map[account]bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.asking = asking
+	t.asking = map[account]bool{}
+	for of := range asking {
+		t.asking[of], t.asking[of.whole()] = true, true
+	}
 	t.forget(slices.Collect(maps.Keys(t.places)))
 }
 
 // give returns a place.
-func (t *turns) give(namespace string) {
+func (t *turns) give(of account) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.held--
-	t.places[namespace].held--
+	t.of(of).held--
+	t.of(of.whole()).held--
 	t.next()
-	t.forget([]string{namespace})
+	t.forget([]account{of})
 }
 
 // next gives free places to those whose turn it is. It is called with mu held.
 func (t *turns) next() {
 	for t.held < atOnce {
 		var best *waiter
-		var of string
+		var of account
 		for _, w := range t.waiting {
-			for _, namespace := range w.names {
-				if t.of(namespace).held < perNamespace && (best == nil || t.before(namespace, of)) {
-					best, of = w, namespace
+			for _, name := range w.names {
+				if t.of(name.whole()).held < perNamespace && (best == nil || t.before(name, of)) {
+					best, of = w, name
 				}
 			}
 		}
@@ -98,33 +109,42 @@ func (t *turns) next() {
 		t.waiting = slices.DeleteFunc(t.waiting, func(o *waiter) bool { return o == best })
 		t.turn++
 		t.held++
-		p := t.of(of)
-		p.held, p.last = p.held+1, t.turn
+		for _, p := range []*place{t.of(of), t.of(of.whole())} {
+			p.held, p.last = p.held+1, t.turn
+		}
 		best.grant <- of
 		t.forget(best.names)
 	}
 }
 
-func (t *turns) before(a, b string) bool {
-	x, y := t.of(a), t.of(b)
+// before orders namespaces, and within one its apps.
+func (t *turns) before(a, b account) bool {
+	x, y := t.of(a.whole()), t.of(b.whole())
+	if a.namespace == b.namespace {
+		x, y = t.of(a), t.of(b)
+	}
 	return x.held < y.held || x.held == y.held && x.last < y.last
 }
 
-func (t *turns) of(namespace string) *place {
-	p := t.places[namespace]
+func (t *turns) of(name account) *place {
+	p := t.places[name]
 	if p == nil {
 		p = &place{}
-		t.places[namespace] = p
+		t.places[name] = p
 	}
 	return p
 }
 
 // forget drops what need not be remembered. It is called with mu held.
-func (t *turns) forget(namespaces []string) {
-	for _, namespace := range namespaces {
-		waits := slices.ContainsFunc(t.waiting, func(w *waiter) bool { return slices.Contains(w.names, namespace) })
-		if p := t.places[namespace]; p != nil && p.held == 0 && !waits && !t.asking[namespace] {
-			delete(t.places, namespace)
+func (t *turns) forget(names []account) {
+	for _, name := range names {
+		for _, of := range []account{name, name.whole()} {
+			waits := slices.ContainsFunc(t.waiting, func(w *waiter) bool {
+				return slices.ContainsFunc(w.names, func(n account) bool { return n == of || n.whole() == of })
+			})
+			if p := t.places[of]; p != nil && p.held == 0 && !waits && !t.asking[of] {
+				delete(t.places, of)
+			}
 		}
 	}
 }

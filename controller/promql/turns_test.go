@@ -44,10 +44,10 @@ func TestSlowQueriesStarveNobody(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var want []Wanted
 		for i := range 200 {
-			want = append(want, Wanted{parsed(t, fmt.Sprintf(`max(slow{i="%d"})`, i)), []string{"greedy", "grasping"}[i%2]})
+			want = append(want, Wanted{parsed(t, fmt.Sprintf(`max(slow{i="%d"})`, i)), []string{"greedy", "grasping"}[i%2], "slow"})
 		}
 		x := parsed(t, "max(x)")
-		want = append(want, Wanted{x, "greedy"}, Wanted{x, "shop"})
+		want = append(want, Wanted{x, "greedy", "app"}, Wanted{x, "shop", "app"})
 		p.Ask(ctx, want)
 		time.Sleep(c.Timeout + time.Second)
 		for range 60 {
@@ -72,20 +72,55 @@ func TestSlowQueriesStarveNobody(t *testing.T) {
 	})
 }
 
+// Nor do the slow queries of one app starve another of its own namespace: that waits
+// for one answer at most, not for as many as the other asks.
+func TestSlowQueriesStarveNoNeighbour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &slowForSome{}
+		c := DefaultConfig()
+		c.URL = "http://prometheus"
+		p := New(c, discard, newRegistry())
+		p.client.Transport = server
+		ctx, cancel := context.WithCancel(t.Context())
+		var want []Wanted
+		for i := range 200 {
+			want = append(want, Wanted{parsed(t, fmt.Sprintf(`max(slow{i="%d"})`, i)), "shop", "slow"})
+		}
+		x := parsed(t, "max(x)")
+		p.Ask(ctx, append(want, Wanted{x, "shop", "quick"}))
+		time.Sleep(c.Timeout + time.Second)
+		for range 60 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if a := p.Answer(x.Text, time.Now()); len(a.Samples) == 0 {
+				t.Fatalf("while its neighbour has slow queries: %+v", a)
+			}
+		}
+		if n, least := server.others.Load(), int64(time.Minute/(c.Interval+c.Timeout)); n < least {
+			t.Errorf("asked %d times in a minute, want %d or more", n, least)
+		}
+		cancel()
+		p.Wait()
+		if p.turns.held != 0 || len(p.turns.waiting) != 0 || len(p.turns.places) != 0 {
+			t.Errorf("left behind: %+v", p.turns)
+		}
+	})
+}
+
 // One namespace alone leaves a place free for the next that comes.
 func TestOneNamespaceLeavesAPlace(t *testing.T) {
 	turns := newTurns()
 	for range perNamespace {
-		if _, err := turns.take(t.Context(), []string{"greedy"}); err != nil {
+		if _, err := turns.take(t.Context(), []account{{"greedy", "app"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := turns.take(ended, []string{"greedy"}); err == nil {
+	if _, err := turns.take(ended, []account{{"greedy", "app"}}); err == nil {
 		t.Error("it has every place")
 	}
-	if _, err := turns.take(t.Context(), []string{"shop"}); err != nil {
+	if _, err := turns.take(t.Context(), []account{{"shop", "app"}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -98,14 +133,14 @@ func TestWhoComesBackHadATurn(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var asking sync.WaitGroup
 		var asked [20]atomic.Int64
-		names := map[string]bool{}
+		names := map[account]bool{}
 		for i := range asked {
-			names[fmt.Sprint("namespace-", i)] = true
+			names[account{fmt.Sprint("namespace-", i), "app"}] = true
 		}
 		turns.remember(names)
 		ask := func(i int) {
 			for {
-				done, err := turns.take(ctx, []string{fmt.Sprint("namespace-", i)})
+				done, err := turns.take(ctx, []account{{fmt.Sprint("namespace-", i), "app"}})
 				if err != nil {
 					return
 				}
@@ -143,7 +178,7 @@ func TestTheNextTermAsksAgain(t *testing.T) {
 		for term := range int64(2) {
 			ctx, cancel := context.WithCancel(t.Context())
 			before := server.others.Load()
-			p.Ask(ctx, []Wanted{{x, "shop"}})
+			p.Ask(ctx, []Wanted{{x, "shop", "app"}})
 			if a := p.Answer(x.Text, time.Now()); len(a.Samples) != 0 {
 				t.Errorf("term %d begins with an answer of the one before", term)
 			}

@@ -17,27 +17,36 @@ import (
 // given is the key in the note for the limit that detnet gave the template last.
 const given = "detnet.dev/given"
 
+// telling is what was said of a workload whose template is left to somebody else.
+type telling struct{ noted bool } // the note was on it, and may be deleted to go on
+
 // reverted reports that a template does not carry the limit that it was given
 // last: somebody else states one, such as a tool that applies what is in Git.
 // Each would undo the other for ever, with new pods every time, so the other one
-// keeps it. The note on the workload tells the next leader too.
+// keeps it, until the note is deleted. The note on the workload tells the next leader too.
 func (r *Rollout) reverted(w inventory.Workload, meta metav1.ObjectMeta, template map[string]string) bool {
 	wrote, known := r.wrote[w]
 	var note map[string]*string
-	if json.Unmarshal([]byte(meta.Annotations[workload.AnnotationTemplateBefore]), &note) == nil && note[given] != nil {
+	noted := json.Unmarshal([]byte(meta.Annotations[workload.AnnotationTemplateBefore]), &note) == nil && note[given] != nil
+	said, told := r.told[w]
+	if told && said.noted && !noted { // somebody did as was said
+		delete(r.wrote, w)
+		known = false
+	}
+	if noted {
 		wrote, known = *note[given], true
 	}
 	if !known || template[workload.AnnotationEgressBandwidth] == wrote {
 		delete(r.told, w)
 		return false
 	}
-	if r.told[w] {
+	if told {
 		return true
 	}
 	if r.told == nil {
-		r.told = map[inventory.Workload]bool{}
+		r.told = map[inventory.Workload]telling{}
 	}
-	r.told[w] = true
+	r.told[w] = telling{noted}
 	who := strings.Join(statedBy(meta.ManagedFields), ", ")
 	if who == "" {
 		who = "somebody"
@@ -45,9 +54,13 @@ func (r *Rollout) reverted(w inventory.Workload, meta metav1.ObjectMeta, templat
 	r.Log.Warn("template left alone: its limit was changed back", "kind", w.Kind, "namespace", w.Namespace, "name", w.Name,
 		"by", who, "given", wrote, "has", template[workload.AnnotationEgressBandwidth])
 	if r.Events != nil {
+		then := "delete annotation " + workload.AnnotationTemplateBefore + " from this object"
+		if !noted { // who puts the template back takes the note away as well
+			then = "set rolloutEvery to 0 and back"
+		}
 		r.Events.Eventf(target(w, meta.UID).Reference(), nil, corev1.EventTypeWarning, "RolloutStopped", "roll-out", "%s",
 			write.Note("detnet gave the template the limit "+wrote+", and "+who+" changed it back: detnet changes it no more. Take annotation "+
-				workload.AnnotationEgressBandwidth+" out of what "+who+" applies, and delete annotation "+workload.AnnotationTemplateBefore+" from this object, for rolloutEvery to go on"))
+				workload.AnnotationEgressBandwidth+" out of what "+who+" applies, and "+then+", for rolloutEvery to go on"))
 	}
 	return true
 }

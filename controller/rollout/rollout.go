@@ -47,8 +47,8 @@ type Rollout struct {
 	clean  bool      // switched off, and no template is changed any more
 	again  time.Time // no sooner are the changed ones looked for again
 	warned string
-	wrote  map[inventory.Workload]string // limits in templates, of this leader
-	told   map[inventory.Workload]bool   // left to whoever else states the limit
+	wrote  map[inventory.Workload]string  // limits in templates, of this leader
+	told   map[inventory.Workload]telling // left to whoever else states the limit
 }
 
 // worthwhile is the share by which a template must be wrong before all pods are

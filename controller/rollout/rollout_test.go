@@ -252,6 +252,33 @@ func TestStopsWhereSomebodyPutsItBack(t *testing.T) {
 	if len(events) != 2 || !strings.Contains(events[0], "RolloutStopped") || !strings.Contains(events[0], "flux") {
 		t.Errorf("events %q, want one of each leader that names flux", events)
 	}
+	// What the Event advises, and whoever leads goes on: once, where the other still states it.
+	follow := func() {
+		t.Helper()
+		body := fmt.Sprintf(`{"metadata":{"annotations":{%q:null}}}`, workload.AnnotationTemplateBefore)
+		if _, err := client.AppsV1().Deployments("default").Patch(t.Context(), "a", types.MergePatchType, []byte(body), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.Contains(events[0], "delete annotation "+workload.AnnotationTemplateBefore) {
+		t.Errorf("event %q, want the advice that is followed here", events[0])
+	}
+	for range 2 {
+		follow()
+		once(r)
+		if limit, _ := now(); limit != "50M" {
+			t.Errorf("after the note was deleted the template has %s, want 50M", limit)
+		}
+		once(r)
+		inGit()
+		once(r)
+		if limit, _ := now(); limit != "1G" {
+			t.Errorf("it was put back once more, and has %s", limit)
+		}
+	}
+	if len(events) != 4 {
+		t.Errorf("events %q, want one more each time", events)
+	}
 	changed, err := Find(t.Context(), client, "")
 	if err != nil || len(changed) != 1 {
 		t.Fatalf("Find: %v, %v", changed, err)
