@@ -65,7 +65,7 @@ type Header struct {
 }
 
 // format is the version of the file format.
-const format = 2
+const format = 3
 
 // segment is a part of the recording that can be replayed alone.
 type segment struct {

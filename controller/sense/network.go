@@ -28,6 +28,12 @@ func OfQueues(app *plan.App, session *plan.Session) *plan.Session {
 	return session
 }
 
+// answers reports whether a session was heard of lately.
+func (c Config) answers(session *plan.Session, now time.Time) bool {
+	n := len(session.Samples)
+	return n > 0 && now.Sub(session.Samples[n-1].At) <= c.Stale
+}
+
 // Vouched reports whether an agent beside the app sees one of its paths across the
 // network too: then no figure is the app's word alone.
 func Vouched(app *plan.App, now time.Time, stale time.Duration) bool {
@@ -54,7 +60,11 @@ func (c Config) network(app *plan.App, session *plan.Session, r Reading, since, 
 		return r
 	}
 	w := c.read(beside, since, now)
-	if w.Samples == 0 {
+	switch {
+	case w.Samples == 0 && c.answers(beside, now): // it is about to tell: its host is busy, or there was no time yet
+		r.Samples = 0
+		return r
+	case w.Samples == 0:
 		return r
 	}
 	if r.Samples == 0 { // nothing but loss is known of the app

@@ -53,7 +53,7 @@ func (r *round) by(i int, to bitrate.Rate, restore bool) bitrate.Rate {
 // waits reports whether a limit is to be changed by way of a low one.
 func (r *round) waits(i int, to bitrate.Rate) bool {
 	s := &r.view.Senders[i]
-	return senders.Low(s.Limit) < to && senders.Waits(s, r.state.Uses[i].Recent())
+	return senders.Low(s.Limit) < min(to, s.Limit) && senders.Waits(s, r.state.Uses[i].Recent())
 }
 
 // turns finds the senders for which there is no turn at being low: of those whose

@@ -137,6 +137,7 @@ type Search struct {
 	Wait time.Duration
 	Step float64
 	Even bool // in even steps towards the upper bound: the capacity was not measured
+	Fine bool // in small steps soon: it was measured, but more was seen to go through
 	Hum  Hum
 	// No sooner than ReliefAt is a quieter link believed again.
 	ReliefAt   time.Time

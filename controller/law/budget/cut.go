@@ -135,7 +135,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 	x.InForce, x.Doubted = t.Load.Limits, time.Time{}
 	x.Cuts++
 	b.Link.Proven = 0
-	b.Search.Even, b.Search.Step = explore, c.RaiseStep
+	b.Search.Even, b.Search.Fine, b.Search.Step = explore, false, c.RaiseStep
 	b.Link.Cut, b.Link.EffectBy = t.Now, t.Now.Add(t.Feedback)
 	if x.Resume = plan.Draining; t.unsure() {
 		x.Resume = plan.Testing

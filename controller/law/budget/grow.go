@@ -49,6 +49,7 @@ func (t *Turn) raise(b *Budget, step float64) {
 	switch {
 	case b.Total < best && raised > best: // not in one leap beyond what ever fitted through
 		raised, b.Search.Step = best, t.Config.RaiseStep
+	case b.Search.Fine:
 	case float64(raised) > 1.03*float64(b.Link.Capacity) && !b.Link.unsteady(t.Now):
 		b.Search.Step = min(2*step, t.Config.MaxRaise) // on new ground
 	}
@@ -79,6 +80,8 @@ func (t *Turn) step(b *Budget, relief bool) float64 {
 		return t.Config.MaxRaise
 	case b.Search.Even && t.Load.Paced: // half of it: each change costs
 		return max(math.Sqrt(float64(b.Link.Upper)/float64(b.Total))-1, leastStep)
+	case b.Search.Fine:
+		return fineStep
 	case b.Search.Even: // a third of the way, by ratio, to what was too much
 		return max((math.Cbrt(float64(b.Link.Upper)/float64(b.Total))-1)*t.quiet(), 2*t.Config.RaiseStep)
 	case relief:
@@ -86,6 +89,10 @@ func (t *Turn) step(b *Budget, relief bool) float64 {
 	}
 	return step
 }
+
+// fineStep is what is tried for where the capacity is nearly known: the queue of what is
+// too much is so short when it is seen that hardly a packet is late.
+const fineStep = 0.01
 
 // leastStep is the least that is tried at a time where each change costs.
 const leastStep = 0.08

@@ -29,7 +29,7 @@ const cleanFor = time.Second
 
 // giveUp puts the budget back to what it was before: cuts did not move the signal.
 func (t *Turn) giveUp(b *Budget, before Before) {
-	b.Total, b.Search.Even = before.Total, false
+	b.Total, b.Search.Even, b.Search.Fine = before.Total, false, false
 	b.Link.Known, b.Link.Capacity = before.Link.Known, before.Link.Capacity
 	b.Phase, b.Search.Released = plan.Released, t.Now
 	b.Trouble = Trouble{Before: before}

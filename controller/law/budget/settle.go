@@ -35,8 +35,9 @@ func (t *Turn) settle(b *Budget) {
 	if l.fallen() && !b.Trouble.Overshot {
 		s.Wait = t.comeback(b)
 	}
+	s.Fine = !s.Even && t.cheap(b) && float64(e.full) > vague*float64(l.Capacity) && float64(e.full) < overflow*float64(l.Capacity)
 	wait := s.Wait
-	if s.Even {
+	if s.Even || s.Fine {
 		wait = 0
 	}
 	if float64(l.Capacity) > 1.1*float64(before.Capacity) {
@@ -74,6 +75,13 @@ func (t *Turn) episode(b *Budget) episode {
 	return e
 }
 
+// From vague times the capacity on, what went through while a queue stood contradicts it;
+// from overflow on it says nothing: it was dropped.
+const (
+	vague    = 1.04
+	overflow = 1.3
+)
+
 // company is the share of the link that others use from which on it counts.
 const company = 0.2
 
@@ -109,8 +117,7 @@ func (t *Turn) measure(b *Budget, e episode, f fall) {
 		return
 	}
 	accompanied := b.Trouble.Rise.Slope*f.slope == 0 && !near(e.full, l.Capacity, 0.08)
-	vague := !f.long && !near(e.full, l.Capacity, 0.04)
-	if accompanied || vague {
+	if accompanied || !f.long && float64(e.full) > vague*float64(l.Capacity) {
 		b.Search.Wait = t.Config.ProbeEvery / 6 // to be confirmed
 		// What drained is below, and what a cut before left standing above it.
 		b.Search.Even = b.between() || b.short()

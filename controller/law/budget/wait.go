@@ -29,8 +29,19 @@ func (t *Turn) comeback(b *Budget) time.Duration {
 // pause is the least time between raises: each must have shown before the next.
 func (t *Turn) pause(b *Budget) time.Duration {
 	shows := t.Feedback + 2*t.Sense.Window + t.Opinion.Lag
-	if b.Search.Even || !b.Link.Known {
+	switch {
+	case (b.Search.Even || b.Search.Fine) && t.cheap(b):
+		return shows - t.Sense.Window
+	case b.Search.Even, !b.Link.Known:
 		return shows
 	}
 	return max(t.Config.RaiseEvery, shows)
+}
+
+// cheap reports whether a little too much is seen before it makes anything late, and
+// undone as soon: where loss tells it, a signal lags, each change costs or the link falls
+// again and again, it is not.
+func (t *Turn) cheap(b *Budget) bool {
+	x := &b.Trouble
+	return !x.Overshot && x.Found.Loss == 0 && !b.Link.Loses && t.Opinion.Lag == 0 && !t.Load.Paced && !b.Link.unsteady(t.Now)
 }
