@@ -64,7 +64,7 @@ bench-scale-law: ## What one tick of sense and law costs for 10 to 3,000 nodes, 
 	$(GO) test ./controller -run '^$$' -bench Loop -benchtime 20x -cpu 1
 
 .PHONY: bench-scale
-bench-scale: ## The controller against 10, 30 and 100 nodes' agents, real API server (ARGS="-nodes 300 -road annotation")
+bench-scale: ## The controller against 10, 30 and 100 nodes' agents, real API server (ARGS="-nodes 300 -road annotation -svg out/scale.svg")
 	@assets=$$($(SANDBOX) assets --only apiserver) && export KUBEBUILDER_ASSETS="$$assets" && cd test && $(GO) run ./bench/scale $(ARGS)
 
 .PHONY: bench-control

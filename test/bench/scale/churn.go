@@ -68,9 +68,9 @@ func (b *bench) churn(ctx context.Context) error {
 			return group.Wait()
 		case <-ticker.C:
 		}
-		node := n % b.nodes
+		number := n
 		group.Go(func() error {
-			lag, told, err := b.born(ctx, n, node)
+			lag, told, err := b.born(ctx, number, number%b.nodes)
 			if err != nil {
 				return err
 			}
