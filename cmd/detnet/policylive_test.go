@@ -1,10 +1,12 @@
 package main
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/trial"
+	"github.com/detnet/detnet/workload"
 )
 
 // What the policy in force stamped is no wish of the pod's owner; what the owner
@@ -26,7 +28,7 @@ func TestStampsAreNoWishes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := unstamped(t.Context(), from, policies.Input{Pod: object, Operation: "CREATE", Namespace: policies.Namespace{Name: "shop"}})
+	in := unstamped(t.Context(), from, policies.Input{Pod: object, Operation: "CREATE", Namespace: policies.Namespace{Name: "shop", Labels: map[string]string{workload.LabelFloorsAtMost: "20M"}}})
 	before, err := from.Decide(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +40,8 @@ func TestStampsAreNoWishes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 1 || len(got[0].Changes) != 1 || got[0].Changes[0].To != "2G" {
-		t.Errorf("changes %+v, want the ceiling alone", got)
+	want := []trial.Change{{Field: "bandwidth.classMin", From: "10M", To: "5M"}, {Field: "bandwidth.max", From: "1G", To: "2G"}}
+	if len(got) != 1 || !slices.Equal(got[0].Changes, want) {
+		t.Errorf("changes %+v, want the class's floor and the ceiling alone, not the pod's own floor", got)
 	}
 }
