@@ -139,9 +139,6 @@ type Search struct {
 	Even bool // in even steps towards the upper bound: the capacity was not measured
 	Fine bool // in small steps soon: it was measured, but more was seen to go through
 	Hum  Hum
-	// No sooner than ReliefAt is a quieter link believed again.
-	ReliefAt   time.Time
-	ReliefWait time.Duration
 	// When the budget was last raised, given back, and shifted between senders.
 	Raised, Released, Shared time.Time
 }

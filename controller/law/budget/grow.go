@@ -2,7 +2,6 @@ package budget
 
 import (
 	"math"
-	"time"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/senders"
@@ -98,26 +97,14 @@ const fineStep = 0.01
 const leastStep = 0.08
 
 // relief reports whether the link has become so much quieter that there must be
-// room. A host that is busy at times sounds like a link that is full at times: it
-// is believed less and less often, until it was right.
+// room. A host that is less busy than it was looks the same: that costs one try.
 func (t *Turn) relief(b *Budget, used bool) bool {
-	s := &b.Search
 	if !used {
-		s.Hum = Hum{}
+		b.Search.Hum = Hum{}
 		return false
 	}
-	if !s.Hum.Listen(t.Now, t.Opinion.Hum) || t.Now.Before(s.ReliefAt) || b.Link.unsteady(t.Now) {
-		return false
-	}
-	s.ReliefWait = min(max(2*s.ReliefWait, minReliefWait), maxReliefWait)
-	s.ReliefAt = t.Now.Add(s.ReliefWait)
-	return true
+	return b.Search.Hum.Listen(t.Now, t.Opinion.Hum) && !b.Link.unsteady(t.Now)
 }
-
-const (
-	minReliefWait = 30 * time.Second
-	maxReliefWait = 5 * time.Minute
-)
 
 // quiet is how far the delay is from where raising would stop, 0…1.
 func (t *Turn) quiet() float64 {
