@@ -118,7 +118,7 @@ func TestCutsInVainAreMadeOnceForAllApps(t *testing.T) {
 }
 
 // One app's trouble that no cut helps must not undo the cut that helps another.
-func TestAnExcusedAppDoesNotUndoACutForAnother(t *testing.T) {
+func TestAnAppThatIsLetBeDoesNotUndoACutForAnother(t *testing.T) {
 	s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit)
 	late := s.o.Apps[0]
 	late.Pod.Name = "late"

@@ -24,7 +24,7 @@ type Verdict struct {
 	// Elsewhere is what the app suffers and its node session does not: not the
 	// network's doing.
 	Elsewhere *Verdict
-	Hum       time.Duration // mean of the lower quartiles of all sessions
+	Residual  time.Duration // mean of the lower quartiles of all sessions
 	Paths     Paths
 	// Others is the verdict without the worst session, where that alone of three or
 	// more is in trouble: its vantage may be mad.
@@ -138,7 +138,7 @@ func (t *tally) verdict() Verdict {
 	}
 	if t.troubled == 1 && t.surges < 2 && v.Trouble() && t.paths.Seen >= corroborated {
 		others := t.second
-		others.Paths, others.Lag, others.Hum = Paths{Seen: t.paths.Seen - 1}, v.Lag, others.Worst.Low
+		others.Paths, others.Lag, others.Residual = Paths{Seen: t.paths.Seen - 1}, v.Lag, others.Worst.Low
 		v.Others = &others
 	}
 	if !v.Trouble() {
@@ -148,7 +148,7 @@ func (t *tally) verdict() Verdict {
 		v.Lag = t.slowest
 	}
 	if t.paths.Seen > 0 {
-		v.Hum = t.low / time.Duration(t.paths.Seen)
+		v.Residual = t.low / time.Duration(t.paths.Seen)
 	}
 	return v
 }

@@ -133,7 +133,7 @@ func (r *round) blameNext(app int, v *sense.Verdict, tried, idle bool) {
 // samples, and is not left alone.
 func (r *round) troubled(app int, b plan.Bottleneck) bool {
 	s, v := &r.state.Diagnoses[app], &r.view.Verdicts[app]
-	return s.Bottleneck == b && v.Trouble() && !s.Excused(v, r.view.At)
+	return s.Bottleneck == b && v.Trouble() && !s.LetBe(v, r.view.At)
 }
 
 // opinion is that of the app in the worst trouble among those that have a say,
@@ -156,9 +156,9 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (opini
 			continue
 		}
 		unmet = unmetFirst(unmet, v)
-		excused := v.Trouble() && s.Excused(v, r.view.At)
-		if index < 0 || worse(v, excused, &worst) {
-			worst, index = budget.Opinion{Verdict: *v, Excused: excused, Spent: excused && s.Spent}, int(i)
+		letBe := v.Trouble() && s.LetBe(v, r.view.At)
+		if index < 0 || worse(v, letBe, &worst) {
+			worst, index = budget.Opinion{Verdict: *v, LetBe: letBe, Spent: letBe && s.Spent}, int(i)
 		}
 	}
 	worst.Partial, worst.Awaited = partial, awaited
@@ -190,19 +190,19 @@ func (r *round) after(since time.Time, v *sense.Verdict) *sense.Verdict {
 	return &again
 }
 
-func worse(v *sense.Verdict, excused bool, than *budget.Opinion) bool {
-	return cmp.Or(cmp.Compare(urgency(v, excused), urgency(&than.Verdict, than.Excused)), cmp.Compare(v.Excess, than.Excess)) > 0
+func worse(v *sense.Verdict, letBe bool, than *budget.Opinion) bool {
+	return cmp.Or(cmp.Compare(urgency(v, letBe), urgency(&than.Verdict, than.LetBe)), cmp.Compare(v.Excess, than.Excess)) > 0
 }
 
 // urgency orders verdicts: trouble that can be acted upon, trouble that is left
 // alone and trouble elsewhere (nobody is raised into these either), and none.
-func urgency(v *sense.Verdict, excused bool) int {
+func urgency(v *sense.Verdict, letBe bool) int {
 	switch {
 	case !v.Trouble() && v.Elsewhere == nil:
 		return 0
 	case !v.Trouble():
 		return 1
-	case excused:
+	case letBe:
 		return 2
 	}
 	return 3
@@ -214,7 +214,7 @@ func (r *round) paths(b plan.Bottleneck, apps []int32) []*plan.Session {
 	var all []*plan.Session
 	for _, i := range apps {
 		app, s, v := &r.view.Apps[i], &r.state.Diagnoses[i], &r.view.Verdicts[i]
-		if !s.Concerns(b, app, v.Trouble()) || v.Trouble() && s.Excused(v, r.view.At) {
+		if !s.Concerns(b, app, v.Trouble()) || v.Trouble() && s.LetBe(v, r.view.At) {
 			continue
 		}
 		for k := range app.Sessions {

@@ -53,9 +53,9 @@ type Diagnosis struct {
 // Lasting is for how long a diagnosis outlives the trouble.
 const Lasting = 3 * time.Second
 
-// Excused reports whether an app in trouble is left alone for now, because
+// LetBe reports whether an app in trouble is left alone for now, because
 // nothing that could be cut helped it.
-func (s *Diagnosis) Excused(v *sense.Verdict, now time.Time) bool {
+func (s *Diagnosis) LetBe(v *sense.Verdict, now time.Time) bool {
 	if s.Spent || v.Worst.Samples == 0 { // nothing but loss: there is no worse
 		return now.Before(s.RetryAt)
 	}
@@ -184,7 +184,7 @@ func (s *Diagnosis) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bo
 	return slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return b.Node == x.Vantage })
 }
 
-// Move takes a diagnosis to the next candidate, and returns it; or excuses everyone
+// Move takes a diagnosis to the next candidate, and returns it; or lets everyone be
 // for a while, longer each time, if cuts were tried at all.
 func (s *Diagnosis) Move(c Config, v *sense.Verdict, sending Sending, tried bool, now time.Time) (next plan.Bottleneck, moved bool) {
 	s.InVain = s.InVain || tried

@@ -133,12 +133,12 @@ type Rise struct {
 
 // Search is what is remembered while more is tried for.
 type Search struct {
-	At   time.Time // of the next try
-	Wait time.Duration
-	Step float64
-	Even bool // in even steps towards the upper bound: the capacity was not measured
-	Fine bool // in small steps soon: it was measured, but more was seen to go through
-	Hum  Hum
+	At       time.Time // of the next try
+	Wait     time.Duration
+	Step     float64
+	Even     bool // in even steps towards the upper bound: the capacity was not measured
+	Fine     bool // in small steps soon: it was measured, but more was seen to go through
+	Residual Residual
 	// When the budget was last raised, given back, and shifted between senders.
 	Raised, Released, Shared time.Time
 }

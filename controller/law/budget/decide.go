@@ -40,7 +40,7 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 		b.Phase = b.rest()
 	}
 	b.Search.At = later(b.Search.At, t.Now.Add(t.soon())) // sight comes back without a jump
-	b.Search.Hum = Hum{}
+	b.Search.Residual = Residual{}
 	if !t.Decrease || t.Now.Sub(b.Link.Cut) < time.Second || !t.Load.Room {
 		return t.hold(b, plan.Blind)
 	}
@@ -57,7 +57,7 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 	switch {
 	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b), t.ripples(b):
 		return t.hold(b, plan.AwaitEffect)
-	case !v.Excused && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
+	case !v.LetBe && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
 		return t.relieve(b, false)
 	case t.Held:
 		b.Search.Raised = t.Now // it is yet to come
@@ -65,8 +65,8 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 	}
 	b.clean(t.Now)
 	switch {
-	case v.Excused:
-		return t.hold(b, v.excuse())
+	case v.LetBe:
+		return t.hold(b, v.cause())
 	case v.Partial:
 		return t.hold(b, plan.Blind)
 	case v.Elsewhere != nil && !b.Search.Even && !b.Search.Fine:

@@ -48,13 +48,13 @@ func (t *Turn) draining(b *Budget) plan.Reason {
 	switch {
 	case t.waits(), t.unknown(b):
 		return t.hold(b, plan.AwaitEffect)
-	case !v.Excused && (v.Trouble() || b.Trouble.Tried && t.touched(b)):
+	case !v.LetBe && (v.Trouble() || b.Trouble.Tried && t.touched(b)):
 		return t.relieve(b, true)
 	}
 	b.clean(t.Now)
 	t.settle(b)
-	if v.Excused { // who is late has another cause, and the others are well again
-		return t.reason(b, plan.Grow, v.excuse())
+	if v.LetBe { // who is late has another cause, and the others are well again
+		return t.reason(b, plan.Grow, v.cause())
 	}
 	return t.reason(b, plan.Grow, plan.Calm)
 }

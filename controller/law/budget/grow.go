@@ -26,18 +26,18 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	if senders.Fills(t.Load.Peak, b.Total) {
 		b.Link.Proven = max(b.Link.Proven, b.Total)
 	}
-	relief := t.relief(b, used)
-	if t.Now.Before(b.Search.At) && !relief {
+	spare := t.spare(b, used)
+	if t.Now.Before(b.Search.At) && !spare {
 		return t.hold(b, plan.Calm)
 	}
 	b.Search.Raised = t.Now
-	if b.back(relief) && !b.Link.unsteady(t.Now) { // to what once fitted through
+	if b.back(spare) && !b.Link.unsteady(t.Now) { // to what once fitted through
 		b.Total = bitrate.Scale(b.Link.Best, t.Config.Settle)
 		b.Link.learn(b.Link.Best, b.Link.Measured)
 		b.Phase, b.Search.At = b.rest(), t.Now.Add(t.Config.ProbeEvery)
 		return t.reason(b, plan.Grow, plan.Calm)
 	}
-	t.raise(b, t.step(b, relief))
+	t.raise(b, t.step(b, spare))
 	b.Phase, b.Search.At = plan.Trying, t.Now
 	return t.reason(b, plan.Grow, plan.Calm)
 }
@@ -65,14 +65,14 @@ func (t *Turn) ignored(b *Budget) bool {
 }
 
 // back reports whether to return to the best capacity that there was.
-func (b *Budget) back(relief bool) bool {
-	if relief && float64(b.Link.Best) > 1.1*float64(b.Total) {
+func (b *Budget) back(spare bool) bool {
+	if spare && float64(b.Link.Best) > 1.1*float64(b.Total) {
 		return true
 	}
 	return b.Link.fallen() && !b.Search.Even && float64(b.Total) > 1.1*float64(b.Link.Capacity)
 }
 
-func (t *Turn) step(b *Budget, relief bool) float64 {
+func (t *Turn) step(b *Budget, spare bool) float64 {
 	step := max(b.Search.Step, t.Config.RaiseStep)
 	switch {
 	case !b.Link.Known: // limits of before may be far too low
@@ -83,7 +83,7 @@ func (t *Turn) step(b *Budget, relief bool) float64 {
 		return fineStep
 	case b.Search.Even: // a third of the way, by ratio, to what was too much
 		return max((math.Cbrt(float64(b.Link.Upper)/float64(b.Total))-1)*t.quiet(), 2*t.Config.RaiseStep)
-	case relief:
+	case spare:
 		return max(step, t.Config.MaxRaise/2)
 	}
 	return step
@@ -96,14 +96,14 @@ const fineStep = 0.01
 // leastStep is the least that is tried at a time where each change costs.
 const leastStep = 0.08
 
-// relief reports whether the link has become so much quieter that there must be
+// spare reports whether the link has become so much quieter that there must be
 // room. A host that is less busy than it was looks the same: that costs one try.
-func (t *Turn) relief(b *Budget, used bool) bool {
+func (t *Turn) spare(b *Budget, used bool) bool {
 	if !used {
-		b.Search.Hum = Hum{}
+		b.Search.Residual = Residual{}
 		return false
 	}
-	return b.Search.Hum.Listen(t.Now, t.Opinion.Hum) && !b.Link.unsteady(t.Now)
+	return b.Search.Residual.Fell(t.Now, t.Opinion.Residual) && !b.Link.unsteady(t.Now)
 }
 
 // quiet is how far the delay is from where raising would stop, 0…1.

@@ -27,13 +27,13 @@ type Opinion struct {
 	sense.Verdict
 	Silent  bool // nobody has a say
 	Partial bool // others that have a say are blind
-	Excused bool // in trouble, but left alone for now
-	Spent   bool // excused because it has cost the others what it may
+	LetBe   bool // in trouble, but nobody is cut for it for now
+	Spent   bool // let be because it has cost the others what it may
 	Awaited bool // another one in trouble has yet to see the effect of the last cut
 }
 
-// excuse is why an app in trouble is left alone.
-func (o *Opinion) excuse() plan.Cause {
+// cause is why an app in trouble is let be.
+func (o *Opinion) cause() plan.Cause {
 	if o.Spent {
 		return plan.TooCostly
 	}
@@ -72,7 +72,7 @@ func (t *Turn) hold(b *Budget, c plan.Cause) plan.Reason { return t.reason(b, pl
 // nothing of who is not.
 func (t *Turn) waits() bool {
 	v := t.Opinion
-	return v.Awaited && (v.Excused || !v.Trouble())
+	return v.Awaited && (v.LetBe || !v.Trouble())
 }
 
 // raised reports whether the last raise is so recent that trouble is its doing.
