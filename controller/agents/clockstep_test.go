@@ -31,15 +31,15 @@ func TestASetClockMakesNothingOlder(t *testing.T) {
 			}
 		}
 		pod := plan.PodID{Namespace: "factory", Name: "p0"}
-		samples, rates := p.Session("s0", now).Samples, p.Rates(pod, now)
+		samples, rates := p.Session("s0", now).Samples, usage(p, pod, "", now).Rates
 		if len(samples) != 20 || len(rates) != 10 || now.Sub(samples[0].At) != 920*time.Millisecond || now.Sub(rates[0].At) != 900*time.Millisecond {
 			t.Errorf("set by %v: %d samples and %d rates, the oldest %v", by, len(samples), len(rates), samples[:1])
 		}
 		inOrder(t, p)
-		if _, fresh := p.Held(pod, now.Add(silence-time.Millisecond)); !fresh {
+		if !usage(p, pod, "", now.Add(silence-time.Millisecond)).Fresh {
 			t.Errorf("set by %v: a limit that was just told is old", by)
 		}
-		if _, fresh := p.Held(pod, now.Add(silence)); fresh {
+		if usage(p, pod, "", now.Add(silence)).Fresh {
 			t.Errorf("set by %v: a limit that was told long ago is fresh", by)
 		}
 		if got := len(p.Session("s0", now.Add(keep+time.Second)).Samples); got != 0 {
