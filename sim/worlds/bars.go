@@ -79,6 +79,8 @@ var edtBars = map[string]score.Bar{
 	"restart":        {Violation: 0.01, Goodput: 184 * mbit, Clean: time.Second},
 	"capacity-drop":  {Violation: 0.01, Goodput: 142 * mbit, Clean: time.Second},
 	"second-hop":     {Violation: 0.01, Goodput: 140 * mbit, Recovery: 10 * time.Second},
+	"longer-route":   {Violation: 0.01, Goodput: 187 * mbit, Clean: time.Second},
+	"aqm-tcp":        {Violation: 0.01, Goodput: 188 * mbit},
 	"udp-overload":   {Violation: 0.01, Clean: time.Second},
 	"jitter-spike":   {Violation: 0.01, Clean: time.Second},
 	"many-pods":      {Violation: 0.01, Clean: time.Second},

@@ -47,6 +47,8 @@ func (t *Turn) count(b *Budget, again bool) {
 		still = t.loss(b) > 0.7*x.Found.Loss
 	}
 	switch {
+	case again && still && t.Load.Paced && t.Load.Peak < bitrate.Scale(x.Found.Used, nothing): // whose limits are low for the change
+		x.Fruitless = t.Config.Fruitless
 	case again && x.Depth >= telling && t.byItself(b) && t.Opinion.Worst.Base.Idle == 0: // where it is known, this is new
 		x.Fruitless = t.Config.Fruitless
 	case !again:
@@ -103,6 +105,10 @@ func (t *Turn) early(b *Budget) bool {
 // telling is the depth of a cut that a queue must answer to: a gentle one may
 // just not have been enough.
 const telling = 0.15
+
+// nothing is the share of what was used below which next to nothing is: a queue that
+// stands all the same is not of those who sent it.
+const nothing = 0.1
 
 // cut lowers the budget below what fits through, by as much as it takes to
 // empty the standing queue within the drain time: a queue of d seconds leaves

@@ -80,5 +80,8 @@ func (t *Turn) unknown(b *Budget) bool {
 // is little doubt then, and a queue of less than the target is quickly undone.
 func (t *Turn) touched(b *Budget) bool {
 	v := t.Opinion
+	if t.Load.Paced && t.Load.Peak < b.Link.Proven { // as much was let through without a queue: they are not back yet
+		return false
+	}
 	return t.raised(b) && (v.Allow != 0 && v.Worst.Recent > v.Soft || t.loses(b))
 }
