@@ -151,8 +151,8 @@ func TestWhatOneStepLogsIsBounded(t *testing.T) {
 			s.snapshot.Senders = append(s.snapshot.Senders, sender(fmt.Sprintf("pod-%04d", i), workload.Enforce))
 		}
 		run(t, s.loop(Settings{Law: constant{plan.Violation, 50 * mbit}, Vantages: 2}), Period/2)
-		if n := strings.Count(s.log.String(), "msg=limit"); n > mostLines || !strings.Contains(s.log.String(), fmt.Sprintf("lines_left_out=%d", mostLines+1)) {
-			t.Errorf("%d limits logged at once", n)
+		if n := strings.Count(s.log.String(), "msg=limit"); n != mostLines-1 || strings.Count(s.log.String(), "msg=decision") != 1 || !strings.Contains(s.log.String(), fmt.Sprintf("lines_left_out=%d", mostLines+1)) {
+			t.Errorf("%d limits logged at once, want %d and their decision:\n%.500s", n, mostLines-1, &s.log)
 		}
 		if n := len(submittedPods(s.submitted)); n != 2*mostLines {
 			t.Errorf("%d pods limited, want %d", n, 2*mostLines)

@@ -129,8 +129,10 @@ func (j *journal) reason(ctx context.Context, l *Loop, s *inventory.Snapshot, d 
 	decision := status.Decision{At: d.At, Reason: status.FromReason(*r), Limits: fresh}
 	decision.Observed = d.observed
 	j.news = append(j.news, decision)
+	room := mostLines - j.lines
 	j.lines += 1 + len(decision.Limits)
-	if j.lines <= mostLines {
+	if room > 0 { // as much of it as there is room for: the one about most pods is not the one to be silent about
+		decision.Limits = decision.Limits[:min(len(decision.Limits), room-1)]
 		logDecision(ctx, l.Log, *r, decision)
 	}
 }
