@@ -76,6 +76,9 @@ func (m *Marker) once(ctx context.Context, now time.Time) {
 	for _, node := range slices.Sorted(maps.Keys(wanted)) {
 		w := wanted[node]
 		if w.found != nodes[node].Found {
+			if m.To.Resting("Node", "", node) {
+				continue // it takes nobody's turn
+			}
 			if notes++; notes > noteMost {
 				w.found = nodes[node].Found // next time
 			}

@@ -43,8 +43,8 @@ func (n *note) take(c Config, r status.Reason, now time.Time) {
 	if differs(r.ToBps, n.stands) {
 		n.stands, n.since = r.ToBps, now
 	}
-	age := now.Sub(n.noted.At)
-	if now.Sub(n.since) >= noteAfter && age >= noteEvery && (differs(n.stands, n.noted.Rate) || age >= noteAgain) {
+	age, said := now.Sub(n.noted.At), n.noted.Fresh(now) // 0: nobody begins from it, so it may go at once
+	if now.Sub(n.since) >= noteAfter && (said == 0 || age >= noteEvery && (differs(n.stands, said) || age >= noteAgain)) {
 		n.noted = workload.Found{Rate: n.stands.Quantise(), At: now.UTC().Truncate(time.Second)}
 	}
 }

@@ -46,6 +46,7 @@ func TestWhatIsFoundIsNoted(t *testing.T) {
 		{"not for a little", c, known(time.Hour), []phase{{r: settledAt(98), span: time.Hour}}, []bitrate.Rate{95}},
 		{"for more", c, known(time.Hour), []phase{{r: settledAt(103), span: 2 * time.Minute}}, []bitrate.Rate{103}},
 		{"each ten minutes at most", c, known(time.Minute), []phase{{r: settledAt(50), span: 8 * time.Minute}, {r: settledAt(50), span: 2 * time.Minute}}, []bitrate.Rate{95, 50}},
+		{"where what is noted is of a time to come", c, known(-time.Hour), []phase{{r: settledAt(50), span: 2 * time.Minute}}, []bitrate.Rate{50}},
 		{"not while it is switched off", Config{}, known(time.Hour), []phase{{r: settledAt(50), span: 5 * time.Minute}}, []bitrate.Rate{0}},
 	} {
 		for i, w := range play(tt.config, tt.marks, tt.phases...) {
