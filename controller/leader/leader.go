@@ -73,7 +73,7 @@ func Status(ctx context.Context, client kubernetes.Interface, namespace string, 
 		return nil, err
 	}
 	defer body.Close()
-	return read(body)
+	return read(body, q)
 }
 
 // Recording opens the leader's recording in the same way.
@@ -101,13 +101,18 @@ func open(ctx context.Context, client kubernetes.Interface, namespace, path stri
 // maxStatus is the most that a status may weigh.
 const maxStatus = 64 << 20
 
-// read reads a status.
-func read(body io.Reader) (*status.Status, error) {
+// read reads what q asks for of a status: a controller of an older version answers with
+// all of it.
+func read(body io.Reader, q status.Query) (*status.Status, error) {
 	text, err := io.ReadAll(io.LimitReader(body, maxStatus))
 	if err != nil {
 		return nil, fmt.Errorf("read the status: %w", err)
 	}
-	return Decode(text)
+	s, err := Decode(text)
+	if err != nil {
+		return nil, err
+	}
+	return s.Select(q), nil
 }
 
 // Decode reads a status.

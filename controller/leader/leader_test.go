@@ -86,3 +86,21 @@ func TestReader(t *testing.T) {
 		t.Errorf("Read = %+v of a server that answers 503", s)
 	}
 }
+
+// A leader of an older version answers with all that there is, whatever is asked.
+func TestAnOlderLeaderIsAskedForAPart(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		all := status.Status{Leader: true, Senders: []status.Sender{{Pod: "shop/a", Node: "n1"}, {Pod: "shop/b", Node: "n2"}, {Pod: "shop/c", Node: "n2"}}}
+		if err := json.NewEncoder(w).Encode(all); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	s, err := Get(t.Context(), server.URL, status.Query{Node: "n2", Limit: 1})
+	if err != nil || len(s.Senders) != 1 || s.Senders[0].Pod != "shop/b" || s.Totals == nil || s.Totals.Senders != 2 {
+		t.Errorf("%+v, %v, want the first of the two on n2", s, err)
+	}
+	if s, err := Get(t.Context(), server.URL, status.Query{}); err != nil || len(s.Senders) != 3 || s.Totals != nil {
+		t.Errorf("%+v, %v, want all", s, err)
+	}
+}

@@ -48,7 +48,7 @@ func Get(ctx context.Context, url string, q status.Query) (*status.Status, error
 		return nil, err
 	}
 	defer body.Close()
-	return read(body)
+	return read(body, q)
 }
 
 // GetRecording opens the recording of the controller at a base URL.

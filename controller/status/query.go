@@ -87,10 +87,10 @@ type Totals struct {
 }
 
 // Select returns the part that q asks for: s itself for the zero Query, else with Totals.
-// Of apps those in violation come first, then the blind ones; of agents those that do
-// not report. It does not change s.
+// Of apps those in violation come first, then the blind ones; of senders those that can't
+// be limited or send more than their limit; of agents those that do not report. It does not change s.
 func (s *Status) Select(q Query) *Status {
-	if q == (Query{}) || !s.Leader {
+	if q == (Query{}) || !s.Leader || s.Totals != nil { // of what was asked for already, there is no more
 		return s
 	}
 	out, t, node := *s, Totals{}, q.node(s)
@@ -108,7 +108,12 @@ func (s *Status) Select(q Query) *Status {
 		}
 		return true, trouble(a.State, &t)
 	})
-	out.Senders, t.Senders = chosen(s.Senders, q, func(p *Sender) (bool, int) { return concerns(p.Pod, p.Node), 0 })
+	out.Senders, t.Senders = chosen(s.Senders, q, func(p *Sender) (bool, int) {
+		if p.Refused != "" || p.OverLimit != "" {
+			return concerns(p.Pod, p.Node), 0
+		}
+		return concerns(p.Pod, p.Node), 1
+	})
 	out.Reasons, t.Reasons = chosen(s.Reasons, q, func(r *Reason) (bool, int) { return about(r), 0 })
 	out.Problems, t.Problems = chosen(s.Problems, q, func(p *Problem) (bool, int) { return q.names(p.Object), 0 })
 	out.Agents, t.Agents = chosen(s.Agents, q, func(a *Agent) (bool, int) {

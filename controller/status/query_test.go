@@ -47,6 +47,7 @@ func crowd(nodes int) *Status {
 // is on the first.
 func TestAPageIsSmall(t *testing.T) {
 	s := crowd(1000)
+	s.Senders[9000].Refused, s.Senders[8000].OverLimit = "no", "too much"
 	before, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +63,9 @@ func TestAPageIsSmall(t *testing.T) {
 	}
 	if page.Apps[0].State != Violated || page.Apps[99].State != Violated || page.Agents[0].Connected {
 		t.Errorf("the first app is %s and the last %s, the first agent reports: %v", page.Apps[0].State, page.Apps[99].State, page.Agents[0].Connected)
+	}
+	if page.Senders[0].OverLimit == "" || page.Senders[1].Refused == "" || page.Senders[2].Pod != s.Senders[0].Pod {
+		t.Errorf("the first of the throttleable pods are %+v", page.Senders[:3])
 	}
 	if want := (Totals{Apps: 1000, Violated: 100, Blind: 100, Senders: 10_000, Reasons: 1000, Agents: 1000, Connected: 999, Problems: 3}); *page.Totals != want {
 		t.Errorf("%+v, want %+v", *page.Totals, want)
