@@ -162,7 +162,7 @@ func (a *Actuator) Submit(changes []Change) {
 			continue
 		}
 		since := now
-		if w, ok := a.waiting[c.Pod]; ok && w.UID == c.UID {
+		if w, ok := a.waiting[c.Pod]; ok && w.UID == c.UID && (w.ToLow || !c.ToLow) { // what begins a low limit waits from now
 			since = w.since
 		}
 		a.waiting[c.Pod] = waiting{c, since}

@@ -87,5 +87,11 @@ func TestALowLimitEndsSoon(t *testing.T) {
 		if got, want := order(), []string{"low", "cut"}; !slices.Equal(got, want) {
 			t.Errorf("after it has waited for long in the order %v, want %v", got, want)
 		}
+		lower := cut
+		lower.To, lower.ToLow = bitrate.Mbit, true
+		a.Submit([]Change{lower, low})
+		if got, want := order(), []string{"low", "cut"}; !slices.Equal(got, want) {
+			t.Errorf("as a cut that has waited for long is to go lower in the order %v, want %v", got, want)
+		}
 	})
 }
