@@ -192,3 +192,20 @@ func TestTheNextTermAsksAgain(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkRemember is what a change of the inventory costs with thousands of queries
+// that wait, all of which are still asked.
+func BenchmarkRemember(b *testing.B) {
+	t := newTurns()
+	asking := map[account]bool{}
+	for i := range 2000 {
+		of := account{fmt.Sprintf("namespace-%d", i%50), fmt.Sprintf("app-%d", i)}
+		asking[of] = true
+		t.of(of)
+		t.of(of.whole())
+		t.waiting = append(t.waiting, &waiter{names: []account{of}, grant: make(chan account, 1)})
+	}
+	for b.Loop() {
+		t.remember(asking)
+	}
+}
