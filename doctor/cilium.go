@@ -58,7 +58,10 @@ func (c cilium) limits() (problem, advice string) {
 // pkg/kpr/initializer of Cilium 1.20: without kube-proxy replacement or with
 // masquerading by iptables the agent falls back).
 func (c cilium) hostRouting() bool {
-	iptables := !c.on("enable-bpf-masquerade") && (c["enable-ipv4-masquerade"] != "false" || c["enable-ipv6-masquerade"] != "false")
+	masquerades := func(family string) bool {
+		return c["enable-"+family] != "false" && c["enable-"+family+"-masquerade"] != "false"
+	}
+	iptables := !c.on("enable-bpf-masquerade") && (masquerades("ipv4") || masquerades("ipv6"))
 	return !c.on("enable-host-legacy-routing") && c.on("kube-proxy-replacement") && !iptables
 }
 

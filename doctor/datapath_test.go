@@ -72,6 +72,8 @@ func TestDatapath(t *testing.T) {
 			[]string{"with many flows of UDP"}, "legacy host routing"},
 		"Cilium, BPF host routing without masquerading": {datapath{cilium: enforces("enable-ipv4-masquerade=false", "enable-ipv6-masquerade=false"), version: tried, kernels: recent}, "",
 			[]string{"with many flows of UDP"}, "legacy host routing"},
+		"Cilium, BPF host routing of one family": {datapath{cilium: enforces("enable-ipv4-masquerade=false", "enable-ipv6=false", "enable-ipv6-masquerade=true"), version: tried, kernels: recent}, "",
+			[]string{"with many flows of UDP"}, "legacy host routing"},
 		"Cilium, legacy routing in a tunnel": {datapath{cilium: enforces("routing-mode=tunnel"), version: tried, kernels: recent}, "",
 			[]string{"with TCP for some 0.3 s"}, "pods receive"},
 	} {
