@@ -246,7 +246,7 @@ func (j *journal) problems(l *Loop, all []inventory.Problem) {
 		if j.known[p] {
 			continue
 		}
-		l.Log.Warn("unreadable, a default applies", "object", p.Object, "problem", p.Text)
+		l.Log.Warn("not taken as it is written", "object", p.Object, "problem", p.Text)
 		if told < maxTold {
 			told += tellOwners(l.Events, p)
 		}

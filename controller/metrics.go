@@ -69,7 +69,7 @@ var (
 	descPhase       = describe("detnet_bottleneck_phase", "1 for the phase that the control of a bottleneck is in: open, doubting, cutting, testing, draining, settled, exploring, trying or released.", "bottleneck", "phase")
 	descBlind       = describe("detnet_blind_sessions", "Sessions without enough new samples to judge by, or any good answer of Prometheus.")
 	descAgent       = describe("detnet_agent_connected", "1 if the agent reports.", "pod", "node", "role")
-	descProblems    = describe("detnet_problems", "Annotations and modes that could not be read.")
+	descProblems    = describe("detnet_problems", "Annotations and modes that could not be read, and namespaces whose pods' floors come to more than is granted.")
 	descUnstamped   = describe("detnet_unstamped_pods", "Pods without stamps that admission has signed: neither protected nor limited until they are mended.")
 	descGivingBack  = describe("detnet_limits_to_give_back", "Limits that are still to be given back where detnet does not enforce any more.")
 	allDescriptions = []*prometheus.Desc{
