@@ -28,26 +28,29 @@ func OfQueues(app *plan.App, session *plan.Session) *plan.Session {
 	return session
 }
 
-// answers reports whether a session was heard of lately.
-func (c Config) answers(session *plan.Session, now time.Time) bool {
-	n := len(session.Samples)
-	return n > 0 && now.Sub(session.Samples[n-1].At) <= c.Stale
+// awaited reports whether a session that has told enough until now is about to tell of the
+// time since a cut: its host is busy, or there was no time yet. What is not told by when
+// it would be stale is not waited for.
+func (c Config) awaited(session *plan.Session, since, now time.Time) bool {
+	return !since.IsZero() && now.Sub(since) <= c.Stale && c.Read(session, now).Samples > 0
 }
 
-// Vouched reports whether an agent beside the app sees one of its paths across the
-// network too: then no figure is the app's word alone.
-func Vouched(app *plan.App, now time.Time, stale time.Duration) bool {
+// Vouched reports whether an agent beside the app sees each of its paths across the
+// network that tell anything: then no figure is the app's word alone.
+func (c Config) Vouched(app *plan.App, now time.Time) bool {
+	vouched := false
 	for i := range app.Sessions {
-		if app.Sessions[i].Vantage == app.Node {
+		s := &app.Sessions[i]
+		if s.Vantage == app.Node {
 			continue
 		}
-		if w := nodeSession(app, &app.Sessions[i]); w != nil {
-			if n := len(w.Samples); n > 0 && now.Sub(w.Samples[n-1].At) <= stale {
-				return true
-			}
+		if w := nodeSession(app, s); w != nil && c.Read(w, now).Samples > 0 {
+			vouched = true
+		} else if r := c.Read(s, now); !r.Blind() {
+			return false
 		}
 	}
-	return false
+	return vouched
 }
 
 // network is what the network did to a path: what delays an app and not its
@@ -60,14 +63,13 @@ func (c Config) network(app *plan.App, session *plan.Session, r Reading, since, 
 		return r
 	}
 	w := c.read(beside, since, now)
-	switch {
-	case w.Samples == 0 && c.answers(beside, now): // it is about to tell: its host is busy, or there was no time yet
+	if w.Samples == 0 {
+		if !c.awaited(beside, since, now) {
+			return r
+		}
 		r.Samples = 0
-		return r
-	case w.Samples == 0:
-		return r
 	}
-	if r.Samples == 0 { // nothing but loss is known of the app
+	if r.Samples == 0 { // nothing but loss is known of the app, or counts yet
 		r.Lost, r.LostCount = min(r.Lost, w.Lost), min(r.LostCount, w.LostCount)
 		return r
 	}

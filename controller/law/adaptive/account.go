@@ -8,7 +8,6 @@ import (
 	"github.com/detnet/detnet/controller/law/blame"
 	"github.com/detnet/detnet/controller/law/budget"
 	"github.com/detnet/detnet/controller/plan"
-	"github.com/detnet/detnet/controller/sense"
 )
 
 // Account says for whom less is let through behind a bottleneck than was: the app whose
@@ -71,7 +70,7 @@ func (r *round) tooCostly(a *Account, total bitrate.Rate, load budget.Load) (app
 		return -1, false
 	}
 	i, found := slices.BinarySearchFunc(r.state.Diagnoses, who, func(s blame.Diagnosis, id plan.PodID) int { return s.App.Compare(id) })
-	if !found || sense.Vouched(&r.view.Apps[i], r.view.At, r.config.Sense.Stale) {
+	if !found || r.config.Sense.Vouched(&r.view.Apps[i], r.view.At) {
 		return -1, false
 	}
 	return i, r.state.Diagnoses[i].Charge(r.config.Blame, cost, r.view.At)
