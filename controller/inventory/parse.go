@@ -24,11 +24,8 @@ type App struct {
 	Probe    workload.Probe
 	Query    workload.Query // where Probe is Prometheus
 	DSCP     workload.DSCP  // of the probes' packets
-	// NodeReflects: the agent on the pod's node answers the probes, behind the
-	// same uplink, because the pod can't.
-	NodeReflects bool
-	Pinned       []string // nodes to measure from; nil leaves the choice to placement
-	Mode         workload.ControlMode
+	Pinned   []string       // nodes to measure from; nil leaves the choice to placement
+	Mode     workload.ControlMode
 }
 
 // Workload is what a pod was made from; zero for a pod of its own.

@@ -56,10 +56,10 @@ func TestAnEchoThatIsLateUntilOthersAreAtTheFloorIsBounded(t *testing.T) {
 	t.Logf("harmed %v of an hour: %v", harmed, causes)
 }
 
-// What the agent beside an app sees too is congestion: it stays relieved for as long
-// as it lasts.
+// What the agent beside an app sees too, or says in its place, is congestion: it stays
+// relieved for as long as it lasts.
 func TestWhatTheNodeSessionSeesTooIsNotBounded(t *testing.T) {
-	for _, nodeSession := range []bool{false, true} {
+	for _, tt := range []struct{ nodeSession, nodeReflects bool }{{false, false}, {true, false}, {false, true}} {
 		s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit, 1000*mbit)
 		cfg := DefaultConfig()
 		cfg.Adaptive.Blame.Harm = 20 * time.Second
@@ -69,22 +69,22 @@ func TestWhatTheNodeSessionSeesTooIsNotBounded(t *testing.T) {
 		}
 		s.sending = 50 * mbit
 		app := &s.o.Apps[0]
-		if nodeSession {
+		if app.NodeReflects = tt.nodeReflects; tt.nodeSession {
 			app.NodeSessions = []plan.Session{{ID: "agent", Vantage: "n2"}}
 		}
 		s.run(2 * time.Second)
 		spent, cuts := 0, 0
 		for range 4 * 60 * 3 {
 			session := &app.Sessions[0]
-			if nodeSession { // what it sees is what the app sees
+			if tt.nodeSession { // what it sees is what the app sees
 				app.NodeSessions[0].Samples = append([]plan.Sample(nil), session.Samples...)
 			}
 			_, causes := s.echo(func() bitrate.Rate { return 30 * mbit }, 40*ms, 250*ms)
 			spent += causes[plan.TooCostly]
 			cuts += causes[plan.Violation]
 		}
-		if bounded := spent > 0; bounded == nodeSession || cuts == 0 {
-			t.Errorf("node session %v: %d cuts, %d looks bounded", nodeSession, cuts, spent)
+		if bounded := spent > 0; bounded == (tt.nodeSession || tt.nodeReflects) || cuts == 0 {
+			t.Errorf("%+v: %d cuts, %d looks bounded", tt, cuts, spent)
 		}
 	}
 }

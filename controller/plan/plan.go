@@ -54,7 +54,10 @@ type App struct {
 	Rank     int // importance among critical workloads, higher first
 	Protocol workload.Protocol
 	SLO      workload.SLO
-	Sessions []Session // one per vantage point
+	// NodeReflects: the agent on the pod's node answers the probes, behind the same
+	// uplink, because the pod can't. Then Sessions are node sessions themselves.
+	NodeReflects bool      `json:",omitempty"`
+	Sessions     []Session // one per vantage point
 	// NodeSessions are the same paths, from the same vantage points, to the probe
 	// agent on the app's node, without the time that its reflector held each
 	// packet: what delays an App and not its node session is not the network. There

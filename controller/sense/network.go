@@ -36,7 +36,8 @@ func (c Config) awaited(session *plan.Session, since, now time.Time) bool {
 }
 
 // Vouched reports whether an agent beside the app sees each of its paths across the
-// network that tell anything: then no figure is the app's word alone.
+// network that tell anything: then no figure is the app's word alone. Where the agent
+// answers in the app's place none is.
 func (c Config) Vouched(app *plan.App, now time.Time) bool {
 	vouched := false
 	for i := range app.Sessions {
@@ -44,7 +45,11 @@ func (c Config) Vouched(app *plan.App, now time.Time) bool {
 		if s.Vantage == app.Node {
 			continue
 		}
-		if w := nodeSession(app, s); w != nil && c.Read(w, now).Samples > 0 {
+		w := nodeSession(app, s)
+		if app.NodeReflects {
+			w = s
+		}
+		if w != nil && c.Read(w, now).Samples > 0 {
 			vouched = true
 		} else if r := c.Read(s, now); !r.Blind() {
 			return false

@@ -34,3 +34,15 @@ func TestOnlyANodeSessionThatSeesVouches(t *testing.T) {
 		}
 	}
 }
+
+// Where the agent answers in the app's place the app has no word, and costs nothing.
+func TestWhoseNodeReflectsSaysNothingItself(t *testing.T) {
+	now := t0.Add(2 * time.Second)
+	x := &plan.App{Node: "n1", NodeReflects: true, SLO: workload.SLO{Jitter: ms}, Sessions: []plan.Session{heard("agent", now, late)}}
+	if !DefaultConfig().Vouched(x, now) {
+		t.Error("what the agent says is taken for the app's word")
+	}
+	if x.Sessions = []plan.Session{heard("agent", now.Add(-time.Second), late)}; DefaultConfig().Vouched(x, now) {
+		t.Error("an agent that is silent vouches")
+	}
+}
