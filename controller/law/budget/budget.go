@@ -160,6 +160,12 @@ func (b *Budget) Draining() bool {
 	return phase == plan.Cutting || phase == plan.Testing || phase == plan.Draining
 }
 
+// recovering reports whether less is given out than was seen to go through or may fit: what
+// a cut took too much is being made up for.
+func (b *Budget) recovering() bool {
+	return (b.Search.Even || b.Search.Fine) && b.Total < b.Link.Upper
+}
+
 // Learned reports whether the total is a budget, not just the sum of the limits.
 func (b *Budget) Learned() bool { return b.Link.Known || b.Draining() }
 

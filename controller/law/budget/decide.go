@@ -69,7 +69,7 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 		return t.hold(b, v.cause())
 	case v.Partial:
 		return t.hold(b, plan.Blind)
-	case v.Elsewhere != nil && !b.Search.Even && !b.Search.Fine:
+	case v.Elsewhere != nil && !b.recovering():
 		return t.hold(b, plan.NotNetwork)
 	case !t.Sense.Roomy(&v.Verdict):
 		return t.hold(b, plan.NearTarget)

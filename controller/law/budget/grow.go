@@ -49,6 +49,7 @@ func (t *Turn) raise(b *Budget, step float64) {
 	case b.Total < best && raised > best: // not in one leap beyond what ever fitted through
 		raised, b.Search.Step = best, t.Config.RaiseStep
 	case b.Search.Fine:
+		b.Search.Fine = raised < b.Link.Upper // beyond that it is a link that carries more
 	case float64(raised) > 1.03*float64(b.Link.Capacity) && !b.Link.unsteady(t.Now):
 		b.Search.Step = min(2*step, t.Config.MaxRaise) // on new ground
 	}

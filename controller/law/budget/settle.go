@@ -36,6 +36,9 @@ func (t *Turn) settle(b *Budget) {
 		s.Wait = t.comeback(b)
 	}
 	s.Fine = !s.Even && t.cheap(b) && float64(e.full) > vague*float64(l.Capacity) && float64(e.full) < overflow*float64(l.Capacity)
+	if s.Fine {
+		l.Upper = e.full
+	}
 	wait := s.Wait
 	if s.Even || s.Fine {
 		wait = 0
