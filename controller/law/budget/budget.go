@@ -139,6 +139,9 @@ type Search struct {
 	Even     bool // in even steps towards the upper bound: the capacity was not measured
 	Fine     bool // in small steps soon: it was measured, but more was seen to go through
 	Residual Residual
+	// No sooner than SpareAt is a quieter link taken for room again.
+	SpareAt   time.Time
+	SpareWait time.Duration
 	// When the budget was last raised, given back, and shifted between senders.
 	Raised, Released, Shared time.Time
 }

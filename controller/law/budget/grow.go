@@ -2,6 +2,7 @@ package budget
 
 import (
 	"math"
+	"time"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/senders"
@@ -98,14 +99,26 @@ const fineStep = 0.01
 const leastStep = 0.08
 
 // spare reports whether the link has become so much quieter that there must be
-// room. A host that is less busy than it was looks the same: that costs one try.
+// room. A host that is less busy than it was looks the same, and so does an app that
+// answers sooner as it likes: it is believed less and less often, until it was right.
 func (t *Turn) spare(b *Budget, used bool) bool {
+	s := &b.Search
 	if !used {
-		b.Search.Residual = Residual{}
+		s.Residual = Residual{}
 		return false
 	}
-	return b.Search.Residual.Fell(t.Now, t.Opinion.Residual) && !b.Link.unsteady(t.Now)
+	if !s.Residual.Fell(t.Now, t.Opinion.Residual) || t.Now.Before(s.SpareAt) || b.Link.unsteady(t.Now) {
+		return false
+	}
+	s.SpareWait = min(max(2*s.SpareWait, minSpareWait), maxSpareWait)
+	s.SpareAt = t.Now.Add(s.SpareWait)
+	return true
 }
+
+const (
+	minSpareWait = 30 * time.Second
+	maxSpareWait = 5 * time.Minute
+)
 
 // quiet is how far the delay is from where raising would stop, 0…1.
 func (t *Turn) quiet() float64 {

@@ -43,6 +43,9 @@ func (t *Turn) settle(b *Budget) {
 	if s.Even || s.Fine {
 		wait = 0
 	}
+	if float64(l.Capacity) > 1.1*float64(before.Capacity) {
+		s.SpareWait = 0
+	}
 	l.Proven = min(b.Total, t.Load.Peak) // the queue emptied although this came in
 	b.Total = max(b.Total, bitrate.Scale(l.Capacity, t.Config.Settle))
 	s.Residual = Residual{}
