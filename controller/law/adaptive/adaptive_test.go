@@ -42,3 +42,15 @@ func TestASenderIsNotRaisedWhileOneOfItsBottlenecksIsInTrouble(t *testing.T) {
 		}
 	}
 }
+
+// With less than a write a second a limit still has its turn at being low: who waits for
+// one that never comes is never raised.
+func TestATurnAtBeingLowComesAtAnyRateOfWrites(t *testing.T) {
+	x := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Limit: 50 * mbit, Limiter: plan.EDT}
+	r := round{config: DefaultConfig(), view: sense.View{Observation: plan.Observation{At: t0, Senders: []plan.Sender{x}}}}
+	r.config.Writes = 0.5
+	r.state = &State{Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}}
+	if r.turns([]bitrate.Rate{80 * mbit}); len(r.crowded) > 0 {
+		t.Error("one limit is too many at a time")
+	}
+}

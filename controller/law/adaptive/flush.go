@@ -66,7 +66,7 @@ func (r *round) turns(to []bitrate.Rate) {
 			next = append(next, int32(i))
 		}
 	}
-	free := max(int(r.config.Writes)-len(r.state.Flushes), 0)
+	free := max(max(int(r.config.Writes), 1)-len(r.state.Flushes), 0) // with less than a write a second one at a time
 	if len(next) <= free {
 		return
 	}
