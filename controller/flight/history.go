@@ -38,7 +38,7 @@ func (c *cast) shows(o plan.Observation) bool {
 }
 
 func sameApp(a, b plan.App) bool {
-	return a.Pod == b.Pod && a.Node == b.Node && a.Rank == b.Rank && a.Protocol == b.Protocol && a.SLO == b.SLO &&
+	return a.Pod == b.Pod && a.Node == b.Node && a.Rank == b.Rank && a.Protocol == b.Protocol && a.SLO == b.SLO && a.NodeReflects == b.NodeReflects &&
 		slices.EqualFunc(a.Sessions, b.Sessions, samePath) && slices.EqualFunc(a.NodeSessions, b.NodeSessions, samePath)
 }
 

@@ -103,6 +103,7 @@ func drawNext(t *rapid.T, o plan.Observation) plan.Observation {
 		if i := slices.IndexFunc(o.Apps, func(a plan.App) bool { return a.Pod == id }); i >= 0 {
 			app = o.Apps[i]
 		}
+		app.NodeReflects = rapid.Bool().Draw(t, "node reflects")
 		app.Sessions, app.NodeSessions = paths(app.Sessions, "sessions"), paths(app.NodeSessions, "node sessions")
 		next.Apps = append(next.Apps, app)
 
@@ -168,7 +169,7 @@ func TestNothingOfAnObservationIsForgotten(t *testing.T) {
 		of   reflect.Type
 		want int
 	}{
-		{reflect.TypeFor[plan.Observation](), 4}, {reflect.TypeFor[plan.Told](), 3}, {reflect.TypeFor[plan.App](), 7}, {reflect.TypeFor[plan.Session](), 5},
+		{reflect.TypeFor[plan.Observation](), 4}, {reflect.TypeFor[plan.Told](), 3}, {reflect.TypeFor[plan.App](), 8}, {reflect.TypeFor[plan.Session](), 5},
 		{reflect.TypeFor[plan.Sample](), 6}, {reflect.TypeFor[plan.Sender](), 9}, {reflect.TypeFor[plan.TxRate](), 2},
 		{reflect.TypeFor[plan.Plan](), 5},
 	} {
