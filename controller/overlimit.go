@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
 )
 
 // By how much, for how long and in how many measurements at least a pod has to send
@@ -37,4 +38,21 @@ func overLimit(s *plan.Sender, now time.Time) string {
 	}
 	return fmt.Sprintf("it sends more than its limit of %v and does not slow down, as UDP may not: of each flow little more than 100 packets in %.0f s get through, and how many do is not counted; "+
 		"have it watch for losses and slow down, spread it over more flows, or bound it where it is made (docs/cilium.md#the-law-before-cilium)", s.Limit, plan.Horizon.Seconds())
+}
+
+// cutLately are the pods that were cut while what overLimit looks at was measured, by
+// decisions that are the newest first.
+func cutLately(decisions []status.Decision, now time.Time) map[string]bool {
+	pods := map[string]bool{}
+	for _, d := range decisions {
+		if now.Sub(d.At) > overFor {
+			break
+		}
+		for _, l := range d.Limits {
+			if !d.Observed && l.ToBps < l.FromBps {
+				pods[l.Pod] = true
+			}
+		}
+	}
+	return pods
 }

@@ -3,10 +3,14 @@ package controller
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/agents"
+	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
 )
 
 // A pod that sends more than its limit before Cilium, and goes on, gets next to nothing
@@ -43,4 +47,30 @@ func TestWhoDoesNotSlowDownBeforeCiliumIsToldOf(t *testing.T) {
 			t.Errorf("%s: said %q", tt.name, said)
 		}
 	}
+}
+
+// What a pod sent before it was cut is no word on whether it slows down.
+func TestACutIsGivenTimeBeforeCilium(t *testing.T) {
+	for after, said := range map[time.Duration]bool{Period: false, overFor: false, 2 * overFor: true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &floodStage{stage{snapshot: &inventory.Snapshot{Senders: []*inventory.Sender{sender("flood", workload.Enforce)}}}}
+			l := s.loop(Settings{Law: constant{plan.Violation, 50 * bitrate.Mbit}, Vantages: 2})
+			l.Measurements = s
+			if got := run(t, l, after).Senders[0].OverLimit; (got != "") != said {
+				t.Errorf("%v after a cut: %q", after, got)
+			}
+		})
+	}
+}
+
+// floodStage has each pod send much, before Cilium.
+type floodStage struct{ stage }
+
+func (s *floodStage) Look(l *agents.Look, now time.Time) { look(s, l, now) }
+func (*floodStage) Limiter(string) plan.Limiter          { return plan.EDT }
+func (*floodStage) Rates(_ plan.PodID, now time.Time) (rates []plan.TxRate) {
+	for ago := 3 * time.Second; ago > 0; ago -= 100 * time.Millisecond {
+		rates = append(rates, plan.TxRate{At: now.Add(-ago), Tx: 300 * bitrate.Mbit})
+	}
+	return rates
 }

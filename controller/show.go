@@ -50,10 +50,13 @@ func (f *frame) show() *status.Status {
 	for i, app := range f.snapshot.Apps {
 		s.Apps[i] = f.app(senses, app, &f.view.Verdicts[i])
 	}
+	cut := cutLately(f.decisions, f.view.At)
 	for i, sender := range f.snapshot.Senders {
 		s.Senders[i] = showSender(sender, &f.view.Senders[i], f.view.At)
 		s.Senders[i].Refused = f.refused[sender.UID]
-		s.Senders[i].OverLimit = overLimit(&f.view.Senders[i], f.view.At)
+		if s.Senders[i].OverLimit = overLimit(&f.view.Senders[i], f.view.At); cut[s.Senders[i].Pod] {
+			s.Senders[i].OverLimit = "" // what it sent was under another limit
+		}
 	}
 	s.Reasons = f.reasons()
 	for _, a := range f.snapshot.Agents {
