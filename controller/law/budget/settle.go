@@ -35,9 +35,9 @@ func (t *Turn) settle(b *Budget) {
 	if l.fallen() && !b.Trouble.Overshot {
 		s.Wait = t.comeback(b)
 	}
-	s.Fine = !s.Even && t.cheap(b) && float64(e.full) > vague*float64(l.Capacity) && float64(e.full) < overflow*float64(l.Capacity)
+	s.Fine = !s.Even && t.cheap(b) && t.doubtful(e, l.Capacity)
 	if s.Fine {
-		l.Upper = e.full
+		l.Upper = min(max(e.full, bitrate.Scale(l.Capacity, doubt)), bitrate.Scale(l.Capacity, overflow))
 	}
 	wait := s.Wait
 	if s.Even || s.Fine {
@@ -78,11 +78,19 @@ func (t *Turn) episode(b *Budget) episode {
 	return e
 }
 
+// doubtful reports whether a capacity may be too low: what went through while the queue
+// stood says so, or hosts stand still now and then, which makes every estimate doubtful.
+func (t *Turn) doubtful(e episode, capacity bitrate.Rate) bool {
+	more := float64(e.full) / float64(capacity)
+	return more > vague && more < overflow || t.Opinion.Elsewhere != nil
+}
+
 // From vague times the capacity on, what went through while a queue stood contradicts it;
 // from overflow on it says nothing: it was dropped.
 const (
 	vague    = 1.04
-	overflow = 1.3
+	overflow = 1.5
+	doubt    = 1.1 // and so far an estimate may be wrong where hosts stand still
 )
 
 // company is the share of the link that others use from which on it counts.
