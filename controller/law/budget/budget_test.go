@@ -6,6 +6,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/queue"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
@@ -116,5 +117,38 @@ func TestWhoPausesIsNoCapacity(t *testing.T) {
 	paused := &plan.Sender{Rates: []plan.TxRate{{At: at.Add(100 * time.Millisecond)}}}
 	if got := (&Turn{Senders: []*plan.Sender{paused}}).emptied(e); got != e.full {
 		t.Errorf("%v fit through by who sends nothing, want %v", got, e.full)
+	}
+}
+
+// A sub-window in which a queue began is partly of before: what is sent is more than it
+// says, and the search for what fits through ends at that.
+func TestWhatIsSentSinceAnOnset(t *testing.T) {
+	const w = senders.Window
+	for _, tt := range []struct {
+		name       string
+		ago        time.Duration // the queue began so long before the end of the sub-window
+		last, want bitrate.Rate
+	}{
+		{"in the last eighth", w / 8, 150 * mbit, 200 * mbit},
+		{"after an eighth", w * 7 / 8, 150 * mbit, 171 * mbit},
+		{"before it", 2 * w, 150 * mbit, 150 * mbit},
+		{"and less is sent", w / 2, 0, 150 * mbit},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &plan.Sender{Rates: []plan.TxRate{{At: t0.Add(-w)}, {At: t0, Tx: tt.last}}}
+			path := &plan.Session{Base: plan.Base{Delay: ms, Known: true}}
+			for at := t0.Add(-10 * w); !at.After(t0); at = at.Add(ms) {
+				x := plan.Sample{At: at, RTT: ms}
+				if !at.Before(t0.Add(-tt.ago)) {
+					x.RTT = 30 * ms
+				}
+				path.Samples = append(path.Samples, x)
+			}
+			turn := Turn{Now: t0, Senders: []*plan.Sender{s}, Paths: []*plan.Session{path}, Load: Load{Peak: 150 * mbit}}
+			turn.Sense.Window = 250 * ms
+			if got := turn.sinceOnset(&Budget{}); !near(got, tt.want, 0.01) {
+				t.Errorf("%v are sent by now, want %v", got, tt.want)
+			}
+		})
 	}
 }

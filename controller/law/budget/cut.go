@@ -118,6 +118,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 	x, c := &b.Trouble, t.Config
 	b.Link.Upper = min(b.Total, t.Load.Peak)
 	raised := t.raised(b)
+	first := !again && !raised && !b.Link.Known
 	if raised { // what was in use before it may not be in use again yet
 		b.Link.Upper = max(b.Link.Upper, min(b.Link.Proven, b.Total))
 	}
@@ -135,6 +136,9 @@ func (t *Turn) cut(b *Budget, again bool) {
 	if b.Link.Known {
 		reference = b.Link.Capacity
 	}
+	if first { // the search ends there
+		b.Link.Upper = min(b.Total, t.sinceOnset(b))
+	}
 	depth *= float64(reference+b.Link.Others) / float64(reference) // a queue leaves as fast as the link is, not as our part of it
 	b.Total = max(bitrate.Scale(reference, 1-min(max(depth, c.MinCut), most)), min(t.Load.Floors, b.Total))
 	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
@@ -147,6 +151,25 @@ func (t *Turn) cut(b *Budget, again bool) {
 		x.Resume = plan.Testing
 	}
 	b.Phase = plan.Cutting
+}
+
+// sinceOnset is what the senders send by now: a sub-window in which the queue began is
+// partly of before, and tells too little, by a quarter at the most that is believed: TCP
+// that has just begun sends more for a moment than it will.
+func (t *Turn) sinceOnset(b *Budget) bitrate.Rate {
+	const w = senders.Window
+	sums := senders.Sums(t.Senders, t.Now.Add(-3*w), t.Now)
+	began := queue.Onset(t.ramp(b.since(t.Now)), t.Sense.Window)
+	if len(sums) < 2 || began.IsZero() {
+		return t.Load.Peak
+	}
+	before, last := sums[len(sums)-2], sums[len(sums)-1]
+	of := last.At.Sub(began)
+	if of <= 0 || of >= w || last.Tx <= before.Tx {
+		return t.Load.Peak
+	}
+	more := float64(last.Tx-before.Tx) * float64(w) / float64(max(of, w*3/4))
+	return max(t.Load.Peak, before.Tx+bitrate.Rate(more))
 }
 
 // estimate learns what it can of the capacity from the queue and from how it came,
