@@ -17,17 +17,18 @@ const mbit = bitrate.Mbit
 type stage struct {
 	t *testing.T
 	Run
-	o       plan.Observation
-	delay   time.Duration  // above a base of 0.3 ms
-	lost    int            // of every 50 probes
-	deaf    bool           // plans are not carried out
-	behind  int            // steps by which the API server shows a limit late
-	written [][]plan.Limit // limits that it is yet to show
-	idle    func(int) bool // senders that send nothing; nil: none
-	sending bitrate.Rate   // what each sender would send
-	reasons []plan.Reason  // of the last step
-	writes  int
-	probes  int
+	o         plan.Observation
+	delay     time.Duration  // above a base of 0.3 ms
+	lost      int            // of every 50 probes
+	deaf      bool           // plans are not carried out
+	behind    int            // steps by which the API server shows a limit late
+	written   [][]plan.Limit // limits that it is yet to show
+	idle      func(int) bool // senders that send nothing; nil: none
+	sending   bitrate.Rate   // what each sender would send
+	reasons   []plan.Reason  // of the last step
+	writes    int
+	probes    int
+	uncounted bool // the agent on the senders' node has fallen silent
 }
 
 // What the controller keeps of a path and of a sender is less than this.
@@ -72,6 +73,9 @@ func (s *stage) run(d time.Duration) {
 		s.o.At = s.o.At.Add(10 * ms)
 		for i := range s.o.Senders {
 			x := &s.o.Senders[i]
+			if s.uncounted {
+				break
+			}
 			rate := min(s.sending, x.Limit)
 			if s.idle != nil && s.idle(i) {
 				rate = 0

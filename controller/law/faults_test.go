@@ -117,3 +117,24 @@ func TestTheOriginalsDoNotRaiseBlind(t *testing.T) {
 		t.Errorf("%d raises while it saw and %d when samples had stopped, want some and none", raises, blind)
 	}
 }
+
+// Senders whose agent has fallen silent are not idle for that: who is late because of them
+// is helped, and nobody is given more.
+func TestWhoIsNotCountedAnyMoreIsNotIdle(t *testing.T) {
+	s := newStage(t, jitter1ms, 1000*mbit, 1000*mbit)
+	s.run(3 * time.Second)
+	s.uncounted = true
+	s.run(1500 * ms)
+	s.delay = 40 * ms
+	s.run(time.Second)
+	if got := s.limits(); got[0] > 300 || got[1] > 300 {
+		t.Fatalf("limits of %vM where they may send 300M: %+v", got, s.reason())
+	}
+	s.delay = 0
+	s.run(time.Second)
+	cut := s.limits()
+	s.run(1500 * ms)
+	if got := s.limits(); got[0] > cut[0] || got[1] > cut[1] {
+		t.Errorf("raised from %vM to %vM while nobody knows who sends what", cut, got)
+	}
+}

@@ -156,7 +156,7 @@ func (c *contender) decide(name string, v sense.View, p *plan.Plan) {
 		n = &node{rule: c.fresh(name), total: senders.SumLimits(own), paths: map[string]*path{}}
 		c.nodes[name] = n
 	}
-	s := sight{now: v.At, was: n.total, floor: floors, used: senders.PeakSum(own, v.At)}
+	s := sight{now: v.At, was: n.total, floor: floors, used: senders.PeakSum(own)}
 	s.probes, s.target = n.look(name, v.Apps)
 	if s.target == 0 {
 		return // nobody to protect here

@@ -276,7 +276,7 @@ func (r *round) group(members []int32) group {
 		g.pending = g.pending || r.awaited != nil && r.awaited[i]
 		g.wait(s, r.flush(s.Pod))
 	}
-	g.load.Peak = senders.PeakSum(g.senders, r.view.At)
+	g.load.Peak = senders.PeakSum(g.senders)
 	// What is promised to all may be more than there is.
 	if shrunk := max(g.load.Peak/2, least); g.load.Bound && g.load.Floors > shrunk+shrunk/8 {
 		g.load.Floors, g.load.Room = shrunk, g.load.Room || g.load.Limits > shrunk+shrunk/8

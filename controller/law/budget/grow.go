@@ -17,6 +17,8 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	switch {
 	case t.ignored(b): // nobody carries raises out
 		return t.hold(b, plan.Calm)
+	case !t.Load.Seen.IsZero() && t.Now.Sub(t.Load.Seen) > time.Second: // who sends what is not known any more
+		return t.hold(b, plan.Blind)
 	case !t.Load.More, !t.Load.Bound && !used:
 		return t.hold(b, plan.Unused)
 	case t.Now.Sub(b.Search.Raised) < t.pause(b):

@@ -109,9 +109,10 @@ func Usable(s *plan.Sender, tx bitrate.Rate) bitrate.Rate {
 
 // PeakSum is the highest sum over the senders in any of the newest
 // sub-windows. Agents report with different phases, so sums are taken over
-// bins of time; a sender without a value in a bin counts with its last one.
+// bins of time; a sender without a value in a bin counts with its last one, also one
+// whose agent has fallen silent: that is no reason to think that it sends nothing.
 // Where nobody counts, the limits are all there is to go by.
-func PeakSum(senders []*plan.Sender, now time.Time) bitrate.Rate {
+func PeakSum(senders []*plan.Sender) bitrate.Rate {
 	if !slices.ContainsFunc(senders, func(s *plan.Sender) bool { return len(s.Rates) > 0 }) {
 		return SumLimits(senders)
 	}
@@ -120,11 +121,7 @@ func PeakSum(senders []*plan.Sender, now time.Time) bitrate.Rate {
 		if len(s.Rates) == 0 {
 			continue
 		}
-		end := s.Rates[len(s.Rates)-1].At
-		if now.Sub(end) > time.Second {
-			continue // the agent is gone; nothing is known
-		}
-		rates := s.Rates
+		end, rates := s.Rates[len(s.Rates)-1].At, s.Rates
 		for i := range sums {
 			rates = until(rates, end.Add(-time.Duration(i)*Window))
 			sums[i] += Usable(s, newest(rates))
