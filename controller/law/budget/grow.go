@@ -52,6 +52,7 @@ func (t *Turn) raise(b *Budget, step float64) {
 	case b.Total < best && raised > best: // not in one leap beyond what ever fitted through
 		raised, b.Search.Step = best, t.Config.RaiseStep
 	case b.Search.Fine:
+		b.Search.Step = min(step+fineStep, mostFine)
 		b.Search.Fine = raised < b.Link.Upper // beyond that it is a link that carries more
 	case float64(raised) > 1.03*float64(b.Link.Capacity) && !b.Link.unsteady(t.Now):
 		b.Search.Step = min(2*step, t.Config.MaxRaise) // on new ground
@@ -84,7 +85,7 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 	case b.Search.Even && t.Load.Paced: // half of it: each change costs
 		return max(math.Sqrt(float64(b.Link.Upper)/float64(b.Total))-1, leastStep)
 	case b.Search.Fine:
-		return fineStep
+		return b.Search.Step
 	case b.Search.Even: // a third of the way, by ratio, to what was too much
 		return max((math.Cbrt(float64(b.Link.Upper)/float64(b.Total))-1)*t.quiet(), 2*t.Config.RaiseStep)
 	case spare:
@@ -95,7 +96,11 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 
 // fineStep is what is tried for where the capacity is nearly known: the queue of what is
 // too much is so short when it is seen that hardly a packet is late.
-const fineStep = 0.01
+// Each that finds no queue makes the next a little larger: the estimate was far too low.
+const (
+	fineStep = 0.01
+	mostFine = 0.04
+)
 
 // leastStep is the least that is tried at a time where each change costs.
 const leastStep = 0.08

@@ -34,8 +34,8 @@ func TestSmallStepsEndAtWhatWasSeenToGoThrough(t *testing.T) {
 	last := 97 * mbit
 	for _, b := range climb(fine(), 60, sense.Verdict{}) {
 		step := float64(b.Total)/float64(last) - 1
-		if last < 107*mbit && step > 1.05*fineStep {
-			t.Errorf("from %v a step of %.3f, want %v", last, step, fineStep)
+		if last < 107*mbit && step > 1.05*mostFine {
+			t.Errorf("from %v a step of %.3f, want %v at the most", last, step, mostFine)
 		}
 		if last > 150*mbit && step < 4*fineStep {
 			t.Fatalf("from %v still a step of %.3f", last, step)

@@ -37,6 +37,7 @@ func (t *Turn) settle(b *Budget) {
 	}
 	s.Fine = !s.Even && t.cheap(b) && t.doubtful(e, l.Capacity)
 	if s.Fine {
+		s.Step = fineStep
 		l.Upper = min(max(e.full, bitrate.Scale(l.Capacity, doubt)), bitrate.Scale(l.Capacity, overflow))
 	}
 	wait := s.Wait
