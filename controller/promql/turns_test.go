@@ -32,15 +32,20 @@ func (s *slowForSome) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(vector("0.001")))}, nil
 }
 
+// askedSlowly is a Prometheus that answers some queries only, and who asks it.
+func askedSlowly() (*slowForSome, Config, *Poller) {
+	server, c := &slowForSome{}, DefaultConfig()
+	c.URL = "http://prometheus"
+	p := New(c, discard, newRegistry())
+	p.client.Transport = server
+	return server, c, p
+}
+
 // However many queries that the server can't answer in time two namespaces have,
 // another's is asked on time, also where one of them wants the same.
 func TestSlowQueriesStarveNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &slowForSome{}
-		c := DefaultConfig()
-		c.URL = "http://prometheus"
-		p := New(c, discard, newRegistry())
-		p.client.Transport = server
+		server, c, p := askedSlowly()
 		ctx, cancel := context.WithCancel(t.Context())
 		var want []Wanted
 		for i := range 200 {
@@ -76,11 +81,7 @@ func TestSlowQueriesStarveNobody(t *testing.T) {
 // for one answer at most, not for as many as the other asks.
 func TestSlowQueriesStarveNoNeighbour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &slowForSome{}
-		c := DefaultConfig()
-		c.URL = "http://prometheus"
-		p := New(c, discard, newRegistry())
-		p.client.Transport = server
+		server, c, p := askedSlowly()
 		ctx, cancel := context.WithCancel(t.Context())
 		var want []Wanted
 		for i := range 200 {

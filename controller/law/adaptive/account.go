@@ -28,7 +28,7 @@ func (a *Account) book(app plan.PodID, b *budget.Budget, now time.Time) {
 	if !a.open() {
 		*a = Account{Bottleneck: b.Bottleneck, Since: now, Charged: now, Before: b.Trouble.Before}
 	}
-	a.App, a.Would = app, max(a.Would, b.Link.Upper)
+	a.App, a.Would = app, max(a.Would, b.Trouble.Found.Used)
 }
 
 // charge says for whom how much is taken, where total is let through.

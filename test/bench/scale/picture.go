@@ -3,13 +3,14 @@ package main
 import (
 	"fmt"
 	"image/color"
-	"os"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
+
+	"github.com/detnet/detnet/test/scene/picture"
 )
 
 // curve is one figure of every run.
@@ -20,9 +21,9 @@ type curve struct {
 }
 
 var (
-	blue   = color.RGBA{0, 114, 178, 255}
-	orange = color.RGBA{213, 94, 0, 255}
-	green  = color.RGBA{0, 158, 115, 255}
+	blue      = color.RGBA{0, 114, 178, 255}
+	vermilion = color.RGBA{213, 94, 0, 255}
+	green     = color.RGBA{0, 158, 115, 255}
 )
 
 // panels are what is drawn against the number of nodes.
@@ -32,19 +33,19 @@ var panels = []struct {
 }{
 	{"leader, calm: cores", []curve{
 		{"used", blue, func(f Figures) float64 { return f.LeaderCores }},
-		{"waited for a core", orange, func(f Figures) float64 { return f.LeaderWaits }},
+		{"waited for a core", vermilion, func(f Figures) float64 { return f.LeaderWaits }},
 	}},
 	{"resident memory, MiB", []curve{
 		{"leader", blue, func(f Figures) float64 { return f.LeaderMiB }},
 		{"standby", green, func(f Figures) float64 { return f.StandbyMiB }},
 	}},
 	{"first effective cut, p99, s", []curve{
-		{"one node", green, onset(0)}, {"a tenth at once", blue, onset(1)}, {"all at once", orange, onset(2)},
+		{"one node", green, onset(0)}, {"a tenth at once", blue, onset(1)}, {"all at once", vermilion, onset(2)},
 	}},
 	{"leader killed: s", []curve{
 		{"lease taken", green, func(f Figures) float64 { return f.ChangeLease }},
 		{"next decision", blue, func(f Figures) float64 { return f.ChangeDecision }},
-		{"last node told", orange, func(f Figures) float64 { return f.ChangeAllNodes }},
+		{"last node told", vermilion, func(f Figures) float64 { return f.ChangeAllNodes }},
 	}},
 }
 
@@ -90,13 +91,5 @@ func drawAll(path string, all []Figures) error {
 			rows[i][k].Draw(place)
 		}
 	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if _, err := canvas.WriteTo(file); err != nil {
-		file.Close()
-		return err
-	}
-	return file.Close()
+	return picture.Save(canvas, path)
 }

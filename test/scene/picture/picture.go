@@ -86,6 +86,11 @@ func (r Run) Write(path string) error {
 		beside.Min.Y, beside.Max.Y = rows[i][0].Min.Y, rows[i][0].Max.Y-vg.Points(14)
 		legend.Draw(beside)
 	}
+	return Save(canvas, path)
+}
+
+// Save writes a canvas to path.
+func Save(canvas *vgsvg.Canvas, path string) error {
 	file, err := os.Create(path)
 	if err != nil {
 		return err
