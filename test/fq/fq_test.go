@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/detnet/detnet/test/fq/debian"
@@ -49,17 +50,29 @@ func play(t *testing.T, r Run) map[string]figure.Values {
 
 // The production law, with the agent's meter and probes, behind limits like Cilium's and
 // before a link of 200 Mbit/s that real TCP fills: it cuts at once, and goes by way of little
-// to nearly all that fits through.
+// to nearly all that fits through. Of 4 s, 0.4 s are late at the onset, and some more on the
+// way, which takes one round or three, by when what happens: any change of the program may
+// move that for one seed, so the median of five counts.
 func TestLawBeforeFQ(t *testing.T) {
 	needGuest(t)
-	v := play(t, Run{Play: "demo/tcp", Seconds: 4, Seed: 1})["demo/tcp"]
-	if v["first_cut_ms"] <= 0 || v["first_cut_ms"] > 500 {
-		t.Errorf("first cut after %v ms", v["first_cut_ms"])
+	const seeds = 5
+	of := map[string][]float64{}
+	for seed := range seeds {
+		v := play(t, Run{Play: "demo/tcp", Seconds: 4, Seed: seed + 1})["demo/tcp"]
+		if v["first_cut_ms"] <= 0 || v["first_cut_ms"] > 500 {
+			t.Errorf("seed %d: first cut after %v ms", seed+1, v["first_cut_ms"])
+		}
+		for _, name := range []string{"late_percent", "best_effort_mbit", "writes"} {
+			of[name] = append(of[name], v[name])
+		}
 	}
-	// Of 4 s, 0.4 s are late at the onset, and one more is lost on the way. It takes one
-	// round or two, by when what happens: any change of the program may move that.
-	if v["late_percent"] > 20 || v["best_effort_mbit"] < 100 || v["writes"] > 14 {
-		t.Errorf("%v %% late, %v Mbit/s of best effort, %v writes", v["late_percent"], v["best_effort_mbit"], v["writes"])
+	t.Log(of)
+	median := func(name string) float64 {
+		slices.Sort(of[name])
+		return of[name][seeds/2]
+	}
+	if late, sent, writes := median("late_percent"), median("best_effort_mbit"), median("writes"); late > 20 || sent < 100 || writes > 14 {
+		t.Errorf("%v %% late, %v Mbit/s of best effort, %v writes", late, sent, writes)
 	}
 }
 
