@@ -20,7 +20,8 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// Window is the length of one measurement.
+// Window is the length of one measurement, half of it to three times as much where the
+// host stands still.
 const Window = 100 * time.Millisecond
 
 // Rate is what one pod sent and received over one window.
@@ -63,14 +64,21 @@ type Meter struct {
 	limiter Limiter // may be nil
 	log     *slog.Logger
 	find    *finder
-	stats   statsSocket
+	stats   reader
 
 	known map[string]*known // by UID
 	now   map[int]counters
+	at    time.Time // end of the newest window
 
 	mu   sync.Mutex
 	seq  uint64
 	kept [keep][]Rate // ring of the newest windows, by sequence number
+}
+
+// reader reads the counters of all interfaces. statsSocket is one.
+type reader interface {
+	read(into map[int]counters) error
+	close()
 }
 
 // keep is how many windows a slow reader may fall behind.
@@ -115,6 +123,9 @@ func (m *Meter) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
+		if time.Since(m.at) < Window/2 { // the turn before was late
+			continue
+		}
 		m.Turns.Begin()
 		err := m.measure(ctx)
 		m.Turns.End()
@@ -149,16 +160,43 @@ func (m *Meter) close() {
 }
 
 func (m *Meter) measure(ctx context.Context) error {
-	if err := m.stats.read(m.now); err != nil {
+	at, exact, err := m.read()
+	if err != nil || !exact && at.Sub(m.at) < longest {
 		return err
 	}
-	rates := m.rates(ctx, time.Now())
+	m.at = at
+	rates := m.rates(ctx, at)
 	m.mu.Lock()
 	m.kept[m.seq%keep] = rates
 	m.seq++
 	m.mu.Unlock()
 	return nil
 }
+
+// read reads the counters, and says when that was, to within slack unless the process
+// was held each time that it tried.
+func (m *Meter) read() (at time.Time, exact bool, err error) {
+	for range tries {
+		before := time.Now()
+		if err := m.stats.read(m.now); err != nil {
+			return at, false, err
+		}
+		took := time.Since(before)
+		if at = before.Add(took / 2); took <= slack {
+			return at, true, nil
+		}
+	}
+	return at, false, nil
+}
+
+// Octets that are counted at another time than is thought make one window's rate too low
+// and the next one's too high. Where the host stands still a window is longer instead,
+// up to longest.
+const (
+	slack   = Window / 20
+	tries   = 3
+	longest = 3 * Window
+)
 
 // rates computes the rates of the window that ends now, and forgets the pods
 // that have gone.

@@ -1,16 +1,19 @@
 package usage
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/vishvananda/netlink"
 
 	"github.com/detnet/detnet/agent/nstest"
 	"github.com/detnet/detnet/agent/pods"
+	"github.com/detnet/detnet/bitrate"
 )
 
 // Each layout is how a CNI joins a pod to its node. The pod is 10.77.0.2 and
@@ -147,4 +150,75 @@ func TestSince(t *testing.T) {
 func FuzzParseStats(f *testing.F) {
 	f.Add(make([]byte, 60))
 	f.Fuzz(func(t *testing.T, msg []byte) { _ = parseStats(msg, map[int]counters{}) })
+}
+
+// held is counters that grow at 100 Mbit/s, and a host that stands still: at the nth
+// reading for so long before and after they are read.
+type held struct {
+	start         time.Time
+	n             int
+	before, after map[int]time.Duration
+}
+
+func (h *held) read(into map[int]counters) error {
+	h.n++
+	time.Sleep(h.before[h.n])
+	into[1] = counters{rx: uint64(time.Since(h.start).Seconds() * 100e6 / 8)}
+	time.Sleep(h.after[h.n])
+	return nil
+}
+
+func (h *held) close() {}
+
+// A host that stands still while it measures makes windows longer, and no rate wrong.
+func TestHostThatStandsStill(t *testing.T) {
+	const ms = time.Millisecond
+	for name, h := range map[string]*held{
+		"never":              {},
+		"before it reads":    {before: map[int]time.Duration{8: 80 * ms}},
+		"after it has read":  {after: map[int]time.Duration{8: 80 * ms}},
+		"for a long time":    {before: map[int]time.Duration{8: 250 * ms}, after: map[int]time.Duration{12: 250 * ms}},
+		"again and again":    {before: map[int]time.Duration{8: 30 * ms, 9: 30 * ms, 10: 30 * ms, 11: 30 * ms, 12: 30 * ms}},
+		"whenever it has to": {after: map[int]time.Duration{8: 20 * ms, 10: 40 * ms, 11: 60 * ms, 13: 90 * ms}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h.start = time.Now()
+				m := &Meter{
+					pods: one{pods.Pod{UID: "u"}}, stats: h, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{},
+					known: map[string]*known{"u": {index: 1, at: h.start}}, at: h.start,
+				}
+				ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
+				defer stop()
+				var all []Rate
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					for cursor := uint64(0); ctx.Err() == nil; time.Sleep(Window) {
+						var rates []Rate
+						rates, cursor = m.Since(cursor)
+						all = append(all, rates...)
+					}
+				}()
+				m.Run(ctx)
+				<-done
+				var end time.Time
+				for i, r := range all {
+					if i == 0 {
+						end = r.At.Add(-r.Length)
+					}
+					if r.Tx < 97*bitrate.Mbit || r.Tx > 103*bitrate.Mbit {
+						t.Errorf("%v in the window of %v that ended after %v", r.Tx, r.Length, r.At.Sub(h.start))
+					}
+					if begin := r.At.Add(-r.Length); begin.Sub(end) > ms || end.Sub(begin) > ms {
+						t.Errorf("a window began after %v, the one before ended after %v", begin.Sub(h.start), end.Sub(h.start))
+					}
+					end = r.At
+				}
+				if len(all) < 10 || end.Sub(h.start) < 1600*ms {
+					t.Errorf("%d windows, the last ended after %v", len(all), end.Sub(h.start))
+				}
+			})
+		})
+	}
 }

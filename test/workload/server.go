@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // echo answers every datagram with itself until ctx ends.
@@ -112,6 +113,9 @@ func sink(ctx context.Context, data, control string) error {
 		return err
 	}
 	_ = udp.SetReadBuffer(8 << 20)
+	if raw, err := udp.SyscallConn(); err == nil {
+		_ = setInt(raw, unix.SOL_UDP, unix.UDP_GRO, 1) // many datagrams in a call, or one
+	}
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return serveTCP(ctx, data, drain(received)) })

@@ -157,18 +157,17 @@ func (t *Turn) cut(b *Budget, again bool) {
 // partly of before, and tells too little, by a quarter at the most that is believed: TCP
 // that has just begun sends more for a moment than it will.
 func (t *Turn) sinceOnset(b *Budget) bitrate.Rate {
-	const w = senders.Window
-	sums := senders.Sums(t.Senders, t.Now.Add(-3*w), t.Now)
+	sums := senders.Sums(t.Senders, t.Now.Add(-3*senders.Window), t.Now)
 	began := queue.Onset(t.ramp(b.since(t.Now)), t.Sense.Window)
 	if len(sums) < 2 || began.IsZero() {
 		return t.Load.Peak
 	}
 	before, last := sums[len(sums)-2], sums[len(sums)-1]
-	of := last.At.Sub(began)
-	if of <= 0 || of >= w || last.Tx <= before.Tx {
+	of, all := last.At.Sub(began), last.At.Sub(last.From)
+	if of <= 0 || of >= all || last.Tx <= before.Tx {
 		return t.Load.Peak
 	}
-	more := float64(last.Tx-before.Tx) * float64(w) / float64(max(of, w*3/4))
+	more := float64(last.Tx-before.Tx) * float64(all) / float64(max(of, all*3/4))
 	return max(t.Load.Peak, before.Tx+bitrate.Rate(more))
 }
 

@@ -1,11 +1,14 @@
 package budget
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/quantile"
 )
 
 // settle ends a cut: the queue is empty, so the budget returns to a share of
@@ -14,7 +17,7 @@ import (
 func (t *Turn) settle(b *Budget) {
 	e := t.episode(b)
 	l, s, before := &b.Link, &b.Search, &b.Trouble.Before.Link
-	f, rise := t.fall(b, e), b.Trouble.Rise
+	f, rise := e.fall, b.Trouble.Rise
 	room, others, known := queue.Between(rise.Slope, rise.Inflow, f.slope, f.inflow)
 	if known {
 		l.Others = others
@@ -24,7 +27,7 @@ func (t *Turn) settle(b *Budget) {
 		l.learn(room, true)
 		s.Even = !before.Known && b.between() // both slopes were short
 	case !l.Known:
-		t.measure(b, e, f)
+		t.measure(b, e)
 	case e.pinned:
 	case b.Trouble.Overshot: // it was guessed from the way up, or what was good before was taken
 		l.Capacity = min(max(l.Capacity, e.full), l.Upper)
@@ -57,6 +60,7 @@ func (t *Turn) settle(b *Budget) {
 // episode is what was seen of a queue from its beginning until it was gone.
 type episode struct {
 	ramp   []queue.Delay
+	fall   fall         // of the queue
 	full   bitrate.Rate // what the senders sent while it stood, less what it grew by
 	pinned bool         // it stood at its limit: it may have overflowed, and full is too much
 	fell   bool         // full includes the way down, where nothing overflows
@@ -68,15 +72,32 @@ func (t *Turn) episode(b *Budget) episode {
 		return e
 	}
 	const w = senders.Window
+	e.fall = t.fall(b, e.ramp)
 	turn := queue.Turning(e.ramp)
 	first, last := queue.Foot(e.ramp, turn), queue.End(e.ramp, turn)
 	windows := senders.Sums(t.Senders, e.ramp[first].At.Add(w*9/10), e.ramp[last].At.Add(w/10))
-	if full := queue.Throughput(e.ramp, windows, max(t.Opinion.Soft/2, t.Opinion.Worst.Base.Idle)); full != 0 {
-		e.full = min(full, b.Trouble.InForce)
-		e.pinned = queue.Pinned(e.ramp[first : turn+1])
-		e.fell = windows[len(windows)-1].At.Sub(e.ramp[turn].At) > w*7/10
+	seen := queue.Throughput(e.ramp, windows, max(t.Opinion.Soft/2, t.Opinion.Worst.Base.Idle))
+	if len(seen) == 0 {
+		return e
 	}
+	e.pinned = queue.Pinned(e.ramp[first : turn+1])
+	e.full = min(e.credible(seen), b.Trouble.InForce)
+	e.fell = windows[len(windows)-1].At.Sub(e.ramp[turn].At) > w*7/10
 	return e
+}
+
+// credible is which of several throughputs is believed. Where the queue overflowed all of
+// them are too much, and the least counts. Else those are too little in which the link or
+// its host stood still, and the one counts that the way down agrees with.
+func (e *episode) credible(seen []bitrate.Rate) bitrate.Rate {
+	switch {
+	case e.pinned:
+		return seen[0]
+	case e.fall.slope == 0:
+		return quantile.Upper(seen, 0.5)
+	}
+	c := queue.Alone(e.fall.inflow, e.fall.slope)
+	return slices.MinFunc(seen, func(a, b bitrate.Rate) int { return cmp.Compare(max(a-c, c-a), max(b-c, c-b)) })
 }
 
 // doubtful reports whether a capacity may be too low: what went through while the queue
@@ -104,16 +125,16 @@ type fall struct {
 	long   bool         // long enough to be exact
 }
 
-func (t *Turn) fall(b *Budget, e episode) fall {
-	down, from, to := queue.Falling(queue.After(e.ramp, b.Link.Cut))
+func (t *Turn) fall(b *Budget, ramp []queue.Delay) fall {
+	down, from, to := queue.Falling(queue.After(ramp, b.Link.Cut))
 	return fall{down, t.inflow(b, from, to), to.Sub(from) > senders.Window/2}
 }
 
 // measure sets the capacity once the queue is empty: from what the senders sent
 // while it stood, which is exact unless it overflowed, or from how fast it fell
 // after the cut, which is exact if that took long.
-func (t *Turn) measure(b *Budget, e episode, f fall) {
-	l := &b.Link
+func (t *Turn) measure(b *Budget, e episode) {
+	l, f := &b.Link, e.fall
 	c := min(queue.Alone(f.inflow, f.slope), e.full)
 	if !f.long {
 		c = min(c, t.emptied(e)) // who sends on and off, or paused, bends the line

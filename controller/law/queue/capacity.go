@@ -1,11 +1,11 @@
 package queue
 
 import (
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/senders"
-	"github.com/detnet/detnet/controller/plan"
 )
 
 // The queue tells the capacity. While the senders send B, and others X, into a
@@ -60,22 +60,18 @@ func Falling(ramp []Delay) (slope float64, from, to time.Time) {
 	return slope, part[0].At, part[len(part)-1].At
 }
 
-// Throughput is what fits through, from the sub-windows in which a queue stood
-// from beginning to end: what came in is what went out and what the queue grew
-// by. The least counts; where the queue overflowed all of them are too much.
+// Throughput is what fits through by each of the sub-windows in which a queue stood from
+// beginning to end, ascending: what came in is what went out and what the queue grew by.
 // What is shorter than stands may be noise.
-func Throughput(ramp []Delay, sums []plan.TxRate, stands time.Duration) bitrate.Rate {
-	least := bitrate.Rate(0)
+func Throughput(ramp []Delay, sums []senders.Sum, stands time.Duration) []bitrate.Rate {
+	var all []bitrate.Rate
 	for _, w := range sums {
-		before, seen := level(ramp, w.At.Add(-senders.Window))
+		before, seen := level(ramp, w.From)
 		after, known := level(ramp, w.At)
-		if !seen || !known || before < stands || after < stands {
-			continue
-		}
-		c := Alone(w.Tx, (after-before).Seconds()/senders.Window.Seconds())
-		if least == 0 || c < least {
-			least = c
+		if seen && known && before >= stands && after >= stands {
+			all = append(all, Alone(w.Tx, (after-before).Seconds()/w.At.Sub(w.From).Seconds()))
 		}
 	}
-	return least
+	slices.Sort(all)
+	return all
 }

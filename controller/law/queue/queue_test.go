@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/law/senders"
 )
 
 const (
@@ -69,7 +69,7 @@ func TestCapacityFromWhatStood(t *testing.T) {
 	}
 	for name, tt := range tests {
 		var ramp []Delay
-		var sums []plan.TxRate
+		var sums []senders.Sum
 		at, queue := t0, 0.5 // Mbit: some
 		for _, sent := range tt.sent {
 			for range 10 {
@@ -77,9 +77,9 @@ func TestCapacityFromWhatStood(t *testing.T) {
 				queue = min(max(queue+(sent-capacity)/100, 0), tt.limit.Seconds()*capacity)
 				ramp = append(ramp, Delay{at, time.Duration(queue / capacity * float64(time.Second))})
 			}
-			sums = append(sums, plan.TxRate{At: at, Tx: bitrate.FromMbit(sent)})
+			sums = append(sums, senders.Sum{From: at.Add(-senders.Window), At: at, Tx: bitrate.FromMbit(sent)})
 		}
-		got := Throughput(ramp, sums[1:], ms/4).Mbit()
+		got := Throughput(ramp, sums[1:], ms/4)[0].Mbit()
 		if math.Abs(got-tt.want) > 0.02*tt.want {
 			t.Errorf("%s: %.0f, want %.0f", name, got, tt.want)
 		}

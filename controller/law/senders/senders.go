@@ -130,9 +130,15 @@ func PeakSum(senders []*plan.Sender) bitrate.Rate {
 	return slices.Max(sums[:])
 }
 
+// Sum is what all senders sent over one sub-window.
+type Sum struct {
+	From, At time.Time // its beginning and end
+	Tx       bitrate.Rate
+}
+
 // Sums are the sums over the senders in the sub-windows of the one that sends
 // most that ended from one time to another.
-func Sums(senders []*plan.Sender, from, to time.Time) []plan.TxRate {
+func Sums(senders []*plan.Sender, from, to time.Time) []Sum {
 	var most *plan.Sender
 	var busiest bitrate.Rate
 	for _, s := range senders {
@@ -145,14 +151,14 @@ func Sums(senders []*plan.Sender, from, to time.Time) []plan.TxRate {
 	if most == nil {
 		return nil
 	}
-	var all []plan.TxRate
-	for _, r := range most.Rates {
+	var all []Sum
+	for i, r := range most.Rates {
 		if r.At.Before(from) || r.At.After(to) {
 			continue
 		}
-		w := plan.TxRate{At: r.At}
+		w := Sum{From: began(most.Rates, i), At: r.At}
 		for _, s := range senders {
-			w.Tx += newest(until(s.Rates, r.At))
+			w.Tx += over(s.Rates, w.From, w.At)
 		}
 		all = append(all, w)
 	}
@@ -167,8 +173,8 @@ func Uncapped(_ *plan.Sender, tx bitrate.Rate) bitrate.Rate { return tx }
 func MeanSum(senders []*plan.Sender, from, to time.Time, counts func(*plan.Sender, bitrate.Rate) bitrate.Rate) bitrate.Rate {
 	var bits float64
 	for _, s := range senders {
-		for _, r := range s.Rates {
-			start, end := later(from, r.At.Add(-Window)), r.At
+		for i, r := range s.Rates {
+			start, end := later(from, began(s.Rates, i)), r.At
 			if to.Before(end) {
 				end = to
 			}
@@ -182,6 +188,40 @@ func MeanSum(senders []*plan.Sender, from, to time.Time, counts func(*plan.Sende
 	}
 	return bitrate.Rate(bits / to.Sub(from).Seconds())
 }
+
+// over is the mean of what is known of the time from one to another, or what was last
+// known where nothing is.
+func over(rates []plan.TxRate, from, to time.Time) bitrate.Rate {
+	var bits, known float64
+	for i, r := range rates {
+		start, end := later(from, began(rates, i)), r.At
+		switch {
+		case start.Equal(from) && end.Equal(to):
+			return r.Tx
+		case to.Before(end):
+			end = to
+		}
+		if end.After(start) {
+			bits, known = bits+float64(r.Tx)*end.Sub(start).Seconds(), known+end.Sub(start).Seconds()
+		}
+	}
+	if known == 0 {
+		return newest(until(rates, to))
+	}
+	return bitrate.Rate(bits / known)
+}
+
+// began is when a sub-window did: each follows the one before, and where the agent's host
+// stood still it is longer than usual.
+func began(rates []plan.TxRate, i int) time.Time {
+	if end := rates[i].At; i == 0 || end.Sub(rates[i-1].At) > longest {
+		return end.Add(-Window)
+	}
+	return rates[i-1].At
+}
+
+// longest is how long a sub-window can be; what is longer is a gap.
+const longest = windows * Window
 
 // until is the sub-windows that ended by at, give or take half a sub-window.
 func until(rates []plan.TxRate, at time.Time) []plan.TxRate {
