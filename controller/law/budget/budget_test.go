@@ -120,6 +120,29 @@ func TestWhoPausesIsNoCapacity(t *testing.T) {
 	}
 }
 
+// Windows in which a host stood still say too little, those in which a queue overflowed too
+// much. The figures of the first two are of a real link of 191M.
+func TestWhichThroughputIsBelieved(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		seen []bitrate.Rate // Mbit/s
+		e    episode
+		want bitrate.Rate
+	}{
+		{"the host stood still, and the way down is unclear", []bitrate.Rate{167, 195, 201}, episode{}, 195},
+		{"the host stood still, and the queue left", []bitrate.Rate{132, 193}, episode{fall: fall{slope: -0.62, inflow: 82 * mbit}}, 193},
+		{"an app that is late by its own host bends the way up", []bitrate.Rate{199, 234}, episode{fall: fall{slope: -0.41, inflow: 118 * mbit}}, 199},
+		{"it overflowed", []bitrate.Rate{200, 300, 300}, episode{pinned: true, fall: fall{slope: -0.41, inflow: 180 * mbit}}, 200},
+	} {
+		for i := range tt.seen {
+			tt.seen[i] *= mbit
+		}
+		if got := tt.e.credible(tt.seen); got != tt.want*mbit {
+			t.Errorf("%s: %v, want %dM", tt.name, got, tt.want)
+		}
+	}
+}
+
 // A sub-window in which a queue began is partly of before: what is sent is more than it
 // says, and the search for what fits through ends at that.
 func TestWhatIsSentSinceAnOnset(t *testing.T) {
