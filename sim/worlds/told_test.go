@@ -49,8 +49,8 @@ func TestWhatIsToldSparesTheSearch(t *testing.T) {
 	} {
 		t.Run(tt.world.Name, func(t *testing.T) {
 			t.Parallel()
-			without, sent := mean(t, 2, told(tt.world, plan.Told{}))
-			with, now := mean(t, 2, told(tt.world, tt.said))
+			without, sent := mean(t, 5, told(tt.world, plan.Told{}))
+			with, now := mean(t, 5, told(tt.world, tt.said))
 			if with > tt.share*without || float64(now) < 0.98*float64(sent) {
 				t.Errorf("%+v: %.2f %% late, %v; told nothing %.2f %%, %v", tt.said, 100*with, now, 100*without, sent)
 			}

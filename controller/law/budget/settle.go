@@ -81,19 +81,19 @@ func (t *Turn) episode(b *Budget) episode {
 		return e
 	}
 	e.pinned = queue.Pinned(e.ramp[first : turn+1])
-	e.full = min(e.credible(seen), b.Trouble.InForce)
+	if e.full = seen[0]; !e.pinned && !t.Load.Paced { // what is counted before fq comes to the link later
+		e.full = e.credible(seen)
+	}
+	e.full = min(e.full, b.Trouble.InForce)
 	e.fell = windows[len(windows)-1].At.Sub(e.ramp[turn].At) > w*7/10
 	return e
 }
 
-// credible is which of several throughputs is believed. Where the queue overflowed all of
-// them are too much, and the least counts. Else those are too little in which the link or
-// its host stood still, and the one counts that the way down agrees with.
+// credible is which of several throughputs is believed where the queue did not overflow:
+// those are too little in which the link or its host stood still, and the one counts that
+// the way down agrees with.
 func (e *episode) credible(seen []bitrate.Rate) bitrate.Rate {
-	switch {
-	case e.pinned:
-		return seen[0]
-	case e.fall.slope == 0:
+	if e.fall.slope == 0 {
 		return quantile.Upper(seen, 0.5)
 	}
 	c := queue.Alone(e.fall.inflow, e.fall.slope)
