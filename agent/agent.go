@@ -32,6 +32,7 @@ const maxStreams = 8
 // Meter gives the rates of the node's pods. *usage.Meter is one.
 type Meter interface {
 	Since(cursor uint64) ([]usage.Rate, uint64)
+	Next() <-chan struct{} // closed when there is more
 }
 
 // Server implements api.AgentServer. The zero Meter and a false Probes leave

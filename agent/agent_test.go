@@ -124,6 +124,8 @@ detnet_probe_latency_seconds{host="10.0.0.1",port="862",protocol="stamp",session
 
 type fixedRates struct{}
 
+func (fixedRates) Next() <-chan struct{} { return nil }
+
 func (fixedRates) Since(cursor uint64) ([]usage.Rate, uint64) {
 	return []usage.Rate{{Namespace: "ns", Name: "p", UID: "u", At: time.Now(), Length: usage.Window, Tx: 5, Rx: 7,
 		Enforced: usage.Enforced{Egress: 11}}}, cursor + 1

@@ -38,7 +38,8 @@ type reporter struct {
 	calm   atomic.Int64 // a time.Duration between reports while all is calm; 0: ReportEvery
 
 	names   wire.Names
-	cursor  uint64 // in the usage that is known
+	cursor  uint64          // in the usage that is known
+	windows <-chan struct{} // closed when there is more of it
 	uplinks []uplink.Uplink
 	begun   bool      // a report was sent
 	last    time.Time // the last one
@@ -51,9 +52,10 @@ func (r *reporter) take(a *api.Assignment) {
 	r.calm.Store(int64(min(time.Duration(a.GetCalmReportMs())*time.Millisecond, maxCalm)))
 }
 
-// report sends a report every ReportEvery, and when a session has become late; less
-// often while all is calm, where that was asked for. A controller that reads slowly
-// delays the next report; what is measured meanwhile waits in bounded rings.
+// report sends a report every ReportEvery, as soon as what pods send has been measured,
+// and when a session has become late; less often while all is calm, where that was asked
+// for. A controller that reads slowly delays the next report; what is measured meanwhile
+// waits in bounded rings.
 func (r *reporter) report(stream grpc.BidiStreamingServer[api.Assignment, api.Report], received <-chan error) error {
 	ticker := time.NewTicker(ReportEvery)
 	defer ticker.Stop()
@@ -61,13 +63,16 @@ func (r *reporter) report(stream grpc.BidiStreamingServer[api.Assignment, api.Re
 	defer turns.Leave()
 	pause := time.NewTimer(0) // since the last report
 	defer pause.Stop()
-	var urgent <-chan struct{} // nil until the pause is over
+	var urgent, measured <-chan struct{} // nil until the pause is over
 	for {
 		early := false
 		select {
 		case <-pause.C:
-			urgent = r.sender.Urgent()
+			urgent, measured = r.sender.Urgent(), r.windows
 			continue
+		case <-measured:
+			measured = r.Meter.Next()
+			ticker.Reset(ReportEvery * 3 / 2) // for when it measures no more
 		case <-urgent:
 			early = true
 		case <-stream.Context().Done():
@@ -96,7 +101,7 @@ func (r *reporter) report(stream grpc.BidiStreamingServer[api.Assignment, api.Re
 		if err := stream.Send(report); err != nil {
 			return fmt.Errorf("send a report: %w", err)
 		}
-		urgent = nil
+		urgent, measured = nil, nil
 		pause.Reset(urgentEvery)
 	}
 }
@@ -167,6 +172,7 @@ func (r *reporter) next() *api.Report {
 	r.Metrics.keepOnly(present)
 	if r.Meter != nil {
 		var rates []usage.Rate
+		r.windows = r.Meter.Next()
 		rates, r.cursor = r.Meter.Since(r.cursor)
 		now := time.Now()
 		if !packed || !r.names.Pack(report, wireRates(rates), now) {

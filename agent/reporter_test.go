@@ -1,10 +1,15 @@
 package agent
 
 import (
+	"context"
+	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/agent/probe"
@@ -17,6 +22,69 @@ import (
 type lastRates struct{ rates []usage.Rate }
 
 func (l *lastRates) Since(cursor uint64) ([]usage.Rate, uint64) { return l.rates, cursor + 1 }
+
+func (*lastRates) Next() <-chan struct{} { return nil }
+
+// windows is a Meter that has a window whenever it is told to.
+type windows struct {
+	lastRates
+	mu   sync.Mutex
+	next chan struct{}
+}
+
+func (w *windows) Next() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.next
+}
+
+func (w *windows) turn() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.next)
+	w.next = make(chan struct{})
+}
+
+// sends is a stream that notes when reports are sent.
+type sends struct {
+	grpc.BidiStreamingServer[api.Assignment, api.Report]
+	ctx   context.Context
+	began time.Time
+	at    []time.Duration
+}
+
+func (s *sends) Context() context.Context { return s.ctx }
+
+func (s *sends) Send(*api.Report) error {
+	s.at = append(s.at, time.Since(s.began))
+	return nil
+}
+
+// What pods send is told as soon as it has been measured, and regularly without that.
+func TestUsageIsToldAtOnce(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		meter, stream := &windows{next: make(chan struct{})}, &sends{ctx: ctx, began: time.Now()}
+		r := &reporter{Server: &Server{Metrics: NewMetrics(prometheus.NewRegistry()), Meter: meter}, sender: probe.NewSender(probe.Options{}), handed: &handover{}}
+		r.windows = meter.Next()
+		done := make(chan error)
+		go func() { done <- r.report(stream, nil) }()
+		for _, after := range []time.Duration{30 * ms, 100 * ms, 50 * ms, 10 * ms, 90 * ms} {
+			time.Sleep(after)
+			meter.turn()
+			synctest.Wait()
+		}
+		time.Sleep(400 * ms)
+		stop()
+		<-done
+		// The fourth window comes within the pause after the third.
+		want := []time.Duration{30 * ms, 130 * ms, 180 * ms, 200 * ms, 280 * ms, 430 * ms, 580 * ms}
+		if !slices.Equal(stream.at, want) {
+			t.Errorf("reports after %v, want %v", stream.at, want)
+		}
+	})
+}
 
 // What is calm is reported when its time has come, and what is worth telling at once:
 // a change of what the pods send together, of a limit, or of who they are.
@@ -43,7 +111,7 @@ func TestCalmReports(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			meter := &lastRates{[]usage.Rate{pod}}
-			r := &reporter{Server: &Server{Metrics: NewMetrics(prometheus.NewRegistry()), Meter: meter}, sender: probe.NewSender(probe.Options{})}
+			r := &reporter{Server: &Server{Metrics: NewMetrics(prometheus.NewRegistry()), Meter: meter}, sender: probe.NewSender(probe.Options{}), handed: &handover{}}
 			r.take(&api.Assignment{Packed: tt.packed, CalmReportMs: uint32(calm.Milliseconds())})
 			r.next()
 			meter.rates = tt.now

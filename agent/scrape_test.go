@@ -86,6 +86,8 @@ func TestVisitorCallsBack(t *testing.T) {
 // hangingMeter is a part of the agent that does not answer.
 type hangingMeter struct{ release chan struct{} }
 
+func (hangingMeter) Next() <-chan struct{} { return nil }
+
 func (m hangingMeter) Since(uint64) ([]usage.Rate, uint64) {
 	<-m.release
 	return nil, 0

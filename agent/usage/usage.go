@@ -20,8 +20,8 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// Window is the length of one measurement, half of it to three times as much where the
-// host stands still.
+// Window is the length of one measurement: half of it where what is sent changes, so that
+// it is soon known, and up to three times as much where the host stands still.
 const Window = 100 * time.Millisecond
 
 // Rate is what one pod sent and received over one window.
@@ -54,7 +54,7 @@ type Lister interface {
 	List() []pods.Pod
 }
 
-// Meter measures every Window. Make it with New, serve it with Run.
+// Meter measures every Window, or sooner. Make it with New, serve it with Run.
 type Meter struct {
 	// Turns is told of each measurement, to notice one that hangs. Set before
 	// Run; nil: nobody is.
@@ -69,8 +69,10 @@ type Meter struct {
 	known map[string]*known // by UID
 	now   map[int]counters
 	at    time.Time // end of the newest window
+	half  reading   // the newest of all
 
 	mu   sync.Mutex
+	next chan struct{} // closed as the next window is there; nil: nobody waits
 	seq  uint64
 	kept [keep][]Rate // ring of the newest windows, by sequence number
 }
@@ -114,7 +116,7 @@ func New(list Lister, endpoints Endpoints, limiter Limiter, log *slog.Logger) (*
 // Run measures until ctx ends.
 func (m *Meter) Run(ctx context.Context) error {
 	defer m.close()
-	ticker := time.NewTicker(Window)
+	ticker := time.NewTicker(Window / 2)
 	defer ticker.Stop()
 	failing := false
 	for {
@@ -123,7 +125,7 @@ func (m *Meter) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		if time.Since(m.at) < Window/2 { // the turn before was late
+		if time.Since(m.half.at) < Window/4 { // the turn before was late
 			continue
 		}
 		m.Turns.Begin()
@@ -159,19 +161,66 @@ func (m *Meter) close() {
 	m.stats.close()
 }
 
+// Next is closed when the next window has been measured.
+func (m *Meter) Next() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.next == nil {
+		m.next = make(chan struct{})
+	}
+	return m.next
+}
+
 func (m *Meter) measure(ctx context.Context) error {
 	at, exact, err := m.read()
 	if err != nil || !exact && at.Sub(m.at) < longest {
 		return err
 	}
+	half := m.reading(at)
+	turned := half.turned(m.half)
+	if m.half = half; !turned && at.Sub(m.at) < Window*3/4 {
+		return nil
+	}
 	m.at = at
 	rates := m.rates(ctx, at)
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.kept[m.seq%keep] = rates
 	m.seq++
-	m.mu.Unlock()
+	if m.next != nil {
+		close(m.next)
+		m.next = nil
+	}
 	return nil
 }
+
+// reading is what all pods have sent by a time, and how fast since the one before.
+type reading struct {
+	at   time.Time
+	sent uint64 // octets
+	rate bitrate.Rate
+}
+
+func (m *Meter) reading(at time.Time) reading {
+	r := reading{at: at}
+	for _, k := range m.known {
+		r.sent += m.now[k.index].rx
+	}
+	if r.sent >= m.half.sent {
+		r.rate = perSecond(r.sent-m.half.sent, at.Sub(m.half.at))
+	}
+	return r
+}
+
+// turned reports whether so much more or less is sent than before that it is to be known
+// at once.
+func (r reading) turned(before reading) bool {
+	less, more := min(r.rate, before.rate), max(r.rate, before.rate)
+	return more > leastTurn && less < more/2
+}
+
+// leastTurn is less than what anybody would be limited for.
+const leastTurn = 10 * bitrate.Mbit
 
 // read reads the counters, and says when that was, to within slack unless the process
 // was held each time that it tried.

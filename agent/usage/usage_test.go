@@ -118,6 +118,7 @@ func TestUnknownPod(t *testing.T) {
 	}
 	t.Cleanup(m.close)
 	for range 3 {
+		m.at = time.Time{} // it is time
 		if err := m.measure(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -152,8 +153,8 @@ func FuzzParseStats(f *testing.F) {
 	f.Fuzz(func(t *testing.T, msg []byte) { _ = parseStats(msg, map[int]counters{}) })
 }
 
-// held is counters that grow at 100 Mbit/s, and a host that stands still: at the nth
-// reading for so long before and after they are read.
+// held is counters that grow at 100 Mbit/s from a time on, and a host that stands still: at
+// the nth reading for so long before and after they are read.
 type held struct {
 	start         time.Time
 	n             int
@@ -163,12 +164,62 @@ type held struct {
 func (h *held) read(into map[int]counters) error {
 	h.n++
 	time.Sleep(h.before[h.n])
-	into[1] = counters{rx: uint64(time.Since(h.start).Seconds() * 100e6 / 8)}
+	into[1] = counters{rx: uint64(max(0, time.Since(h.start).Seconds()) * 100e6 / 8)}
 	time.Sleep(h.after[h.n])
 	return nil
 }
 
 func (h *held) close() {}
+
+// measured is what a Meter that began at a time measures in two seconds.
+func (h *held) measured(t *testing.T, began time.Time) []Rate {
+	m := &Meter{
+		pods: one{pods.Pod{UID: "u"}}, stats: h, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{},
+		known: map[string]*known{"u": {index: 1, at: began}}, at: began, half: reading{at: began},
+	}
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
+	defer stop()
+	var all []Rate
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for cursor := uint64(0); ; {
+			next := m.Next()
+			var rates []Rate
+			rates, cursor = m.Since(cursor)
+			all = append(all, rates...)
+			select {
+			case <-next:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	m.Run(ctx)
+	<-done
+	return all
+}
+
+// A flood is known by a window of its own within one and a half of the usual length.
+func TestAFloodIsSoonKnown(t *testing.T) {
+	const ms = time.Millisecond
+	for _, after := range []time.Duration{1001 * ms, 1010 * ms, 1049 * ms, 1051 * ms, 1090 * ms} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			h := &held{start: began.Add(after)}
+			for _, r := range h.measured(t, began) {
+				switch since := r.At.Sub(h.start); {
+				case since <= 0 && r.Tx != 0:
+					t.Errorf("%v before the flood", r.Tx)
+				case since > Window && r.Tx < 97*bitrate.Mbit:
+					t.Errorf("a flood after %v: %v by %v after it", after, r.Tx, since)
+				case r.At.Sub(began) < time.Second && r.Length != Window:
+					t.Errorf("a window of %v while nothing changed", r.Length)
+				}
+			}
+		})
+	}
+}
 
 // A host that stands still while it measures makes windows longer, and no rate wrong.
 func TestHostThatStandsStill(t *testing.T) {
@@ -184,29 +235,8 @@ func TestHostThatStandsStill(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h.start = time.Now()
-				m := &Meter{
-					pods: one{pods.Pod{UID: "u"}}, stats: h, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{},
-					known: map[string]*known{"u": {index: 1, at: h.start}}, at: h.start,
-				}
-				ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
-				defer stop()
-				var all []Rate
-				done := make(chan struct{})
-				go func() {
-					defer close(done)
-					for cursor := uint64(0); ctx.Err() == nil; time.Sleep(Window) {
-						var rates []Rate
-						rates, cursor = m.Since(cursor)
-						all = append(all, rates...)
-					}
-				}()
-				m.Run(ctx)
-				<-done
-				var end time.Time
-				for i, r := range all {
-					if i == 0 {
-						end = r.At.Add(-r.Length)
-					}
+				all, end := h.measured(t, h.start), h.start
+				for _, r := range all {
 					if r.Tx < 97*bitrate.Mbit || r.Tx > 103*bitrate.Mbit {
 						t.Errorf("%v in the window of %v that ended after %v", r.Tx, r.Length, r.At.Sub(h.start))
 					}

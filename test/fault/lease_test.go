@@ -57,6 +57,8 @@ type enforcer struct {
 	ledger   limits.Ledger
 }
 
+func (*enforcer) Next() <-chan struct{} { return nil }
+
 func (e *enforcer) Since(cursor uint64) ([]usage.Rate, uint64) {
 	d, _, _ := e.ledger.Of(e.uid)
 	rate := usage.Rate{At: time.Now(), Length: 100 * time.Millisecond, Tx: mbit}
