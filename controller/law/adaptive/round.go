@@ -268,8 +268,8 @@ func (r *round) group(members []int32) group {
 		g.load.Floors += floor - min(floor, unused)
 		least += min(floor-min(floor, unused), bitrate.Min)
 		g.load.Limits += limit - unused
-		if n := len(s.Rates); n > 0 && s.Rates[n-1].At.After(g.load.Seen) {
-			g.load.Seen = s.Rates[n-1].At
+		if from, to := senders.Newest(s); to.After(g.load.Seen) {
+			g.load.SeenFrom, g.load.Seen = from, to
 		}
 		g.load.Room = g.load.Room || r.meant(s) > floor
 		g.load.More = g.load.More || limit < ceiling

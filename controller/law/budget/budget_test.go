@@ -120,6 +120,37 @@ func TestWhoPausesIsNoCapacity(t *testing.T) {
 	}
 }
 
+// A first cut waits for a sub-window that is of after the onset for the most part.
+func TestHowLongAFirstCutWaits(t *testing.T) {
+	for _, tt := range []struct {
+		from, to, now time.Duration // of the newest sub-window, since the onset
+		early         bool
+	}{
+		{-60 * ms, 40 * ms, 50 * ms, true},
+		{-30 * ms, 70 * ms, 80 * ms, false},
+		{-25 * ms, 25 * ms, 40 * ms, true}, // a short one, as what is sent turned
+		{-10 * ms, 40 * ms, 50 * ms, false},
+		{-200 * ms, -100 * ms, 400 * ms, true},
+		{-200 * ms, -100 * ms, 600 * ms, false}, // nothing more is told
+	} {
+		onset := t0.Add(-tt.now)
+		path := &plan.Session{Base: plan.Base{Delay: ms, Known: true}}
+		for at := t0.Add(-time.Second); at.Before(t0); at = at.Add(5 * ms) {
+			x := plan.Sample{At: at, RTT: ms}
+			if !at.Before(onset) {
+				x.RTT = 30 * ms
+			}
+			path.Samples = append(path.Samples, x)
+		}
+		turn := Turn{Now: t0, Paths: []*plan.Session{path}, Opinion: &Opinion{}}
+		turn.Load = Load{Peak: 100 * mbit, SeenFrom: onset.Add(tt.from), Seen: onset.Add(tt.to)}
+		turn.Sense.Window = 250 * ms
+		if got := turn.early(&Budget{Total: 2000 * mbit}); got != tt.early {
+			t.Errorf("a sub-window from %v to %v after an onset, %v after it: early = %v", tt.from, tt.to, tt.now, got)
+		}
+	}
+}
+
 // Windows in which a host stood still say too little. The figures of the first two are of a real link of 191M.
 func TestWhichThroughputIsBelieved(t *testing.T) {
 	for _, tt := range []struct {

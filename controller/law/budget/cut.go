@@ -99,7 +99,8 @@ func (t *Turn) early(b *Budget) bool {
 		return false
 	}
 	began := queue.Onset(t.ramp(b.since(t.Now)), t.Sense.Window)
-	return t.Load.Seen.Before(began.Add(senders.Window*6/10)) && t.Now.Sub(began) < 5*senders.Window
+	told := t.Load.Seen.Sub(began) >= t.Load.Seen.Sub(t.Load.SeenFrom)*6/10
+	return !told && t.Now.Sub(began) < 5*senders.Window
 }
 
 // telling is the depth of a cut that a queue must answer to: a gentle one may

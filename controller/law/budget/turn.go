@@ -13,7 +13,9 @@ import (
 type Load struct {
 	Peak   bitrate.Rate // of their sum
 	Limits bitrate.Rate // sum of the limits in force
-	Seen   time.Time    // end of the newest sub-window
+	// The newest sub-window began at SeenFrom and ended at Seen.
+	SeenFrom, Seen time.Time
+
 	Bound  bool         // somebody is held back by a limit
 	Floors bitrate.Rate // sum of the floors
 	Room   bool         // somebody is above the floor

@@ -220,6 +220,14 @@ func began(rates []plan.TxRate, i int) time.Time {
 	return rates[i-1].At
 }
 
+// Newest is when a sender's newest sub-window began and ended; zero where there is none.
+func Newest(s *plan.Sender) (from, to time.Time) {
+	if n := len(s.Rates); n > 0 {
+		return began(s.Rates, n-1), s.Rates[n-1].At
+	}
+	return from, to
+}
+
 // longest is how long a sub-window can be; what is longer is a gap.
 const longest = windows * Window
 
