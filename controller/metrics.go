@@ -69,12 +69,13 @@ var (
 	descPhase       = describe("detnet_bottleneck_phase", "1 for the phase that the control of a bottleneck is in: open, doubting, cutting, testing, draining, settled, exploring, trying or released.", "bottleneck", "phase")
 	descBlind       = describe("detnet_blind_sessions", "Sessions without enough new samples to judge by, or any good answer of Prometheus.")
 	descAgent       = describe("detnet_agent_connected", "1 if the agent reports.", "pod", "node", "role")
+	descExcess      = describe("detnet_agent_refused_reports", "How often this replica ended an agent's stream because it reported more than its sessions and pods can take; agents of which it never did have no series.", "pod", "node", "role")
 	descProblems    = describe("detnet_problems", "Annotations and modes that could not be read, and namespaces whose pods' floors come to more than is granted.")
 	descUnstamped   = describe("detnet_unstamped_pods", "Pods without stamps that admission has signed: neither protected nor limited until they are mended.")
 	descGivingBack  = describe("detnet_limits_to_give_back", "Limits that are still to be given back where detnet does not enforce any more.")
 	allDescriptions = []*prometheus.Desc{
 		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descNodeSession, descViolation, descState,
-		descLimit, descUsage, descRefused, descBudget, descCause, descPhase, descBlind, descAgent, descProblems, descUnstamped, descGivingBack,
+		descLimit, descUsage, descRefused, descBudget, descCause, descPhase, descBlind, descAgent, descExcess, descProblems, descUnstamped, descGivingBack,
 	}
 )
 
@@ -130,6 +131,9 @@ func collect(put func(*prometheus.Desc, float64, ...string), s *status.Status) {
 	}
 	for _, a := range s.Agents {
 		put(descAgent, number(a.Connected), a.Pod, a.Node, a.Role)
+		if a.Refused > 0 {
+			put(descExcess, float64(a.Refused), a.Pod, a.Node, a.Role)
+		}
 	}
 }
 

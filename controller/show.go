@@ -62,7 +62,7 @@ func (f *frame) show() *status.Status {
 	for _, a := range f.snapshot.Agents {
 		link := f.loop.Measurements.State(a)
 		s.Agents = append(s.Agents, status.Agent{
-			Pod: a.Pod.String(), Node: a.Node, Role: roleOf(a.Role), Connected: link.Connected, Since: link.Since, Why: link.Why, Uplinks: link.Uplinks,
+			Pod: a.Pod.String(), Node: a.Node, Role: roleOf(a.Role), Connected: link.Connected, Since: link.Since, Why: link.Why, Refused: link.Refused, Uplinks: link.Uplinks,
 		})
 	}
 	for _, a := range f.snapshot.Absent {

@@ -61,7 +61,6 @@ type Pool struct {
 	limits   map[string]*api.Limits     // by node
 	limiters map[string]plan.Limiter    // by node, as its agent last let know
 	reports  uint64                     // received
-	told     []*rates                   // of whom the report that is being received speaks
 }
 
 // session is one measured path.
@@ -85,8 +84,6 @@ type rates struct {
 	node string // whose agent's word counts
 	tx   window[plan.TxRate]
 	held Held
-	// batch is what the report that is being received says of the pod.
-	batch []plan.TxRate
 }
 
 // New returns a Pool without streams.
@@ -122,11 +119,12 @@ func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*invento
 		}
 		links[a.UID], byNode[a.Node] = l, append(byNode[a.Node], l)
 		l.sessions = a.Sessions
+		l.allowed.ask(len(a.Sessions))
 		for _, s := range a.Sessions {
 			kept := p.sessions[s.Id]
 			if kept == nil {
 				p.given++
-				kept = &session{number: p.given, samples: window[plan.Sample]{at: func(s plan.Sample) time.Time { return s.At }}}
+				kept = &session{number: p.given, samples: window[plan.Sample]{at: sampledAt}}
 			}
 			kept.agent = a.UID
 			sessions[s.Id], numbers[kept.number] = kept, kept
@@ -149,7 +147,7 @@ func (p *Pool) follow(senders []*inventory.Sender) {
 	for _, s := range senders {
 		r := p.rates[s.Pod]
 		if r == nil || r.uid != s.UID {
-			r = &rates{uid: s.UID, node: s.Node, tx: window[plan.TxRate]{at: func(r plan.TxRate) time.Time { return r.At }}}
+			r = &rates{uid: s.UID, node: s.Node, tx: window[plan.TxRate]{at: ratedAt}}
 		}
 		kept[s.Pod] = r
 	}
@@ -196,6 +194,8 @@ type State struct {
 	Connected bool
 	Since     time.Time
 	Why       string // it does not
+	// Refused is how often its stream was ended because it reported too much.
+	Refused int64
 	// Uplinks are what its node's packets leave by, as it last said.
 	Uplinks []status.Uplink
 }
@@ -206,7 +206,7 @@ func (p *Pool) State(a inventory.Agent) State {
 	defer p.mu.Unlock()
 	if l := p.byUID[a.UID]; l != nil {
 		s := *l.state.Load()
-		s.Uplinks = l.uplinks
+		s.Uplinks, s.Refused = l.uplinks, l.refused.Load()
 		return s
 	}
 	return State{Why: "nobody has asked it for anything yet"}

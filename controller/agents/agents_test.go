@@ -34,7 +34,7 @@ var epoch = time.Unix(1_800_000_000, 0)
 func sampleAt(d time.Duration) plan.Sample { return plan.Sample{At: epoch.Add(d)} }
 
 func newSamples() window[plan.Sample] {
-	return window[plan.Sample]{at: func(s plan.Sample) time.Time { return s.At }}
+	return window[plan.Sample]{at: sampledAt}
 }
 
 // Whatever the order of arrival, a view is in the order of time, within keep,
@@ -52,6 +52,7 @@ func TestWindow(t *testing.T) {
 				age := time.Duration(rapid.IntRange(0, 7000).Draw(t, "age")) * time.Millisecond
 				batch = append(batch, plan.Sample{At: now.Add(-age)})
 			}
+			order(batch, sampledAt)
 			w.add(batch, now)
 			view := w.view(now)
 			if !slices.IsSortedFunc(view, func(a, b plan.Sample) int { return a.At.Compare(b.At) }) {
@@ -84,7 +85,7 @@ func TestWindowIsBounded(t *testing.T) {
 }
 
 func TestSamples(t *testing.T) {
-	got, err := samples(&api.SessionReport{
+	got, err := samples(nil, &api.SessionReport{
 		AgeNs: []int64{2e6, 1e6, -5}, RttNs: []int64{300, -1, 400},
 		ForwardNs: []int64{-7, 0, 9}, BackwardNs: []int64{1, 0, 2},
 	}, epoch)
@@ -101,7 +102,7 @@ func TestSamples(t *testing.T) {
 		"half of one way":          {AgeNs: []int64{1}, RttNs: []int64{1}, ForwardNs: []int64{1}},
 		"too many one way":         {AgeNs: []int64{1}, RttNs: []int64{1}, ForwardNs: []int64{1, 2}, BackwardNs: []int64{1, 2}},
 	} {
-		if got, err := samples(r, epoch); err == nil {
+		if got, err := samples(nil, r, epoch); err == nil {
 			t.Errorf("%s: %+v, want an error", name, got)
 		}
 	}
@@ -172,9 +173,9 @@ func TestPool(t *testing.T) {
 	gone := inventory.Agent{UID: "a2", Node: "worker-2", Addr: "127.0.0.1:1"}
 	telemetry := plan.PodID{Namespace: "factory", Name: "telemetry"}
 	senders := []*inventory.Sender{
-		{Sender: plan.Sender{Pod: telemetry, Node: "worker-1"}, UID: "u1"},
-		{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: "reborn"}, Node: "worker-1"}, UID: "new"},
 		{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: "elsewhere"}, Node: "worker-2"}, UID: "u3"},
+		{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: "reborn"}, Node: "worker-1"}, UID: "new"},
+		{Sender: plan.Sender{Pod: telemetry, Node: "worker-1"}, UID: "u1"},
 	}
 	assign := func(ids ...string) {
 		a := Assignment{Agent: one}
@@ -195,7 +196,7 @@ func TestPool(t *testing.T) {
 	if r := usage(p, senders[1].Pod, senders[1].Node, time.Now()).Rates; r != nil {
 		t.Errorf("a pod got the usage of its dead namesake: %v", r)
 	}
-	if r := usage(p, senders[2].Pod, senders[2].Node, time.Now()).Rates; r != nil {
+	if r := usage(p, senders[0].Pod, senders[0].Node, time.Now()).Rates; r != nil {
 		t.Errorf("an agent spoke for a pod of another node: %v", r)
 	}
 	if m := p.Session("stranger", time.Now()); m.Samples != nil {
@@ -343,8 +344,8 @@ func TestPackedReports(t *testing.T) {
 	report := &api.Report{TakesLimits: true, Packed: []*api.PackedSession{{Number: given[1].GetNumber()}, {Number: 99}}}
 	wire.Pack(report.Packed[0], []wire.Sample{{Age: 20 * time.Millisecond, RTT: 300 * time.Microsecond}, {Lost: true}})
 	new(wire.Names).Pack(report, []wire.Rate{{Pod: wire.Pod{Namespace: "factory", Name: "telemetry", UID: "u1", Limit: 50e6, Term: 7, Sequence: 2}, At: epoch, Tx: 5e6}}, epoch)
-	var named wire.Named
-	if err := p.receive(a, &named, report, epoch); err != nil {
+	said := &speech{from: a}
+	if err := p.receive(said, report, epoch); err != nil {
 		t.Fatal(err)
 	}
 	want := []plan.Sample{{At: epoch.Add(-20 * time.Millisecond), RTT: 300 * time.Microsecond}, {At: epoch, Lost: true}}
@@ -360,10 +361,10 @@ func TestPackedReports(t *testing.T) {
 	if !p.Stirred() || p.Stirred() {
 		t.Error("a report that is not calm stirs once")
 	}
-	if err := p.receive(a, &named, &api.Report{Calm: true}, epoch); err != nil || p.Stirred() {
+	if err := p.receive(said, &api.Report{Calm: true}, epoch); err != nil || p.Stirred() {
 		t.Errorf("a calm report stirs, %v", err)
 	}
-	if err := p.receive(a, &named, &api.Report{Usage: []*api.Usage{{Pods: []uint32{7}, TxKbps: []uint32{1}}}}, epoch); err == nil {
+	if err := p.receive(said, &api.Report{Usage: []*api.Usage{{Pods: []uint32{7}, TxKbps: []uint32{1}}}}, epoch); err == nil {
 		t.Error("usage of a pod that was not named is taken")
 	}
 }

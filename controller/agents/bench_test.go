@@ -10,7 +10,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/detnet/detnet/agent/api"
-	"github.com/detnet/detnet/agent/wire"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
 )
@@ -23,7 +22,7 @@ func BenchmarkReceive(b *testing.B) {
 	report := &api.Report{Node: "worker-1"}
 	for i := range 4 {
 		id := fmt.Sprintf("agent on worker-%d stamp:862 10.1.0.%d", i, i)
-		kept := &session{agent: a.UID, samples: window[plan.Sample]{at: func(s plan.Sample) time.Time { return s.At }}}
+		kept := &session{agent: a.UID, samples: window[plan.Sample]{at: sampledAt}}
 		p.sessions[id] = kept
 		r := &api.SessionReport{Id: id, Sent: 1e6, Received: 1e6}
 		for k := range 5 {
@@ -40,12 +39,12 @@ func BenchmarkReceive(b *testing.B) {
 		senders = append(senders, &inventory.Sender{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: name}, Node: "worker-1"}, UID: "0123456789abcdef0123456789abcdef0123"})
 		usage.Pods = append(usage.Pods, &api.PodRate{Namespace: "factory", Name: name, Uid: "0123456789abcdef0123456789abcdef0123", WindowNs: 1e8, TxBps: 5e6, EgressLimitBps: 1e9, LimitTerm: 1 << 50, LimitSequence: 9})
 	}
-	p.follow(senders)
+	p.Assign(b.Context(), nil, senders)
 	var wires [2][]byte
 	for i, r := range []*api.Report{report, usage} {
 		wires[i], _ = proto.Marshal(r)
 	}
-	now, named := time.Now(), wire.Named{}
+	now, said := time.Now(), &speech{from: a}
 	b.ReportAllocs()
 	for b.Loop() {
 		for range 10 {
@@ -55,7 +54,7 @@ func BenchmarkReceive(b *testing.B) {
 				if err := proto.Unmarshal(wire, &r); err != nil {
 					b.Fatal(err)
 				}
-				if err := p.receive(a, &named, &r, now); err != nil {
+				if err := p.receive(said, &r, now); err != nil {
 					b.Fatal(err)
 				}
 			}

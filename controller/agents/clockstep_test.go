@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/agent/api"
-	"github.com/detnet/detnet/agent/wire"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/internal/clockstep"
 )
@@ -16,7 +15,7 @@ func TestASetClockMakesNothingOlder(t *testing.T) {
 	for _, by := range []time.Duration{time.Hour, -time.Hour} {
 		p, from, _ := counting(1)
 		now := time.Now()
-		var named wire.Named
+		said := &speech{from: from}
 		report := &api.Report{
 			TakesLimits: true, Named: names(1), Usage: []*api.Usage{{Pods: []uint32{1}, TxKbps: []uint32{7}}},
 			Sessions: []*api.SessionReport{{Id: "s0", AgeNs: []int64{20e6, 0}, RttNs: []int64{1, 1}}},
@@ -26,7 +25,7 @@ func TestASetClockMakesNothingOlder(t *testing.T) {
 			if i == 5 {
 				now = clockstep.Set(now, by)
 			}
-			if err := p.receive(from, &named, report, now); err != nil {
+			if err := p.receive(said, report, now); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -17,7 +17,6 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 
 	"github.com/detnet/detnet/agent/api"
-	"github.com/detnet/detnet/agent/wire"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/status"
 )
@@ -54,6 +53,8 @@ type link struct {
 	sessions, given []*api.Session
 	holds, takes    bool
 	uplinks         []status.Uplink // likewise
+	allowed         *allowance
+	refused         atomic.Int64 // reports that were too much
 	// wanted holds the newest assignment not yet sent.
 	wanted  chan *api.Assignment
 	latest  *api.Assignment // last one wanted; owned by assign
@@ -73,6 +74,7 @@ func newLink(p *Pool, a inventory.Agent) *link {
 	l := &link{
 		pool: p, agent: a,
 		log:     p.log.With("agent", a.Pod.String(), "node", a.Node, "role", a.Role.String(), "addr", a.Addr),
+		allowed: newAllowance(),
 		wanted:  make(chan *api.Assignment, 1),
 		current: &api.Assignment{},
 	}
@@ -140,12 +142,18 @@ func (l *link) run(ctx context.Context) {
 		if grpcstatus.Code(err) == codes.Aborted && l.pool.Deposed != nil {
 			l.pool.Deposed()
 		}
-		if l.disconnect(err, time.Now()) || delay == firstDelay {
+		was := l.disconnect(err, time.Now())
+		switch {
+		case errors.Is(err, errTooMuch):
+			l.refused.Add(1)
+			delay = maxDelay // that it reported before makes it no better
+			l.log.Warn("agent reports too much: its stream was ended, and its sessions are blind until it is back", "err", err)
+		case was || delay == firstDelay:
 			l.log.Warn("agent unreachable: its sessions are blind until it is back", "err", err)
 		}
 		sleep(ctx, delay+rand.N(delay/2))
 		delay = min(2*delay, maxDelay)
-		if errors.Is(err, errFlowed) {
+		if errors.Is(err, errFlowed) && !errors.Is(err, errTooMuch) {
 			delay = firstDelay
 		}
 	}
@@ -167,7 +175,8 @@ func (l *link) stream(ctx context.Context) error {
 	watchdog := time.AfterFunc(2*silence, func() { cancel(errSilent) })
 	defer watchdog.Stop()
 
-	s, err := api.NewAgentClient(conn).Measure(ctx)
+	c := newCodec(l.allowed)
+	s, err := api.NewAgentClient(conn).Measure(ctx, grpc.ForceCodecV2(c))
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // "context canceled" says nothing of an agent that hangs
@@ -184,6 +193,9 @@ func (l *link) stream(ctx context.Context) error {
 	err = l.receive(s, watchdog)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
+	}
+	if c.refused != nil {
+		err = c.refused // gRPC keeps its words alone
 	}
 	cancel(nil)
 	<-sent
@@ -214,14 +226,14 @@ func (l *link) send(ctx context.Context, s grpc.BidiStreamingClient[api.Assignme
 }
 
 func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], watchdog *time.Timer) error {
-	var named wire.Named
+	said := speech{from: l.agent}
 	for {
 		r, err := s.Recv()
 		if err != nil {
 			return err
 		}
 		watchdog.Reset(silence)
-		if err := l.pool.receive(l.agent, &named, r, time.Now()); err != nil {
+		if err := l.pool.receive(&said, r, time.Now()); err != nil {
 			return err
 		}
 		if l.connect(time.Now()) {

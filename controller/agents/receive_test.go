@@ -111,7 +111,7 @@ func TestAReportCostsItsSize(t *testing.T) {
 			}
 			items += len(r.GetPods()) + len(r.GetPacked())
 			*looks = 0
-			if err := p.receive(from, &wire.Named{}, r, epoch); (err == nil) != tt.want {
+			if err := p.receive(&speech{from: from}, r, epoch); (err == nil) != tt.want {
 				t.Errorf("taken: %v, want %v", err, tt.want)
 			}
 			// Each of what is kept is looked at a few times, of what comes log n times where
@@ -143,12 +143,6 @@ func inOrder(t *testing.T, p *Pool) {
 		if items := r.tx.items; len(items) > maxItems || !slices.IsSortedFunc(items, func(a, b plan.TxRate) int { return a.At.Compare(b.At) }) {
 			t.Errorf("pod %v: %d rates, or out of order", pod, len(items))
 		}
-		if len(r.batch) != 0 {
-			t.Errorf("pod %v: %d rates wait", pod, len(r.batch))
-		}
-	}
-	if len(p.told) != 0 {
-		t.Errorf("%d pods wait", len(p.told))
 	}
 }
 
@@ -169,14 +163,14 @@ func FuzzReceive(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		p, from, looks := counting(3)
-		var named wire.Named
+		said := &speech{from: from}
 		for i, raw := range [][]byte{first, second} {
 			var r api.Report
 			if proto.Unmarshal(raw, &r) != nil {
 				return
 			}
 			now := epoch.Add(time.Duration(i) * 100 * time.Millisecond)
-			_ = p.receive(from, &named, &r, now) // refused is fine
+			_ = p.receive(said, &r, now) // refused is fine
 			inOrder(t, p)
 			for _, s := range p.sessions {
 				for _, sample := range s.samples.items {

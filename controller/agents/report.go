@@ -31,8 +31,8 @@ func bounded(session string, samples int) error {
 }
 
 // samples converts one session's report, received at now, into the observer's
-// clock. Ages are the agent's; nothing of its clock is used.
-func samples(r *api.SessionReport, now time.Time) ([]plan.Sample, error) {
+// clock. Ages are the agent's; nothing of its clock is used. The room is used again.
+func samples(room []plan.Sample, r *api.SessionReport, now time.Time) ([]plan.Sample, error) {
 	n := len(r.GetAgeNs())
 	if err := bounded(r.GetId(), n); err != nil {
 		return nil, err
@@ -41,9 +41,9 @@ func samples(r *api.SessionReport, now time.Time) ([]plan.Sample, error) {
 	if len(r.GetRttNs()) != n || (oneWay && (len(r.GetForwardNs()) != n || len(r.GetBackwardNs()) != n)) {
 		return nil, fmt.Errorf("session %q: %w", r.GetId(), errMalformed)
 	}
-	out := make([]plan.Sample, n)
+	out := slices.Grow(room, n)[:n]
 	for i := range out {
-		out[i].At = past(now, r.GetAgeNs()[i])
+		out[i] = plan.Sample{At: past(now, r.GetAgeNs()[i])}
 		if rtt := r.GetRttNs()[i]; rtt < 0 {
 			out[i].Lost = true
 			continue
@@ -59,18 +59,19 @@ func samples(r *api.SessionReport, now time.Time) ([]plan.Sample, error) {
 	return out, nil
 }
 
-func unpacked(r *api.PackedSession, now time.Time) ([]plan.Sample, error) {
-	if err := bounded(fmt.Sprint(r.GetNumber()), len(r.GetGap())); err != nil {
-		return nil, err
+func unpacked(room []plan.Sample, r *api.PackedSession, now time.Time) ([]plan.Sample, error) {
+	n := len(r.GetGap())
+	if n > mostSamples {
+		return nil, bounded(fmt.Sprint(r.GetNumber()), n)
 	}
-	out := make([]plan.Sample, len(r.GetGap()))
+	out := slices.Grow(room, n)[:n]
 	err := wire.Samples(r, func(i int, s wire.Sample) {
 		out[i] = plan.Sample{At: now.Add(-s.Age), RTT: s.RTT, Lost: s.Lost, HasOneWay: s.HasOneWay, Forward: s.Forward, Backward: s.Backward}
 	})
 	return out, err
 }
 
-func rate(r *api.PodRate, now time.Time) plan.TxRate {
+func rateOf(r *api.PodRate, now time.Time) plan.TxRate {
 	return plan.TxRate{At: past(now, r.GetAgeNs()), Tx: bitrate.Rate(min(r.GetTxBps(), uint64(bitrate.Max)))}
 }
 

@@ -10,15 +10,18 @@ import (
 // What an agent can have a controller keep or make room for is bounded.
 func TestReportsAreBounded(t *testing.T) {
 	for _, n := range []int{mostSamples, mostSamples + 1} {
-		_, full := samples(&api.SessionReport{AgeNs: make([]int64, n), RttNs: make([]int64, n)}, epoch)
-		_, packed := unpacked(&api.PackedSession{Gap: make([]uint32, n), RttUs: make([]uint32, n)}, epoch)
+		_, full := samples(nil, &api.SessionReport{AgeNs: make([]int64, n), RttNs: make([]int64, n)}, epoch)
+		_, packed := unpacked(nil, &api.PackedSession{Gap: make([]uint32, n), RttUs: make([]uint32, n)}, epoch)
 		if refused := n > mostSamples; (full != nil) != refused || (packed != nil) != refused {
 			t.Errorf("%d samples: %v; packed: %v", n, full, packed)
 		}
 	}
-	var s session
-	p := Pool{reports: 1}
-	if err := p.add(&s, nil, strings.Repeat("é", longestWhy), epoch); err != nil || len(s.err) > longestWhy || len(s.err) < longestWhy-1 {
-		t.Errorf("%d octets of an error are kept", len(s.err))
+	p, from, _ := counting(1)
+	report := &api.Report{Sessions: []*api.SessionReport{{Id: "s0", Error: strings.Repeat("é", longestWhy)}}}
+	if err := p.receive(&speech{from: from}, report, epoch); err != nil {
+		t.Fatal(err)
+	}
+	if kept := p.Session("s0", epoch).Error; len(kept) > longestWhy || len(kept) < longestWhy-1 {
+		t.Errorf("%d octets of an error are kept", len(kept))
 	}
 }

@@ -21,17 +21,12 @@ type window[T any] struct {
 	items []T
 }
 
-// add takes a batch. Samples of lost packets arrive after younger ones, hence
-// the sort.
+// add takes a batch that is in order.
 func (w *window[T]) add(batch []T, now time.Time) {
 	if len(batch) == 0 {
 		return
 	}
 	byTime := func(a, b T) int { return w.at(a).Compare(w.at(b)) }
-	if !slices.IsSortedFunc(batch, byTime) {
-		batch = slices.Clone(batch)
-		slices.SortStableFunc(batch, byTime)
-	}
 	w.items = w.items[w.old(now):]
 	if n := len(w.items); n == 0 || byTime(batch[0], w.items[n-1]) >= 0 {
 		w.room(len(batch))

@@ -181,6 +181,9 @@ type Agent struct {
 	// Since is when that began, to report or not to; Why is why it does not.
 	Since time.Time `json:"since,omitzero"`
 	Why   string    `json:"why,omitempty"`
+	// Refused is how often its stream was ended because it reported more than its
+	// sessions and pods can take.
+	Refused int64 `json:"refused,omitempty"`
 	// Uplinks are the interfaces with a default route, of agents of role node.
 	Uplinks []Uplink `json:"uplinks,omitempty"`
 }
