@@ -74,13 +74,37 @@ func crowdOf(b *testing.B, nodes int) (*crowd, *term, *prometheus.Registry) {
 	return c, t, registry
 }
 
+// change has one pod of all change, in the inventory of the next tick: another limit, or a
+// throttleable pod that was born again, or a critical one at another address.
+func (c *crowd) change(what string) {
+	s := *c.snapshot
+	switch what {
+	case "changed", "came":
+		s.Senders = slices.Clone(s.Senders)
+		one := *s.Senders[7]
+		one.Limit++
+		if what == "came" {
+			one.UID += "'"
+		}
+		s.Senders[7] = &one
+	case "moved":
+		s.Apps = slices.Clone(s.Apps)
+		one := *s.Apps[7]
+		one.IP += "1"
+		s.Apps[7] = &one
+	default:
+		return
+	}
+	c.snapshot = &s
+}
+
 // BenchmarkLoop is what the loop does beside sense and law, part by part, and what
-// shows it: a whole tick; a tick on which one pod of all has changed; the status;
-// a scrape of the metrics.
+// shows it: a whole tick; one on which the limit of one pod of all has changed, or one
+// came, or a critical one moved; the status; a scrape of the metrics.
 func BenchmarkLoop(b *testing.B) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, nodes := range []int{100, 1000} {
-		for _, part := range []string{"tick", "changed", "status", "scrape"} {
+		for _, part := range []string{"tick", "changed", "came", "moved", "status", "scrape"} {
 			b.Run(fmt.Sprintf("%s/nodes=%d", part, nodes), func(b *testing.B) {
 				c, t, registry := crowdOf(b, nodes)
 				now := start
@@ -97,14 +121,7 @@ func BenchmarkLoop(b *testing.B) {
 					b.StopTimer()
 					now = now.Add(Period)
 					c.at(now)
-					if part == "changed" {
-						s := *c.snapshot
-						s.Senders = slices.Clone(s.Senders)
-						one := *s.Senders[7]
-						one.Limit++
-						s.Senders[7] = &one
-						c.snapshot = &s
-					}
+					c.change(part)
 					if part == "status" || part == "scrape" {
 						t.tick(b.Context(), now)
 					}

@@ -212,8 +212,9 @@ type term struct {
 	loop        *Loop
 	settings    *Settings
 	snapshot    *inventory.Snapshot
+	placing     placing
 	assignments []agents.Assignment
-	paths       map[plan.PodID]paths
+	paths       []*paths // in the order of the snapshot's apps
 	look        agents.Look
 	modes       modes
 	busy        busy
@@ -336,22 +337,23 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 	// Most changes are limits, our own writes: they concern nobody below.
 	placed := !samePlaces(t.snapshot, snapshot) || t.settings == nil || settings.Vantages != t.settings.Vantages || settings.Law != t.settings.Law
 	if placed {
-		t.assignments, t.paths = place(snapshot, settings.Vantages, urgent(settings.Law))
-		t.look.Sessions = idsOf(snapshot, t.paths)
+		t.assignments, t.paths = t.placing.place(snapshot, settings.Vantages, urgent(settings.Law))
+		t.look.Sessions = idsOf(t.paths)
 		t.paced = false
 	}
 	nodes := moved(t.snapshot, snapshot)
 	if placed || nodes == nil || len(nodes) > 0 {
 		t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
-		writable := make(map[plan.PodID]bool, len(snapshot.Senders))
-		for _, s := range snapshot.Senders {
-			writable[s.Pod] = s.Mode == workload.Enforce
-		}
-		t.loop.Limits.Forget(func(pod plan.PodID) bool { return writable[pod] })
-		t.roads.forget(snapshot)
+		t.loop.Limits.Forget(func(pod plan.PodID) bool {
+			s := find(snapshot, pod)
+			return s != nil && s.Mode == workload.Enforce
+		})
+		t.roads.forget(t.snapshot, snapshot)
 	}
 	t.loop.Queries.Ask(ctx, queriesOf(snapshot))
-	t.journal.problems(t.loop, snapshot.Problems)
+	if t.snapshot == nil || !sameList(t.snapshot.Problems, snapshot.Problems) {
+		t.journal.problems(t.loop, snapshot.Problems)
+	}
 	t.settings, t.snapshot, t.modes = settings, snapshot, modesOf(snapshot)
 	return nodes
 }

@@ -281,8 +281,8 @@ func TestNodeSessionIsObservedAndShown(t *testing.T) {
 		if session.Measured.JitterMs != 5 || session.NodeSession == nil || session.NodeSession.Measured.JitterMs != 0 || session.From != "2" {
 			t.Errorf("shown %+v with node session %+v, want 5 ms of jitter that the node session does not see", session, session.NodeSession)
 		}
-		_, placed := place(s.snapshot, 2, true)
-		o := (&term{loop: l, paths: placed, look: agents.Look{Sessions: idsOf(s.snapshot, placed)}}).observe(s.snapshot, time.Now())
+		_, placed := new(placing).place(s.snapshot, 2, true)
+		o := (&term{loop: l, paths: placed, look: agents.Look{Sessions: idsOf(placed)}}).observe(s.snapshot, time.Now())
 		if w := o.Apps[0].NodeSessions; len(w) != 1 || w[0].Vantage != "2" || len(w[0].Samples) != 21 {
 			t.Errorf("node sessions %+v, want one from node 2 with its samples", w)
 		}
@@ -312,8 +312,8 @@ func TestQueryIsObservedAndShown(t *testing.T) {
 		if got.State != status.Violated || got.ViolationRatio != 1 || session.Measured.JitterMs != 3 || session.LagMs != 90_000 || session.From != "Prometheus" || got.Query != robot.Query.Text {
 			t.Errorf("shown %+v, want 3 ms of jitter, violated, 90 s late", got)
 		}
-		_, placed := place(s.snapshot, 2, true)
-		o := (&term{loop: l, paths: placed, look: agents.Look{Sessions: idsOf(s.snapshot, placed)}}).observe(s.snapshot, time.Now())
+		_, placed := new(placing).place(s.snapshot, 2, true)
+		o := (&term{loop: l, paths: placed, look: agents.Look{Sessions: idsOf(placed)}}).observe(s.snapshot, time.Now())
 		if seen := o.Apps[1].Sessions; len(seen) != 1 || seen[0].Lag != 90*time.Second || len(seen[0].Samples) != 2 {
 			t.Errorf("observed %+v", seen)
 		}

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -79,14 +78,15 @@ func (r *roads) number(changes []actuate.Change, s *inventory.Snapshot, seen []a
 }
 
 // forget drops the pods that are no sender's any more.
-func (r *roads) forget(s *inventory.Snapshot) {
-	kept := make(map[types.UID]decision, len(r.decided))
-	for _, sender := range s.Senders {
-		if d, ok := r.decided[sender.UID]; ok {
-			kept[sender.UID] = d
-		}
+func (r *roads) forget(before, after *inventory.Snapshot) {
+	if before == nil {
+		return // nothing was decided
 	}
-	r.decided = kept
+	inventory.EachChanged(before.Senders, after.Senders, func(was, is *inventory.Sender) {
+		if was != nil && (is == nil || is.UID != was.UID) {
+			delete(r.decided, was.UID)
+		}
+	})
 }
 
 // tell gives the agents of these nodes, all where nodes is nil, the pods that may
@@ -117,26 +117,20 @@ func (r *roads) tell(s *inventory.Snapshot, refused map[types.UID]string, m Meas
 // moved are the nodes on which a pod that may be limited came or went, is another or
 // in another mode; nil: all, for their agents are others.
 func moved(before, after *inventory.Snapshot) map[string]bool {
-	if before == nil || !slices.Equal(before.Agents, after.Agents) {
+	if before == nil || !sameAgents(before.Agents, after.Agents) {
 		return nil
 	}
-	nodes, was := map[string]bool{}, before.Senders
-	for _, is := range after.Senders {
-		for len(was) > 0 && was[0].Pod.Compare(is.Pod) < 0 {
-			nodes[was[0].Node], was = true, was[1:]
+	nodes := map[string]bool{}
+	inventory.EachChanged(before.Senders, after.Senders, func(was, is *inventory.Sender) {
+		if was != nil && is != nil && was.UID == is.UID && was.Node == is.Node && was.Mode == is.Mode {
+			return
 		}
-		switch {
-		case len(was) == 0 || was[0].Pod != is.Pod:
-			nodes[is.Node] = true
-			continue
-		case was[0] != is && (was[0].UID != is.UID || was[0].Node != is.Node || was[0].Mode != is.Mode):
-			nodes[was[0].Node], nodes[is.Node] = true, true
+		for _, s := range []*inventory.Sender{was, is} {
+			if s != nil {
+				nodes[s.Node] = true
+			}
 		}
-		was = was[1:]
-	}
-	for _, gone := range was {
-		nodes[gone.Node] = true
-	}
+	})
 	return nodes
 }
 

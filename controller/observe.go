@@ -15,8 +15,7 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 	t.loop.Measurements.Look(&t.look, now)
 	o := plan.Observation{At: now, Told: t.uplinks.of(s, t.loop.Measurements.State, now), Apps: make([]plan.App, len(s.Apps)), Senders: make([]plan.Sender, len(s.Senders))}
 	n := 0
-	for i := range s.Apps {
-		known := t.paths[s.Apps[i].Pod]
+	for _, known := range t.paths {
 		n += len(known.sessions) + len(known.nodeSessions)
 	}
 	room := make([]plan.Session, 0, n)
@@ -34,7 +33,7 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 		return room[first:len(room):len(room)]
 	}
 	for i := range s.Apps {
-		known := t.paths[s.Apps[i].Pod]
+		known := t.paths[i]
 		o.Apps[i] = s.Apps[i].App
 		o.Apps[i].Sessions, o.Apps[i].NodeSessions = take(known.sessions), take(known.nodeSessions)
 	}
@@ -54,10 +53,9 @@ func (t *term) answered(path *session, now time.Time) plan.Session {
 }
 
 // idsOf are the sessions of agents, in the order in which observe takes them.
-func idsOf(s *inventory.Snapshot, all map[plan.PodID]paths) []string {
+func idsOf(all []*paths) []string {
 	var ids []string
-	for _, app := range s.Apps {
-		known := all[app.Pod]
+	for _, known := range all {
 		for _, each := range [2][]session{known.sessions, known.nodeSessions} {
 			for _, path := range each {
 				if path.query == "" {

@@ -63,11 +63,11 @@ func (t *term) tellers(nodes map[string]bool) map[types.UID]bool {
 			tell[a.UID] = true
 		}
 	}
-	for _, app := range t.snapshot.Apps {
+	for i, app := range t.snapshot.Apps {
 		if !nodes[app.Node] {
 			continue
 		}
-		for _, s := range t.paths[app.Pod].sessions {
+		for _, s := range t.paths[i].sessions {
 			tell[s.agent.UID] = true
 		}
 	}

@@ -23,7 +23,7 @@ type frame struct {
 	loop      *Loop
 	settings  *Settings
 	snapshot  *inventory.Snapshot
-	paths     map[plan.PodID]paths
+	paths     []*paths
 	view      sense.View
 	refused   map[types.UID]string // senders whose limits can't be changed, and why
 	decided   []outcome
@@ -48,7 +48,7 @@ func (f *frame) show() *status.Status {
 	}
 	senses := law.SenseOf(f.settings.Law)
 	for i, app := range f.snapshot.Apps {
-		s.Apps[i] = f.app(senses, app, &f.view.Verdicts[i])
+		s.Apps[i] = f.app(senses, app, f.paths[i], &f.view.Verdicts[i])
 	}
 	cut := cutLately(f.decisions, f.view.At)
 	for i, sender := range f.snapshot.Senders {
@@ -91,8 +91,8 @@ func (f *frame) reasons() []status.Reason {
 	return all
 }
 
-func (f *frame) app(senses sense.Config, app *inventory.App, v *sense.Verdict) status.App {
-	known, seen := f.paths[app.Pod], v.App
+func (f *frame) app(senses sense.Config, app *inventory.App, known *paths, v *sense.Verdict) status.App {
+	seen := v.App
 	out := status.App{
 		Pod: app.Pod.String(), Node: app.Node, Rank: app.Rank, Mode: string(app.Mode),
 		Probe: app.Probe.String(), DSCP: app.DSCP.String(), Query: app.Query.Text, Nobody: known.nobody,

@@ -134,6 +134,16 @@ func (s *stage) loop(settings Settings) *Loop {
 	return l
 }
 
+// place places all apps of s anew.
+func place(s *inventory.Snapshot, k int, urgent bool) ([]agents.Assignment, map[plan.PodID]paths) {
+	assignments, all := new(placing).place(s, k, urgent)
+	perApp := map[plan.PodID]paths{}
+	for i, known := range all {
+		perApp[s.Apps[i].Pod] = *known
+	}
+	return assignments, perApp
+}
+
 func app(name string, mode workload.ControlMode) *inventory.App {
 	a := &inventory.App{IP: "10.0.0.9", Probe: workload.Probe{Protocol: workload.UDP, Port: 5201}, Mode: mode}
 	a.Pod, a.Node, a.SLO.Jitter = plan.PodID{Namespace: "factory", Name: name}, "worker-1", time.Millisecond

@@ -5,11 +5,8 @@
 package agents
 
 import (
-	"context"
 	"log/slog"
-	"maps"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +44,8 @@ type Pool struct {
 	key []byte
 
 	mu       sync.Mutex
-	want     []Assignment // the last ones; not to be changed
+	want     []Assignment        // the last ones; not to be changed
+	senders  []*inventory.Sender // likewise
 	byUID    map[types.UID]*link
 	byNode   map[string][]*link
 	sessions map[string]*session
@@ -93,67 +91,6 @@ func New(creds credentials.TransportCredentials, log *slog.Logger) *Pool {
 	return p
 }
 
-// Assign makes streams and sessions match want, and keeps the usage of senders.
-// What stays is not disturbed, and the list of before costs nothing: whoever gave it
-// must not change it. New streams live until ctx ends.
-func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*inventory.Sender) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(want) > 0 && len(want) == len(p.want) && &want[0] == &p.want[0] {
-		p.follow(senders) // most changes are limits
-		return
-	}
-	p.want = want
-	links, sessions, numbers := map[types.UID]*link{}, map[string]*session{}, map[uint32]*session{}
-	nodes, byNode := map[string]plan.Limiter{}, map[string][]*link{}
-	for _, a := range want {
-		if limiter, known := p.limiters[a.Node]; known {
-			nodes[a.Node] = limiter
-		}
-		l := p.byUID[a.UID]
-		if l == nil || l.agent != a.Agent {
-			l = newLink(p, a.Agent)
-			linkCtx, cancel := context.WithCancel(ctx)
-			l.cancel = cancel
-			p.links.Go(func() { l.run(linkCtx) })
-		}
-		links[a.UID], byNode[a.Node] = l, append(byNode[a.Node], l)
-		l.sessions = a.Sessions
-		l.allowed.ask(len(a.Sessions))
-		for _, s := range a.Sessions {
-			kept := p.sessions[s.Id]
-			if kept == nil {
-				p.given++
-				kept = &session{number: p.given, samples: window[plan.Sample]{at: sampledAt}}
-			}
-			kept.agent = a.UID
-			sessions[s.Id], numbers[kept.number] = kept, kept
-		}
-	}
-	for uid, l := range p.byUID {
-		if links[uid] != l {
-			l.cancel()
-		}
-	}
-	p.byUID, p.byNode, p.sessions, p.numbers, p.limiters = links, byNode, sessions, numbers, nodes
-	p.reach()
-	p.hand(slices.Collect(maps.Values(links)))
-	p.follow(senders)
-}
-
-// follow keeps usage of these pods only; a reborn pod starts anew.
-func (p *Pool) follow(senders []*inventory.Sender) {
-	kept := make(map[plan.PodID]*rates, len(senders))
-	for _, s := range senders {
-		r := p.rates[s.Pod]
-		if r == nil || r.uid != s.UID {
-			r = &rates{uid: s.UID, node: s.Node, tx: window[plan.TxRate]{at: ratedAt}}
-		}
-		kept[s.Pod] = r
-	}
-	p.rates = kept
-}
-
 // Wait returns when all streams have ended, after their context has, and all that
 // came over them is forgotten.
 func (p *Pool) Wait() {
@@ -165,8 +102,8 @@ func (p *Pool) Wait() {
 
 func (p *Pool) clear() {
 	p.byUID, p.sessions, p.numbers = map[types.UID]*link{}, map[string]*session{}, map[uint32]*session{}
-	p.want, p.byNode = nil, map[string][]*link{}
-	p.reach()
+	p.want, p.senders, p.byNode = nil, nil, map[string][]*link{}
+	p.holding, p.asking = map[netip.AddrPort]int{}, map[netip.AddrPort][]*link{}
 	p.rates, p.limits = map[plan.PodID]*rates{}, map[string]*api.Limits{}
 	p.limiters = map[string]plan.Limiter{}
 }

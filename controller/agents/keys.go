@@ -3,7 +3,6 @@ package agents
 import (
 	"crypto/rand"
 	"net/netip"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -50,21 +49,6 @@ func (p *Pool) hand(to []*link) {
 	}
 }
 
-// reach notes who asks whose reflector. The pool's lock is held.
-func (p *Pool) reach() {
-	p.holding, p.asking = map[netip.AddrPort]int{}, map[netip.AddrPort][]*link{}
-	for _, l := range p.byUID {
-		if at, ok := reflector(l.agent); ok && l.holds {
-			p.holding[at]++
-		}
-		for _, s := range l.sessions {
-			if at, ok := asked(s); ok && !slices.Contains(p.asking[at], l) {
-				p.asking[at] = append(p.asking[at], l)
-			}
-		}
-	}
-}
-
 // push gives one agent all that it is to know. The pool's lock is held.
 func (p *Pool) push(l *link) {
 	a := &api.Assignment{Sessions: l.given, StampKey: p.key, Packed: true}
@@ -89,12 +73,17 @@ func (p *Pool) holds(from inventory.Agent, holds bool) {
 	if !ok {
 		return
 	}
+	p.hold(at, holds)
+	p.hand(p.asking[at])
+}
+
+// hold counts one more or one less that holds the key. The pool's lock is held.
+func (p *Pool) hold(at netip.AddrPort, holds bool) {
 	if holds {
 		p.holding[at]++
-	} else {
-		p.holding[at]--
+	} else if p.holding[at]--; p.holding[at] == 0 {
+		delete(p.holding, at)
 	}
-	p.hand(p.asking[at])
 }
 
 // lost notes that an agent is silent: one that comes back has no key at first, and

@@ -109,6 +109,37 @@ func merge[T any](old []*T, changes []change, of func(meaning) *T, id func(*T) p
 	return append(out, old[next:]...)
 }
 
+// EachChanged calls f with every pod of two lists of snapshots that is not the same in
+// both, in their order: nil stands for one that is not in a list. What did not change
+// costs a comparison of addresses.
+func EachChanged(before, after []*Sender, f func(was, is *Sender)) {
+	for len(before) > 0 || len(after) > 0 {
+		order := 0
+		switch {
+		case len(before) == 0:
+			order = 1
+		case len(after) == 0:
+			order = -1
+		case before[0] == after[0]:
+			before, after = before[1:], after[1:]
+			continue
+		default:
+			order = before[0].Pod.Compare(after[0].Pod)
+		}
+		switch {
+		case order < 0:
+			f(before[0], nil)
+			before = before[1:]
+		case order > 0:
+			f(nil, after[0])
+			after = after[1:]
+		default:
+			f(before[0], after[0])
+			before, after = before[1:], after[1:]
+		}
+	}
+}
+
 // problems is called with mu held.
 func (inv *Inventory) problems() []Problem {
 	var all []Problem
