@@ -130,9 +130,9 @@ func (r *Recorder) Record(mode workload.ControlMode, before law.State, o plan.Ob
 		s.start, s.continues, weight = &state, continues, n
 	}
 	if !t.history.shows(o) {
-		cast, n := keep(r, castOf(o))
-		s.cast = &cast
-		t.history.recast(&cast)
+		var n int
+		s.cast, n = r.cast(o, t.history.cast)
+		t.history.recast(s.cast)
 		weight += n
 	}
 	var n int

@@ -143,6 +143,9 @@ func (r *Reader) step(l *stepLine) (*Step, error) {
 		return nil, fmt.Errorf("%w: the steps of mode %q have no start", errNotRecording, l.Mode)
 	}
 	if l.Cast != nil {
+		if slices.Contains(l.Cast.Apps, nil) || slices.Contains(l.Cast.Senders, nil) {
+			return nil, fmt.Errorf("%w: somebody in the cast is null", errNotRecording)
+		}
 		known.history.recast(l.Cast)
 	}
 	if known.history.cast == nil {
