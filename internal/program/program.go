@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -42,6 +43,7 @@ func Run(name string, args []string, p Program) int {
 		fmt.Fprintf(os.Stderr, "%s: %v (-h lists the flags)\n", name, err)
 		return misuse
 	}
+	keepToMemory(os.Getenv, debug.SetMemoryLimit)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
