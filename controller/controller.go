@@ -120,8 +120,10 @@ func (l *Loop) Set(s Settings) { l.settings.Store(&s) }
 
 // Status returns the newest status. A replica that does not lead says so.
 func (l *Loop) Status() *status.Status {
-	if f := l.newest.Load(); f != nil {
-		return f.status()
+	for f := l.newest.Load(); f != nil; f = l.newest.Load() {
+		if s := f.status(); s != nil {
+			return s
+		}
 	}
 	settings := l.settings.Load()
 	return &status.Status{
@@ -216,6 +218,7 @@ type term struct {
 	assignments []agents.Assignment
 	paths       []*paths // in the order of the snapshot's apps
 	look        agents.Look
+	room        room // for the next observation
 	modes       modes
 	busy        busy
 	paced       bool // and the agents were told
@@ -291,9 +294,16 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 		t.loop.Flight.Record(s.mode, s.before, s.seen, s.plan)
 	}
 	t.journal.record(ctx, t.loop, snapshot, decided)
-	t.loop.newest.Store(&frame{
+	before := t.loop.newest.Swap(&frame{
 		loop: t.loop, settings: settings, snapshot: snapshot, paths: t.paths, view: view, refused: t.refused, decided: decided, decisions: t.journal.decisions,
+		room: t.room,
 	})
+	t.room = room{}
+	if before != nil {
+		if unused, free := before.retire(); free {
+			t.room = unused.emptied()
+		}
+	}
 }
 
 // limit sends changes on their roads, unless the lead was lost while they were

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/controller/inventory"
@@ -13,24 +14,25 @@ import (
 func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 	t.look.Senders = s.Senders
 	t.loop.Measurements.Look(&t.look, now)
-	o := plan.Observation{At: now, Told: t.uplinks.of(s, t.loop.Measurements.State, now), Apps: make([]plan.App, len(s.Apps)), Senders: make([]plan.Sender, len(s.Senders))}
 	n := 0
 	for _, known := range t.paths {
 		n += len(known.sessions) + len(known.nodeSessions)
 	}
-	room := make([]plan.Session, 0, n)
+	t.room.fit(len(s.Apps), n, len(s.Senders))
+	o := plan.Observation{At: now, Told: t.uplinks.of(s, t.loop.Measurements.State, now), Apps: t.room.apps, Senders: t.room.senders}
+	sessions := t.room.sessions // as many as there will be: it stays where it is
 	measured := t.look.Measured // in the order of idsOf
 	take := func(paths []session) []plan.Session {
-		first := len(room)
+		first := len(sessions)
 		for i := range paths {
 			if paths[i].query != "" {
-				room = append(room, t.answered(&paths[i], now))
+				sessions = append(sessions, t.answered(&paths[i], now))
 				continue
 			}
-			room = append(room, plan.Session{ID: paths[i].id, Vantage: paths[i].agent.Node, Samples: measured[0].Samples})
+			sessions = append(sessions, plan.Session{ID: paths[i].id, Vantage: paths[i].agent.Node, Samples: measured[0].Samples})
 			measured = measured[1:]
 		}
-		return room[first:len(room):len(room)]
+		return sessions[first:len(sessions):len(sessions)]
 	}
 	for i := range s.Apps {
 		known := t.paths[i]
@@ -44,6 +46,27 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 		o.Senders[i].Limiter, o.Senders[i].Rates = seen.Limiter, seen.Rates
 	}
 	return o
+}
+
+// room is that of one observation. With many pods it is most of what a tick makes, and
+// is used again where nobody has asked for what was seen.
+type room struct {
+	apps     []plan.App
+	sessions []plan.Session // empty
+	senders  []plan.Sender
+}
+
+// fit has room for so many.
+func (r *room) fit(apps, sessions, senders int) {
+	r.apps, r.sessions, r.senders = slices.Grow(r.apps[:0], apps)[:apps], slices.Grow(r.sessions[:0], sessions), slices.Grow(r.senders[:0], senders)[:senders]
+}
+
+// emptied is the same room without what was seen, whose samples are kept for nobody.
+func (r room) emptied() room {
+	clear(r.apps)
+	clear(r.sessions[:cap(r.sessions)])
+	clear(r.senders)
+	return r
 }
 
 // answered is what Prometheus says of a path.

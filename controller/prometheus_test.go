@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -132,6 +133,11 @@ type watching struct {
 func (*watching) Name() string { return "watching" }
 
 func (w *watching) Step(s law.State, v sense.View) (law.State, plan.Plan) {
-	w.newest.Store(&v.Observation)
+	seen := v.Observation // whose room is used again
+	seen.Apps = slices.Clone(seen.Apps)
+	for i := range seen.Apps {
+		seen.Apps[i].Sessions = slices.Clone(seen.Apps[i].Sessions)
+	}
+	w.newest.Store(&seen)
 	return s, plan.Plan{At: v.At}
 }

@@ -28,15 +28,35 @@ type frame struct {
 	refused   map[types.UID]string // senders whose limits can't be changed, and why
 	decided   []outcome
 	decisions []status.Decision
+	room      room // of view, and nobody else's
 
-	once  sync.Once
+	mu    sync.Mutex
 	shown *status.Status
+	gone  bool // what was seen is used again
 }
 
-// status is the same for whoever asks.
+// status is the same for whoever asks; nil where there is a newer one.
 func (f *frame) status() *status.Status {
-	f.once.Do(func() { f.shown = f.show() })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.shown == nil && !f.gone {
+		f.shown = f.show()
+	}
 	return f.shown
+}
+
+// retire gives back the room of what was seen, for the tick after the next: nobody asked
+// for it, and nobody will.
+func (f *frame) retire() (unused room, free bool) {
+	if !f.mu.TryLock() {
+		return room{}, false // somebody is being shown it
+	}
+	defer f.mu.Unlock()
+	if f.shown != nil {
+		return room{}, false
+	}
+	f.gone = true
+	return f.room, true
 }
 
 func (f *frame) show() *status.Status {

@@ -43,6 +43,7 @@ func TestWindow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newSamples()
 		now := epoch
+		var all []plan.Sample
 		type handed struct{ view, copied []plan.Sample }
 		var views []handed
 		for range rapid.IntRange(1, 30).Draw(t, "batches") {
@@ -53,8 +54,16 @@ func TestWindow(t *testing.T) {
 				batch = append(batch, plan.Sample{At: now.Add(-age)})
 			}
 			order(batch, sampledAt)
-			w.add(batch, now)
+			w.add(batch, now, keep)
+			all = append(all, batch...)
+			if rapid.Bool().Draw(t, "nobody looks") {
+				continue
+			}
 			view := w.view(now)
+			order(all, sampledAt)
+			if want := slices.DeleteFunc(slices.Clone(all), func(s plan.Sample) bool { return now.Sub(s.At) > keep }); !slices.Equal(view, want) {
+				t.Fatalf("%d samples are seen, want %d", len(view), len(want))
+			}
 			if !slices.IsSortedFunc(view, func(a, b plan.Sample) int { return a.At.Compare(b.At) }) {
 				t.Fatalf("view out of order: %v", view)
 			}
@@ -74,7 +83,7 @@ func TestWindow(t *testing.T) {
 func TestWindowIsBounded(t *testing.T) {
 	w := newSamples()
 	for i := range 10 * maxItems {
-		w.add([]plan.Sample{sampleAt(time.Duration(i))}, epoch)
+		w.add([]plan.Sample{sampleAt(time.Duration(i))}, epoch, keep)
 	}
 	if n := len(w.view(epoch)); n != maxItems {
 		t.Errorf("%d samples kept, want %d", n, maxItems)

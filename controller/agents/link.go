@@ -29,8 +29,9 @@ const (
 	maxDelay   = 10 * time.Second
 )
 
-// buffer is what a connection may hold, octets: there are two for each node, reports
-// are small, and gRPC's own is 32 KiB each way.
+// buffer is what a connection may hold that waits to be sent, octets: there are two for
+// each node, assignments are small, and gRPC's own is 32 KiB. What is read waits in the
+// records of TLS already.
 const buffer = 4 << 10
 
 // flowWindow is what an agent may send before it is read, octets: the least that HTTP/2
@@ -166,7 +167,7 @@ func (l *link) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	conn, err := grpc.NewClient("passthrough:///"+l.agent.Addr, grpc.WithTransportCredentials(l.pool.creds),
-		grpc.WithReadBufferSize(buffer), grpc.WithWriteBufferSize(buffer), grpc.WithSharedWriteBuffer(true),
+		grpc.WithReadBufferSize(0), grpc.WithWriteBufferSize(buffer), grpc.WithSharedWriteBuffer(true),
 		grpc.WithStaticStreamWindowSize(flowWindow), grpc.WithStaticConnWindowSize(flowWindow))
 	if err != nil {
 		return fmt.Errorf("dial agent %s: %w", l.agent.Addr, err)

@@ -21,10 +21,14 @@ func (p *Pool) receive(s *speech, r *api.Report, now time.Time) error {
 	defer p.mu.Unlock()
 	p.reports++
 	p.learn(s.from, r)
-	if err := p.measured(s.from, d, now); err != nil {
+	samples, rates := keep, keep
+	if r.GetCalm() {
+		samples, rates = calmSamples, calmRates
+	}
+	if err := p.measured(s.from, d, now, samples); err != nil {
 		return err
 	}
-	p.used(s.from, d, r.GetTakesLimits(), now)
+	p.used(s.from, d, r.GetTakesLimits(), now, rates)
 	if r.GetUrgent() {
 		select {
 		case p.urgent <- struct{}{}:
@@ -55,7 +59,7 @@ func (p *Pool) learn(from inventory.Agent, r *api.Report) {
 
 // measured takes in what a report says of sessions: of each once. The pool's lock is
 // held.
-func (p *Pool) measured(from inventory.Agent, d *digest, now time.Time) error {
+func (p *Pool) measured(from inventory.Agent, d *digest, now time.Time, long time.Duration) error {
 	for i := range d.sessions {
 		m := &d.sessions[i]
 		s := p.numbers[m.number]
@@ -69,7 +73,7 @@ func (p *Pool) measured(from inventory.Agent, d *digest, now time.Time) error {
 			return fmt.Errorf("session %d is twice in a report", s.number)
 		}
 		s.report = p.reports
-		s.samples.add(m.batch, now)
+		s.samples.add(m.batch, now, long)
 		s.err = m.why
 	}
 	return nil
@@ -77,14 +81,14 @@ func (p *Pool) measured(from inventory.Agent, d *digest, now time.Time) error {
 
 // used takes in what a report says of pods; takes: the agent enforces what it is told.
 // The pool's lock is held.
-func (p *Pool) used(from inventory.Agent, d *digest, takes bool, now time.Time) {
+func (p *Pool) used(from inventory.Agent, d *digest, takes bool, now time.Time, long time.Duration) {
 	for i := range d.pods {
 		u := &d.pods[i]
 		kept := p.rates[u.PodID]
 		if kept == nil || kept.node != from.Node || u.uid != "" && u.uid != kept.uid {
 			continue
 		}
-		kept.tx.add(u.batch, now)
+		kept.tx.add(u.batch, now, long)
 		if takes {
 			kept.held = u.held
 		}

@@ -1,0 +1,58 @@
+package controller
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/workload"
+)
+
+// The room of what was seen is used again, and never while somebody is shown it: whoever
+// asks, as often as he likes, sees all of one tick.
+func TestStatusWhileRoomIsUsedAgain(t *testing.T) {
+	snapshot := &inventory.Snapshot{}
+	for i := range 20 {
+		a, s := app(fmt.Sprintf("app-%02d", i), workload.Enforce), sender(fmt.Sprintf("pod-%02d", i), workload.Enforce)
+		snapshot.Apps, snapshot.Senders = append(snapshot.Apps, a), append(snapshot.Senders, s)
+	}
+	stage := &stage{snapshot: snapshot}
+	l := stage.loop(Settings{Law: constant{plan.Calm, 100 * mbit}, Mode: workload.Enforce, Vantages: 2})
+	tm := &term{loop: l}
+	now := time.Now()
+	tm.tick(t.Context(), now)
+	ended := make(chan struct{})
+	var asking sync.WaitGroup
+	for range 2 {
+		asking.Go(func() {
+			for {
+				select {
+				case <-ended:
+					return
+				default:
+				}
+				s := l.Status()
+				if len(s.Apps) != 20 || len(s.Senders) != 20 || s.Senders[7].LimitBps != 100*mbit || s.Apps[7].Pod != "factory/app-07" {
+					t.Errorf("%d apps, %d senders, one with limit %v", len(s.Apps), len(s.Senders), s.Senders[7].LimitBps)
+					return
+				}
+			}
+		})
+	}
+	for range 300 {
+		now = now.Add(Period)
+		tm.tick(t.Context(), now)
+	}
+	close(ended)
+	asking.Wait()
+	for range 3 { // nobody asks any more
+		now = now.Add(Period)
+		tm.tick(t.Context(), now)
+	}
+	if cap(tm.room.senders) < 20 || tm.room.senders[0].Rates != nil {
+		t.Error("room that nobody was shown is not used again, or keeps what was measured")
+	}
+}
