@@ -172,6 +172,9 @@ func (n node) Since(cursor uint64) ([]usage.Rate, uint64) {
 	return []usage.Rate{r}, cursor + 1
 }
 
+// Next implements agent.Meter: nobody is told early.
+func (n node) Next() <-chan struct{} { return nil }
+
 // silent is a law that wants nothing.
 type silent struct{}
 
