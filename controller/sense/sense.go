@@ -5,7 +5,6 @@
 package sense
 
 import (
-	"slices"
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
@@ -123,12 +122,17 @@ func (m *Memory) Learn(from plan.Plan) {
 	if len(from.Empty)+len(from.Idle) == 0 {
 		return
 	}
+	empty, idle := make(map[plan.PodID]bool, len(from.Empty)), make(map[plan.PodID]time.Duration, len(from.Idle))
+	for _, app := range from.Empty {
+		empty[app] = true
+	}
+	for _, i := range from.Idle {
+		idle[i.App] = i.Delay
+	}
 	for key, p := range m.paths {
-		p.known = p.known || slices.Contains(from.Empty, key.app)
-		for _, i := range from.Idle {
-			if key.app == i.App {
-				p.idling.idle, p.idling.tail = i.Delay, i.Delay
-			}
+		p.known = p.known || empty[key.app]
+		if delay, known := idle[key.app]; known {
+			p.idling.idle, p.idling.tail = delay, delay
 		}
 	}
 }

@@ -51,7 +51,7 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	// An app that cuts did not help blames the next one, which may have been passed
 	// already or not exist yet.
 	for _, b := range r.blamed {
-		if !slices.ContainsFunc(r.plan.Reasons, func(x plan.Reason) bool { return x.Bottleneck == b }) {
+		if _, taken := r.gave(b); !taken {
 			r.take(b, &s)
 		}
 	}

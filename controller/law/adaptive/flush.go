@@ -39,7 +39,7 @@ func (r *round) by(i int, to bitrate.Rate, restore bool) bitrate.Rate {
 	if !r.waits(i, to) {
 		return to
 	}
-	if slices.Contains(r.crowded, int32(i)) {
+	if _, crowded := slices.BinarySearch(r.crowded, int32(i)); crowded {
 		if to > s.Limit && !restore {
 			return s.Limit // it is due as long as it is held back, and its turn comes
 		}
@@ -71,7 +71,7 @@ func (r *round) turns(to []bitrate.Rate) {
 		return
 	}
 	slices.SortStableFunc(next, func(a, b int32) int { return cmp.Compare(r.view.Senders[b].Limit, r.view.Senders[a].Limit) })
-	r.crowded = next[free:]
+	r.crowded = slices.Sorted(slices.Values(next[free:]))
 }
 
 // due is what a sender is to have whose limit was low for a while: what was wished for,
@@ -140,10 +140,8 @@ func (r *round) reasonOf(s *plan.Sender, w *wish) int {
 		return int(w.reason)
 	}
 	uplink := plan.Uplink(s.Node)
-	i := slices.IndexFunc(r.plan.Reasons, func(x plan.Reason) bool { return x.Bottleneck == uplink })
-	if i < 0 {
-		i = len(r.plan.Reasons)
-		r.plan.Reasons = append(r.plan.Reasons, plan.Reason{Bottleneck: uplink, Action: plan.Grow, Cause: plan.Calm})
+	if i, found := r.gave(uplink); found {
+		return i
 	}
-	return i
+	return r.give(plan.Reason{Bottleneck: uplink, Action: plan.Grow, Cause: plan.Calm})
 }
