@@ -291,7 +291,7 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 	}
 	t.pace(decided)
 	for _, s := range steps {
-		t.loop.Flight.Record(s.mode, s.before, s.seen, s.plan)
+		t.loop.Flight.Record(s.mode, s.before, s.next, s.seen, s.plan)
 	}
 	t.journal.record(ctx, t.loop, snapshot, decided)
 	before := t.loop.newest.Swap(&frame{
@@ -322,10 +322,10 @@ func (t *term) limit(changes []actuate.Change, now time.Time) {
 
 // step is one of a law, for the recording.
 type step struct {
-	mode   workload.ControlMode
-	before law.State
-	seen   plan.Observation
-	plan   plan.Plan
+	mode         workload.ControlMode
+	before, next law.State
+	seen         plan.Observation
+	plan         plan.Plan
 }
 
 // decide runs the law over what mode allows.
@@ -334,7 +334,7 @@ func (t *term) decide(state *law.State, mode workload.ControlMode, v sense.View)
 	next, p := t.settings.Law.Step(before, seen)
 	*state = next
 	t.sense.Learn(p)
-	return step{mode, before, seen.Observation, p}
+	return step{mode, before, next, seen.Observation, p}
 }
 
 // adopt takes over a new inventory or new settings, and returns the nodes on which

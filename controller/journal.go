@@ -98,7 +98,7 @@ func (j *journal) record(ctx context.Context, l *Loop, s *inventory.Snapshot, ou
 	}
 	j.add(j.news...)
 	if left := j.lines - mostLines; left > 0 {
-		l.Log.Info("more was decided at once than is logged: the status has the newest, the recording all", "lines_left_out", left)
+		l.Log.Info("more was decided at once than is logged: the status has the newest", "lines_left_out", left)
 	}
 }
 

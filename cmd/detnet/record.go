@@ -22,10 +22,11 @@ func newRecordCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "record",
-		Short: "Fetch what the controller saw and decided in the last two minutes",
+		Short: "Fetch what the controller saw and decided lately",
 		Long: `Fetch the leader's recording: what its law was shown and what it decided in the last
-two minutes, less where much is measured. "detnet replay" shows it, and what another
-law or other constants would have decided.`,
+two minutes, and about trouble in the last hour as far as there is room for it. Of many
+nodes it is what is behind the uplinks that were in trouble. "detnet replay" shows it, and
+what another law or other constants would have decided.`,
 		Example: "  detnet record -o incident.jsonl.gz\n  detnet replay incident.jsonl.gz",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -100,7 +101,7 @@ func copySteps(to io.Writer, from io.Reader) (told string, err error) {
 		return "", err
 	}
 	var first, last time.Time
-	steps := 0
+	steps, uplinks := 0, map[string]bool{}
 	for {
 		s, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -113,6 +114,13 @@ func copySteps(to io.Writer, from io.Reader) (told string, err error) {
 			first = s.Observation.At
 		}
 		last = s.Observation.At
+		for _, node := range s.Part {
+			uplinks[node] = true
+		}
 	}
-	return fmt.Sprintf("%d steps, %s to %s UTC", steps, first.UTC().Format(time.DateTime), last.UTC().Format(time.TimeOnly)), nil
+	told = fmt.Sprintf("%d steps, %s to %s UTC", steps, first.UTC().Format(time.DateTime), last.UTC().Format(time.TimeOnly))
+	if n := len(uplinks); n > 0 {
+		told += fmt.Sprintf(", of %d uplinks in trouble", n)
+	}
+	return told, nil
 }

@@ -86,7 +86,7 @@ func BenchmarkRecord(b *testing.B) {
 		o := m.at(now)
 		next, p := l.Step(state, sense.Judge(sense.DefaultConfig(), o))
 		b.StartTimer()
-		r.Record(workload.Enforce, state, o, p)
+		r.Record(workload.Enforce, state, next, o, p)
 		state = next
 	}
 	b.ReportMetric(float64(r.octets)/(1<<20), "MiB-kept")

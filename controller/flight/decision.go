@@ -64,18 +64,15 @@ func partOf(p plan.Plan, bottleneck plan.Bottleneck) (part, bool) {
 // or a limit, or began to differ from what was recorded.
 func (n *News) Of(r Replayed, all bool) []Decision {
 	n.Steps++
-	names := bottlenecks(r.Again)
-	for _, name := range bottlenecks(r.Plan) {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
 	next := map[mind]thought{}
 	var out []Decision
 	different := false
-	for _, name := range names {
+	for _, name := range r.bottlenecks() {
 		now, has := partOf(r.Again, name)
 		then, had := partOf(r.Plan, name)
+		if slices.Contains(r.Partly, name.Node) { // nobody can tell
+			now, has = then, had
+		}
 		same := has == had && now.reason == then.reason && slices.Equal(now.limits, then.limits)
 		different = different || !same
 		who := mind{r.Mode, name}
@@ -101,6 +98,21 @@ func (n *News) Of(r Replayed, all bool) []Decision {
 		n.Different++
 	}
 	return out
+}
+
+// bottlenecks are those about which something was decided, then or again, and that are
+// recorded.
+func (r *Replayed) bottlenecks() []plan.Bottleneck {
+	names := bottlenecks(r.Again)
+	for _, name := range bottlenecks(r.Plan) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if r.Part == nil {
+		return names
+	}
+	return slices.DeleteFunc(names, func(b plan.Bottleneck) bool { return !slices.Contains(r.Part, b.Node) })
 }
 
 func bottlenecks(p plan.Plan) []plan.Bottleneck {

@@ -1,10 +1,12 @@
 // Package flight is the controller's flight recorder: what a law was shown, and
-// what it decided, of the last two minutes. A law is pure, so a recording can be
-// replayed: by the same law with the same result, by another to see what that
-// would have decided.
+// what it decided. While there is room for all of it, that is all of the last two
+// minutes; of many nodes it is what is behind the uplinks in trouble. Trouble is kept until
+// the room is needed. A law is pure, so a recording can be replayed: by the same law with
+// the same result, by another to see what that would have decided.
 package flight
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -22,6 +24,9 @@ const (
 	DefaultSpan   = 2 * time.Minute
 )
 
+// memory is how long trouble is kept at the most.
+const memory = time.Hour
+
 // clockSet is how far the wall clock may go from the recorder's before it counts
 // as set anew, and the recording begins anew.
 const clockSet = time.Second
@@ -35,8 +40,8 @@ const parts = 4
 // and all that it can see, and goes as a whole. The zero value is ready; its
 // methods may be called from any goroutine.
 type Recorder struct {
-	// Octets bounds what is kept, and Span how long; 0: the default. Set
-	// before the first step.
+	// Octets bounds what is kept, and Span how long while all is well; 0: the default.
+	// Set before the first step.
 	Octets int
 	Span   time.Duration
 
@@ -46,6 +51,7 @@ type Recorder struct {
 	epoch   time.Time // the time that the others count from
 	tracks  map[workload.ControlMode]*track
 	kept    []*segment
+	number  int // of segments so far
 	octets  int
 	missed  int
 	resume  time.Duration // nothing is recorded before, because it was too much
@@ -64,34 +70,57 @@ type Header struct {
 	Missed int `json:"missed,omitempty"`
 }
 
-// format is the version of the file format.
-const format = 3
+// format is the version of the file format. The one before had no parts.
+const (
+	format = 4
+	oldest = 3
+)
 
 // segment is a part of the recording that can be replayed alone.
 type segment struct {
-	header *Header
-	began  time.Duration
-	octets int
-	starts int // of them, for what the segment begins with
-	steps  []step
+	header  *Header
+	number  int
+	began   time.Duration
+	trouble bool // in it, or just before
+	octets  int
+	starts  int // of them, for what the segment begins with
+	steps   []step
 }
 
 // step is one recorded step of one run.
 type step struct {
 	mode      workload.ControlMode
 	at        time.Duration
-	start     *law.State // where the run begins in its segment
+	start     *law.State // where the run begins in its segment, or with others
 	continues bool       // and that is where the step before it ended
+	seen      bool       // what was seen before is still known
+	part      []string   // the nodes whose uplinks are recorded from there on; nil: all
+	rest      *rest      // nil: as in the step before, or there is none
 	cast      *cast      // nil: as in the step before
 	news      []byte     // packed
-	plan      plan.Plan
+	plan      outcome
 }
 
 // track is what one run's next step is compared with.
 type track struct {
-	segment *segment
+	focus   focus
+	segment *segment // nil: nothing was recorded
 	at      time.Time
 	history history
+	rest    rest
+	reasons map[plan.Bottleneck]*plan.Reason // the newest, without figures
+}
+
+// rest is what counts of the uplinks that are not recorded.
+type rest struct {
+	plan.Elsewhere
+	// Partly are the nodes about whose uplinks a replay may decide otherwise, as not all is
+	// recorded that counts there.
+	Partly []string `json:"partly,omitempty"`
+}
+
+func (r rest) equal(q rest) bool {
+	return slices.Equal(r.Partly, q.Partly) && slices.Equal(r.Sending, q.Sending) && slices.Equal(r.Delays, q.Delays) && r.Turns == q.Turns
 }
 
 // Begin says what decides from now on.
@@ -101,9 +130,9 @@ func (r *Recorder) Begin(version, name string, config law.Config) {
 	r.header = &Header{Format: format, Version: version, Law: name, Config: config}
 }
 
-// Record keeps one step: law.Step(before, o) was p. Runs in different modes are
-// told apart. The samples and rates in o must not change until the next call.
-func (r *Recorder) Record(mode workload.ControlMode, before law.State, o plan.Observation, p plan.Plan) {
+// Record keeps one step: law.Step(before, o) was p, and led to next. Runs in different
+// modes are told apart. The samples and rates in o must not change until the next call.
+func (r *Recorder) Record(mode workload.ControlMode, before, next law.State, o plan.Observation, p plan.Plan) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.header == nil {
@@ -118,70 +147,142 @@ func (r *Recorder) Record(mode workload.ControlMode, before law.State, o plan.Ob
 		r.missed++
 		return
 	}
-	t := r.tracks[mode]
-	continues := t != nil && before.At.Equal(t.at)
-	g := r.segment(now)
-	s := step{mode: mode, at: now}
-	var weight int
-	if t == nil || t.segment != g || !continues {
-		t = &track{segment: g}
-		r.tracks[mode] = t
-		state, n := keep(r, before)
-		s.start, s.continues, weight = &state, continues, n
+	t := r.track(mode)
+	x := turn{step{mode: mode, at: now}, before, next, o, p}
+	moved := t.focus.look(o, p, r.header.Law == law.Adaptive, room{r.limit() / len(r.tracks), r.span()}, now, r.free(t, now))
+	if t.focus.idle() {
+		t.segment = nil
+	} else {
+		r.add(t, x, moved)
 	}
-	if !t.history.shows(o) {
-		var n int
-		s.cast, n = r.cast(o, t.history.cast)
-		t.history.recast(s.cast)
-		weight += n
-	}
-	var n int
-	s.plan, n = keep(r, p)
-	r.scratch = t.history.pack(r.scratch[:0], o)
-	s.news = slices.Clone(r.scratch)
-	t.at = o.At
-	weight += n + len(s.news) + int(reflect.TypeFor[step]().Size())
-
-	g.steps = append(g.steps, s)
-	g.octets += weight
-	if s.start != nil {
-		g.starts += weight
-	}
-	r.octets += weight
 	r.forget(now)
 }
 
-// segment is the one to add to. It is long enough to outweigh what it begins
-// with.
-func (r *Recorder) segment(now time.Duration) *segment {
-	if n := len(r.kept); n > 0 {
-		g := r.kept[n-1]
-		full := g.octets >= max(r.limit()/parts, 2*g.starts) || now-g.began >= r.span()/parts
-		if !full && g.header == r.header {
-			return g
-		}
-	}
-	g := &segment{header: r.header, began: now}
-	r.kept = append(r.kept, g)
-	return g
+// turn is one call of Record.
+type turn struct {
+	step
+	before, next law.State
+	shown        plan.Observation
+	decided      plan.Plan
 }
 
-// forget lets go of what is too old or too much.
-func (r *Recorder) forget(now time.Duration) {
-	drop := 0
-	for drop+1 < len(r.kept) && (r.octets > r.limit() || now-r.kept[drop+1].began >= r.span()) {
-		r.octets -= r.kept[drop].octets
-		drop++
+func (r *Recorder) track(mode workload.ControlMode) *track {
+	t := r.tracks[mode]
+	if t == nil {
+		t = &track{}
+		r.tracks[mode] = t
 	}
-	// A new array, since a reader may hold the old one.
-	if drop > 0 {
-		r.kept = append([]*segment(nil), r.kept[drop:]...)
+	return t
+}
+
+// add keeps what of a step is to be kept.
+func (r *Recorder) add(t *track, x turn, moved bool) {
+	g, f := r.segment(x.at), &t.focus
+	continues := !t.at.IsZero() && x.before.At.Equal(t.at)
+	begins := t.segment != g || !continues || moved
+	if begins {
+		x.step.begins(t, g, continues, moved)
+	}
+	all, weight := x.shown, int(reflect.TypeFor[step]().Size())
+	if f.part {
+		x.shown = f.view(all)
+		f.doubt(x.shown, x.decided, x.before)
+		x.decided = f.decided(x.decided, x.shown)
+		now := rest{x.next.Elsewhere(all, x.shown, f.holds), slices.Sorted(maps.Keys(f.partly))}
+		if begins || !now.equal(t.rest) {
+			kept, n := keep(r, now)
+			x.rest, t.rest, weight = &kept, kept, weight+n
+		}
+		x.before = x.before.Part(x.shown, f.holds)
+	}
+	if begins {
+		state, n := keep(r, x.before)
+		x.start, weight = &state, weight+n
+	}
+	if !t.history.shows(x.shown) {
+		cast, n := r.cast(x.shown, t.history.cast)
+		x.cast, weight = cast, weight+n
+		t.history.recast(cast)
+	}
+	var n int
+	x.step.plan, n = t.outcome(r, x.decided)
+	r.scratch = t.history.pack(r.scratch[:0], x.shown)
+	x.news = slices.Clone(r.scratch)
+	t.at = x.shown.At
+	weight += n + len(x.news)
+
+	g.steps = append(g.steps, x.step)
+	g.trouble = g.trouble || f.part || f.troubled(x.at)
+	g.octets += weight
+	if begins {
+		g.starts += weight
+	}
+	r.octets += weight
+}
+
+// begins has a run begin in a segment, or with others than before.
+func (s *step) begins(t *track, g *segment, continues, moved bool) {
+	f := &t.focus
+	s.seen = t.segment == g && continues
+	s.continues = continues && !moved && !f.part
+	if !s.seen {
+		t.history, t.reasons = history{}, nil
+	}
+	t.segment, t.rest, f.partly = g, rest{}, nil
+	if f.part {
+		s.part = slices.Sorted(maps.Keys(f.held))
+	}
+}
+
+// free reports whether the next step of a run begins a segment anyway.
+func (r *Recorder) free(t *track, now time.Duration) bool {
+	return r.full(now) || t.segment != r.kept[len(r.kept)-1]
+}
+
+// full reports whether there is no segment to add to. It is long enough to outweigh what
+// it begins with.
+func (r *Recorder) full(now time.Duration) bool {
+	if len(r.kept) == 0 {
+		return true
+	}
+	g := r.kept[len(r.kept)-1]
+	return g.header != r.header || g.octets >= max(r.limit()/parts, 2*g.starts) || now-g.began >= r.span()/parts
+}
+
+// segment is the one to add to.
+func (r *Recorder) segment(now time.Duration) *segment {
+	if r.full(now) {
+		r.number++
+		r.kept = append(r.kept, &segment{header: r.header, number: r.number, began: now})
+	}
+	return r.kept[len(r.kept)-1]
+}
+
+// forget lets go of what is too old or too much: what was calm before what was not.
+func (r *Recorder) forget(now time.Duration) {
+	for i := 0; i+1 < len(r.kept); i++ {
+		long := r.span()
+		if r.kept[i].trouble {
+			long = max(long, memory)
+		}
+		if now-r.kept[i+1].began >= long {
+			r.drop(i)
+			i--
+		}
+	}
+	for len(r.kept) > 1 && r.octets > r.limit() {
+		r.drop(max(slices.IndexFunc(r.kept[:len(r.kept)-1], func(g *segment) bool { return !g.trouble }), 0))
 	}
 	if r.octets > r.limit() {
 		r.missed += len(r.kept[0].steps)
 		r.kept, r.octets, r.resume = nil, 0, now+r.span()/parts
 		clear(r.tracks)
 	}
+}
+
+func (r *Recorder) drop(i int) {
+	r.octets -= r.kept[i].octets
+	r.kept = slices.Delete(r.kept, i, i+1)
 }
 
 func (r *Recorder) limit() int {
@@ -207,52 +308,6 @@ type Law struct {
 // Step is the law's, recorded as in enforce mode.
 func (l Law) Step(s law.State, v sense.View) (law.State, plan.Plan) {
 	next, p := l.Law.Step(s, v)
-	l.Recorder.Record(workload.Enforce, s, v.Observation, p)
+	l.Recorder.Record(workload.Enforce, s, next, v.Observation, p)
 	return next, p
-}
-
-// keep copies v for the recorder, and says how many octets it takes. Times
-// become what they are after the recorder's epoch by the monotonic clock, as the
-// law saw them: the wall clock may be set in between.
-func keep[T any](r *Recorder, v T) (kept T, octets int) {
-	octets = r.copy(reflect.ValueOf(&kept).Elem(), reflect.ValueOf(&v).Elem())
-	return kept, octets + int(reflect.TypeFor[T]().Size())
-}
-
-// copy returns the octets that to refers to.
-func (r *Recorder) copy(to, from reflect.Value) int {
-	octets := 0
-	switch from.Kind() {
-	case reflect.Struct:
-		if t, ok := from.Addr().Interface().(*time.Time); ok {
-			to.Set(reflect.ValueOf(r.wall(*t)))
-			return 0
-		}
-		for i := range from.NumField() {
-			octets += r.copy(to.Field(i), from.Field(i))
-		}
-	case reflect.Slice:
-		if from.IsNil() {
-			return 0
-		}
-		to.Set(reflect.MakeSlice(from.Type(), from.Len(), from.Len()))
-		octets = from.Len() * int(from.Type().Elem().Size())
-		for i := range from.Len() {
-			octets += r.copy(to.Index(i), from.Index(i))
-		}
-	case reflect.String:
-		to.Set(from)
-		octets = from.Len()
-	default:
-		to.Set(from)
-	}
-	return octets
-}
-
-// wall is the time that everybody else calls t.
-func (r *Recorder) wall(t time.Time) time.Time {
-	if t.IsZero() || r.epoch.IsZero() {
-		return time.Time{}
-	}
-	return r.epoch.Round(0).UTC().Add(t.Sub(r.epoch))
 }

@@ -36,7 +36,9 @@ type addition struct {
 // columns is the most that a row has.
 const columns = 4
 
-// row is a sample or a rate in numbers, of which n count.
+// row is a sample or a rate in numbers, of which n count. As they are packed the last of
+// four is what the third and it lack to the second: nothing, where the reflector's clock
+// and the sender's are right.
 type row struct {
 	n int
 	v [columns]int64
@@ -61,12 +63,13 @@ func rateRow(r plan.TxRate, now time.Time) row {
 // same.
 //
 // Numbers are varints, rows differences from the row before: a sample takes
-// about 14 octets. A list ends with a 0 where the next item's index + 1 would be.
+// about 12 octets, as agents round it some 8. A list ends with a 0 where the next item's index + 1 would be.
 func (h *history) pack(b []byte, o plan.Observation) []byte {
 	next := 0
+	var last, lastRate [columns]int64 // rows of one path are like those of another
 	paths := func(all []plan.Session) {
 		for _, s := range all {
-			b = appendDelta(b, next, h.samples[next], s.Samples, o.At, sampleRow)
+			b = appendDelta(b, next, h.samples[next], s.Samples, o.At, &last, sampleRow)
 			h.samples[next] = s.Samples
 			next++
 		}
@@ -90,7 +93,7 @@ func (h *history) pack(b []byte, o plan.Observation) []byte {
 	b = append(b, 0)
 	for i := range o.Senders {
 		s := &o.Senders[i]
-		b = appendDelta(b, i, h.rates[i], s.Rates, o.At, rateRow)
+		b = appendDelta(b, i, h.rates[i], s.Rates, o.At, &lastRate, rateRow)
 		h.rates[i] = s.Rates
 	}
 	b = append(b, 0)
@@ -125,7 +128,7 @@ func baseOf(v [6]int64) plan.Base {
 // insert is a stretch of what is new, after so many of the old.
 type insert struct{ skip, from, to int }
 
-func appendDelta[T comparable](b []byte, of int, was, is []T, now time.Time, asRow func(T, time.Time) row) []byte {
+func appendDelta[T comparable](b []byte, of int, was, is []T, now time.Time, last *[columns]int64, asRow func(T, time.Time) row) []byte {
 	if len(was) == len(is) && (len(is) == 0 || &was[0] == &is[0]) {
 		return b
 	}
@@ -137,18 +140,42 @@ func appendDelta[T comparable](b []byte, of int, was, is []T, now time.Time, asR
 	b = binary.AppendUvarint(b, uint64(of+1))
 	b = binary.AppendUvarint(b, uint64(drop))
 	b = binary.AppendUvarint(b, uint64(len(inserts)))
-	var last [columns]int64
 	for _, in := range inserts {
 		b = binary.AppendUvarint(b, uint64(in.skip))
 		b = binary.AppendUvarint(b, uint64(in.to-in.from))
 		for _, item := range is[in.from:in.to] {
 			r := asRow(item, now)
-			b = append(b, byte(r.n))
-			for i, v := range r.v[:r.n] {
-				b = binary.AppendVarint(b, v-last[i])
-				last[i] = v
-			}
+			r.v[columns-1] = r.v[1] - r.v[2] - r.v[3]
+			b = r.append(b, last)
 		}
+	}
+	return b
+}
+
+// units are what agents round to: in them rows differ by smaller numbers.
+var units = [columns]int64{int64(250 * time.Microsecond), 1000, 1000, 1000}
+
+// rounded marks a row that differs from the one before by whole units.
+const rounded = 1 << 4
+
+// append appends how r differs from the row before, which it becomes.
+func (r *row) append(b []byte, last *[columns]int64) []byte {
+	var diff [columns]int64
+	whole := true
+	for i, v := range r.v[:r.n] {
+		diff[i], last[i] = v-last[i], v
+		whole = whole && diff[i]%units[i] == 0
+	}
+	if !whole {
+		b = append(b, byte(r.n))
+	} else {
+		b = append(b, byte(r.n)|rounded)
+	}
+	for i, d := range diff[:r.n] {
+		if whole {
+			d /= units[i]
+		}
+		b = binary.AppendVarint(b, d)
 	}
 	return b
 }
@@ -196,18 +223,25 @@ func (p *packed) number() int64 {
 
 func (p *packed) deltas() []delta {
 	var all []delta
+	var last [columns]int64
 	for of := p.count(); of != 0; of = p.count() {
 		d := delta{Of: of - 1, Drop: p.count(), Add: make([]addition, p.count())}
-		var last [columns]int64
 		for i := range d.Add {
 			a := &d.Add[i]
 			a.Skip, a.Rows = p.count(), make([][]int64, p.count())
 			for k := range a.Rows {
 				n := p.count()
-				for c := range n {
-					last[c] += p.number()
+				for c := range n &^ rounded {
+					d := p.number()
+					if n&rounded != 0 {
+						d *= units[c]
+					}
+					last[c] += d
 				}
-				a.Rows[k] = slices.Clone(last[:n])
+				n &^= rounded
+				if a.Rows[k] = slices.Clone(last[:n]); n == columns {
+					a.Rows[k][3] = last[1] - last[2] - last[3]
+				}
 			}
 		}
 		all = append(all, d)

@@ -29,10 +29,14 @@ type Step struct {
 	Mode   workload.ControlMode
 	// Start is the law's state before the step where the recording has it.
 	// Continues says that it is also the one after the step before.
-	Start       *law.State
-	Continues   bool
-	Observation plan.Observation
-	Plan        plan.Plan
+	Start     *law.State
+	Continues bool
+	// Part are the nodes whose uplinks are recorded, nil: all; Elsewhere is what counts of
+	// the others, and Partly are those of Part about which a replay may decide otherwise.
+	Part, Partly []string
+	Elsewhere    *plan.Elsewhere
+	Observation  plan.Observation
+	Plan         plan.Plan
 }
 
 // Reader reads a recording. Several in a row are a recording too.
@@ -46,6 +50,8 @@ type Reader struct {
 // run is what is known of one mode's steps.
 type run struct {
 	start   *start
+	part    []string
+	rest    rest
 	history history
 }
 
@@ -110,15 +116,19 @@ func (r *Reader) read(text []byte) (*Step, error) {
 		return nil, fmt.Errorf("%w: %w", errNotRecording, err)
 	}
 	switch {
-	case l.Header != nil && l.Header.Format == format:
+	case l.Header != nil && l.Header.Format >= oldest && l.Header.Format <= format:
 		r.header = l.Header
 		return nil, nil
 	case l.Header != nil:
-		return nil, fmt.Errorf("the recording has format %d, and this version reads %d: use the detnet that recorded it (%s)", l.Header.Format, format, l.Header.Version)
+		return nil, fmt.Errorf("the recording has format %d, and this version reads %d and %d: use the detnet that recorded it (%s)", l.Header.Format, oldest, format, l.Header.Version)
 	case r.header == nil:
 		return nil, fmt.Errorf("%w: its first line says what decided", errNotRecording)
 	case l.Start != nil:
-		r.runs[l.Start.Mode] = &run{start: l.Start}
+		next := &run{start: l.Start, part: l.Start.Part}
+		if known := r.runs[l.Start.Mode]; known != nil && l.Start.Seen {
+			next.history = known.history
+		}
+		r.runs[l.Start.Mode] = next
 		return nil, nil
 	case l.Step != nil:
 		return r.step(l.Step)
@@ -142,6 +152,9 @@ func (r *Reader) step(l *stepLine) (*Step, error) {
 	if known == nil {
 		return nil, fmt.Errorf("%w: the steps of mode %q have no start", errNotRecording, l.Mode)
 	}
+	if l.Rest != nil {
+		known.rest = *l.Rest
+	}
 	if l.Cast != nil {
 		if slices.Contains(l.Cast.Apps, nil) || slices.Contains(l.Cast.Senders, nil) {
 			return nil, fmt.Errorf("%w: somebody in the cast is null", errNotRecording)
@@ -159,6 +172,10 @@ func (r *Reader) step(l *stepLine) (*Step, error) {
 		Plan: plan.Plan{At: l.At, Limits: l.Plan.Limits, Reasons: l.Plan.Reasons, Empty: l.Plan.Empty, Idle: l.Plan.Idle},
 	}
 	s.Observation.At = l.At
+	if known.part != nil {
+		elsewhere := known.rest.Elsewhere
+		s.Part, s.Partly, s.Elsewhere = known.part, known.rest.Partly, &elsewhere
+	}
 	for _, limit := range s.Plan.Limits {
 		if limit.Reason < 0 || limit.Reason >= len(s.Plan.Reasons) {
 			return nil, fmt.Errorf("%w: a limit of %s has reason %d of %d", errNotRecording, limit.Pod, limit.Reason, len(s.Plan.Reasons))

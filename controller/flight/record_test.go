@@ -138,7 +138,7 @@ func TestRecordingIsWhatWasRecorded(t *testing.T) {
 			if len(o.Senders) > 0 {
 				p.Limits = []plan.Limit{{Pod: o.Senders[0].Pod, From: 1, To: bitrate.Rate(i)}}
 			}
-			r.Record(workload.Enforce, state, o, p)
+			r.Record(workload.Enforce, state, law.State{}, o, p)
 			fresh = append(fresh, state.At.IsZero())
 			state = law.State{At: o.At}
 			observed, plans = append(observed, o), append(plans, p)
@@ -223,7 +223,7 @@ func TestBounds(t *testing.T) {
 		var state law.State
 		for now := every; now < length; now += every {
 			o := m.at(now)
-			r.Record(workload.Enforce, state, o, plan.Plan{At: o.At})
+			r.Record(workload.Enforce, state, law.State{}, o, plan.Plan{At: o.At})
 			state.At = o.At
 			if r.octets > tt.octets {
 				t.Fatalf("%s: %d octets after %v", tt.name, r.octets, now)
@@ -264,7 +264,7 @@ func TestReadWhileRecording(t *testing.T) {
 	record := func(now time.Duration) {
 		o := m.at(now)
 		o.Apps, o.Senders = o.Apps[:2], o.Senders[:2]
-		r.Record(workload.Enforce, law.State{At: o.At.Add(-every)}, o, plan.Plan{At: o.At})
+		r.Record(workload.Enforce, law.State{At: o.At.Add(-every)}, law.State{}, o, plan.Plan{At: o.At})
 	}
 	record(every)
 	done := make(chan struct{})

@@ -50,8 +50,9 @@ func Replay(from io.Reader, choose func(Header) (law.Law, error), each func(Repl
 				state = *s.Start
 			}
 		}
-		again := Replayed{Step: s}
-		states[s.Mode], again.Again = chosen.Step(state, sense.Judge(law.SenseOf(chosen), s.Observation))
+		again, view := Replayed{Step: s}, sense.Judge(law.SenseOf(chosen), s.Observation)
+		view.Elsewhere = s.Elsewhere
+		states[s.Mode], again.Again = chosen.Step(state, view)
 		if err := each(again); err != nil {
 			return err
 		}

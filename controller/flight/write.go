@@ -26,15 +26,20 @@ type line struct {
 // start is where a run begins: its first step adds all that the law can see.
 type start struct {
 	Mode workload.ControlMode `json:"mode"`
-	// Continues says that the state is the one after the step before.
-	Continues bool      `json:"continues,omitempty"`
-	State     law.State `json:"state"`
+	// Continues says that the state is the one after the step before, and Seen that what
+	// was seen of those who are still recorded is what it was.
+	Continues bool `json:"continues,omitempty"`
+	Seen      bool `json:"seen,omitempty"`
+	// Part are the nodes whose uplinks are recorded; none: all.
+	Part  []string  `json:"part,omitempty"`
+	State law.State `json:"state"`
 }
 
 type stepLine struct {
 	Mode workload.ControlMode `json:"mode"`
 	At   time.Time            `json:"at"`
 	Cast *cast                `json:"cast,omitempty"` // where it changed
+	Rest *rest                `json:"rest,omitempty"` // likewise; of parts
 	news
 	Plan decided `json:"plan"`
 }
@@ -55,7 +60,7 @@ func (r *Recorder) WriteTo(w io.Writer) (int64, error) {
 	buffered := bufio.NewWriterSize(counted, 1<<16)
 	out := json.NewEncoder(buffered)
 	var header *Header
-	for _, g := range kept {
+	for i, g := range kept {
 		if g.header != header {
 			header = g.header
 			told := *header
@@ -64,8 +69,9 @@ func (r *Recorder) WriteTo(w io.Writer) (int64, error) {
 				return counted.n, fmt.Errorf("write the recording: %w", err)
 			}
 		}
+		after := i == 0 || g.number == kept[i-1].number+1
 		for i := range g.steps {
-			if err := r.write(out, &g.steps[i]); err != nil {
+			if err := r.write(out, &g.steps[i], after); err != nil {
 				return counted.n, fmt.Errorf("write the recording: %w", err)
 			}
 		}
@@ -86,15 +92,16 @@ func (r *Recorder) snapshot() (kept []segment, missed int) {
 	return kept, r.missed
 }
 
-func (r *Recorder) write(out *json.Encoder, s *step) error {
+// write writes a step of a segment that follows the one written before, or does not.
+func (r *Recorder) write(out *json.Encoder, s *step, follows bool) error {
 	if s.start != nil {
-		if err := out.Encode(line{Start: &start{s.mode, s.continues, *s.start}}); err != nil {
+		if err := out.Encode(line{Start: &start{s.mode, s.continues && follows, s.seen, s.part, *s.start}}); err != nil {
 			return err
 		}
 	}
 	return out.Encode(line{Step: &stepLine{
-		Mode: s.mode, At: s.plan.At, Cast: s.cast, news: packed(s.news).unpack(),
-		Plan: decided{s.plan.Limits, s.plan.Reasons, s.plan.Empty, s.plan.Idle},
+		Mode: s.mode, At: s.plan.plan.At, Cast: s.cast, Rest: s.rest, news: packed(s.news).unpack(),
+		Plan: decided{s.plan.plan.Limits, s.plan.all(), s.plan.plan.Empty, s.plan.plan.Idle},
 	}})
 }
 
@@ -122,7 +129,7 @@ func (r *Recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	defer r.reading.Unlock()
 	if kept, missed := r.snapshot(); len(kept) == 0 {
-		why := "another replica leads, this one has just begun, or there is nothing to control"
+		why := "another replica leads, this one has just begun, or there is nothing to control; of many nodes only those are recorded that were in trouble"
 		if missed > 0 {
 			why = fmt.Sprintf("%d steps were too large for the %d octets that it may take", missed, r.limit())
 		}

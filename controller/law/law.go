@@ -87,6 +87,18 @@ type State struct {
 	Original original.State // of aimd and step
 }
 
+// Part is what s remembers of the uplinks of some nodes, and of the senders and apps in o:
+// those behind them, and those that have a say there. The originals know no uplinks.
+func (s State) Part(o plan.Observation, nodes func(string) bool) State {
+	return State{At: s.At, Adaptive: s.Adaptive.Part(o, nodes), Original: s.Original}
+}
+
+// Elsewhere is what counts of the rest for such a part of all that was shown in the step
+// that led to s.
+func (s State) Elsewhere(all, part plan.Observation, nodes func(string) bool) plan.Elsewhere {
+	return s.Adaptive.Elsewhere(all, part, nodes)
+}
+
 // Run is a law in use with all that is remembered, for who drives one alone.
 type Run struct {
 	Law   Law

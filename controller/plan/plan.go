@@ -47,6 +47,18 @@ type Told struct {
 	Rate bitrate.Rate
 }
 
+// Elsewhere is what counts of a cluster for some of its uplinks, where an Observation
+// shows no more than what is behind them.
+type Elsewhere struct {
+	// Sending are other uplinks by which somebody sends: those that an app may blame, and
+	// one more if there is any.
+	Sending []Bottleneck `json:"sending,omitempty"`
+	// Delays are the newest from patch to effect, of all senders.
+	Delays []time.Duration `json:"delays,omitempty"`
+	// Turns is how many limits may begin to be low now (senders.Flush).
+	Turns int `json:"turns,omitempty"`
+}
+
 // App is one critical pod and what was measured of it.
 type App struct {
 	Pod      PodID

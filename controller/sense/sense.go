@@ -43,6 +43,8 @@ func DefaultConfig() Config {
 type View struct {
 	plan.Observation
 	Verdicts []Verdict // of each app, by all of its samples
+	// Elsewhere is there where the observation is a recorded part of a cluster.
+	Elsewhere *plan.Elsewhere
 }
 
 // Judge says what each app of an observation suffers. Bases must be known.

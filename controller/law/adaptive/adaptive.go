@@ -32,9 +32,12 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 		Uses:     senders.ObserveUse(s.Uses, v.Senders, v.At),
 		Feedback: s.Feedback.Observe(v.Senders, v.At),
 	}
+	if v.Elsewhere != nil {
+		next.Feedback.Delays = v.Elsewhere.Delays
+	}
 	next.Flushes = next.Feedback.Flushed(s.Flushes, v.Senders, v.At)
 	next.Uses = senders.Hold(next.Uses, s.Uses, next.Flushes, v.At)
-	active := blame.Active(v.Senders, next.Uses)
+	active := sending(v, next.Uses)
 	v.Verdicts = corroborated(v.Verdicts, active)
 	next.Diagnoses = blame.Diagnose(s.Diagnoses, s.behind, v.Verdicts, active, v.At)
 
@@ -60,6 +63,17 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	slices.SortFunc(next.Budgets, func(a, b budget.Budget) int { return a.Bottleneck.Compare(b.Bottleneck) })
 	slices.SortFunc(next.Accounts, func(a, b Account) int { return a.Bottleneck.Compare(b.Bottleneck) })
 	return next, r.plan
+}
+
+// sending is the bottlenecks behind which somebody sends.
+func sending(v sense.View, uses []senders.Use) blame.Sending {
+	active := blame.Active(v.Senders, uses)
+	if v.Elsewhere != nil {
+		for _, b := range v.Elsewhere.Sending {
+			active[b], active[plan.Cluster] = true, true
+		}
+	}
+	return active
 }
 
 func (s *State) find(b plan.Bottleneck) (int, bool) {

@@ -67,6 +67,9 @@ func (r *round) turns(to []bitrate.Rate) {
 		}
 	}
 	free := max(max(int(r.config.Writes), 1)-len(r.state.Flushes), 0) // with less than a write a second one at a time
+	if r.view.Elsewhere != nil {
+		free = r.view.Elsewhere.Turns
+	}
 	if len(next) <= free {
 		return
 	}

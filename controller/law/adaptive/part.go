@@ -1,0 +1,87 @@
+package adaptive
+
+import (
+	"slices"
+
+	"github.com/detnet/detnet/controller/law/blame"
+	"github.com/detnet/detnet/controller/law/budget"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// Part is what is remembered of the uplinks of some nodes, and of the senders and apps
+// in o: those behind them, and those that have a say there.
+func (s State) Part(o plan.Observation, nodes func(string) bool) State {
+	return State{
+		Uses:      known(s.Uses, o.Senders, func(u senders.Use, x plan.Sender) int { return u.Pod.Compare(x.Pod) }),
+		Diagnoses: known(s.Diagnoses, o.Apps, func(d blame.Diagnosis, x plan.App) int { return d.App.Compare(x.Pod) }),
+		Budgets:   kept(s.Budgets, func(b budget.Budget) bool { return nodes(b.Bottleneck.Node) }),
+		Accounts:  kept(s.Accounts, func(a Account) bool { return nodes(a.Bottleneck.Node) }),
+		Feedback: senders.Feedback{
+			Pending: known(s.Feedback.Pending, o.Senders, func(l senders.Limit, x plan.Sender) int { return l.Pod.Compare(x.Pod) }),
+			Delays:  s.Feedback.Delays,
+		},
+		Flushes: known(s.Flushes, o.Senders, func(f senders.Flush, x plan.Sender) int { return f.Pod.Compare(x.Pod) }),
+	}
+}
+
+// known are those of all that are wanted; both in the same order.
+func known[T, W any](all []T, wanted []W, compare func(T, W) int) []T {
+	var out []T
+	for i := range wanted {
+		if k, found := slices.BinarySearchFunc(all, wanted[i], compare); found {
+			out = append(out, all[k])
+		}
+	}
+	return out
+}
+
+func kept[T any](all []T, keep func(T) bool) []T {
+	var out []T
+	for i := range all {
+		if keep(all[i]) {
+			out = append(out, all[i])
+		}
+	}
+	return out
+}
+
+// Elsewhere is what counts, for the part of all that is shown, of the rest: s is what is
+// remembered after the step that was shown all.
+func (s State) Elsewhere(all, part plan.Observation, nodes func(string) bool) plan.Elsewhere {
+	e := plan.Elsewhere{Delays: s.Feedback.Delays}
+	active := blame.Active(all.Senders, s.Uses)
+	note := func(node string) {
+		if b := plan.Uplink(node); !nodes(node) && active[b] {
+			e.Sending = append(e.Sending, b)
+			delete(active, b)
+		}
+	}
+	for i := range part.Apps {
+		note(part.Apps[i].Node)
+		for k := range part.Apps[i].Sessions {
+			note(part.Apps[i].Sessions[k].Vantage)
+		}
+	}
+	var other plan.Bottleneck
+	for b := range active {
+		if !b.Whole && !nodes(b.Node) && (other.Node == "" || b.Compare(other) < 0) {
+			other = b
+		}
+	}
+	if other.Node != "" {
+		e.Sending = append(e.Sending, other)
+	}
+	slices.SortFunc(e.Sending, plan.Bottleneck.Compare)
+	for i := range s.Flushes {
+		if s.Flushes[i].At.Equal(all.At) && among(part.Senders, s.Flushes[i].Pod) {
+			e.Turns++
+		}
+	}
+	return e
+}
+
+func among(all []plan.Sender, pod plan.PodID) bool {
+	_, found := slices.BinarySearchFunc(all, pod, func(s plan.Sender, id plan.PodID) int { return s.Pod.Compare(id) })
+	return found
+}
