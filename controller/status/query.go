@@ -84,9 +84,20 @@ type Totals struct {
 	Agents    int `json:"agents"`
 	Connected int `json:"connected"` // of them
 	Problems  int `json:"problems"`
+	// Uncontrolled are the senders that can't be limited or send more than their limit.
+	Uncontrolled int `json:"uncontrolled"`
 }
 
-// Select returns the part that q asks for: s itself for the zero Query, else with Totals.
+// Troubles are what somebody should look at, of what a Query asked for: the first of each
+// up to its limit, whatever its page.
+type Troubles struct {
+	Agents   []Agent   `json:"agents"`  // that do not report
+	Senders  []Sender  `json:"senders"` // that can't be limited or send more than their limit
+	Problems []Problem `json:"problems"`
+}
+
+// Select returns the part that q asks for: s itself for the zero Query, else with Totals
+// and Troubles.
 // Of apps those in violation come first, then the blind ones; of senders those that can't
 // be limited or send more than their limit; of agents those that do not report. It does not change s.
 func (s *Status) Select(q Query) *Status {
@@ -108,14 +119,16 @@ func (s *Status) Select(q Query) *Status {
 		}
 		return true, trouble(a.State, &t)
 	})
-	out.Senders, t.Senders = chosen(s.Senders, q, func(p *Sender) (bool, int) {
-		if p.Refused != "" || p.OverLimit != "" {
+	sender := func(p *Sender) (asked bool, rank int) {
+		if p.uncontrolled() {
 			return concerns(p.Pod, p.Node), 0
 		}
 		return concerns(p.Pod, p.Node), 1
-	})
+	}
+	problem := func(p *Problem) (asked bool, rank int) { return q.names(p.Object), 0 }
+	out.Senders, t.Senders = chosen(s.Senders, q, sender)
 	out.Reasons, t.Reasons = chosen(s.Reasons, q, func(r *Reason) (bool, int) { return about(r), 0 })
-	out.Problems, t.Problems = chosen(s.Problems, q, func(p *Problem) (bool, int) { return q.names(p.Object), 0 })
+	out.Problems, t.Problems = chosen(s.Problems, q, problem)
 	out.Agents, t.Agents = chosen(s.Agents, q, func(a *Agent) (bool, int) {
 		on := q.Node == "" || a.Node == q.Node
 		if on && a.Connected {
@@ -130,9 +143,15 @@ func (s *Status) Select(q Query) *Status {
 			out.Decisions[i].Limits = limits[:q.Limit]
 		}
 	}
-	out.Totals = &t
+	troubles := Troubles{}
+	troubles.Agents, _ = chosen(s.Agents, q.first(), func(a *Agent) (bool, int) { return !a.Connected && (q.Node == "" || a.Node == q.Node), 0 })
+	troubles.Senders, t.Uncontrolled = chosen(s.Senders, q.first(), func(p *Sender) (bool, int) { return p.uncontrolled() && concerns(p.Pod, p.Node), 0 })
+	troubles.Problems, _ = chosen(s.Problems, q.first(), problem)
+	out.Totals, out.Troubles = &t, &troubles
 	return &out
 }
+
+func (p *Sender) uncontrolled() bool { return p.Refused != "" || p.OverLimit != "" }
 
 // trouble counts the state of an app, and orders it among the others.
 func trouble(state string, t *Totals) int {

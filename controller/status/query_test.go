@@ -67,7 +67,7 @@ func TestAPageIsSmall(t *testing.T) {
 	if page.Senders[0].OverLimit == "" || page.Senders[1].Refused == "" || page.Senders[2].Pod != s.Senders[0].Pod {
 		t.Errorf("the first of the throttleable pods are %+v", page.Senders[:3])
 	}
-	if want := (Totals{Apps: 1000, Violated: 100, Blind: 100, Senders: 10_000, Reasons: 1000, Agents: 1000, Connected: 999, Problems: 3}); *page.Totals != want {
+	if want := (Totals{Apps: 1000, Violated: 100, Blind: 100, Senders: 10_000, Reasons: 1000, Agents: 1000, Connected: 999, Problems: 3, Uncontrolled: 2}); *page.Totals != want {
 		t.Errorf("%+v, want %+v", *page.Totals, want)
 	}
 	if after, err := json.Marshal(s); err != nil || string(after) != string(before) {
@@ -75,6 +75,32 @@ func TestAPageIsSmall(t *testing.T) {
 	}
 	if s.Select(Query{}) != s {
 		t.Error("all of it is made anew")
+	}
+}
+
+// What somebody should look at is there on whatever page one is, as much of it as a page
+// holds, and how much there is.
+func TestTroublesAreOnEveryPage(t *testing.T) {
+	s := crowd(1000)
+	s.Senders[9000].Refused, s.Senders[8000].OverLimit = "no", "too much"
+	for i := range s.Agents {
+		s.Agents[i].Connected = i >= 300
+	}
+	for _, q := range []Query{{Limit: 100}, {Limit: 100, Page: 1}, {Limit: 100, Page: 50}, {Node: "n0002"}, {Namespace: "factory", Limit: 100}} {
+		p := s.Select(q)
+		agents, senders, problems := 100, 2, 3
+		if q.Node != "" {
+			agents, senders, problems = 1, 0, 0
+		}
+		if q.Namespace != "" {
+			senders, problems = 0, 0
+		}
+		if got := p.Troubles; len(got.Agents) != agents || len(got.Senders) != senders || len(got.Problems) != problems {
+			t.Errorf("%+v: %d agents, %d senders and %d problems, want %d, %d and %d", q, len(got.Agents), len(got.Senders), len(got.Problems), agents, senders, problems)
+		}
+		if silent := p.Totals.Agents - p.Totals.Connected; q.Node == "" && silent != 300 || p.Totals.Uncontrolled != senders {
+			t.Errorf("%+v: %d agents are silent and %d senders not controlled", q, silent, p.Totals.Uncontrolled)
+		}
 	}
 }
 

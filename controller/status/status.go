@@ -34,8 +34,9 @@ type Status struct {
 	Enforcing *Enforcing `json:"enforcing,omitempty"`
 	// Decisions are the recent changes of mind or limit, newest first.
 	Decisions []Decision `json:"decisions"`
-	// Totals are there where only a part was asked for; see Query.
-	Totals *Totals `json:"totals,omitempty"`
+	// Totals and Troubles are there where only a part was asked for; see Query.
+	Totals   *Totals   `json:"totals,omitempty"`
+	Troubles *Troubles `json:"troubles,omitempty"`
 }
 
 // WritesWaiting are the limits that have yet to be written: cuts that nothing else

@@ -33,11 +33,11 @@ func Top(out io.Writer, s *status.Status) error {
 	if t := s.Totals; t != nil && (len(s.Apps) < t.Apps || len(s.Senders) < t.Senders) {
 		fmt.Fprintf(w, "shown are %d of %d critical pods (%d in violation, %d blind) and %d of %d throttleable ones\n", len(s.Apps), t.Apps, t.Violated, t.Blind, len(s.Senders), t.Senders)
 	}
-	for _, a := range s.Agents {
-		if !a.Connected {
-			fmt.Fprintf(w, "%s agent %s on %s does not report %s: %s\n", a.Role, a.Pod, a.Node, since(a.Since), a.Why)
-		}
+	troubles := troublesOf(s)
+	for _, a := range troubles.Agents {
+		fmt.Fprintf(w, "%s agent %s on %s does not report %s: %s\n", a.Role, a.Pod, a.Node, since(a.Since), a.Why)
 	}
+	more(w, agents-connected-len(troubles.Agents), "agents do not report")
 	if e := s.Enforcing; e != nil {
 		fmt.Fprintf(w, "enforcing would protect %d pods and could limit %d, which send %s now: %d would begin with a limit, %s together, and %d would be cut at this moment\n",
 			e.Apps, e.Senders, rate(e.UsageBps), e.Unlimited, rate(e.InitialBps), e.Cuts)
@@ -65,13 +65,16 @@ func Top(out io.Writer, s *status.Status) error {
 	for _, p := range s.Senders {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%v\t%v\t%s\n", p.Pod, p.Node, p.Rank, usage(p), limit(p.LimitBps), p.MinBps, p.MaxBps, bar(p))
 	}
-	for _, p := range s.Senders {
+	for _, p := range troubles.Senders {
 		if p.Refused != "" {
 			fmt.Fprintf(w, "%s can't be throttled, and what it sends (%s) is not controlled: %s\n", p.Pod, usage(p), p.Refused)
 		}
 		if p.OverLimit != "" {
 			fmt.Fprintf(w, "little of what %s sends (%s) may get through: %s\n", p.Pod, usage(p), p.OverLimit)
 		}
+	}
+	if s.Totals != nil {
+		more(w, s.Totals.Uncontrolled-len(troubles.Senders), "pods are not controlled")
 	}
 	fmt.Fprint(w, "\nBOTTLENECK\tACTION\tCAUSE\tBUDGET\tBECAUSE\n")
 	for _, r := range s.Reasons {
@@ -81,13 +84,37 @@ func Top(out io.Writer, s *status.Status) error {
 	for _, d := range s.Decisions[:min(recent, len(s.Decisions))] {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.At.Format("15:04:05"), action(d.Reason), d.Cause, because(d.Reason), limits(d.Limits))
 	}
-	for i, p := range s.Problems {
+	for i, p := range troubles.Problems {
 		if i == 0 {
 			fmt.Fprint(w, "\nPROBLEMS\n")
 		}
 		fmt.Fprintf(w, "%s: %s\n", p.Object, p.Text)
 	}
+	if s.Totals != nil {
+		more(w, s.Totals.Problems-len(troubles.Problems), "problems")
+	}
 	return w.Flush()
+}
+
+// troublesOf are those of s, which names them only where it is a part.
+func troublesOf(s *status.Status) status.Troubles {
+	if s.Troubles != nil {
+		return *s.Troubles
+	}
+	t := status.Troubles{Senders: s.Senders, Problems: s.Problems}
+	for _, a := range s.Agents {
+		if !a.Connected {
+			t.Agents = append(t.Agents, a)
+		}
+	}
+	return t
+}
+
+// more says how many are not shown.
+func more(w io.Writer, n int, what string) {
+	if n > 0 {
+		fmt.Fprintf(w, "and %d more %s\n", n, what)
+	}
 }
 
 // since is a time for people.

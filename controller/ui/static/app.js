@@ -120,13 +120,20 @@ function draw(s) {
     lines((d.limits || []).map((l) => `${l.pod} ${l.from_bps ? rate(l.from_bps) : "none"} → ${rate(l.to_bps)}`)),
   ]), "none yet");
   const time = (t) => (t ? `since ${new Date(t).toLocaleTimeString()}` : "yet");
+  const { agents = [], senders = [], problems: others = [] } = s.troubles || {};
+  const more = (shown, all, what) => (all > shown.length ? [`and ${all - shown.length} more ${what}: name a node or a namespace to see them`] : []);
   const problems = [
-    ...(s.agents || []).filter((a) => !a.connected).map((a) => `${a.role} agent ${a.pod} on ${a.node} does not report ${time(a.since)}: ${a.why}`),
-    ...(s.senders || []).filter((p) => p.refused).map((p) => `${p.pod} can't be throttled, and what it sends is not controlled: ${p.refused}`),
-    ...(s.senders || []).filter((p) => p.over_limit).map((p) => `little of what ${p.pod} sends may get through: ${p.over_limit}`),
-    ...(s.problems || []).map((p) => `${p.object}: ${p.text}`),
+    ...agents.map((a) => `${a.role} agent ${a.pod} on ${a.node} does not report ${time(a.since)}: ${a.why}`),
+    ...more(agents, t.agents - t.connected, "agents do not report"),
+    ...senders.filter((p) => p.refused).map((p) => `${p.pod} can't be throttled, and what it sends is not controlled: ${p.refused}`),
+    ...senders.filter((p) => p.over_limit).map((p) => `little of what ${p.pod} sends may get through: ${p.over_limit}`),
+    ...more(senders, t.uncontrolled, "pods are not controlled"),
+    ...others.map((p) => `${p.object}: ${p.text}`),
+    ...more(others, t.problems, "problems"),
   ];
-  document.getElementById("problem-section").hidden = problems.length === 0;
+  const all = t.agents - t.connected + t.uncontrolled + t.problems;
+  field("problem-count").textContent = all;
+  document.getElementById("problem-section").hidden = all === 0;
   document.getElementById("problems").replaceChildren(...problems.map((text) => {
     const li = document.createElement("li");
     li.textContent = text;
