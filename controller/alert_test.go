@@ -92,7 +92,7 @@ func TestAQueueOfTenMinutesIsViolatedForTenMinutes(t *testing.T) {
 		for since := time.Duration(0); since <= end; since += 500 * time.Millisecond {
 			leads.tick(t.Context(), start.Add(since))
 			if since%scrape == 0 {
-				scrapes.Scrape(t, registry, run)
+				scrapes.Scrape(t, l.Metrics.Gatherer(registry), run)
 			}
 			if since%time.Second != 0 || (since-onset).Abs() < 3*time.Second || (since-gone).Abs() < 3*time.Second {
 				continue

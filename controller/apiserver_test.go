@@ -112,7 +112,7 @@ func startLoopWith(t *testing.T, client kubernetes.Interface, chosen law.Law, pr
 	running.Go(func() { _ = known.Start(ctx) })
 	running.Go(func() { _ = loop.Start(ctx) })
 	stop := sync.OnceFunc(func() {
-		if _, err := reg.Gather(); err != nil {
+		if _, err := (prometheus.Gatherers{loop.Metrics.Gatherer(reg)}).Gather(); err != nil {
 			t.Errorf("gather metrics: %v", err)
 		}
 		cancel()

@@ -1,21 +1,29 @@
 package controller
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -100,50 +108,94 @@ func (c *crowd) change(what string) {
 
 // BenchmarkLoop is what the loop does beside sense and law, part by part, and what
 // shows it: a whole tick; one on which the limit of one pod of all has changed, or one
-// came, or a critical one moved; the status; a scrape of the metrics.
+// came, or a critical one moved; a tick's news of a tenth of the nodes, ten limits each, in the
+// log, as Events and for the status; the status, all of it as JSON and what the page asks
+// for; a scrape of the metrics, as text.
 func BenchmarkLoop(b *testing.B) {
-	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, nodes := range []int{100, 1000} {
-		for _, part := range []string{"tick", "changed", "came", "moved", "status", "scrape"} {
-			b.Run(fmt.Sprintf("%s/nodes=%d", part, nodes), func(b *testing.B) {
-				c, t, registry := crowdOf(b, nodes)
-				now := start
-				next := func() {
-					now = now.Add(Period)
-					c.at(now)
-					t.tick(b.Context(), now)
-				}
-				next()
-				next()
-				b.ReportAllocs()
-				var used time.Duration
-				for b.Loop() {
-					b.StopTimer()
-					now = now.Add(Period)
-					c.at(now)
-					c.change(part)
-					if part == "status" || part == "scrape" {
-						t.tick(b.Context(), now)
-					}
-					b.StartTimer()
-					before := cpu(b)
-					switch part {
-					case "status":
-						t.loop.Status()
-					case "scrape":
-						if _, err := registry.Gather(); err != nil {
-							b.Fatal(err)
-						}
-					default:
-						t.tick(b.Context(), now)
-					}
-					used += cpu(b) - before
-				}
-				b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "cpu-ns/op")
-			})
+	for _, nodes := range []int{100, 1000, 5000} {
+		for _, part := range []string{"tick", "changed", "came", "moved", "journal", "status", "json", "page", "scrape"} {
+			b.Run(fmt.Sprintf("%s/nodes=%d", part, nodes), func(b *testing.B) { benchLoop(b, part, nodes) })
 		}
 	}
 }
+
+func benchLoop(b *testing.B, part string, nodes int) {
+	c, t, registry := crowdOf(b, nodes)
+	t.loop.Log = slog.New(slog.NewJSONHandler(io.Discard, nil))
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	next := func() {
+		now = now.Add(Period)
+		c.at(now)
+		t.tick(b.Context(), now)
+	}
+	next()
+	next()
+	scrape := promhttp.HandlerFor(t.loop.Metrics.Gatherer(registry), promhttp.HandlerOpts{DisableCompression: true})
+	var octets written
+	b.ReportAllocs()
+	var used time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		octets = 0
+		c.change(part)
+		var told []outcome
+		switch part {
+		case "journal":
+			told = newsOf(c.snapshot, now)
+		case "json", "page", "status", "scrape":
+			next()
+		}
+		if part == "json" || part == "page" {
+			t.loop.Status() // which is another part
+		}
+		now = now.Add(Period)
+		c.at(now)
+		b.StartTimer()
+		before := cpu(b)
+		switch part {
+		case "journal":
+			t.journal.record(b.Context(), t.loop, c.snapshot, told)
+		case "status":
+			t.loop.Status()
+		case "json":
+			_ = json.NewEncoder(&octets).Encode(t.loop.Status())
+		case "page":
+			_ = json.NewEncoder(&octets).Encode(t.loop.Status().Select(status.Query{Limit: 100}))
+		case "scrape":
+			scrape.ServeHTTP(&octets, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		default:
+			t.tick(b.Context(), now)
+		}
+		used += cpu(b) - before
+	}
+	b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "cpu-ns/op")
+	if octets > 0 {
+		b.ReportMetric(float64(octets), "octets")
+	}
+}
+
+// newsOf is a tick that cuts ten senders on a tenth of the nodes, each time to something
+// else.
+func newsOf(s *inventory.Snapshot, now time.Time) []outcome {
+	p := plan.Plan{At: now}
+	for i := 0; i < len(s.Apps); i += 10 {
+		p.Reasons = append(p.Reasons, plan.Reason{Bottleneck: plan.Uplink(s.Apps[i].Node), Action: plan.Cut, Cause: plan.Violation, App: s.Apps[i].Pod})
+		for k := range 10 {
+			p.Limits = append(p.Limits, plan.Limit{Pod: s.Senders[10*i+k].Pod, From: 100 * mbit, To: bitrate.Rate(now.UnixMilli()) * mbit, Reason: len(p.Reasons) - 1})
+		}
+	}
+	return []outcome{{Plan: p}}
+}
+
+// written counts what is written to it.
+type written int
+
+func (w *written) Write(p []byte) (int, error) {
+	*w += written(len(p))
+	return len(p), nil
+}
+func (w *written) Header() http.Header { return http.Header{} }
+func (w *written) WriteHeader(int)     {}
 
 // cpu is what this process has used so far: on a machine that does other things too
 // the clock says little.

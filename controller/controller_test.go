@@ -348,10 +348,10 @@ func TestMetricsWithTwoAgentsOnANode(t *testing.T) {
 	a := status.Agent{Pod: "detnet/a", Node: "worker-1", Role: "probe"}
 	b := a
 	b.Pod = "detnet/b"
-	NewMetrics(reg, func() *status.Status {
-		return &status.Status{Leader: true, Agents: []status.Agent{a, b}, Apps: []status.App{{Pod: "x", State: status.OK}}}
+	m := NewMetrics(reg, func() *status.Status {
+		return &status.Status{Leader: true, Agents: []status.Agent{a, b, b}, Apps: []status.App{{Pod: "x", State: status.OK}}}
 	})
-	if _, err := reg.Gather(); err != nil {
+	if _, err := (prometheus.Gatherers{m.Gatherer(reg)}).Gather(); err != nil {
 		t.Error(err)
 	}
 }
@@ -365,8 +365,8 @@ func TestSeriesAreBounded(t *testing.T) {
 			all[i] = status.Sender{Pod: fmt.Sprint("factory/bulk-", i), Node: fmt.Sprint("worker-", i%10), LimitBps: mbit, UsageBps: mbit, Known: true}
 		}
 		reg := prometheus.NewPedanticRegistry()
-		NewMetrics(reg, func() *status.Status { return &status.Status{Leader: true, Senders: all} })
-		families, err := reg.Gather()
+		m := NewMetrics(reg, func() *status.Status { return &status.Status{Leader: true, Senders: all} })
+		families, err := m.Gatherer(reg).Gather()
 		if err != nil {
 			t.Fatal(err)
 		}

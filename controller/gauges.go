@@ -1,12 +1,32 @@
 package controller
 
 import (
+	"cmp"
 	"maps"
+	"slices"
 	"sync"
 
-	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 )
+
+// description is of a metric, with at most three labels.
+type description struct {
+	name, help string
+	labels     []string
+	at         int // its place in described
+}
+
+// described are all that there are.
+var described []*description
+
+func describe(name, help string, labels ...string) *description {
+	d := &description{name, help, labels, len(described)}
+	described = append(described, d)
+	return d
+}
+
+// putter tells a gauge, with the values of its labels.
+type putter = func(of *description, value float64, labels ...string)
 
 // gauges keeps the labels of series from one scrape to the next: with many nodes they
 // are most of what a scrape makes. The zero value is ready, for any goroutine.
@@ -16,9 +36,9 @@ type gauges struct {
 	known  map[series]*labels
 }
 
-// series is one of a metric; none has more than three labels.
+// series is one of a metric.
 type series struct {
-	of     *prometheus.Desc
+	of     *description
 	values [3]string
 }
 
@@ -29,47 +49,72 @@ type labels struct {
 
 // gauge is a value of a series.
 type gauge struct {
-	of    *prometheus.Desc
+	of    *description
 	pairs []*dto.LabelPair
 	value float64
 }
 
-func (g gauge) Desc() *prometheus.Desc { return g.of }
-
-func (g gauge) Write(out *dto.Metric) error {
-	out.Label, out.Gauge = g.pairs, &dto.Gauge{Value: &g.value}
-	return nil
-}
-
-// collect has tell put what is to be told now, and forgets the labels of what is not.
-func (g *gauges) collect(ch chan<- prometheus.Metric, tell func(put func(*prometheus.Desc, float64, ...string))) {
-	var all []gauge
-	g.gather(&all, tell)
-	for i := range all { // whoever reads may be slow, and another may wait
-		ch <- all[i]
+// families are the gauges that tell puts, each series once, and forgets the labels of
+// those that it does not.
+func (g *gauges) families(tell func(putter)) []*dto.MetricFamily {
+	all := g.gather(tell)
+	counts := make([]int, len(described))
+	for i := range all {
+		counts[all[i].of.at]++
 	}
+	room := make([]struct {
+		metric dto.Metric
+		gauge  dto.Gauge
+	}, len(all))
+	families := make([]*dto.MetricFamily, len(described))
+	kind := dto.MetricType_GAUGE
+	for i := range all {
+		x, d := &all[i], all[i].of
+		if families[d.at] == nil {
+			families[d.at] = &dto.MetricFamily{Name: &d.name, Help: &d.help, Type: &kind, Metric: make([]*dto.Metric, 0, counts[d.at])}
+		}
+		m := &room[i]
+		m.gauge.Value, m.metric.Gauge, m.metric.Label = &x.value, &m.gauge, x.pairs
+		families[d.at].Metric = append(families[d.at].Metric, &m.metric)
+	}
+	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return f == nil })
 }
 
-func (g *gauges) gather(all *[]gauge, tell func(put func(*prometheus.Desc, float64, ...string))) {
+func (g *gauges) gather(tell func(putter)) []gauge {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	*all = make([]gauge, 0, len(g.known))
+	all := make([]gauge, 0, len(g.known))
 	if g.known == nil {
 		g.known = map[series]*labels{}
 	}
 	g.scrape++
-	tell(func(of *prometheus.Desc, value float64, values ...string) {
+	tell(func(of *description, value float64, values ...string) {
 		s := series{of: of}
 		copy(s.values[:], values)
 		known := g.known[s]
-		if known == nil {
-			known = &labels{pairs: prometheus.MakeLabelPairs(of, values)}
+		switch {
+		case known == nil:
+			known = &labels{pairs: of.pairs(values)}
 			g.known[s] = known
+		case known.last == g.scrape:
+			return // told already
 		}
 		known.last = g.scrape
-		*all = append(*all, gauge{of, known.pairs, value})
+		all = append(all, gauge{of, known.pairs, value})
 	})
-	if len(*all) < len(g.known) {
+	if len(all) < len(g.known) {
 		maps.DeleteFunc(g.known, func(_ series, l *labels) bool { return l.last != g.scrape })
 	}
+	return all
+}
+
+// pairs are the labels with these values, in the order of their names.
+func (d *description) pairs(values []string) []*dto.LabelPair {
+	pairs := make([]*dto.LabelPair, len(values))
+	for i := range values {
+		value := values[i]
+		pairs[i] = &dto.LabelPair{Name: &d.labels[i], Value: &value}
+	}
+	slices.SortFunc(pairs, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return pairs
 }

@@ -1,16 +1,19 @@
 package controller
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
 )
 
 // Metrics of the loop. Gauges are read from the status at each scrape, so a pod
-// that is gone leaves no series behind.
+// that is gone leaves no series behind; they are in Gatherer.
 type Metrics struct {
 	status    func() *status.Status
 	decisions *prometheus.CounterVec
@@ -18,7 +21,7 @@ type Metrics struct {
 	gauges    gauges
 }
 
-// NewMetrics registers the loop's metrics; status is read at each scrape.
+// NewMetrics registers what the loop counts; status is read at each scrape.
 func NewMetrics(reg prometheus.Registerer, status func() *status.Status) *Metrics {
 	m := &Metrics{
 		status: status,
@@ -36,18 +39,26 @@ func NewMetrics(reg prometheus.Registerer, status func() *status.Status) *Metric
 	for _, action := range []plan.Action{plan.Hold, plan.Restore} {
 		m.decisions.WithLabelValues(string(action), string(plan.Unresponsive))
 	}
-	reg.MustRegister(m.decisions, m.tick, m)
+	reg.MustRegister(m.decisions, m.tick)
 	return m
+}
+
+// Gatherer adds the gauges to what rest gathers. A registry would check, hash and sort each
+// of their series anew at each scrape: with many nodes that is most of what a scrape takes.
+func (m *Metrics) Gatherer(rest prometheus.Gatherer) prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		families, err := rest.Gather()
+		s := m.status()
+		families = append(families, m.gauges.families(func(put putter) { collect(put, s) })...)
+		slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
+		return families, err
+	})
 }
 
 func (m *Metrics) ticked(d time.Duration) { m.tick.Observe(d.Seconds()) }
 
 func (m *Metrics) decided(r plan.Reason) {
 	m.decisions.WithLabelValues(string(r.Action), string(r.Cause)).Inc()
-}
-
-func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(name, help, labels, nil)
 }
 
 var (
@@ -73,26 +84,9 @@ var (
 	descProblems    = describe("detnet_problems", "Annotations and modes that could not be read, and namespaces whose pods' floors come to more than is granted.")
 	descUnstamped   = describe("detnet_unstamped_pods", "Pods without stamps that admission has signed: neither protected nor limited until they are mended.")
 	descGivingBack  = describe("detnet_limits_to_give_back", "Limits that are still to be given back where detnet does not enforce any more.")
-	allDescriptions = []*prometheus.Desc{
-		descBuild, descLeader, descMode, descMeasured, descTarget, descLoss, descLossTarget, descNodeSession, descViolation, descState,
-		descLimit, descUsage, descRefused, descBudget, descCause, descPhase, descBlind, descAgent, descExcess, descProblems, descUnstamped, descGivingBack,
-	}
 )
 
-// Describe implements prometheus.Collector.
-func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range allDescriptions {
-		ch <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
-	s := m.status()
-	m.gauges.collect(ch, func(put func(*prometheus.Desc, float64, ...string)) { collect(put, s) })
-}
-
-func collect(put func(*prometheus.Desc, float64, ...string), s *status.Status) {
+func collect(put putter, s *status.Status) {
 	put(descBuild, 1, s.Version)
 	put(descLeader, number(s.Leader))
 	put(descMode, 1, s.Mode)
@@ -141,13 +135,13 @@ func collect(put func(*prometheus.Desc, float64, ...string), s *status.Status) {
 const mostPods = 2000
 
 // collectSenders sums up by node, with an empty pod, where there are more than mostPods.
-func collectSenders(put func(*prometheus.Desc, float64, ...string), senders []status.Sender) {
+func collectSenders(put putter, senders []status.Sender) {
 	type sum struct {
-		of   *prometheus.Desc
+		of   *description
 		node string
 	}
 	sums := map[sum]float64{}
-	add := func(of *prometheus.Desc, v float64, sender *status.Sender) {
+	add := func(of *description, v float64, sender *status.Sender) {
 		if len(senders) <= mostPods {
 			put(of, v, sender.Pod, sender.Node)
 			return
@@ -169,7 +163,7 @@ func collectSenders(put func(*prometheus.Desc, float64, ...string), senders []st
 	}
 }
 
-func collectApp(put func(*prometheus.Desc, float64, ...string), app status.App) {
+func collectApp(put putter, app status.App) {
 	const ms = 1e-3
 	for _, state := range []string{status.OK, status.Violated, status.Blind} {
 		put(descState, number(app.State == state), app.Pod, state)

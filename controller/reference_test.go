@@ -69,6 +69,9 @@ var parts = regexp.MustCompile(`fqName: "(.*?)", help: "(.*?)", (?:unit|constLab
 func TestMetricsReferenceIsCurrent(t *testing.T) {
 	var c collecting
 	NewMetrics(&c, func() *status.Status { return &status.Status{} })
+	for _, d := range described {
+		c.descriptions = append(c.descriptions, prometheus.NewDesc(d.name, d.help, d.labels, nil).String())
+	}
 	actuate.New(nil, actuate.DefaultConfig(), slog.New(slog.DiscardHandler), &c)
 	promql.New(promql.DefaultConfig(), slog.New(slog.DiscardHandler), &c)
 	(&repair.Repair{}).Register(&c)
