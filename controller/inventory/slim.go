@@ -2,9 +2,12 @@ package inventory
 
 import (
 	"strings"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/detnet/detnet/workload"
 )
 
 // slim drops what detnet never reads before an object is kept: of a pod little
@@ -24,11 +27,11 @@ func slim(object any) (any, error) {
 func slimPod(pod *corev1.Pod) *corev1.Pod {
 	out := &corev1.Pod{
 		ObjectMeta: withLabels(&pod.ObjectMeta),
-		Spec:       corev1.PodSpec{NodeName: pod.Spec.NodeName, HostNetwork: pod.Spec.HostNetwork},
-		Status:     corev1.PodStatus{Phase: pod.Status.Phase, PodIP: pod.Status.PodIP},
+		Spec:       corev1.PodSpec{NodeName: shared(pod.Spec.NodeName), HostNetwork: pod.Spec.HostNetwork},
+		Status:     corev1.PodStatus{Phase: corev1.PodPhase(shared(string(pod.Status.Phase))), PodIP: pod.Status.PodIP},
 	}
 	if owner := metav1.GetControllerOf(pod); owner != nil {
-		out.OwnerReferences = []metav1.OwnerReference{{Kind: owner.Kind, Name: owner.Name, Controller: owner.Controller}}
+		out.OwnerReferences = []metav1.OwnerReference{{Kind: shared(owner.Kind), Name: shared(owner.Name), Controller: owner.Controller}}
 	}
 	for _, c := range pod.Spec.Containers {
 		if len(c.Ports) > 0 && out.Labels[labelName] == "detnet" {
@@ -37,7 +40,7 @@ func slimPod(pod *corev1.Pod) *corev1.Pod {
 	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
-			out.Status.Conditions = []corev1.PodCondition{{Type: c.Type, Status: c.Status}}
+			out.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionStatus(shared(string(c.Status)))}}
 		}
 	}
 	return out
@@ -45,7 +48,7 @@ func slimPod(pod *corev1.Pod) *corev1.Pod {
 
 func slimMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
-		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion,
+		Name: m.Name, Namespace: shared(m.Namespace), UID: m.UID, ResourceVersion: m.ResourceVersion,
 		DeletionTimestamp: m.DeletionTimestamp,
 		Labels:            ours(m.Labels),
 		Annotations:       ours(m.Annotations),
@@ -55,9 +58,18 @@ func slimMeta(m *metav1.ObjectMeta) metav1.ObjectMeta {
 // withLabels keeps all labels too: the webhook's selectors may speak of any.
 func withLabels(m *metav1.ObjectMeta) metav1.ObjectMeta {
 	out := slimMeta(m)
-	out.Labels = m.Labels
+	if m.Labels != nil {
+		out.Labels = make(map[string]string, len(m.Labels))
+	}
+	for key, value := range m.Labels {
+		out.Labels[shared(key)] = shared(value)
+	}
 	return out
 }
+
+// shared is a string of which there is one copy, however many objects say it: each comes
+// from the API server with copies of its own.
+func shared(s string) string { return unique.Make(s).Value() }
 
 // ours keeps the keys that some part of the inventory reads.
 func ours(all map[string]string) map[string]string {
@@ -69,7 +81,10 @@ func ours(all map[string]string) map[string]string {
 			if kept == nil {
 				kept = map[string]string{}
 			}
-			kept[key] = value
+			if key != workload.AnnotationSignature && key != workload.AnnotationLimitDecision { // which no two pods have alike
+				value = shared(value)
+			}
+			kept[shared(key)] = value
 		}
 	}
 	return kept
