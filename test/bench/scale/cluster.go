@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -85,18 +86,26 @@ func (c *cluster) prepare(ctx context.Context, dir string) error {
 		return err
 	}
 	for _, name := range []string{own, namespace} {
-		if _, err := c.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("make namespace %s: %w", name, err)
-		}
-		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
-		if _, err := c.client.CoreV1().ServiceAccounts(name).Create(ctx, account, metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("make the account of namespace %s: %w", name, err)
+		if err := c.namespace(ctx, name); err != nil {
+			return err
 		}
 	}
 	_, _ = rand.Read(c.key) // never fails
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: signature.SecretName, Labels: map[string]string{"app.kubernetes.io/managed-by": "detnet"}}, Data: map[string][]byte{"current": c.key}}
 	_, err = c.client.CoreV1().Secrets(own).Create(ctx, secret, metav1.CreateOptions{})
 	return err
+}
+
+// namespace makes one, with the account that pods are created by.
+func (c *cluster) namespace(ctx context.Context, name string) error {
+	if _, err := c.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("make namespace %s: %w", name, err)
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	if _, err := c.client.CoreV1().ServiceAccounts(name).Create(ctx, account, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("make the account of namespace %s: %w", name, err)
+	}
+	return nil
 }
 
 // populate makes the nodes and their pods.
@@ -217,14 +226,14 @@ func (c *cluster) follow(ctx context.Context, nodes []*node, delay time.Duration
 	factory.WaitForCacheSync(ctx.Done())
 }
 
-// certificate writes one that controllers and agents share, for an hour.
+// certificate writes one that controllers, agents and the webhook share, for an hour.
 func certificate(dir string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: agentName}, DNSNames: []string{agentName},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: agentName}, DNSNames: []string{agentName}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, BasicConstraintsValid: true,
 	}

@@ -26,6 +26,7 @@ type Figures struct {
 	ChangeLease              float64 // from SIGKILL of the leader until the other has the lease
 	ChangeDecision           float64 // from SIGKILL of the leader until the next decides
 	ChangeAllNodes           float64 // until it has spoken to every node's agent
+	Admission                Admission
 }
 
 // Onset is what followed when nodes became congested at once.
@@ -55,19 +56,28 @@ func (f Figures) print(w io.Writer) {
 	fmt.Fprintf(w, "  calm         leader %.2f cores (ready and without a core: %.2f threads), %.0f MiB; standby %.2f cores, %.0f MiB; tick p50 ≤ %.0f ms, p99 ≤ %.0f ms\n", f.LeaderCores, f.LeaderWaits, f.LeaderMiB, f.StandbyCores, f.StandbyMiB, f.TickP50Ms, f.TickP99Ms)
 	fmt.Fprintf(w, "               %.0f reports/s, %.0f octets/s; %.0f octets/s a session\n", f.ReportsPerSecond, f.OctetsPerSecond, f.SessionOctets)
 	for _, o := range f.Onsets {
+		if o.Cut == 0 {
+			fmt.Fprintf(w, "  %4d at once  no cut gave relief (of %d); uplinks %.0f %% used; %.1f writes/s, leader %.2f cores (waits %.2f), tick p99 ≤ %.0f ms\n",
+				o.Nodes, o.Fresh, 100*o.Sent, o.WritesPerSecond, o.LeaderCores, o.LeaderWaits, o.TickP99Ms)
+			continue
+		}
 		fmt.Fprintf(w, "  %4d at once  first cut p50 %.2f, p99 %.2f, last %.2f s (%d of %d); clean p50 %.2f, last %.2f s (%d); uplinks %.0f %% used; %.1f writes/s, leader %.2f cores (waits %.2f), tick p99 ≤ %.0f ms\n",
 			o.Nodes, o.CutP50, o.CutP99, o.CutMax, o.Cut, o.Fresh, o.CleanP50, o.CleanMax, o.Clean, 100*o.Sent, o.WritesPerSecond, o.LeaderCores, o.LeaderWaits, o.TickP99Ms)
 	}
 	fmt.Fprintf(w, "  come and go  %.0f pods/s; their nodes told p50 %.2f, p99 %.2f s later (%d never)\n", f.Churn.PodsPerSecond, f.Churn.LagP50, f.Churn.LagP99, f.Churn.Never)
 	fmt.Fprintf(w, "  leader lost  lease taken %.1f s, next decision %.1f s, last node told %.1f s\n", f.ChangeLease, f.ChangeDecision, f.ChangeAllNodes)
+	if a := f.Admission; a.Cached > 0 {
+		fmt.Fprintf(w, "  admission    %d pods cached; a create p50 %.1f, p99 %.1f ms, without the webhook %.1f, %.1f ms; the webhook itself p50 ≤ %.1f, p99 ≤ %.1f ms, %.2f cores, %.0f MiB\n",
+			a.Cached, a.WithP50Ms, a.WithP99Ms, a.WithoutP50Ms, a.WithoutP99Ms, a.WebhookP50Ms, a.WebhookP99Ms, a.Cores, a.MiB)
+	}
 }
 
 func table(w io.Writer, all []Figures) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "nodes\tcores\tMiB\ttick p99 ms\treports/s\tkB/s\tfirst decision s\tnext leader s\tcut p99 s, 10 %\tall\t")
+	fmt.Fprintln(t, "nodes\tcores\tMiB\ttick p99 ms\treports/s\tkB/s\tfirst decision s\tnext leader s\tcut p99 s, 10 %\tall\tcreate p99 ms\twithout\t")
 	for _, f := range all {
-		fmt.Fprintf(t, "%d\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.2f\t%.2f\t\n", f.Nodes, f.LeaderCores, f.LeaderMiB, f.TickP99Ms,
-			f.ReportsPerSecond, f.OctetsPerSecond/1000, f.FirstDecision, f.ChangeDecision, f.Onsets[1].CutP99, f.Onsets[2].CutP99)
+		fmt.Fprintf(t, "%d\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.2f\t%.2f\t%.1f\t%.1f\t\n", f.Nodes, f.LeaderCores, f.LeaderMiB, f.TickP99Ms,
+			f.ReportsPerSecond, f.OctetsPerSecond/1000, f.FirstDecision, f.ChangeDecision, f.Onsets[1].CutP99, f.Onsets[2].CutP99, f.Admission.WithP99Ms, f.Admission.WithoutP99Ms)
 	}
 	_ = t.Flush() // it is the terminal
 }

@@ -1,7 +1,8 @@
 // Command scale measures the controller on many nodes: a real API server and etcd,
 // two real controllers with TLS and leader election, and one process that answers
 // for the agents of all nodes, over the real gRPC contract, each with a queue and
-// limiters of its own, so that the loop is closed.
+// limiters of its own, so that the loop is closed. At last the real webhook, with 10,000
+// pods in its cache.
 package main
 
 import (
@@ -25,7 +26,8 @@ type options struct {
 	nodes, pods int
 	road        string
 	hold        time.Duration
-	controller  string
+	controller  string // program
+	webhook     string // likewise
 }
 
 func main() {
@@ -57,11 +59,13 @@ func run() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	o := options{pods: *pods, road: *road, hold: *hold, controller: filepath.Join(dir, "detnet-controller")}
-	build := exec.CommandContext(ctx, "go", "build", "-o", o.controller, "github.com/detnet/detnet/cmd/detnet-controller")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("build the controller: %w", err)
+	o := options{pods: *pods, road: *road, hold: *hold, controller: filepath.Join(dir, "detnet-controller"), webhook: filepath.Join(dir, "detnet-webhook")}
+	for _, program := range []string{o.controller, o.webhook} {
+		build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/detnet/detnet/cmd/"+filepath.Base(program))
+		build.Stderr = os.Stderr
+		if err := build.Run(); err != nil {
+			return fmt.Errorf("build %s: %w", filepath.Base(program), err)
+		}
 	}
 	var all []Figures
 	for text := range strings.SplitSeq(*sizes, ",") {

@@ -64,11 +64,7 @@ func measure(ctx context.Context, o options, dir string) (Figures, error) {
 		return Figures{}, err
 	}
 	err = b.run(ctx, dir)
-	for _, r := range []*replica{b.leader, b.standby} {
-		if r != nil {
-			r.kill()
-		}
-	}
+	b.stop()
 	if err != nil {
 		for _, r := range []*replica{b.leader, b.standby} {
 			if r != nil {
@@ -78,6 +74,15 @@ func measure(ctx context.Context, o options, dir string) (Figures, error) {
 		}
 	}
 	return b.figures, err
+}
+
+// stop ends the controllers.
+func (b *bench) stop() {
+	for _, r := range []*replica{b.leader, b.standby} {
+		if r != nil {
+			r.kill()
+		}
+	}
 }
 
 func (b *bench) run(ctx context.Context, dir string) (err error) {
@@ -109,7 +114,11 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 			return err
 		}
 	}
-	return b.change(ctx)
+	if err := b.change(ctx); err != nil {
+		return err
+	}
+	b.stop() // the webhook has the machine for itself
+	return b.admission(ctx, dir)
 }
 
 // led reports whether a leader has spoken; on the other road nobody hears one.

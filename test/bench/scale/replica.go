@@ -18,29 +18,35 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// replica is one controller process.
+// replica is one process: a controller, or the webhook.
 type replica struct {
 	process *exec.Cmd
 	metrics string // address
+	health  string // likewise; "" where nobody looks
 	log     string
 }
 
 func startReplica(o options, c *cluster, dir string, number int) (*replica, error) {
 	port := 18080 + 10*number
 	r := &replica{metrics: fmt.Sprintf("127.0.0.1:%d", port), log: filepath.Join(dir, fmt.Sprintf("controller-%d.log", number))}
-	file, err := os.Create(r.log)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
 	r.process = exec.Command(o.controller, "--kubeconfig", c.kubeconfig, "--namespace", own, "--agent-tls-secret=", "--agent-tls-dir="+dir,
 		"--metrics-addr="+r.metrics, fmt.Sprintf("--health-addr=127.0.0.1:%d", port+1), fmt.Sprintf("--ui-addr=127.0.0.1:%d", port+2), "--webhook-config=", "--log-format=text")
-	r.process.Env = append(os.Environ(), fmt.Sprintf("POD_NAME=controller-%d", number), "GOGC=50", "GOMEMLIMIT=512MiB") // as in the chart
+	r.process.Env = append(os.Environ(), fmt.Sprintf("POD_NAME=controller-%d", number), "GOGC=50", "DETNET_MEMORY_LIMIT=536870912") // as in the chart
+	return r, r.start()
+}
+
+// start starts it with its log.
+func (r *replica) start() error {
+	file, err := os.Create(r.log)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
 	r.process.Stdout, r.process.Stderr = file, file
 	if err := r.process.Start(); err != nil {
-		return nil, fmt.Errorf("start a controller: %w", err)
+		return fmt.Errorf("start %s: %w", r.process.Path, err)
 	}
-	return r, nil
+	return nil
 }
 
 // kill ends it by SIGKILL.
@@ -95,7 +101,7 @@ func (r *replica) ask(ctx context.Context) (map[string]*dto.MetricFamily, error)
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("scrape a controller: %w", err)
+		return nil, fmt.Errorf("scrape %s: %w", r.process.Path, err)
 	}
 	defer response.Body.Close()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
@@ -106,14 +112,7 @@ const tickMetric = "detnet_tick_duration_seconds"
 
 // ticks is the histogram of its ticks; nil: it has not led.
 func (r *replica) ticks(ctx context.Context) (*dto.Histogram, error) {
-	families, err := r.scrape(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if f := families[tickMetric]; f != nil && len(f.Metric) == 1 && f.Metric[0].GetHistogram().GetSampleCount() > 0 {
-		return f.Metric[0].GetHistogram(), nil
-	}
-	return nil, nil
+	return r.histogram(ctx, tickMetric)
 }
 
 // quantile is the upper bound of the bucket in which q of what came between two
