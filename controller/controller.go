@@ -94,6 +94,9 @@ type Loop struct {
 	// its words; nil knows of none. No law is shown them: what they send is
 	// traffic that nobody controls.
 	Refused func() map[types.UID]string
+	// HostRouting reports whether Cilium's pods notice the queue at their limits
+	// (plan.EDTHostRouting); nil: they do not.
+	HostRouting func() bool
 	// Term returns the number of the present leader's term, greater than those
 	// before; nil: limits go no other road than the annotations.
 	Term func(context.Context) (uint64, error)

@@ -43,7 +43,7 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 		o.Senders[i] = s.Senders[i].Sender
 		seen := &t.look.Usage[i]
 		o.Senders[i].Limit = inForce(s.Senders[i], seen.Held, seen.Fresh)
-		o.Senders[i].Limiter, o.Senders[i].Rates = seen.Limiter, seen.Rates
+		o.Senders[i].Limiter, o.Senders[i].Rates = t.loop.limiter(seen.Limiter), seen.Rates
 	}
 	return o
 }
@@ -67,6 +67,15 @@ func (r room) emptied() room {
 	clear(r.sessions[:cap(r.sessions)])
 	clear(r.senders)
 	return r
+}
+
+// limiter is how a sender is held to its limit, as far as its node's agent knows and by
+// how Cilium routes.
+func (l *Loop) limiter(said plan.Limiter) plan.Limiter {
+	if said == plan.EDT && l.HostRouting != nil && l.HostRouting() {
+		return plan.EDTHostRouting
+	}
+	return said
 }
 
 // answered is what Prometheus says of a path.

@@ -35,6 +35,7 @@ func TestWhoDoesNotSlowDownBeforeCiliumIsToldOf(t *testing.T) {
 			return 97 * mbit
 		}, 5 * time.Second, false},
 		{"UDP before a token bucket", plan.TokenBucket, 97 * mbit, func(time.Duration) bitrate.Rate { return 150 * mbit }, 5 * time.Second, false},
+		{"UDP whose socket waits for room", plan.EDTHostRouting, 97 * mbit, func(time.Duration) bitrate.Rate { return 150 * mbit }, 5 * time.Second, false},
 		{"without a limit", plan.EDT, 0, func(time.Duration) bitrate.Rate { return 150 * mbit }, 5 * time.Second, false},
 		{"nothing measured", plan.EDT, 97 * mbit, nil, 0, false},
 		{"measured for half a second", plan.EDT, 97 * mbit, func(time.Duration) bitrate.Rate { return 150 * mbit }, 500 * time.Millisecond, false},
@@ -61,6 +62,28 @@ func TestACutIsGivenTimeBeforeCilium(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What sockets wait for is not lost, and the law is told so: by what is known of Cilium's
+// routing, which says nothing of other limiters.
+func TestHostRoutingIsOfCiliumsLimiterAlone(t *testing.T) {
+	for _, tt := range []struct {
+		on         bool
+		said, want plan.Limiter
+	}{{true, plan.EDT, plan.EDTHostRouting}, {false, plan.EDT, plan.EDT}, {true, plan.TokenBucket, plan.TokenBucket}, {true, "", ""}} {
+		l := Loop{HostRouting: func() bool { return tt.on }}
+		if got := l.limiter(tt.said); got != tt.want {
+			t.Errorf("host routing %v, of %q: %q, want %q", tt.on, tt.said, got, tt.want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &floodStage{stage{snapshot: &inventory.Snapshot{Senders: []*inventory.Sender{sender("flood", workload.Enforce)}}}}
+		l := s.loop(Settings{Law: constant{plan.Violation, 50 * bitrate.Mbit}, Vantages: 2})
+		l.Measurements, l.HostRouting = s, func() bool { return true }
+		if got := run(t, l, 2*overFor).Senders[0].OverLimit; got != "" {
+			t.Errorf("under host routing: %q", got)
+		}
+	})
 }
 
 // floodStage has each pod send much, before Cilium.

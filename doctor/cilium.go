@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/detnet/detnet/controller/hostrouting"
 	"github.com/detnet/detnet/controller/netpol"
 )
 
@@ -17,13 +18,10 @@ import (
 // agents. Single nodes may differ.
 type cilium map[string]string
 
-// ciliumConfig is the ConfigMap's name.
-const ciliumConfig = "cilium-config"
-
 // getCilium returns nil on a cluster without Cilium.
 func getCilium(ctx context.Context, c client.Client) (cilium, error) {
 	var config corev1.ConfigMap
-	err := c.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: ciliumConfig}, &config)
+	err := c.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceSystem, Name: hostrouting.ConfigMap}, &config)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -54,16 +52,8 @@ func (c cilium) limits() (problem, advice string) {
 }
 
 // hostRouting reports whether what a pod sends goes past the node's IP stack, where a
-// sender notices the queue at its own limit (InitKubeProxyReplacementOptions in
-// pkg/kpr/initializer of Cilium 1.20: without kube-proxy replacement or with
-// masquerading by iptables the agent falls back).
-func (c cilium) hostRouting() bool {
-	masquerades := func(family string) bool {
-		return c["enable-"+family] != "false" && c["enable-"+family+"-masquerade"] != "false"
-	}
-	iptables := !c.on("enable-bpf-masquerade") && (masquerades("ipv4") || masquerades("ipv6"))
-	return !c.on("enable-host-legacy-routing") && c.on("kube-proxy-replacement") && !iptables
-}
+// sender notices the queue at its own limit.
+func (c cilium) hostRouting() bool { return hostrouting.On(c) }
 
 // interfaces says what keeps the agents from knowing which interface is whose:
 // they know it from the route to each pod, or from the pods' CiliumEndpoints.

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/detnet/detnet/controller/hostrouting"
 	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/status"
 )
@@ -28,7 +29,7 @@ func AskController(ctx context.Context, client kubernetes.Interface, namespace s
 	problem, advice := reporting(s, namespace)
 	findings := []Finding{{Check: check, Problem: problem, Advice: advice}}
 	// Whoever may not read Cilium's configuration is told nothing of its queues.
-	if config, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, ciliumConfig, metav1.GetOptions{}); err == nil {
+	if config, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, hostrouting.ConfigMap, metav1.GetOptions{}); err == nil {
 		findings = append(findings, uplinkQueues(s, config.Data)...)
 	}
 	return findings

@@ -16,6 +16,8 @@ type limiter interface {
 	limit() bitrate.Rate
 	// waiting is the bytes that are held back.
 	waiting() int
+	// room reports whether a flow that waits for room would send now.
+	room(flow int) bool
 }
 
 // edt is a pod's limiter as Cilium's bandwidth manager has it before a Linux fq
@@ -28,13 +30,18 @@ type limiter interface {
 // the old rate beside what is new; and a packet that fq has no place for has
 // used up its time all the same, so that a flow which does not slow down gets
 // what fq keeps of it in the time of the horizon.
+//
+// Under BPF host routing a packet is its socket's until it leaves: TCP waits until few
+// of its packets do (TCP Small Queues), UDP for room in its socket's buffer.
 type edt struct {
 	clock   *clock
 	segment int // bytes of a packet
 	rate    bitrate.Rate
-	keep    int           // packets of a flow that fq keeps
-	last    time.Duration // when the newest packet leaves
-	flows   [maxFlows]int // packets that wait, by flow
+	keep    int                               // packets of a flow that fq keeps, or its socket
+	sockets bool                              // a flow waits for room
+	freed   func(now time.Duration, flow int) // tells a flow that there is some; nil: nobody waits
+	last    time.Duration                     // when the newest packet leaves
+	flows   [maxFlows]int                     // packets that wait, by flow
 	held    int
 	out     func(now, tag time.Duration)
 }
@@ -55,6 +62,18 @@ func flowLimit(segment int) int {
 	}
 	return 100 * 1500 / segment
 }
+
+// socketLimit is how many segments a socket has on their way to the link at the most: of
+// UDP what is in its buffer (net.core.wmem_default, of which a full packet takes 2,304
+// bytes), of TCP two segments and the one that was begun before that (tcp_small_queue_check).
+func socketLimit(kind SenderKind, segment int) int {
+	if kind == TCP {
+		return 3
+	}
+	return max(93*1500/segment, 1)
+}
+
+func (l *edt) room(flow int) bool { return !l.sockets || l.flows[flow] < l.keep }
 
 func (l *edt) push(now, tag time.Duration) bool {
 	if l.rate == 0 {
@@ -85,6 +104,9 @@ func (l *edt) fire(now time.Duration, e event) {
 	l.flows[e.sent&(maxFlows-1)]--
 	l.held--
 	l.out(now, e.sent)
+	if l.freed != nil {
+		l.freed(now, int(e.sent&(maxFlows-1)))
+	}
 }
 
 func (l *edt) setRate(_ time.Duration, rate bitrate.Rate) { l.rate, l.last = rate, 0 }

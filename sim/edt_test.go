@@ -19,12 +19,12 @@ type paced struct {
 	at     []time.Duration // of each segment
 }
 
-func newPaced(kind SenderKind, flows, keep int) *paced {
-	p := &paced{world: world{scenario: worldDefaults(Scenario{Propagation: 10 * time.Microsecond, Limiter: plan.EDT}), segment: defaultSegment, rng: rand.New(rand.NewPCG(1, 1)), up: map[string]*link{"n1": {}}, limits: map[plan.PodID]bitrate.Rate{}}}
+func newPaced(by plan.Limiter, kind SenderKind, flows int) *paced {
+	p := &paced{world: world{scenario: worldDefaults(Scenario{Propagation: 10 * time.Microsecond, Limiter: by}), segment: defaultSegment, rng: rand.New(rand.NewPCG(1, 1)), up: map[string]*link{"n1": {}}, limits: map[plan.PodID]bitrate.Rate{}}}
 	p.addSource(SenderSpec{Name: "pod", Node: "n1", Kind: kind, Flows: flows, Offered: 28 * bitrate.Mbit, Initial: 20 * bitrate.Mbit})
 	p.source = p.sources[0]
 	limiter := p.source.limiter.(*edt)
-	limiter.keep, limiter.out = keep, func(now, tag time.Duration) {
+	limiter.out = func(now, tag time.Duration) {
 		p.at = append(p.at, now)
 		p.source.leave(now, tag)
 	}
@@ -65,18 +65,13 @@ func (p *paced) changed(d time.Duration, to bitrate.Rate) (before, after float64
 // on the wire, milliseconds and kilobytes.
 func TestEDTIsAsBeforeFQ(t *testing.T) {
 	const fewOfAFlow, manyOfAFlow = 100, 4000
-	near := func(what string, got, want, within float64) {
-		t.Helper()
-		if math.Abs(got-want) > within*want {
-			t.Errorf("%s: %.3f, before a real fq %.3f", what, got, want)
-		}
-	}
+	near := nearFQ(t)
 	for _, m := range []struct {
 		kind  SenderKind
 		flows int
 		rate  float64
 	}{{TCP, 1, 20.02}, {TCP, 4, 19.98}, {TCP, 30, 20.03}, {UDP, 1, 1.59}, {UDP, 4, 6.14}, {UDP, 30, 20.04}} {
-		p := newPaced(m.kind, m.flows, flowLimit(defaultSegment))
+		p := newPaced(plan.EDT, m.kind, m.flows)
 		p.run(6 * time.Second)
 		near(fmt.Sprintf("%d flows of %s", m.flows, m.kind), p.rate(500*time.Millisecond, 6*time.Second), m.rate, 0.05)
 	}
@@ -96,11 +91,58 @@ func TestEDTIsAsBeforeFQ(t *testing.T) {
 		{TCP, 4, fewOfAFlow, 12 * time.Second, 30 * bitrate.Mbit, 20, 30, 280, 487, 0.3},
 	} {
 		name := fmt.Sprintf("%d flows of %s, from 20 to %v", m.flows, m.kind, m.to)
-		p := newPaced(m.kind, m.flows, m.packets*1500/defaultSegment)
+		p := newPaced(plan.EDT, m.kind, m.flows)
+		p.source.limiter.(*edt).keep = m.packets * 1500 / defaultSegment
 		before, after, effect, surplus := p.changed(m.length, m.to)
 		near(name+", before", before, m.before, 0.05)
 		near(name+", after", after, m.after, 0.05)
 		near(name+", until it is in force", float64(effect.Milliseconds()), m.effect, m.loosely)
 		near(name+", surplus", surplus, m.surplus, m.loosely)
+	}
+}
+
+// nearFQ holds a figure against that of a real fq.
+func nearFQ(t *testing.T) func(what string, got, want, within float64) {
+	return func(what string, got, want, within float64) {
+		t.Helper()
+		if math.Abs(got-want) > within*want {
+			t.Errorf("%s: %.3f, before a real fq %.3f", what, got, want)
+		}
+	}
+}
+
+// Under BPF host routing the limiter does what Cilium's own programs did before a real
+// fq (make bench-fq ARGS="-limiter cilium-host-routing -play throughput,change -seconds 6").
+func TestEDTUnderHostRoutingIsAsBeforeFQ(t *testing.T) {
+	near := nearFQ(t)
+	for _, m := range []struct {
+		kind  SenderKind
+		flows int
+	}{{TCP, 1}, {TCP, 4}, {TCP, 30}, {UDP, 1}, {UDP, 4}, {UDP, 30}} {
+		p := newPaced(plan.EDTHostRouting, m.kind, m.flows)
+		p.run(6 * time.Second)
+		near(fmt.Sprintf("%d flows of %s", m.flows, m.kind), p.rate(500*time.Millisecond, 6*time.Second), 20, 0.02)
+	}
+	for _, m := range []struct {
+		kind                    SenderKind
+		flows                   int
+		to                      bitrate.Rate
+		effect, surplus, within float64 // an effect of 0 is one at once
+	}{
+		{TCP, 4, 10 * bitrate.Mbit, 0, 35, 0.3},
+		{TCP, 4, 30 * bitrate.Mbit, 0, 38, 0.3},
+		{UDP, 30, 10 * bitrate.Mbit, 1280, 3027, 0.05},
+	} {
+		name := fmt.Sprintf("%d flows of %s, from 20 to %v", m.flows, m.kind, m.to)
+		p := newPaced(plan.EDTHostRouting, m.kind, m.flows)
+		before, after, effect, surplus := p.changed(6*time.Second, m.to)
+		near(name+", before", before, 20, 0.02)
+		near(name+", after", after, m.to.Mbit(), 0.02)
+		near(name+", surplus", surplus, m.surplus, m.within)
+		if ms := float64(effect.Milliseconds()); m.effect > 0 {
+			near(name+", until it is in force", ms, m.effect, m.within)
+		} else if ms > 100 {
+			t.Errorf("%s: in force after %v, before a real fq at once", name, effect)
+		}
 	}
 }

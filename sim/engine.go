@@ -119,6 +119,8 @@ func (s *shaper) limit() bitrate.Rate { return s.rate }
 
 func (s *shaper) waiting() int { return (len(s.queue) - s.head) * s.segment }
 
+func (s *shaper) room(int) bool { return true }
+
 func (s *shaper) spend(now time.Duration) {
 	if s.rate > 0 {
 		s.free = max(s.free, now-airtime(s.burst, s.rate)) + airtime(s.segment, s.rate)

@@ -55,7 +55,9 @@ type Scenario struct {
 type Query struct{ Range, Scrape, Every time.Duration }
 
 // Limiters are those that worlds can have.
-func Limiters() []plan.Limiter { return []plan.Limiter{plan.TokenBucket, plan.EDT} }
+func Limiters() []plan.Limiter {
+	return []plan.Limiter{plan.TokenBucket, plan.EDT, plan.EDTHostRouting}
+}
 
 // NodeSpec is a machine with a shaped uplink and, if Down is not 0, downlink.
 type NodeSpec struct {
@@ -204,7 +206,7 @@ func worldDefaults(s Scenario) Scenario {
 	if s.Noise == (Noise{}) {
 		s.Noise = Noise{Body: 50 * time.Microsecond, Rare: 0.01, Tail: 300 * time.Microsecond}
 	}
-	if s.Limiter == plan.EDT {
+	if s.Limiter.Departures() {
 		s.CountBefore = true // it sits at the node's uplink, the counter at the pod's interface
 	}
 	if s.Headroom == 0 {

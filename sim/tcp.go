@@ -58,7 +58,7 @@ func (f *tcpFlow) start(now time.Duration) {
 }
 
 func (f *tcpFlow) push(now time.Duration) {
-	for f.s.wants() && float64(f.inflight) < f.cwnd {
+	for f.s.wants() && float64(f.inflight) < f.cwnd && f.s.limiter.room(f.id) {
 		f.inflight++
 		f.s.send(now, f.id)
 	}
@@ -69,13 +69,15 @@ func (f *tcpFlow) acked(now, sent time.Duration) {
 	f.acks, f.backoff = f.acks+1, 0
 	rtt := now - sent
 	f.srtt, f.least = (7*f.srtt+rtt)/8, min(f.least, rtt)
-	if f.cwnd < f.ssthresh {
+	switch {
+	case !f.s.limiter.room(f.id): // it is not the window that holds it back (RFC 7661)
+	case f.cwnd < f.ssthresh:
 		f.cwnd++
 		if rtt > f.least+min(max(f.least/8, leastGrowth), mostGrowth) {
 			f.avoid(now)
 			f.wmax = f.cwnd
 		}
-	} else {
+	default:
 		k := math.Cbrt(max(f.wmax-f.ssthresh, 0) / cubicC)
 		t := (now - f.epoch + f.srtt).Seconds() - k
 		f.reno += renoAlpha / f.cwnd

@@ -121,7 +121,9 @@ func (s *source) emit(now time.Duration) {
 		s.ticking = false
 		return
 	}
-	s.send(now, s.turn)
+	if s.limiter.room(s.turn) {
+		s.send(now, s.turn)
+	}
 	s.turn = (s.turn + 1) % max(s.spec.Flows, 1)
 	gap := float64(airtime(s.w.segment, s.rate)) * (0.8 + 0.4*s.rng.Float64())
 	s.w.schedule(now+time.Duration(gap), s, tick, 0)
@@ -136,6 +138,13 @@ func (s *source) send(now time.Duration, flow int) {
 	}
 	if !s.limiter.push(now, now<<flowBits|time.Duration(flow)) {
 		s.dropped(now, flow)
+	}
+}
+
+// freed is called by a limiter that had a flow wait for room.
+func (s *source) freed(now time.Duration, flow int) {
+	if s.flows != nil {
+		s.flows[flow].push(now)
 	}
 }
 

@@ -112,6 +112,8 @@ func (w *world) addSource(spec SenderSpec) {
 	switch initial := w.passes(spec.Initial); w.scenario.Limiter {
 	case plan.EDT:
 		src.limiter = &edt{clock: &w.clock, segment: w.segment, rate: initial, keep: flowLimit(w.segment), out: src.leave}
+	case plan.EDTHostRouting:
+		src.limiter = &edt{clock: &w.clock, segment: w.segment, rate: initial, keep: socketLimit(spec.Kind, w.segment), sockets: true, out: src.leave, freed: src.freed}
 	default:
 		src.limiter = &shaper{clock: &w.clock, segment: w.segment, rate: initial, burst: 16 * w.segment / 3, most: max(1<<19, 64*w.segment), out: src.leave}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
@@ -20,6 +21,7 @@ import (
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/config"
+	"github.com/detnet/detnet/controller/hostrouting"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/marks"
@@ -29,6 +31,7 @@ import (
 	"github.com/detnet/detnet/controller/rollout"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/alive"
+	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/workload/signature"
 )
 
@@ -82,6 +85,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if held != nil {
 		streams.Deposed = held.Depose
 	}
+	routing := &hostrouting.Watch{Reader: client.CoreV1().ConfigMaps(metav1.NamespaceSystem), Log: log}
 	loop := &controller.Loop{
 		Turns:        living.Part("the loop of decisions", alive.Patience),
 		Inventory:    known,
@@ -89,6 +93,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		Queries:      queries,
 		Limits:       actuate.New(actuate.Pods{Writer: writer}, limits, log, metrics.Registry),
 		Refused:      writer.Refused,
+		HostRouting:  routing.On,
 		Events:       events,
 		Log:          log,
 		Replica:      replica(),
@@ -106,7 +111,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	} else if policies != nil {
 		workers = append(workers, policies)
 	}
-	for _, r := range []manager.Runnable{known, &leader.Election{Held: held, Workers: workers, Log: log}, s.follow(files, log), keys} {
+	for _, r := range []manager.Runnable{known, &leader.Election{Held: held, Workers: workers, Log: log}, s.follow(files, log), keys, program.EveryReplica(routing.Run)} {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("set up: %w", err)
 		}

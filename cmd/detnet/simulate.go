@@ -58,7 +58,7 @@ its series as CSV and its picture as SVG and PNG. The same seeds give the same r
 	f.StringVar(&o.start, "start", "", "limit that the sender of a trace begins with (default "+sim.TraceStart.String()+")")
 	f.DurationVar(&o.target, "target", 0, "jitter target of the app of a trace (default 1ms)")
 	f.StringVar(&o.config, "config", "", "configuration of a controller, whose constants the laws are to have")
-	f.StringVar(&o.limiter, "limiter", string(plan.TokenBucket), "who holds senders to their limits in the worlds: tbf, the agent's token bucket, or edt, Cilium's bandwidth manager before fq")
+	f.StringVar(&o.limiter, "limiter", string(plan.TokenBucket), "who holds senders to their limits in the worlds: tbf, the agent's token bucket, edt, Cilium's bandwidth manager before fq, or edt-host-routing, the same under its BPF host routing")
 	f.Uint64Var(&o.seed, "seed", 1, "first seed")
 	f.IntVar(&o.seeds, "seeds", 1, "how many seeds to run; the report has their median")
 	f.StringVar(&o.out, "out", "out/simulate", "folder for the report")
@@ -140,7 +140,7 @@ func (o simulateOptions) suite() (report.Suite, error) {
 		return s, err
 	}
 	if !slices.Contains(sim.Limiters(), plan.Limiter(o.limiter)) {
-		return s, fmt.Errorf("--limiter=%s must be tbf or edt", o.limiter)
+		return s, fmt.Errorf("--limiter=%s must be tbf, edt or edt-host-routing", o.limiter)
 	}
 	for i := range s.Scenarios {
 		s.Scenarios[i] = worlds.Limited(s.Scenarios[i], plan.Limiter(o.limiter))

@@ -112,7 +112,7 @@ func drawNext(t *rapid.T, o plan.Observation) plan.Observation {
 			sender = o.Senders[i]
 		}
 		sender.Limit = bitrate.Rate(rapid.IntRange(0, 1).Draw(t, "limit"))
-		sender.Limiter = rapid.SampledFrom([]plan.Limiter{"", plan.EDT}).Draw(t, "limiter")
+		sender.Limiter = rapid.SampledFrom([]plan.Limiter{"", plan.EDT, plan.EDTHostRouting}).Draw(t, "limiter")
 		sender.Rates = drawWindow(t, sender.Rates, rate)
 		next.Senders = append(next.Senders, sender)
 	}

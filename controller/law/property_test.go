@@ -48,7 +48,7 @@ func drawScene(t *rapid.T) *scene {
 		}
 		s.apps = append(s.apps, app)
 	}
-	limiter := rapid.SampledFrom([]plan.Limiter{plan.TokenBucket, plan.EDT}).Draw(t, "limiter")
+	limiter := rapid.SampledFrom([]plan.Limiter{plan.TokenBucket, plan.EDT, plan.EDTHostRouting}).Draw(t, "limiter")
 	for i := range rapid.IntRange(0, 5).Draw(t, "senders") {
 		floor := bitrate.Rate(rapid.Int64Range(1_000_000, 50_000_000).Draw(t, "min"))
 		x := plan.Sender{

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/detnet/detnet/controller/hostrouting"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -30,7 +31,7 @@ func (c ciliumConfig) closed() bool { return c.always || c.denies }
 // another namespace, its defaults are assumed; where it may not be read, that
 // everything is closed.
 func readCilium(ctx context.Context, client kubernetes.Interface) (ciliumConfig, error) {
-	m, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, "cilium-config", metav1.GetOptions{})
+	m, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, hostrouting.ConfigMap, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return ciliumConfig{}, nil
 	}

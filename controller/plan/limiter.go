@@ -14,7 +14,15 @@ const (
 	// (Cilium's bandwidth manager, docs/cilium.md): what waits as a limit changes
 	// leaves at the old rate, beside what comes at the new one.
 	EDT Limiter = "edt"
+	// EDTHostRouting is the same under Cilium's BPF host routing, where a packet is its
+	// socket's until it leaves the node: a sender notices the queue at its own limit, so
+	// that TCP, and UDP of few flows, have next to nothing waiting there.
+	EDTHostRouting Limiter = "edt-host-routing"
 )
+
+// Departures reports whether packets have their times of departure from a limiter, so
+// that what waits as a limit changes goes on at the old rate, however little that is.
+func (l Limiter) Departures() bool { return l == EDT || l == EDTHostRouting }
 
 // Horizon is how far ahead a packet may have its time of departure (EDT), so how long
 // the old rate may go on after a change (pkg/maps/bwmap/bwmap.go of Cilium).

@@ -87,10 +87,27 @@ var edtBars = map[string]score.Bar{
 	"bursts":         {Violation: 0.01, Clean: time.Second},
 }
 
+// hostRoutingBars are those under Cilium's BPF host routing: those of a token bucket where all
+// traffic is TCP's, and below where UDP fills its sockets.
+var hostRoutingBars = map[string]score.Bar{
+	"tcp-overload": {Violation: 0.01, Goodput: 188 * mbit, Clean: time.Second},
+	"several-apps": {Violation: 0.01, Goodput: 185 * mbit, Clean: time.Second},
+	"low-limits":   {Violation: 0.01, Goodput: 184 * mbit, Clean: time.Second},
+	"second-hop":   {Violation: 0.01, Goodput: 150 * mbit, Recovery: 10 * time.Second},
+	"degradation":  {Violation: 0.012, Goodput: 140 * mbit, Clean: time.Second},
+	"udp-overload": {Violation: 0.012, Goodput: 178 * mbit},
+	"many-pods":    {Violation: 0.012, Goodput: 350 * mbit},
+	"on-off":       {Violation: 0.013, Goodput: 140 * mbit},
+}
+
 // Limited is a world whose pods are held to their limits by l, with the bar of that.
 func Limited(world sim.Scenario, l plan.Limiter) sim.Scenario {
-	if world.Limiter = l; l == plan.EDT {
+	world.Limiter = l
+	switch l {
+	case plan.EDT:
 		world.Bar = edtBars[world.Name]
+	case plan.EDTHostRouting:
+		world.Bar = hostRoutingBars[world.Name]
 	}
 	return world
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/sim"
+	"github.com/detnet/detnet/sim/score"
 )
 
 func lawNamed(t *testing.T, name string) law.Law {
@@ -59,9 +60,11 @@ func TestBarsAreOfWorlds(t *testing.T) {
 			t.Errorf("%s: %+v", name, bar)
 		}
 	}
-	for name, bar := range edtBars {
-		if Limited(worldNamed(t, name), plan.EDT).Bar != bar || !bar.Asks() {
-			t.Errorf("%s before Cilium: %+v", name, bar)
+	for limiter, of := range map[plan.Limiter]map[string]score.Bar{plan.EDT: edtBars, plan.EDTHostRouting: hostRoutingBars} {
+		for name, bar := range of {
+			if Limited(worldNamed(t, name), limiter).Bar != bar || !bar.Asks() {
+				t.Errorf("%s before %s: %+v", name, limiter, bar)
+			}
 		}
 	}
 }
@@ -111,6 +114,25 @@ func TestAdaptiveBeforeCilium(t *testing.T) {
 			}
 			if s.PatchRate > 4 {
 				t.Errorf("%.1f writes a pod in 5 s", s.PatchRate)
+			}
+		})
+	}
+}
+
+// Under BPF host routing limits are changed as before a token bucket, and what UDP has
+// waiting in its sockets is not taken for too much more than once.
+func TestAdaptiveUnderHostRouting(t *testing.T) {
+	for i, world := range All() {
+		world = Limited(world, plan.EDTHostRouting)
+		bar := world.Bar
+		if !bar.Asks() || race && i%4 > 0 {
+			continue
+		}
+		t.Run(world.Name, func(t *testing.T) {
+			t.Parallel()
+			s := sim.Run(world, lawNamed(t, law.Adaptive), 1).Score()
+			for _, miss := range bar.Misses(s.Figures, s.Goodput, 0) {
+				t.Error(miss)
 			}
 		})
 	}

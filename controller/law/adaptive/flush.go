@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/budget"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
@@ -53,7 +54,14 @@ func (r *round) by(i int, to bitrate.Rate, restore bool) bitrate.Rate {
 // waits reports whether a limit is to be changed by way of a low one.
 func (r *round) waits(i int, to bitrate.Rate) bool {
 	s := &r.view.Senders[i]
-	return senders.Low(s.Limit) < min(to, s.Limit) && senders.Waits(s, r.state.Uses[i].Recent())
+	return senders.Low(s.Limit) < min(to, s.Limit) && senders.Waits(s, r.state.Uses[i].Recent(), r.bursts(s))
+}
+
+// bursts reports whether a change behind one of a sender's bottlenecks made a burst lately.
+func (r *round) bursts(s *plan.Sender) bool {
+	return slices.ContainsFunc(r.state.Budgets, func(b budget.Budget) bool {
+		return (b.Bottleneck.Whole || b.Bottleneck.Node == s.Node) && b.Link.Bursts(r.view.At)
+	})
 }
 
 // turns finds the senders for which there is no turn at being low: of those whose
@@ -117,6 +125,7 @@ func (r *round) note(w *wish, s *shared, k int, reason *plan.Reason, room bitrat
 // wait counts a sender in whose limiter packets may wait.
 func (g *group) wait(s *plan.Sender, f *senders.Flush) {
 	g.load.Paced = g.load.Paced || s.Limiter == plan.EDT
+	g.load.Sockets = g.load.Sockets || s.Limiter == plan.EDTHostRouting
 	if f != nil && !f.Over {
 		g.held, g.old = true, g.old+max(f.Was-s.Limit, 0)
 	}

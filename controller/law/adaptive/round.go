@@ -40,6 +40,7 @@ type round struct {
 func (r *round) bottleneck(b *budget.Budget, account *Account) {
 	members, apps := r.members(b.Bottleneck)
 	g := r.group(members)
+	g.load.Paced = g.load.Paced || g.load.Sockets && b.Link.Bursts(r.view.At)
 	told := r.told(b.Bottleneck)
 	b.Prepare(r.config.Budget, g.load.Limits, r.view.At)
 	b.Believe(r.config.Budget, g.load, told)

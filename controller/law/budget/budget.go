@@ -64,6 +64,7 @@ type Link struct {
 	Upper    bitrate.Rate // usage at the last cut: more than fits through
 	Cut      time.Time    // when that was
 	EffectBy time.Time    // samples sent before this say nothing about it
+	Burst    time.Time    // when what sockets had waiting was last seen to make a queue
 	Falls    int          // how often it fell, each time within fallMemory of the one before
 	Fell     time.Time    // when it last did
 }

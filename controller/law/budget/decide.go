@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/plan"
 )
 
@@ -55,7 +56,7 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 func (t *Turn) resting(b *Budget) plan.Reason {
 	v := t.Opinion
 	switch {
-	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b), t.ripples(b):
+	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b), t.ripples(b), t.bursts(b):
 		return t.hold(b, plan.AwaitEffect)
 	case !v.LetBe && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
 		return t.relieve(b, false)
@@ -94,6 +95,33 @@ func (t *Turn) ripples(b *Budget) bool {
 	return t.Load.Paced && b.Phase == plan.Settled && t.Now.Sub(b.Search.Raised) < plan.Horizon+t.Feedback && v.Trouble() && !v.Lossy &&
 		v.Worst.Recent < ripple*v.Allow
 }
+
+// bursts reports whether a queue is what sockets had waiting as limits were raised: it is
+// there at once, and leaves. From then on limits are changed so that it does not come.
+func (t *Turn) bursts(b *Budget) bool {
+	v := t.Opinion
+	if !t.Load.Sockets || t.Load.Paced || !v.Trouble() || v.Lossy || t.Now.Sub(b.Search.Raised) >= t.Feedback+burstTime {
+		return false
+	}
+	ramp := t.ramp(b.since(t.Now))
+	if len(ramp) == 0 || queue.Rising(ramp) != 0 && len(ramp)-1-queue.Turning(ramp) < leaving {
+		return false // it is a lasting excess
+	}
+	b.Link.Burst = t.Now
+	return true
+}
+
+// leaving is how many samples in a row after the highest tell that a queue leaves.
+const leaving = 2
+
+// burstTime is how long after a raise a burst is waited for to leave.
+const burstTime = 500 * time.Millisecond
+
+// burstMemory is how long after a burst sockets are taken to have more waiting.
+const burstMemory = 10 * time.Minute
+
+// Bursts reports whether what sockets have waiting made a queue lately.
+func (l *Link) Bursts(now time.Time) bool { return !l.Burst.IsZero() && now.Sub(l.Burst) < burstMemory }
 
 // ripple is how late that makes packets at most, in times what is allowed.
 const ripple = 4

@@ -21,6 +21,9 @@ type Load struct {
 	Room   bool         // somebody is above the floor
 	More   bool         // somebody is below the ceiling
 	Paced  bool         // what waits behind a limit leaves at the old rate as it is changed
+	// Sockets says that so does what sockets have waiting there: of TCP next to nothing,
+	// of UDP that sends all it can a buffer for each flow.
+	Sockets bool
 }
 
 // Opinion is the verdict that counts for a bottleneck: that of the app in the

@@ -73,7 +73,7 @@ func (f Feedback) Awaited(senders []plan.Sender, now time.Time, usual time.Durat
 
 // wait is how long the effect of a limit may take to show.
 func wait(s *plan.Sender) time.Duration {
-	if s.Limiter == plan.EDT {
+	if s.Limiter.Departures() {
 		return plan.Horizon + feedbackWait
 	}
 	return feedbackWait
@@ -106,7 +106,7 @@ func (f *Feedback) Expect(p plan.Plan, senders []plan.Sender) {
 			continue
 		}
 		to, used := limit.To, Peak(&senders[i], p.At)
-		if senders[i].Limiter == plan.EDT {
+		if senders[i].Limiter.Departures() {
 			to = max(to, used/3) // TCP sends a little more than next to nothing before the limiter
 		}
 		if float64(used) > 1.1*float64(to) {

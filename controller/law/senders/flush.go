@@ -46,9 +46,10 @@ func Low(limit bitrate.Rate) bitrate.Rate {
 }
 
 // Waits reports whether packets wait in a sender's limiter that a change does not
-// hold back.
-func Waits(s *plan.Sender, usage bitrate.Rate) bool {
-	return s.Limiter == plan.EDT && Bound(s, usage)
+// hold back: where a sender notices the queue at its own limit only if a burst was seen
+// after a change.
+func Waits(s *plan.Sender, usage bitrate.Rate, burst bool) bool {
+	return (s.Limiter == plan.EDT || s.Limiter == plan.EDTHostRouting && burst) && Bound(s, usage)
 }
 
 // Flushed brings flushes up to date: the senders in the order of their PodID, as the

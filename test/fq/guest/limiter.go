@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
 )
 
 // limiter gives each pod's packets their times of departure.
@@ -19,14 +20,19 @@ type limiter interface {
 	close()
 }
 
-// attach puts the limiter on the node that the kernel's command line asks for:
-// ours, or Cilium's own.
-var attach = func(n *network) (limiter, error) { return attachOurs(n) }
+// kind is a limiter that can be put on the node.
+type kind struct {
+	attach func(n *network) (limiter, error)
+	is     plan.Limiter // what the law is told
+}
 
-var limiters = map[string]func(n *network) (limiter, error){
-	"":                    attach,
-	"cilium":              func(n *network) (limiter, error) { return attachCiliums(n, false) },
-	"cilium-host-routing": func(n *network) (limiter, error) { return attachCiliums(n, true) },
+// limitedBy is the one that the kernel's command line asks for: ours, or Cilium's own.
+var limitedBy kind
+
+var limiters = map[string]kind{
+	"":                    {func(n *network) (limiter, error) { return attachOurs(n) }, plan.EDT},
+	"cilium":              {func(n *network) (limiter, error) { return attachCiliums(n, false) }, plan.EDT},
+	"cilium-host-routing": {func(n *network) (limiter, error) { return attachCiliums(n, true) }, plan.EDTHostRouting},
 }
 
 // ours is the egress half of Cilium's bandwidth manager as its sources have

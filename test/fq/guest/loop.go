@@ -59,7 +59,7 @@ func newLoop(s *stand, limited int, seed uint64) (*loop, error) {
 		list = append(list, pods.Pod{Namespace: namespace, Name: name, UID: name, IPs: []netip.Addr{netip.MustParseAddr(podAddr(i))}})
 		l.senders = append(l.senders, plan.Sender{
 			Pod: plan.PodID{Namespace: namespace, Name: name}, Node: "node", Weight: 1,
-			Min: bitrate.Min, Max: bitrate.Gbit, Limit: bitrate.Gbit, Limiter: plan.EDT,
+			Min: bitrate.Min, Max: bitrate.Gbit, Limit: bitrate.Gbit, Limiter: limitedBy.is,
 		})
 		if err := s.limiter.set(podAddr(i), bitrate.Gbit, priorityBestEffort); err != nil {
 			return nil, err

@@ -45,7 +45,7 @@ func run() error {
 		return fmt.Errorf("seconds=%q: %w", args["seconds"], err)
 	}
 	var known bool
-	if attach, known = limiters[args["limiter"]]; !known {
+	if limitedBy, known = limiters[args["limiter"]]; !known {
 		return fmt.Errorf("no limiter %q", args["limiter"])
 	}
 	for _, play := range strings.Split(args["play"], ",") {

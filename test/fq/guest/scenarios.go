@@ -68,7 +68,7 @@ func newStand(pods int, inwards bool) (*stand, error) {
 		return nil, err
 	}
 	s := &stand{network: n}
-	if s.limiter, err = attach(n); err != nil {
+	if s.limiter, err = limitedBy.attach(n); err != nil {
 		return nil, err
 	}
 	if s.sink, err = newSink(n.peer, bulkPort); err != nil {
