@@ -34,6 +34,7 @@ type gauges struct {
 	mu     sync.Mutex
 	scrape int
 	known  map[series]*labels
+	order  []*labels // as they were told last: most often they come so again
 }
 
 // series is one of a metric.
@@ -43,6 +44,7 @@ type series struct {
 }
 
 type labels struct {
+	series
 	pairs []*dto.LabelPair // in their order; not changed
 	last  int              // scrape that told the series
 }
@@ -83,7 +85,7 @@ func (g *gauges) families(tell func(putter)) []*dto.MetricFamily {
 func (g *gauges) gather(tell func(putter)) []gauge {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	all := make([]gauge, 0, len(g.known))
+	all, order := make([]gauge, 0, len(g.known)), make([]*labels, 0, len(g.known))
 	if g.known == nil {
 		g.known = map[series]*labels{}
 	}
@@ -91,17 +93,23 @@ func (g *gauges) gather(tell func(putter)) []gauge {
 	tell(func(of *description, value float64, values ...string) {
 		s := series{of: of}
 		copy(s.values[:], values)
-		known := g.known[s]
+		var known *labels
+		if n := len(all); n < len(g.order) && g.order[n].series == s {
+			known = g.order[n]
+		} else {
+			known = g.known[s]
+		}
 		switch {
 		case known == nil:
-			known = &labels{pairs: of.pairs(values)}
+			known = &labels{series: s, pairs: of.pairs(values)}
 			g.known[s] = known
 		case known.last == g.scrape:
 			return // told already
 		}
 		known.last = g.scrape
-		all = append(all, gauge{of, known.pairs, value})
+		all, order = append(all, gauge{of, known.pairs, value}), append(order, known)
 	})
+	g.order = order
 	if len(all) < len(g.known) {
 		maps.DeleteFunc(g.known, func(_ series, l *labels) bool { return l.last != g.scrape })
 	}

@@ -140,13 +140,20 @@ func collectSenders(put putter, senders []status.Sender) {
 		of   *description
 		node string
 	}
-	sums := map[sum]float64{}
+	places, sums := map[sum]int{}, []sum{} // in the same order at each scrape
+	var values []float64
 	add := func(of *description, v float64, sender *status.Sender) {
 		if len(senders) <= mostPods {
 			put(of, v, sender.Pod, sender.Node)
 			return
 		}
-		sums[sum{of, sender.Node}] += v
+		at := sum{of, sender.Node}
+		place, known := places[at]
+		if !known {
+			place = len(sums)
+			places[at], sums, values = place, append(sums, at), append(values, 0)
+		}
+		values[place] += v
 	}
 	for i := range senders {
 		sender := &senders[i]
@@ -158,8 +165,8 @@ func collectSenders(put putter, senders []status.Sender) {
 			add(descUsage, float64(sender.UsageBps), sender)
 		}
 	}
-	for at, v := range sums {
-		put(at.of, v, "", at.node)
+	for i, at := range sums {
+		put(at.of, values[i], "", at.node)
 	}
 }
 
