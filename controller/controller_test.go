@@ -218,6 +218,23 @@ func TestSessions(t *testing.T) {
 	}
 }
 
+// A node session goes the way of the app's own: by the same family of IP.
+func TestNodeSessionsAreOfTheAppsFamily(t *testing.T) {
+	for name, tt := range map[string]struct{ ip, second, app, want string }{
+		"the only family":        {"10.1.0.1", "", "10.0.0.9", "10.1.0.1"},
+		"the primary family":     {"10.1.0.1", "fd00::1", "10.0.0.9", "10.1.0.1"},
+		"the second family":      {"10.1.0.1", "fd00::1", "fd00::9", "fd00::1"},
+		"IPv4 where IPv6 leads":  {"fd00::1", "10.1.0.1", "10.0.0.9", "10.1.0.1"},
+		"one that it has not":    {"10.1.0.1", "", "fd00::9", "10.1.0.1"},
+		"an app known by a name": {"fd00::1", "10.1.0.1", "robot.factory.svc", "fd00::1"},
+	} {
+		beside := inventory.Agent{Node: "1", IP: tt.ip, IP2: tt.second, STAMP: 862}
+		if got := toAgent(beside, &inventory.App{IP: tt.app}).Host; got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
 // Handshakes go to apps that ask for them, and no oftener than the law needs.
 func TestHandshakesAreRare(t *testing.T) {
 	plc := app("plc", workload.Enforce)

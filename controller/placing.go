@@ -131,7 +131,7 @@ func (p *placing) app(app *inventory.App) *placed {
 			out.paths.nobody = fmt.Sprintf("no probe agent runs on node %s to answer in the pod's place", app.Node)
 			return out
 		}
-		target = toAgent(beside, app.DSCP)
+		target = toAgent(beside, app)
 	}
 	nodes := placement.Choose(placement.Target{Key: app.Pod.String(), Node: app.Node, Pinned: app.Pinned}, p.vantages, p.terms.vantages)
 	for _, node := range nodes {
@@ -143,7 +143,7 @@ func (p *placing) app(app *inventory.App) *placed {
 		own := len(out.asks) - 1
 		out.asks[own].slo = app.SLO
 		if isBeside && !app.NodeReflects {
-			nodeSession := out.ask(p.probers[node], toAgent(beside, app.DSCP))
+			nodeSession := out.ask(p.probers[node], toAgent(beside, app))
 			out.paths.nodeSessions = append(out.paths.nodeSessions, nodeSession)
 			out.asks[own].nodeSession = nodeSession.id
 		}

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"cmp"
+	"net/netip"
 	"time"
 
 	"github.com/detnet/detnet/agent/api"
@@ -66,17 +67,29 @@ func toApp(app *inventory.App) *api.Session {
 // adaptive.stale (6 in 600 ms), and gaps are up to half as long again.
 const handshakeInterval = 80 * time.Millisecond
 
-// toAgent is the session towards an agent's reflector: one for all the apps on
-// its node whose probes look the same to the network.
-func toAgent(a inventory.Agent, dscp workload.DSCP) *api.Session {
+// toAgent is the session towards an agent's reflector, by the family of IP by which
+// app is measured: one for all the apps on its node whose probes look the same to
+// the network.
+func toAgent(a inventory.Agent, app *inventory.App) *api.Session {
 	probe := workload.Probe{Protocol: workload.STAMP, Port: a.STAMP}
-	return &api.Session{
-		Id:       "agent on " + a.Node + " " + probe.String() + " " + a.IP + marked(dscp),
-		Protocol: protocols[probe.Protocol],
-		Host:     a.IP,
-		Port:     uint32(probe.Port),
-		Dscp:     uint32(dscp),
+	host := a.IP
+	if sameFamily(a.IP2, app.IP) {
+		host = a.IP2
 	}
+	return &api.Session{
+		Id:       "agent on " + a.Node + " " + probe.String() + " " + host + marked(app.DSCP),
+		Protocol: protocols[probe.Protocol],
+		Host:     host,
+		Port:     uint32(probe.Port),
+		Dscp:     uint32(app.DSCP),
+	}
+}
+
+// sameFamily reports whether both are addresses, and of one family of IP.
+func sameFamily(a, b string) bool {
+	x, errX := netip.ParseAddr(a)
+	y, errY := netip.ParseAddr(b)
+	return errX == nil && errY == nil && x.Is6() == y.Is6()
 }
 
 // marked is the part of an id that tells a codepoint from default forwarding.

@@ -42,6 +42,7 @@ func (d *Decision) settleProbe(a asks, w declared) {
 		d.DSCP = codepoint.String()
 	}
 	d.ProbeFrom = cmp.Or(d.ProbeFrom, a.text("probeFrom"))
+	family := familyOf(cmp.Or(d.Probe, a.text("probe")))
 	asked, query := a.text("probe"), cmp.Or(d.Query, a.text("query"))
 	beside := cmp.Or(d.Reflector, a.text("reflector")) == workload.ReflectorNode
 	if d.Probe == "" && !beside {
@@ -52,7 +53,8 @@ func (d *Decision) settleProbe(a asks, w declared) {
 	}
 	d.Probe = cmp.Or(d.Probe, asked)
 	if d.Probe == "" || beside && d.Probe != string(workload.Prometheus) {
-		d.Probe, d.Reflector = string(workload.STAMP), workload.ReflectorNode
+		d.Probe = workload.Probe{Protocol: workload.STAMP, Port: workload.STAMPPort, Family: family}.String()
+		d.Reflector = workload.ReflectorNode
 	} else {
 		d.Reflector = ""
 	}
@@ -64,6 +66,13 @@ func (d *Decision) settleProbe(a asks, w declared) {
 		d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s is ignored: %s is %s, not prometheus", workload.AnnotationQuery, workload.AnnotationProbe, d.Probe))
 	}
 	d.Query = ""
+}
+
+// familyOf is the family of IP that a probe asks for; what can't be read asks for
+// none.
+func familyOf(probe string) workload.Family {
+	p, _ := workload.ParseProbe(probe)
+	return p.Family
 }
 
 // unfit says why a pod can't be measured as it asks, "" if it can: a probe goes

@@ -37,19 +37,24 @@ func TestParseSLOKeepsTheReadable(t *testing.T) {
 
 func TestParseProbe(t *testing.T) {
 	for text, want := range map[string]Probe{
-		"stamp":      {STAMP, 862},
-		"stamp:8620": {STAMP, 8620},
-		"udp:5201":   {UDP, 5201},
-		"tcp:5202":   {TCP, 5202},
-		"icmp":       {Protocol: ICMP},
-		"prometheus": {Protocol: Prometheus},
+		"stamp":       {STAMP, 862, AnyFamily},
+		"stamp:8620":  {STAMP, 8620, AnyFamily},
+		"udp:5201":    {UDP, 5201, AnyFamily},
+		"tcp:5202":    {TCP, 5202, AnyFamily},
+		"icmp":        {Protocol: ICMP},
+		"prometheus":  {Protocol: Prometheus},
+		"stamp4":      {STAMP, 862, IPv4},
+		"stamp6:8620": {STAMP, 8620, IPv6},
+		"tcp6:5202":   {TCP, 5202, IPv6},
+		"icmp6":       {Protocol: ICMP, Family: IPv6},
 	} {
 		got, err := ParseProbe(text)
 		if err != nil || got != want || got.String() != text {
 			t.Errorf("ParseProbe(%q) = %v, %v", text, got, err)
 		}
 	}
-	for _, bad := range []string{"", "udp", "udp:", "udp:0", "udp:65536", "udp:-1", "tcp:http", "icmp:1", "sctp:1", "UDP:1", "stamp:", "stamp:0", "prometheus:9090"} {
+	for _, bad := range []string{"", "udp", "udp:", "udp:0", "udp:65536", "udp:-1", "tcp:http", "icmp:1", "sctp:1", "UDP:1", "stamp:", "stamp:0", "prometheus:9090",
+		"prometheus6", "udp5:1", "udp46:1", "udp6", "4:1", "6", "icmp6:1"} {
 		if got, err := ParseProbe(bad); err == nil {
 			t.Errorf("ParseProbe(%q) = %v, want an error", bad, got)
 		}

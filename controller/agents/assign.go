@@ -94,7 +94,10 @@ func (p *Pool) dial(ctx context.Context, a inventory.Agent) *link {
 func (m *matching) drop(l *link) {
 	l.cancel()
 	m.leave(l)
-	if at, ok := reflector(l.agent); ok && l.holds {
+	for _, at := range reflectors(l.agent) {
+		if !l.holds {
+			break
+		}
 		m.hold(at, false)
 		for _, asking := range m.asking[at] {
 			m.told[asking] = true

@@ -121,8 +121,10 @@ func checkAssigned(t *rapid.T, p *Pool, want []Assignment, numbers map[string]ui
 	}
 	holding := map[netip.AddrPort]int{}
 	for _, l := range p.byUID {
-		if at, ok := reflector(l.agent); ok && l.holds {
-			holding[at]++
+		for _, at := range reflectors(l.agent) {
+			if l.holds {
+				holding[at]++
+			}
 		}
 	}
 	if !maps.Equal(p.holding, holding) {

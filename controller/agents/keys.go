@@ -19,10 +19,16 @@ func newKey() []byte {
 	return key
 }
 
-// reflector is where an agent answers probes; false: nowhere.
-func reflector(a inventory.Agent) (netip.AddrPort, bool) {
-	addr, err := netip.ParseAddr(a.IP)
-	return netip.AddrPortFrom(addr, a.STAMP), err == nil
+// reflectors is where an agent answers probes: at an address of each family that it
+// has.
+func reflectors(a inventory.Agent) []netip.AddrPort {
+	var at []netip.AddrPort
+	for _, ip := range []string{a.IP, a.IP2} {
+		if addr, err := netip.ParseAddr(ip); err == nil {
+			at = append(at, netip.AddrPortFrom(addr, a.STAMP))
+		}
+	}
+	return at
 }
 
 // asked is whose reflector a session asks, if it is an agent's; false: nobody's.
@@ -69,12 +75,10 @@ func (p *Pool) holds(from inventory.Agent, holds bool) {
 		return
 	}
 	l.holds = holds
-	at, ok := reflector(from)
-	if !ok {
-		return
+	for _, at := range reflectors(from) {
+		p.hold(at, holds)
+		p.hand(p.asking[at])
 	}
-	p.hold(at, holds)
-	p.hand(p.asking[at])
 }
 
 // hold counts one more or one less that holds the key. The pool's lock is held.

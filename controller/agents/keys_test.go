@@ -77,12 +77,14 @@ func TestAKeyThatIsHeldConcernsThoseWhoAskThere(t *testing.T) {
 	defer p.Wait()
 	defer cancel()
 	agent := func(n string) inventory.Agent {
-		return inventory.Agent{UID: types.UID("a" + n), Node: "worker-" + n, Addr: "127.0.0.1:1", IP: "10.1.0." + n, STAMP: 862}
+		return inventory.Agent{UID: types.UID("a" + n), Node: "worker-" + n, Addr: "127.0.0.1:1", IP: "fd00::" + n, IP2: "10.1.0." + n, STAMP: 862}
 	}
 	asks := func(n, whom string) Assignment {
 		return Assignment{Agent: agent(n), Sessions: []*api.Session{{Id: n + whom, Protocol: api.Protocol_PROTOCOL_STAMP, Host: "10.1.0." + whom, Port: 862}}}
 	}
-	p.Assign(ctx, []Assignment{asks("1", "2"), asks("2", "3"), asks("3", "2")}, nil)
+	third := asks("3", "2")
+	third.Sessions[0].Host = "fd00::2" // the same reflector, by the other family of IP
+	p.Assign(ctx, []Assignment{asks("1", "2"), asks("2", "3"), third}, nil)
 	given := func() (all [3]*api.Session) {
 		for i, uid := range []types.UID{"a1", "a2", "a3"} {
 			all[i] = p.byUID[uid].given[0]

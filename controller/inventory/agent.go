@@ -28,10 +28,10 @@ type Agent struct {
 	Role api.Role
 	Node string
 	Addr string // host:port of its gRPC listener
-	// STAMP is the host of its session-reflector and the port; the port is 0
-	// for an agent that does not reflect.
-	IP    string
-	STAMP uint16
+	// IP is the host of its session-reflector, IP2 the same of the other family of
+	// IP, "" for none, and STAMP the port, 0 for an agent that does not reflect.
+	IP, IP2 string
+	STAMP   uint16
 }
 
 // Absent is an agent that can't be reached yet, or any more.
@@ -45,7 +45,8 @@ type Absent struct {
 // parseAgent reads one of detnet's own pods; both are zero for one that is no
 // agent, one of them for each that is.
 func parseAgent(pod *corev1.Pod) (Agent, Absent) {
-	a := Agent{Pod: podID(pod), UID: pod.UID, Node: pod.Spec.NodeName, IP: pod.Status.PodIP}
+	a := Agent{Pod: podID(pod), UID: pod.UID, Node: pod.Spec.NodeName}
+	a.IP, a.IP2 = addresses(pod)
 	switch pod.Labels[labelComponent] {
 	case "agent-probe":
 		a.Role = api.Role_ROLE_PROBE

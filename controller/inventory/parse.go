@@ -3,6 +3,7 @@ package inventory
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,7 @@ type App struct {
 	plan.App // without Sessions
 	UID      types.UID
 	Workload Workload
-	IP       string
+	IP       string // of the family that Probe asks for
 	Probe    workload.Probe
 	Query    workload.Query // where Probe is Prometheus
 	DSCP     workload.DSCP  // of the probes' packets
@@ -98,7 +99,7 @@ func parseApp(pod *corev1.Pod) meaning {
 	if slo.IsZero() || !measurable(pod) {
 		return p
 	}
-	app := &App{UID: pod.UID, Workload: workloadOf(pod), IP: pod.Status.PodIP}
+	app := &App{UID: pod.UID, Workload: workloadOf(pod)}
 	app.Pod = podID(pod)
 	app.Node = pod.Spec.NodeName
 	app.SLO = slo
@@ -109,6 +110,7 @@ func parseApp(pod *corev1.Pod) meaning {
 			app.Probe, app.NodeReflects = fallback, true
 		}
 	}
+	app.IP = p.address(pod, app.Probe.Family)
 	app.DSCP = p.dscp(pod.Annotations)
 	app.Protocol = app.Probe.Protocol
 	for node := range strings.SplitSeq(pod.Annotations[workload.AnnotationProbeFrom], ",") {
@@ -155,11 +157,37 @@ func (p *meaning) probe(annotations map[string]string) (_ workload.Probe, nodeRe
 	switch where := cmp.Or(annotations[workload.AnnotationReflector], "pod"); where {
 	case "pod":
 	case "node":
-		return fallback, true
+		return workload.Probe{Protocol: fallback.Protocol, Port: fallback.Port, Family: probe.Family}, true
 	default:
 		p.report(fmt.Errorf("annotation %s: %q must be pod or node", workload.AnnotationReflector, where))
 	}
 	return probe, false
+}
+
+// address is where a pod is measured: at its primary address, which the API server
+// lists first, unless another family is asked for.
+func (p *meaning) address(pod *corev1.Pod, family workload.Family) string {
+	first, second := addresses(pod)
+	for _, ip := range []string{first, second} {
+		if addr, err := netip.ParseAddr(ip); err == nil && family.Has(addr) {
+			return ip
+		}
+	}
+	if family != workload.AnyFamily {
+		p.report(fmt.Errorf("annotation %s: the pod has no IPv%d address; it is measured at %s", workload.AnnotationProbe, family, first))
+	}
+	return first
+}
+
+// addresses are a pod's primary address and its second one, "" for none: it has at
+// most one of each family.
+func addresses(pod *corev1.Pod) (first, second string) {
+	for _, ip := range pod.Status.PodIPs {
+		if ip.IP != pod.Status.PodIP {
+			second = ip.IP
+		}
+	}
+	return pod.Status.PodIP, second
 }
 
 // query is what Prometheus is asked; one that can't be read is zero.

@@ -119,6 +119,12 @@ func TestParseApp(t *testing.T) {
 			a.Probe, a.Protocol = workload.Probe{Protocol: workload.STAMP, Port: 862}, workload.STAMP
 		}, ""},
 		{"stamp beside the pod", asked(workload.AnnotationProbe, "stamp", workload.AnnotationReflector, "node"), beside, ""},
+		{"the second family", asked(workload.AnnotationProbe, "udp6:5201"), func(a *App) { a.Probe.Family, a.IP = workload.IPv6, "fd00::5" }, ""},
+		{"the primary family by name", asked(workload.AnnotationProbe, "udp4:5201"), func(a *App) { a.Probe.Family = workload.IPv4 }, ""},
+		{"the second family beside the pod", asked(workload.AnnotationProbe, "stamp6", workload.AnnotationReflector, "node"), func(a *App) {
+			beside(a)
+			a.Probe.Family, a.IP = workload.IPv6, "fd00::5"
+		}, ""},
 		{"unreadable reflector", asked(workload.AnnotationReflector, "moon"), func(*App) {}, "reflector"},
 		{"codepoint", asked(workload.AnnotationDSCP, "EF"), func(a *App) { a.DSCP = 46 }, ""},
 		{"unreadable codepoint", asked(workload.AnnotationDSCP, "64"), func(*App) {}, "dscp"},
@@ -136,7 +142,9 @@ func TestParseApp(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			want := good
 			tt.change(&want)
-			got := parse(running(workload.ClassCritical, tt.annotations))
+			pod := running(workload.ClassCritical, tt.annotations)
+			pod.Status.PodIPs = []corev1.PodIP{{IP: "10.0.1.5"}, {IP: "fd00::5"}}
+			got := parse(slimPod(pod))
 			if got.app == nil || got.sender != nil {
 				t.Fatalf("parse = %+v, want an app", got)
 			}
@@ -146,6 +154,17 @@ func TestParseApp(t *testing.T) {
 			checkProblem(t, got.problems, tt.problem)
 		})
 	}
+}
+
+// A pod that has not the family that is asked for is measured all the same, and that
+// is said.
+func TestFamilyThatIsNotThere(t *testing.T) {
+	asks := map[string]string{workload.AnnotationMaxJitter: "1ms", workload.AnnotationProbe: "tcp6:80"}
+	got := parse(slimPod(running(workload.ClassCritical, asks)))
+	if got.app == nil || got.app.IP != "10.0.1.5" {
+		t.Errorf("app = %+v, want it measured at its only address", got.app)
+	}
+	checkProblem(t, got.problems, "no IPv6 address")
 }
 
 // A critical pod is never limited, whatever is written on it.

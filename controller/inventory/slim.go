@@ -30,6 +30,9 @@ func slimPod(pod *corev1.Pod) *corev1.Pod {
 		Spec:       corev1.PodSpec{NodeName: shared(pod.Spec.NodeName), HostNetwork: pod.Spec.HostNetwork},
 		Status:     corev1.PodStatus{Phase: corev1.PodPhase(shared(string(pod.Status.Phase))), PodIP: pod.Status.PodIP},
 	}
+	if _, second := addresses(pod); second != "" {
+		out.Status.PodIPs = pod.Status.PodIPs
+	}
 	if owner := metav1.GetControllerOf(pod); owner != nil {
 		out.OwnerReferences = []metav1.OwnerReference{{Kind: shared(owner.Kind), Name: shared(owner.Name), Controller: owner.Controller}}
 	}
