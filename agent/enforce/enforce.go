@@ -199,7 +199,7 @@ func (e *Enforcer) apply(a *applied) error {
 	if len(a.pod.IPs) == 0 {
 		return nil // comes again when the CNI has given it one
 	}
-	index, err := locate.Interface(e.kernel.Handle, a.pod.IPs[0])
+	index, err := locate.Pod(e.kernel.Handle, a.pod.IPs)
 	if err != nil {
 		if egress == 0 && ingress == 0 {
 			return nil

@@ -205,6 +205,11 @@ func TestEnd(t *testing.T) {
 // its limiter. What it sends on its own accord does, also to the node: behind a
 // node port may be another node.
 func TestRepliesToTheNodePass(t *testing.T) {
+	bothFamilies := func(n *node) {
+		n.host.Up(t, "vethpod", "fd88::1/64")
+		n.pod.Up(t, "eth0", "fd88::2/64")
+		n.list[0].IPs = []netip.Addr{netip.MustParseAddr("fd88::2"), netip.MustParseAddr("10.88.0.2")}
+	}
 	for _, tt := range []struct {
 		name, node, pod string
 		prepare         func(*node)
@@ -214,6 +219,11 @@ func TestRepliesToTheNodePass(t *testing.T) {
 			n.host.Up(t, "vethpod", "fd88::1/64")
 			n.pod.Up(t, "eth0", "fd88::2/64")
 			n.list[0].IPs = []netip.Addr{netip.MustParseAddr("fd88::2")}
+		}},
+		{"IPv4 of both families", "10.88.0.1", "10.88.0.2", bothFamilies},
+		{"IPv6 of both families", "fd88::1", "fd88::2", bothFamilies},
+		{"a first address that the node has no route to", "10.88.0.1", "10.88.0.2", func(n *node) {
+			n.list[0].IPs = []netip.Addr{netip.MustParseAddr("fd99::2"), netip.MustParseAddr("10.88.0.2")}
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -142,9 +142,13 @@ func (k kernel) replace(index int, e exemption, stale bool) error {
 	return nil
 }
 
-// addressTowards is the address that the node's own connections to the pod come from.
+// addressTowards is the address that the node's own connections to the pod come from;
+// there are none where the node has no route to it.
 func (k kernel) addressTowards(pod netip.Addr) (netip.Addr, error) {
 	routes, err := k.RouteGet(net.IP(pod.AsSlice()))
+	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
+		return netip.Addr{}, nil
+	}
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("look up the route to %v: %w", pod, err)
 	}

@@ -26,6 +26,21 @@ var ErrCilium = fmt.Errorf("%w: Cilium keeps no route to each pod", ErrNotFound)
 // ciliumHost is the node's own end in Cilium's network, by its fixed name.
 const ciliumHost = "cilium_host"
 
+// Pod returns the index of the host-side interface of the pod with these addresses:
+// that of the first which the node knows. h is a handle in the host's network
+// namespace.
+func Pod(h *netlink.Handle, addresses []netip.Addr) (int, error) {
+	err := ErrNotFound // a pod without an address
+	for _, addr := range addresses {
+		index, miss := Interface(h, addr)
+		if miss == nil {
+			return index, nil
+		}
+		err = errors.Join(err, miss)
+	}
+	return 0, err
+}
+
 // Interface returns the index of the host-side interface of the pod with this
 // address. h is a handle in the host's network namespace.
 func Interface(h *netlink.Handle, pod netip.Addr) (int, error) {

@@ -102,16 +102,9 @@ func (f *finder) look(ctx context.Context, p pods.Pod, s *search) (int, error) {
 	if s.answer != nil {
 		return f.answered(s)
 	}
-	err := locate.ErrNotFound // a pod without an address
-	for _, ip := range p.IPs {
-		index, miss := locate.Interface(f.handle, ip)
-		if miss == nil {
-			return index, nil
-		}
-		err = errors.Join(err, miss)
-	}
-	if f.endpoints == nil || !errors.Is(err, locate.ErrCilium) {
-		return 0, err
+	index, err := locate.Pod(f.handle, p.IPs)
+	if err == nil || f.endpoints == nil || !errors.Is(err, locate.ErrCilium) {
+		return index, err
 	}
 	reply := make(chan answer, 1)
 	if f.asking.TryGo(func() error {
