@@ -7,7 +7,7 @@
 //
 //	bin/    links to the programs of the current versions: KUBEBUILDER_ASSETS
 //	cni/    links to the CNI plugins
-//	cilium/ links to Cilium's programs and sources, where they were asked for
+//	cilium/ one folder per release of Cilium's that was asked for: links to its programs and sources
 //	tools/  one folder per upstream release and build recipe
 //	images/ the pause image
 //	run/    state of running instances, log/ their logs
@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"golang.org/x/mod/semver"
 	"golang.org/x/sys/unix"
 
 	"github.com/detnet/detnet/test/sandbox/image"
@@ -38,8 +39,10 @@ const (
 	All Which = iota
 	// APIServer is etcd, kube-apiserver and kubectl.
 	APIServer
-	// Cilium is Cilium's agent with what it needs, and nothing else.
-	Cilium
+	// Cilium119 is Cilium's agent 1.19 with what it needs, and nothing else.
+	Cilium119
+	// Cilium120 is the same of 1.20.
+	Cilium120
 	// Prometheus is prometheus and promtool, in Bin or in the PATH.
 	Prometheus
 )
@@ -69,9 +72,22 @@ func (c Cache) Bin() string { return filepath.Join(string(c), "bin") }
 // CNI is the folder of CNI plugins.
 func (c Cache) CNI() string { return filepath.Join(string(c), "cni") }
 
-// Cilium is the folder of cilium-agent, cilium-cni, cilium-dbg, bpf (the sources
-// of its BPF programs) and crds (the manifests of its kinds).
-func (c Cache) Cilium() string { return filepath.Join(string(c), "cilium") }
+// CiliumRelease reads "1.19" or "1.20".
+func CiliumRelease(minor string) (Which, error) {
+	for which, version := range ciliumVersions {
+		if semver.MajorMinor(version) == "v"+minor {
+			return which, nil
+		}
+	}
+	return 0, fmt.Errorf("Cilium %q: want 1.19 or 1.20", minor)
+}
+
+// Cilium is the folder, of one of Cilium's releases, of cilium-agent, cilium-cni,
+// cilium-dbg, bpf (the sources of its BPF programs) and crds (the manifests of its
+// kinds).
+func (c Cache) Cilium(which Which) string {
+	return filepath.Join(string(c), "cilium", ciliumVersions[which])
+}
 
 // PauseArchive is the docker-archive of [PauseImage].
 func (c Cache) PauseArchive() string { return filepath.Join(string(c), "images", "pause.tar") }

@@ -27,6 +27,7 @@ func TestKeyChangesWithTheRecipe(t *testing.T) {
 		"tags":    func(p *part) { p.tags = "a,b" },
 		"ldflags": func(p *part) { p.ldflags = "-s -w" },
 		"source":  func(p *part) { p.source = "package main" },
+		"instead": func(p *part) { p.instead = map[string]string{"example.com/b": "v1.1.0"} },
 	} {
 		changed := base
 		change(&changed)
@@ -98,6 +99,7 @@ replace example.com/a => example.com/fork/a v1.2.3
 		{part{version: "v1.36.3"}, "module build\n"},
 		{part{version: "v1.36.3", staged: true}, "module build\n\nreplace k8s.io/api => k8s.io/api v0.36.3\n"},
 		{part{version: "v1.36.3", forked: true}, "module build\n\nreplace example.com/a => example.com/fork/a v1.2.3\n"},
+		{part{instead: map[string]string{"example.com/b": "v1.1.0"}}, "module build\n\nreplace example.com/b => example.com/b v1.1.0\n"},
 	} {
 		f := new(modfile.File)
 		if err := errors.Join(f.AddModuleStmt("build"), replace(tt.part, f, theirs)); err != nil {
@@ -120,8 +122,31 @@ func TestCiliumIsAskedForByName(t *testing.T) {
 			}
 		}
 	}
-	if got := len(c.missing(Cilium)); got != 5 {
-		t.Errorf("%d commands for Cilium", got)
+	for _, which := range []Which{Cilium119, Cilium120} {
+		if got := len(c.missing(which)); got != 5 {
+			t.Errorf("%d commands for Cilium %s", got, ciliumVersions[which])
+		}
+		for _, m := range c.missing(which) {
+			place(t, c, m)
+		}
+	}
+	for _, which := range []Which{Cilium119, Cilium120} {
+		if got := len(c.missing(which)); got != 0 {
+			t.Errorf("beside the other release, %d commands of Cilium %s are missing", got, ciliumVersions[which])
+		}
+	}
+}
+
+func TestCiliumRelease(t *testing.T) {
+	for minor, want := range map[string]Which{"1.19": Cilium119, "1.20": Cilium120} {
+		if got, err := CiliumRelease(minor); got != want || err != nil {
+			t.Errorf("%s is %d, %v; want %d", minor, got, err, want)
+		}
+	}
+	for _, bad := range []string{"", "1", "1.2", "1.18", "v1.20", "1.20.2"} {
+		if got, err := CiliumRelease(bad); err == nil {
+			t.Errorf("%q is %d", bad, got)
+		}
 	}
 }
 

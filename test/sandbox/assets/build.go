@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/modfile"
@@ -134,6 +136,11 @@ func replace(p part, f, theirs *modfile.File) error {
 			if err := f.AddReplace(r.Old.Path, r.Old.Version, r.New.Path, r.New.Version); err != nil {
 				return err
 			}
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(p.instead)) {
+		if err := f.AddReplace(path, "", path, p.instead[path]); err != nil {
+			return err
 		}
 	}
 	return nil

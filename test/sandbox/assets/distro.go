@@ -26,11 +26,14 @@ var distroPrograms = map[Which]map[string]string{
 		"tc":    "iproute2",
 		"mount": "mount",
 	},
-	Cilium: {
-		Clang:      Clang,
-		"iptables": "iptables",
-		"ipset":    "ipset",
-	},
+	Cilium119: ofCilium,
+	Cilium120: ofCilium,
+}
+
+var ofCilium = map[string]string{
+	Clang:      Clang,
+	"iptables": "iptables",
+	"ipset":    "ipset",
 }
 
 // ensureDistro installs what is missing with apt-get where that can be done,

@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -16,8 +18,10 @@ const (
 	containerdVersion = "v2.2.9"
 	cniVersion        = "v1.9.1"
 	helmVersion       = "v4.3.1"
-	CiliumVersion     = "v1.19.5"
 )
+
+// ciliumVersions are the releases of Cilium's that detnet is tried on.
+var ciliumVersions = map[Which]string{Cilium119: "v1.19.5", Cilium120: "v1.20.2"}
 
 //go:embed pause/main.go.txt
 var pauseSource string
@@ -37,7 +41,10 @@ type part struct {
 	staged bool
 	// forked says that the module replaces others by forks of its own, whose
 	// checksums its go.sum vouches for.
-	forked   bool
+	forked bool
+	// instead are modules that are taken in another version than the module asks for,
+	// which the module proxy does not serve.
+	instead  map[string]string
 	which    Which
 	commands []command
 }
@@ -51,7 +58,11 @@ type command struct {
 // key names the part's folder in the cache. It changes with everything that
 // changes the binaries, except the Go toolchain.
 func (p part) key() string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{p.module, p.version, p.source, p.tags, p.ldflags}, "\x00")))
+	recipe := []string{p.module, p.version, p.source, p.tags, p.ldflags}
+	for _, path := range slices.Sorted(maps.Keys(p.instead)) {
+		recipe = append(recipe, path, p.instead[path])
+	}
+	sum := sha256.Sum256([]byte(strings.Join(recipe, "\x00")))
 	return fmt.Sprintf("%s-%s-%s", p.name, p.version, hex.EncodeToString(sum[:4]))
 }
 
@@ -106,17 +117,28 @@ func parts() []part {
 			ldflags:  "-s -w -X helm.sh/helm/v4/internal/version.version=" + helmVersion,
 			commands: commands("/cmd", "helm"),
 		},
-		{
-			name: "cilium", module: "github.com/cilium/cilium", version: CiliumVersion, folder: "cilium", forked: true,
-			which: Cilium, tags: "osusergo",
-			ldflags: "-s -w -X github.com/cilium/cilium/pkg/version.ciliumVersion=" + strings.TrimPrefix(CiliumVersion, "v"),
-			commands: []command{
-				{name: "cilium-agent", path: "/daemon"},
-				{name: "cilium-cni", path: "/plugins/cilium-cni"},
-				{name: "cilium-dbg", path: "/cilium-dbg"},
-				{name: "bpf", path: "/bpf", tree: true}, // compiled by the agent, on its node
-				{name: "crds", path: "/pkg/k8s/apis/cilium.io/client/crds", tree: true},
-			},
+		ciliumPart(Cilium119),
+		ciliumPart(Cilium120),
+	}
+}
+
+// insteadOf holds what some releases of Cilium's are built with: gobgp, which they
+// ask for by a commit that is not served, and which nothing here uses.
+var insteadOf = map[Which]map[string]string{Cilium120: {"github.com/osrg/gobgp/v4": "v4.7.0"}}
+
+// ciliumPart is a release of Cilium's, in a folder of its own.
+func ciliumPart(which Which) part {
+	version := ciliumVersions[which]
+	return part{
+		name: "cilium", module: "github.com/cilium/cilium", version: version, folder: "cilium/" + version, forked: true,
+		which: which, tags: "osusergo", instead: insteadOf[which],
+		ldflags: "-s -w -X github.com/cilium/cilium/pkg/version.ciliumVersion=" + strings.TrimPrefix(version, "v"),
+		commands: []command{
+			{name: "cilium-agent", path: "/daemon"},
+			{name: "cilium-cni", path: "/plugins/cilium-cni"},
+			{name: "cilium-dbg", path: "/cilium-dbg"},
+			{name: "bpf", path: "/bpf", tree: true}, // compiled by the agent, on its node
+			{name: "crds", path: "/pkg/k8s/apis/cilium.io/client/crds", tree: true},
 		},
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -51,10 +52,18 @@ func attach(cmd *exec.Cmd) *exec.Cmd {
 const defaultQueue = 1_000_000
 
 func shape(ctx context.Context, c *sandbox.Cluster, args []string) error {
-	if len(args) < 2 {
+	if len(args) == 0 {
 		return flag.ErrHelp
 	}
 	node := args[0]
+	if len(args) == 1 {
+		stats, err := c.UplinkStats(ctx, node)
+		if err == nil {
+			fmt.Printf("%s bit/s, a queue of %d bytes; sent %d bytes in %d packets, dropped %d, %d bytes wait\n",
+				stats.Rate, stats.Queue, stats.Bytes, stats.Packets, stats.Drops, stats.Backlog)
+		}
+		return err
+	}
 	if args[1] == "off" {
 		return c.UnshapeUplink(ctx, node)
 	}

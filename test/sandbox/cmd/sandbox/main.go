@@ -21,16 +21,16 @@ import (
 
 const usage = `usage: sandbox [--name NAME] COMMAND
 
-  up [--nodes N] [--image ARCHIVE]... [--start-within 2m] [--foreground]   bring a cluster up
+  up [--nodes N] [--image ARCHIVE]... [--ipv6-first] [--start-within 2m] [--foreground]   bring a cluster up
   down                                                 take it away
   status                                               list clusters and how to reach them
   exec NODE COMMAND...                                 run a command inside a node
   kubectl ARGS...  |  helm ARGS...                     talk to the cluster
   load ARCHIVE...                                      load images into every node
-  shape NODE RATE|off [QUEUE_BYTES]                    set the capacity of a node's uplink
+  shape NODE [RATE|off [QUEUE_BYTES]]                  set the capacity of a node's uplink, or show it
   restart NODE                                         cut a node's power and turn it on again
   crds                                                 apply Cilium's policy kinds
-  assets [--only apiserver|cilium|prometheus]          build what is missing, print its folder
+  assets [--only apiserver|prometheus|cilium-1.19|cilium-1.20]   build what is missing, print its folder
 `
 
 func main() {
@@ -40,7 +40,7 @@ func main() {
 	stop()
 	var exit *exec.ExitError
 	switch {
-	case errors.As(err, &exit):
+	case errors.As(err, &exit) && errors.Unwrap(err) == nil: // of a command that the user gave, which has said why
 		os.Exit(exit.ExitCode())
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(os.Stderr, usage)
@@ -98,6 +98,7 @@ func up(ctx context.Context, name string, args []string) error {
 	flags := newFlags("up")
 	cfg := sandbox.Config{Name: name, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	flags.IntVar(&cfg.Nodes, "nodes", 3, "")
+	flags.BoolVar(&cfg.IPv6First, "ipv6-first", false, "")
 	flags.DurationVar(&cfg.StartWithin, "start-within", 0, "")
 	foreground := flags.Bool("foreground", false, "")
 	flags.Var((*list)(&cfg.Images), "image", "")
@@ -151,9 +152,10 @@ func printAssets(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	which, ok := map[string]assets.Which{"": assets.All, "apiserver": assets.APIServer, "cilium": assets.Cilium, "prometheus": assets.Prometheus}[*only]
+	which, ok := map[string]assets.Which{"": assets.All, "apiserver": assets.APIServer, "prometheus": assets.Prometheus,
+		"cilium-1.19": assets.Cilium119, "cilium-1.20": assets.Cilium120}[*only]
 	if !ok {
-		return fmt.Errorf("--only %s: want apiserver or cilium", *only)
+		return fmt.Errorf("--only %s: want apiserver, prometheus, cilium-1.19 or cilium-1.20", *only)
 	}
 	cache, err := assets.Open()
 	if err != nil {
@@ -163,8 +165,8 @@ func printAssets(ctx context.Context, args []string) error {
 		return err
 	}
 	folder := cache.Bin()
-	if which == assets.Cilium {
-		folder = cache.Cilium()
+	if which == assets.Cilium119 || which == assets.Cilium120 {
+		folder = cache.Cilium(which)
 	}
 	fmt.Println(folder)
 	return nil
