@@ -31,12 +31,12 @@ test-unit: ## Unit, policy and API-server tests, with the race detector
 	cd $(CURDIR) && $(GO) test -race -timeout 40m ./... && cd test && $(GO) test -race -timeout 40m $$($(GO) list ./... | grep -v /e2e)
 
 .PHONY: test-e2e
-test-e2e: ## Three real nodes: install, stamp, protect, restart (root and Linux)
-	cd test && $(GO) test -count=1 -timeout 20m -v ./e2e/...
+test-e2e: ## Three real nodes: install, stamp, protect, restart (root and Linux; IPV6=1: both families of IP, IPv6 first)
+	cd test && DETNET_TEST_IPV6=$(IPV6) $(GO) test -count=1 -timeout 20m -v ./e2e/...
 
 .PHONY: test-cilium
-test-cilium: ## The same on Cilium's own agent, which is built the first time (half an hour on two cores)
-	cd test && DETNET_TEST_CILIUM=1 $(GO) test -count=1 -timeout 90m -v ./cilium/...
+test-cilium: ## The same on Cilium's own agent, which is built the first time, half an hour on two cores (CILIUM=1.20 TUNNEL=1 IPV6=1; default is 1.19, native routing, IPv4)
+	cd test && DETNET_TEST_CILIUM=1 DETNET_TEST_CILIUM_RELEASE=$(CILIUM) DETNET_TEST_CILIUM_TUNNEL=$(TUNNEL) DETNET_TEST_IPV6=$(IPV6) $(GO) test -count=1 -timeout 90m -v ./cilium/...
 
 .PHONY: test-cilium-engine
 test-cilium-engine: ## What Cilium's own policy engine makes of detnet's network policies (compiles it: some minutes the first time)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,21 +27,23 @@ import (
 // Settings are those of Cilium's ConfigMap, which are the agent's flags.
 type Settings map[string]string
 
-// Defaults routes natively, without endpoint routes and with a bandwidth manager
+// Native routes natively, without endpoint routes and with a bandwidth manager
 // that enforces: the host firewall, for which there is no policy, has the
-// program attached to the native device.
-func Defaults() Settings {
+// program attached to the native device. IPv6 follows the cluster.
+func Native(c *sandbox.Cluster) Settings {
 	return Settings{
 		"enable-ipv4":               "true",
-		"enable-ipv6":               "false",
+		"enable-ipv6":               strconv.FormatBool(c.IPv6First()),
 		"ipam":                      "kubernetes",
 		"routing-mode":              "native",
-		"ipv4-native-routing-cidr":  instance.ClusterCIDR,
+		"ipv4-native-routing-cidr":  instance.IPv4.Cluster.String(),
+		"ipv6-native-routing-cidr":  instance.IPv6.Cluster.String(),
 		"devices":                   instance.UplinkName,
 		"enable-bandwidth-manager":  "true",
 		"enable-host-firewall":      "true",
 		"kube-proxy-replacement":    "false", // the sandbox has kube-proxy
 		"enable-ipv4-masquerade":    "false", // nobody is outside
+		"enable-ipv6-masquerade":    "false",
 		"enable-l7-proxy":           "false",
 		"enable-hubble":             "false",
 		"enable-health-checking":    "false",
@@ -49,6 +52,16 @@ func Defaults() Settings {
 		"cgroup-root":               "/run/cilium/cgroupv2",
 		"enable-endpoint-routes":    "false",
 	}
+}
+
+// Tunnel carries what pods of different nodes say to each other in VXLAN. (Geneve
+// is another module of the kernel's, and the same to Cilium's limiter.)
+func Tunnel(c *sandbox.Cluster) Settings {
+	s := Native(c)
+	s["routing-mode"], s["tunnel-protocol"] = "tunnel", "vxlan"
+	delete(s, "ipv4-native-routing-cidr")
+	delete(s, "ipv6-native-routing-cidr")
+	return s
 }
 
 // programs is where a node has what the agent calls by name.
@@ -65,17 +78,17 @@ type Agents struct {
 	stop    context.CancelFunc
 }
 
-// Start gives the cluster Cilium's kinds and starts an agent on every node. It
-// returns when Cilium makes the network of new pods.
-func Start(ctx context.Context, c *sandbox.Cluster, settings Settings, log *slog.Logger) (*Agents, error) {
+// Start gives the cluster Cilium's kinds and starts an agent of a release on every
+// node. It returns when Cilium makes the network of new pods.
+func Start(ctx context.Context, c *sandbox.Cluster, release assets.Which, settings Settings, log *slog.Logger) (*Agents, error) {
 	cache, err := assets.Open()
 	if err != nil {
 		return nil, err
 	}
-	if err := cache.Ensure(ctx, log, assets.Cilium); err != nil {
+	if err := cache.Ensure(ctx, log, release); err != nil {
 		return nil, fmt.Errorf("build Cilium: %w", err)
 	}
-	a := &Agents{cluster: c, folder: cache.Cilium()}
+	a := &Agents{cluster: c, folder: cache.Cilium(release)}
 	if err := a.register(ctx, settings); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package cilium
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/test/install"
 	"github.com/detnet/detnet/test/sandbox"
+	"github.com/detnet/detnet/test/sandbox/assets"
 	"github.com/detnet/detnet/test/scene"
 	"github.com/detnet/detnet/test/stage"
 	"github.com/detnet/detnet/test/workload/load"
@@ -56,6 +58,7 @@ func TestDetnetOnCilium(t *testing.T) {
 	w := setUp(t)
 	w.Run(t, "Cilium carries the pods without a route to each", w.layout)
 	w.Run(t, "reports what pods send", w.usage)
+	w.Run(t, "measures by the family of IP that is asked for", w.MeasuresByFamily)
 	w.Run(t, "Cilium follows the limit of a live pod", w.limits)
 	w.Run(t, "Cilium knows the priority of critical pods", w.priority)
 	w.Run(t, "Cilium takes the policies of workloads", w.policies)
@@ -64,9 +67,16 @@ func TestDetnetOnCilium(t *testing.T) {
 }
 
 func setUp(t *testing.T) *world {
+	release, err := assets.CiliumRelease(cmp.Or(os.Getenv("DETNET_TEST_CILIUM_RELEASE"), "1.19"))
+	if err != nil {
+		t.Fatalf("DETNET_TEST_CILIUM_RELEASE: %v", err)
+	}
 	w := &world{Stage: stage.Up(t, "cilium")}
-	var err error
-	if w.cilium, err = Start(t.Context(), w.Cluster, Defaults(), slog.New(slog.NewTextHandler(t.Output(), nil))); err != nil {
+	settings := Native(w.Cluster)
+	if os.Getenv("DETNET_TEST_CILIUM_TUNNEL") != "" {
+		settings = Tunnel(w.Cluster)
+	}
+	if w.cilium, err = Start(t.Context(), w.Cluster, release, settings, slog.New(slog.NewTextHandler(t.Output(), nil))); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

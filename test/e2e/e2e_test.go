@@ -29,6 +29,7 @@ func TestDetnet(t *testing.T) {
 	w.Run(t, "admits bad annotations with a warning", w.badAnnotations)
 	w.Run(t, "leaves nothing behind on a dry run", w.dryRun)
 	w.Run(t, "measures as it is asked to", w.measures)
+	w.Run(t, "measures by the family of IP that is asked for", w.MeasuresByFamily)
 	w.Run(t, "protects critical traffic", w.protects)
 	w.Run(t, "goes on after the leader is gone", w.leaderGone)
 	w.Run(t, "keeps limits while the agents restart", w.agentsRestart)

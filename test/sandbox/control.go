@@ -23,7 +23,7 @@ func (c *Cluster) StartNode(ctx context.Context, node string) error {
 
 // RestartNode stops and starts a running node. The uplink keeps its shape.
 func (c *Cluster) RestartNode(ctx context.Context, node string) error {
-	shape, err := c.uplinkShape(ctx, node)
+	shaped, err := c.readUplink(node)
 	if err != nil {
 		return err
 	}
@@ -33,10 +33,10 @@ func (c *Cluster) RestartNode(ctx context.Context, node string) error {
 	if err := c.StartNode(ctx, node); err != nil {
 		return err
 	}
-	if shape == nil {
+	if shaped == nil {
 		return nil
 	}
-	return c.ShapeUplink(ctx, node, shape.rate, shape.queueBytes)
+	return c.ShapeUplink(ctx, node, shaped.Rate, shaped.Queue)
 }
 
 // StopAPIServer ends the API server; what is in etcd stays.

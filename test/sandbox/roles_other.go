@@ -18,8 +18,8 @@ func Reexec() {}
 // Sweep reports [ErrUnsupported].
 func Sweep(context.Context) error { return supported() }
 
-func setShape(shape) error { return supported() }
+func setShape(int, shape) error { return supported() }
 
-func removeShape() error { return supported() }
+func removeShape(int) error { return supported() }
 
-func readShape() (*shape, UplinkStats, error) { return nil, UplinkStats{}, supported() }
+func readShape(int) (*UplinkStats, error) { return nil, supported() }

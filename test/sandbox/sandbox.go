@@ -40,6 +40,9 @@ type Config struct {
 	Name string
 	// Nodes is their number, 1 to 5; 0 means 3.
 	Nodes int
+	// IPv6First gives nodes, pods and Services addresses of both families, IPv6
+	// before IPv4; without it they have IPv4 alone.
+	IPv6First bool
 	// StartWithin is how long the nodes may take to be ready; 0 means 2 minutes.
 	StartWithin time.Duration
 	// Images are archives (docker or OCI) to load into every node.
@@ -123,6 +126,7 @@ func newSpec(cfg Config) (*instance.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	spec.IPv6First = cfg.IPv6First
 	spec.StartWithin = cmp.Or(cfg.StartWithin, 2*time.Minute)
 	return spec, nil
 }
@@ -177,6 +181,9 @@ func (c *Cluster) Name() string { return c.spec.Name }
 
 // Nodes lists the nodes' names in order.
 func (c *Cluster) Nodes() []string { return c.spec.NodeNames() }
+
+// IPv6First reports whether addresses are of both families, and IPv6 comes first.
+func (c *Cluster) IPv6First() bool { return c.spec.IPv6First }
 
 // Logs is the folder of the instance's logs. It outlives the instance, until
 // the next of that name.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -31,6 +32,9 @@ type Stage struct {
 	Scene   *scene.Scene // after Deploy
 }
 
+// envIPv6 has every cluster of the tests have addresses of both families, IPv6 first.
+const envIPv6 = "DETNET_TEST_IPV6"
+
 // Up brings up a cluster for as long as t lasts, with detnet's images loaded.
 func Up(t *testing.T, name string) *Stage {
 	t.Helper()
@@ -41,7 +45,7 @@ func Up(t *testing.T, name string) *Stage {
 	}
 	s := &Stage{}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	if s.Cluster, err = sandbox.Up(ctx, sandbox.Config{Name: name, Images: images, Log: log}); err != nil {
+	if s.Cluster, err = sandbox.Up(ctx, sandbox.Config{Name: name, Images: images, Log: log, IPv6First: os.Getenv(envIPv6) != ""}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"net/netip"
 	"path/filepath"
 	"strconv"
 
@@ -18,6 +19,14 @@ const (
 	Scheduler         = "kube-scheduler"
 )
 
+// anywhere is the address to listen at for connections of all of s's families.
+func anywhere(s *instance.Spec) string {
+	if s.FabricIP().Is6() {
+		return "::"
+	}
+	return "0.0.0.0"
+}
+
 // arguments returns the flags of a control plane program.
 func arguments(s *instance.Spec, program string) []string {
 	key := func(name string) string { return filepath.Join(s.PKI(), name) }
@@ -34,8 +43,8 @@ func arguments(s *instance.Spec, program string) []string {
 	case APIServer:
 		return []string{
 			"--etcd-servers=" + etcdURL,
-			"--bind-address=0.0.0.0",
-			"--advertise-address=" + instance.FabricIP,
+			"--bind-address=" + anywhere(s),
+			"--advertise-address=" + s.FabricIP().String(),
 			"--secure-port=" + strconv.Itoa(instance.APIPort),
 			"--cert-dir=" + filepath.Join(s.Disk(), "apiserver"),
 			"--tls-cert-file=" + key(pki.APIServer+".crt"),
@@ -44,7 +53,7 @@ func arguments(s *instance.Spec, program string) []string {
 			"--kubelet-client-certificate=" + key(pki.KubeletClient+".crt"),
 			"--kubelet-client-key=" + key(pki.KubeletClient+".key"),
 			"--kubelet-preferred-address-types=InternalIP",
-			"--service-cluster-ip-range=" + instance.ServiceCIDR,
+			"--service-cluster-ip-range=" + instance.Addresses(s, func(f instance.Family) netip.Prefix { return f.Service }),
 			"--service-account-issuer=https://kubernetes.default.svc",
 			"--service-account-key-file=" + key(pki.ServiceAccountPubFile),
 			"--service-account-signing-key-file=" + key(pki.ServiceAccountKeyFile),

@@ -41,7 +41,7 @@ func Run(ctx context.Context, s *instance.Spec, lifeline io.Reader, log *slog.Lo
 	if err := prepare(s); err != nil {
 		return err
 	}
-	if err := makeBridge(); err != nil {
+	if err := makeBridge(s); err != nil {
 		return err
 	}
 	units := newUnits(s, pid1.New(), log)
@@ -101,7 +101,7 @@ func start(ctx context.Context, s *instance.Spec, units *units) error {
 		return err
 	}
 	for i := 1; i <= s.Nodes; i++ {
-		if err := createNode(ctx, client, i); err != nil {
+		if err := createNode(ctx, client, s, i); err != nil {
 			return err
 		}
 	}
@@ -135,8 +135,11 @@ func waitReady(ctx context.Context, client kubernetes.Interface, units *units) e
 
 // createNode makes the Node before its kubelet registers, so that it has the
 // range of pod addresses that the machine's CNI configuration is written with.
-func createNode(ctx context.Context, client kubernetes.Interface, i int) error {
-	cidr := instance.PodCIDR(i).String()
+func createNode(ctx context.Context, client kubernetes.Interface, s *instance.Spec, i int) error {
+	var cidrs []string
+	for _, f := range s.Families() {
+		cidrs = append(cidrs, f.PodCIDR(i).String())
+	}
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: instance.NodeName(i),
@@ -146,7 +149,7 @@ func createNode(ctx context.Context, client kubernetes.Interface, i int) error {
 				corev1.LabelTopologyZone: fmt.Sprintf("zone%d", i),
 			},
 		},
-		Spec: corev1.NodeSpec{PodCIDR: cidr, PodCIDRs: []string{cidr}},
+		Spec: corev1.NodeSpec{PodCIDR: cidrs[0], PodCIDRs: cidrs},
 	}
 	if _, err := client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create node %s: %w", node.Name, err)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,23 +17,23 @@ import (
 	"github.com/detnet/detnet/test/sandbox/cgroups"
 )
 
-// Addresses inside the fabric. They live in private network namespaces, so that
-// instances may share them.
-const (
-	FabricPrefix = "10.77.0.0/24"
-	FabricIP     = "10.77.0.1"
-	ClusterCIDR  = "10.244.0.0/16"
-	ServiceCIDR  = "10.96.0.0/16"
-	ServiceIP    = "10.96.0.1"
-	APIPort      = 6443
-	// ControlAddr is where the fabric takes orders; only its own network
-	// namespace reaches it.
-	ControlAddr = "127.0.0.1:7070"
-)
+// APIPort is the API server's.
+const APIPort = 6443
 
-// UplinkName is the interface that joins a node to the fabric, as the node sees
-// it. Its egress queue is the node's bottleneck.
+// ControlAddr is where the fabric takes orders; only its own network namespace
+// reaches it.
+const ControlAddr = "127.0.0.1:7070"
+
+// UplinkName is the interface that joins a node to the fabric, as the node sees it.
 const UplinkName = "eth0"
+
+// PortName is the other end of node i's uplink, in the fabric's network namespace.
+func PortName(i int) string { return fmt.Sprintf("port%d", i) }
+
+// QueueName is the interface in the fabric's network namespace before which waits
+// what came from node i, where its uplink is shaped: the node's bottleneck. On the
+// node itself Cilium would take it away to put its own queues there.
+func QueueName(i int) string { return fmt.Sprintf("uplink%d", i) }
 
 // MaxNodes bounds Spec.Nodes.
 const MaxNodes = 5
@@ -44,6 +43,9 @@ type Spec struct {
 	Name  string
 	Nodes int
 	Cache assets.Cache
+	// IPv6First gives all addresses of both families, IPv6 before IPv4; without it
+	// there is IPv4 alone.
+	IPv6First bool `json:",omitempty"`
 	// StartWithin is how long the nodes may take to be ready.
 	StartWithin time.Duration
 	// Cgroups is the instance's branch of the host's cgroup hierarchies.
@@ -136,14 +138,6 @@ func (s *Spec) Index(node string) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("no node %q: instance %s has %s", node, s.Name, strings.Join(s.NodeNames(), ", "))
-}
-
-// NodeIP is the address of node i on the fabric.
-func NodeIP(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 77, 0, byte(10 + i)}) }
-
-// PodCIDR is the range of the pods on node i.
-func PodCIDR(i int) netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 244, byte(i), 0}), 24)
 }
 
 // File is where Write puts the description.

@@ -97,23 +97,37 @@ func TestLock(t *testing.T) {
 
 // Addresses of nodes, pods and Services must not overlap, for every node.
 func TestAddressesAreDistinct(t *testing.T) {
-	fabric, cluster := netip.MustParsePrefix(FabricPrefix), netip.MustParsePrefix(ClusterCIDR)
-	service := netip.MustParsePrefix(ServiceCIDR)
-	if fabric.Overlaps(cluster) || fabric.Overlaps(service) || cluster.Overlaps(service) {
-		t.Error("ranges overlap")
-	}
-	if !service.Contains(netip.MustParseAddr(ServiceIP)) {
-		t.Error("the API server's Service is outside the Services' range")
-	}
-	seen := map[netip.Addr]bool{netip.MustParseAddr(FabricIP): true}
-	for i := 1; i <= MaxNodes; i++ {
-		if ip := NodeIP(i); seen[ip] || !fabric.Contains(ip) {
-			t.Errorf("node %d has %s", i, ip)
+	for _, f := range (&Spec{IPv6First: true}).Families() {
+		if f.Fabric.Overlaps(f.Cluster) || f.Fabric.Overlaps(f.Service) || f.Cluster.Overlaps(f.Service) {
+			t.Errorf("ranges of %v overlap", f)
 		}
-		seen[NodeIP(i)] = true
-		if p := PodCIDR(i); !cluster.Overlaps(p) || p.Overlaps(PodCIDR(i%MaxNodes+1)) {
-			t.Errorf("pods of node %d have %s", i, p)
+		if !f.Service.Contains(f.ServiceIP()) {
+			t.Errorf("the API server's Service, %v, is outside the Services' range", f.ServiceIP())
 		}
+		seen := map[netip.Addr]bool{f.FabricIP(): true}
+		for i := 1; i <= MaxNodes; i++ {
+			if ip := f.NodeIP(i); seen[ip] || !f.Fabric.Contains(ip) {
+				t.Errorf("node %d has %s", i, ip)
+			}
+			seen[f.NodeIP(i)] = true
+			if p := f.PodCIDR(i); !f.Cluster.Overlaps(p) || p.Overlaps(f.PodCIDR(i%MaxNodes+1)) {
+				t.Errorf("pods of node %d have %s", i, p)
+			}
+		}
+	}
+}
+
+// The primary family comes first, in everything that takes both.
+func TestFamilies(t *testing.T) {
+	pods := func(f Family) netip.Prefix { return f.PodCIDR(2) }
+	if got, want := Addresses(&Spec{}, pods), "10.244.2.0/24"; got != want {
+		t.Errorf("pods of node 2 have %s, want %s", got, want)
+	}
+	if got, want := Addresses(&Spec{IPv6First: true}, pods), "fd77:244:0:2::/64,10.244.2.0/24"; got != want {
+		t.Errorf("with both families pods of node 2 have %s, want %s", got, want)
+	}
+	if got, want := Addresses(&Spec{IPv6First: true}, func(f Family) netip.Addr { return f.NodeIP(3) }), "fd77::d,10.77.0.13"; got != want {
+		t.Errorf("node 3 has %s, want %s", got, want)
 	}
 }
 

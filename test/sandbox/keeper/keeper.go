@@ -67,7 +67,7 @@ func Run(ctx context.Context, s *instance.Spec, ready func(), log *slog.Logger) 
 	}
 	defer f.kill()
 	s.Fabric = f.cmd.Process.Pid
-	go forward(ctx, listener, enter.Process(s.Fabric), net.JoinHostPort(instance.FabricIP, strconv.Itoa(instance.APIPort)))
+	go forward(ctx, listener, enter.Process(s.Fabric), net.JoinHostPort(s.FabricIP().String(), strconv.Itoa(instance.APIPort)))
 
 	starting, cancel := context.WithTimeout(ctx, s.StartWithin)
 	defer cancel()

@@ -3,6 +3,7 @@ package machine
 import (
 	"embed"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,7 +30,8 @@ type values struct {
 	Node            string
 	PauseImage      string
 	CNIBin          string
-	PodCIDR         string
+	PodCIDRs        []netip.Prefix
+	IPv6First       bool
 	ClusterCIDR     string
 	ClientCA        string
 	ProxyKubeconfig string
@@ -41,10 +43,13 @@ func render(s *instance.Spec, i int) (map[string]string, error) {
 		Node:            instance.NodeName(i),
 		PauseImage:      assets.PauseImage,
 		CNIBin:          s.Cache.CNI(),
-		PodCIDR:         instance.PodCIDR(i).String(),
-		ClusterCIDR:     instance.ClusterCIDR,
+		IPv6First:       s.IPv6First,
+		ClusterCIDR:     instance.Addresses(s, func(f instance.Family) netip.Prefix { return f.Cluster }),
 		ClientCA:        filepath.Join(s.PKI(), pki.CAFile),
 		ProxyKubeconfig: s.Credentials(pki.Proxy),
+	}
+	for _, f := range s.Families() {
+		v.PodCIDRs = append(v.PodCIDRs, f.PodCIDR(i))
 	}
 	rendered := map[string]string{}
 	for name, path := range files {

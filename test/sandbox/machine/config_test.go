@@ -59,6 +59,26 @@ func wellFormed(t *testing.T, path, text string) {
 	}
 }
 
+// Pods get an address of each of the instance's families, and all listen for both.
+func TestRenderForBothFamilies(t *testing.T) {
+	rendered, err := render(&instance.Spec{Name: "a", Nodes: 3, Cache: "/cache", IPv6First: true}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ file, want string }{
+		{"cni.conflist", `[[{"subnet": "fd77:244:0:2::/64"}], [{"subnet": "10.244.2.0/24"}]]`},
+		{"cni.conflist", `[{"dst": "::/0"}, {"dst": "0.0.0.0/0"}]`},
+		{"kubelet.yaml", "\naddress: \"::\"\n"},
+		{"kube-proxy.yaml", `clusterCIDR: "fd77:244::/48,10.244.0.0/16"`},
+	} {
+		path := files[tt.file]
+		wellFormed(t, path, rendered[path])
+		if !strings.Contains(rendered[path], tt.want) {
+			t.Errorf("no %s in\n%s", tt.want, rendered[path])
+		}
+	}
+}
+
 // The sandbox enforces bandwidth with the code under test, never with CNI.
 func TestCNIHasNoBandwidthPlugin(t *testing.T) {
 	rendered, err := render(&instance.Spec{Name: "a", Nodes: 1, Cache: "/cache"}, 1)

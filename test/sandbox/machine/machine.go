@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,7 +85,7 @@ func Run(ctx context.Context, s *instance.Spec, i int, log *slog.Logger) error {
 	if err := configure(s, i); err != nil {
 		return err
 	}
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
+	if err := forward(s); err != nil {
 		return fmt.Errorf("let the machine forward: %w", err)
 	}
 	if err := os.Setenv("PATH", s.Path()); err != nil {
@@ -106,6 +107,20 @@ func Run(ctx context.Context, s *instance.Spec, i int, log *slog.Logger) error {
 	go m.keep(ctx, "kubelet", ended)
 	go m.keep(ctx, "kube-proxy", ended)
 	return <-ended
+}
+
+// forward has the machine route between its pods and the others.
+func forward(s *instance.Spec) error {
+	settings := []string{"ipv4/ip_forward"}
+	if s.IPv6First {
+		settings = append(settings, "ipv6/conf/all/forwarding")
+	}
+	for _, name := range settings {
+		if err := os.WriteFile(filepath.Join("/proc/sys/net", name), []byte("1"), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // await reads the next byte from the gate.
@@ -153,7 +168,7 @@ func (h *host) arguments(program string) []string {
 			"--config=/etc/kubernetes/kubelet.yaml",
 			"--kubeconfig=" + h.spec.Credentials(instance.NodeName(h.index)),
 			"--hostname-override=" + instance.NodeName(h.index),
-			"--node-ip=" + instance.NodeIP(h.index).String(),
+			"--node-ip=" + instance.Addresses(h.spec, func(f instance.Family) netip.Addr { return f.NodeIP(h.index) }),
 		}
 	case "kube-proxy":
 		return []string{"--config=/etc/kubernetes/kube-proxy.yaml"}

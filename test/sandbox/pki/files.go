@@ -64,10 +64,7 @@ func Write(s *instance.Spec, now time.Time) error {
 		return err
 	}
 	for name, subject := range map[string]Subject{
-		APIServer: {Name: "kube-apiserver", Hosts: []string{
-			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost",
-			"127.0.0.1", instance.FabricIP, instance.ServiceIP,
-		}},
+		APIServer:     {Name: "kube-apiserver", Hosts: apiServerHosts(s)},
 		KubeletClient: {Name: "kube-apiserver-kubelet-client", Groups: []string{"system:masters"}},
 	} {
 		pair, err := ca.Issue(subject, now)
@@ -84,8 +81,16 @@ func Write(s *instance.Spec, now time.Time) error {
 	return writeKubeconfigs(s, ca, now)
 }
 
+func apiServerHosts(s *instance.Spec) []string {
+	hosts := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1"}
+	for _, f := range s.Families() {
+		hosts = append(hosts, f.FabricIP().String(), f.ServiceIP().String())
+	}
+	return hosts
+}
+
 func writeKubeconfigs(s *instance.Spec, ca *Authority, now time.Time) error {
-	inside := net.JoinHostPort(instance.FabricIP, strconv.Itoa(instance.APIPort))
+	inside := net.JoinHostPort(s.FabricIP().String(), strconv.Itoa(instance.APIPort))
 	for part, subject := range clients(s) {
 		pair, err := ca.Issue(subject, now)
 		if err != nil {

@@ -37,6 +37,12 @@ func TestWrite(t *testing.T) {
 		t.Error("the API server's certificate is good for a node's address")
 	}
 
+	s.IPv6First = true
+	if got := apiServerHosts(s); !slices.Contains(got, "fd77::1") || !slices.Contains(got, "fd77:96::1") || !slices.Contains(got, "10.96.0.1") {
+		t.Errorf("with both families the API server is %v", got)
+	}
+	s.IPv6First = false
+
 	for part, want := range map[string]struct {
 		user   string
 		groups []string
