@@ -24,9 +24,9 @@ import (
 
 // What the webhook is asked about, and what it has in its cache.
 const (
-	admitted    = 10_000 // pods in the cache
-	workloads   = 100    // that they are of
-	creates     = 400    // on dry run, with the webhook and without in turn
+	maxCached   = 100_000 // pods
+	workloads   = 100     // that they are of
+	creates     = 400     // on dry run, with the webhook and without in turn
 	createEvery = 25 * time.Millisecond
 	webhookPort = 18110
 	webhookName = "detnet-webhook"
@@ -88,7 +88,7 @@ func (b *bench) admission(ctx context.Context, dir string) error {
 		return err
 	}
 	b.figures.Admission = Admission{
-		Cached:    max(admitted, b.nodes*(b.pods+1)),
+		Cached:    max(b.cached, b.nodes*(b.pods+1)),
 		WithP50Ms: 1000 * at(with, 0.5), WithP99Ms: 1000 * at(with, 0.99), WithoutP50Ms: 1000 * at(without, 0.5), WithoutP99Ms: 1000 * at(without, 0.99),
 		WebhookP50Ms: 1000 * quantile(before, after, 0.5), WebhookP99Ms: 1000 * quantile(before, after, 0.99),
 		Cores: (now - cpu).Seconds() / time.Since(begun).Seconds(), MiB: float64(resident) / (1 << 20),
@@ -151,7 +151,7 @@ func owner(i int) []metav1.OwnerReference {
 func (b *bench) fill(ctx context.Context) error {
 	group, all := errgroup.WithContext(ctx)
 	group.SetLimit(creators)
-	for i := range max(0, admitted-b.nodes*(b.pods+1)) {
+	for i := range max(0, b.cached-b.nodes*(b.pods+1)) {
 		group.Go(func() error {
 			p := b.cluster.bulk("", "cached", i)
 			p.Spec.SchedulerName, p.OwnerReferences = "nobody", owner(i)

@@ -24,6 +24,7 @@ import (
 
 type options struct {
 	nodes, pods int
+	cached      int
 	road        string
 	hold        time.Duration
 	controller  string // program
@@ -40,6 +41,7 @@ func main() {
 func run() error {
 	sizes := flag.String("nodes", "10,30,100", "numbers of nodes, one run each, at most 1,000")
 	pods := flag.Int("pods", 10, "throttleable pods a node, at most 60; there is one critical pod a node")
+	cached := flag.Int("cached", 10_000, "pods that the webhook has in its cache, at least, when creates are measured; 0: they are not")
 	road := flag.String("road", "tc", "tc: the agents enforce; annotation: limits act a while after they are written, as on Cilium")
 	hold := flag.Duration("hold", 10*time.Second, "how long each phase lasts")
 	out := flag.String("o", "", "`file` for the figures as JSON")
@@ -51,6 +53,9 @@ func run() error {
 	if *pods < 1 || *pods > maxPods {
 		return fmt.Errorf("-pods=%d must be from 1 to %d", *pods, maxPods)
 	}
+	if *cached < 0 || *cached > maxCached {
+		return fmt.Errorf("-cached=%d must be from 0 to %d", *cached, maxCached)
+	}
 	ctrllog.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -59,7 +64,7 @@ func run() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	o := options{pods: *pods, road: *road, hold: *hold, controller: filepath.Join(dir, "detnet-controller"), webhook: filepath.Join(dir, "detnet-webhook")}
+	o := options{pods: *pods, cached: *cached, road: *road, hold: *hold, controller: filepath.Join(dir, "detnet-controller"), webhook: filepath.Join(dir, "detnet-webhook")}
 	for _, program := range []string{o.controller, o.webhook} {
 		build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/detnet/detnet/cmd/"+filepath.Base(program))
 		build.Stderr = os.Stderr

@@ -117,6 +117,9 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 	if err := b.change(ctx); err != nil {
 		return err
 	}
+	if b.cached == 0 {
+		return nil
+	}
 	b.stop() // the webhook has the machine for itself
 	return b.admission(ctx, dir)
 }

@@ -47,10 +47,10 @@ var panels = []struct {
 		{"median", blue, func(f Figures) float64 { return f.Churn.LagP50 }},
 		{"p99", vermilion, func(f Figures) float64 { return f.Churn.LagP99 }},
 	}},
-	{"a create with 10,000 pods cached, ms", []curve{
-		{"with the webhook, p99", vermilion, func(f Figures) float64 { return f.Admission.WithP99Ms }},
-		{"without, p99", green, func(f Figures) float64 { return f.Admission.WithoutP99Ms }},
-		{"with the webhook, median", blue, func(f Figures) float64 { return f.Admission.WithP50Ms }},
+	{"a create, many pods cached, ms", []curve{
+		{"with the webhook, p99", vermilion, admission(func(a Admission) float64 { return a.WithP99Ms })},
+		{"without, p99", green, admission(func(a Admission) float64 { return a.WithoutP99Ms })},
+		{"with the webhook, median", blue, admission(func(a Admission) float64 { return a.WithP50Ms })},
 	}},
 	{"after the leader was killed, s", []curve{
 		{"lease taken", green, func(f Figures) float64 { return f.ChangeLease }},
@@ -65,6 +65,15 @@ func onset(i int) func(Figures) float64 {
 			return f.Onsets[i].CutP99
 		}
 		return math.NaN() // nobody got relief: that is no point
+	}
+}
+
+func admission(of func(Admission) float64) func(Figures) float64 {
+	return func(f Figures) float64 {
+		if f.Admission.Cached == 0 {
+			return math.NaN() // not measured
+		}
+		return of(f.Admission)
 	}
 }
 

@@ -14,7 +14,7 @@ func example() []Figures {
 			Nodes: nodes, LeaderCores: 0.07 * k, LeaderWaits: 0.2 * k, LeaderMiB: 60 + 25*k, StandbyMiB: 55 + 5*k,
 			Onsets:      []Onset{{Cut: 1, CutP99: 0.11}, {Cut: 3, CutP99: 0.18 * k}, {}},
 			Churn:       Churn{LagP50: 0.02, LagP99: 0.3 * k},
-			Admission:   Admission{WithP50Ms: 6, WithP99Ms: 15 + k, WithoutP99Ms: 9 + k},
+			Admission:   Admission{Cached: 10_000, WithP50Ms: 6, WithP99Ms: 15 + k, WithoutP99Ms: 9 + k},
 			ChangeLease: 1.5, ChangeDecision: 1.6 * k, ChangeAllNodes: 1.7 * k,
 		}
 	}
