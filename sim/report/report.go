@@ -74,14 +74,14 @@ func (r *Results) WriteSummary(w io.Writer) error {
 	r.writeRanking(b, rows)
 	for _, scenario := range r.Suite.Scenarios {
 		fmt.Fprintf(b, "\n## World: %s\n\n%s.\n\n", scenario.Name, capital(scenario.About))
-		fmt.Fprint(b, "| law | violations | of queues | after 2 s | best effort | of oracle | taken | first cut, s | clean, s | recovered, s | Jain | patches/pod/5 s | calm patches |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
+		fmt.Fprint(b, "| law | violations | of queues | after 2 s | best effort | of oracle | taken | first cut, s | clean, s | recovered, s | filled | Jain | patches/pod/5 s | calm patches |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 		for _, row := range rows {
 			if row.Scenario != scenario.Name {
 				continue
 			}
-			fmt.Fprintf(b, "| %s | %.2f %% | %.2f %% | %.2f %% | %.0fM | %s | %s | %s | %s | %s | %.3f | %.2f | %d |\n",
+			fmt.Fprintf(b, "| %s | %.2f %% | %.2f %% | %.2f %% | %.0fM | %s | %s | %s | %s | %s | %s | %.3f | %.2f | %d |\n",
 				row.Law, 100*row.Violation, 100*row.Queued, 100*row.Settled, row.Goodput.Mbit(), percent(row.OfOracle), r.taken(row),
-				seconds(row.FirstCut), seconds(row.Clean), recovered(scenario, row), row.Jain, row.PatchRate, row.CalmWrites)
+				seconds(row.FirstCut), seconds(row.Clean), recovered(scenario, row), percent(max(row.Filled, 0)), row.Jain, row.PatchRate, row.CalmWrites)
 		}
 		r.writeTold(b, scenario.Name)
 		r.writeBar(b, scenario, rows)
@@ -236,12 +236,12 @@ func (r *Results) writeJSON(w io.Writer) error {
 
 func (r *Results) writeScores(w io.Writer) error {
 	c := csv.NewWriter(w)
-	rows := [][]string{{"scenario", "law", "seed", "violation_ratio", "violation_ratio_queued", "violation_ratio_settled", "goodput_bps", "first_cut_s", "clean_s", "recovery_s", "jain", "patches_per_pod_5s", "calm_patches", "patches"}}
+	rows := [][]string{{"scenario", "law", "seed", "violation_ratio", "violation_ratio_queued", "violation_ratio_settled", "goodput_bps", "first_cut_s", "clean_s", "recovery_s", "filled_ratio", "jain", "patches_per_pod_5s", "calm_patches", "patches"}}
 	for _, s := range r.Scores {
 		rows = append(rows, []string{
 			s.Scenario, s.Law, strconv.FormatUint(s.Seed, 10), number(s.Violation), number(s.Queued), number(s.Settled),
 			strconv.FormatInt(int64(s.Goodput), 10), took(s.FirstCut), took(s.Clean), took(s.Recovery),
-			number(s.Jain), number(s.PatchRate), strconv.Itoa(s.CalmWrites), strconv.Itoa(s.Patches),
+			share(s.Filled), number(s.Jain), number(s.PatchRate), strconv.Itoa(s.CalmWrites), strconv.Itoa(s.Patches),
 		})
 	}
 	return c.WriteAll(rows)
@@ -253,6 +253,14 @@ func took(d time.Duration) string {
 		return ""
 	}
 	return number(d.Seconds())
+}
+
+// share is empty for what there was no occasion for.
+func share(v float64) string {
+	if v < 0 {
+		return ""
+	}
+	return number(v)
 }
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }

@@ -81,6 +81,7 @@ func (r *Results) median(scenario, name string) (sim.Score, bool) {
 	m.FirstCut = middle(scores, func(s sim.Score) time.Duration { return orNever(s.FirstCut) })
 	m.Clean = middle(scores, func(s sim.Score) time.Duration { return orNever(s.Clean) })
 	m.Recovery = middle(scores, func(s sim.Score) time.Duration { return orNever(s.Recovery) })
+	m.Filled = middle(scores, func(s sim.Score) float64 { return s.Filled })
 	m.Jain = middle(scores, func(s sim.Score) float64 { return s.Jain })
 	m.PatchRate = middle(scores, func(s sim.Score) float64 { return s.PatchRate })
 	m.CalmWrites = middle(scores, func(s sim.Score) int { return s.CalmWrites })

@@ -148,6 +148,7 @@ const columns = `
 - *first cut*: from the onset to the first limit that was lowered
 - *clean*: from the onset to the first 2 s with less than 5 % of violations
 - *recovered*: from where capacity came back to where 90 % of it may be used
+- *filled*: of what would go through, delivered in the last of the first ten seconds after the onset with at most 1 % of violations
 - *Jain*: fairness of the shares by weight and demand, 1 at best
 - *patches/pod/5 s*: limits written for each pod in 5 s, from 10 s after the onset on
 - *calm patches*: limits written before the onset

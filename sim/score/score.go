@@ -66,6 +66,7 @@ type Figures struct {
 	Goodput   bitrate.Rate  `json:"goodput_bps"`             // of the controlled senders, from onset to end
 	Clean     time.Duration `json:"clean_ns"`                // after onset
 	Recovery  time.Duration `json:"recovery_ns"`             // after capacity came back; 0 where none did
+	Filled    float64       `json:"filled_ratio"`            // of what would go through, delivered at the end of the first ten calm seconds; -1: none were
 	Jain      float64       `json:"jain"`
 	PatchRate float64       `json:"patches_per_pod_5s"` // from Settling after onset to end
 }
@@ -76,6 +77,7 @@ func Of(r Run) Figures {
 		Goodput:   r.goodput(),
 		Clean:     Clean(r.Probes, r.Onset, r.End),
 		Recovery:  r.recovery(),
+		Filled:    r.filled(),
 		Jain:      r.jain(r.Onset+Settling, r.End),
 		PatchRate: r.WriteRate(r.Onset+Settling, r.End, 5*time.Second),
 	}

@@ -80,6 +80,36 @@ func TestCleanMeansEveryApp(t *testing.T) {
 	}
 }
 
+// What is delivered counts where it has been calm for ten seconds, of what fits beside others.
+func TestFilledIsOfTheFirstTenCalmSeconds(t *testing.T) {
+	const length = 30 * time.Second
+	for _, tt := range []struct {
+		name   string
+		late   time.Duration // until then all is
+		others int           // Mbit/s
+		want   float64
+	}{
+		{"at once", 0, 0, 0.75},
+		{"while others are there", 0, 50, 1},
+		{"later", 12 * time.Second, 0, 0.9},
+		{"never", 25 * time.Second, 0, -1},
+	} {
+		r := Run{
+			End: length, Until: length, Senders: []Sender{{}, {Uncontrolled: true}}, Probes: probes("robot", length, 0, tt.late),
+			Points: points(length, func(at time.Duration) (limits, goodput, offered []bitrate.Rate) {
+				got := 150
+				if at > 12*time.Second {
+					got = 180
+				}
+				return rates(200, 0), rates(got, tt.others), rates(300, tt.others)
+			}),
+		}
+		if got := Of(r).Filled; math.Abs(got-tt.want) > 1e-9 {
+			t.Errorf("%s: %v is filled, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestRecoveryIsOfWhatTheActiveMaySend(t *testing.T) {
 	const length = 10 * time.Second
 	run := func(offered []bitrate.Rate, raised time.Duration, spans ...Span) Run {
