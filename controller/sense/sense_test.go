@@ -158,25 +158,37 @@ func TestWhatCannotBeKnownIsNotCalledWell(t *testing.T) {
 	}
 }
 
-// Two packets in a row are late on two paths: that is seen as surely as four on one,
-// in half the time. On one path alone it is not.
+// What two paths see is as sure as what one sees for twice as long: two packets in a row
+// beyond the target, or four beyond half of it.
 func TestTwoPathsSeeAQueueInHalfTheTime(t *testing.T) {
-	for _, late := range []int{1, 2} {
+	for _, tt := range []struct {
+		name    string
+		packets int
+		delay   time.Duration
+		paths   int
+		want    bool
+	}{
+		{"two late on one path", 2, 3 * ms, 1, false},
+		{"two late on two", 2, 3 * ms, 2, true},
+		{"four half as late on one", 4, 800 * us, 1, false},
+		{"four half as late on two", 4, 800 * us, 2, true},
+		{"three half as late on two", 3, 800 * us, 2, false},
+	} {
 		app := &plan.App{Pod: plan.PodID{Namespace: "factory", Name: "robot"}, Node: "n1", SLO: workload.SLO{Jitter: ms}}
 		for k := range 2 {
 			s := plan.Session{ID: string(rune('a' + k)), Vantage: "n2", Base: plan.Base{Delay: 300 * us, Known: true}}
-			for i := range 12 {
+			for i := range 13 {
 				x := plan.Sample{At: t0.Add(time.Duration(i) * 20 * ms), RTT: 320 * us}
-				if i >= 10 && k < late {
-					x.RTT = 3 * ms
+				if i >= 13-tt.packets && k < tt.paths {
+					x.RTT = 300*us + tt.delay
 				}
 				s.Samples = append(s.Samples, x)
 			}
 			app.Sessions = append(app.Sessions, s)
 		}
-		v := DefaultConfig().Judge(app, time.Time{}, t0.Add(240*ms))
-		if v.Standing != (late == 2) {
-			t.Errorf("late on %d paths: standing %v", late, v.Standing)
+		v := DefaultConfig().Judge(app, time.Time{}, t0.Add(260*ms))
+		if v.Standing != tt.want {
+			t.Errorf("%s: standing %v", tt.name, v.Standing)
 		}
 	}
 }

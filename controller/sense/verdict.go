@@ -98,6 +98,7 @@ type tally struct {
 	elsewhere     *Verdict // the worst that a session suffers and its node session does not
 	paths         Paths
 	troubled      int
+	stands        int           // sessions whose newest four are beyond what is soft
 	surges        int           // sessions whose newest two samples are beyond the allowance
 	low           time.Duration // sum of the lower quartiles
 	slowest       time.Duration
@@ -121,6 +122,9 @@ func (t *tally) add(v *Verdict) {
 	if v.Allow > 0 && r.pair > v.Allow {
 		t.surges++
 	}
+	if v.Allow > 0 && r.Surge > v.Soft {
+		t.stands++
+	}
 	switch {
 	case v.Excess > t.worst.Excess:
 		t.worst, t.second = *v, t.worst
@@ -133,10 +137,11 @@ func (t *tally) add(v *Verdict) {
 func (t *tally) verdict() Verdict {
 	v := t.worst
 	v.Paths = t.paths
-	if t.surges > 1 { // what two paths see is as sure as what one sees for twice as long
+	agreed := t.surges > 1 || t.stands > 1 // what two paths see is as sure as what one sees for twice as long
+	if agreed {
 		v.Standing, v.Tail = true, false
 	}
-	if t.troubled == 1 && t.surges < 2 && v.Trouble() && t.paths.Seen >= corroborated {
+	if t.troubled == 1 && !agreed && v.Trouble() && t.paths.Seen >= corroborated {
 		others := t.second
 		others.Paths, others.Lag, others.Residual = Paths{Seen: t.paths.Seen - 1}, v.Lag, others.Worst.Low
 		v.Others = &others

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -65,6 +66,37 @@ func TestAShortQueueAtAKnownCapacityIsCutGently(t *testing.T) {
 		turn.cut(&b, false)
 		if left := float64(b.Total) / float64(190*mbit); left < tt.least || left > tt.least+0.1 {
 			t.Errorf("%+v: %.2f of the usage is left, want about %v", tt, left, tt.least)
+		}
+	}
+}
+
+// A queue leaves as fast as the link is: beside others who use most of it, next to nothing is
+// sent until it has.
+func TestACutBesideOthersIsAsDeepAsTheLinkNeeds(t *testing.T) {
+	for others, want := range map[bitrate.Rate]bitrate.Rate{0: 30 * mbit, 30 * mbit: 15 * mbit, 140 * mbit: 3 * mbit} {
+		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Feedback: 300 * ms, Load: Load{Peak: 60 * mbit, Limits: 60 * mbit, Room: true}}
+		turn.Opinion.Verdict = sense.Verdict{
+			Allow: ms, Soft: ms / 2, Standing: true,
+			Worst: sense.Reading{Low: 80 * ms, Median: 80 * ms, Recent: 80 * ms, Session: &plan.Session{}, Base: plan.Base{Known: true}},
+		}
+		b := Budget{Total: 60 * mbit, Link: Link{Known: true, Capacity: 60 * mbit, Measured: true, Others: others}, Trouble: Trouble{Cuts: 1, Found: Found{Used: 60 * mbit}}}
+		if turn.cut(&b, true); max(b.Total-want, want-b.Total) > mbit {
+			t.Errorf("beside %v of others %v are left, want %v", others, b.Total, want)
+		}
+	}
+}
+
+// The first cut is to half of what was sent, or to less where that may not fit through.
+func TestAFirstCutGoesByHowFastTheQueueGrew(t *testing.T) {
+	for slope, want := range map[float64]float64{0: 0.5, 1: 0.7, 0.25: 0.52} {
+		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Load: Load{Peak: 300 * mbit}}
+		turn.Opinion.Verdict = sense.Verdict{
+			Allow: ms, Soft: ms / 2, Standing: true,
+			Worst: sense.Reading{Low: 40 * ms, Median: 40 * ms, Recent: 40 * ms, Slope: slope, Session: &plan.Session{}, Base: plan.Base{Known: true}},
+		}
+		b := Budget{Total: 300 * mbit, Link: Link{Upper: 300 * mbit}, Trouble: Trouble{Rise: Rise{Slope: slope}}}
+		if _, most, _ := turn.estimate(&b, false, false); math.Abs(most-want) > 1e-9 {
+			t.Errorf("at a slope of %v, %v of it is taken, want %v", slope, most, want)
 		}
 	}
 }

@@ -107,6 +107,13 @@ func (t *Turn) early(b *Budget) bool {
 // just not have been enough.
 const telling = 0.15
 
+// deepest is the most that is taken of our part of a link where the rest is others'.
+const deepest = 0.95
+
+// clearly is how much more of what may fit through, by how fast a queue grew, is left by a cut
+// than of what was sent: the faster it leaves, the less that tells of the capacity.
+const clearly = 1.2
+
 // nothing is the share of what was used below which next to nothing is: a queue that
 // stands all the same is not of those who sent it.
 const nothing = 0.1
@@ -140,8 +147,9 @@ func (t *Turn) cut(b *Budget, again bool) {
 	if first { // the search ends there
 		b.Link.Upper = min(b.Total, t.sinceOnset(b))
 	}
-	depth *= float64(reference+b.Link.Others) / float64(reference) // a queue leaves as fast as the link is, not as our part of it
-	b.Total = max(bitrate.Scale(reference, 1-min(max(depth, c.MinCut), most)), min(t.Load.Floors, b.Total))
+	others := float64(reference+b.Link.Others) / float64(reference) // a queue leaves as fast as the link is, not as our part of it
+	depth = min(max(depth*others, c.MinCut), max(most, min(most*others, deepest)))
+	b.Total = max(bitrate.Scale(reference, 1-depth), min(t.Load.Floors, b.Total))
 	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
 	x.InForce, x.Doubted = t.Load.Limits, time.Time{}
 	x.Cuts++
@@ -201,7 +209,8 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 		to := bitrate.Scale(x.Guess, 1-min(max(depth, c.MinCut), most))
 		return 1 - float64(to)/float64(l.Upper), 1, false
 	}
-	return 1, 1 - math.Pow(1-c.MaxCut, float64(1+x.Fruitless)), false // half, then a quarter, then an eighth
+	left := math.Pow(1-c.MaxCut, float64(1+x.Fruitless)) // half, then a quarter, then an eighth
+	return 1, 1 - left*min(1, clearly/(1+x.Rise.Slope)), false
 }
 
 // gently is the depth of a cut where most packets are well: a little more with each.

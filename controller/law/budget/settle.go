@@ -38,7 +38,7 @@ func (t *Turn) settle(b *Budget) {
 	if l.fallen() && !b.Trouble.Overshot {
 		s.Wait = t.comeback(b)
 	}
-	s.Fine = !s.Even && t.cheap(b) && t.doubtful(e, l.Capacity)
+	s.Fine = !s.Even && t.cheap(b) && t.doubtful(e, rise, l.Capacity)
 	if s.Fine {
 		s.Step = fineStep
 		l.Upper = min(max(e.full, bitrate.Scale(l.Capacity, doubt)), bitrate.Scale(l.Capacity, overflow))
@@ -101,10 +101,16 @@ func (e *episode) credible(seen []bitrate.Rate) bitrate.Rate {
 }
 
 // doubtful reports whether a capacity may be too low: what went through while the queue
-// stood says so, or hosts stand still now and then, which makes every estimate doubtful.
-func (t *Turn) doubtful(e episode, capacity bitrate.Rate) bool {
+// stood says so and the way up does not agree with it, or hosts stand still now and then,
+// which makes every estimate doubtful.
+func (t *Turn) doubtful(e episode, up Rise, capacity bitrate.Rate) bool {
 	more := float64(e.full) / float64(capacity)
-	return more > vague && more < overflow || t.Opinion.Elsewhere != nil
+	return more > vague && more < overflow && !up.agrees(capacity) || t.Opinion.Elsewhere != nil
+}
+
+// agrees reports whether the way up says the same of the capacity.
+func (r Rise) agrees(capacity bitrate.Rate) bool {
+	return r.Slope != 0 && near(queue.Alone(r.Inflow, r.Slope), capacity, vague-1)
 }
 
 // From vague times the capacity on, what went through while a queue stood contradicts it;
@@ -150,7 +156,7 @@ func (t *Turn) measure(b *Budget, e episode) {
 		return
 	}
 	accompanied := b.Trouble.Rise.Slope*f.slope == 0 && !near(e.full, l.Capacity, 0.08)
-	if accompanied || !f.long && float64(e.full) > vague*float64(l.Capacity) {
+	if accompanied || !f.long && float64(e.full) > vague*float64(l.Capacity) && !b.Trouble.Rise.agrees(l.Capacity) {
 		b.Search.Wait = t.Config.ProbeEvery / 6 // to be confirmed
 		// What drained is below, and what a cut before left standing above it.
 		b.Search.Even = b.between() || b.short()
