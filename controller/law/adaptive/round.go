@@ -59,7 +59,7 @@ func (r *round) bottleneck(b *budget.Budget, account *Account) {
 	if len(members) > 0 {
 		reason.Charge = account.charge(b.Total)
 	}
-	s := shared{at: len(r.plan.Reasons), group: g, total: b.Total, learned: b.Learned()}
+	s := shared{at: len(r.plan.Reasons), group: g, total: b.Limits(), learned: b.Learned()}
 	s.rebalance = s.learned && r.view.At.Sub(b.Search.Shared) >= r.config.RebalanceEvery
 	r.divide(b, &s, reason.Action)
 	r.give(explain(reason, &opinion.Verdict, unmet))
@@ -260,6 +260,9 @@ func (r *round) group(members []int32) group {
 		floor, ceiling := senders.Bounds(s)
 		limit := senders.LimitOf(s)
 		g.load.Bound = g.load.Bound || senders.Bound(s, r.state.Uses[i].Recent())
+		if !r.state.Uses[i].Idle(r.view.At) {
+			g.load.Sending++
+		}
 		unused := r.state.Uses[i].Unused(s, r.view.At)
 		if unused > 0 {
 			if g.unused == nil {
@@ -314,8 +317,8 @@ func (r *round) divide(b *budget.Budget, s *shared, action plan.Action) {
 			claims[k].Lend(unused)
 		}
 	}
-	share.Shrink(b.Total, claims)
-	s.to = share.Of(b.Total, claims)
+	share.Shrink(s.total, claims)
+	s.to = share.Of(s.total, claims)
 	s.floors = make([]bitrate.Rate, len(claims))
 	for k := range claims {
 		s.floors[k] = claims[k].Floor

@@ -50,6 +50,7 @@ type Budget struct {
 	Link       Link
 	Trouble    Trouble
 	Search     Search
+	Overbooked Overbooking
 }
 
 // Link is what is believed of the capacity.

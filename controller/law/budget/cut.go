@@ -153,7 +153,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
 	x.InForce, x.Doubted = t.Load.Limits, time.Time{}
 	x.Cuts++
-	b.Link.Proven = 0
+	b.Link.Proven, b.Overbooked.By = 0, 0
 	b.Search.Even, b.Search.Fine, b.Search.Step = explore, false, c.RaiseStep
 	b.Link.Cut, b.Link.EffectBy = t.Now, t.Now.Add(t.Feedback)
 	if x.Resume = plan.Draining; t.unsure() {

@@ -58,6 +58,8 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 	switch {
 	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b), t.ripples(b), t.bursts(b):
 		return t.hold(b, plan.AwaitEffect)
+	case !v.LetBe && v.Trouble() && b.Overbooked.By > 0 && b.Phase == plan.Settled:
+		return t.recall(b)
 	case !v.LetBe && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
 		return t.relieve(b, false)
 	case t.Held:
@@ -78,6 +80,7 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 	if b.Phase == plan.Released { // the limits are back, and nobody is in trouble
 		b.Phase = b.rest()
 	}
+	t.overbook(b)
 	return t.grow(b)
 }
 

@@ -16,11 +16,12 @@ type Load struct {
 	// The newest sub-window began at SeenFrom and ended at Seen.
 	SeenFrom, Seen time.Time
 
-	Bound  bool         // somebody is held back by a limit
-	Floors bitrate.Rate // sum of the floors
-	Room   bool         // somebody is above the floor
-	More   bool         // somebody is below the ceiling
-	Paced  bool         // what waits behind a limit leaves at the old rate as it is changed
+	Bound   bool         // somebody is held back by a limit
+	Floors  bitrate.Rate // sum of the floors
+	Sending int          // senders that send anything
+	Room    bool         // somebody is above the floor
+	More    bool         // somebody is below the ceiling
+	Paced   bool         // what waits behind a limit leaves at the old rate as it is changed
 	// Sockets says that so does what sockets have waiting there: of TCP next to nothing,
 	// of UDP that sends all it can a buffer for each flow.
 	Sockets bool

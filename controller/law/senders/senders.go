@@ -32,10 +32,13 @@ const (
 	idleAfter = 10 * time.Second
 )
 
+// Idle reports whether a sender was quiet for a while.
+func (u Use) Idle(now time.Time) bool { return !u.Quiet.IsZero() && now.Sub(u.Quiet) >= idleAfter }
+
 // Unused is how much of its limit nobody needs to reckon with: of an idle pod's floor all
 // but what it uses. A floor is a promise for when it is used.
 func (u Use) Unused(s *plan.Sender, now time.Time) bitrate.Rate {
-	if u.Quiet.IsZero() || now.Sub(u.Quiet) < idleAfter || len(s.Rates) == 0 {
+	if !u.Idle(now) || len(s.Rates) == 0 {
 		return 0
 	}
 	floor, _ := Bounds(s)

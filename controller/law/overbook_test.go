@@ -1,0 +1,53 @@
+package law
+
+import (
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+)
+
+// together is what all senders may send.
+func (s *stage) together() (sum bitrate.Rate) {
+	for _, x := range s.o.Senders {
+		sum += x.Limit
+	}
+	return sum
+}
+
+// Where a fifth of many senders sends at a time, their limits come to more than fits
+// through, until a queue stands; of few any one may send at once with the others.
+func TestLimitsOfManyWhoRarelySendTogether(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		senders int
+		at      int // each so manieth sends at a time
+		more    bool
+	}{{"a fifth of twenty", 20, 5, true}, {"all of twenty", 20, 1, false}, {"a fifth of five", 5, 5, false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			limits := make([]bitrate.Rate, tt.senders)
+			for i := range limits {
+				limits[i] = 190 * mbit / bitrate.Rate(tt.senders)
+			}
+			s := newStage(t, jitter1ms, limits...)
+			for i := range s.o.Senders {
+				s.o.Senders[i].Min = mbit
+			}
+			s.idle = func(i int) bool { return (i+s.probes/12)%tt.at != 0 }
+			s.run(2 * time.Second)
+			s.learned()
+			s.run(20 * time.Second)
+			if more := s.together() > 300*mbit; more != tt.more {
+				t.Errorf("limits of %v together where 190M fit, overbooked %v, want %v", s.together(), more, tt.more)
+			}
+			before := s.together()
+			s.delay = 20 * ms
+			if s.run(500 * ms); float64(s.together()) > 0.65*float64(before) {
+				t.Errorf("limits of %v together half a second after a queue began, %v before", s.together(), before)
+			}
+			if s.run(1500 * ms); s.together() > 196*mbit {
+				t.Errorf("limits of %v together two seconds after a queue began", s.together())
+			}
+		})
+	}
+}
