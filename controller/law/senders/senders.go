@@ -42,7 +42,7 @@ func (u Use) Unused(s *plan.Sender, now time.Time) bitrate.Rate {
 		return 0
 	}
 	floor, _ := Bounds(s)
-	return max(min(floor, LimitOf(s))-idleRate, 0)
+	return max(min(floor, LimitOf(s))-u.Recent(), 0)
 }
 
 // useEpoch is how long a sender must be quiet, once or twice over, before its
