@@ -95,8 +95,8 @@ func (t *Turn) pentUp(b *Budget) bool {
 // together: a few milliseconds of delay come of that, and no more.
 func (t *Turn) ripples(b *Budget) bool {
 	v := t.Opinion
-	return t.Load.Paced && b.Phase == plan.Settled && t.Now.Sub(b.Search.Raised) < plan.Horizon+t.Feedback && v.Trouble() && !v.Lossy &&
-		v.Worst.Recent < ripple*v.Allow
+	lately := t.Held || t.Now.Sub(b.Search.Raised) < plan.Horizon+t.Feedback
+	return t.Load.Paced && b.Phase == plan.Settled && lately && v.Trouble() && !v.Lossy && v.Worst.Recent < ripple*v.Allow
 }
 
 // bursts reports whether a queue is what sockets had waiting as limits were raised: it is

@@ -30,7 +30,7 @@ const (
 	// of 200 then (the Gaussian approximation of Guérin, Ahmadi and Naghshineh, "Equivalent
 	// capacity and its application to bandwidth allocation in high-speed networks", 1991).
 	deviations = 2.5
-	bookWorth  = 0.05 // the least change that is worth writing so many limits
+	bookWorth  = 0.2  // the least change that is worth writing so many limits
 	bookBack   = 0.6  // of the limits that made a queue, to which they go back at once
 	bookBelow  = 0.85 // of those, up to which they may grow again
 	bookGrow   = 0.1  // more of that with each minute
