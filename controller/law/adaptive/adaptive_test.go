@@ -54,3 +54,17 @@ func TestATurnAtBeingLowComesAtAnyRateOfWrites(t *testing.T) {
 		t.Error("one limit is too many at a time")
 	}
 }
+
+// What is given back was let through before, so that no room has to be made for it: only a
+// cut and a raise go by way of a low limit.
+func TestALimitThatIsGivenBackIsNotLowFirst(t *testing.T) {
+	x := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Limit: 50 * mbit, Limiter: plan.EDT}
+	r := round{config: DefaultConfig(), view: sense.View{Observation: plan.Observation{At: t0, Senders: []plan.Sender{x}}}}
+	r.state = &State{Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}}
+	if got := r.by(0, 1000*mbit, true); got != 1000*mbit || len(r.flushed) > 0 {
+		t.Errorf("given back by way of %v", got)
+	}
+	if got := r.by(0, 80*mbit, false); got != senders.Low(x.Limit) || len(r.flushed) != 1 {
+		t.Errorf("raised to %v at first, want %v", got, senders.Low(x.Limit))
+	}
+}

@@ -37,7 +37,7 @@ func (r *round) by(i int, to bitrate.Rate, restore bool) bitrate.Rate {
 		}
 		return s.Limit
 	}
-	if !r.waits(i, to) {
+	if restore || !r.waits(i, to) { // what is given back was let through before: it needs no room
 		return to
 	}
 	if _, crowded := slices.BinarySearch(r.crowded, int32(i)); crowded {
