@@ -93,7 +93,7 @@ func wireRates(rates []usage.Rate) []wire.Rate {
 				Namespace: r.Namespace, Name: r.Name, UID: r.UID,
 				Limit: uint64(max(r.Enforced.Egress, 0)), Term: r.Enforced.Newest.Term, Sequence: r.Enforced.Newest.Sequence,
 			},
-			At: r.At, Tx: uint64(max(r.Tx, 0)),
+			At: r.At, Tx: uint64(max(r.Tx, 0)), Out: uint64(max(r.Out, 0)),
 		}
 	}
 	return out

@@ -37,11 +37,31 @@ type link struct {
 	hold       [2]time.Duration // of an AQM
 	rng        *rand.Rand       // of an AQM
 	free       time.Duration
+	came       int // octets, in all
+	lost       int // of those
+	told       int // of what left, by the newest sub-window
+}
+
+// left is how many octets have left the node by a time: where the queue is the node's own,
+// those that have passed it, else all that came to it.
+func (l *link) left(now time.Duration, own bool) int {
+	if !own || l.rate == 0 {
+		return l.came
+	}
+	return l.came - l.lost - int(max(l.free-now, 0).Seconds()*float64(l.rate)/8)
 }
 
 // push takes size bytes and returns when the last of them has left, or false
 // if they are dropped.
-func (l *link) push(now time.Duration, size int) (time.Duration, bool) {
+func (l *link) push(now time.Duration, size int) (out time.Duration, passes bool) {
+	l.came += size
+	if out, passes = l.take(now, size); !passes {
+		l.lost += size
+	}
+	return out, passes
+}
+
+func (l *link) take(now time.Duration, size int) (time.Duration, bool) {
 	if l.rate == 0 {
 		return now, true
 	}

@@ -51,8 +51,17 @@ func (w *world) observe(now time.Duration) plan.Observation {
 		}
 		o.Senders = append(o.Senders, plan.Sender{
 			Pod: id, Node: s.spec.Node, Rank: s.spec.Rank, Weight: max(s.spec.Weight, 1),
-			Min: cmp.Or(s.spec.Min, 10*bitrate.Mbit), Max: cmp.Or(s.spec.Max, bitrate.Gbit), Limit: w.limits[id], Limiter: w.scenario.Limiter, Rates: slices.Clone(seen),
+			Min: cmp.Or(s.spec.Min, 10*bitrate.Mbit), Max: cmp.Or(s.spec.Max, bitrate.Gbit), Limit: w.limits[id], Limiter: w.limiter(), Rates: slices.Clone(seen),
 		})
 	}
 	return o
+}
+
+// limiter is what the controller is told that holds senders to their limits: the agent's
+// own counters are behind it.
+func (w *world) limiter() plan.Limiter {
+	if w.scenario.CountBefore && w.scenario.Limiter != plan.EDT {
+		return ""
+	}
+	return cmp.Or(w.scenario.Limiter, plan.TokenBucket)
 }

@@ -175,16 +175,26 @@ func (w *world) happen(now time.Duration, e Event) {
 // report closes a sub-window of every counter.
 func (w *world) report(now time.Duration) {
 	usage := make([]bitrate.Rate, len(w.sources))
+	out := map[*link]bitrate.Rate{}
+	for _, l := range w.up {
+		left := l.left(now, w.scenario.OwnQueue)
+		out[l], l.told = perWindow(left-l.told), left
+	}
 	for i, s := range w.sources {
-		rate := bitrate.Rate(float64(s.counted) * 8 / reportEvery.Seconds())
+		rate := perWindow(s.counted)
 		s.counted = 0
 		usage[i] = rate
 		if !s.spec.Uncontrolled {
 			id := podID(s.spec.Name)
-			w.rates[id] = append(w.rates[id], plan.TxRate{At: Epoch.Add(now), Tx: rate})
+			w.rates[id] = append(w.rates[id], plan.TxRate{At: Epoch.Add(now), Tx: rate, Out: max(out[s.up], 0)})
 		}
 	}
 	w.record.sample(w, now, usage)
+}
+
+// perWindow is the rate of octets in a sub-window.
+func perWindow(octets int) bitrate.Rate {
+	return bitrate.Rate(float64(octets) * 8 / reportEvery.Seconds())
 }
 
 // step observes, asks the law and carries out what it wants.

@@ -773,6 +773,7 @@ type Usage struct {
 	AgeUs         uint32                 `protobuf:"varint,1,opt,name=age_us,json=ageUs,proto3" json:"age_us,omitempty"`           // end of the window
 	Pods          []uint32               `protobuf:"varint,2,rep,packed,name=pods,proto3" json:"pods,omitempty"`                   // numbers; empty: those of the window before on this stream
 	TxKbps        []uint32               `protobuf:"varint,3,rep,packed,name=tx_kbps,json=txKbps,proto3" json:"tx_kbps,omitempty"` // kbit/s, rounded
+	OutKbps       uint32                 `protobuf:"varint,4,opt,name=out_kbps,json=outKbps,proto3" json:"out_kbps,omitempty"`     // what left the node by its uplinks meanwhile; 0: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -826,6 +827,13 @@ func (x *Usage) GetTxKbps() []uint32 {
 		return x.TxKbps
 	}
 	return nil
+}
+
+func (x *Usage) GetOutKbps() uint32 {
+	if x != nil {
+		return x.OutKbps
+	}
+	return 0
 }
 
 // Uplink is an interface with a default route.
@@ -1325,11 +1333,12 @@ const file_agent_proto_rawDesc = "" +
 	"\x10egress_limit_bps\x18\x05 \x01(\x04R\x0eegressLimitBps\x12%\n" +
 	"\x0elimit_sequence\x18\x06 \x01(\x04R\rlimitSequence\x12\x1d\n" +
 	"\n" +
-	"limit_term\x18\a \x01(\x04R\tlimitTerm\"K\n" +
+	"limit_term\x18\a \x01(\x04R\tlimitTerm\"f\n" +
 	"\x05Usage\x12\x15\n" +
 	"\x06age_us\x18\x01 \x01(\rR\x05ageUs\x12\x12\n" +
 	"\x04pods\x18\x02 \x03(\rR\x04pods\x12\x17\n" +
-	"\atx_kbps\x18\x03 \x03(\rR\x06txKbps\"Y\n" +
+	"\atx_kbps\x18\x03 \x03(\rR\x06txKbps\x12\x19\n" +
+	"\bout_kbps\x18\x04 \x01(\rR\aoutKbps\"Y\n" +
 	"\x06Uplink\x12\x1c\n" +
 	"\tinterface\x18\x01 \x01(\tR\tinterface\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\x12\x1b\n" +

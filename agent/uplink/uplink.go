@@ -28,6 +28,7 @@ type Uplink struct {
 	// queue each of several it is mq/ and their kind, such as mq/fq.
 	Queue string
 	Speed bitrate.Rate // of the link, as its driver says; 0: it does not, or makes it up
+	Index int          // of the interface
 }
 
 // Most is how many are told of.
@@ -127,7 +128,7 @@ func Read(h *netlink.Handle, sys string) ([]Uplink, error) {
 			return nil, fmt.Errorf("list the queues of %s: %w", link.Attrs().Name, err)
 		}
 		name := link.Attrs().Name
-		uplinks = append(uplinks, Uplink{name, queueOf(queues), speed(link.Type(), filepath.Join(sys, name))})
+		uplinks = append(uplinks, Uplink{name, queueOf(queues), speed(link.Type(), filepath.Join(sys, name)), index})
 	}
 	slices.SortFunc(uplinks, func(a, b Uplink) int { return strings.Compare(a.Interface, b.Interface) })
 	return uplinks, nil

@@ -36,16 +36,17 @@ func TestRead(t *testing.T) {
 	}
 	read()
 	near.Route(t, "0.0.0.0/0", "up0", "10.98.0.2")
-	read(Uplink{"up0", "noqueue", 0}) // a veth's 10 Gbit/s is nobody's
 	link, err := near.LinkByName("up0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	attrs := netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(1, 0)}
+	index := link.Attrs().Index
+	read(Uplink{"up0", "noqueue", 0, index}) // a veth's 10 Gbit/s is nobody's
+	attrs := netlink.QdiscAttrs{LinkIndex: index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(1, 0)}
 	if err := near.QdiscReplace(&netlink.Tbf{QdiscAttrs: attrs, Rate: 1e6, Limit: 1e6, Buffer: 1e6}); err != nil {
 		t.Fatal(err)
 	}
-	read(Uplink{"up0", "tbf", 0})
+	read(Uplink{"up0", "tbf", 0, index})
 }
 
 func TestQueueOf(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/detnet/detnet/agent/pods"
+	"github.com/detnet/detnet/agent/uplink"
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/internal/alive"
 	"github.com/detnet/detnet/workload"
@@ -30,6 +32,7 @@ type Rate struct {
 	At                   time.Time // end of the window
 	Length               time.Duration
 	Tx, Rx               bitrate.Rate // from the pod, to the pod
+	Out                  bitrate.Rate // from the node, by its uplinks; 0: not known
 	Enforced             Enforced
 }
 
@@ -59,6 +62,9 @@ type Meter struct {
 	// Turns is told of each measurement, to notice one that hangs. Set before
 	// Run; nil: nobody is.
 	Turns *alive.Part
+	// Uplinks are the interfaces that the node's packets leave by. Set before Run; nil:
+	// nobody knows.
+	Uplinks *uplink.Watch
 
 	pods    Lister
 	limiter Limiter // may be nil
@@ -70,6 +76,7 @@ type Meter struct {
 	now   map[int]counters
 	at    time.Time // end of the newest window
 	half  reading   // the newest of all
+	out   []sent    // by the uplinks, until the newest window's end
 
 	mu   sync.Mutex
 	next chan struct{} // closed as the next window is there; nil: nobody waits
@@ -181,8 +188,12 @@ func (m *Meter) measure(ctx context.Context) error {
 	if m.half = half; !turned && at.Sub(m.at) < Window*3/4 {
 		return nil
 	}
+	out := m.left(at.Sub(m.at))
 	m.at = at
 	rates := m.rates(ctx, at)
+	for i := range rates {
+		rates[i].Out = out
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.kept[m.seq%keep] = rates
@@ -210,6 +221,33 @@ func (m *Meter) reading(at time.Time) reading {
 		r.rate = perSecond(r.sent-m.half.sent, at.Sub(m.half.at))
 	}
 	return r
+}
+
+// sent is what an interface had sent by a time.
+type sent struct {
+	index  int
+	octets uint64
+}
+
+// left is what the uplinks sent over a window that ends now; 0 where one is another, or
+// has begun anew.
+func (m *Meter) left(window time.Duration) bitrate.Rate {
+	var now []sent
+	octets, known := uint64(0), true
+	for _, u := range m.Uplinks.Current() {
+		is, there := m.now[u.Index]
+		i := slices.IndexFunc(m.out, func(s sent) bool { return s.index == u.Index })
+		if !there || i < 0 || is.tx < m.out[i].octets {
+			known = false
+		} else {
+			octets += is.tx - m.out[i].octets
+		}
+		now = append(now, sent{u.Index, is.tx})
+	}
+	if m.out = now; !known {
+		return 0
+	}
+	return perSecond(octets, window)
 }
 
 // turned reports whether so much more or less is sent than before that it is to be known

@@ -13,6 +13,7 @@ import (
 
 	"github.com/detnet/detnet/agent/nstest"
 	"github.com/detnet/detnet/agent/pods"
+	"github.com/detnet/detnet/agent/uplink"
 	"github.com/detnet/detnet/bitrate"
 )
 
@@ -103,6 +104,38 @@ func send(t *testing.T, pod, host *nstest.Net, n, size int) {
 		if _, _, err := to.ReadFrom(make([]byte, 2000)); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// What leaves the node is what its interfaces with a default route send.
+func TestWhatLeavesTheNode(t *testing.T) {
+	host, far := nstest.New(t), nstest.New(t)
+	nstest.Veth(t, host, "up0", "10.77.1.2/24", far, "eth0", "10.77.0.1/16")
+	host.Route(t, "0.0.0.0/0", "up0", "10.77.1.1")
+	var m *Meter
+	var err error
+	host.Do(t, func() {
+		if m, err = New(one{}, nil, nil, slog.New(slog.DiscardHandler)); err == nil {
+			m.Uplinks, err = uplink.NewWatch(slog.New(slog.DiscardHandler))
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.close)
+	read := func() bitrate.Rate {
+		if err := m.stats.read(m.now); err != nil {
+			t.Fatal(err)
+		}
+		return m.left(time.Second)
+	}
+	send(t, host, far, 1, 10)
+	if got := read(); got != 0 {
+		t.Errorf("%v without a window", got)
+	}
+	send(t, host, far, 100, 1000)
+	if got, sent := read(), bitrate.Rate(100*1042*8); got < sent || got > sent+5000 {
+		t.Errorf("%v left the node, want just above %v", got, sent)
 	}
 }
 

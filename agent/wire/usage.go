@@ -25,8 +25,9 @@ type Pod struct {
 // Rate is what one pod sent over the window that ended at At.
 type Rate struct {
 	Pod
-	At time.Time
-	Tx uint64 // bit/s
+	At  time.Time
+	Tx  uint64 // bit/s
+	Out uint64 // bit/s that left the node by its uplinks meanwhile; 0: not known
 }
 
 // Names gives pods numbers for the life of one stream, for who reports. The zero
@@ -75,13 +76,14 @@ func (n *Names) Pack(r *api.Report, rates []Rate, now time.Time) bool {
 // usage is one window.
 func (n *Names) usage(r *api.Report, rates []Rate, now time.Time) *api.Usage {
 	u := &api.Usage{AgeUs: uint32(min(max(now.Sub(rates[0].At), 0), longest) / Exact), TxKbps: make([]uint32, len(rates))}
+	u.OutKbps = kbps(rates[0].Out)
 	numbers := make([]uint32, len(rates))
 	n.sum = 0
 	same := len(rates) == len(n.window)
 	for i, rate := range rates {
 		numbers[i] = n.number(r, rate.Pod)
 		same = same && numbers[i] == n.window[i]
-		u.TxKbps[i] = uint32(min((rate.Tx+kilo/2)/kilo, 1<<32-1))
+		u.TxKbps[i] = kbps(rate.Tx)
 		n.sum += rate.Tx
 	}
 	if !same {
@@ -89,6 +91,8 @@ func (n *Names) usage(r *api.Report, rates []Rate, now time.Time) *api.Usage {
 	}
 	return u
 }
+
+func kbps(rate uint64) uint32 { return uint32(min((rate+kilo/2)/kilo, 1<<32-1)) }
 
 // number is a pod's, which is named if it is new or something about it is.
 func (n *Names) number(r *api.Report, p Pod) uint32 {
@@ -198,7 +202,7 @@ func (n *Named) Rates(r *api.Report, now time.Time, each func(Rate)) error {
 			if !known {
 				return fmt.Errorf("number %d: %w", number, errNumber)
 			}
-			each(Rate{p, at, uint64(u.GetTxKbps()[i]) * kilo})
+			each(Rate{p, at, uint64(u.GetTxKbps()[i]) * kilo, uint64(u.GetOutKbps()) * kilo})
 		}
 	}
 	return nil

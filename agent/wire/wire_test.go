@@ -101,11 +101,12 @@ func TestRatesComeBack(t *testing.T) {
 			now = now.Add(300 * time.Millisecond)
 			var in []Rate
 			for w := range rapid.IntRange(0, 3).Draw(t, "windows") {
+				left := uint64(rapid.IntRange(0, 1e9).Draw(t, "left the node"))
 				for i := range rapid.IntRange(0, 4).Draw(t, "pods") {
 					id := fmt.Sprint("u", i+rapid.IntRange(0, 3).Draw(t, "who")*4)
 					in = append(in, Rate{
 						Pod: Pod{Namespace: "ns", Name: "p" + id, UID: id, Limit: uint64(rapid.IntRange(0, 2).Draw(t, "limit")) * 1e6, Term: 7, Sequence: 1},
-						At:  now.Add(time.Duration(w-3) * 100 * time.Millisecond), Tx: uint64(rapid.IntRange(0, 1e9).Draw(t, "tx")),
+						At:  now.Add(time.Duration(w-3) * 100 * time.Millisecond), Tx: uint64(rapid.IntRange(0, 1e9).Draw(t, "tx")), Out: left,
 					})
 				}
 			}
@@ -121,7 +122,7 @@ func TestRatesComeBack(t *testing.T) {
 			if err := named.Rates(&r, now, func(out Rate) {
 				want := in[got]
 				got++
-				if out.UID != want.UID || out.Name != want.Name || !out.At.Equal(want.At) || max(out.Tx, want.Tx)-min(out.Tx, want.Tx) > kilo/2 {
+				if out.UID != want.UID || out.Name != want.Name || !out.At.Equal(want.At) || max(out.Tx, want.Tx)-min(out.Tx, want.Tx) > kilo/2 || max(out.Out, want.Out)-min(out.Out, want.Out) > kilo/2 {
 					t.Fatalf("%+v, want %+v", out, want)
 				}
 				if out.Limit != last[out.UID] {

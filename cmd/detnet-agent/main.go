@@ -150,10 +150,10 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 		return nil, err
 	}
 	meter.Turns = server.Alive.Part("rates of the node's pods", enforcePatience)
-	server.Meter = meter
 	if server.Uplinks, err = uplink.NewWatch(log); err != nil {
 		return nil, err
 	}
+	server.Meter, meter.Uplinks = meter, server.Uplinks
 	group.Go(func() error { return server.Uplinks.Run(ctx) })
 	group.Go(func() error { return watch.Run(ctx) })
 	group.Go(func() error { return meter.Run(ctx) })

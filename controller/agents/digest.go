@@ -134,7 +134,7 @@ func (d *digest) session(id string, number uint32, why string) *measured {
 func (d *digest) used(named *wire.Named, r *api.Report, now time.Time) error {
 	for _, pr := range r.GetPods() {
 		of := podName{plan.PodID{Namespace: pr.GetNamespace(), Name: pr.GetName()}, types.UID(pr.GetUid())}
-		if err := d.tell(of, rateOf(pr, now), heldOf(pr, now)); err != nil {
+		if err := d.tell(of, windowOf(pr, now), heldOf(pr, now)); err != nil {
 			return err
 		}
 	}
@@ -142,8 +142,8 @@ func (d *digest) used(named *wire.Named, r *api.Report, now time.Time) error {
 	err := named.Rates(r, now, func(u wire.Rate) {
 		if refused == nil {
 			of := podName{plan.PodID{Namespace: u.Namespace, Name: u.Name}, types.UID(u.UID)}
-			held := Held{bitrate.Rate(min(u.Limit, uint64(bitrate.Max))), workload.Order{Term: u.Term, Sequence: u.Sequence}, now}
-			refused = d.tell(of, plan.TxRate{At: u.At, Tx: bitrate.Rate(min(u.Tx, uint64(bitrate.Max)))}, held)
+			held := Held{rateOf(u.Limit), workload.Order{Term: u.Term, Sequence: u.Sequence}, now}
+			refused = d.tell(of, plan.TxRate{At: u.At, Tx: rateOf(u.Tx), Out: rateOf(u.Out)}, held)
 		}
 	})
 	if err == nil {
@@ -170,6 +170,9 @@ func (d *digest) tell(of podName, rate plan.TxRate, held Held) error {
 	p.batch, p.held = append(p.batch, rate), held
 	return nil
 }
+
+// rateOf is a rate that an agent told, in bit/s.
+func rateOf(bps uint64) bitrate.Rate { return bitrate.Rate(min(bps, uint64(bitrate.Max))) }
 
 func sampledAt(s plan.Sample) time.Time { return s.At }
 func ratedAt(r plan.TxRate) time.Time   { return r.At }

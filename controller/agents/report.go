@@ -71,8 +71,8 @@ func unpacked(room []plan.Sample, r *api.PackedSession, now time.Time) ([]plan.S
 	return out, err
 }
 
-func rateOf(r *api.PodRate, now time.Time) plan.TxRate {
-	return plan.TxRate{At: past(now, r.GetAgeNs()), Tx: bitrate.Rate(min(r.GetTxBps(), uint64(bitrate.Max)))}
+func windowOf(r *api.PodRate, now time.Time) plan.TxRate {
+	return plan.TxRate{At: past(now, r.GetAgeNs()), Tx: rateOf(r.GetTxBps())}
 }
 
 // past is now − age; an age that can't be is the present.

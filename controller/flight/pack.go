@@ -56,7 +56,11 @@ func sampleRow(s plan.Sample, now time.Time) row {
 }
 
 func rateRow(r plan.TxRate, now time.Time) row {
-	return row{2, [columns]int64{int64(now.Sub(r.At)), int64(r.Tx)}}
+	packed := row{2, [columns]int64{int64(now.Sub(r.At)), int64(r.Tx), int64(r.Out)}}
+	if r.Out != 0 {
+		packed.n = 3
+	}
+	return packed
 }
 
 // pack appends to b what o has that h had not, and takes it in. The cast is the

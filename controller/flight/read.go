@@ -269,8 +269,14 @@ func sampleOf(v []int64, now time.Time) (plan.Sample, error) {
 }
 
 func rateOf(v []int64, now time.Time) (plan.TxRate, error) {
-	if len(v) != 2 {
-		return plan.TxRate{}, fmt.Errorf("a rate of %d numbers", len(v))
+	r := plan.TxRate{}
+	switch len(v) {
+	case 2:
+	case 3:
+		r.Out = bitrate.Rate(v[2])
+	default:
+		return r, fmt.Errorf("a rate of %d numbers", len(v))
 	}
-	return plan.TxRate{At: now.Add(-time.Duration(v[0])), Tx: bitrate.Rate(v[1])}, nil
+	r.At, r.Tx = now.Add(-time.Duration(v[0])), bitrate.Rate(v[1])
+	return r, nil
 }

@@ -75,7 +75,7 @@ func drawNext(t *rapid.T, o plan.Observation) plan.Observation {
 		return s
 	}
 	rate := func(label string) plan.TxRate {
-		return plan.TxRate{At: next.At.Add(-time.Duration(rapid.IntRange(0, 9).Draw(t, label)) * time.Millisecond), Tx: bitrate.Rate(rapid.Int64().Draw(t, "tx"))}
+		return plan.TxRate{At: next.At.Add(-time.Duration(rapid.IntRange(0, 9).Draw(t, label)) * time.Millisecond), Tx: bitrate.Rate(rapid.Int64().Draw(t, "tx")), Out: bitrate.Rate(rapid.Int64().Draw(t, "out"))}
 	}
 	seen := func(paths []plan.Session, id string) *plan.Session {
 		if i := slices.IndexFunc(paths, func(s plan.Session) bool { return s.ID == id }); i >= 0 {

@@ -129,6 +129,8 @@ type Sender struct {
 type TxRate struct {
 	At time.Time
 	Tx bitrate.Rate
+	// Out is what left the node by its uplinks meanwhile, of whomever; 0: not known.
+	Out bitrate.Rate `json:",omitempty"`
 }
 
 // Plan is what a law wants done, and why.

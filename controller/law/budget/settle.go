@@ -62,6 +62,7 @@ type episode struct {
 	ramp   []queue.Delay
 	fall   fall         // of the queue
 	full   bitrate.Rate // what the senders sent while it stood, less what it grew by
+	passed bitrate.Rate // what fits through by what passed the node's uplink; 0: that says nothing
 	pinned bool         // it stood at its limit: it may have overflowed, and full is too much
 	fell   bool         // full includes the way down, where nothing overflows
 }
@@ -76,6 +77,7 @@ func (t *Turn) episode(b *Budget) episode {
 	turn := queue.Turning(e.ramp)
 	first, last := queue.Foot(e.ramp, turn), queue.End(e.ramp, turn)
 	windows := senders.Sums(t.Senders, e.ramp[first].At.Add(w*9/10), e.ramp[last].At.Add(w/10))
+	e.passed = queue.Passed(windows, senders.Sums(t.Senders, e.ramp[last].At.Add(w/2), t.Now))
 	seen := queue.Throughput(e.ramp, windows, max(t.Opinion.Soft/2, t.Opinion.Worst.Base.Idle))
 	if len(seen) == 0 {
 		return e
@@ -141,6 +143,10 @@ func (t *Turn) fall(b *Budget, ramp []queue.Delay) fall {
 // after the cut, which is exact if that took long.
 func (t *Turn) measure(b *Budget, e episode) {
 	l, f := &b.Link, e.fall
+	if e.pinned && e.passed != 0 {
+		l.learn(e.passed, true)
+		return
+	}
 	c := min(queue.Alone(f.inflow, f.slope), e.full)
 	if !f.long {
 		c = min(c, t.emptied(e)) // who sends on and off, or paused, bends the line

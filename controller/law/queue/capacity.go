@@ -6,6 +6,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/quantile"
 )
 
 // The queue tells the capacity. While the senders send B, and others X, into a
@@ -59,6 +60,28 @@ func Falling(ramp []Delay) (slope float64, from, to time.Time) {
 	}
 	return slope, part[0].At, part[len(part)-1].At
 }
+
+// Passed is what fits through by what left the senders' node while a queue stood and after
+// it: the queue is that of the node's own uplink where more came to it than left it, and
+// what it sends less now than then is free. 0: there is no such evidence.
+func Passed(standing, after []senders.Sum) bitrate.Rate {
+	var full []bitrate.Rate
+	for _, w := range standing {
+		if w.Out != 0 && float64(w.Tx) > overfull*float64(w.Out) {
+			full = append(full, w.Out)
+		}
+	}
+	if len(full) == 0 || len(after) == 0 || after[len(after)-1].Out == 0 {
+		return 0
+	}
+	slices.Sort(full)
+	now := after[len(after)-1]
+	return max(now.Tx+quantile.Upper(full, 0.5)-now.Out, 0)
+}
+
+// overfull is by how much more must come to an uplink than leaves it: what it sends is
+// counted with other headers than what pods do.
+const overfull = 1.1
 
 // Throughput is what fits through by each of the sub-windows in which a queue stood from
 // beginning to end, ascending: what came in is what went out and what the queue grew by.

@@ -54,6 +54,28 @@ func TestCapacityFromSlopes(t *testing.T) {
 
 // What came in while a queue stood, less what it grew by, is what fits through,
 // whatever it was that came in; with an overflow it is too much.
+// A link of 200M of which others use 20M: what passed it while it was overfull, and what
+// it sends now, say what is free.
+func TestCapacityFromWhatPassed(t *testing.T) {
+	w := func(tx, out bitrate.Rate) senders.Sum { return senders.Sum{Tx: tx * mbit, Out: out * mbit} }
+	for name, tt := range map[string]struct {
+		standing, after []senders.Sum
+		want            bitrate.Rate
+	}{
+		"overfull":                   {[]senders.Sum{w(150, 160), w(280, 200), w(280, 200)}, []senders.Sum{w(140, 170), w(140, 160)}, 180},
+		"its host stood still":       {[]senders.Sum{w(280, 200), w(250, 130)}, []senders.Sum{w(140, 160)}, 180},
+		"the queue is further on":    {[]senders.Sum{w(280, 300), w(280, 300)}, []senders.Sum{w(140, 160)}, 0},
+		"it is just full":            {[]senders.Sum{w(182, 200)}, []senders.Sum{w(140, 160)}, 0},
+		"nobody tells what passed":   {[]senders.Sum{w(280, 0)}, []senders.Sum{w(140, 0)}, 0},
+		"nothing is told after it":   {[]senders.Sum{w(280, 200)}, nil, 0},
+		"others take all that there": {[]senders.Sum{w(280, 200)}, []senders.Sum{w(10, 260)}, 0},
+	} {
+		if got := Passed(tt.standing, tt.after); got != tt.want*mbit {
+			t.Errorf("%s: %v, want %dM", name, got, tt.want)
+		}
+	}
+}
+
 func TestCapacityFromWhatStood(t *testing.T) {
 	const capacity = 200.0
 	tests := map[string]struct {

@@ -137,6 +137,7 @@ func PeakSum(senders []*plan.Sender) bitrate.Rate {
 type Sum struct {
 	From, At time.Time // its beginning and end
 	Tx       bitrate.Rate
+	Out      bitrate.Rate // what left their node meanwhile; 0: not known, or no measure of Tx
 }
 
 // Sums are the sums over the senders in the sub-windows of the one that sends
@@ -154,6 +155,8 @@ func Sums(senders []*plan.Sender, from, to time.Time) []Sum {
 	if most == nil {
 		return nil
 	}
+	// On several nodes, or counted before a limiter, they are not what comes to an uplink.
+	comparable := !slices.ContainsFunc(senders, func(s *plan.Sender) bool { return s.Node != most.Node || s.Limiter != plan.TokenBucket })
 	var all []Sum
 	for i, r := range most.Rates {
 		if r.At.Before(from) || r.At.After(to) {
@@ -162,6 +165,9 @@ func Sums(senders []*plan.Sender, from, to time.Time) []Sum {
 		w := Sum{From: began(most.Rates, i), At: r.At}
 		for _, s := range senders {
 			w.Tx += over(s.Rates, w.From, w.At)
+		}
+		if comparable {
+			w.Out = r.Out
 		}
 		all = append(all, w)
 	}
