@@ -11,8 +11,8 @@ import (
 
 // testdata/onset.jsonl.gz is of "make demo": two pods fill an uplink of 200 Mbit/s, which
 // carries 195 of it, with TCP. How fast the queue left after the cut to 77 Mbit/s tells
-// 177 Mbit/s, and what went through while it stood more. So more is tried for at once, in
-// steps that make nobody late.
+// 177 Mbit/s (155 where it is taken for one to 69), and what went through while it stood
+// more. So more is tried for at once, in steps that make nobody late.
 func TestARealOnset(t *testing.T) {
 	file, err := os.Open("testdata/onset.jsonl.gz")
 	if err != nil {
@@ -37,7 +37,7 @@ func TestARealOnset(t *testing.T) {
 	switch {
 	case err != nil:
 		t.Fatal(err)
-	case cut.IsZero() || settled.Sub(cut) > 500*time.Millisecond || first < 165*bitrate.Mbit || first > 195*bitrate.Mbit:
+	case cut.IsZero() || settled.Sub(cut) > 500*time.Millisecond || first < 150*bitrate.Mbit || first > 195*bitrate.Mbit:
 		t.Errorf("cut at %v, and settled at %v with %v", cut, settled, first)
 	case tried.IsZero() || tried.Sub(settled) > time.Second:
 		t.Errorf("settled at %v with %v, and more was tried for at %v", settled, first, tried)

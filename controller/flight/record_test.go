@@ -170,7 +170,7 @@ func TestNothingOfAnObservationIsForgotten(t *testing.T) {
 		want int
 	}{
 		{reflect.TypeFor[plan.Observation](), 4}, {reflect.TypeFor[plan.Told](), 3}, {reflect.TypeFor[plan.App](), 8}, {reflect.TypeFor[plan.Session](), 5},
-		{reflect.TypeFor[plan.Sample](), 6}, {reflect.TypeFor[plan.Sender](), 9}, {reflect.TypeFor[plan.TxRate](), 2},
+		{reflect.TypeFor[plan.Sample](), 6}, {reflect.TypeFor[plan.Sender](), 9}, {reflect.TypeFor[plan.TxRate](), 3},
 		{reflect.TypeFor[plan.Plan](), 5},
 	} {
 		if n := tt.of.NumField(); n != tt.want {
