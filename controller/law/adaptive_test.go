@@ -18,14 +18,15 @@ type stage struct {
 	t *testing.T
 	Run
 	o         plan.Observation
-	delay     time.Duration  // above a base of 0.3 ms
-	lost      int            // of every 50 probes
-	deaf      bool           // plans are not carried out
-	behind    int            // steps by which the API server shows a limit late
-	written   [][]plan.Limit // limits that it is yet to show
-	idle      func(int) bool // senders that send nothing; nil: none
-	sending   bitrate.Rate   // what each sender would send
-	reasons   []plan.Reason  // of the last step
+	delay     time.Duration          // above a base of 0.3 ms
+	lost      int                    // of every 50 probes
+	deaf      bool                   // plans are not carried out
+	behind    int                    // steps by which the API server shows a limit late
+	written   [][]plan.Limit         // limits that it is yet to show
+	idle      func(int) bool         // senders that send nothing; nil: none
+	sending   bitrate.Rate           // what each sender would send
+	each      func(int) bitrate.Rate // or what this one would; nil: all as much
+	reasons   []plan.Reason          // of the last step
 	writes    int
 	probes    int
 	uncounted bool // the agent on the senders' node has fallen silent
@@ -77,6 +78,9 @@ func (s *stage) run(d time.Duration) {
 				break
 			}
 			rate := min(s.sending, x.Limit)
+			if s.each != nil {
+				rate = min(s.each(i), x.Limit)
+			}
 			if s.idle != nil && s.idle(i) {
 				rate = 0
 			}

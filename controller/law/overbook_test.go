@@ -51,3 +51,35 @@ func TestLimitsOfManyWhoRarelySendTogether(t *testing.T) {
 		})
 	}
 }
+
+// Who sends all it can among many that send little has what these do not use, also where
+// their limits came to more before: none of them would use a part of it.
+func TestWhoSendsAllItCanHasWhatManyDoNotUse(t *testing.T) {
+	for _, quiet := range []bool{false, true} {
+		limits := make([]bitrate.Rate, 16)
+		for i := range limits {
+			limits[i] = 12 * mbit
+		}
+		s := newStage(t, jitter1ms, limits...)
+		for i := range s.o.Senders {
+			s.o.Senders[i].Min = mbit
+		}
+		busy := 0
+		s.each = func(i int) bitrate.Rate {
+			switch {
+			case i == busy:
+				return 1000 * mbit
+			case quiet && (i+s.probes/12)%5 != 0:
+				return mbit / 10
+			}
+			return 2 * mbit
+		}
+		s.run(2 * time.Second)
+		s.learned()
+		for busy = range 3 {
+			if s.run(30 * time.Second); s.limits()[busy] < 70 {
+				t.Errorf("quiet now and then %v: after half a minute the limit of %d, which sends all it can, is %vM; all: %v", quiet, busy, s.limits()[busy], s.limits())
+			}
+		}
+	}
+}

@@ -307,10 +307,11 @@ func (r *round) divide(b *budget.Budget, s *shared, action plan.Action) {
 	}
 	claims := make([]share.Claim, len(s.members))
 	for k, i := range s.members {
-		claims[k] = share.ClaimOf(s.senders[k], r.state.Uses[i].Recent())
+		peak := r.state.Uses[i].Recent()
 		if b.Overbooked.By > 0 && !r.state.Uses[i].Idle(r.view.At) { // who sends now and then is to find a limit that stays
-			claims[k].Demand = claims[k].Ceiling
+			peak = r.state.Uses[i].Bursts()
 		}
+		claims[k] = share.ClaimOf(s.senders[k], peak)
 		if !b.Link.Known && action == plan.Grow {
 			claims[k].Floor = max(claims[k].Floor, senders.LimitOf(s.senders[k]))
 		}

@@ -23,7 +23,8 @@ type Use struct {
 	Pod       plan.PodID
 	Since     time.Time
 	Now, Last bitrate.Rate
-	Quiet     time.Time // since when it sends next to nothing; zero: it sends
+	High      bitrate.Rate // of the epochs before, less by a twentieth with each
+	Quiet     time.Time    // since when it sends next to nothing; zero: it sends
 }
 
 // Idle pods are those that were Quiet for a while; they use idleRate at the most.
@@ -52,11 +53,18 @@ const useEpoch = 1500 * time.Millisecond
 // Recent is the peak of one epoch to two.
 func (u Use) Recent() bitrate.Rate { return max(u.Now, u.Last) }
 
+// Bursts is what a sender uses when it sends, also if it is quiet now.
+func (u Use) Bursts() bitrate.Rate { return max(u.Recent(), u.High) }
+
+// forgets is what is left with each epoch of the highest before: half after 20 s.
+const forgets = 0.95
+
 func (u *Use) add(at time.Time, r bitrate.Rate) {
 	if u.Since.IsZero() {
 		u.Since = at
 	}
 	if at.Sub(u.Since) >= useEpoch {
+		u.High = max(u.Now, bitrate.Scale(u.High, forgets))
 		u.Since, u.Last, u.Now = at, u.Now, 0
 	}
 	u.Now = max(u.Now, r)
