@@ -83,3 +83,36 @@ func TestWhoSendsAllItCanHasWhatManyDoNotUse(t *testing.T) {
 		}
 	}
 }
+
+// Where all of those who rarely send do so at once, their limits go back at once to what
+// fits through and empties the queue, not in steps that each leave it growing.
+func TestAllWhoRarelySendAtOnceAreCutOnce(t *testing.T) {
+	limits := make([]bitrate.Rate, 20)
+	for i := range limits {
+		limits[i] = 190 * mbit / 20
+	}
+	s := newStage(t, jitter1ms, limits...)
+	for i := range s.o.Senders {
+		s.o.Senders[i].Min = mbit
+	}
+	s.idle = func(i int) bool { return (i+s.probes/12)%5 != 0 }
+	s.run(2 * time.Second)
+	s.learned()
+	s.run(time.Minute)
+	before := s.together()
+	s.idle = nil
+	late, fits := 0, 196*mbit
+	for range 4 * 10 {
+		more := float64(s.together()-fits) / float64(fits) / 4
+		if s.delay = min(max(0, s.delay+time.Duration(more*float64(time.Second))), 50*ms); s.delay > ms {
+			late++
+		}
+		s.run(250 * ms)
+	}
+	if before < 2*fits || late > 2 {
+		t.Errorf("with limits of %v where %v fit a queue stood in %d looks, want two: until it is seen, and until the cut is in force", before, fits, late)
+	}
+	if s.together() < 9*fits/10 {
+		t.Errorf("limits of %v at last, %v fit", s.together(), fits)
+	}
+}

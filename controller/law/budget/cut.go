@@ -124,7 +124,7 @@ const nothing = 0.1
 // deep, and how fast the queue then leaves will tell it.
 func (t *Turn) cut(b *Budget, again bool) {
 	x, c := &b.Trouble, t.Config
-	b.Link.Upper = min(b.Total, t.Load.Peak)
+	b.Link.Upper = min(b.Limits(), t.Load.Peak)
 	raised := t.raised(b)
 	first := !again && !raised && !b.Link.Known
 	if raised { // what was in use before it may not be in use again yet
@@ -134,7 +134,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 		x.Rise = Rise{queue.Rising(t.ramp(b.since(t.Now))), b.Link.Upper}
 		x.Found.Used, x.Tried = b.Link.Upper, b.Phase == plan.Trying
 	}
-	if !again && !raised && b.Link.Known {
+	if !again && !raised && b.Link.Known && !t.together(b) {
 		b.Link.fell(t.Now)
 	}
 	depth, most, explore := t.estimate(b, again, raised)
@@ -153,7 +153,8 @@ func (t *Turn) cut(b *Budget, again bool) {
 	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
 	x.InForce, x.Doubted = t.Load.Limits, time.Time{}
 	x.Cuts++
-	b.Link.Proven, b.Overbooked.By = 0, 0
+	b.Link.Proven = 0
+	b.Overbooked.exceeded(t.Now)
 	b.Search.Even, b.Search.Fine, b.Search.Step = explore, false, c.RaiseStep
 	b.Link.Cut, b.Link.EffectBy = t.Now, t.Now.Add(t.Feedback)
 	if x.Resume = plan.Draining; t.unsure() {
@@ -194,6 +195,9 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 		return max(2*depth, telling), most, false
 	case useful && !v.Standing && v.Worst.Recent <= v.Soft: // gently: most packets are well
 		return t.gently(b, again, raised), most, false
+	}
+	if t.together(b) { // that says enough, and nothing of the link
+		return depth, most, false
 	}
 	if !again {
 		if learned, explore := t.remember(l, x.Rise.Slope, raised); learned {

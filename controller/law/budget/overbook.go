@@ -72,15 +72,30 @@ func (t *Turn) overbook(b *Budget) {
 	}
 }
 
+// together reports whether so many of those whose limits are overbooked send at once that
+// the queue would go on to grow if a part of their limits were taken back.
+func (t *Turn) together(b *Budget) bool {
+	return b.Overbooked.By > 0 && bitrate.Scale(t.Load.Peak, bookBack) > b.Total
+}
+
 // recall takes most of it back: that many sent together is the likeliest cause of a queue,
 // and no reason to think less of the link.
 func (t *Turn) recall(b *Budget) plan.Reason {
 	t.from = b.Limits()
 	o := &b.Overbooked
-	o.Most, o.Recalled = (1+o.By)*bookBelow, t.Now
-	o.By, o.Since = max((1+o.By)*bookBack, 1)-1, time.Time{}
+	by := max((1+o.By)*bookBack, 1) - 1
+	o.exceeded(t.Now)
+	o.By = by
 	b.Link.EffectBy = t.Now.Add(t.Feedback)
 	return t.reason(b, plan.Cut, plan.Violation)
+}
+
+// exceeded ends it, since a queue stood.
+func (o *Overbooking) exceeded(now time.Time) {
+	if o.By > 0 {
+		o.Most, o.Recalled = (1+o.By)*bookBelow, now
+	}
+	o.By, o.Since = 0, time.Time{}
 }
 
 // most is how many times the budget limits may come to: less than made a queue, and more again
