@@ -19,6 +19,7 @@ type stage struct {
 	Run
 	o         plan.Observation
 	delay     time.Duration          // above a base of 0.3 ms
+	fifth     bool                   // only each fifth probe is late
 	lost      int                    // of every 50 probes
 	deaf      bool                   // plans are not carried out
 	behind    int                    // steps by which the API server shows a limit late
@@ -66,8 +67,12 @@ func (s *stage) run(d time.Duration) {
 		session.Samples = last(session.Samples, keptSamples)
 		for range 12 {
 			s.o.At = s.o.At.Add(20 * ms)
+			delay := s.delay
+			if s.fifth && s.probes%5 != 0 {
+				delay = 0
+			}
 			session.Samples = append(session.Samples, plan.Sample{
-				At: s.o.At, RTT: 300*time.Microsecond + s.delay + time.Duration(s.probes%5)*10*time.Microsecond, Lost: s.probes%50 < s.lost,
+				At: s.o.At, RTT: 300*time.Microsecond + delay + time.Duration(s.probes%5)*10*time.Microsecond, Lost: s.probes%50 < s.lost,
 			})
 			s.probes++
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
 )
 
 // together is what all senders may send.
@@ -87,18 +88,7 @@ func TestWhoSendsAllItCanHasWhatManyDoNotUse(t *testing.T) {
 // Where all of those who rarely send do so at once, their limits go back at once to what
 // fits through and empties the queue, not in steps that each leave it growing.
 func TestAllWhoRarelySendAtOnceAreCutOnce(t *testing.T) {
-	limits := make([]bitrate.Rate, 20)
-	for i := range limits {
-		limits[i] = 190 * mbit / 20
-	}
-	s := newStage(t, jitter1ms, limits...)
-	for i := range s.o.Senders {
-		s.o.Senders[i].Min = mbit
-	}
-	s.idle = func(i int) bool { return (i+s.probes/12)%5 != 0 }
-	s.run(2 * time.Second)
-	s.learned()
-	s.run(time.Minute)
+	s := overbooked(t)
 	before := s.together()
 	s.idle = nil
 	late, fits := 0, 196*mbit
@@ -114,5 +104,83 @@ func TestAllWhoRarelySendAtOnceAreCutOnce(t *testing.T) {
 	}
 	if s.together() < 9*fits/10 {
 		t.Errorf("limits of %v at last, %v fit", s.together(), fits)
+	}
+}
+
+// overbooked is a minute of twenty of which a fifth sends at a time.
+func overbooked(t *testing.T) *stage {
+	limits := make([]bitrate.Rate, 20)
+	for i := range limits {
+		limits[i] = 190 * mbit / 20
+	}
+	s := newStage(t, jitter1ms, limits...)
+	for i := range s.o.Senders {
+		s.o.Senders[i].Min = mbit
+	}
+	s.idle = func(i int) bool { return (i+s.probes/12)%5 != 0 }
+	s.run(2 * time.Second)
+	s.learned()
+	s.State.Adaptive.Budgets[0].Link.Measured = true
+	s.run(time.Minute)
+	return s
+}
+
+// Some packets that are late while less is sent than is known to fit are no reason to take
+// anything, neither where limits come to more than that.
+func TestATailWithoutAQueueTakesNothingOfWhatIsOverbooked(t *testing.T) {
+	s := overbooked(t)
+	before := s.together()
+	s.delay, s.fifth = 3*ms, true
+	s.run(10 * time.Second)
+	if s.together() < before {
+		t.Errorf("limits of %v together, %v before a fifth of the packets was late: %+v", s.together(), before, s.reason())
+	}
+}
+
+// One that pauses now and then where just enough send is no reason to cut all of them
+// and to raise them again.
+func TestOverbookingDoesNotComeAndGoWithOneSender(t *testing.T) {
+	s := overbooked(t)
+	for i := range s.o.Senders {
+		s.o.Senders[i].Max = 30 * mbit
+	}
+	some := func(n int) { s.idle = func(i int) bool { return i >= n || (i+s.probes/12)%5 != 0 } }
+	some(8)
+	s.run(time.Minute)
+	writes := s.writes
+	for range 4 {
+		some(7)
+		s.run(15 * time.Second)
+		some(8)
+		s.run(15 * time.Second)
+	}
+	if n := s.writes - writes; n > 16 {
+		t.Errorf("%d writes in two minutes, in which one of eight paused four times", n)
+	}
+}
+
+// Two looks at the same time tell no more than one.
+func TestTwoLooksAtTheSameTime(t *testing.T) {
+	s := overbooked(t)
+	s.State.Adaptive.Budgets[0].Overbooked.Since = s.o.At
+	s.Step(s.o)
+	if o := s.State.Adaptive.Budgets[0].Overbooked; o.Mean != o.Mean || o.Dev != o.Dev {
+		t.Errorf("%+v", o)
+	}
+}
+
+// A new leader takes limits that come to more than was found to fit, as those of many may,
+// for overbooked: it does not raise them in the large steps of who knows nothing.
+func TestANewLeaderGoesOnWithOverbookedLimits(t *testing.T) {
+	s := overbooked(t)
+	s.o.Told = []plan.Told{{Node: "n1", Found: 190 * mbit}}
+	before := s.together()
+	s.State = State{}
+	s.run(30 * time.Second)
+	if s.together() > before*11/10 || s.together() < before*3/4 {
+		t.Errorf("limits of %v together half a minute after a leader began, %v before", s.together(), before)
+	}
+	if b := s.State.Adaptive.Budgets[0]; b.Total > 200*mbit {
+		t.Errorf("a budget of %v, 190M were found to fit", b.Total)
 	}
 }

@@ -38,6 +38,24 @@ func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 	return t.reason(b, plan.Cut, plan.Violation)
 }
 
+// recall takes most of it back: that many sent together is the likeliest cause of a queue,
+// and no reason to think less of the link.
+func (t *Turn) recall(b *Budget) plan.Reason {
+	switch v := t.Opinion; {
+	case v.Tail && !senders.InUse(t.Load.Peak, b.Total): // the link holds more than this
+		return t.hold(b, plan.NearTarget)
+	case v.Tail && t.doubts(b):
+		return t.hold(b, plan.Confirming)
+	}
+	t.from = b.Limits()
+	o := &b.Overbooked
+	by := max((1+o.By)*bookBack, 1) - 1
+	o.exceeded(t.Now)
+	o.By = by
+	b.Link.EffectBy = t.Now.Add(t.Feedback)
+	return t.reason(b, plan.Cut, plan.Violation)
+}
+
 // count notes how it was before the first of the cuts in a row, or that the last
 // one had no effect.
 func (t *Turn) count(b *Budget, again bool) {

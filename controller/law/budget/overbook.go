@@ -21,6 +21,7 @@ type Overbooking struct {
 
 const (
 	many       = 8                // senders: of fewer one alone that begins to send makes a queue
+	stillMany  = 6                // where limits are overbooked already: one that pauses is no reason to write all
 	bookAfter  = 4 * time.Second  // of figures that are looked at first
 	bookMemory = 15 * time.Second // of the figures
 	bookStep   = 1.3              // by which the limits may grow at a time
@@ -44,7 +45,7 @@ func (b *Budget) Limits() bitrate.Rate { return bitrate.Scale(b.Total, 1+b.Overb
 // the budget.
 func (t *Turn) overbook(b *Budget) {
 	o := &b.Overbooked
-	if t.Load.Sending < many || !b.Link.Known {
+	if t.Load.Sending < stillMany || t.Load.Sending < many && o.By == 0 || !b.Link.Known {
 		o.By, o.Since = 0, time.Time{}
 		return
 	}
@@ -57,6 +58,9 @@ func (t *Turn) overbook(b *Budget) {
 		return
 	}
 	age, off := t.Now.Sub(o.Since), float64(t.Load.Peak)-o.Mean
+	if age <= 0 || t.Now.Before(o.At) {
+		return
+	}
 	gain := float64(t.Now.Sub(o.At)) / float64(min(age, bookMemory))
 	o.At = t.Now
 	o.Dev += gain * (math.Abs(off) - o.Dev)
@@ -76,18 +80,6 @@ func (t *Turn) overbook(b *Budget) {
 // the queue would go on to grow if a part of their limits were taken back.
 func (t *Turn) together(b *Budget) bool {
 	return b.Overbooked.By > 0 && bitrate.Scale(t.Load.Peak, bookBack) > b.Total
-}
-
-// recall takes most of it back: that many sent together is the likeliest cause of a queue,
-// and no reason to think less of the link.
-func (t *Turn) recall(b *Budget) plan.Reason {
-	t.from = b.Limits()
-	o := &b.Overbooked
-	by := max((1+o.By)*bookBack, 1) - 1
-	o.exceeded(t.Now)
-	o.By = by
-	b.Link.EffectBy = t.Now.Add(t.Feedback)
-	return t.reason(b, plan.Cut, plan.Violation)
 }
 
 // exceeded ends it, since a queue stood.

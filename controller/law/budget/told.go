@@ -13,15 +13,24 @@ import (
 
 // Believe takes the limits that are in force as a leader begins, and in use, for what
 // fits where they come to about what was once found to: no more than that is tried for
-// in the large steps of who knows nothing.
+// in the large steps of who knows nothing. Those of many may come to more.
 func (b *Budget) Believe(c Config, load Load, told plan.Told) {
 	limits, found := load.Limits, told.Found
 	anew := b.Phase == plan.Open && !b.Link.Known && b.Touched().IsZero()
-	if !anew || found == 0 || !near(limits, found, 0.1) || load.Seen.IsZero() || !senders.InUse(load.Peak, limits) {
+	if !anew || found == 0 || load.Seen.IsZero() {
 		return
 	}
-	b.Phase, b.Total = plan.Settled, limits
-	b.Link.learn(bitrate.Scale(limits, 1/c.Settle), false)
+	by := float64(limits) / float64(found)
+	switch {
+	case load.Sending >= many && by > 0.9 && by < 1.1*(1+mostBooked): // they may be overbooked
+		b.Total, b.Overbooked.By = found, max(by, 1)-1
+	case near(limits, found, 0.1) && senders.InUse(load.Peak, limits):
+		b.Total = limits
+	default:
+		return
+	}
+	b.Phase = plan.Settled
+	b.Link.learn(bitrate.Scale(b.Total, 1/c.Settle), false)
 	b.Link.Best = b.Link.Capacity
 }
 
