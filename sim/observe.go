@@ -60,8 +60,9 @@ func (w *world) observe(now time.Duration) plan.Observation {
 // limiter is what the controller is told that holds senders to their limits: the agent's
 // own counters are behind it.
 func (w *world) limiter() plan.Limiter {
-	if w.scenario.CountBefore && w.scenario.Limiter != plan.EDT {
+	limiter := cmp.Or(w.scenario.Limiter, plan.TokenBucket)
+	if w.scenario.CountBefore && limiter == plan.TokenBucket {
 		return ""
 	}
-	return cmp.Or(w.scenario.Limiter, plan.TokenBucket)
+	return limiter
 }

@@ -30,7 +30,9 @@ func (t *Turn) settle(b *Budget) {
 		t.measure(b, e)
 	case e.pinned:
 	case b.Trouble.Overshot: // it was guessed from the way up, or what was good before was taken
-		l.Capacity = min(max(l.Capacity, e.full), l.Upper)
+		if l.Capacity = max(l.Capacity, e.full); t.Load.Paced || t.Load.Sockets { // counted before it waits
+			l.Capacity = min(l.Capacity, l.Upper)
+		}
 	default:
 		l.Capacity = min(l.Capacity, e.full)
 	}
