@@ -158,6 +158,27 @@ func TestWhatCannotBeKnownIsNotCalledWell(t *testing.T) {
 	}
 }
 
+// How late two of three paths agree that it is, is what the one of them sees that is less
+// late: the other's vantage may be mad.
+func TestWhatTwoOfThreePathsAgreeOnIsTheLess(t *testing.T) {
+	app := &plan.App{Pod: plan.PodID{Namespace: "factory", Name: "robot"}, Node: "n1", SLO: workload.SLO{Jitter: ms}}
+	for k, late := range []time.Duration{50 * ms, 800 * us, 0} {
+		s := plan.Session{ID: string(rune('a' + k)), Vantage: "n" + string(rune('2'+k)), Base: plan.Base{Delay: 300 * us, Known: true}}
+		for i := range 13 {
+			x := plan.Sample{At: t0.Add(time.Duration(i) * 20 * ms), RTT: 320 * us}
+			if i >= 9 || k == 0 {
+				x.RTT = 300*us + late
+			}
+			s.Samples = append(s.Samples, x)
+		}
+		app.Sessions = append(app.Sessions, s)
+	}
+	v := DefaultConfig().Judge(app, time.Time{}, t0.Add(260*ms))
+	if !v.Standing || v.Worst.Recent > ms {
+		t.Errorf("standing %v, of %v; two of three say no more than 0.8 ms", v.Standing, v.Worst.Recent)
+	}
+}
+
 // What two paths see is as sure as what one sees for twice as long: two packets in a row
 // beyond the target, or four beyond half of it.
 func TestTwoPathsSeeAQueueInHalfTheTime(t *testing.T) {

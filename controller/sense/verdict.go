@@ -138,6 +138,10 @@ func (t *tally) verdict() Verdict {
 	v := t.worst
 	v.Paths = t.paths
 	agreed := t.surges > 1 || t.stands > 1 // what two paths see is as sure as what one sees for twice as long
+	if second := &t.second; agreed && t.troubled == 1 && t.paths.Seen >= corroborated && second.Worst.Surge > second.Soft {
+		v = *second // by how much the worst is later is its word alone
+		v.Paths = t.paths
+	}
 	if agreed {
 		v.Standing, v.Tail = true, false
 	}

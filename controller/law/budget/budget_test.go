@@ -70,6 +70,16 @@ func TestAShortQueueAtAKnownCapacityIsCutGently(t *testing.T) {
 	}
 }
 
+// What left the uplink says at most that as much fits as was sent while a queue stood: others
+// that pause just then come back.
+func TestNoMoreFitsThroughThanWhatAQueueStoodAt(t *testing.T) {
+	b := Budget{Total: 100 * mbit, Link: Link{Upper: 250 * mbit}}
+	turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}}
+	if turn.measure(&b, episode{full: 240 * mbit, passed: 900 * mbit, pinned: true}); b.Link.Capacity > 250*mbit {
+		t.Errorf("%v are thought to fit, where a queue stood at 250M", b.Link.Capacity)
+	}
+}
+
 // A queue leaves as fast as the link is: beside others who use most of it, next to nothing is
 // sent until it has.
 func TestACutBesideOthersIsAsDeepAsTheLinkNeeds(t *testing.T) {

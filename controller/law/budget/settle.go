@@ -146,7 +146,7 @@ func (t *Turn) fall(b *Budget, ramp []queue.Delay) fall {
 func (t *Turn) measure(b *Budget, e episode) {
 	l, f := &b.Link, e.fall
 	if e.pinned && e.passed != 0 {
-		l.learn(e.passed, true)
+		l.learn(min(e.passed, max(l.Upper, e.full)), true) // more would not have queued
 		return
 	}
 	c := min(queue.Alone(f.inflow, f.slope), e.full)

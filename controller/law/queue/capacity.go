@@ -89,6 +89,9 @@ const overfull = 1.1
 func Throughput(ramp []Delay, sums []senders.Sum, stands time.Duration) []bitrate.Rate {
 	var all []bitrate.Rate
 	for _, w := range sums {
+		if !w.At.After(w.From) { // it was told twice
+			continue
+		}
 		before, seen := level(ramp, w.From)
 		after, known := level(ramp, w.At)
 		if seen && known && before >= stands && after >= stands {

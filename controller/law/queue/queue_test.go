@@ -76,6 +76,15 @@ func TestCapacityFromWhatPassed(t *testing.T) {
 	}
 }
 
+// A sub-window of no length, as one that was told twice, says nothing.
+func TestASubWindowOfNoLengthSaysNothing(t *testing.T) {
+	ramp := []Delay{{t0, 10 * ms}, {t0.Add(100 * ms), 10 * ms}, {t0.Add(200 * ms), 10 * ms}}
+	sums := []senders.Sum{{From: t0, At: t0.Add(100 * ms), Tx: 200 * bitrate.Mbit}, {From: t0.Add(100 * ms), At: t0.Add(100 * ms), Tx: 200 * bitrate.Mbit}}
+	if got := Throughput(ramp, sums, ms); len(got) != 1 || got[0] != 200*bitrate.Mbit {
+		t.Errorf("%v, want 200M once", got)
+	}
+}
+
 func TestCapacityFromWhatStood(t *testing.T) {
 	const capacity = 200.0
 	tests := map[string]struct {
