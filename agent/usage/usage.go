@@ -242,7 +242,9 @@ func (m *Meter) left(window time.Duration) bitrate.Rate {
 		} else {
 			octets += is.tx - m.out[i].octets
 		}
-		now = append(now, sent{u.Index, is.tx})
+		if there { // else it begins anew: nobody knows from what
+			now = append(now, sent{u.Index, is.tx})
+		}
 	}
 	if m.out = now; !known {
 		return 0

@@ -92,6 +92,9 @@ func send(t *testing.T, pod, host *nstest.Net, n, size int) {
 		t.Fatal(err)
 	}
 	defer to.Close()
+	if err := to.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	pod.Do(t, func() { from, err = net.Dial("udp", to.LocalAddr().String()) })
 	if err != nil {
 		t.Fatal(err)
@@ -110,8 +113,8 @@ func send(t *testing.T, pod, host *nstest.Net, n, size int) {
 // What leaves the node is what its interfaces with a default route send.
 func TestWhatLeavesTheNode(t *testing.T) {
 	host, far := nstest.New(t), nstest.New(t)
-	nstest.Veth(t, host, "up0", "10.77.1.2/24", far, "eth0", "10.77.0.1/16")
-	host.Route(t, "0.0.0.0/0", "up0", "10.77.1.1")
+	nstest.Veth(t, host, "up0", "10.77.1.2/16", far, "eth0", "10.77.0.1/16")
+	host.Route(t, "0.0.0.0/0", "up0", "10.77.0.1")
 	var m *Meter
 	var err error
 	host.Do(t, func() {
@@ -136,6 +139,19 @@ func TestWhatLeavesTheNode(t *testing.T) {
 	send(t, host, far, 100, 1000)
 	if got, sent := read(), bitrate.Rate(100*1042*8); got < sent || got > sent+5000 {
 		t.Errorf("%v left the node, want just above %v", got, sent)
+	}
+
+	// A dump without the interface: what it sent before is not what it sends since.
+	clear(m.now)
+	if got := m.left(time.Second); got != 0 {
+		t.Errorf("%v left by an interface that is gone", got)
+	}
+	if got := read(); got != 0 {
+		t.Errorf("%v left in the window in which the interface came back", got)
+	}
+	send(t, host, far, 100, 1000)
+	if got, sent := read(), bitrate.Rate(100*1042*8); got < sent || got > sent+5000 {
+		t.Errorf("%v left the node since, want just above %v", got, sent)
 	}
 }
 
