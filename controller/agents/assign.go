@@ -109,6 +109,7 @@ func (m *matching) drop(l *link) {
 	if m.byNode[node] = without(m.byNode[node], l); len(m.byNode[node]) == 0 {
 		delete(m.byNode, node)
 		delete(m.limiters, node)
+		delete(m.limits, node)
 	}
 }
 

@@ -35,6 +35,9 @@ func TestAssignKeepsWhatIsWanted(t *testing.T) {
 				numbers[id] = s.number
 			}
 			p.Assign(ctx, want, senders)
+			for _, a := range want { // as the loop does once the agents are others
+				p.Limit(1, a.Node, nil)
+			}
 			if rapid.Bool().Draw(t, "holds") && len(want) > 0 {
 				p.mu.Lock()
 				p.holds(want[0].Agent, rapid.Bool().Draw(t, "it"))
@@ -110,6 +113,9 @@ func checkAssigned(t *rapid.T, p *Pool, want []Assignment, numbers map[string]ui
 	}
 	if len(p.sessions) != sessions || len(p.numbers) != sessions || len(p.byUID) != len(want) || len(p.byNode) != len(nodes) {
 		t.Fatalf("%d sessions, %d numbers, %d agents on %d nodes are kept, want %d, %d on %d", len(p.sessions), len(p.numbers), len(p.byUID), len(p.byNode), sessions, len(want), len(nodes))
+	}
+	if len(p.limits) != len(nodes) {
+		t.Fatalf("the limits of %d nodes are kept, want %d", len(p.limits), len(nodes))
 	}
 	if len(p.asking) != len(asking) {
 		t.Fatalf("%d reflectors are asked, want %d", len(p.asking), len(asking))
