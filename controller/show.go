@@ -8,9 +8,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/agent/api"
-	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/controller/status"
@@ -176,14 +176,9 @@ func showSender(sender *inventory.Sender, seen *plan.Sender, now time.Time) stat
 		Pod: sender.Pod.String(), Node: sender.Node, Rank: sender.Rank, Weight: sender.Weight,
 		Mode: string(sender.Mode), MinBps: sender.Min, MaxBps: sender.Max, LimitBps: seen.Limit,
 	}
-	var sum, n bitrate.Rate
-	for _, r := range seen.Rates {
-		if now.Sub(r.At) <= time.Second {
-			sum += r.Tx
-			n++
-		}
+	if n := len(seen.Rates); n > 0 && now.Sub(seen.Rates[n-1].At) <= time.Second {
+		out.UsageBps, out.Known = senders.Over(seen.Rates, now.Add(-time.Second), now), true
 	}
-	out.UsageBps, out.Known = sum/max(n, 1), n > 0
 	return out
 }
 

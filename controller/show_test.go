@@ -56,3 +56,21 @@ func TestStatusWhileRoomIsUsedAgain(t *testing.T) {
 		t.Error("room that nobody was shown is not used again, or keeps what was measured")
 	}
 }
+
+// What a pod sends on and off comes in windows of unequal length, shorter where it changes:
+// each counts for as long as it was.
+func TestUsageIsByTheLengthOfWindows(t *testing.T) {
+	now := time.Now()
+	var seen plan.Sender
+	for age := 1100 * time.Millisecond; age >= 100*time.Millisecond; age -= 100 * time.Millisecond {
+		seen.Rates = append(seen.Rates, plan.TxRate{At: now.Add(-age)})
+	}
+	seen.Rates = append(seen.Rates, plan.TxRate{At: now.Add(-50 * time.Millisecond), Tx: 100 * mbit}, plan.TxRate{At: now})
+	got := showSender(&inventory.Sender{}, &seen, now)
+	if want := 5 * mbit; !got.Known || max(got.UsageBps-want, want-got.UsageBps) > 1000 {
+		t.Errorf("known %v, %v over the last second, want %v", got.Known, got.UsageBps, want)
+	}
+	if got := showSender(&inventory.Sender{}, &seen, now.Add(1001*time.Millisecond)); got.Known || got.UsageBps != 0 {
+		t.Errorf("known %v, %v once nothing was told for a second", got.Known, got.UsageBps)
+	}
+}

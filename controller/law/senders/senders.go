@@ -172,7 +172,7 @@ func Sums(senders []*plan.Sender, from, to time.Time) []Sum {
 		}
 		w := Sum{From: began(most.Rates, i), At: r.At}
 		for _, s := range senders {
-			w.Tx += over(s.Rates, w.From, w.At)
+			w.Tx += Over(s.Rates, w.From, w.At)
 		}
 		if comparable {
 			w.Out = r.Out
@@ -206,9 +206,9 @@ func MeanSum(senders []*plan.Sender, from, to time.Time, counts func(*plan.Sende
 	return bitrate.Rate(bits / to.Sub(from).Seconds())
 }
 
-// over is the mean of what is known of the time from one to another, or what was last
+// Over is the mean of what is known of the time from one to another, or what was last
 // known where nothing is.
-func over(rates []plan.TxRate, from, to time.Time) bitrate.Rate {
+func Over(rates []plan.TxRate, from, to time.Time) bitrate.Rate {
 	var bits, known float64
 	for i, r := range rates {
 		start, end := later(from, began(rates, i)), r.At
