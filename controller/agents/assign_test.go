@@ -43,10 +43,12 @@ func TestAssignKeepsWhatIsWanted(t *testing.T) {
 				p.holds(want[0].Agent, rapid.Bool().Draw(t, "it"))
 				p.mu.Unlock()
 			}
-			p.mu.Lock()
-			checkAssigned(t, p, want, numbers)
-			checkSenders(t, p, senders)
-			p.mu.Unlock()
+			func() {
+				p.mu.Lock()
+				defer p.mu.Unlock() // also where a check ends the test: Wait needs it
+				checkAssigned(t, p, want, numbers)
+				checkSenders(t, p, senders)
+			}()
 		}
 	})
 }
