@@ -71,6 +71,7 @@ func everyMetric(t *testing.T) *registered {
 	t.Helper()
 	r := &registered{labels: map[string][]string{}}
 	controller.NewMetrics(r, func() *status.Status { return &status.Status{} })
+	controller.DescribeGauges(func(name string, labels []string) { r.labels[name] = slices.Clone(labels) })
 	actuate.New(nil, actuate.DefaultConfig(), slog.New(slog.DiscardHandler), r)
 	(&config.Files{}).Register(r)
 	webhook.NewMetrics(r)

@@ -25,6 +25,13 @@ func describe(name, help string, labels ...string) *description {
 	return d
 }
 
+// DescribeGauges calls f with the name and the labels of every gauge that a Gatherer adds.
+func DescribeGauges(f func(name string, labels []string)) {
+	for _, d := range described {
+		f(d.name, d.labels)
+	}
+}
+
 // putter tells a gauge, with the values of its labels.
 type putter = func(of *description, value float64, labels ...string)
 
