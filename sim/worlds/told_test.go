@@ -58,6 +58,18 @@ func TestWhatIsToldSparesTheSearch(t *testing.T) {
 	}
 }
 
+// Where the queue is the node's own, what leaves it tells what fits through, also where the
+// queue overflowed; the counters of a node say nothing of a queue further on.
+func TestWhatLeavesTheNodeTellsTheCapacity(t *testing.T) {
+	own := threefold()
+	own.OwnQueue = true
+	without, sent := mean(t, 5, threefold())
+	with, now := mean(t, 5, own)
+	if with >= without || now <= sent {
+		t.Errorf("%.2f %% late, %v; without it %.2f %%, %v", 100*with, now, 100*without, sent)
+	}
+}
+
 // What is wrong by a factor of ten either way costs little of either.
 func TestWhatIsToldMayBeWrong(t *testing.T) {
 	worlds := []sim.Scenario{threefold(), worldNamed(t, "tcp-overload"), worldNamed(t, "restart")}
