@@ -40,12 +40,7 @@ func TestClusterLife(t *testing.T) {
 	s := up(t, sandbox.Config{Name: clusterName})
 	c := s.Cluster
 
-	t.Run("pods on different nodes talk", s.podsTalk)
-	t.Run("a Service is reached from every node", s.serviceWorks)
-	t.Run("logs are read through the API server", s.logsWork)
-	t.Run("a pod reaches the API server with its own account", s.inClusterWorks)
-	t.Run("the host dials a pod", s.dialWorks)
-	t.Run("an uplink is shaped and counted", s.uplinkIsShaped)
+	s.connects(t)
 	t.Run("Cilium's kinds are validated", s.ciliumKindsWork)
 	t.Run("a node can't write to the host's disks", s.hostIsProtected)
 	t.Run("helm reaches the cluster", func(t *testing.T) {
@@ -84,13 +79,18 @@ func TestClusterOfBothFamilies(t *testing.T) {
 			t.Errorf("%s has %v", pod.Name, ips)
 		}
 	}
+	s.connects(t)
+	t.Run("a node restarts with its pods, disk and uplink", s.nodeRestarts)
+}
+
+// connects checks who reaches whom.
+func (s *suite) connects(t *testing.T) {
 	t.Run("pods on different nodes talk", s.podsTalk)
 	t.Run("a Service is reached from every node", s.serviceWorks)
 	t.Run("logs are read through the API server", s.logsWork)
 	t.Run("a pod reaches the API server with its own account", s.inClusterWorks)
 	t.Run("the host dials a pod", s.dialWorks)
 	t.Run("an uplink is shaped and counted", s.uplinkIsShaped)
-	t.Run("a node restarts with its pods, disk and uplink", s.nodeRestarts)
 }
 
 type suite struct {
