@@ -86,12 +86,13 @@ func (c *counters) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"at": time.Now(), "bytes": c.bytes})
 }
 
-// drain reads a connection to its end, counting into c where it is given.
-func drain(c *counters) func(net.Conn) {
+// drain reads a connection to its end, into a buffer of some bytes, counting into c where
+// it is given.
+func drain(buffer int, c *counters) func(net.Conn) {
 	return func(conn net.Conn) {
 		defer conn.Close()
 		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
-		buf := make([]byte, 256<<10)
+		buf := make([]byte, buffer)
 		for {
 			n, err := conn.Read(buf)
 			if c != nil {
@@ -118,7 +119,7 @@ func sink(ctx context.Context, data, control string) error {
 	}
 
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serveTCP(ctx, data, drain(received)) })
+	g.Go(func() error { return serveTCP(ctx, data, drain(256<<10, received)) })
 	g.Go(func() error {
 		buf := make([]byte, 64<<10)
 		for {
