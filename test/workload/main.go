@@ -52,7 +52,7 @@ func newAcceptCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			slog.Info("accepting", "tcp", addr)
-			return serveTCP(cmd.Context(), addr, drain(512, nil))
+			return serveTCP(cmd.Context(), addr, outlast)
 		},
 	}
 	cmd.Flags().StringVar(&addr, "tcp", ":5202", "address to listen on")

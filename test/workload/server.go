@@ -86,21 +86,30 @@ func (c *counters) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"at": time.Now(), "bytes": c.bytes})
 }
 
-// drain reads a connection to its end, into a buffer of some bytes, counting into c where
-// it is given.
-func drain(buffer int, c *counters) func(net.Conn) {
-	return func(conn net.Conn) {
-		defer conn.Close()
-		from := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
-		buf := make([]byte, buffer)
-		for {
-			n, err := conn.Read(buf)
-			if c != nil {
-				c.add(from, n)
-			}
-			if err != nil {
-				return
-			}
+// outlast reads a connection to its end.
+func outlast(conn net.Conn) {
+	defer conn.Close()
+	buf := make([]byte, 512)
+	for {
+		if _, err := conn.Read(buf); err != nil {
+			return
+		}
+	}
+}
+
+// count reads a connection to its end and counts what comes, many packets in a call.
+func (c *counters) count(conn net.Conn) {
+	defer conn.Close()
+	if raw, err := conn.(*net.TCPConn).SyscallConn(); err == nil {
+		_ = setInt(raw, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 64<<10) // or one
+	}
+	from := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
+	buf := make([]byte, 256<<10)
+	for {
+		n, err := conn.Read(buf)
+		c.add(from, n)
+		if err != nil {
+			return
 		}
 	}
 }
@@ -119,7 +128,7 @@ func sink(ctx context.Context, data, control string) error {
 	}
 
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serveTCP(ctx, data, drain(256<<10, received)) })
+	g.Go(func() error { return serveTCP(ctx, data, received.count) })
 	g.Go(func() error {
 		buf := make([]byte, 64<<10)
 		for {
