@@ -29,7 +29,7 @@ func TestTreeOnTheHost(t *testing.T) {
 	}
 	for _, h := range hierarchies {
 		t.Run(strings.ReplaceAll(h.Mount, "/", "."), func(t *testing.T) {
-			tree := Tree{Name: fmt.Sprintf("detnet-sandbox-cgroups-test-%d", os.Getpid()), Hierarchies: []Hierarchy{h}}
+			tree := Tree{Name: fmt.Sprintf("detnet-sandbox-cgroups-test-%d", os.Getpid()), Hierarchies: []Hierarchy{h}, Yields: "control"}
 			if err := tree.Create("control", "node1"); err != nil {
 				t.Fatal(err)
 			}
@@ -38,6 +38,7 @@ func TestTreeOnTheHost(t *testing.T) {
 			if err := os.MkdirAll(pod, 0o755); err != nil {
 				t.Fatal(err)
 			}
+			weighs(t, filepath.Join(h.Mount, tree.Name))
 			survivor := startIn(t, filepath.Join(h.Mount, tree.Name, "control"))
 			if err := tree.Renew(t.Context(), "node1"); err != nil {
 				t.Fatal(err)
@@ -53,6 +54,20 @@ func TestTreeOnTheHost(t *testing.T) {
 				t.Error("a process outlived its cgroup")
 			}
 		})
+	}
+}
+
+// weighs checks what share of CPU time a branch and its leaves have, where the hierarchy
+// gives any.
+func weighs(t *testing.T, branch string) {
+	t.Helper()
+	for file, one := range map[string]int{"cpu.shares": 1024, "cpu.weight": 100} {
+		for dir, want := range map[string]int{".": 16 * one, "node1": 8 * one, "control": one} {
+			text, err := os.ReadFile(filepath.Join(branch, dir, file))
+			if got := strings.TrimSpace(string(text)); err == nil && got != strconv.Itoa(want) {
+				t.Errorf("%s of %s is %s, want %d", file, dir, got, want)
+			}
+		}
 	}
 }
 

@@ -19,7 +19,16 @@ import (
 type Tree struct {
 	Hierarchies []Hierarchy
 	Name        string
+	Yields      string // the leaf that makes way for the others where CPU time is short
 }
+
+// Whether a pod answers in time must depend on its own node, as where each is a machine of
+// its own: what else runs on the host makes way for the branch, and the control plane for
+// the nodes. In times the weight that the kernel gives a cgroup by itself.
+const (
+	branchWeight = 16
+	leafWeight   = 8
+)
 
 // Create makes the branch and a leaf for each of the given names in it.
 func (t Tree) Create(leaves ...string) error {
@@ -37,13 +46,43 @@ func (t Tree) Create(leaves ...string) error {
 		if h.v2() {
 			prepare = delegate
 		}
-		if err := prepare(dir); err != nil {
+		if err := errors.Join(prepare(dir), weigh(dir, branchWeight)); err != nil {
 			return err
 		}
 		for _, leaf := range leaves {
-			if err := os.Mkdir(filepath.Join(dir, leaf), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("make cgroup: %w", err)
+			if err := t.createLeaf(dir, leaf); err != nil {
+				return err
 			}
+		}
+	}
+	return nil
+}
+
+func (t Tree) createLeaf(dir, leaf string) error {
+	path := filepath.Join(dir, leaf)
+	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make cgroup: %w", err)
+	}
+	if leaf == t.Yields {
+		return nil
+	}
+	return weigh(path, leafWeight)
+}
+
+// weigh sets a cgroup's share of CPU time, in times that of one whose share nobody set
+// (sched(7), cgroups(7)); it does nothing in hierarchies of other controllers.
+func weigh(dir string, times int) error {
+	for file, one := range map[string]int{"cpu.shares": 1024, "cpu.weight": 100} {
+		f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString(strconv.Itoa(times * one))
+		if err := errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("set %s of a new cgroup: %w", file, err)
 		}
 	}
 	return nil

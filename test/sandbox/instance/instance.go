@@ -77,9 +77,12 @@ func New(cache assets.Cache, name string, nodes int, hierarchies []cgroups.Hiera
 	}
 	return &Spec{
 		Name: name, Nodes: nodes, Cache: cache,
-		Cgroups: cgroups.Tree{Hierarchies: hierarchies, Name: CgroupName(name)},
+		Cgroups: cgroups.Tree{Hierarchies: hierarchies, Name: CgroupName(name), Yields: ControlLeaf},
 	}, nil
 }
+
+// ControlLeaf is the cgroup of the control plane in the instance's branch.
+const ControlLeaf = "control"
 
 // CgroupName is the folder of an instance in every cgroup hierarchy.
 func CgroupName(name string) string { return "detnet-sandbox-" + name }

@@ -115,7 +115,7 @@ func prepare(ctx context.Context, s *instance.Spec) (net.Listener, error) {
 			return nil, fmt.Errorf("make a folder of the instance: %w", err)
 		}
 	}
-	if err := s.Cgroups.Create(append(s.NodeNames(), fabric.ControlLeaf)...); err != nil {
+	if err := s.Cgroups.Create(append(s.NodeNames(), instance.ControlLeaf)...); err != nil {
 		return nil, err
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
