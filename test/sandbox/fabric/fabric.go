@@ -29,7 +29,6 @@ import (
 // Flags are the namespaces that the fabric's process is started in.
 const Flags = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
 
-
 // Run is the fabric's life. It returns when lifeline ends (the keeper is gone)
 // or when the sandbox could not be started.
 func Run(ctx context.Context, s *instance.Spec, lifeline io.Reader, log *slog.Logger) error {
