@@ -82,7 +82,10 @@ func holdsLimits(t *testing.T, got map[string]figure.Values) {
 }
 
 // same holds our limiter against Cilium's, figure by figure. What TCP has waiting as a
-// limit changes depends on single packets, and so is alike only.
+// limit changes depends on single packets, and so is alike only. The median of probes behind
+// the third band does not count: of 150 waits, each as likely to be 0 as 26 ms, it is
+// 1 ms off by chance, and any change of the program draws anew. The 99th percentile is near
+// the most that a wait can be.
 func same(t *testing.T, ours, ciliums map[string]figure.Values) {
 	for _, f := range []struct {
 		name, figure string
@@ -91,7 +94,7 @@ func same(t *testing.T, ours, ciliums map[string]figure.Values) {
 		{tcp, "rate_mbit", 0.01}, {udp, "rate_mbit", 0.03}, {bandsOfBoth, "rate_mbit", 0.01},
 		{cutTCP, "before_mbit", 0.01}, {cutTCP, "after_mbit", 0.05}, {cutTCP, "surplus_kb", 0.3},
 		{cutMany, "before_mbit", 0.01}, {cutMany, "after_mbit", 0.03}, {cutMany, "effect_ms", 0.1}, {cutMany, "surplus_kb", 0.05},
-		{bandsOfBoth, "probe_p50_ms", 0.1}, {bandsOfBoth, "probe_p99_ms", 0.1},
+		{bandsOfBoth, "probe_p99_ms", 0.1},
 	} {
 		a, b := ours[f.name][f.figure], ciliums[f.name][f.figure]
 		t.Logf("%s of %s: %.3f of ours, %.3f of Cilium's", f.figure, f.name, a, b)
