@@ -6,7 +6,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -58,14 +57,7 @@ func lead(cluster *rest.Config, o options) (*leader.Held, *rest.Config, error) {
 	if !o.leaderElect {
 		return nil, writing, nil
 	}
-	// A request that hangs must not cost the lead, and none waits behind others.
-	electing := rest.CopyConfig(cluster)
-	electing.Timeout, electing.QPS, electing.UserAgent = leader.Renew/2, -1, electing.UserAgent+" leader-election"
-	client, err := kubernetes.NewForConfig(electing)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make a client for %s: %w", cluster.Host, err)
-	}
-	held, err := leader.NewHeld(client, o.namespace)
+	held, err := leader.NewHeld(cluster, o.namespace)
 	if err != nil {
 		return nil, nil, err
 	}

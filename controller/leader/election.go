@@ -42,6 +42,9 @@ func (e *Election) Start(ctx context.Context) error {
 	defer end()
 	var stands errgroup.Group
 	stands.Go(func() error { e.stand(standing, elector); return nil })
+	if e.Held.watching != nil {
+		stands.Go(func() error { e.Held.watch(standing, e.Held.watching); return nil })
+	}
 	for ctx.Err() == nil && err == nil {
 		select {
 		case <-ctx.Done():

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
@@ -21,10 +22,11 @@ import (
 const (
 	Duration = 2 * time.Second
 	Renew    = 1400 * time.Millisecond
-	Retry    = 250 * time.Millisecond
-	// look is how often a standby reads the lease, and up to 2.2 times as rarely: by as
+	Retry    = 500 * time.Millisecond
+	// look is how often a standby looks at the lease, and up to 2.2 times as rarely: by as
 	// much as it learns late of the last renewal, and that its time is over, nobody leads.
-	look = 100 * time.Millisecond
+	// It asks the API server only where the watch has told nothing for a while.
+	look = 50 * time.Millisecond
 )
 
 // ErrNotLeading is why a write was not sent.
@@ -40,6 +42,7 @@ const Carry = 10 * time.Minute
 // was stopped knows it when it goes on, before it acts.
 type Held struct {
 	*resourcelock.LeaseLock
+	watching kubernetes.Interface // nil: nothing is watched
 
 	mu      sync.Mutex
 	until   time.Time // zero: not held
@@ -48,6 +51,7 @@ type Held struct {
 	term    *term     // nil: somebody else leads, or nobody
 	begun   chan *term
 	err     error // of the last try
+	told    told
 }
 
 // term is the time from when the lease was acquired until somebody else is known
@@ -59,17 +63,30 @@ type term struct {
 	end         context.CancelFunc
 }
 
-// NewHeld returns the lock of this replica.
-func NewHeld(client kubernetes.Interface, namespace string) (*Held, error) {
+// NewHeld returns the lock of this replica, by connections of its own.
+func NewHeld(cluster *rest.Config, namespace string) (*Held, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("name this replica in the lease: %w", err)
 	}
-	return newHeld(&resourcelock.LeaseLock{
+	own := rest.CopyConfig(cluster)
+	own.QPS, own.UserAgent = -1, own.UserAgent+" leader-election" // no request waits behind others
+	watching, err := kubernetes.NewForConfig(own)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for %s: %w", cluster.Host, err)
+	}
+	own.Timeout = Renew / 2 // one that hangs must not cost the lead
+	client, err := kubernetes.NewForConfig(own)
+	if err != nil {
+		return nil, fmt.Errorf("make a client for %s: %w", cluster.Host, err)
+	}
+	h := newHeld(&resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: namespace, Name: Lease},
 		Client:     client.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
-	}), nil
+	})
+	h.watching = watching
+	return h, nil
 }
 
 func newHeld(lock *resourcelock.LeaseLock) *Held {
@@ -94,14 +111,19 @@ func (h *Held) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) 
 // Get implements resourcelock.Interface. Whoever reads somebody else's name holds
 // nothing.
 func (h *Held) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
-	r, raw, err := h.LeaseLock.Get(ctx)
+	if r := h.heard(); r != nil {
+		return r, exact(r), nil
+	}
+	r, _, err := h.LeaseLock.Get(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.err = err
-	if err == nil && r.HolderIdentity != h.Identity() {
+	if h.err = err; err != nil {
+		return nil, nil, err
+	}
+	if r.HolderIdentity != h.Identity() {
 		h.lose()
 	}
-	return r, raw, err
+	return r, exact(r), nil
 }
 
 // fresh reports whether the lease was renewed just now, in the same term as r.

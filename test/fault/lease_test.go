@@ -108,9 +108,8 @@ func startReplica(t *testing.T, host, addr string, env *envtest.Environment) rep
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	to := *env.Config
 	to.Host, to.QPS = host, -1
-	electing, writing := to, to
-	electing.Timeout = leader.Renew / 2
-	held, err := leader.NewHeld(kubernetes.NewForConfigOrDie(&electing), "default")
+	writing := to
+	held, err := leader.NewHeld(&to, "default")
 	if err != nil {
 		t.Fatal(err)
 	}
