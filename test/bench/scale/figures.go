@@ -21,6 +21,8 @@ type Figures struct {
 	ReportsPerSecond         float64
 	OctetsPerSecond          float64 // both ways, without TLS and IP
 	SessionOctets            float64 // a second, of one calm session
+	APIRequests              float64 // a second, calm, with the API server's own
+	LeaseRequests            float64 // of which for leases
 	Onsets                   []Onset
 	Churn                    Churn
 	ChangeLease              float64 // from SIGKILL of the leader until the other has the lease
@@ -54,7 +56,7 @@ func (f Figures) print(w io.Writer) {
 	fmt.Fprintf(w, "%d nodes, %d throttleable pods each, by %s\n", f.Nodes, f.Pods, f.Road)
 	fmt.Fprintf(w, "  start        first decision %.1f s, all %d streams %.1f s\n", f.FirstDecision, f.Streams, f.AllStreams)
 	fmt.Fprintf(w, "  calm         leader %.2f cores (ready and without a core: %.2f threads), %.0f MiB; standby %.2f cores, %.0f MiB; tick p50 ≤ %.0f ms, p99 ≤ %.0f ms\n", f.LeaderCores, f.LeaderWaits, f.LeaderMiB, f.StandbyCores, f.StandbyMiB, f.TickP50Ms, f.TickP99Ms)
-	fmt.Fprintf(w, "               %.0f reports/s, %.0f octets/s; %.0f octets/s a session\n", f.ReportsPerSecond, f.OctetsPerSecond, f.SessionOctets)
+	fmt.Fprintf(w, "               %.0f reports/s, %.0f octets/s; %.0f octets/s a session; the API server is asked %.1f times/s, %.1f for leases\n", f.ReportsPerSecond, f.OctetsPerSecond, f.SessionOctets, f.APIRequests, f.LeaseRequests)
 	for _, o := range f.Onsets {
 		if o.Cut == 0 {
 			fmt.Fprintf(w, "  %4d at once  no cut gave relief (of %d); uplinks %.0f %% used; %.1f writes/s, leader %.2f cores (waits %.2f), tick p99 ≤ %.0f ms\n",

@@ -160,6 +160,10 @@ func (b *bench) calm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	asked, leases, err := b.cluster.requests(ctx)
+	if err != nil {
+		return err
+	}
 	waited := b.leader.waited()
 	reports, octets, measured, begun := b.fleet.reports.Load(), b.fleet.octets.Load(), b.fleet.measured.Load(), time.Now()
 	if err := sleep(ctx, b.hold); err != nil {
@@ -172,6 +176,11 @@ func (b *bench) calm(ctx context.Context) error {
 	f.SessionOctets = float64(b.fleet.measured.Load()-measured) / took / float64(max(1, b.fleet.sessions()))
 	f.LeaderWaits = (b.leader.waited() - waited).Seconds() / took
 	f.Streams = b.fleet.streams.Load()
+	askedNow, leasesNow, err := b.cluster.requests(ctx)
+	if err != nil {
+		return err
+	}
+	f.APIRequests, f.LeaseRequests = (askedNow-asked)/took, (leasesNow-leases)/took
 	now, resident, err := b.leader.used()
 	if err != nil {
 		return err
