@@ -162,9 +162,9 @@ func TestOverbookingDoesNotComeAndGoWithOneSender(t *testing.T) {
 // Two looks at the same time tell no more than one.
 func TestTwoLooksAtTheSameTime(t *testing.T) {
 	s := overbooked(t)
-	s.State.Adaptive.Budgets[0].Overbooked.Since = s.o.At
+	s.State.Adaptive.Budgets[0].Search.Overbooked.Since = s.o.At
 	s.Step(s.o)
-	if o := s.State.Adaptive.Budgets[0].Overbooked; o.Mean != o.Mean || o.Dev != o.Dev {
+	if o := s.State.Adaptive.Budgets[0].Search.Overbooked; o.Mean != o.Mean || o.Dev != o.Dev {
 		t.Errorf("%+v", o)
 	}
 }

@@ -308,7 +308,7 @@ func (r *round) divide(b *budget.Budget, s *shared, action plan.Action) {
 	claims := make([]share.Claim, len(s.members))
 	for k, i := range s.members {
 		peak := r.state.Uses[i].Recent()
-		if b.Overbooked.By > 0 && !r.state.Uses[i].Idle(r.view.At) { // who sends now and then is to find a limit that stays
+		if b.Search.Overbooked.By > 0 && !r.state.Uses[i].Idle(r.view.At) { // who sends now and then is to find a limit that stays
 			peak = r.state.Uses[i].Bursts()
 		}
 		claims[k] = share.ClaimOf(s.senders[k], peak)

@@ -3,6 +3,7 @@
 package budget
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -50,7 +51,15 @@ type Budget struct {
 	Link       Link
 	Trouble    Trouble
 	Search     Search
-	Overbooked Overbooking
+}
+
+// UnmarshalJSON also reads a budget that was kept before Overbooked belonged to Search.
+func (b *Budget) UnmarshalJSON(text []byte) error {
+	type plain Budget
+	if err := json.Unmarshal(text, (*plain)(b)); err != nil {
+		return err
+	}
+	return json.Unmarshal(text, &struct{ Overbooked *Overbooking }{&b.Search.Overbooked})
 }
 
 // Link is what is believed of the capacity.
@@ -135,12 +144,13 @@ type Rise struct {
 
 // Search is what is remembered while more is tried for.
 type Search struct {
-	At       time.Time // of the next try
-	Wait     time.Duration
-	Step     float64
-	Even     bool // in even steps towards the upper bound: the capacity was not measured
-	Fine     bool // in small steps soon: it was measured, but more was seen to go through
-	Residual Residual
+	At         time.Time // of the next try
+	Wait       time.Duration
+	Step       float64
+	Even       bool // in even steps towards the upper bound: the capacity was not measured
+	Fine       bool // in small steps soon: it was measured, but more was seen to go through
+	Residual   Residual
+	Overbooked Overbooking // by which limits of many come to more
 	// No sooner than SpareAt is a quieter link taken for room again.
 	SpareAt   time.Time
 	SpareWait time.Duration

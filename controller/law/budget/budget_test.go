@@ -1,7 +1,9 @@
 package budget
 
 import (
+	"encoding/json"
 	"math"
+	"reflect"
 	"testing"
 	"time"
 
@@ -244,5 +246,21 @@ func TestWhatIsSentSinceAnOnset(t *testing.T) {
 				t.Errorf("%v are sent by now, want %v", got, tt.want)
 			}
 		})
+	}
+}
+
+// A recording of before Overbooked belonged to Search is read as one of today.
+func TestABudgetThatWasKeptBeforeIsRead(t *testing.T) {
+	var want Budget
+	want.Total, want.Search.Step, want.Search.Overbooked.By = 194*mbit, 0.02, 0.5
+	kept, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(kept), `{"Total":194000000,"Search":{"Step":0.02},"Overbooked":{"By":0.5}}`} {
+		var got Budget
+		if err := json.Unmarshal([]byte(text), &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
 	}
 }

@@ -48,7 +48,7 @@ func (t *Turn) recall(b *Budget) plan.Reason {
 		return t.hold(b, plan.Confirming)
 	}
 	t.from = b.Limits()
-	o := &b.Overbooked
+	o := &b.Search.Overbooked
 	by := max((1+o.By)*bookBack, 1) - 1
 	o.exceeded(t.Now)
 	o.By = by
@@ -172,7 +172,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 	x.InForce, x.Doubted = t.Load.Limits, time.Time{}
 	x.Cuts++
 	b.Link.Proven = 0
-	b.Overbooked.exceeded(t.Now)
+	b.Search.Overbooked.exceeded(t.Now)
 	b.Search.Even, b.Search.Fine, b.Search.Step = explore, false, c.RaiseStep
 	b.Link.Cut, b.Link.EffectBy = t.Now, t.Now.Add(t.Feedback)
 	if x.Resume = plan.Draining; t.unsure() {

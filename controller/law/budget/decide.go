@@ -58,7 +58,7 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 	switch {
 	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b), t.ripples(b), t.bursts(b):
 		return t.hold(b, plan.AwaitEffect)
-	case !v.LetBe && v.Trouble() && b.Overbooked.By > 0 && b.Phase == plan.Settled && !t.together(b):
+	case !v.LetBe && v.Trouble() && b.Search.Overbooked.By > 0 && b.Phase == plan.Settled && !t.together(b):
 		return t.recall(b)
 	case !v.LetBe && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
 		return t.relieve(b, false)

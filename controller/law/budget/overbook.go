@@ -38,13 +38,13 @@ const (
 )
 
 // Limits is what the limits of the senders may come to together.
-func (b *Budget) Limits() bitrate.Rate { return bitrate.Scale(b.Total, 1+b.Overbooked.By) }
+func (b *Budget) Limits() bitrate.Rate { return bitrate.Scale(b.Total, 1+b.Search.Overbooked.By) }
 
 // overbook follows what many senders use together, mean and deviation as TCP keeps those of
 // round trips (RFC 6298), and has their limits come to so much that it is seldom more than
 // the budget.
 func (t *Turn) overbook(b *Budget) {
-	o := &b.Overbooked
+	o := &b.Search.Overbooked
 	if t.Load.Sending < stillMany || t.Load.Sending < many && o.By == 0 || !b.Link.Known {
 		o.By, o.Since = 0, time.Time{}
 		return
@@ -79,7 +79,7 @@ func (t *Turn) overbook(b *Budget) {
 // together reports whether so many of those whose limits are overbooked send at once that
 // the queue would go on to grow if a part of their limits were taken back.
 func (t *Turn) together(b *Budget) bool {
-	return b.Overbooked.By > 0 && bitrate.Scale(t.Load.Peak, bookBack) > b.Total
+	return b.Search.Overbooked.By > 0 && bitrate.Scale(t.Load.Peak, bookBack) > b.Total
 }
 
 // exceeded ends it, since a queue stood.

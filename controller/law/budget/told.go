@@ -23,7 +23,7 @@ func (b *Budget) Believe(c Config, load Load, told plan.Told) {
 	by := float64(limits) / float64(found)
 	switch {
 	case load.Sending >= many && by > 0.9 && by < 1.1*(1+mostBooked): // they may be overbooked
-		b.Total, b.Overbooked.By = found, max(by, 1)-1
+		b.Total, b.Search.Overbooked.By = found, max(by, 1)-1
 	case near(limits, found, 0.1) && senders.InUse(load.Peak, limits):
 		b.Total = limits
 	default:
