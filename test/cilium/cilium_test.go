@@ -23,6 +23,7 @@ import (
 	"github.com/detnet/detnet/test/sandbox"
 	"github.com/detnet/detnet/test/sandbox/assets"
 	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/scene/record"
 	"github.com/detnet/detnet/test/stage"
 	"github.com/detnet/detnet/test/workload/load"
 	"github.com/detnet/detnet/workload"
@@ -231,8 +232,8 @@ func (w *world) doctor(t *testing.T) {
 }
 
 // loop has the controller find out that the uplink is full and limit those who
-// fill it, and Cilium hold them to it. How soon, and what that does for delay,
-// is no matter here: without sch_fq in the kernel Cilium drops, and late.
+// fill it, and Cilium hold them to it. How soon is logged and not judged, and what that
+// does for delay is no matter here: without sch_fq in the kernel Cilium drops, and late.
 func (w *world) loop(t *testing.T) {
 	ctx := t.Context()
 	before := w.uids(t)
@@ -242,6 +243,7 @@ func (w *world) loop(t *testing.T) {
 	if err := install.Chart(ctx, w.Cluster, map[string]string{"controller.mode": "enforce"}); err != nil {
 		t.Fatal(err)
 	}
+	began := time.Now()
 	w.startLoad(t, 5*time.Minute)
 	stage.Eventually(t, "the senders' limits fit the uplink", func() error {
 		var sum bitrate.Rate
@@ -253,6 +255,9 @@ func (w *world) loop(t *testing.T) {
 		}
 		return nil
 	})
+	changes, _ := w.Scene.Changes(began)
+	cut, known := record.FirstEffectiveCut(changes, began, func(string) bitrate.Rate { return offered })
+	t.Logf("first cut below what is offered %v after the load was asked for (known: %t); changes %+v", cut, known, changes)
 	w.awaitGoodput(t, "the senders get no more than their limits, which is less than they offer", func(app string, got bitrate.Rate) bool {
 		return got < offered*9/10 && got < w.Scene.Limit(app)*12/10
 	})
