@@ -53,8 +53,8 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	}
 	// An app that cuts did not help blames the next one, which may have been passed
 	// already or not exist yet.
-	for _, b := range r.blamed {
-		if _, taken := r.gave(b); !taken {
+	for i, b := range r.blamed {
+		if _, taken := slices.BinarySearchFunc(all, b, plan.Bottleneck.Compare); !taken && !slices.Contains(r.blamed[:i], b) {
 			r.take(b, &s)
 		}
 	}
@@ -120,23 +120,18 @@ func corroborated(all []sense.Verdict, sending blame.Sending) []sense.Verdict {
 // ordered returns v with apps and senders in their order, so that equal
 // observations give equal plans. It copies only what is out of order.
 func ordered(v sense.View) sense.View {
-	if !slices.IsSortedFunc(v.Apps, func(a, b plan.App) int { return a.Pod.Compare(b.Pod) }) {
-		v.Verdicts = slices.Clone(v.Verdicts)
-		slices.SortStableFunc(v.Verdicts, func(a, b sense.Verdict) int { return a.App.Pod.Compare(b.App.Pod) })
-		v.Apps = make([]plan.App, len(v.Verdicts))
-		for i := range v.Verdicts {
-			v.Apps[i] = *v.Verdicts[i].App
-		}
-	}
-	sender := func(a, b plan.Sender) int { return a.Pod.Compare(b.Pod) }
-	if !slices.IsSortedFunc(v.Senders, sender) {
-		v.Senders = slices.Clone(v.Senders)
-		slices.SortStableFunc(v.Senders, sender)
-	}
-	told := func(a, b plan.Told) int { return cmp.Compare(a.Node, b.Node) }
-	if !slices.IsSortedFunc(v.Told, told) {
-		v.Told = slices.Clone(v.Told)
-		slices.SortStableFunc(v.Told, told)
-	}
+	v.Apps = inOrder(v.Apps, func(a, b plan.App) int { return a.Pod.Compare(b.Pod) })
+	v.Verdicts = inOrder(v.Verdicts, func(a, b sense.Verdict) int { return a.App.Pod.Compare(b.App.Pod) })
+	v.Senders = inOrder(v.Senders, func(a, b plan.Sender) int { return a.Pod.Compare(b.Pod) })
+	v.Told = inOrder(v.Told, func(a, b plan.Told) int { return cmp.Compare(a.Node, b.Node) })
 	return v
+}
+
+func inOrder[T any](all []T, compare func(a, b T) int) []T {
+	if slices.IsSortedFunc(all, compare) {
+		return all
+	}
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, compare)
+	return all
 }

@@ -152,8 +152,9 @@ func (r *round) reasonOf(s *plan.Sender, w *wish) int {
 		return int(w.reason)
 	}
 	uplink := plan.Uplink(s.Node)
-	if i, found := r.gave(uplink); found {
+	if i := slices.IndexFunc(r.plan.Reasons, func(x plan.Reason) bool { return x.Bottleneck == uplink }); i >= 0 {
 		return i
 	}
-	return r.give(plan.Reason{Bottleneck: uplink, Action: plan.Grow, Cause: plan.Calm})
+	r.plan.Reasons = append(r.plan.Reasons, plan.Reason{Bottleneck: uplink, Action: plan.Grow, Cause: plan.Calm})
+	return len(r.plan.Reasons) - 1
 }

@@ -15,8 +15,8 @@ func (s State) Part(o plan.Observation, nodes func(string) bool) State {
 	return State{
 		Uses:      known(s.Uses, o.Senders, func(u senders.Use, x plan.Sender) int { return u.Pod.Compare(x.Pod) }),
 		Diagnoses: known(s.Diagnoses, o.Apps, func(d blame.Diagnosis, x plan.App) int { return d.App.Compare(x.Pod) }),
-		Budgets:   kept(s.Budgets, func(b budget.Budget) bool { return nodes(b.Bottleneck.Node) }),
-		Accounts:  kept(s.Accounts, func(a Account) bool { return nodes(a.Bottleneck.Node) }),
+		Budgets:   slices.DeleteFunc(slices.Clone(s.Budgets), func(b budget.Budget) bool { return !nodes(b.Bottleneck.Node) }),
+		Accounts:  slices.DeleteFunc(slices.Clone(s.Accounts), func(a Account) bool { return !nodes(a.Bottleneck.Node) }),
 		Feedback: senders.Feedback{
 			Pending: known(s.Feedback.Pending, o.Senders, func(l senders.Limit, x plan.Sender) int { return l.Pod.Compare(x.Pod) }),
 			Delays:  s.Feedback.Delays,
@@ -31,16 +31,6 @@ func known[T, W any](all []T, wanted []W, compare func(T, W) int) []T {
 	for i := range wanted {
 		if k, found := slices.BinarySearchFunc(all, wanted[i], compare); found {
 			out = append(out, all[k])
-		}
-	}
-	return out
-}
-
-func kept[T any](all []T, keep func(T) bool) []T {
-	var out []T
-	for i := range all {
-		if keep(all[i]) {
-			out = append(out, all[i])
 		}
 	}
 	return out

@@ -26,7 +26,6 @@ type round struct {
 	blamed  []plan.Bottleneck // anew
 	shares  []shared          // of bottlenecks that change or forbid anything
 	plan    plan.Plan
-	given   map[plan.Bottleneck]int // places in plan.Reasons, once somebody has asked
 
 	flushed []senders.Flush // that begin at this step
 	crowded []int32         // senders for which none can begin now, as too many have
@@ -62,7 +61,7 @@ func (r *round) bottleneck(b *budget.Budget, account *Account) {
 	s := shared{at: len(r.plan.Reasons), group: g, total: b.Limits(), learned: b.Learned()}
 	s.rebalance = s.learned && r.view.At.Sub(b.Search.Shared) >= r.config.RebalanceEvery
 	r.divide(b, &s, reason.Action)
-	r.give(explain(reason, &opinion.Verdict, unmet))
+	r.plan.Reasons = append(r.plan.Reasons, explain(reason, &opinion.Verdict, unmet))
 	if s.to != nil || reason.Trouble() {
 		r.shares = append(r.shares, s)
 	}
@@ -109,11 +108,8 @@ func (r *round) cut(b *budget.Budget, account *Account, app int, g *group) {
 // for one of them was so for all.
 func (r *round) escalate(app int, v *sense.Verdict, b plan.Bottleneck, apps []int32, tried, idle bool) {
 	r.blameNext(app, v, tried, idle)
-	if !tried {
-		return
-	}
 	for _, i := range apps {
-		if r.troubled(int(i), b) {
+		if tried && r.troubled(int(i), b) {
 			r.blameNext(int(i), &r.view.Verdicts[i], true, false)
 		}
 	}

@@ -14,11 +14,15 @@ import (
 // that the last cut's queue has not gone yet.
 func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 	v := t.Opinion
-	if v.Tail && b.Link.Measured && !senders.InUse(t.Load.Peak, b.Total) {
+	booked := b.Search.Overbooked.By > 0 && b.Phase == plan.Settled && !t.together(b)
+	if v.Tail && (b.Link.Measured || booked) && !senders.InUse(t.Load.Peak, b.Total) {
 		return t.hold(b, plan.NearTarget) // the link is known to hold more than this
 	}
-	if v.Tail && t.doubts(b) || t.early(b) {
+	switch {
+	case v.Tail && t.doubts(b), !booked && t.early(b):
 		return t.hold(b, plan.Confirming)
+	case booked:
+		return t.recall(b)
 	}
 	x, spent := &b.Trouble, !t.Load.Room || t.Load.Peak < bitrate.Mbit
 	t.count(b, again)
@@ -41,12 +45,6 @@ func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 // recall takes most of it back: that many sent together is the likeliest cause of a queue,
 // and no reason to think less of the link.
 func (t *Turn) recall(b *Budget) plan.Reason {
-	switch v := t.Opinion; {
-	case v.Tail && !senders.InUse(t.Load.Peak, b.Total): // the link holds more than this
-		return t.hold(b, plan.NearTarget)
-	case v.Tail && t.doubts(b):
-		return t.hold(b, plan.Confirming)
-	}
 	t.from = b.Limits()
 	o := &b.Search.Overbooked
 	by := max((1+o.By)*bookBack, 1) - 1

@@ -27,10 +27,8 @@ func (t *Turn) Decide(b *Budget) plan.Reason {
 	switch b.Phase {
 	case plan.Cutting:
 		return t.cutting(b)
-	case plan.Testing:
-		return t.testing(b)
-	case plan.Draining:
-		return t.draining(b)
+	case plan.Testing, plan.Draining:
+		return t.inForce(b)
 	}
 	return t.resting(b) // open, settled, exploring, trying, released
 }
@@ -58,8 +56,6 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 	switch {
 	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b), t.ripples(b), t.bursts(b):
 		return t.hold(b, plan.AwaitEffect)
-	case !v.LetBe && v.Trouble() && b.Search.Overbooked.By > 0 && b.Phase == plan.Settled && !t.together(b):
-		return t.recall(b)
 	case !v.LetBe && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
 		return t.relieve(b, false)
 	case t.Held:

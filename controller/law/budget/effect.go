@@ -18,7 +18,19 @@ func (t *Turn) cutting(b *Budget) plan.Reason {
 	case t.Now.Before(b.Link.EffectBy):
 		return t.hold(b, plan.AwaitEffect)
 	}
-	if b.Phase = x.Resume; b.Phase == plan.Testing {
+	b.Phase = x.Resume
+	return t.inForce(b)
+}
+
+// inForce: the cut is, or seemed to be. First the queue is to leave.
+func (t *Turn) inForce(b *Budget) plan.Reason {
+	switch {
+	case t.unwritten(b):
+		b.Phase = plan.Cutting
+		return t.insist(b)
+	case t.emptying(b):
+		return t.hold(b, plan.AwaitEffect)
+	case b.Phase == plan.Testing:
 		return t.testing(b)
 	}
 	return t.draining(b)
@@ -27,9 +39,6 @@ func (t *Turn) cutting(b *Budget) plan.Reason {
 // testing: the cut tells whether the delay that was there from the start is the
 // path's, or goes with it.
 func (t *Turn) testing(b *Budget) plan.Reason {
-	if r, done := t.leaving(b); done {
-		return r
-	}
 	b.Phase = plan.Draining
 	t.Empty = true
 	if raw := t.Opinion.Worst.Base.Delay; float64(raw) > 0.8*float64(b.Trouble.Found.Queue) {
@@ -39,11 +48,8 @@ func (t *Turn) testing(b *Budget) plan.Reason {
 	return t.hold(b, plan.AwaitEffect)
 }
 
-// draining: the cut is in force. It was enough, or is not.
+// draining: the cut was enough, or is not.
 func (t *Turn) draining(b *Budget) plan.Reason {
-	if r, done := t.leaving(b); done {
-		return r
-	}
 	v := t.Opinion
 	switch {
 	case t.waits(), t.unknown(b):
@@ -57,18 +63,6 @@ func (t *Turn) draining(b *Budget) plan.Reason {
 		return t.reason(b, plan.Grow, v.cause())
 	}
 	return t.reason(b, plan.Grow, plan.Calm)
-}
-
-// leaving waits for the queue to leave, and sees to it that the cut is in force.
-func (t *Turn) leaving(b *Budget) (r plan.Reason, done bool) {
-	switch {
-	case t.unwritten(b):
-		b.Phase = plan.Cutting
-		return t.insist(b), true
-	case t.emptying(b):
-		return t.hold(b, plan.AwaitEffect), true
-	}
-	return r, false
 }
 
 // unwritten reports whether nothing of the last cut is in force after the time it

@@ -46,7 +46,9 @@ func (t *Turn) guess(b *Budget) bitrate.Rate {
 	if c == 0 {
 		c = bitrate.Max
 	}
-	c = t.most(c)
+	if t.Told.Rate != 0 {
+		c = min(c, t.Told.Rate)
+	}
 	if c >= b.Link.Upper || c < b.Link.Proven {
 		return 0
 	}
@@ -57,14 +59,6 @@ func (t *Turn) guess(b *Budget) bitrate.Rate {
 		}
 	}
 	return c
-}
-
-// most is r, or the rate that is said to be the link's where that is less.
-func (t *Turn) most(r bitrate.Rate) bitrate.Rate {
-	if t.Told.Rate != 0 {
-		return min(r, t.Told.Rate)
-	}
-	return r
 }
 
 // short reports whether a vague estimate falls short of the guess that the cut went by:

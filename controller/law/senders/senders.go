@@ -191,13 +191,7 @@ func MeanSum(senders []*plan.Sender, from, to time.Time, counts func(*plan.Sende
 	var bits float64
 	for _, s := range senders {
 		for i, r := range s.Rates {
-			start, end := later(from, began(s.Rates, i)), r.At
-			if to.Before(end) {
-				end = to
-			}
-			if end.After(start) {
-				bits += float64(counts(s, r.Tx)) * end.Sub(start).Seconds()
-			}
+			bits += float64(counts(s, r.Tx)) * within(s.Rates, i, from, to)
 		}
 	}
 	if !to.After(from) {
@@ -211,21 +205,28 @@ func MeanSum(senders []*plan.Sender, from, to time.Time, counts func(*plan.Sende
 func Over(rates []plan.TxRate, from, to time.Time) bitrate.Rate {
 	var bits, known float64
 	for i, r := range rates {
-		start, end := later(from, began(rates, i)), r.At
-		switch {
-		case start.Equal(from) && end.Equal(to):
+		if r.At.Equal(to) && began(rates, i).Equal(from) {
 			return r.Tx
-		case to.Before(end):
-			end = to
 		}
-		if end.After(start) {
-			bits, known = bits+float64(r.Tx)*end.Sub(start).Seconds(), known+end.Sub(start).Seconds()
-		}
+		took := within(rates, i, from, to)
+		bits, known = bits+float64(r.Tx)*took, known+took
 	}
 	if known == 0 {
 		return newest(until(rates, to))
 	}
 	return bitrate.Rate(bits / known)
+}
+
+// within is how many seconds of a sub-window are from one time to another.
+func within(rates []plan.TxRate, i int, from, to time.Time) float64 {
+	start, end := began(rates, i), rates[i].At
+	if from.After(start) {
+		start = from
+	}
+	if to.Before(end) {
+		end = to
+	}
+	return max(end.Sub(start).Seconds(), 0)
 }
 
 // began is when a sub-window did: each follows the one before, and where the agent's host
@@ -290,13 +291,6 @@ const fills = 0.9
 func InUse(sent, may bitrate.Rate) bool { return float64(sent) >= inUse*float64(may) }
 
 const inUse = 0.85
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
 
 // SumLimits is what the senders may send together.
 func SumLimits(senders []*plan.Sender) bitrate.Rate {
