@@ -135,3 +135,82 @@ func (t *Turn) quiet() float64 {
 	}
 	return max(0, 1-float64(v.Worst.Median)/(t.Sense.Calm*float64(v.Soft)))
 }
+
+// wait sets how long it takes until more is tried for again: longer each time
+// that there was no more. Capacity that was lost may come back soon.
+func (t *Turn) wait(b *Budget, raised bool) {
+	least := t.Config.ProbeEvery
+	if b.Link.fallen() {
+		least = t.comeback(b)
+	}
+	wait := 2 * b.Search.Wait
+	if !b.Link.Measured || !raised {
+		wait = 0
+	}
+	b.Search.Wait = max(least, 20*t.Opinion.Lag, min(wait, t.Config.MaxProbeEvery)) // a touch is seen late and lasts
+}
+
+// comeback is how long to wait for capacity that was lost: twice as long with each fall
+// that follows another soon.
+func (t *Turn) comeback(b *Budget) time.Duration {
+	wait := t.soon()
+	for n := b.Link.Falls; n > 1 && wait < fallMemory; n-- {
+		wait *= 2
+	}
+	return min(wait, fallMemory)
+}
+
+// pause is the least time between raises: each must have shown before the next.
+func (t *Turn) pause(b *Budget) time.Duration {
+	shows := t.Feedback + 2*t.Sense.Window + t.Opinion.Lag
+	switch {
+	case (b.Search.Even || b.Search.Fine) && t.cheap(b):
+		return shows - t.Sense.Window
+	case b.Search.Even, !b.Link.Known:
+		return shows
+	}
+	return max(t.Config.RaiseEvery, shows)
+}
+
+// cheap reports whether a little too much is seen before it makes anything late, and
+// undone as soon: where loss tells it, a signal lags, each change costs or the link falls
+// again and again, it is not.
+func (t *Turn) cheap(b *Budget) bool {
+	x := &b.Trouble
+	return !x.Overshot && x.Found.Loss == 0 && !b.Link.Loses && t.Opinion.Lag == 0 && !t.Load.Paced && !b.Link.unsteady(t.Now)
+}
+
+// Residual is the small delay of a link that is nearly full: the packets of others
+// that happen to be in the way. When it falls while the senders send as much
+// as before, there is room again, although no queue says so.
+type Residual struct {
+	Since      time.Time
+	At         time.Time
+	Slow, Fast float64 // seconds
+}
+
+const (
+	residualSlow  = 12 * time.Second
+	residualFast  = 1200 * time.Millisecond
+	residualLearn = 4 * time.Second
+	residualLeast = 12e-6 // s; less is within the noise of any clock
+)
+
+// Fell takes in the residual delay of now and reports a lasting fall.
+func (r *Residual) Fell(now time.Time, d time.Duration) bool {
+	if r.Since.IsZero() || now.Sub(r.At) > residualLearn {
+		*r = Residual{Since: now, At: now, Slow: d.Seconds(), Fast: d.Seconds()}
+		return false
+	}
+	dt := min(now.Sub(r.At), residualFast) // more is near the target, and not taken in
+	r.At = now
+	learning := now.Sub(r.Since)
+	slow := min(residualSlow, learning)
+	r.Slow += (d.Seconds() - r.Slow) * min(1, float64(dt)/float64(slow))
+	r.Fast += (d.Seconds() - r.Fast) * min(1, float64(dt)/float64(min(residualFast, learning)))
+	if learning < residualLearn || r.Fast > 0.5*r.Slow || r.Slow-r.Fast < residualLeast {
+		return false
+	}
+	*r = Residual{}
+	return true
+}

@@ -9,6 +9,29 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
+// AIMDConfig tunes the original asymmetric controller.
+type AIMDConfig struct {
+	Probe    time.Duration `yaml:"probe"`    // one sample is taken each
+	Interval time.Duration `yaml:"interval"` // between decisions
+	Window   int           `yaml:"window"`   // samples in the interquartile range
+	Decrease float64       `yaml:"decrease"` // share taken on violation
+	Increase bitrate.Rate  `yaml:"increase"` // added when all is well
+	// Severity is the most by which a violation may deepen a cut: measured over
+	// target times Decrease. 1 keeps every cut as deep as the original's.
+	Severity float64      `yaml:"severity"`
+	Min      bitrate.Rate `yaml:"min"` // for senders without a floor
+	Max      bitrate.Rate `yaml:"max"` // for senders without a ceiling
+}
+
+// DefaultAIMD are the constants of the original's asymmetric controller.
+func DefaultAIMD() AIMDConfig {
+	return AIMDConfig{
+		Probe: 500 * time.Millisecond, Interval: 2 * time.Second, Window: 20,
+		Decrease: 0.20, Increase: 10 * bitrate.Mbit, Severity: 1,
+		Min: 10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit,
+	}
+}
+
 // AIMD reproduces the original asymmetric controller to the number, so that it
 // can be measured against: whole Mbit/s, an interquartile range as "jitter",
 // no jitter below five samples, apps measured over TCP only watched.

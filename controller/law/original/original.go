@@ -107,3 +107,6 @@ func limits(all []plan.Sender, floor, ceiling, least bitrate.Rate, to func(from 
 	}
 	return changed
 }
+
+// MaxSeverity is the largest severity that aimd and step take.
+const MaxSeverity = 10
