@@ -41,14 +41,10 @@ func (r *round) by(i int, to bitrate.Rate, restore bool) bitrate.Rate {
 		return to
 	}
 	if _, crowded := slices.BinarySearch(r.crowded, int32(i)); crowded {
-		if to > s.Limit && !restore {
-			return s.Limit // it is due as long as it is held back, and its turn comes
-		}
-		return to
+		return min(to, s.Limit) // a raise is due as long as it is held back, and its turn comes
 	}
-	low := senders.Low(s.Limit)
 	r.flushed = append(r.flushed, senders.Flush{Pod: s.Pod, At: r.view.At, Was: s.Limit, To: to, Restore: restore})
-	return low
+	return senders.Low(s.Limit)
 }
 
 // waits reports whether a limit is to be changed by way of a low one.

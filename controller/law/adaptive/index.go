@@ -20,7 +20,6 @@ type index struct {
 	senders  [][]int32        // by node
 	apps     [][]int32        // by node: those that may have a say
 	blamed   bool             // the cluster
-	all      [2][]int32       // senders and apps, made when the cluster is looked at
 }
 
 func indexOf(v sense.View, diagnoses []blame.Diagnosis) *index {
@@ -66,14 +65,7 @@ func indexOf(v sense.View, diagnoses []blame.Diagnosis) *index {
 
 // grouped lists the places of each of n values.
 func grouped(of []int32, n int) [][]int32 {
-	counts := make([]int32, n)
-	for _, k := range of {
-		counts[k]++
-	}
-	room, lists := make([]int32, len(of)), make([][]int32, n)
-	for k, count := range counts {
-		lists[k], room = room[:0:count], room[count:]
-	}
+	lists := make([][]int32, n)
 	for i, k := range of {
 		lists[k] = append(lists[k], int32(i))
 	}
@@ -92,10 +84,7 @@ func count(n int) []int32 {
 func (r *round) members(b plan.Bottleneck) (senders, apps []int32) {
 	x := r.index
 	if b.Whole {
-		if x.all[0] == nil {
-			x.all = [2][]int32{count(len(r.view.Senders)), count(len(r.view.Apps))}
-		}
-		return x.all[0], x.all[1]
+		return count(len(r.view.Senders)), count(len(r.view.Apps))
 	}
 	if k, sends := x.nodes[b.Node]; sends {
 		return x.senders[k], x.apps[k]

@@ -153,7 +153,9 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (opini
 			slowest = max(slowest, v.Lag)
 			continue
 		}
-		unmet = unmetFirst(unmet, v)
+		if unmet == nil && v.Paths.Unmet > 0 {
+			unmet = v
+		}
 		letBe := v.Trouble() && s.LetBe(v, r.view.At)
 		if index < 0 || worse(v, letBe, &worst) {
 			worst, index = budget.Opinion{Verdict: *v, LetBe: letBe, Spent: letBe && s.Spent}, int(i)
@@ -164,14 +166,6 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (opini
 		worst.Lag = slowest
 	}
 	return worst, unmet, index
-}
-
-// unmetFirst is the first verdict on an app whose target cannot be met.
-func unmetFirst(first, v *sense.Verdict) *sense.Verdict {
-	if first == nil && v.Paths.Unmet > 0 {
-		return v
-	}
-	return first
 }
 
 // after is the verdict by samples that say nothing of the time before since, where

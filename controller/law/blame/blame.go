@@ -67,7 +67,6 @@ func (s *Diagnosis) LetBe(v *sense.Verdict, now time.Time) bool {
 // Apps, and what is known of them, are in the order of their PodID.
 func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []sense.Verdict, sending Sending, now time.Time) []Diagnosis {
 	next := make([]Diagnosis, 0, len(verdicts))
-	k := 0
 	for i := range verdicts {
 		v := &verdicts[i]
 		s := Diagnosis{App: v.App.Pod, Bottleneck: plan.Uplink(v.App.Node), Seen: now}
@@ -75,10 +74,7 @@ func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 		if trouble {
 			s.Bottleneck = candidates(v, sending)[0]
 		}
-		for k < len(known) && known[k].App.Compare(v.App.Pod) < 0 {
-			k++
-		}
-		if k < len(known) && known[k].App == v.App.Pod {
+		if k, found := slices.BinarySearchFunc(known, s.App, func(d Diagnosis, id plan.PodID) int { return d.App.Compare(id) }); found {
 			s.goOn(&known[k], behind, now)
 		}
 		if trouble || !v.Blind && v.Trouble() && now.Sub(s.Since) < Lasting {

@@ -36,21 +36,14 @@ func (t *Turn) loss(b *Budget) float64 {
 	if session == nil {
 		return 0
 	}
-	all, lost := 0, 0
+	seen, all, lost := 0, 0, 0
 	for _, s := range slices.Backward(session.Samples) {
 		if t.Now.Sub(s.At) > lossTime || s.At.Before(b.Link.EffectBy) {
 			break
 		}
-		all++
-		if s.Lost {
-			lost++
+		if seen++; s.Lost {
+			all, lost = seen, lost+1
 		}
-	}
-	for _, s := range session.Samples[len(session.Samples)-all:] {
-		if s.Lost {
-			break
-		}
-		all--
 	}
 	if all == 0 {
 		return 0

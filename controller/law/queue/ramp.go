@@ -134,18 +134,30 @@ func Pinned(ramp []Delay) bool {
 	return quantile.Upper(levels, 0.5) > quantile.Of(levels, 0.9)*15/16
 }
 
-// straight is the least-squares slope of the delay against the time of sending, in
-// seconds a second; 0 where samples do not lie on a line.
+// straight is the slope of samples that lie on a line; 0 if they do not.
 func straight(ramp []Delay) float64 {
+	slope, explained := Fit(ramp)
+	if len(ramp) < 3 || explained < 0.9 {
+		return 0
+	}
+	return slope
+}
+
+// Fit is the least-squares slope of the delay against the time of sending, in
+// seconds a second, and the share of the variance that it explains.
+func Fit(ramp []Delay) (slope, explained float64) {
 	n := float64(len(ramp))
+	if n < 2 {
+		return 0, 0
+	}
 	var st, sd, stt, std, sdd float64
 	for _, s := range ramp {
 		t, d := s.At.Sub(ramp[0].At).Seconds(), s.Above.Seconds()
 		st, sd, stt, std, sdd = st+t, sd+d, stt+t*t, std+t*d, sdd+d*d
 	}
 	tt, dd, td := n*stt-st*st, n*sdd-sd*sd, n*std-st*sd
-	if n < 3 || tt <= 0 || dd <= 0 || td*td < 0.9*tt*dd {
-		return 0
+	if tt <= 0 || dd <= 0 {
+		return 0, 0
 	}
-	return td / tt
+	return td / tt, td * td / (tt * dd)
 }

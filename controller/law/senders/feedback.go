@@ -47,9 +47,7 @@ func (f Feedback) Observe(senders []plan.Sender, now time.Time) Feedback {
 		}
 		next.Delays = append(next.Delays, delay)
 	}
-	if extra := len(next.Delays) - feedbackKept; extra > 0 {
-		next.Delays = next.Delays[extra:]
-	}
+	next.Delays = next.Delays[max(len(next.Delays)-feedbackKept, 0):]
 	return next
 }
 
