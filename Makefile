@@ -36,6 +36,7 @@ test-e2e: ## Three real nodes: install, stamp, protect, restart (root and Linux;
 
 .PHONY: test-cilium
 test-cilium: ## The same on Cilium's own agent, which is built the first time, half an hour on two cores (CILIUM=1.20 TUNNEL=1 IPV6=1; default is 1.19, native routing, IPv4)
+	@$(SANDBOX) assets --only cilium-$(or $(CILIUM),1.19) >/dev/null # before there is a cluster, and not in the test's time
 	cd test && DETNET_TEST_CILIUM=1 DETNET_TEST_CILIUM_RELEASE=$(CILIUM) DETNET_TEST_CILIUM_TUNNEL=$(TUNNEL) DETNET_TEST_IPV6=$(IPV6) $(GO) test -count=1 -timeout 90m -v ./cilium/...
 
 .PHONY: test-cilium-engine
