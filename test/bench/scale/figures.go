@@ -33,8 +33,10 @@ type Figures struct {
 
 // Onset is what followed when nodes became congested at once.
 type Onset struct {
-	Nodes, Fresh           int // of which so many were not before
-	Cut                    int // got relief within the phase
+	Nodes, Fresh           int     // of which so many were not before
+	Offered                float64 // share of the uplink that their pods' limits let through at the onset
+	Late                   int     // had late packets in the phase
+	Cut                    int     // got relief within the phase
 	CutP50, CutP99, CutMax float64
 	Clean                  int // had no late packet for the last second of the phase
 	CleanP50, CleanMax     float64
@@ -59,12 +61,12 @@ func (f Figures) print(w io.Writer) {
 	fmt.Fprintf(w, "               %.0f reports/s, %.0f octets/s; %.0f octets/s a session; the API server is asked %.1f times/s, %.1f for leases\n", f.ReportsPerSecond, f.OctetsPerSecond, f.SessionOctets, f.APIRequests, f.LeaseRequests)
 	for _, o := range f.Onsets {
 		if o.Cut == 0 {
-			fmt.Fprintf(w, "  %4d at once  no cut gave relief (of %d); uplinks %.0f %% used; %.1f writes/s, leader %.2f cores (waits %.2f), tick p99 ≤ %.0f ms\n",
-				o.Nodes, o.Fresh, 100*o.Sent, o.WritesPerSecond, o.LeaderCores, o.LeaderWaits, o.TickP99Ms)
+			fmt.Fprintf(w, "  %4d at once  no cut gave relief (of %d, %d had late packets; their limits let %.0f %% through); uplinks %.0f %% used; %.1f writes/s, leader %.2f cores (waits %.2f), tick p99 ≤ %.0f ms\n",
+				o.Nodes, o.Fresh, o.Late, 100*o.Offered, 100*o.Sent, o.WritesPerSecond, o.LeaderCores, o.LeaderWaits, o.TickP99Ms)
 			continue
 		}
-		fmt.Fprintf(w, "  %4d at once  first cut p50 %.2f, p99 %.2f, last %.2f s (%d of %d); clean p50 %.2f, last %.2f s (%d); uplinks %.0f %% used; %.1f writes/s, leader %.2f cores (waits %.2f), tick p99 ≤ %.0f ms\n",
-			o.Nodes, o.CutP50, o.CutP99, o.CutMax, o.Cut, o.Fresh, o.CleanP50, o.CleanMax, o.Clean, 100*o.Sent, o.WritesPerSecond, o.LeaderCores, o.LeaderWaits, o.TickP99Ms)
+		fmt.Fprintf(w, "  %4d at once  first cut p50 %.2f, p99 %.2f, last %.2f s (%d of %d, %d had late packets; their limits let %.0f %% through); clean p50 %.2f, last %.2f s (%d); uplinks %.0f %% used; %.1f writes/s, leader %.2f cores (waits %.2f), tick p99 ≤ %.0f ms\n",
+			o.Nodes, o.CutP50, o.CutP99, o.CutMax, o.Cut, o.Fresh, o.Late, 100*o.Offered, o.CleanP50, o.CleanMax, o.Clean, 100*o.Sent, o.WritesPerSecond, o.LeaderCores, o.LeaderWaits, o.TickP99Ms)
 	}
 	fmt.Fprintf(w, "  come and go  %.0f pods/s; their nodes told p50 %.2f, p99 %.2f s later (%d never)\n", f.Churn.PodsPerSecond, f.Churn.LagP50, f.Churn.LagP99, f.Churn.Never)
 	fmt.Fprintf(w, "  leader lost  lease taken %.1f s, next decision %.1f s, last node told %.1f s\n", f.ChangeLease, f.ChangeDecision, f.ChangeAllNodes)

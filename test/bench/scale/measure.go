@@ -243,10 +243,15 @@ func (b *bench) congest(ctx context.Context, k int) error {
 				o.clean = append(o.clean, seconds(n.lastLate.Sub(onset)))
 			}
 			o.Sent += n.sending() / capacity
+			o.Offered += n.before / capacity
+			if !n.lastLate.IsZero() {
+				o.Late++
+			}
 		}
 		n.mu.Unlock()
 	}
 	o.Sent /= float64(max(1, o.Fresh))
+	o.Offered /= float64(max(1, o.Fresh))
 	o.WritesPerSecond = float64(b.writes.Load()-writes) / took
 	now, _, err := b.leader.used()
 	if err != nil {
