@@ -69,19 +69,16 @@ func (l AIMD) Step(s State, o plan.Observation) (State, plan.Plan) {
 // violation cuts; all of them below half their maximum grow.
 func (l AIMD) decide(apps []plan.App, memory []Baseline) plan.Reason {
 	r := plan.Reason{Bottleneck: plan.Cluster, Action: plan.Grow, Cause: plan.Calm, Signal: plan.Jitter}
-	judged := 0
+	judged, rank := 0, 0
 	for i, app := range apps {
-		if app.Protocol == workload.TCP || app.SLO.Jitter == 0 {
-			continue
-		}
-		if len(memory[i].Delays) == 0 {
+		if app.Protocol == workload.TCP || app.SLO.Jitter == 0 || len(memory[i].Delays) == 0 {
 			continue
 		}
 		judged++
 		jitter, target := interquartile(memory[i].Delays), app.SLO.Jitter
 		violated := jitter > target
 		switch {
-		case violated && r.Action == plan.Cut && app.Rank <= rank(apps, r.App):
+		case violated && r.Action == plan.Cut && app.Rank <= rank:
 			continue // a more important one has spoken
 		case violated:
 			r.Action, r.Cause = plan.Cut, plan.Violation
@@ -92,6 +89,7 @@ func (l AIMD) decide(apps []plan.App, memory []Baseline) plan.Reason {
 		case r.Action == plan.Hold:
 			continue
 		}
+		rank = app.Rank
 		r.App, r.Measured, r.Target, r.Samples = app.Pod, jitter, target, len(memory[i].Delays)
 	}
 	if judged == 0 {
@@ -105,15 +103,6 @@ func (l AIMD) decide(apps []plan.App, memory []Baseline) plan.Reason {
 // for it without a formula; this is the proportional one.
 func severity(r plan.Reason, most float64) float64 {
 	return min(max(float64(r.Measured)/float64(r.Target), 1), most)
-}
-
-func rank(apps []plan.App, pod plan.PodID) int {
-	for _, app := range apps {
-		if app.Pod == pod {
-			return app.Rank
-		}
-	}
-	return 0
 }
 
 // interquartile is sorted[⌊3n/4⌋] − sorted[⌊n/4⌋], and 0 below five samples.
