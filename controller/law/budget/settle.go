@@ -163,11 +163,10 @@ func (t *Turn) measure(b *Budget, e episode) {
 		l.Upper, b.Search.Even = e.full, true
 		return
 	}
-	accompanied := b.Trouble.Rise.Slope*f.slope == 0 && !near(e.full, l.Capacity, 0.08)
-	if accompanied || !f.long && float64(e.full) > vague*float64(l.Capacity) && !b.Trouble.Rise.agrees(l.Capacity) {
+	if !f.long && float64(e.full) > vague*float64(l.Capacity) && !b.Trouble.Rise.agrees(l.Capacity) {
 		b.Search.Wait = t.Config.ProbeEvery / 6 // to be confirmed
 		// What drained is below, and what a cut before left standing above it.
-		b.Search.Even = b.between() || b.short()
+		b.Search.Even = b.between()
 	}
 }
 

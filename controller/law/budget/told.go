@@ -60,13 +60,3 @@ func (t *Turn) guess(b *Budget) bitrate.Rate {
 	}
 	return c
 }
-
-// short reports whether a vague estimate falls short of the guess that the cut went by:
-// the truth may be in between.
-func (b *Budget) short() bool {
-	less := float64(b.Trouble.Guess) > 1.1*float64(b.Link.Capacity)
-	if less {
-		b.Link.Upper = min(b.Link.Upper, b.Trouble.Guess)
-	}
-	return less
-}
