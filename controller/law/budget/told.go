@@ -2,7 +2,6 @@ package budget
 
 import (
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
@@ -34,13 +33,9 @@ func (b *Budget) Believe(c Config, load Load, told plan.Told) {
 	b.Link.Best = b.Link.Capacity
 }
 
-// contradicts is by what factor a guess may differ from what the way up says: how fast a
-// queue grew is known only roughly where it was short or the senders had just begun.
-const contradicts = 2
-
 // guess is what fits through by what is said of the link; 0 where nothing is, or what is
-// seen speaks against it: a queue stands although less is sent, more went through
-// without one, or it grew at another rate.
+// seen speaks against it: a queue stands although less is sent, or more went through
+// without one.
 func (t *Turn) guess(b *Budget) bitrate.Rate {
 	c := bitrate.Scale(t.Told.Found, 1/t.Config.Settle)
 	if c == 0 {
@@ -51,12 +46,6 @@ func (t *Turn) guess(b *Budget) bitrate.Rate {
 	}
 	if c >= b.Link.Upper || c < b.Link.Proven {
 		return 0
-	}
-	if rise := b.Trouble.Rise.Slope; rise != 0 {
-		seen := queue.Alone(b.Link.Upper, rise)
-		if c > contradicts*seen || seen > contradicts*c {
-			return 0
-		}
 	}
 	return c
 }
