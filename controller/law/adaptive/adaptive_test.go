@@ -1,10 +1,12 @@
 package adaptive
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/blame"
 	"github.com/detnet/detnet/controller/law/budget"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
@@ -66,5 +68,29 @@ func TestALimitThatIsGivenBackIsNotLowFirst(t *testing.T) {
 	}
 	if got := r.by(0, 80*mbit, false); got != senders.Low(x.Limit) || len(r.flushed) != 1 {
 		t.Errorf("raised to %v at first, want %v", got, senders.Low(x.Limit))
+	}
+}
+
+// What two apps of a node see of its queues by the same node session is seen once.
+func TestANodeSessionIsMeasuredByOnce(t *testing.T) {
+	session := func(id, vantage string) plan.Session {
+		return plan.Session{ID: id, Vantage: vantage, Samples: []plan.Sample{{At: t0, RTT: time.Millisecond}}}
+	}
+	app := func(name string) plan.App {
+		a := plan.App{Pod: plan.PodID{Namespace: "factory", Name: name}, Node: "n1"}
+		a.SLO.Jitter = time.Millisecond
+		a.Sessions = []plan.Session{session(name+" from n2", "n2"), session(name+" from n3", "n3")}
+		a.NodeSessions = []plan.Session{session("n1 from n2", "n2"), session("n1 from n3", "n3")}
+		return a
+	}
+	r := round{config: DefaultConfig(), state: &State{Diagnoses: make([]blame.Diagnosis, 2)}}
+	r.view.Observation = plan.Observation{At: t0, Apps: []plan.App{app("robot"), app("scanner")}}
+	r.view.Verdicts = make([]sense.Verdict, 2)
+	var got []string
+	for _, s := range r.paths(plan.Uplink("n1"), []int32{0, 1}) {
+		got = append(got, s.ID)
+	}
+	if want := []string{"n1 from n2", "n1 from n3"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -201,9 +201,11 @@ func urgency(v *sense.Verdict, letBe bool) int {
 }
 
 // paths are the sessions by which a bottleneck's queue is measured: of all apps
-// that have a say in it.
+// that have a say in it. Several apps of a node have the same node session.
 func (r *round) paths(b plan.Bottleneck, apps []int32) []*plan.Session {
+	type path struct{ id, vantage string }
 	var all []*plan.Session
+	beside := map[path]bool{}
 	for _, i := range apps {
 		app, s, v := &r.view.Apps[i], &r.state.Diagnoses[i], &r.view.Verdicts[i]
 		if !s.Concerns(b, app, v.Trouble()) || v.Trouble() && s.LetBe(v, r.view.At) {
@@ -215,7 +217,14 @@ func (r *round) paths(b plan.Bottleneck, apps []int32) []*plan.Session {
 			if session.Lag > 0 || own && session.Vantage == app.Node || !own && !b.Whole && b.Node != session.Vantage {
 				continue
 			}
-			all = append(all, sense.OfQueues(app, session))
+			knows := sense.OfQueues(app, session)
+			if id := (path{knows.ID, knows.Vantage}); knows != session && id.id != "" {
+				if beside[id] {
+					continue
+				}
+				beside[id] = true
+			}
+			all = append(all, knows)
 		}
 	}
 	return all

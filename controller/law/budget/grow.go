@@ -52,7 +52,9 @@ func (t *Turn) raise(b *Budget, step float64) {
 	case b.Total < best && raised > best: // not in one leap beyond what ever fitted through
 		raised, b.Search.Step = best, t.Config.RaiseStep
 	case b.Search.Fine:
-		b.Search.Step = min(step+fineStep, mostFine)
+		if raised < b.Link.Capacity || b.Link.Upper > bitrate.Scale(b.Link.Capacity, doubt) {
+			b.Search.Step = min(step+fineStep, mostFine)
+		}
 		b.Search.Fine = raised < b.Link.Upper // beyond that it is a link that carries more
 	case float64(raised) > 1.03*float64(b.Link.Capacity) && !b.Link.unsteady(t.Now):
 		b.Search.Step = min(2*step, t.Config.MaxRaise) // on new ground
@@ -93,6 +95,9 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 	}
 	return step
 }
+
+// doubt is how far an estimate may be wrong where hosts stand still.
+const doubt = 1.1
 
 // fineStep is what is tried for where the capacity is nearly known: the queue of what is
 // too much is so short when it is seen that hardly a packet is late.

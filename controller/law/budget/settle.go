@@ -40,7 +40,7 @@ func (t *Turn) settle(b *Budget) {
 	if l.fallen() && !b.Trouble.Overshot {
 		s.Wait = t.comeback(b)
 	}
-	s.Fine = !s.Even && t.cheap(b) && t.doubtful(e, rise, l.Capacity)
+	s.Fine = !s.Even && t.cheap(b) && (t.doubtful(e, rise, l.Capacity) || !before.Known && t.free(e))
 	if s.Fine {
 		s.Step = fineStep
 		l.Upper = min(max(e.full, bitrate.Scale(l.Capacity, doubt)), bitrate.Scale(l.Capacity, overflow))
@@ -62,11 +62,12 @@ func (t *Turn) settle(b *Budget) {
 // episode is what was seen of a queue from its beginning until it was gone.
 type episode struct {
 	ramp   []queue.Delay
-	fall   fall         // of the queue
-	full   bitrate.Rate // what the senders sent while it stood, less what it grew by
-	passed bitrate.Rate // what fits through by what passed the node's uplink; 0: that says nothing
-	pinned bool         // it stood at its limit: it may have overflowed, and full is too much
-	fell   bool         // full includes the way down, where nothing overflows
+	fall   fall          // of the queue
+	took   time.Duration // from the cut until the queue began to leave
+	full   bitrate.Rate  // what the senders sent while it stood, less what it grew by
+	passed bitrate.Rate  // what fits through by what passed the node's uplink; 0: that says nothing
+	pinned bool          // it stood at its limit: it may have overflowed, and full is too much
+	fell   bool          // full includes the way down, where nothing overflows
 }
 
 func (t *Turn) episode(b *Budget) episode {
@@ -77,6 +78,7 @@ func (t *Turn) episode(b *Budget) episode {
 	const w = senders.Window
 	e.fall = t.fall(b, e.ramp)
 	turn := queue.Turning(e.ramp)
+	e.took = max(0, e.ramp[turn].At.Sub(b.Link.Cut))
 	first, last := queue.Foot(e.ramp, turn), queue.End(e.ramp, turn)
 	windows := senders.Sums(t.Senders, e.ramp[first].At.Add(w*9/10), e.ramp[last].At.Add(w/10))
 	e.passed = queue.Passed(windows, senders.Sums(t.Senders, e.ramp[last].At.Add(w/2), t.Now))
@@ -112,6 +114,13 @@ func (t *Turn) doubtful(e episode, up Rise, capacity bitrate.Rate) bool {
 	return more > vague && more < overflow && !up.agrees(capacity) || t.Opinion.Elsewhere != nil
 }
 
+// free reports whether limits are in force so soon that a fine step too much is undone
+// before it makes anything late.
+func (t *Turn) free(e episode) bool {
+	queued := fineStep * (e.took + senders.Window/2).Seconds()
+	return len(e.ramp) != 0 && e.pinned && queued < t.Opinion.Allow.Seconds()*3/4
+}
+
 // agrees reports whether the way up says the same of the capacity.
 func (r Rise) agrees(capacity bitrate.Rate) bool {
 	return r.Slope != 0 && near(queue.Alone(r.Inflow, r.Slope), capacity, vague-1)
@@ -122,7 +131,6 @@ func (r Rise) agrees(capacity bitrate.Rate) bool {
 const (
 	vague    = 1.04
 	overflow = 1.5
-	doubt    = 1.1 // and so far an estimate may be wrong where hosts stand still
 )
 
 // company is the share of the link that others use from which on it counts.

@@ -48,17 +48,20 @@ func Rising(ramp []Delay) float64 {
 
 // Falling is the slope of the way down after a cut, of its lower part, where
 // every patch of the cut has taken effect, and the time of that part; 0 if
-// unclear.
+// unclear. Where senders falter as their limits change it is the part below that.
 func Falling(ramp []Delay) (slope float64, from, to time.Time) {
 	if len(ramp) == 0 {
 		return 0, from, to
 	}
 	top := highest(ramp)
-	part := below(ramp[top:End(ramp, top)+1], 5)
-	if slope = straight(part); slope >= -0.01 || slope <= -0.85 {
-		return 0, from, to
+	way := ramp[top : End(ramp, top)+1]
+	for eighths := time.Duration(5); eighths > 1; eighths-- {
+		part := below(way, eighths)
+		if slope = straight(part); slope < -0.01 && slope > -0.85 {
+			return slope, part[0].At, part[len(part)-1].At
+		}
 	}
-	return slope, part[0].At, part[len(part)-1].At
+	return 0, from, to
 }
 
 // Passed is what fits through by what left the senders' node while a queue stood and after

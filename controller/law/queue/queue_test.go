@@ -2,6 +2,7 @@ package queue
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,6 +32,14 @@ func TestCapacityFromSlopes(t *testing.T) {
 	up := Rising(ramp(0, 42*ms, 0.5))
 	if math.Abs(down+0.25) > 0.01 || math.Abs(up-0.5) > 0.01 {
 		t.Fatalf("slopes %v, %v", down, up)
+	}
+	// Senders that faltered as their limits changed: it stood for 30 ms on its way.
+	faltered := slices.Concat(ramp(35*ms, 15*ms, -0.9), ramp(15*ms, 0, -0.25))
+	for i := range faltered {
+		faltered[i].At = t0.Add(time.Duration(i) * 10 * ms)
+	}
+	if slope, _, _ := Falling(faltered); math.Abs(slope+0.25) > 0.02 {
+		t.Errorf("the way down after faltering is %v, want -0.25", slope)
 	}
 	if c := Alone(150*mbit, down); max(c-200*mbit, 200*mbit-c) > 3*mbit {
 		t.Errorf("capacity %v, want 200M", c)
