@@ -145,6 +145,9 @@ func (t *Turn) cut(b *Budget, again bool) {
 	first := !again && !raised && !b.Link.Known
 	if raised { // what was in use before it may not be in use again yet
 		b.Link.Upper = max(b.Link.Upper, min(b.Link.Proven, b.Total))
+		if t.Load.SeenFrom.Before(b.Search.Raised) && senders.InUse(t.Load.Peak, b.Total) { // partly of before
+			b.Link.Upper = max(b.Link.Upper, b.Limits())
+		}
 	}
 	if !again {
 		x.Rise = Rise{queue.Rising(t.ramp(b.since(t.Now))), b.Link.Upper}

@@ -126,6 +126,15 @@ func (r Rise) agrees(capacity bitrate.Rate) bool {
 	return r.Slope != 0 && near(queue.Alone(r.Inflow, r.Slope), capacity, vague-1)
 }
 
+// surely is what fits through by the way up, taken to be wrong by a tenth; 0 where that is
+// unclear.
+func (r Rise) surely() bitrate.Rate {
+	if r.Slope == 0 {
+		return 0
+	}
+	return bitrate.Scale(queue.Alone(r.Inflow, r.Slope), 1/doubt)
+}
+
 // From vague times the capacity on, what went through while a queue stood contradicts it;
 // from overflow on it says nothing: it was dropped.
 const (
@@ -167,7 +176,7 @@ func (t *Turn) measure(b *Budget, e episode) {
 	case e.fell || !e.pinned:
 		l.learn(e.full, true)
 	default:
-		l.learn(max(b.Total, min(b.Trouble.Guess, e.full)), false)
+		l.learn(max(b.Total, min(b.Trouble.Guess, e.full), min(b.Trouble.Rise.surely(), e.full)), false)
 		l.Upper, b.Search.Even = e.full, true
 		return
 	}
