@@ -41,6 +41,7 @@ type reporter struct {
 	cursor  uint64          // in the usage that is known
 	windows <-chan struct{} // closed when there is more of it
 	uplinks []uplink.Uplink
+	since   time.Time // the first report
 	begun   bool      // a report was sent
 	last    time.Time // the last one
 	stirred time.Time // when there was something worth telling before its time
@@ -180,6 +181,10 @@ func (r *reporter) next() *api.Report {
 		}
 	}
 	r.begun, r.last = true, time.Now()
+	if r.since.IsZero() {
+		r.since = r.last
+	}
+	report.SentUs = uint64(r.last.Sub(r.since).Microseconds()) + 1
 	return report
 }
 

@@ -547,7 +547,10 @@ type Report struct {
 	Packed      []*PackedSession `protobuf:"bytes,12,rep,name=packed,proto3" json:"packed,omitempty"`
 	// Sent in its time, of an agent that reports less often while all is calm: nothing in
 	// it, or in what came in the last second, was worth telling before.
-	Calm          bool `protobuf:"varint,13,opt,name=calm,proto3" json:"calm,omitempty"`
+	Calm bool `protobuf:"varint,13,opt,name=calm,proto3" json:"calm,omitempty"`
+	// When it was sent, in µs by a clock of the agent that begins with the first report of the stream and never
+	// goes back, and to which all ages in it refer; 0: not said.
+	SentUs        uint64 `protobuf:"varint,14,opt,name=sent_us,json=sentUs,proto3" json:"sent_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -671,6 +674,13 @@ func (x *Report) GetCalm() bool {
 		return x.Calm
 	}
 	return false
+}
+
+func (x *Report) GetSentUs() uint64 {
+	if x != nil {
+		return x.SentUs
+	}
+	return 0
 }
 
 // NamedPod is what later usage on the same stream means by a number.
@@ -1309,7 +1319,7 @@ const file_agent_proto_rawDesc = "" +
 	"\vlate_rtt_us\x18\n" +
 	" \x01(\rR\tlateRttUs\x12!\n" +
 	"\fnode_session\x18\v \x01(\tR\vnodeSession\x12\x16\n" +
-	"\x06number\x18\f \x01(\rR\x06number\"\x93\x04\n" +
+	"\x06number\x18\f \x01(\rR\x06number\"\xac\x04\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12)\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x15.detnet.agent.v1.RoleR\x04role\x12:\n" +
@@ -1324,7 +1334,8 @@ const file_agent_proto_rawDesc = "" +
 	" \x03(\v2\x16.detnet.agent.v1.UsageR\x05usage\x12!\n" +
 	"\fuplinks_same\x18\v \x01(\bR\vuplinksSame\x126\n" +
 	"\x06packed\x18\f \x03(\v2\x1e.detnet.agent.v1.PackedSessionR\x06packed\x12\x12\n" +
-	"\x04calm\x18\r \x01(\bR\x04calm\"\xd6\x01\n" +
+	"\x04calm\x18\r \x01(\bR\x04calm\x12\x17\n" +
+	"\asent_us\x18\x0e \x01(\x04R\x06sentUs\"\xd6\x01\n" +
 	"\bNamedPod\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +

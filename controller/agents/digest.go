@@ -22,6 +22,7 @@ import (
 type speech struct {
 	from  inventory.Agent
 	named wire.Named
+	clock clock
 }
 
 // digest is a report taken apart and put in order: all that can be done with it

@@ -12,6 +12,10 @@ import (
 // for its own sessions and for the pods of its own node. It is taken apart before the
 // lock is taken; under it of each session and pod all is taken in at once.
 func (p *Pool) receive(s *speech, r *api.Report, now time.Time) error {
+	now, err := s.clock.sent(r, now)
+	if err != nil {
+		return err
+	}
 	d, err := s.digest(r, now)
 	if err != nil {
 		return err
