@@ -92,7 +92,7 @@ func extend[T any](s []T) []T {
 	return append(s, zero)
 }
 
-// digest takes apart a report that arrived at now. What no agent writes is an error.
+// digest takes apart a report that is dated now. What no agent writes is an error.
 // What it costs is in proportion to the report's size.
 func (s *speech) digest(r *api.Report, now time.Time) (*digest, error) {
 	d := digests.Get().(*digest)

@@ -30,8 +30,8 @@ func bounded(session string, samples int) error {
 	return nil
 }
 
-// samples converts one session's report, received at now, into the observer's
-// clock. Ages are the agent's; nothing of its clock is used. The room is used again.
+// samples converts one session's report, dated now, into the observer's clock: ages are
+// the agent's. The room is used again.
 func samples(room []plan.Sample, r *api.SessionReport, now time.Time) ([]plan.Sample, error) {
 	n := len(r.GetAgeNs())
 	if err := bounded(r.GetId(), n); err != nil {
