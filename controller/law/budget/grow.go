@@ -52,7 +52,7 @@ func (t *Turn) raise(b *Budget, step float64) {
 	case b.Total < best && raised > best: // not in one leap beyond what ever fitted through
 		raised, b.Search.Step = best, t.Config.RaiseStep
 	case b.Search.Fine:
-		if raised < b.Link.Capacity || b.Link.Upper > bitrate.Scale(b.Link.Capacity, doubt) {
+		if b.Link.Upper > bitrate.Scale(b.Link.Capacity, doubt) { // it may be far too low
 			b.Search.Step = min(step+fineStep, mostFine)
 		}
 		b.Search.Fine = raised < b.Link.Upper // beyond that it is a link that carries more
@@ -87,7 +87,7 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 	case b.Search.Even && t.Load.Paced: // half of it: each change costs
 		return max(math.Sqrt(float64(b.Link.Upper)/float64(b.Total))-1, leastStep)
 	case b.Search.Fine:
-		return b.Search.Step
+		return max(b.Search.Step, fineStep)
 	case b.Search.Even: // a third of the way, by ratio, to what was too much
 		return max((math.Cbrt(float64(b.Link.Upper)/float64(b.Total))-1)*t.quiet(), 2*t.Config.RaiseStep)
 	case spare:
@@ -101,7 +101,7 @@ const doubt = 1.1
 
 // fineStep is what is tried for where the capacity is nearly known: the queue of what is
 // too much is so short when it is seen that hardly a packet is late.
-// Each that finds no queue makes the next a little larger: the estimate was far too low.
+// Where more may fit by far each that finds no queue makes the next a little larger.
 const (
 	fineStep = 0.01
 	mostFine = 0.04

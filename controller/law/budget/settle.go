@@ -40,7 +40,7 @@ func (t *Turn) settle(b *Budget) {
 	if l.fallen() && !b.Trouble.Overshot {
 		s.Wait = t.comeback(b)
 	}
-	s.Fine = !s.Even && t.cheap(b) && (t.doubtful(e, rise, l.Capacity) || !before.Known && t.free(e))
+	s.Fine = !s.Even && t.cheap(b) && (t.doubtful(e, rise, l.Capacity) || !before.Known && t.free(e, l.Capacity))
 	if s.Fine {
 		s.Step = fineStep
 		l.Upper = min(max(e.full, bitrate.Scale(l.Capacity, doubt)), bitrate.Scale(l.Capacity, overflow))
@@ -115,10 +115,11 @@ func (t *Turn) doubtful(e episode, up Rise, capacity bitrate.Rate) bool {
 }
 
 // free reports whether limits are in force so soon that a fine step too much is undone
-// before it makes anything late.
-func (t *Turn) free(e episode) bool {
+// before it makes anything late. Limits are whole Mbit/s: a step of less is none.
+func (t *Turn) free(e episode, capacity bitrate.Rate) bool {
 	queued := fineStep * (e.took + senders.Window/2).Seconds()
-	return len(e.ramp) != 0 && e.pinned && queued < t.Opinion.Allow.Seconds()*3/4
+	return (e.pinned || e.took > 0) && len(e.ramp) != 0 && bitrate.Scale(capacity, fineStep) >= bitrate.Mbit &&
+		queued < t.Opinion.Allow.Seconds()*3/4
 }
 
 // agrees reports whether the way up says the same of the capacity.
