@@ -53,8 +53,8 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	}
 	// An app that cuts did not help blames the next one, which may have been passed
 	// already or not exist yet.
-	for i, b := range r.blamed {
-		if _, taken := slices.BinarySearchFunc(all, b, plan.Bottleneck.Compare); !taken && !slices.Contains(r.blamed[:i], b) {
+	for _, b := range r.blamed {
+		if _, taken := r.gave(b); !taken {
 			r.take(b, &s)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/law/budget"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
@@ -55,9 +54,15 @@ func (r *round) waits(i int, to bitrate.Rate) bool {
 
 // bursts reports whether a change behind one of a sender's bottlenecks made a burst lately.
 func (r *round) bursts(s *plan.Sender) bool {
-	return slices.ContainsFunc(r.state.Budgets, func(b budget.Budget) bool {
-		return (b.Bottleneck.Whole || b.Bottleneck.Node == s.Node) && b.Link.Bursts(r.view.At)
-	})
+	if r.burst == nil {
+		r.burst = map[string]bool{}
+		for i := range r.state.Budgets {
+			if b := &r.state.Budgets[i]; b.Link.Bursts(r.view.At) {
+				r.burst[b.Bottleneck.Node] = true
+			}
+		}
+	}
+	return r.burst[s.Node] || r.burst[plan.Cluster.Node]
 }
 
 // turns finds the senders for which there is no turn at being low: of those whose
@@ -148,9 +153,8 @@ func (r *round) reasonOf(s *plan.Sender, w *wish) int {
 		return int(w.reason)
 	}
 	uplink := plan.Uplink(s.Node)
-	if i := slices.IndexFunc(r.plan.Reasons, func(x plan.Reason) bool { return x.Bottleneck == uplink }); i >= 0 {
+	if i, found := r.gave(uplink); found {
 		return i
 	}
-	r.plan.Reasons = append(r.plan.Reasons, plan.Reason{Bottleneck: uplink, Action: plan.Grow, Cause: plan.Calm})
-	return len(r.plan.Reasons) - 1
+	return r.give(plan.Reason{Bottleneck: uplink, Action: plan.Grow, Cause: plan.Calm})
 }

@@ -26,7 +26,9 @@ type round struct {
 	blamed  []plan.Bottleneck // anew
 	shares  []shared          // of bottlenecks that change or forbid anything
 	plan    plan.Plan
+	given   map[plan.Bottleneck]int // places in plan.Reasons, once somebody has asked
 
+	burst   map[string]bool // nodes where a change made a burst lately; nil until somebody asks
 	flushed []senders.Flush // that begin at this step
 	crowded []int32         // senders for which none can begin now, as too many have
 
@@ -61,7 +63,7 @@ func (r *round) bottleneck(b *budget.Budget, account *Account) {
 	s := shared{at: len(r.plan.Reasons), group: g, total: b.Limits(), learned: b.Learned()}
 	s.rebalance = s.learned && r.view.At.Sub(b.Search.Shared) >= r.config.RebalanceEvery
 	r.divide(b, &s, reason.Action)
-	r.plan.Reasons = append(r.plan.Reasons, explain(reason, &opinion.Verdict, unmet))
+	r.give(explain(reason, &opinion.Verdict, unmet))
 	if s.to != nil || reason.Trouble() {
 		r.shares = append(r.shares, s)
 	}
