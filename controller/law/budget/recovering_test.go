@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
@@ -59,6 +60,31 @@ func TestWhoIsLateByItsHostIsNotRaisedIntoForMoreThanWasTaken(t *testing.T) {
 		}
 		if last := raises[len(raises)-1]; last.Total < 105*mbit || last.Total > 113*mbit {
 			t.Errorf("%s: raised to %v, want what was seen to go through, 108M, or a step more", name, last.Total)
+		}
+	}
+}
+
+// What was sent over a window that began before a raise is partly of before: it says less
+// than was let through.
+func TestAWindowFromBeforeARaiseSaysTooLittle(t *testing.T) {
+	for began, want := range map[time.Duration]bitrate.Rate{-120 * ms: 196 * mbit, -60 * ms: 181 * mbit} {
+		turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &Opinion{}}
+		turn.Load = Load{Peak: 181 * mbit, Limits: 196 * mbit, SeenFrom: t0.Add(began), Seen: t0.Add(-10 * ms), Room: true}
+		b := Budget{Phase: plan.Settled, Total: 196 * mbit, Link: Link{Known: true, Capacity: 202 * mbit}, Search: Search{Raised: t0.Add(-100 * ms)}}
+		if turn.cut(&b, false); b.Link.Upper != want {
+			t.Errorf("window from %v on: %v was too much, want %v", began, b.Link.Upper, want)
+		}
+	}
+}
+
+// Where nothing else says what fits through, the search begins below what the way up says.
+func TestASearchBeginsAtWhatTheWayUpSays(t *testing.T) {
+	for slope, want := range map[float64]bitrate.Rate{0: 110 * mbit, 0.2: 180 * mbit} { // a queue of 240M that grows by 0.2 s a second is before 200M
+		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}}
+		b := Budget{Total: 110 * mbit, Trouble: Trouble{Rise: Rise{slope, 240 * mbit}}}
+		turn.measure(&b, episode{full: 240 * mbit, pinned: true})
+		if c := b.Link.Capacity; !b.Search.Even || !near(c, want, 0.02) {
+			t.Errorf("slope %v: it begins at %v, even %v; want %v", slope, c, b.Search.Even, want)
 		}
 	}
 }
