@@ -39,9 +39,6 @@ const (
 	offered  = 75 * bitrate.Mbit // by each sender
 )
 
-// observing lets the test alone write limits.
-var observing = map[string]string{"controller.mode": "observe"}
-
 // strict is a policy under which Cilium refuses what critical pods don't declare.
 const strict = `policy.files={"site.yaml": "classes: {critical: {networkPolicies: strict}}"}`
 
@@ -60,8 +57,10 @@ func TestDetnetOnCilium(t *testing.T) {
 	w.Run(t, "Cilium carries the pods without a route to each", w.layout)
 	w.Run(t, "reports what pods send", w.usage)
 	w.Run(t, "measures by the family of IP that is asked for", w.MeasuresByFamily)
+	w.controllers(t, 0) // nobody else writes limits, nor puts back what the test changes
 	w.Run(t, "Cilium follows the limit of a live pod", w.limits)
 	w.Run(t, "Cilium knows the priority of critical pods", w.priority)
+	w.controllers(t, 2)
 	w.Run(t, "Cilium takes the policies of workloads", w.policies)
 	w.Run(t, "has nothing to complain about", w.doctor)
 	w.Run(t, "closes the loop", w.loop)
@@ -85,7 +84,7 @@ func setUp(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	if err := install.Chart(t.Context(), w.Cluster, observing); err != nil {
+	if err := install.Chart(t.Context(), w.Cluster, nil); err != nil {
 		w.Dump(t)
 		t.Fatal(err)
 	}
@@ -142,6 +141,22 @@ func (w *world) limits(t *testing.T) {
 	}
 }
 
+// controllers sees to it that so many replicas of the controller run.
+func (w *world) controllers(t *testing.T, n int) {
+	t.Helper()
+	ctx := t.Context()
+	if _, err := w.Cluster.Kubectl(ctx, "-n", install.Namespace, "scale", "deployment/detnet-controller", fmt.Sprintf("--replicas=%d", n)); err != nil {
+		t.Fatal(err)
+	}
+	stage.Eventually(t, fmt.Sprintf("%d controllers run", n), func() error {
+		pods, err := w.Client.CoreV1().Pods(install.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=controller"})
+		if err == nil && len(pods.Items) != n {
+			err = fmt.Errorf("there are %d", len(pods.Items))
+		}
+		return err
+	})
+}
+
 // priority wants Cilium to know what critical pods come first by, and to follow
 // a change on a live pod.
 func (w *world) priority(t *testing.T) {
@@ -191,7 +206,7 @@ func (w *world) policies(t *testing.T) {
 		}
 		return nil
 	})
-	if err := install.Chart(ctx, w.Cluster, observing, "--set-json", strict); err != nil {
+	if err := install.Chart(ctx, w.Cluster, nil, "--set-json", strict); err != nil {
 		t.Fatal(err)
 	}
 	stage.Eventually(t, "no webhook answers by the old policy", func() error {
@@ -240,7 +255,7 @@ func (w *world) loop(t *testing.T) {
 	if err := w.Scene.SetCapacity(ctx, capacity); err != nil {
 		t.Fatal(err)
 	}
-	if err := install.Chart(ctx, w.Cluster, map[string]string{"controller.mode": "enforce"}); err != nil {
+	if err := install.Chart(ctx, w.Cluster, nil); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
