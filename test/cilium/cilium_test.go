@@ -22,6 +22,7 @@ import (
 	"github.com/detnet/detnet/test/install"
 	"github.com/detnet/detnet/test/sandbox"
 	"github.com/detnet/detnet/test/sandbox/assets"
+	"github.com/detnet/detnet/test/sandbox/instance"
 	"github.com/detnet/detnet/test/scene"
 	"github.com/detnet/detnet/test/scene/record"
 	"github.com/detnet/detnet/test/stage"
@@ -239,10 +240,30 @@ func (w *world) dial(t *testing.T, app string, port int) error {
 	return conn.Close()
 }
 
-// doctor runs "detnet doctor" inside the cluster.
+// unpaced is what doctor finds where the kernel has no sch_fq.
+const unpaced = "PROBLEM  uplinks pace what limits hold back: Cilium's limits drop instead of spacing out"
+
+// doctor runs "detnet doctor" inside the cluster. It is to find that Cilium has no fq
+// where it has none, and nothing else.
 func (w *world) doctor(t *testing.T) {
-	if out, err := w.Cluster.Helm(t.Context(), "test", "detnet", "--namespace", install.Namespace, "--logs", "--timeout", "1m"); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	queue, err := w.Cluster.Exec(t.Context(), scene.Node, "tc", "qdisc", "show", "dev", instance.UplinkName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := w.Cluster.Helm(t.Context(), "test", "detnet", "--namespace", install.Namespace, "--logs", "--timeout", "1m")
+	report := fmt.Sprint(out, err) // helm shows the log of a test that failed in its error
+	_, report, _ = strings.Cut(report, "POD LOGS")
+	var problems []string
+	for line := range strings.Lines(report) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "PROBLEM") {
+			problems = append(problems, line)
+		}
+	}
+	switch paced := strings.Contains(queue, "qdisc fq "); {
+	case paced && err == nil:
+	case !paced && len(problems) == 1 && strings.HasPrefix(problems[0], unpaced):
+	default:
+		t.Errorf("with the queues %q: %v\n%s", queue, err, report)
 	}
 }
 
