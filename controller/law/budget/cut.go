@@ -219,7 +219,7 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 		return depth, most, false
 	}
 	if !again {
-		if learned, explore := t.remember(l, x.Rise.Slope, raised); learned {
+		if learned, explore := t.remember(b, raised); learned {
 			return depth, most, explore
 		}
 	}
@@ -250,8 +250,12 @@ func (t *Turn) gently(b *Budget, again, raised bool) float64 {
 
 // remember takes the capacity from how the queue rose, or goes back to what was good
 // before a raise.
-func (t *Turn) remember(l *Link, rise float64, raised bool) (learned, explore bool) {
+func (t *Turn) remember(b *Budget, raised bool) (learned, explore bool) {
+	l, rise := &b.Link, b.Trouble.Rise.Slope
 	good := bitrate.Scale(l.Proven, proven/t.Config.Settle)
+	if b.Search.Fine || b.Search.Even && t.cheap(b) { // there was next to nothing between that and too much
+		good = bitrate.Scale(l.Proven, 1/t.Config.Settle)
+	}
 	switch {
 	case rise != 0 && (l.Known || raised || t.Load.Paced):
 		l.learn(queue.Alone(l.Upper, rise), true)

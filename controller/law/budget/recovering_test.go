@@ -88,3 +88,29 @@ func TestASearchBeginsAtWhatTheWayUpSays(t *testing.T) {
 		}
 	}
 }
+
+// Below a small step, or one towards what was too much, lies what fits through: where a
+// queue follows, all of that is given out again.
+func TestWhatWasGoodBeforeASmallStepIsGivenOutAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		search Search
+		want   bitrate.Rate
+	}{
+		"fine":  {Search{Fine: true, Step: fineStep}, 193 * mbit},
+		"even":  {Search{Even: true}, 193 * mbit},
+		"other": {Search{}, 190 * mbit},
+	} {
+		turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &Opinion{}}
+		turn.Opinion.Allow, turn.Opinion.Worst.Recent = ms, 3*ms
+		turn.Load = Load{Peak: 195 * mbit, Limits: 195 * mbit, SeenFrom: t0.Add(-60 * ms), Seen: t0.Add(-10 * ms), Room: true}
+		b := Budget{
+			Phase: plan.Trying, Total: 195 * mbit, Search: tc.search,
+			Link: Link{Known: true, Measured: true, Capacity: 198 * mbit, Best: 198 * mbit, Proven: 193 * mbit},
+		}
+		b.Search.Raised = t0.Add(-100 * ms)
+		turn.cut(&b, false)
+		if got := bitrate.Scale(b.Link.Capacity, config.Settle); !near(got, tc.want, 0.002) {
+			t.Errorf("%s: %v is to be given out again, want %v", name, got, tc.want)
+		}
+	}
+}
