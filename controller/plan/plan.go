@@ -55,6 +55,9 @@ type Elsewhere struct {
 	Sending []Bottleneck `json:"sending,omitempty"`
 	// Delays are the newest from patch to effect, of all senders.
 	Delays []time.Duration `json:"delays,omitempty"`
+	// Afar are the apps that are late because the nodes they are measured from are, towards
+	// others as well.
+	Afar []PodID `json:"afar,omitempty"`
 	// Turns is how many limits may begin to be low now (senders.Flush).
 	Turns int `json:"turns,omitempty"`
 }

@@ -35,6 +35,9 @@ type Verdict struct {
 // those of them that are late, and those that are late on the way there.
 type Paths struct {
 	Seen, Late, ForwardLate int
+	// LateFrom has a bit for each of the app's sessions that is late, if not on the way
+	// back alone; ClearFrom one for each that is not late at all.
+	LateFrom, ClearFrom uint64
 	// Unmet is the most that one of them shows when nobody sends who may be limited, if
 	// that is more than the target leaves: it cannot be met. What counts as late then is
 	// twice that.
@@ -80,7 +83,7 @@ func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
 		if v.Blind {
 			continue
 		}
-		t.add(&v)
+		t.add(&v, i)
 		if v.Trouble() {
 			continue
 		}
@@ -104,14 +107,21 @@ type tally struct {
 	slowest       time.Duration
 }
 
-// add takes in the verdict by one session that sees anything.
-func (t *tally) add(v *Verdict) {
+// add takes in the verdict by a session, the i-th of the app's, that sees anything.
+func (t *tally) add(v *Verdict, i int) {
 	r := &v.Worst
 	t.paths.Seen++
 	t.low += r.Low
 	t.paths.Unmet = max(t.paths.Unmet, v.Paths.Unmet)
+	bit := uint64(1) << i // 0 from the 65th on
 	if r.Recent > v.Soft {
 		t.paths.Late++
+	}
+	switch {
+	case r.Recent <= v.Soft/2:
+		t.paths.ClearFrom |= bit
+	case r.Recent > v.Soft && r.Back <= 2*r.Forward:
+		t.paths.LateFrom |= bit
 	}
 	if r.Forward > v.Soft && r.Forward > 2*r.Back {
 		t.paths.ForwardLate++

@@ -39,7 +39,7 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	next.Uses = senders.Hold(next.Uses, s.Uses, next.Flushes, v.At)
 	active := sending(v, next.Uses)
 	v.Verdicts = corroborated(v.Verdicts, active)
-	next.Diagnoses = blame.Diagnose(s.Diagnoses, s.behind, v.Verdicts, active, v.At)
+	next.Diagnoses = blame.Diagnose(s.Diagnoses, s.behind, v.Verdicts, afar(v), active, v.At)
 
 	r := round{config: c, view: v, state: &next, sending: active, index: indexOf(v, next.Diagnoses)}
 	all := r.bottlenecks(s.Budgets)
@@ -63,6 +63,14 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	slices.SortFunc(next.Budgets, func(a, b budget.Budget) int { return a.Bottleneck.Compare(b.Bottleneck) })
 	slices.SortFunc(next.Accounts, func(a, b Account) int { return a.Bottleneck.Compare(b.Bottleneck) })
 	return next, r.plan
+}
+
+// afar is who is late by what is far from it.
+func afar(v sense.View) []plan.PodID {
+	if v.Elsewhere != nil { // those it takes to say so are not all shown
+		return v.Elsewhere.Afar
+	}
+	return blame.Afar(v.Verdicts)
 }
 
 // sending is the bottlenecks behind which somebody sends.

@@ -63,6 +63,11 @@ func (s State) Elsewhere(all, part plan.Observation, nodes func(string) bool) pl
 		e.Sending = append(e.Sending, other)
 	}
 	slices.SortFunc(e.Sending, plan.Bottleneck.Compare)
+	for i := range s.Diagnoses {
+		if d := &s.Diagnoses[i]; d.Afar && slices.ContainsFunc(part.Apps, func(a plan.App) bool { return a.Pod == d.App }) {
+			e.Afar = append(e.Afar, d.App)
+		}
+	}
 	for i := range s.Flushes {
 		if s.Flushes[i].At.Equal(all.At) && among(part.Senders, s.Flushes[i].Pod) {
 			e.Turns++

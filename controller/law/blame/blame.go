@@ -37,6 +37,7 @@ type Diagnosis struct {
 	Bottleneck plan.Bottleneck
 	Tried      []plan.Bottleneck // others that were of no help in the present trouble
 	InVain     bool              // somebody was cut in it without effect
+	Afar       bool              // the nodes it is measured from are late towards others as well
 	Since      time.Time         // last in trouble
 
 	// No bottleneck is to blame: cuts did not help anywhere. Until RetryAt
@@ -64,18 +65,20 @@ func (s *Diagnosis) LetBe(v *sense.Verdict, now time.Time) bool {
 
 // Diagnose says for every app where its trouble is looked for: kept while it
 // lasts, chosen by evidence when it starts, and again while nobody is behind it.
-// Apps, and what is known of them, are in the order of their PodID.
-func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []sense.Verdict, sending Sending, now time.Time) []Diagnosis {
+// Apps, those that are late by what is Afar, and what is known of them are in the order
+// of their PodID.
+func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []sense.Verdict, afar []plan.PodID, sending Sending, now time.Time) []Diagnosis {
 	next := make([]Diagnosis, 0, len(verdicts))
 	for i := range verdicts {
 		v := &verdicts[i]
 		s := Diagnosis{App: v.App.Pod, Bottleneck: plan.Uplink(v.App.Node), Seen: now}
 		trouble := !v.Blind && !v.App.SLO.IsZero() && sense.Crosses(v.App) && (v.Standing || v.Lossy)
 		if trouble {
-			s.Bottleneck = candidates(v, sending)[0]
+			_, s.Afar = slices.BinarySearchFunc(afar, s.App, plan.PodID.Compare)
+			s.Bottleneck = candidates(v, s.Afar, sending)[0]
 		}
 		if k, found := slices.BinarySearchFunc(known, s.App, func(d Diagnosis, id plan.PodID) int { return d.App.Compare(id) }); found {
-			s.goOn(&known[k], behind, now)
+			s.goOn(&known[k], behind, trouble && clears(v, known[k].Bottleneck), now)
 		}
 		if trouble || !v.Blind && v.Trouble() && now.Sub(s.Since) < Lasting {
 			s.Since = now
@@ -85,10 +88,15 @@ func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 	return next
 }
 
-// goOn takes over what still holds of an older diagnosis.
-func (s *Diagnosis) goOn(old *Diagnosis, behind func(plan.Bottleneck) bool, now time.Time) {
-	anew := s.Bottleneck
+// goOn takes over what still holds of an older diagnosis; cleared says that it is not of
+// the trouble that is left.
+func (s *Diagnosis) goOn(old *Diagnosis, behind func(plan.Bottleneck) bool, cleared bool, now time.Time) {
+	anew, afar := s.Bottleneck, s.Afar
 	*s = *old
+	s.Afar = afar
+	if cleared || afar && len(s.Tried) == 0 { // of several that are full each has a say of its own
+		s.Bottleneck = anew
+	}
 	if !s.RetryAt.IsZero() && now.Sub(s.RetryAt) > s.Backoff {
 		s.RetryAt, s.Backoff, s.Spent = time.Time{}, 0, false
 	}
@@ -104,12 +112,16 @@ func (s *Diagnosis) goOn(old *Diagnosis, behind func(plan.Bottleneck) bool, now 
 // are late from wherever they come point to the app's downlink, and so to all
 // that send. Without one-way delays, several vantage points tell: what is late
 // from all of them is near the app, what is late from one is near that one.
-func candidates(v *sense.Verdict, sending Sending) []plan.Bottleneck {
+// Where each vantage point is late towards others as well, it is those that are full.
+func candidates(v *sense.Verdict, afar bool, sending Sending) []plan.Bottleneck {
 	own, far := plan.Uplink(v.App.Node), plan.Bottleneck{}
 	if s := v.Worst.Session; s != nil && s.Vantage != v.App.Node {
 		far = plan.Uplink(s.Vantage)
 	}
 	order := likely(v, own, far)
+	if afar {
+		order = []plan.Bottleneck{far, own, plan.Cluster}
+	}
 	elsewhere := len(sending)
 	for _, name := range order {
 		if sending[name] {
@@ -184,7 +196,7 @@ func (s *Diagnosis) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bo
 // for a while, longer each time, if cuts were tried at all.
 func (s *Diagnosis) Move(c Config, v *sense.Verdict, sending Sending, tried bool, now time.Time) (next plan.Bottleneck, moved bool) {
 	s.InVain = s.InVain || tried
-	for _, name := range candidates(v, sending) {
+	for _, name := range candidates(v, s.Afar, sending) {
 		if name != s.Bottleneck && !slices.Contains(s.Tried, name) {
 			s.Tried = append(slices.Clip(s.Tried), s.Bottleneck)
 			s.Bottleneck = name

@@ -1,0 +1,84 @@
+package blame
+
+import (
+	"math/bits"
+	"slices"
+
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// Afar finds the apps that are late from wherever they are measured, because each node
+// they are measured from is late towards others as well: it is the uplinks of those
+// nodes that are full, and nothing that the app is near. Both in the order of their PodID.
+func Afar(verdicts []sense.Verdict) (apps []plan.PodID) {
+	var from map[string]towards
+	for i := range verdicts {
+		v := &verdicts[i]
+		if v.Blind || !v.Trouble() || v.Paths.Seen < 2 || bits.OnesCount64(v.Paths.LateFrom) != v.Paths.Seen {
+			continue
+		}
+		if from == nil {
+			from = vantages(verdicts)
+		}
+		if !slices.ContainsFunc(late(v), func(x plan.Session) bool { return !from[x.Vantage].everybody() }) {
+			apps = append(apps, v.App.Pod)
+		}
+	}
+	return apps
+}
+
+// towards is what a vantage sees of those it measures.
+type towards struct {
+	node    string // of one towards whom it is late
+	several bool   // it is late towards those on another node, too
+	clear   bool   // towards somebody it is not
+}
+
+func (t towards) everybody() bool { return t.several && !t.clear }
+
+func vantages(verdicts []sense.Verdict) map[string]towards {
+	from := map[string]towards{}
+	for i := range verdicts {
+		v := &verdicts[i]
+		if v.Blind {
+			continue
+		}
+		for k := range v.App.Sessions {
+			x := from[v.App.Sessions[k].Vantage]
+			switch bit := uint64(1) << k; {
+			case v.Paths.ClearFrom&bit != 0:
+				x.clear = true
+			case v.Paths.LateFrom&bit == 0:
+				continue
+			case x.node == "":
+				x.node = v.App.Node
+			default:
+				x.several = x.several || x.node != v.App.Node
+			}
+			from[v.App.Sessions[k].Vantage] = x
+		}
+	}
+	return from
+}
+
+// late are the sessions of an app that are.
+func late(v *sense.Verdict) (sessions []plan.Session) {
+	for k := range v.App.Sessions {
+		if v.Paths.LateFrom&(1<<k) != 0 {
+			sessions = append(sessions, v.App.Sessions[k])
+		}
+	}
+	return sessions
+}
+
+// clears reports whether a bottleneck is the uplink of a node from which an app is
+// measured without delay.
+func clears(v *sense.Verdict, b plan.Bottleneck) bool {
+	for k := range v.App.Sessions {
+		if !b.Whole && v.App.Sessions[k].Vantage == b.Node {
+			return v.Paths.ClearFrom&(1<<k) != 0
+		}
+	}
+	return false
+}

@@ -1,0 +1,69 @@
+package blame
+
+import (
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+	"github.com/detnet/detnet/workload"
+)
+
+const allowed = time.Millisecond
+
+// seen is an app on a node that is measured from two others, late on the way there from those
+// that have a bit, and not at all from the others.
+func seen(name, node, first, second string, late uint64) sense.Verdict {
+	v := sense.Verdict{App: &plan.App{
+		Pod: plan.PodID{Namespace: "factory", Name: name}, Node: node, SLO: workload.SLO{Jitter: allowed},
+		Sessions: []plan.Session{{Vantage: first}, {Vantage: second}},
+	}}
+	v.Paths = sense.Paths{Seen: 2, LateFrom: late, ClearFrom: ^late & 3}
+	for k := range v.App.Sessions {
+		if late&(1<<k) != 0 {
+			v.Paths.Late++
+			v.Paths.ForwardLate++
+			v.Standing = true
+			v.Worst = sense.Reading{Session: &v.App.Sessions[k], Samples: 4, Recent: 40 * allowed, Forward: 40 * allowed}
+		}
+	}
+	return v
+}
+
+// Requests that are late from wherever they come point to the app's downlink, and to all
+// that send; not where each node they come from is late towards others as well.
+func TestFullUplinksOfVantagesAreNotTakenForTheWholeCluster(t *testing.T) {
+	sending := Sending{plan.Cluster: true}
+	for _, node := range []string{"v1", "v2", "n1", "n2", "n3"} {
+		sending[plan.Uplink(node)] = true
+	}
+	for name, tc := range map[string]struct {
+		others []sense.Verdict
+		want   plan.Bottleneck
+	}{
+		"nobody else is measured":       {nil, plan.Cluster},
+		"others are late, too":          {[]sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v3", "v2", 2)}, plan.Uplink("v2")},
+		"others on the same node are":   {[]sense.Verdict{seen("b", "n1", "v1", "v2", 3)}, plan.Cluster},
+		"one node is late to it alone":  {[]sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v1", "v3", 1)}, plan.Cluster},
+		"others are late here or there": {[]sense.Verdict{seen("b", "n2", "v1", "v2", 3), seen("c", "n3", "v1", "v2", 0)}, plan.Cluster},
+	} {
+		verdicts := append([]sense.Verdict{seen("a", "n1", "v1", "v2", 3)}, tc.others...)
+		got := Diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, Afar(verdicts), sending, time.Unix(0, 0))
+		if got[0].Bottleneck != tc.want {
+			t.Errorf("%s: %v is to blame, want %v", name, got[0].Bottleneck, tc.want)
+		}
+	}
+}
+
+// Of several uplinks that are full each is blamed while it is.
+func TestWhatIsClearIsNotBlamedAnyMore(t *testing.T) {
+	sending := Sending{plan.Cluster: true, plan.Uplink("v1"): true, plan.Uplink("v2"): true}
+	behind := func(plan.Bottleneck) bool { return true }
+	known := []Diagnosis{{App: plan.PodID{Namespace: "factory", Name: "a"}, Bottleneck: plan.Uplink("v1"), Since: time.Unix(0, 0)}}
+	for late, want := range map[uint64]string{1: "v1", 2: "v2"} {
+		got := Diagnose(known, behind, []sense.Verdict{seen("a", "n1", "v1", "v2", late)}, nil, sending, time.Unix(0, 1))
+		if got[0].Bottleneck != plan.Uplink(want) {
+			t.Errorf("late from %b: %v is to blame, want %v", late, got[0].Bottleneck, want)
+		}
+	}
+}
