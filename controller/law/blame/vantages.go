@@ -28,14 +28,15 @@ func Afar(verdicts []sense.Verdict) (apps []plan.PodID) {
 	return apps
 }
 
-// towards is what a vantage sees of those it measures.
+// towards is what a vantage sees of those it measures, and others of its node.
 type towards struct {
 	node    string // of one towards whom it is late
 	several bool   // it is late towards those on another node, too
 	clear   bool   // towards somebody it is not
+	replies bool   // an app on its node answers late, whoever asks
 }
 
-func (t towards) everybody() bool { return t.several && !t.clear }
+func (t towards) everybody() bool { return (t.several || t.replies) && !t.clear }
 
 func vantages(verdicts []sense.Verdict) map[string]towards {
 	from := map[string]towards{}
@@ -43,6 +44,11 @@ func vantages(verdicts []sense.Verdict) map[string]towards {
 		v := &verdicts[i]
 		if v.Blind {
 			continue
+		}
+		if v.Trouble() && v.Paths.Late == v.Paths.Seen && v.Paths.ForwardLate == 0 {
+			x := from[v.App.Node]
+			x.replies = true
+			from[v.App.Node] = x
 		}
 		for k := range v.App.Sessions {
 			x := from[v.App.Sessions[k].Vantage]

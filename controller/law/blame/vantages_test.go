@@ -30,6 +30,14 @@ func seen(name, node, first, second string, late uint64) sense.Verdict {
 	return v
 }
 
+// replies is an app that answers late, whoever asks.
+func replies(name, node string) sense.Verdict {
+	v := seen(name, node, "n2", "n3", 0)
+	v.Paths, v.Standing = sense.Paths{Seen: 2, Late: 2}, true
+	v.Worst = sense.Reading{Session: &v.App.Sessions[0], Samples: 4, Recent: 40 * allowed, Back: 40 * allowed}
+	return v
+}
+
 // Requests that are late from wherever they come point to the app's downlink, and to all
 // that send; not where each node they come from is late towards others as well.
 func TestFullUplinksOfVantagesAreNotTakenForTheWholeCluster(t *testing.T) {
@@ -43,6 +51,7 @@ func TestFullUplinksOfVantagesAreNotTakenForTheWholeCluster(t *testing.T) {
 	}{
 		"nobody else is measured":       {nil, plan.Cluster},
 		"others are late, too":          {[]sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v3", "v2", 2)}, plan.Uplink("v2")},
+		"their own apps answer late":    {[]sense.Verdict{replies("b", "v1"), replies("c", "v2")}, plan.Uplink("v2")},
 		"others on the same node are":   {[]sense.Verdict{seen("b", "n1", "v1", "v2", 3)}, plan.Cluster},
 		"one node is late to it alone":  {[]sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v1", "v3", 1)}, plan.Cluster},
 		"others are late here or there": {[]sense.Verdict{seen("b", "n2", "v1", "v2", 3), seen("c", "n3", "v1", "v2", 0)}, plan.Cluster},
