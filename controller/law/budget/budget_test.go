@@ -264,3 +264,21 @@ func TestABudgetThatWasKeptBeforeIsRead(t *testing.T) {
 		}
 	}
 }
+
+// A short queue that leaves looks like packets that are late by themselves: some find the
+// path empty, and the others are as late as before. Nobody gets their limits back for that.
+func TestAQueueThatLeavesIsNotTakenForWhatIsLateByItself(t *testing.T) {
+	for since, want := range map[time.Duration]plan.Action{180 * ms: plan.Hold, 600 * ms: plan.Restore} {
+		turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &Opinion{}}
+		turn.Sense.Window = 250 * ms
+		turn.Load = Load{Peak: 195 * mbit, Limits: 195 * mbit, Seen: t0, SeenFrom: t0.Add(-100 * ms), Room: true}
+		v := turn.Opinion
+		v.Standing, v.Allow, v.Soft = true, ms, ms/2
+		v.Worst = sense.Reading{Samples: 7, Least: ms / 7, Recent: ms, Tail: 2650 * time.Microsecond}
+		b := Budget{Phase: plan.Draining, Total: 195 * mbit, Link: Link{Cut: t0.Add(-since - 100*ms), EffectBy: t0.Add(-since)}}
+		b.Trouble = Trouble{Cuts: 1, Depth: 0.17, InForce: 240 * mbit, Found: Found{Queue: 3 * ms, Tail: 3 * ms, Used: 235 * mbit}}
+		if got := turn.Decide(&b); got.Action != want {
+			t.Errorf("%v after the cut was in force: %v for %v, want %v", since, got.Action, got.Cause, want)
+		}
+	}
+}

@@ -151,7 +151,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 	}
 	if !again {
 		x.Rise = Rise{queue.Rising(t.ramp(b.since(t.Now))), b.Link.Upper}
-		x.Found.Used, x.Tried = b.Link.Upper, b.Phase == plan.Trying
+		x.Found.Used, x.Tried = min(b.Limits(), t.Load.Peak), b.Phase == plan.Trying
 	}
 	if !again && !raised && b.Link.Known && !t.together(b) {
 		b.Link.fell(t.Now)

@@ -52,7 +52,7 @@ func (t *Turn) testing(b *Budget) plan.Reason {
 func (t *Turn) draining(b *Budget) plan.Reason {
 	v := t.Opinion
 	switch {
-	case t.waits(), t.unknown(b):
+	case t.waits(), t.unknown(b), t.mixed(b):
 		return t.hold(b, plan.AwaitEffect)
 	case !v.LetBe && (v.Trouble() || b.Trouble.Tried && t.touched(b)):
 		return t.relieve(b, true)
@@ -63,6 +63,12 @@ func (t *Turn) draining(b *Budget) plan.Reason {
 		return t.reason(b, plan.Grow, v.cause())
 	}
 	return t.reason(b, plan.Grow, plan.Calm)
+}
+
+// mixed reports whether packets that find the path empty may have come after those that are
+// late: a short queue that leaves looks like what is late by itself.
+func (t *Turn) mixed(b *Budget) bool {
+	return t.Opinion.Trouble() && t.byItself(b) && t.Now.Sub(b.Link.EffectBy) < t.Sense.Window*3/2
 }
 
 // unwritten reports whether nothing of the last cut is in force after the time it
