@@ -245,26 +245,37 @@ func (c *calmAgents) Measure(s grpc.BidiStreamingServer[api.Assignment, api.Repo
 	}()
 	ticker := time.NewTicker(calmReports)
 	defer ticker.Stop()
-	var names wire.Names
+	said := spoken{probed: time.Now(), counted: time.Now()}
 	for {
 		select {
 		case <-s.Context().Done():
 			return nil
-		case now := <-ticker.C:
-			if err := s.Send(c.report(index, assigned.Load(), &names, now)); err != nil {
+		case <-ticker.C:
+			if err := s.Send(c.report(index, assigned.Load(), &said, time.Now())); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-func (c *calmAgents) report(index int, a *api.Assignment, names *wire.Names, now time.Time) *api.Report {
+// spoken is what an agent has said on a stream: as real ones, it says each thing once.
+type spoken struct {
+	probed, counted time.Time // up to then
+	names           wire.Names
+}
+
+func (c *calmAgents) report(index int, a *api.Assignment, told *spoken, now time.Time) *api.Report {
+	const probes = 20 * time.Millisecond
 	r := &api.Report{Role: c.role, Calm: true, StampKeyHeld: true, TakesLimits: c.role == api.Role_ROLE_NODE}
+	var sent []time.Time
+	for ; now.Sub(told.probed) >= probes; told.probed = told.probed.Add(probes) {
+		sent = append(sent, told.probed)
+	}
 	for _, session := range a.GetSessions() {
-		samples := make([]wire.Sample, 15)
-		for k := range samples {
+		samples := make([]wire.Sample, len(sent))
+		for k, at := range sent {
 			rtt := 200*time.Microsecond + time.Duration((now.UnixMicro()+int64(k)*7919)%40_000)
-			samples[k] = wire.Sample{Age: time.Duration(len(samples)-k) * 20 * time.Millisecond, RTT: rtt, HasOneWay: true, Forward: rtt/2 + time.Second, Backward: rtt - rtt/2 - time.Second}
+			samples[k] = wire.Sample{Age: now.Sub(at), RTT: rtt, HasOneWay: true, Forward: rtt/2 + time.Second, Backward: rtt - rtt/2 - time.Second}
 		}
 		p := &api.PackedSession{Number: session.GetNumber()}
 		wire.Pack(p, samples)
@@ -274,12 +285,12 @@ func (c *calmAgents) report(index int, a *api.Assignment, names *wire.Names, now
 		return r
 	}
 	var rates []wire.Rate
-	for k := range 3 {
+	for ; now.Sub(told.counted) >= Period; told.counted = told.counted.Add(Period) {
 		for i := range 10 {
 			name := fmt.Sprintf("pod-%05d", 10*index+i)
-			rates = append(rates, wire.Rate{Pod: wire.Pod{Namespace: "factory", Name: name, UID: "uid-" + name, Limit: 100e6}, At: now.Add(time.Duration(k-3) * Period), Tx: 5e6})
+			rates = append(rates, wire.Rate{Pod: wire.Pod{Namespace: "factory", Name: name, UID: "uid-" + name, Limit: 100e6}, At: told.counted.Add(Period), Tx: 5e6})
 		}
 	}
-	names.Pack(r, rates, now)
+	told.names.Pack(r, rates, now)
 	return r
 }
