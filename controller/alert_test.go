@@ -38,7 +38,7 @@ func (l *link) Session(_ string, now time.Time) agents.Measurement {
 	samples := make([]plan.Sample, 0, 251)
 	for at := now.Add(-5 * time.Second).Truncate(every); !at.After(now); at = at.Add(every) {
 		noise := time.Duration(at.UnixNano()/int64(every)%5) * 10 * time.Microsecond
-		samples = append(samples, plan.Sample{At: at, RTT: 300*time.Microsecond + l.queue(at) + noise})
+		samples = append(samples, plan.Sample{At: plan.At(at), RTT: 300*time.Microsecond + l.queue(at) + noise})
 	}
 	l.seen, l.all = now, samples
 	return agents.Measurement{Samples: samples}
@@ -47,7 +47,7 @@ func (l *link) Session(_ string, now time.Time) agents.Measurement {
 func (l *link) Rates(pod plan.PodID, now time.Time) []plan.TxRate {
 	rates := make([]plan.TxRate, 10)
 	for i := range rates {
-		rates[i] = plan.TxRate{At: now.Add(time.Duration(i-9) * Period), Tx: min(90*mbit, l.held[pod.Name].Rate)}
+		rates[i] = plan.TxRate{At: plan.At(now.Add(time.Duration(i-9) * Period)), Tx: min(90*mbit, l.held[pod.Name].Rate)}
 	}
 	return rates
 }

@@ -46,10 +46,10 @@ func (c *crowd) at(now time.Time) {
 	c.samples, c.rates = make([]plan.Sample, 250), make([]plan.TxRate, 20)
 	for i := range c.samples {
 		at := now.Add(time.Duration(i-250) * 20 * time.Millisecond)
-		c.samples[i] = plan.Sample{At: at, RTT: 300*time.Microsecond + time.Duration(at.UnixMilli()*7919%99_991)}
+		c.samples[i] = plan.Sample{At: plan.At(at), RTT: 300*time.Microsecond + time.Duration(at.UnixMilli()*7919%99_991)}
 	}
 	for i := range c.rates {
-		c.rates[i] = plan.TxRate{At: now.Add(time.Duration(i-20) * Period), Tx: 90 * mbit}
+		c.rates[i] = plan.TxRate{At: plan.At(now.Add(time.Duration(i-20) * Period)), Tx: 90 * mbit}
 	}
 }
 

@@ -318,7 +318,7 @@ func TestQueryIsObservedAndShown(t *testing.T) {
 		s := &stage{snapshot: &inventory.Snapshot{Apps: []*inventory.App{robot, twin}}}
 		old := time.Now().Add(-time.Minute)
 		s.answer = promql.Answer{Lag: 90 * time.Second, Samples: []plan.Sample{
-			{At: old, RTT: time.Millisecond}, {At: old.Add(50 * time.Second), RTT: 4 * time.Millisecond},
+			{At: plan.At(old), RTT: time.Millisecond}, {At: plan.At(old.Add(50 * time.Second)), RTT: 4 * time.Millisecond},
 		}}
 		l := s.loop(Settings{Law: constant{plan.Calm, 0}, Vantages: 2})
 		got := run(t, l, time.Second).Apps[0]
@@ -349,7 +349,7 @@ func (s *nodeSessionStage) Look(l *agents.Look, now time.Time) { look(s, l, now)
 func (s *nodeSessionStage) Session(id string, now time.Time) agents.Measurement {
 	var m agents.Measurement
 	for i := 20; i >= 0; i-- {
-		x := plan.Sample{At: now.Add(-time.Duration(i) * 20 * time.Millisecond), RTT: time.Millisecond}
+		x := plan.Sample{At: plan.At(now.Add(-time.Duration(i) * 20 * time.Millisecond)), RTT: time.Millisecond}
 		if !strings.Contains(id, "agent on") && i < 15 {
 			x.RTT = 6 * time.Millisecond
 		}

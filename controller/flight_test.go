@@ -32,7 +32,7 @@ func (s *crowded) Session(_ string, now time.Time) agents.Measurement {
 		if age > 5*time.Second || lost && age < time.Second {
 			continue
 		}
-		p := plan.Sample{At: at, Lost: lost}
+		p := plan.Sample{At: plan.At(at), Lost: lost}
 		if !lost {
 			p.RTT = 200 * time.Microsecond
 			if phase := at.Sub(s.began) % (10 * time.Second); phase > 6*time.Second {
@@ -47,7 +47,7 @@ func (s *crowded) Session(_ string, now time.Time) agents.Measurement {
 func (s *crowded) Rates(_ plan.PodID, now time.Time) (rates []plan.TxRate) {
 	for at := now.Truncate(100 * time.Millisecond).Add(-2 * time.Second); at.Before(now); at = at.Add(100 * time.Millisecond) {
 		if at.After(s.began) {
-			rates = append(rates, plan.TxRate{At: at, Tx: 90 * mbit})
+			rates = append(rates, plan.TxRate{At: plan.At(at), Tx: 90 * mbit})
 		}
 	}
 	return rates

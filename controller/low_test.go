@@ -65,7 +65,7 @@ func (c *throng) observe(o *plan.Observation, capacity bitrate.Rate) {
 		s := &o.Senders[i]
 		s.Limit = c.limits[s.Pod]
 		sum += s.Limit
-		s.Rates = append(s.Rates[max(0, len(s.Rates)-20):], plan.TxRate{At: o.At, Tx: s.Limit})
+		s.Rates = append(s.Rates[max(0, len(s.Rates)-20):], plan.TxRate{At: plan.At(o.At), Tx: s.Limit})
 	}
 	late := time.Duration(0)
 	if sum > capacity {
@@ -75,7 +75,7 @@ func (c *throng) observe(o *plan.Observation, capacity bitrate.Rate) {
 	session.Samples = session.Samples[max(0, len(session.Samples)-300):]
 	for k := range 5 {
 		session.Samples = append(session.Samples, plan.Sample{
-			At: from.Add(time.Duration(k+1) * 20 * time.Millisecond), RTT: 300*time.Microsecond + late + time.Duration(k)*10*time.Microsecond,
+			At: plan.At(from.Add(time.Duration(k+1) * 20 * time.Millisecond)), RTT: 300*time.Microsecond + late + time.Duration(k)*10*time.Microsecond,
 		})
 	}
 }

@@ -42,7 +42,7 @@ func TestWhoDoesNotSlowDownBeforeCiliumIsToldOf(t *testing.T) {
 	} {
 		s := plan.Sender{Limiter: tt.limiter, Limit: tt.limit}
 		for ago := tt.lasts; ago > 0; ago -= 100 * time.Millisecond {
-			s.Rates = append(s.Rates, plan.TxRate{At: now.Add(-ago), Tx: tt.sends(ago)})
+			s.Rates = append(s.Rates, plan.TxRate{At: plan.At(now.Add(-ago)), Tx: tt.sends(ago)})
 		}
 		if said := overLimit(&s, now); (said != "") != tt.said || tt.said && !(strings.Contains(said, "its limit of 97M") && strings.Contains(said, "slow down")) {
 			t.Errorf("%s: said %q", tt.name, said)
@@ -93,7 +93,7 @@ func (s *floodStage) Look(l *agents.Look, now time.Time) { look(s, l, now) }
 func (*floodStage) Limiter(string) plan.Limiter          { return plan.EDT }
 func (*floodStage) Rates(_ plan.PodID, now time.Time) (rates []plan.TxRate) {
 	for ago := 3 * time.Second; ago > 0; ago -= 100 * time.Millisecond {
-		rates = append(rates, plan.TxRate{At: now.Add(-ago), Tx: 300 * bitrate.Mbit})
+		rates = append(rates, plan.TxRate{At: plan.At(now.Add(-ago)), Tx: 300 * bitrate.Mbit})
 	}
 	return rates
 }

@@ -63,9 +63,9 @@ func TestUsageIsByTheLengthOfWindows(t *testing.T) {
 	now := time.Now()
 	var seen plan.Sender
 	for age := 1100 * time.Millisecond; age >= 100*time.Millisecond; age -= 100 * time.Millisecond {
-		seen.Rates = append(seen.Rates, plan.TxRate{At: now.Add(-age)})
+		seen.Rates = append(seen.Rates, plan.TxRate{At: plan.At(now.Add(-age))})
 	}
-	seen.Rates = append(seen.Rates, plan.TxRate{At: now.Add(-50 * time.Millisecond), Tx: 100 * mbit}, plan.TxRate{At: now})
+	seen.Rates = append(seen.Rates, plan.TxRate{At: plan.At(now.Add(-50 * time.Millisecond)), Tx: 100 * mbit}, plan.TxRate{At: plan.At(now)})
 	got := showSender(&inventory.Sender{}, &seen, now)
 	if want := 5 * mbit; !got.Known || max(got.UsageBps-want, want-got.UsageBps) > 1000 {
 		t.Errorf("known %v, %v over the last second, want %v", got.Known, got.UsageBps, want)

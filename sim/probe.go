@@ -52,7 +52,7 @@ func (s *session) fire(now time.Duration, e event) {
 		s.w.schedule(now+time.Duration((0.5+s.rng.Float64())*float64(probeEvery)), s, probeSend, 0)
 		if s.w.probing {
 			route := s.w.route
-			s.samples = append(s.samples, done{sent: now, known: now + probeTimeout, route: route[0] + route[1], sample: plan.Sample{At: Epoch.Add(now), Lost: true}})
+			s.samples = append(s.samples, done{sent: now, known: now + probeTimeout, route: route[0] + route[1], sample: plan.Sample{At: plan.At(Epoch.Add(now)), Lost: true}})
 			s.hop(now, s.w.up[s.from], prop+route[0], len(s.samples)-1, probeAtApp, now)
 		}
 	case probeAtApp:
@@ -100,7 +100,7 @@ func (s *session) back(now time.Duration, i int, sent time.Duration) {
 	}
 	s.overtook(now, i)
 	d.known = sent + rtt
-	d.sample = plan.Sample{At: Epoch.Add(sent), RTT: rtt}
+	d.sample = plan.Sample{At: plan.At(Epoch.Add(sent)), RTT: rtt}
 	if !s.w.scenario.Echo || s.agent {
 		d.sample.HasOneWay = true
 		d.sample.Forward = d.forward + there + clockOffset

@@ -32,7 +32,7 @@ func (q *query) fire(now time.Duration, _ event) {
 		return
 	}
 	slices.Sort(delays)
-	q.answers = append(q.answers, plan.Sample{At: Epoch.Add(now), RTT: quantile.Of(delays, 0.95)})
+	q.answers = append(q.answers, plan.Sample{At: plan.At(Epoch.Add(now)), RTT: quantile.Of(delays, 0.95)})
 }
 
 // path is what the controller sees of it.

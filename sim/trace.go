@@ -65,7 +65,7 @@ func RunTrace(ctx context.Context, t Trace, l law.Law) []TracePoint {
 			session.Samples = traceSamples(session.Samples, at, traceLoop, jitter)
 			now := at + traceLoop
 			o.At, sender.Limit = Epoch.Add(now), last.Limit
-			sender.Rates = append(sender.Rates, plan.TxRate{At: o.At, Tx: last.Limit})
+			sender.Rates = append(sender.Rates, plan.TxRate{At: plan.At(o.At), Tx: last.Limit})
 			sender.Rates = sender.Rates[max(0, len(sender.Rates)-int(time.Second/reportEvery)):]
 			session.Base = plan.Base{}
 			p := run.Step(o)
@@ -85,7 +85,7 @@ func RunTrace(ctx context.Context, t Trace, l law.Law) []TracePoint {
 // delay variation are both the given jitter: two of three are late by it.
 func traceSamples(samples []plan.Sample, at, span, jitter time.Duration) []plan.Sample {
 	for sent := at; jitter >= 0 && sent < at+span; sent += probeEvery {
-		s := plan.Sample{At: Epoch.Add(sent), RTT: 300 * time.Microsecond}
+		s := plan.Sample{At: plan.At(Epoch.Add(sent)), RTT: 300 * time.Microsecond}
 		if (sent/probeEvery)%3 != 0 {
 			s.RTT += jitter
 		}

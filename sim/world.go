@@ -186,7 +186,7 @@ func (w *world) report(now time.Duration) {
 		usage[i] = rate
 		if !s.spec.Uncontrolled {
 			id := podID(s.spec.Name)
-			w.rates[id] = append(w.rates[id], plan.TxRate{At: Epoch.Add(now), Tx: rate, Out: max(out[s.up], 0)})
+			w.rates[id] = append(w.rates[id], plan.TxRate{At: plan.At(Epoch.Add(now)), Tx: rate, Out: max(out[s.up], 0)})
 		}
 	}
 	w.record.sample(w, now, usage)

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var epoch = time.Unix(1_800_000_000, 0)
 
-func sampleAt(d time.Duration) plan.Sample { return plan.Sample{At: epoch.Add(d)} }
+func sampleAt(d time.Duration) plan.Sample { return plan.Sample{At: plan.At(epoch.Add(d))} }
 
 func newSamples() window[plan.Sample] {
 	return window[plan.Sample]{at: sampledAt}
@@ -51,7 +51,7 @@ func TestWindow(t *testing.T) {
 			var batch []plan.Sample
 			for range rapid.IntRange(0, 20).Draw(t, "n") {
 				age := time.Duration(rapid.IntRange(0, 7000).Draw(t, "age")) * time.Millisecond
-				batch = append(batch, plan.Sample{At: now.Add(-age)})
+				batch = append(batch, plan.Sample{At: plan.At(now.Add(-age))})
 			}
 			order(batch, sampledAt)
 			w.add(batch, now, keep)
@@ -61,14 +61,14 @@ func TestWindow(t *testing.T) {
 			}
 			view := w.view(now)
 			order(all, sampledAt)
-			if want := slices.DeleteFunc(slices.Clone(all), func(s plan.Sample) bool { return now.Sub(s.At) > keep }); !slices.Equal(view, want) {
+			if want := slices.DeleteFunc(slices.Clone(all), func(s plan.Sample) bool { return now.Sub(s.At.Time()) > keep }); !slices.Equal(view, want) {
 				t.Fatalf("%d samples are seen, want %d", len(view), len(want))
 			}
 			if !slices.IsSortedFunc(view, func(a, b plan.Sample) int { return a.At.Compare(b.At) }) {
 				t.Fatalf("view out of order: %v", view)
 			}
-			if len(view) > 0 && now.Sub(view[0].At) > keep {
-				t.Fatalf("view holds a sample of %v ago", now.Sub(view[0].At))
+			if len(view) > 0 && now.Sub(view[0].At.Time()) > keep {
+				t.Fatalf("view holds a sample of %v ago", now.Sub(view[0].At.Time()))
 			}
 			views = append(views, handed{view, slices.Clone(view)})
 		}
@@ -99,9 +99,9 @@ func TestSamples(t *testing.T) {
 		ForwardNs: []int64{-7, 0, 9}, BackwardNs: []int64{1, 0, 2},
 	}, epoch)
 	want := []plan.Sample{
-		{At: epoch.Add(-2 * time.Millisecond), RTT: 300, HasOneWay: true, Forward: -7, Backward: 1},
-		{At: epoch.Add(-time.Millisecond), Lost: true},
-		{At: epoch, RTT: 400, HasOneWay: true, Forward: 9, Backward: 2},
+		{At: plan.At(epoch.Add(-2 * time.Millisecond)), RTT: 300, HasOneWay: true, Forward: -7, Backward: 1},
+		{At: plan.At(epoch.Add(-time.Millisecond)), Lost: true},
+		{At: plan.At(epoch), RTT: 400, HasOneWay: true, Forward: 9, Backward: 2},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("samples = %+v, %v; want %+v", got, err, want)
@@ -357,11 +357,11 @@ func TestPackedReports(t *testing.T) {
 	if err := p.receive(said, report, epoch); err != nil {
 		t.Fatal(err)
 	}
-	want := []plan.Sample{{At: epoch.Add(-20 * time.Millisecond), RTT: 300 * time.Microsecond}, {At: epoch, Lost: true}}
+	want := []plan.Sample{{At: plan.At(epoch.Add(-20 * time.Millisecond)), RTT: 300 * time.Microsecond}, {At: plan.At(epoch), Lost: true}}
 	if got := p.Session("s2", epoch).Samples; !slices.Equal(got, want) || p.Session("s1", epoch).Samples != nil {
 		t.Errorf("samples %+v, want %+v", got, want)
 	}
-	if got := usage(p, telemetry.Pod, "worker-1", epoch).Rates; len(got) != 1 || got[0] != (plan.TxRate{At: epoch, Tx: 5 * bitrate.Mbit}) {
+	if got := usage(p, telemetry.Pod, "worker-1", epoch).Rates; len(got) != 1 || got[0] != (plan.TxRate{At: plan.At(epoch), Tx: 5 * bitrate.Mbit}) {
 		t.Errorf("rates %+v", got)
 	}
 	if u := usage(p, telemetry.Pod, "worker-1", epoch); !u.Fresh || u.Held.Rate != 50*bitrate.Mbit || u.Held.Newest != (workload.Order{Term: 7, Sequence: 2}) {

@@ -31,7 +31,7 @@ func TestASetClockMakesNothingOlder(t *testing.T) {
 		}
 		pod := plan.PodID{Namespace: "factory", Name: "p0"}
 		samples, rates := p.Session("s0", now).Samples, usage(p, pod, "", now).Rates
-		if len(samples) != 20 || len(rates) != 10 || now.Sub(samples[0].At) != 920*time.Millisecond || now.Sub(rates[0].At) != 900*time.Millisecond {
+		if len(samples) != 20 || len(rates) != 10 || now.Sub(samples[0].At.Time()) != 920*time.Millisecond || now.Sub(rates[0].At.Time()) != 900*time.Millisecond {
 			t.Errorf("set by %v: %d samples and %d rates, the oldest %v", by, len(samples), len(rates), samples[:1])
 		}
 		inOrder(t, p)

@@ -144,7 +144,7 @@ func (d *digest) used(named *wire.Named, r *api.Report, now time.Time) error {
 		if refused == nil {
 			of := podName{plan.PodID{Namespace: u.Namespace, Name: u.Name}, types.UID(u.UID)}
 			held := Held{rateOf(u.Limit), workload.Order{Term: u.Term, Sequence: u.Sequence}, now}
-			refused = d.tell(of, plan.TxRate{At: u.At, Tx: rateOf(u.Tx), Out: rateOf(u.Out)}, held)
+			refused = d.tell(of, plan.TxRate{At: plan.At(u.At), Tx: rateOf(u.Tx), Out: rateOf(u.Out)}, held)
 		}
 	})
 	if err == nil {
@@ -175,12 +175,12 @@ func (d *digest) tell(of podName, rate plan.TxRate, held Held) error {
 // rateOf is a rate that an agent told, in bit/s.
 func rateOf(bps uint64) bitrate.Rate { return bitrate.Rate(min(bps, uint64(bitrate.Max))) }
 
-func sampledAt(s plan.Sample) time.Time { return s.At }
-func ratedAt(r plan.TxRate) time.Time   { return r.At }
+func sampledAt(s plan.Sample) plan.Instant { return s.At }
+func ratedAt(r plan.TxRate) plan.Instant   { return r.At }
 
 // order puts a batch in the order of time: samples of lost packets come after younger
 // ones.
-func order[T any](batch []T, at func(T) time.Time) {
+func order[T any](batch []T, at func(T) plan.Instant) {
 	byTime := func(a, b T) int { return at(a).Compare(at(b)) }
 	if !slices.IsSortedFunc(batch, byTime) {
 		slices.SortStableFunc(batch, byTime)

@@ -23,11 +23,11 @@ func counting(n int) (p *Pool, from inventory.Agent, looks *int) {
 	for i := range n {
 		id := fmt.Sprintf("s%d", i)
 		s := &session{agent: from.UID, number: uint32(i + 1)}
-		s.samples.at = func(s plan.Sample) time.Time { *looks++; return s.At }
+		s.samples.at = func(s plan.Sample) plan.Instant { *looks++; return s.At }
 		p.sessions[id], p.numbers[s.number] = s, s
 		pod := plan.PodID{Namespace: "factory", Name: fmt.Sprintf("p%d", i)}
 		r := &rates{uid: "u", node: from.Node}
-		r.tx.at = func(r plan.TxRate) time.Time { *looks++; return r.At }
+		r.tx.at = func(r plan.TxRate) plan.Instant { *looks++; return r.At }
 		p.rates[pod] = r
 	}
 	return p, from, looks
@@ -37,12 +37,12 @@ func counting(n int) (p *Pool, from inventory.Agent, looks *int) {
 func full(p *Pool) {
 	for _, s := range p.sessions {
 		for i := range maxItems {
-			s.samples.items = append(s.samples.items, plan.Sample{At: epoch.Add(time.Duration(i-maxItems) * time.Millisecond)})
+			s.samples.items = append(s.samples.items, plan.Sample{At: plan.At(epoch.Add(time.Duration(i-maxItems) * time.Millisecond))})
 		}
 	}
 	for _, r := range p.rates {
 		for i := range maxItems {
-			r.tx.items = append(r.tx.items, plan.TxRate{At: epoch.Add(time.Duration(i-maxItems) * time.Millisecond)})
+			r.tx.items = append(r.tx.items, plan.TxRate{At: plan.At(epoch.Add(time.Duration(i-maxItems) * time.Millisecond))})
 		}
 	}
 }

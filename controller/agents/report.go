@@ -43,7 +43,7 @@ func samples(room []plan.Sample, r *api.SessionReport, now time.Time) ([]plan.Sa
 	}
 	out := slices.Grow(room, n)[:n]
 	for i := range out {
-		out[i] = plan.Sample{At: past(now, r.GetAgeNs()[i])}
+		out[i] = plan.Sample{At: plan.At(past(now, r.GetAgeNs()[i]))}
 		if rtt := r.GetRttNs()[i]; rtt < 0 {
 			out[i].Lost = true
 			continue
@@ -66,13 +66,13 @@ func unpacked(room []plan.Sample, r *api.PackedSession, now time.Time) ([]plan.S
 	}
 	out := slices.Grow(room, n)[:n]
 	err := wire.Samples(r, func(i int, s wire.Sample) {
-		out[i] = plan.Sample{At: now.Add(-s.Age), RTT: s.RTT, Lost: s.Lost, HasOneWay: s.HasOneWay, Forward: s.Forward, Backward: s.Backward}
+		out[i] = plan.Sample{At: plan.At(now.Add(-s.Age)), RTT: s.RTT, Lost: s.Lost, HasOneWay: s.HasOneWay, Forward: s.Forward, Backward: s.Backward}
 	})
 	return out, err
 }
 
 func windowOf(r *api.PodRate, now time.Time) plan.TxRate {
-	return plan.TxRate{At: past(now, r.GetAgeNs()), Tx: rateOf(r.GetTxBps())}
+	return plan.TxRate{At: plan.At(past(now, r.GetAgeNs())), Tx: rateOf(r.GetTxBps())}
 }
 
 // past is now − age; an age that can't be is the present.

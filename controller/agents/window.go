@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"github.com/detnet/detnet/controller/plan"
 )
 
 // Bounds of what is kept of one session or pod. Laws look back five seconds where
@@ -20,7 +22,7 @@ const (
 // with readers without copying: the writer only ever appends behind them, or
 // moves on to a new array.
 type window[T any] struct {
-	at    func(T) time.Time
+	at    func(T) plan.Instant
 	items []T
 	// more is what came since the last view and has no room behind items. Moving on is
 	// left to the next view: until then the old array would be kept for who has the last.
@@ -94,6 +96,6 @@ func (w *window[T]) view(now time.Time) []T {
 
 // old counts the items that are older than that.
 func (w *window[T]) old(now time.Time, than time.Duration) int {
-	oldest := now.Add(-than)
-	return sort.Search(len(w.items), func(i int) bool { return !w.at(w.items[i]).Before(oldest) })
+	oldest := plan.At(now.Add(-than))
+	return sort.Search(len(w.items), func(i int) bool { return w.at(w.items[i]).Compare(oldest) >= 0 })
 }

@@ -45,7 +45,7 @@ type row struct {
 }
 
 func sampleRow(s plan.Sample, now time.Time) row {
-	r := row{1, [columns]int64{int64(now.Sub(s.At)), int64(s.RTT), int64(s.Forward), int64(s.Backward)}}
+	r := row{1, [columns]int64{int64(now.Sub(s.At.Time())), int64(s.RTT), int64(s.Forward), int64(s.Backward)}}
 	switch {
 	case s.HasOneWay:
 		r.n = 4
@@ -56,7 +56,7 @@ func sampleRow(s plan.Sample, now time.Time) row {
 }
 
 func rateRow(r plan.TxRate, now time.Time) row {
-	packed := row{2, [columns]int64{int64(now.Sub(r.At)), int64(r.Tx), int64(r.Out)}}
+	packed := row{2, [columns]int64{int64(now.Sub(r.At.Time())), int64(r.Tx), int64(r.Out)}}
 	if r.Out != 0 {
 		packed.n = 3
 	}

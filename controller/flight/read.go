@@ -264,7 +264,7 @@ func sampleOf(v []int64, now time.Time) (plan.Sample, error) {
 	default:
 		return s, fmt.Errorf("a sample of %d numbers", len(v))
 	}
-	s.At = now.Add(-time.Duration(v[0]))
+	s.At = plan.At(now.Add(-time.Duration(v[0])))
 	return s, nil
 }
 
@@ -277,6 +277,6 @@ func rateOf(v []int64, now time.Time) (plan.TxRate, error) {
 	default:
 		return r, fmt.Errorf("a rate of %d numbers", len(v))
 	}
-	r.At, r.Tx = now.Add(-time.Duration(v[0])), bitrate.Rate(v[1])
+	r.At, r.Tx = plan.At(now.Add(-time.Duration(v[0]))), bitrate.Rate(v[1])
 	return r, nil
 }

@@ -62,7 +62,7 @@ func drawWindow[T any](t *rapid.T, was []T, draw func(label string) T) []T {
 func drawNext(t *rapid.T, o plan.Observation) plan.Observation {
 	next := plan.Observation{At: o.At.Add(every)}
 	sample := func(label string) plan.Sample {
-		s := plan.Sample{At: next.At.Add(-time.Duration(rapid.IntRange(-5, 50).Draw(t, label)) * time.Millisecond)}
+		s := plan.Sample{At: plan.At(next.At.Add(-time.Duration(rapid.IntRange(-5, 50).Draw(t, label)) * time.Millisecond))}
 		switch rapid.IntRange(0, 2).Draw(t, "kind") {
 		case 0:
 			s.Lost = true
@@ -75,7 +75,7 @@ func drawNext(t *rapid.T, o plan.Observation) plan.Observation {
 		return s
 	}
 	rate := func(label string) plan.TxRate {
-		return plan.TxRate{At: next.At.Add(-time.Duration(rapid.IntRange(0, 9).Draw(t, label)) * time.Millisecond), Tx: bitrate.Rate(rapid.Int64().Draw(t, "tx")), Out: bitrate.Rate(rapid.Int64().Draw(t, "out"))}
+		return plan.TxRate{At: plan.At(next.At.Add(-time.Duration(rapid.IntRange(0, 9).Draw(t, label)) * time.Millisecond)), Tx: bitrate.Rate(rapid.Int64().Draw(t, "tx")), Out: bitrate.Rate(rapid.Int64().Draw(t, "out"))}
 	}
 	seen := func(paths []plan.Session, id string) *plan.Session {
 		if i := slices.IndexFunc(paths, func(s plan.Session) bool { return s.ID == id }); i >= 0 {

@@ -92,7 +92,7 @@ func (t *town) step(r *Recorder) {
 		s.Limit = t.limits[s.Pod]
 		tx := min(offer, s.Limit) - bitrate.Rate(t.chance.Int64N(100)*1000)
 		sums[node] += float64(tx)
-		s.Rates = push(s.Rates, 20, plan.TxRate{At: t.now, Tx: tx})
+		s.Rates = push(s.Rates, 20, plan.TxRate{At: plan.At(t.now), Tx: tx})
 	}
 	for i, sum := range sums {
 		more := (sum + t.others[i] - float64(townLink)) * townPace.Seconds() / 8
@@ -127,7 +127,7 @@ func (t *town) probe(s *plan.Session, there, back time.Duration) {
 	for k := range 5 {
 		noise := time.Duration(t.chance.Int64N(80)) * time.Microsecond
 		late := time.Duration(t.chance.Int64N(8)) * 250 * time.Microsecond
-		p := plan.Sample{At: t.now.Add(time.Duration(k-6)*20*time.Millisecond + late), HasOneWay: true} // as agents round it
+		p := plan.Sample{At: plan.At(t.now.Add(time.Duration(k-6)*20*time.Millisecond + late)), HasOneWay: true} // as agents round it
 		p.Forward, p.Backward = 150*time.Microsecond+there+noise, 150*time.Microsecond+back
 		p.RTT = p.Forward + p.Backward
 		p.Forward, p.Backward = p.Forward+time.Hour, p.Backward-time.Hour

@@ -72,7 +72,7 @@ func (s *stage) run(d time.Duration) {
 				delay = 0
 			}
 			session.Samples = append(session.Samples, plan.Sample{
-				At: s.o.At, RTT: 300*time.Microsecond + delay + time.Duration(s.probes%5)*10*time.Microsecond, Lost: s.probes%50 < s.lost,
+				At: plan.At(s.o.At), RTT: 300*time.Microsecond + delay + time.Duration(s.probes%5)*10*time.Microsecond, Lost: s.probes%50 < s.lost,
 			})
 			s.probes++
 		}
@@ -90,7 +90,7 @@ func (s *stage) run(d time.Duration) {
 				rate = 0
 			}
 			x.Rates = append(last(x.Rates, keptRates),
-				plan.TxRate{At: s.o.At.Add(-100 * ms), Tx: rate}, plan.TxRate{At: s.o.At, Tx: rate})
+				plan.TxRate{At: plan.At(s.o.At.Add(-100 * ms)), Tx: rate}, plan.TxRate{At: plan.At(s.o.At), Tx: rate})
 		}
 		p := s.Step(s.o)
 		s.reasons = p.Reasons

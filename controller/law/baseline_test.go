@@ -19,7 +19,7 @@ const ms = time.Millisecond
 func spread(end time.Time, every time.Duration, n int, d time.Duration) []plan.Sample {
 	samples := make([]plan.Sample, n)
 	for i := range samples {
-		samples[i] = plan.Sample{At: end.Add(-time.Duration(n-1-i) * every), RTT: ms}
+		samples[i] = plan.Sample{At: plan.At(end.Add(-time.Duration(n-1-i) * every)), RTT: ms}
 		if i%2 == 1 {
 			samples[i].RTT += d
 		}

@@ -32,7 +32,7 @@ func large() plan.Observation {
 		s := sender(fmt.Sprintf("pod-%03d", i), 100*bitrate.Mbit)
 		s.Node = fmt.Sprint("n", i%10)
 		for k := 9; k >= 0; k-- {
-			s.Rates = append(s.Rates, plan.TxRate{At: t0.Add(-time.Duration(k) * 100 * time.Millisecond), Tx: 20 * bitrate.Mbit})
+			s.Rates = append(s.Rates, plan.TxRate{At: plan.At(t0.Add(-time.Duration(k) * 100 * time.Millisecond)), Tx: 20 * bitrate.Mbit})
 		}
 		o.Senders = append(o.Senders, s)
 	}
@@ -84,7 +84,7 @@ func scaled(n int, queue time.Duration) plan.Observation {
 		s := sender(fmt.Sprintf("pod-%05d", i), 100*bitrate.Mbit)
 		s.Node = node(i / 10)
 		for k := 19; k >= 0; k-- {
-			s.Rates = append(s.Rates, plan.TxRate{At: t0.Add(-time.Duration(k) * 100 * ms), Tx: 90 * bitrate.Mbit})
+			s.Rates = append(s.Rates, plan.TxRate{At: plan.At(t0.Add(-time.Duration(k) * 100 * ms)), Tx: 90 * bitrate.Mbit})
 		}
 		o.Senders = append(o.Senders, s)
 	}

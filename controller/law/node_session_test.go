@@ -18,7 +18,7 @@ func beside(app *plan.App, now time.Time, above time.Duration) {
 		w := &app.NodeSessions[k]
 		n := len(w.Samples)
 		for j := 12; j > 0; j-- {
-			w.Samples = append(w.Samples[:n:n], plan.Sample{At: now.Add(-time.Duration(j*20) * ms), RTT: 200*time.Microsecond + above + time.Duration(j%5)*10*time.Microsecond})
+			w.Samples = append(w.Samples[:n:n], plan.Sample{At: plan.At(now.Add(-time.Duration(j*20) * ms)), RTT: 200*time.Microsecond + above + time.Duration(j%5)*10*time.Microsecond})
 			n++
 		}
 	}

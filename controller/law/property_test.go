@@ -75,7 +75,7 @@ func (s *scene) advance(t *rapid.T) sense.View {
 			for j := 12; j > 0 && mood >= 0; j-- {
 				noise := time.Duration(rng.IntN(100)) * time.Microsecond
 				x.Samples = append(x.Samples, plan.Sample{
-					At: s.now.Add(-time.Duration(j*20) * ms), RTT: 200*time.Microsecond + mood + noise,
+					At: plan.At(s.now.Add(-time.Duration(j*20) * ms)), RTT: 200*time.Microsecond + mood + noise,
 					Lost: rng.IntN(200) == 0,
 				})
 			}
@@ -85,7 +85,7 @@ func (s *scene) advance(t *rapid.T) sense.View {
 		x := &s.senders[i]
 		x.Rates = slices.Clone(x.Rates[max(0, len(x.Rates)-8):])
 		rate := bitrate.Rate(rapid.Int64Range(0, int64(x.Max)*3/2).Draw(t, "rate"))
-		x.Rates = append(x.Rates, plan.TxRate{At: s.now.Add(-150 * ms), Tx: rate}, plan.TxRate{At: s.now.Add(-50 * ms), Tx: rate})
+		x.Rates = append(x.Rates, plan.TxRate{At: plan.At(s.now.Add(-150 * ms)), Tx: rate}, plan.TxRate{At: plan.At(s.now.Add(-50 * ms)), Tx: rate})
 	}
 	return s.view()
 }
@@ -260,7 +260,7 @@ func TestNobodyIsRaisedIntoAQueue(t *testing.T) {
 			queue := slices.ContainsFunc(o.Apps, func(a plan.App) bool {
 				samples := a.Sessions[0].Samples
 				n := len(samples)
-				return n > 12 && o.At.Sub(samples[n-1].At) < 100*ms && !slices.ContainsFunc(samples[n-12:], func(x plan.Sample) bool { return x.RTT < 30*ms })
+				return n > 12 && o.At.Sub(samples[n-1].At.Time()) < 100*ms && !slices.ContainsFunc(samples[n-12:], func(x plan.Sample) bool { return x.RTT < 30*ms })
 			})
 			for _, limit := range p.Limits {
 				if limit.Urgent() || isBack(state, limit) {

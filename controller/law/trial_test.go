@@ -63,7 +63,7 @@ func TestBlindPolicies(t *testing.T) {
 			s.o.At = s.o.At.Add(250 * ms)
 			x := &s.o.Senders[0]
 			rate := min(s.sending, x.Limit)
-			x.Rates = append(x.Rates[:len(x.Rates):len(x.Rates)], plan.TxRate{At: s.o.At.Add(-100 * ms), Tx: rate}, plan.TxRate{At: s.o.At, Tx: rate})
+			x.Rates = append(x.Rates[:len(x.Rates):len(x.Rates)], plan.TxRate{At: plan.At(s.o.At.Add(-100 * ms)), Tx: rate}, plan.TxRate{At: plan.At(s.o.At), Tx: rate})
 			p := s.Step(s.o)
 			s.reasons = p.Reasons
 			for _, limit := range p.Limits {
@@ -170,7 +170,7 @@ func TestASlowSignalIsNotWaitedFor(t *testing.T) {
 	s.o.Apps = append(s.o.Apps, slow)
 	tell := func(rtt time.Duration) {
 		q := &s.o.Apps[1].Sessions[0]
-		q.Samples = append(q.Samples, plan.Sample{At: s.o.At, RTT: rtt})
+		q.Samples = append(q.Samples, plan.Sample{At: plan.At(s.o.At), RTT: rtt})
 	}
 	for range 8 {
 		tell(300 * time.Microsecond)

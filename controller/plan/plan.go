@@ -105,7 +105,7 @@ type Base struct {
 
 // Sample is one probe packet.
 type Sample struct {
-	At   time.Time     // when it was sent, on the observer's clock
+	At   Instant       // when it was sent, on the observer's clock
 	RTT  time.Duration // 0 if Lost
 	Lost bool
 	// Forward and Backward are one-way delays with the unknown clock offset
@@ -130,7 +130,7 @@ type Sender struct {
 // TxRate is a pod's transmit rate over the sub-window that ended at At. Where
 // the counter sits before the limiter it may exceed Limit.
 type TxRate struct {
-	At time.Time
+	At Instant
 	Tx bitrate.Rate
 	// Out is what left the node by its uplinks meanwhile, of whomever; 0: not known.
 	Out bitrate.Rate `json:",omitempty"`

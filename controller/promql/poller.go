@@ -183,7 +183,7 @@ func (p *Poller) follow(ctx context.Context, q *query) {
 		if ctx.Err() != nil {
 			return
 		}
-		p.keep(q, c, plan.Sample{At: at, RTT: d}, err)
+		p.keep(q, c, plan.Sample{At: plan.At(at), RTT: d}, err)
 		timer := time.NewTimer(c.Interval)
 		select {
 		case <-ctx.Done():
@@ -224,8 +224,8 @@ func (p *Poller) keep(q *query, c *Config, s plan.Sample, err error) {
 		q.config, q.samples = c, nil
 	}
 	if q.err = err; err == nil {
-		q.answered = s.At
-		oldest := s.At.Add(-2 * (q.Range + c.ScrapeInterval))
+		q.answered = s.At.Time()
+		oldest := s.At.Time().Add(-2 * (q.Range + c.ScrapeInterval))
 		q.samples = append(slices.Clone(q.samples[max(0, len(q.samples)-maxSamples+1):]), s) // readers hold the old ones
 		q.samples = slices.DeleteFunc(q.samples, func(s plan.Sample) bool { return s.At.Before(oldest) })
 	}

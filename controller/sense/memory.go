@@ -73,7 +73,7 @@ func nobody(o plan.Observation) func() bool {
 // rests reports whether a sender is counted and idle.
 func rests(s *plan.Sender, now time.Time) bool {
 	n := len(s.Rates)
-	return n > 0 && now.Sub(s.Rates[n-1].At) < time.Second && s.Rates[n-1].Tx < idle
+	return n > 0 && now.Sub(s.Rates[n-1].At.Time()) < time.Second && s.Rates[n-1].Tx < idle
 }
 
 // vouch takes the bases of an app's paths for those of empty ones where its

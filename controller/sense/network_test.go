@@ -13,7 +13,7 @@ import (
 func heard(id string, until time.Time, told func(*plan.Sample) bool) plan.Session {
 	s := plan.Session{ID: id, Vantage: "n2", Base: plan.Base{Delay: 300 * us, Known: true}}
 	for at := t0; !at.After(until); at = at.Add(10 * ms) {
-		if x := (plan.Sample{At: at.Add(-20 * ms), RTT: 320 * us}); told(&x) {
+		if x := (plan.Sample{At: plan.At(at.Add(-20 * ms)), RTT: 320 * us}); told(&x) {
 			s.Samples = append(s.Samples, x)
 		}
 	}
@@ -23,8 +23,8 @@ func heard(id string, until time.Time, told func(*plan.Sample) bool) plan.Sessio
 func all(*plan.Sample) bool     { return true }
 func late(x *plan.Sample) bool  { x.RTT = 15 * ms; return true }
 func lost(x *plan.Sample) bool  { *x = plan.Sample{At: x.At, Lost: true}; return true }
-func rare(x *plan.Sample) bool  { return x.At.Sub(t0)/(10*ms)%20 == 0 } // each 200 ms
-func flaky(x *plan.Sample) bool { return rare(x) || lost(x) }           // as rare, and all others are lost
+func rare(x *plan.Sample) bool  { return x.At.Time().Sub(t0)/(10*ms)%20 == 0 } // each 200 ms
+func flaky(x *plan.Sample) bool { return rare(x) || lost(x) }                  // as rare, and all others are lost
 
 // A cut is judged by what was sent after it, and the node session of a busy host tells of that
 // later than the app's late packets do: it is waited for, but no longer than any session, and
@@ -71,7 +71,7 @@ func TestLossIsWaitedForAsDelayIs(t *testing.T) {
 	now := t0.Add(2 * time.Second)
 	app := &plan.App{Pod: plan.PodID{Namespace: "factory", Name: "robot"}, Node: "n1", SLO: workload.SLO{Jitter: ms}}
 	app.Sessions = []plan.Session{heard("app", now, lost)}
-	app.Sessions[0].Samples[0] = plan.Sample{At: t0.Add(-20 * ms), RTT: 320 * us}
+	app.Sessions[0].Samples[0] = plan.Sample{At: plan.At(t0.Add(-20 * ms)), RTT: 320 * us}
 	app.NodeSessions = []plan.Session{heard("agent", now.Add(-120*ms), all)}
 	if v := DefaultConfig().Judge(app, now.Add(-120*ms), now); v.Trouble() {
 		t.Errorf("in trouble: %+v", v)

@@ -37,8 +37,8 @@ func (p *path) base() plan.Base {
 // add takes in what is new of a session.
 func (p *path) add(s *plan.Session) {
 	epoch := tripEpoch + 20*s.Lag
-	new, _ := slices.BinarySearchFunc(s.Samples, p.seen, func(x plan.Sample, seen time.Time) int {
-		if x.At.After(seen) {
+	new, _ := slices.BinarySearchFunc(s.Samples, plan.At(p.seen), func(x plan.Sample, seen plan.Instant) int {
+		if x.At.Compare(seen) > 0 {
 			return 1
 		}
 		return -1
@@ -47,15 +47,15 @@ func (p *path) add(s *plan.Session) {
 		if x.Lost {
 			continue
 		}
-		p.seen = x.At
-		if p.held && x.At.Sub(p.trip.since) >= epoch {
-			p.trip.keep(x.At)
+		p.seen = x.At.Time()
+		if p.held && p.seen.Sub(p.trip.since) >= epoch {
+			p.trip.keep(p.seen)
 		}
-		p.trip.add(x.At, x.RTT, epoch)
+		p.trip.add(p.seen, x.RTT, epoch)
 		p.idling.add(x.RTT - p.trip.value())
 		if x.HasOneWay {
-			p.forward.add(x.At, x.Forward, oneWayEpoch)
-			p.back.add(x.At, x.Backward, oneWayEpoch)
+			p.forward.add(p.seen, x.Forward, oneWayEpoch)
+			p.back.add(p.seen, x.Backward, oneWayEpoch)
 		}
 	}
 	if s.Lag == 0 && p.route.look(s.Samples, p) {
@@ -79,7 +79,7 @@ func (p *path) judge(samples []plan.Sample, window, bound time.Duration) {
 	}
 	base, all, above := p.trip.value(), 0, 0
 	for _, x := range slices.Backward(samples) {
-		if p.seen.Sub(x.At) > window && all > 0 {
+		if p.seen.Sub(x.At.Time()) > window && all > 0 {
 			break
 		}
 		if x.Lost {

@@ -98,7 +98,7 @@ func (c Config) window(window []plan.Sample, session *plan.Session, since, now t
 		if s.Lost {
 			continue
 		}
-		if s.At.Before(since) || len(window) == 0 && now.Sub(s.At.Add(s.RTT)) > stale {
+		if s.At.Before(since) || len(window) == 0 && now.Sub(s.At.Time().Add(s.RTT)) > stale {
 			break
 		}
 		if len(window) > 0 {
@@ -122,7 +122,7 @@ func (c Config) countLoss(r *Reading, since, now time.Time) {
 	if since.After(from) {
 		from = since
 	}
-	first, _ := slices.BinarySearchFunc(r.Session.Samples, from, func(s plan.Sample, from time.Time) int { return s.At.Compare(from) })
+	first, _ := slices.BinarySearchFunc(r.Session.Samples, plan.At(from), func(s plan.Sample, from plan.Instant) int { return s.At.Compare(from) })
 	counted := r.Session.Samples[first:]
 	for i := range counted {
 		if counted[i].Lost {

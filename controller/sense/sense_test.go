@@ -53,7 +53,7 @@ func (p *probed) run(d time.Duration) (violated, ticks int) {
 			p.o.At = p.o.At.Add(20 * ms)
 			p.n++
 			noise := time.Duration(p.n*7%11) * p.noise
-			s := plan.Sample{At: p.o.At.Add(-5 * ms), RTT: 300*us + p.forward + p.back + noise}
+			s := plan.Sample{At: plan.At(p.o.At.Add(-5 * ms)), RTT: 300*us + p.forward + p.back + noise}
 			stamped := s
 			stamped.HasOneWay, stamped.Forward, stamped.Backward = true, 150*us+p.forward+p.offset, 150*us+p.back+noise-p.offset
 			s.RTT += time.Duration(p.n*7%11) * p.host
@@ -72,7 +72,7 @@ func (p *probed) run(d time.Duration) (violated, ticks int) {
 		}
 		p.offset += 2 * us // of 20 µs a second that clocks drift apart
 		x := &p.o.Senders[0]
-		x.Rates = append(x.Rates[max(0, len(x.Rates)-20):], plan.TxRate{At: p.o.At, Tx: p.sends})
+		x.Rates = append(x.Rates[max(0, len(x.Rates)-20):], plan.TxRate{At: plan.At(p.o.At), Tx: p.sends})
 		v := p.memory.Observe(DefaultConfig(), p.o)
 		ticks++
 		if v.Verdicts[0].Violated() {
@@ -165,7 +165,7 @@ func TestWhatTwoOfThreePathsAgreeOnIsTheLess(t *testing.T) {
 	for k, late := range []time.Duration{50 * ms, 800 * us, 0} {
 		s := plan.Session{ID: string(rune('a' + k)), Vantage: "n" + string(rune('2'+k)), Base: plan.Base{Delay: 300 * us, Known: true}}
 		for i := range 13 {
-			x := plan.Sample{At: t0.Add(time.Duration(i) * 20 * ms), RTT: 320 * us}
+			x := plan.Sample{At: plan.At(t0.Add(time.Duration(i) * 20 * ms)), RTT: 320 * us}
 			if i >= 9 || k == 0 {
 				x.RTT = 300*us + late
 			}
@@ -199,7 +199,7 @@ func TestTwoPathsSeeAQueueInHalfTheTime(t *testing.T) {
 		for k := range 2 {
 			s := plan.Session{ID: string(rune('a' + k)), Vantage: "n2", Base: plan.Base{Delay: 300 * us, Known: true}}
 			for i := range 13 {
-				x := plan.Sample{At: t0.Add(time.Duration(i) * 20 * ms), RTT: 320 * us}
+				x := plan.Sample{At: plan.At(t0.Add(time.Duration(i) * 20 * ms)), RTT: 320 * us}
 				if i >= 13-tt.packets && k < tt.paths {
 					x.RTT = 300*us + tt.delay
 				}

@@ -213,11 +213,11 @@ func (n *node) take(id string, samples []plan.Sample) (probes []probe) {
 		if s.Lost || !s.At.After(p.seen) {
 			continue
 		}
-		p.seen = s.At
+		p.seen = s.At.Time()
 		if p.least == 0 || s.RTT < p.least {
 			p.least = s.RTT
 		}
-		probes = append(probes, probe{p.number, s.At, s.RTT, s.RTT - p.least})
+		probes = append(probes, probe{p.number, p.seen, s.RTT, s.RTT - p.least})
 	}
 	return probes
 }

@@ -24,7 +24,7 @@ func TestASenderIsNotRaisedWhileOneOfItsBottlenecksIsInTrouble(t *testing.T) {
 		want    int
 	}{{plan.Calm, 1}, {plan.Violation, 0}, {plan.AwaitEffect, 0}, {plan.Blind, 0}, {plan.NotNetwork, 0}} {
 		x := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Weight: 1, Min: 10 * mbit, Max: 1000 * mbit, Limit: 50 * mbit}
-		x.Rates = []plan.TxRate{{At: t0, Tx: 50 * mbit}}
+		x.Rates = []plan.TxRate{{At: plan.At(t0), Tx: 50 * mbit}}
 		g := group{members: []int32{0}, senders: []*plan.Sender{&x}, load: budget.Load{Limits: x.Limit}}
 		r := round{
 			config: DefaultConfig(), view: sense.View{Observation: plan.Observation{At: t0, Senders: []plan.Sender{x}}},
@@ -74,7 +74,7 @@ func TestALimitThatIsGivenBackIsNotLowFirst(t *testing.T) {
 // What two apps of a node see of its queues by the same node session is seen once.
 func TestANodeSessionIsMeasuredByOnce(t *testing.T) {
 	session := func(id, vantage string) plan.Session {
-		return plan.Session{ID: id, Vantage: vantage, Samples: []plan.Sample{{At: t0, RTT: time.Millisecond}}}
+		return plan.Session{ID: id, Vantage: vantage, Samples: []plan.Sample{{At: plan.At(t0), RTT: time.Millisecond}}}
 	}
 	app := func(name string) plan.App {
 		a := plan.App{Pod: plan.PodID{Namespace: "factory", Name: name}, Node: "n1"}

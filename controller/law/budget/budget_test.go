@@ -158,7 +158,7 @@ func TestWhoPausesIsNoCapacity(t *testing.T) {
 		e.ramp = append(e.ramp, queue.Delay{At: at.Add(time.Duration(i) * 10 * time.Millisecond), Above: 40*time.Millisecond - time.Duration(i)*9*time.Millisecond})
 	}
 	e.full = 200 * bitrate.Mbit
-	paused := &plan.Sender{Rates: []plan.TxRate{{At: at.Add(100 * time.Millisecond)}}}
+	paused := &plan.Sender{Rates: []plan.TxRate{{At: plan.At(at.Add(100 * time.Millisecond))}}}
 	if got := (&Turn{Senders: []*plan.Sender{paused}}).emptied(e); got != e.full {
 		t.Errorf("%v fit through by who sends nothing, want %v", got, e.full)
 	}
@@ -180,7 +180,7 @@ func TestHowLongAFirstCutWaits(t *testing.T) {
 		onset := t0.Add(-tt.now)
 		path := &plan.Session{Base: plan.Base{Delay: ms, Known: true}}
 		for at := t0.Add(-time.Second); at.Before(t0); at = at.Add(5 * ms) {
-			x := plan.Sample{At: at, RTT: ms}
+			x := plan.Sample{At: plan.At(at), RTT: ms}
 			if !at.Before(onset) {
 				x.RTT = 30 * ms
 			}
@@ -231,10 +231,10 @@ func TestWhatIsSentSinceAnOnset(t *testing.T) {
 		{"and less is sent", w / 2, 0, 150 * mbit},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := &plan.Sender{Rates: []plan.TxRate{{At: t0.Add(-w)}, {At: t0, Tx: tt.last}}}
+			s := &plan.Sender{Rates: []plan.TxRate{{At: plan.At(t0.Add(-w))}, {At: plan.At(t0), Tx: tt.last}}}
 			path := &plan.Session{Base: plan.Base{Delay: ms, Known: true}}
 			for at := t0.Add(-10 * w); !at.After(t0); at = at.Add(ms) {
-				x := plan.Sample{At: at, RTT: ms}
+				x := plan.Sample{At: plan.At(at), RTT: ms}
 				if !at.Before(t0.Add(-tt.ago)) {
 					x.RTT = 30 * ms
 				}

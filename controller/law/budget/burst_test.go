@@ -26,7 +26,7 @@ func TestABurstOfSocketsIsNotCutFor(t *testing.T) {
 	} {
 		session := plan.Session{Base: plan.Base{Known: true}}
 		for i := range 10 {
-			session.Samples = append(session.Samples, plan.Sample{At: t0.Add(time.Duration(i-10) * 20 * ms), RTT: tt.above(i)})
+			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i-10) * 20 * ms)), RTT: tt.above(i)})
 		}
 		b := fine()
 		b.Search.Raised = t0.Add(-tt.ago)

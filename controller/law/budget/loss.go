@@ -38,7 +38,7 @@ func (t *Turn) loss(b *Budget) float64 {
 	}
 	seen, all, lost := 0, 0, 0
 	for _, s := range slices.Backward(session.Samples) {
-		if t.Now.Sub(s.At) > lossTime || s.At.Before(b.Link.EffectBy) {
+		if t.Now.Sub(s.At.Time()) > lossTime || s.At.Before(b.Link.EffectBy) {
 			break
 		}
 		if seen++; s.Lost {

@@ -15,7 +15,7 @@ func losing(n int, used bitrate.Rate) *Turn {
 	s := &plan.Session{}
 	for i := range 50 {
 		at := t0.Add(-time.Duration(50-i) * 20 * ms)
-		s.Samples = append(s.Samples, plan.Sample{At: at, RTT: ms, Lost: i >= 25 && (i-25)%n == 0})
+		s.Samples = append(s.Samples, plan.Sample{At: plan.At(at), RTT: ms, Lost: i >= 25 && (i-25)%n == 0})
 	}
 	turn := &Turn{Config: config, Now: t0, Feedback: 300 * ms, Load: Load{Peak: used, Limits: 2 * used, Room: true}, Opinion: &Opinion{}}
 	turn.Opinion.Verdict = sense.Verdict{

@@ -54,14 +54,14 @@ func baseline(known []Baseline, i int, app plan.PodID) Baseline {
 
 func (b *Baseline) take(every time.Duration, samples []plan.Sample) {
 	for _, sample := range samples {
-		if sample.Lost || !sample.At.After(b.Taken) || sample.At.Sub(b.Taken) < every {
+		if sample.Lost || !sample.At.After(b.Taken) || sample.At.Time().Sub(b.Taken) < every {
 			continue
 		}
 		if b.Base == 0 || sample.RTT < b.Base {
 			b.Base = sample.RTT
 		}
 		b.Delays = append(b.Delays, sample.RTT)
-		b.Taken = sample.At
+		b.Taken = sample.At.Time()
 	}
 }
 

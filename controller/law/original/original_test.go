@@ -14,7 +14,7 @@ const ms = time.Millisecond
 func TestAIMDThinsSamples(t *testing.T) {
 	dense := make([]plan.Sample, 500)
 	for i := range dense {
-		dense[i] = plan.Sample{At: time.Unix(0, 0).Add(time.Duration(i) * 20 * ms), RTT: ms}
+		dense[i] = plan.Sample{At: plan.At(time.Unix(0, 0).Add(time.Duration(i) * 20 * ms)), RTT: ms}
 	}
 	b := Baseline{}
 	b.take(500*ms, dense)

@@ -26,7 +26,7 @@ func Ramp(paths []*plan.Session, from time.Time) []Delay {
 		base := sense.Above(session.Base)
 		for _, s := range session.Samples {
 			if !s.Lost && s.At.After(from) {
-				ramp = append(ramp, Delay{s.At, s.RTT - base})
+				ramp = append(ramp, Delay{s.At.Time(), s.RTT - base})
 			}
 		}
 	}

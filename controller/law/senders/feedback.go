@@ -82,7 +82,7 @@ func wait(s *plan.Sender) time.Duration {
 func effect(rates []plan.TxRate, p Limit) (time.Duration, bool) {
 	for _, r := range rates {
 		if r.At.After(p.At) && float64(r.Tx) <= 1.05*float64(p.Limit) {
-			return max(r.At.Sub(p.At)-Window, 0), true
+			return max(r.At.Time().Sub(p.At)-Window, 0), true
 		}
 	}
 	return 0, false

@@ -18,12 +18,12 @@ var t0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func TestFeedbackIsMeasured(t *testing.T) {
 	s := []plan.Sender{{Pod: plan.PodID{Namespace: "office", Name: "a"}, Limit: 100 * mbit}}
 	f := Feedback{Pending: []Limit{{Pod: s[0].Pod, Limit: 50 * mbit, At: t0}}}
-	s[0].Rates = []plan.TxRate{{At: t0.Add(100 * ms), Tx: 100 * mbit}, {At: t0.Add(200 * ms), Tx: 80 * mbit}}
+	s[0].Rates = []plan.TxRate{{At: plan.At(t0.Add(100 * ms)), Tx: 100 * mbit}, {At: plan.At(t0.Add(200 * ms)), Tx: 80 * mbit}}
 	f = f.Observe(s, t0.Add(250*ms))
 	if len(f.Pending) != 1 || len(f.Delays) != 0 {
 		t.Fatalf("no effect yet: %+v", f)
 	}
-	s[0].Rates = append(s[0].Rates, plan.TxRate{At: t0.Add(300 * ms), Tx: 50 * mbit})
+	s[0].Rates = append(s[0].Rates, plan.TxRate{At: plan.At(t0.Add(300 * ms)), Tx: 50 * mbit})
 	f = f.Observe(s, t0.Add(500*ms))
 	if len(f.Pending) != 0 || len(f.Delays) != 1 || f.Delays[0] != 200*ms {
 		t.Fatalf("the limit was in force when the last sub-window began: %+v", f)

@@ -132,7 +132,7 @@ func PeakSum(senders []*plan.Sender) bitrate.Rate {
 		if len(s.Rates) == 0 {
 			continue
 		}
-		end, rates := s.Rates[len(s.Rates)-1].At, s.Rates
+		end, rates := s.Rates[len(s.Rates)-1].At.Time(), s.Rates
 		for i := range sums {
 			rates = until(rates, end.Add(-time.Duration(i)*Window))
 			sums[i] += Usable(s, newest(rates))
@@ -170,7 +170,7 @@ func Sums(senders []*plan.Sender, from, to time.Time) []Sum {
 		if r.At.Before(from) || r.At.After(to) {
 			continue
 		}
-		w := Sum{From: began(most.Rates, i), At: r.At}
+		w := Sum{From: began(most.Rates, i), At: r.At.Time()}
 		for _, s := range senders {
 			w.Tx += Over(s.Rates, w.From, w.At)
 		}
@@ -205,7 +205,7 @@ func MeanSum(senders []*plan.Sender, from, to time.Time, counts func(*plan.Sende
 func Over(rates []plan.TxRate, from, to time.Time) bitrate.Rate {
 	var bits, known float64
 	for i, r := range rates {
-		if r.At.Equal(to) && began(rates, i).Equal(from) {
+		if r.At.Time().Equal(to) && began(rates, i).Equal(from) {
 			return r.Tx
 		}
 		took := within(rates, i, from, to)
@@ -219,7 +219,7 @@ func Over(rates []plan.TxRate, from, to time.Time) bitrate.Rate {
 
 // within is how many seconds of a sub-window are from one time to another.
 func within(rates []plan.TxRate, i int, from, to time.Time) float64 {
-	start, end := began(rates, i), rates[i].At
+	start, end := began(rates, i), rates[i].At.Time()
 	if from.After(start) {
 		start = from
 	}
@@ -233,15 +233,15 @@ func within(rates []plan.TxRate, i int, from, to time.Time) float64 {
 // stood still it is longer than usual.
 func began(rates []plan.TxRate, i int) time.Time {
 	if end := rates[i].At; i == 0 || end.Sub(rates[i-1].At) > longest {
-		return end.Add(-Window)
+		return end.Time().Add(-Window)
 	}
-	return rates[i-1].At
+	return rates[i-1].At.Time()
 }
 
 // Newest is when a sender's newest sub-window began and ended; zero where there is none.
 func Newest(s *plan.Sender) (from, to time.Time) {
 	if n := len(s.Rates); n > 0 {
-		return began(s.Rates, n-1), s.Rates[n-1].At
+		return began(s.Rates, n-1), s.Rates[n-1].At.Time()
 	}
 	return from, to
 }

@@ -26,7 +26,7 @@ func TestSubWindowsOfAnyLength(t *testing.T) {
 		s := &plan.Sender{Limit: bitrate.Gbit}
 		began := time.Duration(0)
 		for _, end := range ends {
-			s.Rates = append(s.Rates, plan.TxRate{At: start.Add(end), Tx: sent(began, end)})
+			s.Rates = append(s.Rates, plan.TxRate{At: plan.At(start.Add(end)), Tx: sent(began, end)})
 			began = end
 		}
 		at := func(d time.Duration) time.Time { return start.Add(d) }

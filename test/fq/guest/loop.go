@@ -94,10 +94,10 @@ func (l *loop) run(ctx context.Context) error {
 func (l *loop) observe(now time.Time) plan.Observation {
 	for _, s := range l.probes.collect() {
 		l.samples = append(l.samples, plan.Sample{
-			At: now.Add(-s.Age), RTT: s.RTT, Lost: s.Lost, HasOneWay: s.HasOneWay, Forward: s.Forward, Backward: s.Backward,
+			At: plan.At(now.Add(-s.Age)), RTT: s.RTT, Lost: s.Lost, HasOneWay: s.HasOneWay, Forward: s.Forward, Backward: s.Backward,
 		})
 	}
-	for len(l.samples) > 0 && now.Sub(l.samples[0].At) > remembered {
+	for len(l.samples) > 0 && now.Sub(l.samples[0].At.Time()) > remembered {
 		l.samples = l.samples[1:]
 	}
 	rates, cursor := l.meter.Since(l.cursor)
@@ -106,10 +106,10 @@ func (l *loop) observe(now time.Time) plan.Observation {
 		s := &l.senders[i]
 		for _, r := range rates {
 			if r.Name == s.Pod.Name {
-				s.Rates = append(s.Rates, plan.TxRate{At: r.At, Tx: r.Tx})
+				s.Rates = append(s.Rates, plan.TxRate{At: plan.At(r.At), Tx: r.Tx})
 			}
 		}
-		for len(s.Rates) > 0 && now.Sub(s.Rates[0].At) > remembered {
+		for len(s.Rates) > 0 && now.Sub(s.Rates[0].At.Time()) > remembered {
 			s.Rates = s.Rates[1:]
 		}
 	}
