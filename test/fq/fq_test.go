@@ -76,6 +76,17 @@ func TestLawBeforeFQ(t *testing.T) {
 	}
 }
 
+// detnet's agents as programs of their own, with their streams to the controller's loop,
+// cut as soon: what is late is reported before its time.
+func TestAgentsBeforeFQ(t *testing.T) {
+	needGuest(t)
+	is := between(t, play(t, Run{Play: "agents/tcp", Seconds: 2, Seed: 1}))
+	is("the first cut comes at once", "agents/tcp", "first_cut_ms", 1, 500)
+	is("limits move again", "agents/tcp", "writes", 4, 40)
+	is("best effort goes on", "agents/tcp", "best_effort_mbit", 50, 200)
+	is("little is late but the onset and the way up", "agents/tcp", "late_percent", 0, 40)
+}
+
 // The same seed gives the same figures to the last digit, another one others.
 func TestGuestIsDeterministic(t *testing.T) {
 	needGuest(t)

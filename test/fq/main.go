@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -35,7 +36,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	play := flag.String("play", "throughput,change,bands,raise,demo", "scenarios, comma-separated; throughput/udp-1 is a single case")
+	play := flag.String("play", "throughput,change,bands,raise,demo,agents", "scenarios, comma-separated; throughput/udp-1 is a single case")
 	seed := flag.Int("seed", 1, "of everything that is random")
 	seconds := flag.Float64("seconds", 5, "virtual seconds of each case")
 	out := flag.String("o", "../out", "folder for fq.json")
@@ -70,6 +71,19 @@ type Run struct {
 	Limiter string // ours if empty
 }
 
+// programs are the guest's, and the agent's as it is in its image.
+var programs = []string{"github.com/detnet/detnet/test/fq/guest", "github.com/detnet/detnet/cmd/detnet-agent"}
+
+// build builds a static program into dir.
+func build(ctx context.Context, program, dir string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", dir+"/", program)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", program, err, out)
+	}
+	return nil
+}
+
 // Play boots the guest and returns what it found.
 func Play(ctx context.Context, r Run, verbose bool) ([]figure.Figure, error) {
 	cache, err := assets.Open()
@@ -86,11 +100,14 @@ func Play(ctx context.Context, r Run, verbose bool) ([]figure.Figure, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "guest")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", program, "github.com/detnet/detnet/test/fq/guest")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the guest: %w\n%s", err, out)
+	for _, program := range programs {
+		if err := build(ctx, program, dir); err != nil {
+			return nil, err
+		}
+	}
+	agent, err := os.ReadFile(filepath.Join(dir, "detnet-agent"))
+	if err != nil {
+		return nil, err
 	}
 	var printed bytes.Buffer
 	out := io.Writer(&printed)
@@ -98,15 +115,18 @@ func Play(ctx context.Context, r Run, verbose bool) ([]figure.Figure, error) {
 		out = io.MultiWriter(&printed, os.Stderr)
 	}
 	guest := vm.Guest{
-		Program: program, Modules: modules, Memory: 1024,
+		Program: filepath.Join(dir, "guest"), Modules: modules, Memory: 1024,
+		Files: map[string][]byte{"detnet-agent": agent},
 		Args: map[string]string{
 			"play": r.Play, "seconds": strconv.FormatFloat(r.Seconds, 'g', -1, 64), "seed": strconv.Itoa(r.Seed), "limiter": r.Limiter,
 		},
 	}
 	if r.Limiter != "" {
-		if guest.Files, err = ciliumObjects(ctx, string(cache), log); err != nil {
+		objects, err := ciliumObjects(ctx, string(cache), log)
+		if err != nil {
 			return nil, err
 		}
+		maps.Copy(guest.Files, objects)
 	}
 	spent, err := parts.Run(ctx, guest, out)
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 	"github.com/detnet/detnet/workload"
 )
 
-// loop is the controller's and the agents' part of detnet around a network: the
-// agent's meter and probes, the production law, and a limiter like Cilium's that
-// puts each limit in force after the time that a patch takes.
+// loop is as little of detnet as closes a loop around a network: the agent's meter and
+// probes, the production law, and a limiter like Cilium's that puts each limit in
+// force after the time that a patch takes.
 type loop struct {
 	*stand
 	law     law.Run
@@ -89,6 +89,17 @@ func (l *loop) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+func (l *loop) written() ([]time.Duration, int) { return l.cuts, l.writes }
+
+func (l *loop) measured() []plan.Sample {
+	l.probes.collect()
+	var all []plan.Sample
+	for _, s := range l.probes.samples {
+		all = append(all, plan.Sample{At: plan.At(s.collected.Add(-s.Age)), RTT: s.RTT, Lost: s.Lost})
+	}
+	return all
 }
 
 func (l *loop) observe(now time.Time) plan.Observation {

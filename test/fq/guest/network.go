@@ -156,7 +156,7 @@ func newNetwork(pods int) (n *network, err error) {
 	for _, r := range []struct {
 		h        *host
 		dst, via string
-	}{{n.node, "10.9.0.0/24", "10.8.0.2"}, {n.middle, "10.0.0.0/16", "10.8.0.1"}, {n.peer, "0.0.0.0/0", "10.9.0.1"}} {
+	}{{n.node, "0.0.0.0/0", "10.8.0.2"}, {n.middle, "10.0.0.0/16", "10.8.0.1"}, {n.peer, "0.0.0.0/0", "10.9.0.1"}} {
 		if err := r.h.route(r.dst, r.via); err != nil {
 			return nil, err
 		}

@@ -33,6 +33,24 @@ func (n *network) paceUplink(flowLimit uint32) error {
 	return n.node.QdiscReplace(fq(link.Attrs().Index, netlink.HANDLE_ROOT, flowLimit))
 }
 
+// waiting is how many kilobytes wait in the uplink's queue, which anybody on the node may read.
+func (n *network) waiting() (float64, error) {
+	link, err := n.node.LinkByName(uplink)
+	if err != nil {
+		return 0, err
+	}
+	queues, err := n.node.QdiscList(link)
+	if err != nil {
+		return 0, err
+	}
+	for _, q := range queues {
+		if a := q.Attrs(); a.Parent == netlink.HANDLE_ROOT && a.Statistics != nil && a.Statistics.Queue != nil {
+			return float64(a.Statistics.Queue.Backlog) / 1e3, nil
+		}
+	}
+	return 0, fmt.Errorf("nothing tells how much waits at %s", uplink)
+}
+
 // narrowUplink gives the uplink itself a rate, with fq as its queue: the only
 // place where bands matter.
 func (n *network) narrowUplink(rate bitrate.Rate) error {

@@ -41,6 +41,9 @@ func raiseFrom(from, via, to bitrate.Rate, d time.Duration) (figure.Values, erro
 		return nil, err
 	}
 	defer s.close()
+	if s.probes, err = newProber(s.peer, s.pods[limited], podAddr(limited)); err != nil {
+		return nil, err
+	}
 	set := func(rate bitrate.Rate) error {
 		for i := range limited {
 			if err := s.limiter.set(podAddr(i), rate, priorityBestEffort); err != nil {

@@ -28,6 +28,7 @@ var scenarios = []scenario{
 	{"change", change},
 	{"bands", bands},
 	{"demo", demo},
+	{"agents", asDeployed},
 	{"raise", raise},
 }
 
@@ -53,16 +54,15 @@ const (
 	window     = 100 * time.Millisecond
 )
 
-// stand is a network with loaded pods, and a probed one, the last.
+// stand is a network with loaded pods, and another one, the last.
 type stand struct {
 	*network
 	limiter limiter
 	sink    *sink
-	probes  *prober
+	probes  *prober // between the last pod and the peer; nil: none of the stand's own
 }
 
-// newStand has the last pod probe the peer, or with inwards be probed by it.
-func newStand(pods int, inwards bool) (*stand, error) {
+func newStand(pods int) (*stand, error) {
 	n, err := newNetwork(pods)
 	if err != nil {
 		return nil, err
@@ -71,22 +71,23 @@ func newStand(pods int, inwards bool) (*stand, error) {
 	if s.limiter, err = limitedBy.attach(n); err != nil {
 		return nil, err
 	}
-	if s.sink, err = newSink(n.peer, bulkPort); err != nil {
-		return nil, err
-	}
-	last := pods - 1
-	if inwards {
-		s.probes, err = newProber(n.peer, n.pods[last], podAddr(last))
-	} else {
-		s.probes, err = newProber(n.pods[last], n.peer, peerAddr)
-	}
+	s.sink, err = newSink(n.peer, bulkPort)
 	return s, err
 }
 
-// newNarrowStand is one behind a narrow port, whose last pod is probed by the peer: the
-// node's uplink is paced by fq and wider.
+// newProbingStand has the last pod probe the peer.
+func newProbingStand(pods int) (*stand, error) {
+	s, err := newStand(pods)
+	if err != nil {
+		return nil, err
+	}
+	s.probes, err = newProber(s.pods[pods-1], s.peer, peerAddr)
+	return s, err
+}
+
+// newNarrowStand is one behind a narrow port: the node's uplink is paced by fq and wider.
 func newNarrowStand(pods int) (*stand, error) {
-	s, err := newStand(pods, true)
+	s, err := newStand(pods)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +103,9 @@ func newNarrowStand(pods int) (*stand, error) {
 }
 
 func (s *stand) close() {
-	s.probes.close()
+	if s.probes != nil {
+		s.probes.close()
+	}
 	s.sink.close()
 	s.limiter.close()
 	s.network.close()
@@ -147,7 +150,7 @@ func throughput(d time.Duration, wanted only) error {
 		if wanted.not(l.String()) {
 			continue
 		}
-		s, err := newStand(2, false)
+		s, err := newProbingStand(2)
 		if err != nil {
 			return err
 		}
@@ -170,8 +173,8 @@ func throughput(d time.Duration, wanted only) error {
 	return nil
 }
 
-// change asks how soon a new limit is that of the traffic, and what goes through
-// beyond it until then.
+// change asks how soon a new limit is that of the traffic, what goes through beyond it
+// until then, and what waits at the uplink before and long after.
 func change(d time.Duration, wanted only) error {
 	for _, c := range []struct {
 		load
@@ -188,7 +191,7 @@ func change(d time.Duration, wanted only) error {
 		if wanted.not(name) {
 			continue
 		}
-		s, err := newStand(2, false)
+		s, err := newProbingStand(2)
 		if err != nil {
 			return err
 		}
@@ -199,14 +202,24 @@ func change(d time.Duration, wanted only) error {
 			return err
 		}
 		var at time.Duration
-		if err := s.under(c.load, d, func() error {
+		var before, after float64
+		if err := s.under(c.load, d, func() (err error) {
 			time.Sleep(d / 2)
+			if before, err = s.waiting(); err != nil {
+				return err
+			}
 			at = now()
-			return s.limiter.set(podAddr(0), c.to, priorityBestEffort)
+			if err := s.limiter.set(podAddr(0), c.to, priorityBestEffort); err != nil {
+				return err
+			}
+			time.Sleep(d/2 - window)
+			after, err = s.waiting()
+			return err
 		}); err != nil {
 			return err
 		}
 		v := s.with(s.effect(at, d/2, c.to))
+		v["waiting_before_kb"], v["waiting_after_kb"] = before, after
 		s.close()
 		if err := print("change", name, v); err != nil {
 			return err
@@ -245,7 +258,7 @@ func bands(d time.Duration, wanted only) error {
 		if wanted.not(c.name) {
 			continue
 		}
-		s, err := newStand(2, false)
+		s, err := newProbingStand(2)
 		if err != nil {
 			return err
 		}
