@@ -62,45 +62,6 @@ func (b *Budget) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &struct{ Overbooked *Overbooking }{&b.Search.Overbooked})
 }
 
-// Link is what is believed of the capacity.
-type Link struct {
-	Known    bool
-	Capacity bitrate.Rate // what is thought to fit through
-	Measured bool         // it was measured, not assumed
-	Loses    bool         // it was seen to lose what is too much, not to queue it
-	Best     bitrate.Rate // highest Capacity so far
-	Proven   bitrate.Rate // highest Total in use without a queue since it was raised
-	Others   bitrate.Rate // what others were seen to use of the link besides
-	Upper    bitrate.Rate // usage at the last cut: more than fits through
-	Cut      time.Time    // when that was
-	EffectBy time.Time    // samples sent before this say nothing about it
-	Burst    time.Time    // when what sockets had waiting was last seen to make a queue
-	Falls    int          // how often it fell, each time within fallMemory of the one before
-	Fell     time.Time    // when it last did
-}
-
-// fallMemory is how long ago a link may have fallen for it to be expected to fall again.
-const fallMemory = time.Minute
-
-// fell notes that less fits through than did, by nobody's try for more.
-func (l *Link) fell(now time.Time) {
-	if now.Sub(l.Fell) > fallMemory {
-		l.Falls = 0
-	}
-	l.Fell, l.Falls = now, l.Falls+1
-}
-
-// unsteady reports whether what comes back soon falls again.
-func (l *Link) unsteady(now time.Time) bool { return l.Falls > 1 && now.Sub(l.Fell) < fallMemory }
-
-// learn sets the capacity.
-func (l *Link) learn(c bitrate.Rate, measured bool) {
-	l.Known, l.Capacity, l.Measured = true, c, measured
-}
-
-// fallen reports whether less fits through than once did.
-func (l *Link) fallen() bool { return l.Known && float64(l.Capacity) < 0.9*float64(l.Best) }
-
 // Trouble is what is remembered only while there is some, and for the second
 // after that it takes to be sure.
 type Trouble struct {

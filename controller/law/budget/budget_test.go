@@ -282,3 +282,53 @@ func TestAQueueThatLeavesIsNotTakenForWhatIsLateByItself(t *testing.T) {
 		}
 	}
 }
+
+// Who shares a link and comes for more again and again is left what they came for last: until
+// they have not for two minutes, no more is tried for than they left at least.
+func TestNoMoreIsTriedForThanOthersLeaveAtLeast(t *testing.T) {
+	l := Link{Known: true, Best: 180 * mbit, Others: 100 * mbit}
+	left := []bitrate.Rate{150 * mbit, 95 * mbit, 105 * mbit}
+	at := t0
+	for _, capacity := range left {
+		at = at.Add(10 * time.Second)
+		l.fell(at)
+		l.learn(capacity, true)
+		l.left(at)
+	}
+	if l.Least != 95*mbit {
+		t.Errorf("others left %v at least, want 95M: of one fall nobody says that there will be others", l.Least)
+	}
+	for _, tt := range []struct {
+		total bitrate.Rate
+		after time.Duration
+		want  bool
+	}{{95 * mbit, time.Second, true}, {80 * mbit, time.Second, false}, {95 * mbit, leastMemory, false}} {
+		if got := l.spent(tt.total, 1, at.Add(tt.after)); got != tt.want {
+			t.Errorf("with %v given out, %v later: all is given out %v, want %v", tt.total, tt.after, got, tt.want)
+		}
+	}
+	alone := Link{Known: true, Capacity: 95 * mbit, Falls: 2, Fell: at, Others: 10 * mbit}
+	if alone.left(at); alone.Least != 0 {
+		t.Errorf("%v is taken for what others leave who use next to nothing", alone.Least)
+	}
+}
+
+// A queue that has grown to forty milliseconds since a cut to nine tenths, and stays, says that
+// those do not fit through; one that leaves, or that others hold at one length, says nothing of it.
+func TestAQueueThatGrowsAfterACutIsNotBelievedToFit(t *testing.T) {
+	for _, tt := range []struct {
+		now   time.Duration
+		slope float64
+		known bool
+	}{{40 * ms, 0, false}, {40 * ms, -0.08, true}, {2 * ms, 0, true}} {
+		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Load: Load{Peak: 166 * mbit}}
+		turn.Opinion.Verdict = sense.Verdict{
+			Allow: ms, Soft: ms / 2, Standing: true,
+			Worst: sense.Reading{Low: tt.now, Median: tt.now, Recent: tt.now, Slope: tt.slope, Session: &plan.Session{}, Base: plan.Base{Known: true}},
+		}
+		b := Budget{Total: 167 * mbit, Link: Link{Known: true, Capacity: 183 * mbit, Measured: true}, Trouble: Trouble{Found: Found{Queue: 1700 * time.Microsecond}}}
+		if turn.estimate(&b, true, false); b.Link.Known != tt.known {
+			t.Errorf("a queue of %v with a slope of %v: the capacity is known %v, want %v", tt.now, tt.slope, b.Link.Known, tt.known)
+		}
+	}
+}

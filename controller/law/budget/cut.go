@@ -211,6 +211,9 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 	}
 	switch {
 	case useful && again && l.Known && v.Standing: // not enough for the queue that was on its way
+		if t.stays(b) {
+			l.Known, l.Capacity, l.Measured = false, 0, false
+		}
 		return max(2*depth, telling), most, false
 	case useful && !v.Standing && v.Worst.Recent <= v.Soft: // gently: most packets are well
 		return t.gently(b, again, raised), most, false
@@ -234,6 +237,14 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 	}
 	left := math.Pow(1-c.MaxCut, float64(1+x.Fruitless)) // half, then a quarter, then an eighth
 	return 1, 1 - left*min(1, clearly/(1+x.Rise.Slope)), false
+}
+
+// stays reports whether a queue has grown since the first cut, and leaves far more slowly than it
+// would if as much fitted through as is believed.
+func (t *Turn) stays(b *Budget) bool {
+	l := &b.Link
+	leaves := float64(l.Capacity-min(b.Total, l.Capacity)) / float64(l.Capacity+l.Others)
+	return t.Opinion.Worst.Recent > 2*b.Trouble.Found.Queue && t.Opinion.Worst.Slope > -leaves/2
 }
 
 // gently is the depth of a cut where most packets are well: a little more with each.

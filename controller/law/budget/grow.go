@@ -21,7 +21,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.hold(b, plan.Blind)
 	case !t.Load.More, !used && (!t.Load.Bound || b.Search.Overbooked.By > 0): // what is not used says nothing of what fits
 		return t.hold(b, plan.Unused)
-	case t.Now.Sub(b.Search.Raised) < t.pause(b):
+	case b.Link.spent(b.Total, t.Config.Settle, t.Now), t.Now.Sub(b.Search.Raised) < t.pause(b):
 		return t.hold(b, plan.Calm)
 	case t.Load.Paced && !used && t.Now.Sub(b.Search.Raised) < SettleTime: // they come back slowly from a change
 		return t.hold(b, plan.Calm)
@@ -34,7 +34,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.hold(b, plan.Calm)
 	}
 	b.Search.Raised = t.Now
-	if b.back(spare) && !b.Link.unsteady(t.Now) { // to what once fitted through
+	if b.back(spare) && !b.Link.unsteady(t.Now) && b.Link.Least == 0 { // to what once fitted through
 		b.Total = bitrate.Scale(b.Link.Best, t.Config.Settle)
 		b.Link.learn(b.Link.Best, b.Link.Measured)
 		b.Phase, b.Search.At = b.rest(), t.Now.Add(t.Config.ProbeEvery)

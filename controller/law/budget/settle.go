@@ -19,6 +19,9 @@ func (t *Turn) settle(b *Budget) {
 	l, s, before := &b.Link, &b.Search, &b.Trouble.Before.Link
 	f, rise := e.fall, b.Trouble.Rise
 	room, others, known := queue.Between(rise.Slope, rise.Inflow, f.slope, f.inflow)
+	if !known && before.shared() { // the link is as it was, what others use of it is not
+		room, others, known = queue.Beside(before.Capacity+before.Others, f.slope, f.inflow)
+	}
 	if known {
 		l.Others = others
 	}
@@ -37,6 +40,7 @@ func (t *Turn) settle(b *Budget) {
 		l.Capacity = min(l.Capacity, e.full)
 	}
 	l.Best = max(l.Best, l.Capacity)
+	l.left(t.Now)
 	if l.fallen() && !b.Trouble.Overshot {
 		s.Wait = t.comeback(b)
 	}
@@ -142,9 +146,6 @@ const (
 	vague    = 1.04
 	overflow = 1.5
 )
-
-// company is the share of the link that others use from which on it counts.
-const company = 0.2
 
 // fall is the way down of a queue after a cut.
 type fall struct {

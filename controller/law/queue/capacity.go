@@ -32,6 +32,16 @@ func Between(up float64, high bitrate.Rate, down float64, low bitrate.Rate) (roo
 	return room, max(bitrate.Rate(c)-room, 0), true
 }
 
+// Beside is the same from the slope on the way down alone, where the capacity of the whole link
+// is known.
+func Beside(whole bitrate.Rate, down float64, low bitrate.Rate) (room, others bitrate.Rate, known bool) {
+	if down >= 0 {
+		return 0, 0, false
+	}
+	room = min(low+bitrate.Scale(whole, -down), whole)
+	return room, whole - room, true
+}
+
 // Rising is the slope of the way up to the present queue; 0 if unclear.
 func Rising(ramp []Delay) float64 {
 	if len(ramp) == 0 {

@@ -51,6 +51,12 @@ func TestCapacityFromSlopes(t *testing.T) {
 	if room, others, known := Between(0.5, 240*mbit, -0.25, 90*mbit); !known || room != 140*mbit || others != 60*mbit {
 		t.Errorf("%v fit, others use %v, want 140M and 60M", room, others)
 	}
+	if room, others, known := Beside(200*mbit, -0.25, 90*mbit); !known || room != 140*mbit || others != 60*mbit {
+		t.Errorf("of a link of 200M, by the way down, room %v beside %v, known %v; want 140M beside 60M", room, others, known)
+	}
+	if _, _, known := Beside(200*mbit, 0, 90*mbit); known {
+		t.Error("something is said of a queue of which the way down is unclear")
+	}
 	if _, _, known := Between(0, 240*mbit, -0.25, 90*mbit); known {
 		t.Error("one slope told both")
 	}

@@ -1,0 +1,72 @@
+package budget
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+)
+
+// Link is what is believed of the capacity.
+type Link struct {
+	Known    bool
+	Capacity bitrate.Rate // what is thought to fit through
+	Measured bool         // it was measured, not assumed
+	Loses    bool         // it was seen to lose what is too much, not to queue it
+	Best     bitrate.Rate // highest Capacity so far
+	Proven   bitrate.Rate // highest Total in use without a queue since it was raised
+	Others   bitrate.Rate // what others were seen to use of the link besides
+	Upper    bitrate.Rate // usage at the last cut: more than fits through
+	Cut      time.Time    // when that was
+	EffectBy time.Time    // samples sent before this say nothing about it
+	Burst    time.Time    // when what sockets had waiting was last seen to make a queue
+	Falls    int          // how often it fell, each time within fallMemory of the one before
+	Fell     time.Time    // when it last did
+	Least    bitrate.Rate // that others were seen to leave as it fell again; 0: they did not have it fall
+}
+
+// fallMemory is how long ago a link may have fallen for it to be expected to fall again.
+const fallMemory = time.Minute
+
+// leastMemory is how long what others left at least is taken to be all that they leave: they come
+// and go, and each time that they come for more than is left an app is late.
+const leastMemory = 2 * time.Minute
+
+// fell notes that less fits through than did, by nobody's try for more.
+func (l *Link) fell(now time.Time) {
+	if now.Sub(l.Fell) > fallMemory {
+		l.Falls = 0
+	}
+	if now.Sub(l.Fell) > leastMemory {
+		l.Least = 0
+	}
+	l.Fell, l.Falls = now, l.Falls+1
+}
+
+// unsteady reports whether what comes back soon falls again.
+func (l *Link) unsteady(now time.Time) bool { return l.Falls > 1 && now.Sub(l.Fell) < fallMemory }
+
+// left notes what others leave of a link that has fallen again, if they use much of it.
+func (l *Link) left(now time.Time) {
+	if l.unsteady(now) && l.shared() && (l.Least == 0 || l.Capacity < l.Least) {
+		l.Least = l.Capacity
+	}
+}
+
+// shared reports whether others use much of it.
+func (l *Link) shared() bool { return float64(l.Others) > company*float64(l.Capacity+l.Others) }
+
+// spent reports whether all is given out that others were seen to leave lately.
+func (l *Link) spent(total bitrate.Rate, settle float64, now time.Time) bool {
+	return l.Least > 0 && now.Sub(l.Fell) < leastMemory && total >= bitrate.Scale(l.Least, settle)
+}
+
+// learn sets the capacity.
+func (l *Link) learn(c bitrate.Rate, measured bool) {
+	l.Known, l.Capacity, l.Measured = true, c, measured
+}
+
+// fallen reports whether less fits through than once did.
+func (l *Link) fallen() bool { return l.Known && float64(l.Capacity) < 0.9*float64(l.Best) }
+
+// company is the share of the link that others use from which on it counts.
+const company = 0.2
