@@ -54,10 +54,10 @@ type Measurements interface {
 	Session(id string, now time.Time) agents.Measurement
 	State(inventory.Agent) agents.State
 	Urgent() <-chan struct{} // receives when an agent has reported before its time
-	Stirred() bool           // somebody had something to tell since the last call
+	Stirred() bool           // something worth a decision has come since the last call
 	Limit(term uint64, node string, pods []agents.Limit)
 	Taken() bool // an agent enforces what it is told
-	Pace(calm time.Duration, busy map[types.UID]bool)
+	Pace(calm time.Duration, busy map[types.UID]bool, soft float64)
 	Wait()
 }
 
@@ -292,7 +292,7 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 		observed := t.decide(&t.observed, workload.Observe, view)
 		steps, decided = append(steps, observed), append(decided, outcome{Plan: concerning(observed.plan, snapshot), observed: true})
 	}
-	t.pace(decided)
+	t.pace(decided, now)
 	for _, s := range steps {
 		t.loop.Flight.Record(s.mode, s.before, s.next, s.seen, s.plan)
 	}

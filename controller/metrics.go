@@ -31,7 +31,7 @@ func NewMetrics(reg prometheus.Registerer, status func() *status.Status) *Metric
 		}, []string{"action", "cause"}),
 		tick: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "detnet_tick_duration_seconds",
-			Help:    "Time one round of observe, decide and submit takes; a round begins every 100 ms, every 300 ms while all is calm.",
+			Help:    "Time one round of observe, decide and submit takes; a round begins every 100 ms, each second while all is calm.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),
 		}),
 	}

@@ -29,7 +29,7 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 				sessions = append(sessions, t.answered(&paths[i], now))
 				continue
 			}
-			sessions = append(sessions, plan.Session{ID: paths[i].id, Vantage: paths[i].agent.Node, Samples: measured[0].Samples})
+			sessions = append(sessions, plan.Session{ID: paths[i].id, Vantage: paths[i].agent.Node, Samples: measured[0].Samples, Pause: t.busy.ofAgent(paths[i].agent.UID, now)})
 			measured = measured[1:]
 		}
 		return sessions[first:len(sessions):len(sessions)]
@@ -44,6 +44,7 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 		seen := &t.look.Usage[i]
 		o.Senders[i].Limit = inForce(s.Senders[i], seen.Held, seen.Fresh)
 		o.Senders[i].Limiter, o.Senders[i].Rates = t.loop.limiter(seen.Limiter), seen.Rates
+		o.Senders[i].Pause = t.busy.ofNode(s.Senders[i].Node, now)
 	}
 	return o
 }

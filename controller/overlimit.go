@@ -26,7 +26,7 @@ func overLimit(s *plan.Sender, now time.Time) string {
 	times := 0
 	for _, r := range s.Rates {
 		switch {
-		case now.Sub(r.At.Time()) > overFor:
+		case now.Sub(r.At.Time()) > overFor+s.Pause:
 		case float64(r.Tx) < overBy*float64(s.Limit):
 			return ""
 		default:

@@ -76,7 +76,7 @@ func TestDecisionsRestWhileAllIsCalm(t *testing.T) {
 		phase plan.Phase
 		want  int
 	}{
-		{"calm", true, plan.Open, 4},
+		{"calm", true, plan.Open, 2},
 		{"somebody tells", false, plan.Open, 11},
 		{"searching", true, plan.Trying, 11},
 	} {
@@ -89,6 +89,50 @@ func TestDecisionsRestWhileAllIsCalm(t *testing.T) {
 			}
 		})
 	}
+}
+
+// That nothing new comes is no blindness where agents were asked to pause, and is where
+// they were asked to hurry and had the time to.
+func TestNothingNewIsExpectedOfWhoPauses(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	node, other := plan.Uplink("worker-1"), plan.Uplink("worker-2")
+	agent := func(uid, node string) inventory.Agent { return inventory.Agent{UID: types.UID(uid), Node: node} }
+	term := func(law string) *term {
+		return &term{
+			loop:     &Loop{Measurements: &stage{}},
+			settings: &Settings{Law: searching{name: law}},
+			snapshot: &inventory.Snapshot{Agents: []inventory.Agent{agent("a1", "worker-1"), agent("a2", "worker-2")}},
+		}
+	}
+	decided := func(at plan.Bottleneck, phase plan.Phase) []outcome {
+		return []outcome{{Plan: plan.Plan{Reasons: []plan.Reason{{Bottleneck: at, Phase: phase}}}}}
+	}
+	want := func(b *busy, after, one, two time.Duration) {
+		t.Helper()
+		if got := b.ofAgent("a1", now.Add(after)); got != one || got != b.ofNode("worker-1", now.Add(after)) {
+			t.Errorf("after %v the first pauses for %v, want %v", after, got, one)
+		}
+		if got := b.ofAgent("a2", now.Add(after)); got != two || got != b.ofNode("worker-2", now.Add(after)) {
+			t.Errorf("after %v the second pauses for %v, want %v", after, got, two)
+		}
+	}
+	m := term(law.Adaptive)
+	want(&m.busy, 0, 0, 0) // nobody was asked yet
+	m.pace(decided(node, plan.Open), now)
+	want(&m.busy, 0, calmReports, calmReports)
+	m.pace(decided(node, plan.Cutting), now)
+	want(&m.busy, catchUp-1, calmReports, calmReports)
+	want(&m.busy, catchUp, 0, calmReports)
+	m.pace(append(decided(node, plan.Settled), decided(other, plan.Cutting)...), now.Add(time.Second))
+	want(&m.busy, time.Second, 0, calmReports)
+	m.pace(decided(plan.Cluster, plan.Cutting), now.Add(2*time.Second))
+	want(&m.busy, 2*time.Second+catchUp, 0, 0)
+	m.pace(decided(node, plan.Open), now.Add(3*time.Second))
+	want(&m.busy, 3*time.Second, calmReports, calmReports)
+
+	o := term(law.AIMD)
+	o.pace(decided(node, plan.Open), now)
+	want(&o.busy, 0, 0, 0)
 }
 
 // counted counts the steps of a law.

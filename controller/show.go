@@ -176,7 +176,7 @@ func showSender(sender *inventory.Sender, seen *plan.Sender, now time.Time) stat
 		Pod: sender.Pod.String(), Node: sender.Node, Rank: sender.Rank, Weight: sender.Weight,
 		Mode: string(sender.Mode), MinBps: sender.Min, MaxBps: sender.Max, LimitBps: seen.Limit,
 	}
-	if n := len(seen.Rates); n > 0 && now.Sub(seen.Rates[n-1].At.Time()) <= time.Second {
+	if n := len(seen.Rates); n > 0 && now.Sub(seen.Rates[n-1].At.Time()) <= time.Second+seen.Pause {
 		out.UsageBps, out.Known = senders.Over(seen.Rates, now.Add(-time.Second), now), true
 	}
 	return out

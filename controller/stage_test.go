@@ -86,7 +86,7 @@ func (s *stage) Limit(term uint64, node string, pods []agents.Limit) {
 	}
 	s.told[node] = pods
 }
-func (s *stage) Pace(calm time.Duration, busy map[types.UID]bool) {
+func (s *stage) Pace(calm time.Duration, busy map[types.UID]bool, _ float64) {
 	s.paced, s.busy = calm, busy
 }
 func (s *stage) Stirred() bool { return !s.calm }

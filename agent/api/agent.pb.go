@@ -199,7 +199,7 @@ type Assignment struct {
 	Packed bool `protobuf:"varint,4,opt,name=packed,proto3" json:"packed,omitempty"`
 	// Time between reports while all is calm, ms, at most 1,000; 0: as always. Calm is
 	// an agent none of whose packets was lost, or late by a quarter of its allowance,
-	// and whose pods together send about what was reported last.
+	// and whose pods, each and together, send about what was reported last.
 	CalmReportMs  uint32 `protobuf:"varint,5,opt,name=calm_report_ms,json=calmReportMs,proto3" json:"calm_report_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

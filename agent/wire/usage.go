@@ -42,6 +42,7 @@ type Names struct {
 type given struct {
 	Pod
 	number uint32
+	tx     uint64 // in the last window that was told, bit/s
 }
 
 // Pack writes rates, window by window, into r, and names what is new. False: there
@@ -82,6 +83,7 @@ func (n *Names) usage(r *api.Report, rates []Rate, now time.Time) *api.Usage {
 	same := len(rates) == len(n.window)
 	for i, rate := range rates {
 		numbers[i] = n.number(r, rate.Pod)
+		n.given[rate.UID].tx = rate.Tx
 		same = same && numbers[i] == n.window[i]
 		u.TxKbps[i] = kbps(rate.Tx)
 		n.sum += rate.Tx
@@ -120,21 +122,25 @@ func distinct(rates []Rate) int {
 }
 
 // News reports whether rates have something that is to be told before its time: a
-// pod or a limit that was not told, or a newest window in which the pods together
-// sent more or less than in the last one told, by at least by.
+// pod or a limit that was not told, or a newest window in which the pods together, or one
+// of them, sent more or less than in the last one told, by at least by.
 func (n *Names) News(rates []Rate, by uint64) bool {
 	var sum uint64
+	var turned bool // one of them
 	for i, r := range rates {
-		if g := n.given[r.UID]; g == nil || g.Pod != r.Pod {
+		g := n.given[r.UID]
+		if g == nil || g.Pod != r.Pod {
 			return true
 		}
 		if i > 0 && !r.At.Equal(rates[i-1].At) {
-			sum = 0
+			sum, turned = 0, false
 		}
-		sum += r.Tx
+		sum, turned = sum+r.Tx, turned || apart(r.Tx, g.tx) >= by
 	}
-	return len(rates) > 0 && max(sum, n.sum)-min(sum, n.sum) >= by
+	return len(rates) > 0 && (turned || apart(sum, n.sum) >= by)
 }
+
+func apart(a, b uint64) uint64 { return max(a, b) - min(a, b) }
 
 // Bounds of what names a pod, in octets: those of the API server, whose UIDs have 36.
 // What is named is kept for as long as the stream lasts.

@@ -209,3 +209,22 @@ func FuzzReport(f *testing.F) {
 		})
 	})
 }
+
+// What the pods send together may be as it was when one of them sends much more: that
+// is told too.
+func TestOnePodInPlaceOfAnotherIsNews(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	sent := func(a, b uint64) []Rate {
+		return []Rate{{Pod: Pod{UID: "a"}, At: now, Tx: a}, {Pod: Pod{UID: "b"}, At: now, Tx: b}}
+	}
+	var n Names
+	n.Pack(&api.Report{}, sent(40e6, 10e6), now)
+	for _, tt := range []struct {
+		a, b uint64
+		want bool
+	}{{40e6, 10e6, false}, {37e6, 13e6, false}, {10e6, 40e6, true}, {45e6, 5e6, true}, {43e6, 13e6, true}} {
+		if got := n.News(sent(tt.a, tt.b), 5e6); got != tt.want {
+			t.Errorf("%d and %d bit/s after 40 and 10 Mbit/s are news: %v, want %v", tt.a, tt.b, got, tt.want)
+		}
+	}
+}

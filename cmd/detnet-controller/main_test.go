@@ -77,7 +77,7 @@ func TestServe(t *testing.T) {
 	}
 	eventually(t, "recording", func() bool {
 		code, body := get(o.uiAddr, "/recording")
-		return code == http.StatusOK && strings.HasPrefix(body, `{"recording":{"format":4,"version":"dev","law":"adaptive"`) && strings.Contains(body, `"Name":"scanner"`)
+		return code == http.StatusOK && strings.HasPrefix(body, `{"recording":{"format":5,"version":"dev","law":"adaptive"`) && strings.Contains(body, `"Name":"scanner"`)
 	})
 	if code, body := get(o.uiAddr, "/"); code != http.StatusOK || !strings.Contains(body, "app.js") {
 		t.Errorf("/ = %d %q", code, body)

@@ -46,7 +46,7 @@ func TestRecordAndReplay(t *testing.T) {
 	}{
 		{[]string{"record", "--url", server.URL, "-o", file}, "steps, 2026-01-01 00:00:", false},
 		{[]string{"record", "--url", server.URL, "-o", plain}, "steps, 2026-01-01 00:00:", false},
-		{[]string{"record", "--url", server.URL, "-o", "-"}, `{"recording":{"format":4,"version":"v1.2.3"`, false},
+		{[]string{"record", "--url", server.URL, "-o", "-"}, `{"recording":{"format":5,"version":"v1.2.3"`, false},
 		{[]string{"record", "--url", server.URL + "/nowhere", "-o", filepath.Join(dir, "b")}, "404", true},
 		{[]string{"replay", file, "--check"}, "node/n1     cut     violation", false},
 		{[]string{"replay", plain, "--check", "--all"}, "\n0 of 1", false},

@@ -33,7 +33,7 @@ type Pool struct {
 	links sync.WaitGroup
 
 	urgent  chan struct{} // an agent has reported before its time
-	stirred atomic.Bool   // or has something to tell, since it was last asked for
+	stirred atomic.Bool   // or something worth a decision, since it was last asked for
 
 	// Deposed is called when an agent refuses this controller because it has heard
 	// one of a later term; may be nil. Set it before the first Assign.
@@ -53,6 +53,7 @@ type Pool struct {
 	given    uint32              // the last number
 	calm     time.Duration       // between reports of agents that are not busy
 	busy     map[types.UID]bool
+	soft     float64 // share of what is allowed above which lateness is worth a decision
 	rates    map[plan.PodID]*rates
 	holding  map[netip.AddrPort]int     // agents that answer there and hold the key
 	asking   map[netip.AddrPort][]*link // that have a session there
@@ -67,7 +68,8 @@ type session struct {
 	number  uint32
 	samples window[plan.Sample]
 	err     string
-	report  uint64 // the last one that spoke of it
+	report  uint64   // the last one that spoke of it
+	watch   lateness // of its round trips
 }
 
 // Measurement is what is known of one session.
@@ -123,7 +125,9 @@ func (p *Pool) Session(id string, now time.Time) Measurement {
 // has become late. Several may come as one.
 func (p *Pool) Urgent() <-chan struct{} { return p.urgent }
 
-// Stirred reports whether a report has come since the last call that was not calm.
+// Stirred reports whether something has come since the last call that may be worth a
+// decision: a packet that is lost or later than what a standing queue may take, a path of
+// which nothing was known or that can't be measured, another limit in force.
 func (p *Pool) Stirred() bool { return p.stirred.Swap(false) }
 
 // State says whether an agent reports.

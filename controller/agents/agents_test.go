@@ -368,10 +368,10 @@ func TestPackedReports(t *testing.T) {
 		t.Errorf("held %+v", u)
 	}
 	if !p.Stirred() || p.Stirred() {
-		t.Error("a report that is not calm stirs once")
+		t.Error("a report with a lost packet stirs once")
 	}
 	if err := p.receive(said, &api.Report{Calm: true}, epoch); err != nil || p.Stirred() {
-		t.Errorf("a calm report stirs, %v", err)
+		t.Errorf("a report with nothing in it stirs, %v", err)
 	}
 	if err := p.receive(said, &api.Report{Usage: []*api.Usage{{Pods: []uint32{7}, TxKbps: []uint32{1}}}}, epoch); err == nil {
 		t.Error("usage of a pod that was not named is taken")
@@ -391,12 +391,12 @@ func TestPace(t *testing.T) {
 		busy     map[types.UID]bool
 		one, two uint32
 	}{
-		{300 * time.Millisecond, nil, 300, 300},
-		{300 * time.Millisecond, map[types.UID]bool{"a2": true}, 300, 0},
-		{300 * time.Millisecond, map[types.UID]bool{"a1": true}, 0, 300},
+		{time.Second, nil, 1000, 1000},
+		{time.Second, map[types.UID]bool{"a2": true}, 1000, 0},
+		{time.Second, map[types.UID]bool{"a1": true}, 0, 1000},
 		{0, nil, 0, 0},
 	} {
-		p.Pace(tt.calm, tt.busy)
+		p.Pace(tt.calm, tt.busy, 0.5)
 		p.mu.Lock()
 		one, two := p.byUID["a1"].latest.GetCalmReportMs(), p.byUID["a2"].latest.GetCalmReportMs()
 		p.mu.Unlock()

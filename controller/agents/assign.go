@@ -141,6 +141,7 @@ func (m *matching) take(l *link, sessions []*api.Session) {
 			m.sessions[s.GetId()], m.numbers[kept.number] = kept, kept
 		}
 		kept.agent = l.agent.UID
+		kept.watch.allow(s)
 		delete(m.gone, s.GetId())
 		if at, ok := asked(s); ok && !slices.Contains(m.asking[at], l) {
 			m.asking[at] = append(m.asking[at], l)

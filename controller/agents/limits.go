@@ -20,12 +20,13 @@ type Limit struct {
 }
 
 // Pace has agents report each calm while they see nothing worth telling, and those
-// that are busy as always; 0: all as always.
-func (p *Pool) Pace(calm time.Duration, busy map[types.UID]bool) {
+// that are busy as always; 0: all as always. What is later than a share soft of what is
+// allowed is worth a decision.
+func (p *Pool) Pace(calm time.Duration, busy map[types.UID]bool, soft float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	was, before := p.calm, p.busy
-	p.calm, p.busy = calm, busy
+	p.calm, p.busy, p.soft = calm, busy, soft
 	for uid, l := range p.byUID {
 		if was != calm || before[uid] != busy[uid] {
 			p.push(l)

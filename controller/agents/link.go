@@ -22,9 +22,11 @@ import (
 )
 
 // Patience with an agent: it reports every 100 ms, so two silent seconds mean
-// that the stream is dead whatever TCP believes.
+// that the stream is dead whatever TCP believes; three after a report that was calm, of
+// which there are as many as one a second.
 const (
 	silence    = 2 * time.Second
+	calmPause  = time.Second // that an agent makes at most
 	firstDelay = 250 * time.Millisecond
 	maxDelay   = 10 * time.Second
 )
@@ -39,7 +41,7 @@ const buffer = 4 << 10
 // answer for each report.
 const flowWindow = 64 << 10
 
-var errSilent = errors.New("no report for 2s")
+var errSilent = errors.New("no report for 2s, or 3s while all is calm")
 
 // link keeps a stream to one agent.
 type link struct {
@@ -233,7 +235,11 @@ func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], w
 		if err != nil {
 			return err
 		}
-		watchdog.Reset(silence)
+		patience := silence
+		if r.GetCalm() {
+			patience += calmPause
+		}
+		watchdog.Reset(patience)
 		if err := l.pool.receive(&said, r, time.Now()); err != nil {
 			return err
 		}

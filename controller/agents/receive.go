@@ -50,7 +50,7 @@ func (p *Pool) learn(from inventory.Agent, r *api.Report) {
 	if l == nil {
 		return
 	}
-	if !r.GetCalm() {
+	if r.GetUrgent() {
 		p.stirred.Store(true)
 	}
 	if !r.GetUplinksSame() {
@@ -77,6 +77,9 @@ func (p *Pool) measured(from inventory.Agent, d *digest, now time.Time, long tim
 			return fmt.Errorf("session %d is twice in a report", s.number)
 		}
 		s.report = p.reports
+		if s.watch.notable(m.batch, p.soft, now) || s.err != m.why {
+			p.stirred.Store(true)
+		}
 		s.samples.add(m.batch, now, long)
 		s.err = m.why
 	}
@@ -94,6 +97,9 @@ func (p *Pool) used(from inventory.Agent, d *digest, takes bool, now time.Time, 
 		}
 		kept.tx.add(u.batch, now, long)
 		if takes {
+			if kept.held.Rate != u.held.Rate || kept.held.Newest != u.held.Newest {
+				p.stirred.Store(true)
+			}
 			kept.held = u.held
 		}
 	}

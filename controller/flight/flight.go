@@ -70,9 +70,10 @@ type Header struct {
 	Missed int `json:"missed,omitempty"`
 }
 
-// format is the version of the file format. The one before had no parts.
+// format is the version of the file format. The one before had no pauses, and the one
+// before that no parts.
 const (
-	format = 4
+	format = 5
 	oldest = 3
 )
 

@@ -120,11 +120,11 @@ func sameApp(a, b *plan.App) bool {
 }
 
 func samePath(a, b plan.Session) bool {
-	return a.ID == b.ID && a.Vantage == b.Vantage && a.Lag == b.Lag
+	return a.ID == b.ID && a.Vantage == b.Vantage && a.Lag == b.Lag && a.Pause == b.Pause
 }
 
 func sameSender(a, b *plan.Sender) bool {
-	return a.Pod == b.Pod && a.Node == b.Node && a.Rank == b.Rank && a.Weight == b.Weight && a.Min == b.Min && a.Max == b.Max && a.Limiter == b.Limiter
+	return a.Pod == b.Pod && a.Node == b.Node && a.Rank == b.Rank && a.Weight == b.Weight && a.Min == b.Min && a.Max == b.Max && a.Limiter == b.Limiter && a.Pause == b.Pause
 }
 
 // history is a cast with what was last seen of each: the same on both sides of

@@ -120,7 +120,7 @@ func (r *Reader) read(text []byte) (*Step, error) {
 		r.header = l.Header
 		return nil, nil
 	case l.Header != nil:
-		return nil, fmt.Errorf("the recording has format %d, and this version reads %d and %d: use the detnet that recorded it (%s)", l.Header.Format, oldest, format, l.Header.Version)
+		return nil, fmt.Errorf("the recording has format %d, and this version reads %d to %d: use the detnet that recorded it (%s)", l.Header.Format, oldest, format, l.Header.Version)
 	case r.header == nil:
 		return nil, fmt.Errorf("%w: its first line says what decided", errNotRecording)
 	case l.Start != nil:

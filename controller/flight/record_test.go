@@ -87,6 +87,7 @@ func drawNext(t *rapid.T, o plan.Observation) plan.Observation {
 		for i := range rapid.IntRange(0, 2).Draw(t, label) {
 			s := *seen(was, fmt.Sprint(i))
 			s.Samples = drawWindow(t, s.Samples, sample)
+			s.Pause = time.Duration(rapid.IntRange(0, 1).Draw(t, "pause"))
 			is = append(is, s)
 		}
 		return is
@@ -114,6 +115,7 @@ func drawNext(t *rapid.T, o plan.Observation) plan.Observation {
 		sender.Limit = bitrate.Rate(rapid.IntRange(0, 1).Draw(t, "limit"))
 		sender.Limiter = rapid.SampledFrom([]plan.Limiter{"", plan.EDT, plan.EDTHostRouting}).Draw(t, "limiter")
 		sender.Rates = drawWindow(t, sender.Rates, rate)
+		sender.Pause = time.Duration(rapid.IntRange(0, 1).Draw(t, "pause"))
 		next.Senders = append(next.Senders, sender)
 	}
 	return next
@@ -169,8 +171,8 @@ func TestNothingOfAnObservationIsForgotten(t *testing.T) {
 		of   reflect.Type
 		want int
 	}{
-		{reflect.TypeFor[plan.Observation](), 4}, {reflect.TypeFor[plan.Told](), 3}, {reflect.TypeFor[plan.App](), 8}, {reflect.TypeFor[plan.Session](), 5},
-		{reflect.TypeFor[plan.Sample](), 6}, {reflect.TypeFor[plan.Sender](), 9}, {reflect.TypeFor[plan.TxRate](), 3},
+		{reflect.TypeFor[plan.Observation](), 4}, {reflect.TypeFor[plan.Told](), 3}, {reflect.TypeFor[plan.App](), 8}, {reflect.TypeFor[plan.Session](), 6},
+		{reflect.TypeFor[plan.Sample](), 6}, {reflect.TypeFor[plan.Sender](), 10}, {reflect.TypeFor[plan.TxRate](), 3},
 		{reflect.TypeFor[plan.Plan](), 5},
 	} {
 		if n := tt.of.NumField(); n != tt.want {

@@ -147,7 +147,7 @@ func TestReaderSaysWhatIsWrong(t *testing.T) {
 		{"no JSON", "hello\n", `line 1: want a recording as "detnet record" writes it`},
 		{"other JSON", head + `{"a":1}` + "\n", "line 2: want a recording"},
 		{"no header", begin, "line 1: want a recording"},
-		{"another format", `{"recording":{"format":9,"version":"v9"}}`, "line 1: the recording has format 9, and this version reads 3 and 4: use the detnet that recorded it (v9)"},
+		{"another format", `{"recording":{"format":9,"version":"v9"}}`, "line 1: the recording has format 9, and this version reads 3 to 5: use the detnet that recorded it (v9)"},
 		{"no start", head + first, `line 2: want a recording as "detnet record" writes it: the steps of mode "enforce" have no start`},
 		{"no cast", head + begin + lines[3], "line 3: want a recording"},
 		{"half a line", head + begin + first[:len(first)/2], "line 3: the recording ends too early: fetch it again"},

@@ -90,6 +90,9 @@ type Session struct {
 	// beyond its RTT: 0 for packets, the query's range and the scrape interval
 	// for a PromQL source.
 	Lag time.Duration
+	// Pause is how much longer than else nothing new may come of it: who measures it was
+	// asked to report less often while all is calm, and at once what is not.
+	Pause time.Duration `json:",omitempty"`
 }
 
 // Base is the delay of an empty path, as far as it is known.
@@ -125,6 +128,8 @@ type Sender struct {
 	Limit    bitrate.Rate // in force, as the pod's annotation says; 0 = none
 	Limiter  Limiter      `json:",omitempty"`
 	Rates    []TxRate     // recent sub-windows of about 100 ms, oldest first
+	// Pause is that of a Session, of its node's agent.
+	Pause time.Duration `json:",omitempty"`
 }
 
 // TxRate is a pod's transmit rate over the sub-window that ended at At. Where

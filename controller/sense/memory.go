@@ -70,10 +70,23 @@ func nobody(o plan.Observation) func() bool {
 	})
 }
 
-// rests reports whether a sender is counted and idle.
+// rests reports whether a sender is counted and idle: in its newest window, and in those
+// that a pause has come in with it.
 func rests(s *plan.Sender, now time.Time) bool {
 	n := len(s.Rates)
-	return n > 0 && now.Sub(s.Rates[n-1].At.Time()) < time.Second && s.Rates[n-1].Tx < idle
+	if n == 0 || now.Sub(s.Rates[n-1].At.Time()) >= time.Second+s.Pause {
+		return false
+	}
+	newest := s.Rates[n-1].At
+	for _, r := range slices.Backward(s.Rates) {
+		if newest.Sub(r.At) > s.Pause {
+			break
+		}
+		if r.Tx >= idle {
+			return false
+		}
+	}
+	return true
 }
 
 // vouch takes the bases of an app's paths for those of empty ones where its

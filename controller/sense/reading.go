@@ -98,7 +98,7 @@ func (c Config) window(window []plan.Sample, session *plan.Session, since, now t
 		if s.Lost {
 			continue
 		}
-		if s.At.Before(since) || len(window) == 0 && now.Sub(s.At.Time().Add(s.RTT)) > stale {
+		if s.At.Before(since) || len(window) == 0 && now.Sub(s.At.Time().Add(s.RTT)) > stale+session.Pause {
 			break
 		}
 		if len(window) > 0 {

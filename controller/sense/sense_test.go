@@ -213,3 +213,44 @@ func TestTwoPathsSeeAQueueInHalfTheTime(t *testing.T) {
 		}
 	}
 }
+
+// Of whom less is to be heard while all is calm nothing new is no blindness, until that
+// time is over too.
+func TestAPauseIsNoBlindness(t *testing.T) {
+	c := DefaultConfig()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := plan.Session{Base: plan.Base{Delay: 200 * time.Microsecond, Known: true}}
+	for ago := 2 * time.Second; ago > 0; ago -= 20 * time.Millisecond {
+		s.Samples = append(s.Samples, plan.Sample{At: plan.At(now.Add(-ago)), RTT: 250 * time.Microsecond})
+	}
+	for _, tt := range []struct {
+		pause, after time.Duration
+		blind        bool
+	}{
+		{0, c.Stale - 50*time.Millisecond, false},
+		{0, c.Stale, true},
+		{time.Second, time.Second + c.Stale - 50*time.Millisecond, false},
+		{time.Second, time.Second + c.Stale, true},
+	} {
+		s.Pause = tt.pause
+		if r := c.Read(&s, now.Add(tt.after)); r.Blind() != tt.blind {
+			t.Errorf("%v after the last sample, with a pause of %v: blind %v, want %v", tt.after, tt.pause, r.Blind(), tt.blind)
+		}
+	}
+}
+
+// A sender that sent in any part of a pause does not rest.
+func TestWhoSentInAPauseDoesNotRest(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := plan.Sender{Rates: []plan.TxRate{{At: plan.At(now.Add(-800 * time.Millisecond)), Tx: 50 * idle}, {At: plan.At(now.Add(-100 * time.Millisecond))}}}
+	if !rests(&s, now) {
+		t.Error("what it sent before its newest window counts where none waits")
+	}
+	if s.Pause = time.Second; rests(&s, now) || rests(&plan.Sender{Pause: time.Second}, now) {
+		t.Error("what came in with its newest window, or that nothing did, is passed over")
+	}
+	s.Rates = s.Rates[1:]
+	if later := now.Add(1500 * time.Millisecond); !rests(&s, later) || rests(&s, later.Add(time.Second)) {
+		t.Error("its newest window counts until the pause is over, and not longer")
+	}
+}

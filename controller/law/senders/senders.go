@@ -102,10 +102,11 @@ func ObserveUse(known []Use, senders []plan.Sender, now time.Time) []Use {
 	return uses[:len(senders)]
 }
 
-// Peak is the highest of a sender's newest sub-windows.
+// Peak is the highest of a sender's newest sub-windows, and of those that a pause has
+// come in at once.
 func Peak(s *plan.Sender, now time.Time) bitrate.Rate {
 	var most bitrate.Rate
-	oldest := now.Add(-(windows + 2) * Window)
+	oldest := now.Add(-(windows+2)*Window - s.Pause)
 	for i := len(s.Rates) - 1; i >= 0 && !s.Rates[i].At.Before(oldest); i-- {
 		most = max(most, Usable(s, s.Rates[i].Tx))
 	}

@@ -45,3 +45,15 @@ func TestSubWindowsOfAnyLength(t *testing.T) {
 		}
 	}
 }
+
+// After a pause all that came in at once counts.
+func TestPeakOfAPause(t *testing.T) {
+	s := plan.Sender{Rates: []plan.TxRate{{At: plan.At(t0), Tx: 80 * mbit}, {At: plan.At(t0.Add(900 * ms)), Tx: 20 * mbit}}}
+	if now := t0.Add(time.Second); Peak(&s, now) != 20*mbit {
+		t.Errorf("peak %v", Peak(&s, now))
+	}
+	s.Pause = time.Second
+	if now := t0.Add(1500 * ms); Peak(&s, now) != 80*mbit || Peak(&s, now.Add(2*time.Second)) != 0 {
+		t.Errorf("peak %v over a pause", Peak(&s, now))
+	}
+}
