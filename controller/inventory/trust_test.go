@@ -292,28 +292,38 @@ func fill(inv *Inventory, n int) {
 	inv.setPod("factory/robot", sign(app))
 }
 
+// BenchmarkStart is the first snapshot, of all pods there are.
 func BenchmarkStart(b *testing.B) {
-	pods := make([]*corev1.Pod, 10_000)
-	for i := range pods {
-		pods[i] = limitedTo(i, "85M")
-	}
-	for b.Loop() {
-		inv := keyed(workload.Enforce)
-		for _, pod := range pods {
-			inv.setPod("factory/"+pod.Name, pod)
-		}
-		inv.Snapshot()
+	for _, n := range []int{10_000, 50_000} {
+		b.Run(fmt.Sprintf("pods=%d", n), func(b *testing.B) {
+			pods := make([]*corev1.Pod, n)
+			for i := range pods {
+				pods[i] = limitedTo(i, "85M")
+			}
+			for b.Loop() {
+				inv := keyed(workload.Enforce)
+				for _, pod := range pods {
+					inv.setPod("factory/"+pod.Name, pod)
+				}
+				inv.Snapshot()
+			}
+		})
 	}
 }
 
+// BenchmarkOneChange is a snapshot after the limit of one pod has changed.
 func BenchmarkOneChange(b *testing.B) {
-	inv := keyed(workload.Enforce)
-	fill(inv, 10_000)
-	two := []*corev1.Pod{limitedTo(5000, "50M"), limitedTo(5000, "60M")}
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		inv.setPod("factory/pod-5000", two[i%2])
-		inv.Snapshot()
+	for _, n := range []int{10_000, 50_000} {
+		b.Run(fmt.Sprintf("pods=%d", n), func(b *testing.B) {
+			inv := keyed(workload.Enforce)
+			fill(inv, n)
+			two := []*corev1.Pod{limitedTo(5000, "50M"), limitedTo(5000, "60M")}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				inv.setPod("factory/pod-5000", two[i%2])
+				inv.Snapshot()
+			}
+		})
 	}
 }
 

@@ -98,9 +98,15 @@ func TestChooseSharesTheWork(t *testing.T) {
 	}
 }
 
+// BenchmarkChoose is one app's vantage points, of all nodes.
 func BenchmarkChoose(b *testing.B) {
-	vs := nodes(1000, 3)
-	for b.Loop() {
-		Choose(Target{Key: "factory/robot-0", Node: "node-7"}, vs, 2)
+	for _, n := range []int{1000, 5000} {
+		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
+			vs := nodes(n, 3)
+			b.ReportAllocs()
+			for b.Loop() {
+				Choose(Target{Key: "factory/robot-0", Node: "node-7"}, vs, 2)
+			}
+		})
 	}
 }
