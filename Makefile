@@ -45,7 +45,7 @@ test-cilium-engine: ## What Cilium's own policy engine makes of detnet's network
 
 .PHONY: test-fq
 test-fq: ## Cilium's limiter, and one like it, before a real fq in a virtual machine, short (fetches 240 MB of Debian's packages the first time; in make test once they are there)
-	cd test && DETNET_TEST_FQ=1 $(GO) test -count=1 -timeout 40m -v ./fq/...
+	cd test && DETNET_TEST_FQ=1 $(GO) test -count=1 -timeout 3h -v ./fq/...
 
 # Quick ones are in make test too; these run all, the slow ones with them.
 .PHONY: test-attack test-fault

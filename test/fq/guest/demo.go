@@ -122,7 +122,7 @@ func (s *stand) controlled(by control, load string, d time.Duration) (figure.Val
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- by.run(ctx) }()
-	began, clock := time.Now(), now()
+	began, clock, waited := time.Now(), now(), s.follow()
 	time.Sleep(calm)
 	waits, err := s.send(ctx, load)
 	if err != nil {
@@ -135,6 +135,7 @@ func (s *stand) controlled(by control, load string, d time.Duration) (figure.Val
 	if err != nil {
 		return nil, err
 	}
+	s.show(waited(), clock)
 	return s.figures(by, began, clock, d), nil
 }
 

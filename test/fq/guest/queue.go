@@ -51,6 +51,34 @@ func (n *network) waiting() (float64, error) {
 	return 0, fmt.Errorf("nothing tells how much waits at %s", uplink)
 }
 
+// backlog is what waited at the uplink at a time, in kilobytes.
+type backlog struct {
+	at time.Duration
+	kb float64
+}
+
+// follow reads each tenth of a second what waits at the uplink, until it is told to end.
+func (n *network) follow() (end func() []backlog) {
+	var waited []backlog
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(window)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+			}
+			if kb, err := n.waiting(); err == nil {
+				waited = append(waited, backlog{now(), kb})
+			}
+		}
+	}()
+	return func() []backlog { close(stop); <-ended; return waited }
+}
+
 // narrowUplink gives the uplink itself a rate, with fq as its queue: the only
 // place where bands matter.
 func (n *network) narrowUplink(rate bitrate.Rate) error {

@@ -143,6 +143,13 @@ func print(scenario, variant string, v figure.Values) error {
 	return figure.Print(os.Stdout, figure.Figure{Scenario: scenario, Case: variant, Values: v})
 }
 
+// show prints what waited, and what came in the tenth of a second before, since a time.
+func (s *stand) show(waited []backlog, since time.Duration) {
+	for _, b := range waited {
+		fmt.Printf("%7.2f s: %5.0f kB wait, %5.1f Mbit/s\n", (b.at - since).Seconds(), b.kb, s.sink.rate(b.at-window, b.at))
+	}
+}
+
 // throughput asks what a limit of 20 Mbit/s lets through, and what it costs a
 // pod without a limit.
 func throughput(d time.Duration, wanted only) error {
@@ -203,6 +210,7 @@ func change(d time.Duration, wanted only) error {
 		}
 		var at time.Duration
 		var before, after float64
+		begin, waited := now(), s.follow()
 		if err := s.under(c.load, d, func() (err error) {
 			time.Sleep(d / 2)
 			if before, err = s.waiting(); err != nil {
@@ -218,6 +226,7 @@ func change(d time.Duration, wanted only) error {
 		}); err != nil {
 			return err
 		}
+		s.show(waited(), begin)
 		v := s.with(s.effect(at, d/2, c.to))
 		v["waiting_before_kb"], v["waiting_after_kb"] = before, after
 		s.close()
