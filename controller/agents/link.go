@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -56,9 +57,11 @@ type link struct {
 	holds, takes    bool
 	uplinks         []status.Uplink // likewise
 	allowed         *allowance
-	refused         atomic.Int64    // reports that were too much
-	latest          *api.Assignment // last one wanted; owned by assign
-	out             outbox
+	refused         atomic.Int64 // reports that were too much
+	// wanted holds the newest assignment not yet sent.
+	wanted  chan *api.Assignment
+	latest  *api.Assignment // last one wanted; owned by assign
+	current *api.Assignment // what a new stream begins with; owned by run
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -75,7 +78,8 @@ func newLink(p *Pool, a inventory.Agent) *link {
 		pool: p, agent: a,
 		log:     p.log.With("agent", a.Pod.String(), "node", a.Node, "role", a.Role.String(), "addr", a.Addr),
 		allowed: newAllowance(),
-		out:     outbox{current: &api.Assignment{}},
+		wanted:  make(chan *api.Assignment, 1),
+		current: &api.Assignment{},
 	}
 	l.state.Store(&State{Since: time.Now(), Why: "not reached yet"})
 	return l
@@ -108,7 +112,11 @@ func (l *link) assign(a *api.Assignment) {
 		return
 	}
 	l.latest = a
-	l.out.put(a)
+	select {
+	case <-l.wanted:
+	default:
+	}
+	l.wanted <- a
 }
 
 // same reports whether two assignments of one pool say the same: of limits there is
@@ -178,7 +186,13 @@ func (l *link) stream(ctx context.Context) error {
 		}
 		return fmt.Errorf("open stream to agent %s: %w", l.agent.Addr, err)
 	}
-	l.out.open(s, cancel)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		if err := l.send(ctx, s); err != nil {
+			cancel(err)
+		}
+	}()
 	err = l.receive(s, watchdog)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -187,11 +201,31 @@ func (l *link) stream(ctx context.Context) error {
 		err = c.refused // gRPC keeps its words alone
 	}
 	cancel(nil)
-	l.out.close()
+	<-sent
 	if l.state.Load().Connected {
 		return fmt.Errorf("agent %s: %w: %w", l.agent.Addr, errFlowed, err)
 	}
 	return fmt.Errorf("stream from agent %s: %w", l.agent.Addr, err)
+}
+
+// send delivers the current assignment and each one that follows.
+func (l *link) send(ctx context.Context, s grpc.BidiStreamingClient[api.Assignment, api.Report]) error {
+	select {
+	case l.current = <-l.wanted:
+	default:
+	}
+	for {
+		if err := s.Send(l.current); errors.Is(err, io.EOF) {
+			return nil // the stream has ended: who receives learns why
+		} else if err != nil {
+			return fmt.Errorf("send assignment: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case l.current = <-l.wanted:
+		}
+	}
 }
 
 func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], watchdog *time.Timer) error {

@@ -95,9 +95,12 @@ var hostRoutingBars = map[string]score.Bar{
 	"low-limits":   {Violation: 0.01, Goodput: 184 * mbit, Clean: time.Second},
 	"second-hop":   {Violation: 0.01, Goodput: 150 * mbit, Recovery: 10 * time.Second},
 	"degradation":  {Violation: 0.012, Goodput: 140 * mbit, Clean: time.Second},
-	"udp-overload": {Violation: 0.012, Goodput: 178 * mbit},
+	"udp-overload": {Violation: 0.012, Goodput: 188 * mbit},
 	"many-pods":    {Violation: 0.012, Goodput: 350 * mbit},
 	"on-off":       {Violation: 0.013, Goodput: 140 * mbit},
+	"idle-floors":  {Violation: 0.012, Goodput: 185 * mbit},
+
+	"capacity-drop-udp": {Violation: 0.013, Goodput: 140 * mbit},
 }
 
 // Limited is a world whose pods are held to their limits by l, with the bar of that.

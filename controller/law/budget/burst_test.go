@@ -4,39 +4,52 @@ import (
 	"testing"
 	"time"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
 
 // What sockets had waiting as limits were raised makes a queue that is there at once and
-// leaves: nobody is cut for it, and it is remembered. A queue that goes on growing, and
-// one before another limiter, is of too much.
+// leaves, or somebody is seen to send more than its limit: nobody is cut for it, and it is
+// remembered. One that goes on growing, and one
+// before another limiter, is of too much, and so is one after limits were changed so that
+// nothing waits.
 func TestABurstOfSocketsIsNotCutFor(t *testing.T) {
-	leaves, grows := func(i int) time.Duration { return time.Duration(11-i) * ms }, func(i int) time.Duration { return time.Duration(i+1) * ms }
+	leaves, grows := func(i int) time.Duration { return time.Duration(21-i) * ms }, func(i int) time.Duration { return time.Duration(i+1) * ms }
+	const limit, more = 50 * bitrate.Mbit, 60 * bitrate.Mbit
 	for name, tt := range map[string]struct {
-		sockets bool
-		ago     time.Duration // of the raise
-		above   func(i int) time.Duration
-		burst   bool
+		sockets, paced bool
+		ago            time.Duration // of the raise
+		known          time.Duration // since a burst; 0: none was
+		above          func(i int) time.Duration
+		sent           bitrate.Rate
+		hold, burst    bool
 	}{
-		"a queue that leaves":                       {true, 300 * ms, leaves, true},
-		"one that grows":                            {true, 300 * ms, grows, false},
-		"one long after the raise":                  {true, 700 * ms, leaves, false},
-		"one that leaves, before another's limiter": {false, 300 * ms, leaves, false},
+		"a queue that leaves":                         {sockets: true, ago: 450 * ms, above: leaves, sent: limit, hold: true, burst: true},
+		"one that grows":                              {sockets: true, ago: 450 * ms, above: grows, sent: limit},
+		"one that grows, beside more than the limits": {sockets: true, ago: 450 * ms, above: grows, sent: more, hold: true, burst: true},
+		"one long after the raise":                    {sockets: true, ago: 700 * ms, above: leaves, sent: more},
+		"one that leaves, before another's limiter":   {ago: 450 * ms, above: leaves, sent: more},
+		"one that was seen a moment ago":              {sockets: true, paced: true, ago: 450 * ms, known: 100 * ms, above: leaves, sent: limit, hold: true, burst: true},
+		"one after a raise by way of little":          {sockets: true, paced: true, ago: 450 * ms, known: time.Minute, above: leaves, sent: limit, burst: true},
 	} {
 		session := plan.Session{Base: plan.Base{Known: true}}
-		for i := range 10 {
-			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i-10) * 20 * ms)), RTT: tt.above(i)})
+		for i := range 20 {
+			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i-20) * 20 * ms)), RTT: tt.above(i)})
 		}
 		b := fine()
 		b.Search.Raised = t0.Add(-tt.ago)
+		if tt.known > 0 {
+			b.Link.Burst = t0.Add(-tt.known)
+		}
 		v := sense.Verdict{Standing: true, Allow: ms, Soft: ms / 2}
 		v.Worst = sense.Reading{Recent: 5 * ms}
 		turn := Turn{
 			Config: config, Now: t0, Feedback: 100 * ms, Opinion: &Opinion{Verdict: v}, Paths: []*plan.Session{&session},
-			Load: Load{Peak: b.Total, Limits: b.Total, Bound: true, More: true, Room: true, Sockets: tt.sockets},
+			Load:    Load{Peak: b.Total, Limits: b.Total, Bound: true, More: true, Room: true, Sockets: tt.sockets, Paced: tt.paced},
+			Senders: []*plan.Sender{{Limit: limit, Rates: []plan.TxRate{{At: plan.At(t0), Tx: tt.sent}}}},
 		}
-		if r := turn.Decide(&b); (r.Action == plan.Hold) != tt.burst || b.Link.Bursts(t0) != tt.burst {
+		if r := turn.Decide(&b); (r.Action == plan.Hold) != tt.hold || b.Link.Bursts(t0) != tt.burst {
 			t.Errorf("%s: %s, remembered: %v", name, r.Action, b.Link.Bursts(t0))
 		}
 		if b.Link.Bursts(t0.Add(burstMemory)) {

@@ -1,10 +1,12 @@
 package budget
 
 import (
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/queue"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
 
@@ -92,23 +94,42 @@ func (t *Turn) pentUp(b *Budget) bool {
 func (t *Turn) ripples(b *Budget) bool {
 	v := t.Opinion
 	lately := t.Held || t.Now.Sub(b.Search.Raised) < plan.Horizon+t.Feedback
-	return t.Load.Paced && b.Phase == plan.Settled && lately && v.Trouble() && !v.Lossy && v.Worst.Recent < ripple*v.Allow
+	return t.Load.Paced && !b.burst() && b.Phase == plan.Settled && lately && v.Trouble() && !v.Lossy && v.Worst.Recent < ripple*v.Allow
 }
 
-// bursts reports whether a queue is what sockets had waiting as limits were raised: it is
-// there at once, and leaves. From then on limits are changed so that it does not come.
+// bursts reports whether a queue is what sockets had waiting as limits were raised: somebody
+// is seen to send more than its new limit, or the queue is there at once and leaves. From then
+// on limits are changed so that it does not come.
 func (t *Turn) bursts(b *Budget) bool {
 	v := t.Opinion
-	if !t.Load.Sockets || t.Load.Paced || !v.Trouble() || v.Lossy || t.Now.Sub(b.Search.Raised) >= t.Feedback+burstTime {
+	known := t.Load.Paced && !b.burst() // and limits were changed so that it does not come
+	if !t.Load.Sockets || known || !v.Trouble() || t.Now.Sub(b.Search.Raised) >= t.Feedback+burstTime {
 		return false
 	}
 	ramp := t.ramp(b.since(t.Now))
-	if len(ramp) == 0 || queue.Rising(ramp) != 0 && len(ramp)-1-queue.Turning(ramp) < leaving {
+	grows := len(ramp) == 0 || queue.Rising(ramp) != 0 && len(ramp)-1-queue.Turning(ramp) < leaving
+	if !t.over(b) && (v.Lossy || grows) {
 		return false // it is a lasting excess
 	}
 	b.Link.Burst = t.Now
 	return true
 }
+
+// burst reports whether the newest raise was seen to make one.
+func (b *Budget) burst() bool { return b.Link.Burst.After(b.Search.Raised) }
+
+// over reports whether somebody has sent clearly more than its limit since a raise: what
+// waited in its sockets, beside what is new.
+func (t *Turn) over(b *Budget) bool {
+	return slices.ContainsFunc(t.Senders, func(s *plan.Sender) bool {
+		return slices.ContainsFunc(s.Rates, func(r plan.TxRate) bool {
+			return r.At.After(b.Search.Raised.Add(senders.Window)) && r.Tx > bitrate.Scale(s.Limit, beyond)
+		})
+	})
+}
+
+// beyond is how much more than its limit tells that what a sender had waiting is sent beside it.
+const beyond = 1.05
 
 // leaving is how many samples in a row after the highest tell that a queue leaves.
 const leaving = 2
