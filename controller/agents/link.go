@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -57,11 +56,9 @@ type link struct {
 	holds, takes    bool
 	uplinks         []status.Uplink // likewise
 	allowed         *allowance
-	refused         atomic.Int64 // reports that were too much
-	// wanted holds the newest assignment not yet sent.
-	wanted  chan *api.Assignment
-	latest  *api.Assignment // last one wanted; owned by assign
-	current *api.Assignment // what a new stream begins with; owned by run
+	refused         atomic.Int64    // reports that were too much
+	latest          *api.Assignment // last one wanted; owned by assign
+	out             outbox
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -78,8 +75,7 @@ func newLink(p *Pool, a inventory.Agent) *link {
 		pool: p, agent: a,
 		log:     p.log.With("agent", a.Pod.String(), "node", a.Node, "role", a.Role.String(), "addr", a.Addr),
 		allowed: newAllowance(),
-		wanted:  make(chan *api.Assignment, 1),
-		current: &api.Assignment{},
+		out:     outbox{current: &api.Assignment{}},
 	}
 	l.state.Store(&State{Since: time.Now(), Why: "not reached yet"})
 	return l
@@ -112,11 +108,7 @@ func (l *link) assign(a *api.Assignment) {
 		return
 	}
 	l.latest = a
-	select {
-	case <-l.wanted:
-	default:
-	}
-	l.wanted <- a
+	l.out.put(a)
 }
 
 // same reports whether two assignments of one pool say the same: of limits there is
@@ -186,13 +178,7 @@ func (l *link) stream(ctx context.Context) error {
 		}
 		return fmt.Errorf("open stream to agent %s: %w", l.agent.Addr, err)
 	}
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		if err := l.send(ctx, s); err != nil {
-			cancel(err)
-		}
-	}()
+	l.out.open(s, cancel)
 	err = l.receive(s, watchdog)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -201,31 +187,11 @@ func (l *link) stream(ctx context.Context) error {
 		err = c.refused // gRPC keeps its words alone
 	}
 	cancel(nil)
-	<-sent
+	l.out.close()
 	if l.state.Load().Connected {
 		return fmt.Errorf("agent %s: %w: %w", l.agent.Addr, errFlowed, err)
 	}
 	return fmt.Errorf("stream from agent %s: %w", l.agent.Addr, err)
-}
-
-// send delivers the current assignment and each one that follows.
-func (l *link) send(ctx context.Context, s grpc.BidiStreamingClient[api.Assignment, api.Report]) error {
-	select {
-	case l.current = <-l.wanted:
-	default:
-	}
-	for {
-		if err := s.Send(l.current); errors.Is(err, io.EOF) {
-			return nil // the stream has ended: who receives learns why
-		} else if err != nil {
-			return fmt.Errorf("send assignment: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case l.current = <-l.wanted:
-		}
-	}
 }
 
 func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], watchdog *time.Timer) error {

@@ -25,7 +25,8 @@ type window[T any] struct {
 	at    func(T) plan.Instant
 	items []T
 	// more is what came since the last view and has no room behind items. Moving on is
-	// left to the next view: until then the old array would be kept for who has the last.
+	// left to the next view: until then the old array would be kept for who has the last. A
+	// calm report of a second is a third of what there is.
 	more []T
 }
 
@@ -41,7 +42,7 @@ func (w *window[T]) add(batch []T, now time.Time, long time.Duration) {
 	switch {
 	case len(w.more) == 0 && follows(w.items) && cap(w.items)-n >= len(batch):
 		w.items = append(w.items, batch...)
-	case follows(w.items) && follows(w.more) && n > 0 && len(w.more)+len(batch) <= max(n/4, leastMore):
+	case follows(w.items) && follows(w.more) && n > 0 && len(w.more)+len(batch) <= max(n/2, leastMore):
 		w.more = append(w.more, batch...)
 	default:
 		w.move()
