@@ -37,7 +37,7 @@ func overLimit(s *plan.Sender, now time.Time) string {
 		return ""
 	}
 	return fmt.Sprintf("it sends more than its limit of %v and does not slow down, as UDP may not: of each flow little more than 100 packets in %.0f s get through, and how many do is not counted; "+
-		"have it watch for losses and slow down, spread it over more flows, or bound it where it is made (docs/cilium.md#the-law-before-cilium)", s.Limit, plan.Horizon.Seconds())
+		"have it watch for losses and slow down, spread it over more flows, or bound it where it is made (docs/cilium.md#udp-that-does-not-slow-down)", s.Limit, plan.Horizon.Seconds())
 }
 
 // cutLately are the pods that were cut while what overLimit looks at was measured, by
