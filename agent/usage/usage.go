@@ -90,8 +90,9 @@ type reader interface {
 	close()
 }
 
-// keep is how many windows a slow reader may fall behind.
-const keep = 16
+// keep is how many windows a slow reader may fall behind: as many halves as there are
+// in the second between two reports while all is calm, and some more.
+const keep = 24
 
 // known is what the meter remembers of a pod.
 type known struct {

@@ -301,3 +301,33 @@ func TestHostThatStandsStill(t *testing.T) {
 		})
 	}
 }
+
+// bursts is counters that grow at 400 Mbit/s every other 50 ms, and at 20 in between.
+type bursts struct{ start time.Time }
+
+func (b bursts) read(into map[int]counters) error {
+	since := time.Since(b.start)
+	bits := float64(since/Window)*(400e6+20e6)*(Window/2).Seconds() + 400e6*min(since%Window, Window/2).Seconds() + 20e6*max(since%Window-Window/2, 0).Seconds()
+	into[1] = counters{rx: uint64(bits / 8)}
+	return nil
+}
+
+func (bursts) close() {}
+
+// Who reads once a second, as reports are sent while all is calm, misses no window, also of
+// pods that make every one a short one.
+func TestNothingIsMissedInAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		m := &Meter{
+			pods: one{pods.Pod{UID: "u"}}, stats: bursts{began}, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{},
+			known: map[string]*known{"u": {index: 1, at: began}}, at: began, half: reading{at: began},
+		}
+		ctx, stop := context.WithTimeout(t.Context(), Window/2+Window/8+time.Second+Window) // a report may be a window late
+		defer stop()
+		m.Run(ctx)
+		if rates, seq := m.Since(1); seq < 20 || len(rates) != int(seq)-1 {
+			t.Errorf("%d of %d windows are there", len(rates), seq-1)
+		}
+	})
+}
