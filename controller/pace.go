@@ -20,13 +20,14 @@ const calmReports = time.Second
 const catchUp = 3 * Period
 
 // pace has those agents report each Period that tell of what is being decided about:
-// of a bottleneck whose budget is searched for, and of the apps behind it. The others
-// report less often while they see nothing.
+// of a bottleneck whose budget is searched for, or where a first cut waits to be told what
+// is sent by now, and of the apps behind it. The others report less often while they see
+// nothing.
 func (t *term) pace(decided []outcome, now time.Time) {
 	nodes, all := map[string]time.Time{}, !urgent(t.settings.Law)
 	for _, d := range decided {
 		for i := range d.Reasons {
-			if r := &d.Reasons[i]; r.Phase != plan.Open {
+			if r := &d.Reasons[i]; r.Phase != plan.Open || r.Cause == plan.Confirming {
 				nodes[r.Bottleneck.Node], all = now, all || r.Bottleneck.Whole
 			}
 		}

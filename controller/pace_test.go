@@ -29,6 +29,15 @@ func (s searching) Step(state law.State, v sense.View) (law.State, plan.Plan) {
 	return state, plan.Plan{At: v.At, Reasons: []plan.Reason{{Bottleneck: s.at, Phase: s.phase}, {Bottleneck: plan.Uplink("worker-3"), Phase: plan.Open}}}
 }
 
+// unsure is a law that waits for what is sent by now before its first cut.
+type unsure struct{ searching }
+
+func (u unsure) Step(state law.State, v sense.View) (law.State, plan.Plan) {
+	state, p := u.searching.Step(state, v)
+	p.Reasons[0].Cause = plan.Confirming
+	return state, p
+}
+
 // Agents report less often while nothing is decided about their node, nor about the
 // apps that they measure.
 func TestReportsArePacedByWhatIsDecided(t *testing.T) {
@@ -41,12 +50,13 @@ func TestReportsArePacedByWhatIsDecided(t *testing.T) {
 	snapshot.Apps[0].Node = "worker-1"
 	for _, tt := range []struct {
 		name string
-		law  searching
+		law  law.Law
 		calm time.Duration
 		busy []types.UID
 	}{
 		{"at rest", searching{law.Adaptive, plan.Uplink("worker-1"), plan.Open}, calmReports, nil},
 		{"the app's node", searching{law.Adaptive, plan.Uplink("worker-1"), plan.Cutting}, calmReports, []types.UID{"1", "2", "3"}},
+		{"a first cut that waits", unsure{searching{law.Adaptive, plan.Uplink("worker-2"), plan.Open}}, calmReports, []types.UID{"2", "4"}},
 		{"another node", searching{law.Adaptive, plan.Uplink("worker-2"), plan.Settled}, calmReports, []types.UID{"2", "4"}},
 		{"the cluster", searching{law.Adaptive, plan.Cluster, plan.Trying}, 0, nil},
 		{"a law of the original", searching{law.AIMD, plan.Uplink("worker-1"), ""}, 0, nil},
