@@ -70,7 +70,7 @@ func (s *session) spacing(now int64) time.Duration {
 func (s *session) note(rtt time.Duration, now int64) bool {
 	h, limit := &s.hurry, s.Late
 	if h.noted == 0 {
-		h.armed, h.least = true, int64(rtt)
+		h.armed, h.least, s.restless = true, int64(rtt), true
 	}
 	h.least = min(h.least, int64(rtt))
 	delay := rtt - time.Duration(h.least)
@@ -124,8 +124,8 @@ func (s *Sender) Urgent() <-chan struct{} { return s.urgent }
 const rare = 40 * time.Millisecond
 
 // Quiet reports whether nothing was measured since the last Collect that is worth
-// telling before its time: no packet was lost, or late by a quarter of what is
-// allowed, no session has become blind, and all are sent often.
+// telling before its time: no session has its first answer, no packet was lost, or late by
+// a quarter of what is allowed, no session has become blind, and all are sent often.
 func (s *Sender) Quiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

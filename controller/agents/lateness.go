@@ -15,7 +15,11 @@ type lateness struct {
 	above, rtt  time.Duration // the session's allowance; 0: not asked for
 	least, last time.Duration // round trips of this span, and of it and the one before; 0: none yet
 	since       time.Time     // when the span began
+	answers     int           // so far, up to enough
 }
+
+// enough is how many answers a path takes to be judged by, and some more.
+const enough = 12
 
 // leastSpan is several times the epoch of sense's bases.
 const leastSpan = 10 * time.Minute
@@ -25,15 +29,17 @@ func (l *lateness) allow(s *api.Session) {
 	l.above, l.rtt = time.Duration(s.GetLateAboveUs())*time.Microsecond, time.Duration(s.GetLateRttUs())*time.Microsecond
 }
 
-// notable takes in a batch, and reports whether it is the first with an answer, or has a
-// packet that was lost or later than that share of what is allowed.
+// notable takes in a batch, and reports whether it is among the first with an answer, until
+// there were enough to judge by, or has a packet that was lost or later than that share of
+// what is allowed. What was never answered is judged by nobody.
 func (l *lateness) notable(batch []plan.Sample, share float64, now time.Time) bool {
 	var least, most time.Duration
-	lost := false
+	answered, lost := 0, false
 	for i := range batch {
 		if s := &batch[i]; s.Lost {
 			lost = true
 		} else {
+			answered++
 			most = max(most, s.RTT)
 			if least == 0 || s.RTT < least {
 				least = s.RTT
@@ -41,10 +47,11 @@ func (l *lateness) notable(batch []plan.Sample, share float64, now time.Time) bo
 		}
 	}
 	if most == 0 {
-		return lost
+		return lost && l.answers > 0
 	}
-	first := l.last == 0
-	if first || now.Sub(l.since) >= leastSpan {
+	first := l.answers < enough
+	l.answers = min(l.answers+answered, enough)
+	if l.last == 0 || now.Sub(l.since) >= leastSpan {
 		l.last, l.least, l.since = cmp.Or(l.least, least), least, now
 	}
 	l.least, l.last = min(l.least, least), min(l.last, least)

@@ -40,8 +40,13 @@ func TestWhatIsWorthADecision(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var l lateness
 			l.allow(tt.of)
-			if !l.notable(trips(200*us), 0.5, epoch) {
-				t.Error("the first is not worth a decision")
+			if l.notable(trips(0), 0.5, epoch) {
+				t.Error("what was never answered is worth a decision")
+			}
+			for range enough {
+				if !l.notable(trips(200*us), 0.5, epoch) {
+					t.Error("one of the first is not worth a decision")
+				}
 			}
 			if got := l.notable(tt.batch, 0.5, epoch.Add(tt.after)); got != tt.want {
 				t.Errorf("worth a decision: %v, want %v", got, tt.want)
@@ -50,6 +55,9 @@ func TestWhatIsWorthADecision(t *testing.T) {
 	}
 	var l lateness
 	l.allow(jitter)
+	for range enough {
+		l.notable(trips(200*us), 0.5, epoch)
+	}
 	for i := range 3 { // a route became longer
 		l.notable(trips(time.Duration(200+700*min(i, 1))*us), 0.5, epoch.Add(time.Duration(i)*leastSpan))
 	}
