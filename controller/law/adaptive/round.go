@@ -275,7 +275,7 @@ func (r *round) group(members []int32) group {
 		least += min(floor-min(floor, unused), bitrate.Min)
 		g.load.Limits += limit - unused
 		if from, to := senders.Newest(s); to.After(g.load.Seen) {
-			g.load.SeenFrom, g.load.Seen = from, to
+			g.load.SeenFrom, g.load.Seen, g.load.Pause = from, to, s.Pause
 		}
 		g.load.Room = g.load.Room || r.meant(s) > floor
 		g.load.More = g.load.More || limit < ceiling

@@ -27,6 +27,25 @@ var config = Config{
 	MaxRaise: 0.3, ProbeEvery: 2 * time.Minute, MaxProbeEvery: 16 * time.Minute,
 }
 
+// Who sends what is known for a second, and for as much longer as nothing new is to come.
+func TestMoreIsTriedForOnWhatIsKnown(t *testing.T) {
+	for _, tt := range []struct {
+		age, pause time.Duration
+		want       plan.Cause
+	}{
+		{900 * ms, 0, plan.Calm},
+		{1050 * ms, 0, plan.Blind},
+		{1050 * ms, time.Second, plan.Calm},
+		{2050 * ms, time.Second, plan.Blind},
+	} {
+		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}}
+		turn.Load = Load{Peak: 95 * mbit, Limits: 100 * mbit, More: true, Bound: true, Seen: t0.Add(-tt.age), Pause: tt.pause}
+		if r := turn.grow(&Budget{Total: 100 * mbit}); r.Cause != tt.want {
+			t.Errorf("what was sent %v ago, with a pause of %v: %v, want %v", tt.age, tt.pause, r.Cause, tt.want)
+		}
+	}
+}
+
 // Capacity that was lost may come back soon, and is tried for again sooner than
 // more than ever was; each try that finds none doubles the wait.
 func TestLostCapacityIsTriedForSoon(t *testing.T) {

@@ -17,7 +17,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	switch {
 	case t.ignored(b): // nobody carries raises out
 		return t.hold(b, plan.Calm)
-	case !t.Load.Seen.IsZero() && t.Now.Sub(t.Load.Seen) > time.Second: // who sends what is not known any more
+	case !t.Load.Seen.IsZero() && t.Now.Sub(t.Load.Seen) > time.Second+t.Load.Pause: // who sends what is not known any more
 		return t.hold(b, plan.Blind)
 	case !t.Load.More, !used && (!t.Load.Bound || b.Search.Overbooked.By > 0): // what is not used says nothing of what fits
 		return t.hold(b, plan.Unused)

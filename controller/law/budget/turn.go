@@ -15,6 +15,7 @@ type Load struct {
 	Limits bitrate.Rate // sum of the limits in force
 	// The newest sub-window began at SeenFrom and ended at Seen.
 	SeenFrom, Seen time.Time
+	Pause          time.Duration // by how much longer than else nothing newer may come
 
 	Bound   bool         // somebody is held back by a limit
 	Floors  bitrate.Rate // sum of the floors
