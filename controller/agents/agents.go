@@ -84,6 +84,7 @@ type rates struct {
 	node string // whose agent's word counts
 	tx   window[plan.TxRate]
 	held Held
+	calm bool // its agent's last report was
 }
 
 // New returns a Pool without streams.

@@ -40,6 +40,14 @@ const buffer = 4 << 10
 // answer for each report.
 const flowWindow = 64 << 10
 
+// patience is how long an agent may be silent after a report.
+func patience(calm bool) time.Duration {
+	if calm {
+		return silence + calmPause
+	}
+	return silence
+}
+
 var errSilent = errors.New("no report for 2s, or 3s while all is calm")
 
 // link keeps a stream to one agent.
@@ -201,11 +209,7 @@ func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], w
 		if err != nil {
 			return err
 		}
-		patience := silence
-		if r.GetCalm() {
-			patience += calmPause
-		}
-		watchdog.Reset(patience)
+		watchdog.Reset(patience(r.GetCalm()))
 		if err := l.pool.receive(&said, r, time.Now()); err != nil {
 			return err
 		}

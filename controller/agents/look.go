@@ -42,7 +42,7 @@ func (p *Pool) Look(l *Look, now time.Time) {
 	for _, sender := range l.Senders {
 		u := Usage{Limiter: p.limiters[sender.Node]}
 		if r := p.rates[sender.Pod]; r != nil {
-			u.Rates, u.Held, u.Fresh = r.tx.view(now), r.held, now.Sub(r.held.At) < silence
+			u.Rates, u.Held, u.Fresh = r.tx.view(now), r.held, now.Sub(r.held.At) < patience(r.calm)
 		}
 		l.Usage = append(l.Usage, u)
 	}

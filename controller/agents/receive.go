@@ -32,7 +32,7 @@ func (p *Pool) receive(s *speech, r *api.Report, now time.Time) error {
 	if err := p.measured(s.from, d, now, samples); err != nil {
 		return err
 	}
-	p.used(s.from, d, r.GetTakesLimits(), now, rates)
+	p.used(s.from, d, r, now, rates)
 	if r.GetUrgent() {
 		select {
 		case p.urgent <- struct{}{}:
@@ -86,9 +86,8 @@ func (p *Pool) measured(from inventory.Agent, d *digest, now time.Time, long tim
 	return nil
 }
 
-// used takes in what a report says of pods; takes: the agent enforces what it is told.
-// The pool's lock is held.
-func (p *Pool) used(from inventory.Agent, d *digest, takes bool, now time.Time, long time.Duration) {
+// used takes in what a report says of pods. The pool's lock is held.
+func (p *Pool) used(from inventory.Agent, d *digest, r *api.Report, now time.Time, long time.Duration) {
 	for i := range d.pods {
 		u := &d.pods[i]
 		kept := p.rates[u.PodID]
@@ -96,11 +95,11 @@ func (p *Pool) used(from inventory.Agent, d *digest, takes bool, now time.Time, 
 			continue
 		}
 		kept.tx.add(u.batch, now, long)
-		if takes {
+		if r.GetTakesLimits() { // else it enforces nothing that it is told
 			if kept.held.Rate != u.held.Rate || kept.held.Newest != u.held.Newest {
 				p.stirred.Store(true)
 			}
-			kept.held = u.held
+			kept.held, kept.calm = u.held, r.GetCalm()
 		}
 	}
 }
