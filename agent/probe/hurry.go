@@ -124,8 +124,9 @@ func (s *Sender) Urgent() <-chan struct{} { return s.urgent }
 const rare = 40 * time.Millisecond
 
 // Quiet reports whether nothing was measured since the last Collect that is worth
-// telling before its time: no session has its first answer, no packet was lost, or late by
-// a quarter of what is allowed, no session has become blind, and all are sent often.
+// telling before its time: no session has its first answer, no packet was lost where any was
+// answered, or late by a quarter of what is allowed, no session has become blind, and all
+// are sent often.
 func (s *Sender) Quiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

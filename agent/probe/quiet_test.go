@@ -26,6 +26,9 @@ func TestQuiet(t *testing.T) {
 	} {
 		s := &session{Session: Session{Late: tt.late, Interval: DefaultInterval}, done: make([]completed, 8)}
 		sender := &Sender{sessions: []*session{s}}
+		if s.keep(0, Sample{Lost: true}); !sender.Quiet() {
+			t.Errorf("%s: a loss is told of where nothing was ever answered", tt.name)
+		}
 		if s.note(2*ms, 0); sender.Quiet() {
 			t.Errorf("%s: the first answer is not told of", tt.name)
 		}

@@ -346,7 +346,8 @@ func (s *session) waiting() bool { return s.oldest != s.next }
 
 // keep stores a sample, over the oldest where nobody collected in time.
 func (s *session) keep(sent int64, sample Sample) {
-	s.restless = s.restless || sample.Lost || sample.Corrected
+	lost := sample.Lost && s.hurry.noted > 0 // what was never answered is a probe that does not fit
+	s.restless = s.restless || lost || sample.Corrected
 	if s.count == len(s.done) {
 		s.first = (s.first + 1) & (len(s.done) - 1)
 		s.count--
