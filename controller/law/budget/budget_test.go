@@ -46,6 +46,17 @@ func TestMoreIsTriedForOnWhatIsKnown(t *testing.T) {
 	}
 }
 
+// Who is blind loses a little each second, also with a round a second that is a little early.
+func TestALittleIsTakenEachSecond(t *testing.T) {
+	for after, want := range map[time.Duration]plan.Action{900 * ms: plan.Hold, 990 * ms: plan.Cut} {
+		turn := Turn{Config: config, Decrease: true, Now: t0, Opinion: &Opinion{}}
+		turn.Load = Load{Peak: 95 * mbit, Limits: 100 * mbit, Room: true}
+		if r := turn.blind(&Budget{Total: 100 * mbit, Link: Link{Cut: t0.Add(-after)}}); r.Action != want {
+			t.Errorf("%v after a cut: %v, want %v", after, r.Action, want)
+		}
+	}
+}
+
 // Capacity that was lost may come back soon, and is tried for again sooner than
 // more than ever was; each try that finds none doubles the wait.
 func TestLostCapacityIsTriedForSoon(t *testing.T) {

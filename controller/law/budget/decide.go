@@ -42,7 +42,7 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 	}
 	b.Search.At = later(b.Search.At, t.Now.Add(t.soon())) // sight comes back without a jump
 	b.Search.Residual = Residual{}
-	if !t.Decrease || t.Now.Sub(b.Link.Cut) < time.Second || !t.Load.Room {
+	if !t.Decrease || t.Now.Sub(b.Link.Cut) < decreaseEvery || !t.Load.Room {
 		return t.hold(b, plan.Blind)
 	}
 	b.Total = bitrate.Scale(min(b.Total, t.Load.Peak), 1-t.Config.MinCut)
@@ -50,6 +50,9 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 	b.Phase = b.rest()
 	return t.reason(b, plan.Cut, plan.Blind)
 }
+
+// decreaseEvery is a second, less what a round may come early by where there is one a second.
+const decreaseEvery = 950 * time.Millisecond
 
 // resting: no cut is on its way. Trouble, and in a try for more the first sign of a
 // queue, is acted upon; else more is tried for when it is time to.
