@@ -62,8 +62,10 @@ func drawScene(t *rapid.T) *scene {
 	return s
 }
 
+var pauses = []time.Duration{0, time.Second} // of agents
+
 // advance lets a quarter of a second pass, drawn as calm, loaded or blind for
-// every app, and returns what is then observed.
+// every app, who may be asked to pause, and returns what is then observed.
 func (s *scene) advance(t *rapid.T) sense.View {
 	s.now = s.now.Add(250 * ms)
 	rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "noise"), 0))
@@ -71,6 +73,7 @@ func (s *scene) advance(t *rapid.T) sense.View {
 		mood := rapid.SampledFrom([]time.Duration{0, 300 * time.Microsecond, 800 * time.Microsecond, 5 * ms, 40 * ms, -1}).Draw(t, "mood")
 		for k := range s.apps[i].Sessions {
 			x := &s.apps[i].Sessions[k]
+			x.Pause = rapid.SampledFrom(pauses).Draw(t, "pause")
 			x.Samples = slices.Clone(x.Samples[max(0, len(x.Samples)-120):])
 			for j := 12; j > 0 && mood >= 0; j-- {
 				noise := time.Duration(rng.IntN(100)) * time.Microsecond
@@ -83,6 +86,7 @@ func (s *scene) advance(t *rapid.T) sense.View {
 	}
 	for i := range s.senders {
 		x := &s.senders[i]
+		x.Pause = rapid.SampledFrom(pauses).Draw(t, "sender pause")
 		x.Rates = slices.Clone(x.Rates[max(0, len(x.Rates)-8):])
 		rate := bitrate.Rate(rapid.Int64Range(0, int64(x.Max)*3/2).Draw(t, "rate"))
 		x.Rates = append(x.Rates, plan.TxRate{At: plan.At(s.now.Add(-150 * ms)), Tx: rate}, plan.TxRate{At: plan.At(s.now.Add(-50 * ms)), Tx: rate})
