@@ -15,6 +15,10 @@ import (
 // evidence too, for so much longer (plan.Session.Pause).
 const calmReports = time.Second
 
+// tellsFrom is the share of an allowance from which an agent tells of a packet at once: where the
+// law acts on less, that nothing new comes is evidence of nothing.
+const tellsFrom = 0.25
+
 // catchUp is how long an agent that is asked to report each Period may take until it
 // does: it reports when it next measures, and that takes its way.
 const catchUp = 3 * Period
@@ -24,7 +28,8 @@ const catchUp = 3 * Period
 // is sent by now, and of the apps behind it. The others report less often while they see
 // nothing.
 func (t *term) pace(decided []outcome, now time.Time) {
-	nodes, all := map[string]time.Time{}, !urgent(t.settings.Law)
+	soft := law.SenseOf(t.settings.Law).Soft
+	nodes, all := map[string]time.Time{}, !urgent(t.settings.Law) || soft < tellsFrom
 	for _, d := range decided {
 		for i := range d.Reasons {
 			if r := &d.Reasons[i]; r.Phase != plan.Open || r.Cause == plan.Confirming {
@@ -36,7 +41,6 @@ func (t *term) pace(decided []outcome, now time.Time) {
 	if t.paced && all == before.all && maps.EqualFunc(nodes, before.nodes, same) {
 		return
 	}
-	soft := law.SenseOf(t.settings.Law).Soft
 	t.paced, t.busy = true, busy{nodes: nodes, all: all, since: now, asked: before.asked || !all}
 	if all {
 		if before.all {

@@ -29,6 +29,17 @@ func (s searching) Step(state law.State, v sense.View) (law.State, plan.Plan) {
 	return state, plan.Plan{At: v.At, Reasons: []plan.Reason{{Bottleneck: s.at, Phase: s.phase}, {Bottleneck: plan.Uplink("worker-3"), Phase: plan.Open}}}
 }
 
+// tight is a law that acts upon a tenth of what is allowed.
+func tight(t *testing.T) law.Law {
+	c := law.DefaultConfig()
+	c.Adaptive.Sense.Soft = 0.1
+	l, err := law.New(law.Adaptive, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
 // unsure is a law that waits for what is sent by now before its first cut.
 type unsure struct{ searching }
 
@@ -59,6 +70,7 @@ func TestReportsArePacedByWhatIsDecided(t *testing.T) {
 		{"a first cut that waits", unsure{searching{law.Adaptive, plan.Uplink("worker-2"), plan.Open}}, calmReports, []types.UID{"2", "4"}},
 		{"another node", searching{law.Adaptive, plan.Uplink("worker-2"), plan.Settled}, calmReports, []types.UID{"2", "4"}},
 		{"the cluster", searching{law.Adaptive, plan.Cluster, plan.Trying}, 0, nil},
+		{"a law that acts on less than agents tell", tight(t), 0, nil},
 		{"a law of the original", searching{law.AIMD, plan.Uplink("worker-1"), ""}, 0, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -17,7 +17,8 @@ type Config struct {
 	Window time.Duration `yaml:"window"`
 	// MinSamples is how many samples must be in the window; fewer are "blind".
 	MinSamples int `yaml:"minSamples"`
-	// Stale is the age at which the newest sample says nothing any more.
+	// Stale is the age at which the newest sample says nothing any more; a second more
+	// while its agent is asked to report less often.
 	Stale time.Duration `yaml:"stale"`
 	// Soft is the share of a target that a standing queue may take before the
 	// law acts.
