@@ -138,3 +138,56 @@ func TestWhoIsNotCountedAnyMoreIsNotIdle(t *testing.T) {
 		t.Errorf("raised from %vM to %vM while nobody knows who sends what", cut, got)
 	}
 }
+
+// While all is calm nothing new is expected for a second more. Of an agent that dies in it
+// one raise can come, of a limit that was there before: with that the others hurry, and the
+// pause is over before the next.
+func TestWhoDiesInAPauseRaisesOnce(t *testing.T) {
+	most := 0
+	for die := 3 * time.Second; die < 8*time.Second; die += 250 * ms {
+		s := newStage(t, jitter1ms, 50*mbit)
+		var busy time.Time // since when it is searched there
+		raises := 0
+		step := func() {
+			pause := time.Second
+			if !busy.IsZero() && s.o.At.Sub(busy) >= 300*ms {
+				pause = 0
+			}
+			s.o.Apps[0].Sessions[0].Pause, s.o.Senders[0].Pause = pause, pause
+		}
+		note := func() {
+			switch open := s.reason().Phase == plan.Open; {
+			case open:
+				busy = time.Time{}
+			case busy.IsZero():
+				busy = s.o.At
+			}
+		}
+		for range die / (250 * ms) {
+			step()
+			s.run(250 * ms)
+			note()
+		}
+		for range 600 { // its samples stop; the sender is still counted
+			s.o.At = s.o.At.Add(100 * ms)
+			step()
+			x := &s.o.Senders[0]
+			x.Rates = append(last(x.Rates, keptRates), plan.TxRate{At: plan.At(s.o.At), Tx: x.Limit})
+			p := s.Step(s.o)
+			s.reasons = p.Reasons
+			note()
+			for _, l := range p.Limits {
+				if l.To > l.From {
+					raises++
+				}
+				x.Limit = l.To
+			}
+		}
+		if most = max(most, raises); raises > 1 {
+			t.Errorf("%d raises after an agent died %v after the start", raises, die)
+		}
+	}
+	if most == 0 {
+		t.Error("nothing was raised: it was not tested")
+	}
+}
