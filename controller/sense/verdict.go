@@ -31,6 +31,9 @@ type Verdict struct {
 	Others *Verdict
 }
 
+// Key is the app.
+func (v Verdict) Key() plan.PodID { return v.App.Pod }
+
 // Paths counts an app's sessions across the network: those that see anything,
 // those of them that are late, and those that are late on the way there.
 type Paths struct {

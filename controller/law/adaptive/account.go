@@ -1,11 +1,9 @@
 package adaptive
 
 import (
-	"slices"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/law/blame"
 	"github.com/detnet/detnet/controller/law/budget"
 	"github.com/detnet/detnet/controller/plan"
 )
@@ -20,6 +18,9 @@ type Account struct {
 	Charged    time.Time     // up to when what it costs has been counted
 	Before     budget.Before // the first cut
 }
+
+// Key is the bottleneck.
+func (a Account) Key() plan.Bottleneck { return a.Bottleneck }
 
 func (a *Account) open() bool { return a.App != (plan.PodID{}) }
 
@@ -69,7 +70,7 @@ func (r *round) tooCostly(a *Account, total bitrate.Rate, load budget.Load) (app
 	if cost == 0 {
 		return -1, false
 	}
-	i, found := slices.BinarySearchFunc(r.state.Diagnoses, who, func(s blame.Diagnosis, id plan.PodID) int { return s.App.Compare(id) })
+	i, found := plan.Find(r.state.Diagnoses, who)
 	if !found || r.config.Sense.Vouched(&r.view.Apps[i], r.view.At) {
 		return -1, false
 	}

@@ -5,7 +5,6 @@
 package adaptive
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/detnet/detnet/controller/law/blame"
@@ -54,14 +53,14 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	// An app that cuts did not help blames the next one, which may have been passed
 	// already or not exist yet.
 	for _, b := range r.blamed {
-		if _, taken := r.gave(b); !taken {
+		if r.reasonAt(b) < 0 {
 			r.take(b, &s)
 		}
 	}
 	r.limits()
 	next.Feedback.Expect(r.plan, v.Senders)
-	slices.SortFunc(next.Budgets, func(a, b budget.Budget) int { return a.Bottleneck.Compare(b.Bottleneck) })
-	slices.SortFunc(next.Accounts, func(a, b Account) int { return a.Bottleneck.Compare(b.Bottleneck) })
+	plan.Sort(next.Budgets)
+	plan.Sort(next.Accounts)
 	return next, r.plan
 }
 
@@ -84,12 +83,9 @@ func sending(v sense.View, uses []senders.Use) blame.Sending {
 	return active
 }
 
-func (s *State) find(b plan.Bottleneck) (int, bool) {
-	return slices.BinarySearchFunc(s.Budgets, b, func(x budget.Budget, b plan.Bottleneck) int { return x.Bottleneck.Compare(b) })
-}
-
+// behind reports whether there is a budget for a bottleneck.
 func (s *State) behind(b plan.Bottleneck) bool {
-	_, found := s.find(b)
+	_, found := plan.Find(s.Budgets, b)
 	return found
 }
 
@@ -97,11 +93,11 @@ func (s *State) behind(b plan.Bottleneck) bool {
 func (r *round) take(b plan.Bottleneck, known *State) {
 	r.state.Budgets = append(r.state.Budgets, budget.Budget{Bottleneck: b})
 	next := &r.state.Budgets[len(r.state.Budgets)-1]
-	if i, found := known.find(b); found {
+	if i, found := plan.Find(known.Budgets, b); found {
 		*next = known.Budgets[i]
 	}
 	var account Account
-	if i, found := slices.BinarySearchFunc(known.Accounts, b, func(a Account, b plan.Bottleneck) int { return a.Bottleneck.Compare(b) }); found {
+	if i, found := plan.Find(known.Accounts, b); found {
 		account = known.Accounts[i]
 	}
 	if r.bottleneck(next, &account); account.open() {
@@ -125,21 +121,9 @@ func corroborated(all []sense.Verdict, sending blame.Sending) []sense.Verdict {
 	return all
 }
 
-// ordered returns v with apps and senders in their order, so that equal
-// observations give equal plans. It copies only what is out of order.
+// ordered returns v with all in their order, so that equal observations give equal plans.
 func ordered(v sense.View) sense.View {
-	v.Apps = inOrder(v.Apps, func(a, b plan.App) int { return a.Pod.Compare(b.Pod) })
-	v.Verdicts = inOrder(v.Verdicts, func(a, b sense.Verdict) int { return a.App.Pod.Compare(b.App.Pod) })
-	v.Senders = inOrder(v.Senders, func(a, b plan.Sender) int { return a.Pod.Compare(b.Pod) })
-	v.Told = inOrder(v.Told, func(a, b plan.Told) int { return cmp.Compare(a.Node, b.Node) })
+	v.Apps, v.Verdicts = plan.Ordered(v.Apps), plan.Ordered(v.Verdicts)
+	v.Senders, v.Told = plan.Ordered(v.Senders), plan.Ordered(v.Told)
 	return v
-}
-
-func inOrder[T any](all []T, compare func(a, b T) int) []T {
-	if slices.IsSortedFunc(all, compare) {
-		return all
-	}
-	all = slices.Clone(all)
-	slices.SortStableFunc(all, compare)
-	return all
 }

@@ -25,14 +25,14 @@ func TestASenderIsNotRaisedWhileOneOfItsBottlenecksIsInTrouble(t *testing.T) {
 	}{{plan.Calm, 1}, {plan.Violation, 0}, {plan.AwaitEffect, 0}, {plan.Blind, 0}, {plan.NotNetwork, 0}} {
 		x := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Weight: 1, Min: 10 * mbit, Max: 1000 * mbit, Limit: 50 * mbit}
 		x.Rates = []plan.TxRate{{At: plan.At(t0), Tx: 50 * mbit}}
-		g := group{members: []int32{0}, senders: []*plan.Sender{&x}, load: budget.Load{Limits: x.Limit}}
+		uplink := group{members: []int32{0}, senders: []*plan.Sender{&x}, load: budget.Load{Limits: x.Limit}}
+		cluster, known := uplink, budget.Link{Known: true}
+		uplink.to = []bitrate.Rate{80 * mbit}
+		cluster.at, cluster.to = 1, []bitrate.Rate{90 * mbit}
 		r := round{
 			config: DefaultConfig(), view: sense.View{Observation: plan.Observation{At: t0, Senders: []plan.Sender{x}}},
-			state: &State{Budgets: make([]budget.Budget, 2), Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}},
-			shares: []shared{
-				{group: g, at: 0, to: []bitrate.Rate{80 * mbit}, total: 80 * mbit, learned: true},
-				{group: g, at: 1, to: []bitrate.Rate{90 * mbit}, total: 90 * mbit, learned: true},
-			},
+			state:  &State{Budgets: []budget.Budget{{Total: 80 * mbit, Link: known}, {Total: 90 * mbit, Link: known}}, Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}},
+			groups: []*group{&uplink, &cluster},
 			plan: plan.Plan{Reasons: []plan.Reason{
 				{Bottleneck: plan.Uplink("n1"), Action: plan.Grow, Cause: plan.Calm},
 				{Bottleneck: plan.Cluster, Action: plan.Hold, Cause: tt.cluster},

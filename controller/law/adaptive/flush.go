@@ -11,11 +11,10 @@ import (
 
 // flush finds what is known of a sender whose limit is low for a while.
 func (r *round) flush(pod plan.PodID) *senders.Flush {
-	i, found := slices.BinarySearchFunc(r.state.Flushes, pod, func(f senders.Flush, id plan.PodID) int { return f.Pod.Compare(id) })
-	if !found {
-		return nil
+	if i, found := plan.Find(r.state.Flushes, pod); found {
+		return &r.state.Flushes[i]
 	}
-	return &r.state.Flushes[i]
+	return nil
 }
 
 // meant is the limit of a sender, or what it was where it is low for a while.
@@ -109,16 +108,16 @@ func (r *round) due(i int, w *wish) bitrate.Rate {
 
 // note adds to a wish what keeps one whose limit was low from what it is to have: what
 // will end soon, or that there is no room yet. It returns how much of the room it takes.
-func (r *round) note(w *wish, s *shared, k int, reason *plan.Reason, room bitrate.Rate) (takes bitrate.Rate) {
+func (r *round) note(w *wish, g *group, k int, reason *plan.Reason, room bitrate.Rate) (takes bitrate.Rate) {
 	switch reason.Cause {
 	case plan.AwaitEffect, plan.Confirming, plan.Violation:
 		w.waiting = w.waiting || reason.Trouble()
 	}
-	f := r.flush(s.senders[k].Pod)
-	if f == nil || !f.Over || s.old == 0 {
+	f := r.flush(g.senders[k].Pod)
+	if f == nil || !f.Over || g.old == 0 {
 		return 0
 	}
-	takes = f.To - s.senders[k].Limit
+	takes = f.To - g.senders[k].Limit
 	w.full = w.full || takes > room
 	return takes
 }
@@ -134,16 +133,13 @@ func (g *group) wait(s *plan.Sender, f *senders.Flush) {
 
 // written brings the flushes up to date with what is planned.
 func (r *round) written() {
-	if len(r.state.Flushes)+len(r.flushed) == 0 {
-		return
-	}
 	for i := range r.state.Flushes {
 		f := &r.state.Flushes[i]
-		_, planned := slices.BinarySearchFunc(r.plan.Limits, f.Pod, func(l plan.Limit, id plan.PodID) int { return l.Pod.Compare(id) })
+		_, planned := plan.Find(r.plan.Limits, f.Pod)
 		f.Asked = f.Asked || planned
 	}
 	r.state.Flushes = append(r.state.Flushes, r.flushed...)
-	slices.SortFunc(r.state.Flushes, func(a, b senders.Flush) int { return a.Pod.Compare(b.Pod) })
+	plan.Sort(r.state.Flushes)
 }
 
 // reasonOf is the place of the reason for a change of a sender's limit: that of a
@@ -153,8 +149,15 @@ func (r *round) reasonOf(s *plan.Sender, w *wish) int {
 		return int(w.reason)
 	}
 	uplink := plan.Uplink(s.Node)
-	if i, found := r.gave(uplink); found {
+	if i := r.reasonAt(uplink); i >= 0 {
 		return i
 	}
-	return r.give(plan.Reason{Bottleneck: uplink, Action: plan.Grow, Cause: plan.Calm})
+	r.plan.Reasons = append(r.plan.Reasons, plan.Reason{Bottleneck: uplink, Action: plan.Grow, Cause: plan.Calm})
+	return len(r.plan.Reasons) - 1
+}
+
+// reasonAt is the place of a bottleneck's reason; −1 if there is none. Few ask in a step: for
+// limits that were low, and apps that blame another bottleneck.
+func (r *round) reasonAt(b plan.Bottleneck) int {
+	return slices.IndexFunc(r.plan.Reasons, func(x plan.Reason) bool { return x.Bottleneck == b })
 }

@@ -4,20 +4,10 @@ import (
 	"slices"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/budget"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
-
-// shared is a bottleneck's budget divided among its senders.
-type shared struct {
-	group
-	at        int            // its place in State.Budgets and Plan.Reasons
-	to        []bitrate.Rate // by member; nil where it does not matter
-	floors    []bitrate.Rate // by member, as far as there is enough for all; nil: the own
-	total     bitrate.Rate
-	learned   bool // the total is a budget, not just the sum of the limits
-	rebalance bool // a shift between senders is due
-}
 
 // What is not worth a write: smaller changes are left alone.
 const (
@@ -50,7 +40,7 @@ func (w *wish) may(limit, to bitrate.Rate) bool {
 // bottlenecks give it. Cuts are planned at once, raises only where the sum of
 // the limits in force leaves room for them.
 func (r *round) limits() {
-	if len(r.state.Flushes) == 0 && !slices.ContainsFunc(r.shares, func(s shared) bool { return s.to != nil }) {
+	if len(r.state.Flushes) == 0 && !slices.ContainsFunc(r.groups, func(g *group) bool { return g.to != nil }) {
 		return
 	}
 	wishes := make([]wish, len(r.view.Senders))
@@ -58,8 +48,8 @@ func (r *round) limits() {
 		wishes[i].cap = bitrate.Max
 		wishes[i].floor, _ = senders.Bounds(&r.view.Senders[i])
 	}
-	for i := range r.shares {
-		r.wish(&r.shares[i], wishes)
+	for _, g := range r.groups {
+		r.wish(g, wishes)
 	}
 	wanted := make([]bitrate.Rate, len(wishes)) // 0: no change
 	for i := range wishes {
@@ -88,34 +78,34 @@ func (r *round) limits() {
 }
 
 // wish adds what one bottleneck has to say about each of its senders.
-func (r *round) wish(s *shared, wishes []wish) {
-	reason := &r.plan.Reasons[s.at]
+func (r *round) wish(g *group, wishes []wish) {
+	b, reason := &r.state.Budgets[g.at], &r.plan.Reasons[g.at]
 	trouble, cutting, restore := reason.Trouble(), reason.Action == plan.Cut, reason.Action == plan.Restore
-	may := r.may(s, reason)
-	room := bitrate.Scale(s.total, overcommit) - s.load.Limits - s.old
-	for k, i := range s.members {
+	may := r.may(g, b, reason)
+	room := bitrate.Scale(b.Limits(), overcommit) - g.load.Limits - g.old
+	for k, i := range g.members {
 		w := &wishes[i]
 		w.frozen = w.frozen || trouble
 		w.cutting = w.cutting || cutting
-		room -= r.note(w, s, k, reason, room)
-		if s.to == nil {
+		room -= r.note(w, g, k, reason, room)
+		if g.to == nil {
 			continue
 		}
-		w.cap = min(w.cap, s.to[k])
-		if s.floors != nil {
-			w.floor = min(w.floor, s.floors[k])
+		w.cap = min(w.cap, g.to[k])
+		if g.floors != nil {
+			w.floor = min(w.floor, g.floors[k])
 		}
-		limit := senders.LimitOf(s.senders[k])
-		less := limit - s.to[k]
+		limit := senders.LimitOf(g.senders[k])
+		less := limit - g.to[k]
 		switch {
 		case may.cut && less > 0:
-			w.cut, w.reason = true, int32(s.at)
+			w.cut, w.reason = true, int32(g.at)
 		case may.shift && less >= max(bitrate.Mbit, bitrate.Scale(limit, worthCutting)):
-			w.cut, w.reason = true, int32(s.at)
-			r.state.Budgets[s.at].Search.Shared = r.view.At
+			w.cut, w.reason = true, int32(g.at)
+			b.Search.Shared = r.view.At
 		case may.raise && less < 0:
 			if !w.restore {
-				w.raise, w.reason = true, int32(s.at)
+				w.raise, w.reason = true, int32(g.at)
 			}
 			w.restore = w.restore || restore
 		}
@@ -125,31 +115,34 @@ func (r *round) wish(s *shared, wishes []wish) {
 // changes are those that a bottleneck's shares may lead to.
 type changes struct{ cut, shift, raise bool }
 
-func (r *round) may(s *shared, reason *plan.Reason) changes {
-	raises, starved := r.want(s)
-	room := s.total - s.load.Limits - s.old
+func (r *round) may(g *group, b *budget.Budget, reason *plan.Reason) changes {
+	total, learned := b.Limits(), b.Learned() // else the total is just the sum of the limits
+	raises, starved := r.want(g)
+	starved = starved && learned
+	room := total - g.load.Limits - g.old
 	acting := reason.Action != plan.Hold
 	held := !acting && reason.Cause == plan.Blind // nothing is cut, for newcomers neither
-	over := s.learned && !held && float64(s.load.Limits) > overcommit*float64(s.total)
-	fits := !s.learned || reason.Action == plan.Restore || raises <= room+bitrate.Scale(s.total, 0.005)
+	over := learned && !held && float64(g.load.Limits) > overcommit*float64(total)
+	fits := !learned || reason.Action == plan.Restore || raises <= room+bitrate.Scale(total, 0.005)
+	due := r.view.At.Sub(b.Search.Shared) >= r.config.RebalanceEvery
 	return changes{
 		cut:   reason.Action == plan.Cut || over,
-		shift: s.rebalance && starved && raises > room && !reason.Trouble(),
+		shift: due && starved && raises > room && !reason.Trouble(),
 		raise: fits && (acting || starved),
 	}
 }
 
 // want sums up the raises wished for, and says whether somebody held back by a
 // limit is due notably more.
-func (r *round) want(s *shared) (raises bitrate.Rate, starved bool) {
-	for k, to := range s.to {
-		limit := senders.LimitOf(s.senders[k])
+func (r *round) want(g *group) (raises bitrate.Rate, starved bool) {
+	for k, to := range g.to {
+		limit := senders.LimitOf(g.senders[k])
 		if to <= limit {
 			continue
 		}
 		raises += to - limit
-		held := senders.Bound(s.senders[k], r.state.Uses[s.members[k]].Recent())
-		starved = starved || s.learned && held && float64(to) > 1.05*float64(limit)
+		held := senders.Bound(g.senders[k], r.state.Uses[g.members[k]].Recent())
+		starved = starved || held && float64(to) > 1.05*float64(limit)
 	}
 	return raises, starved
 }

@@ -13,23 +13,20 @@ import (
 // in o: those behind them, and those that have a say there.
 func (s State) Part(o plan.Observation, nodes func(string) bool) State {
 	return State{
-		Uses:      known(s.Uses, o.Senders, func(u senders.Use, x plan.Sender) int { return u.Pod.Compare(x.Pod) }),
-		Diagnoses: known(s.Diagnoses, o.Apps, func(d blame.Diagnosis, x plan.App) int { return d.App.Compare(x.Pod) }),
+		Uses:      known(s.Uses, o.Senders),
+		Diagnoses: known(s.Diagnoses, o.Apps),
 		Budgets:   slices.DeleteFunc(slices.Clone(s.Budgets), func(b budget.Budget) bool { return !nodes(b.Bottleneck.Node) }),
 		Accounts:  slices.DeleteFunc(slices.Clone(s.Accounts), func(a Account) bool { return !nodes(a.Bottleneck.Node) }),
-		Feedback: senders.Feedback{
-			Pending: known(s.Feedback.Pending, o.Senders, func(l senders.Limit, x plan.Sender) int { return l.Pod.Compare(x.Pod) }),
-			Delays:  s.Feedback.Delays,
-		},
-		Flushes: known(s.Flushes, o.Senders, func(f senders.Flush, x plan.Sender) int { return f.Pod.Compare(x.Pod) }),
+		Feedback:  senders.Feedback{Pending: known(s.Feedback.Pending, o.Senders), Delays: s.Feedback.Delays},
+		Flushes:   known(s.Flushes, o.Senders),
 	}
 }
 
 // known are those of all that are wanted; both in the same order.
-func known[T, W any](all []T, wanted []W, compare func(T, W) int) []T {
+func known[T, W plan.Keyed[plan.PodID]](all []T, wanted []W) []T {
 	var out []T
 	for i := range wanted {
-		if k, found := slices.BinarySearchFunc(all, wanted[i], compare); found {
+		if k, found := plan.Find(all, wanted[i].Key()); found {
 			out = append(out, all[k])
 		}
 	}
@@ -69,14 +66,9 @@ func (s State) Elsewhere(all, part plan.Observation, nodes func(string) bool) pl
 		}
 	}
 	for i := range s.Flushes {
-		if s.Flushes[i].At.Equal(all.At) && among(part.Senders, s.Flushes[i].Pod) {
+		if _, shown := plan.Find(part.Senders, s.Flushes[i].Pod); shown && s.Flushes[i].At.Equal(all.At) {
 			e.Turns++
 		}
 	}
 	return e
-}
-
-func among(all []plan.Sender, pod plan.PodID) bool {
-	_, found := slices.BinarySearchFunc(all, pod, func(s plan.Sender, id plan.PodID) int { return s.Pod.Compare(id) })
-	return found
 }

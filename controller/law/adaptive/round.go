@@ -2,7 +2,6 @@ package adaptive
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -24,9 +23,8 @@ type round struct {
 	usual   time.Duration     // from patch to effect
 	awaited []bool            // senders that have yet to obey; nil if none
 	blamed  []plan.Bottleneck // anew
-	shares  []shared          // of bottlenecks that change or forbid anything
+	groups  []*group          // of bottlenecks that change or forbid anything
 	plan    plan.Plan
-	given   map[plan.Bottleneck]int // places in plan.Reasons, once somebody has asked
 
 	burst   map[string]bool // nodes where a change made a burst lately; nil until somebody asks
 	flushed []senders.Flush // that begin at this step
@@ -49,23 +47,22 @@ func (r *round) bottleneck(b *budget.Budget, account *Account) {
 	reason := plan.Reason{Bottleneck: b.Bottleneck, Phase: b.Phase, Action: plan.Hold, Cause: plan.NotThrottling}
 	out := budget.Outcome{Escalate: opinion.Trouble()}
 	if len(members) > 0 {
-		reason, out = r.decide(b, account, &opinion, &g, told, apps)
+		reason, out = r.decide(b, account, &opinion, g, told, apps)
 	}
 	if out.Escalate && app >= 0 {
 		r.escalate(app, &opinion.Verdict, b.Bottleneck, apps, reason.Action == plan.Restore, out.Idle)
 	}
 	if reason.Action == plan.Cut {
-		r.cut(b, account, app, &g)
+		r.cut(b, account, app, g)
 	}
 	if len(members) > 0 {
 		reason.Charge = account.charge(b.Total)
 	}
-	s := shared{at: len(r.plan.Reasons), group: g, total: b.Limits(), learned: b.Learned()}
-	s.rebalance = s.learned && r.view.At.Sub(b.Search.Shared) >= r.config.RebalanceEvery
-	r.divide(b, &s, reason.Action)
-	r.give(explain(reason, &opinion.Verdict, unmet))
-	if s.to != nil || reason.Trouble() {
-		r.shares = append(r.shares, s)
+	g.at = len(r.plan.Reasons)
+	r.divide(b, g, reason.Action)
+	r.plan.Reasons = append(r.plan.Reasons, explain(reason, &opinion.Verdict, unmet))
+	if g.to != nil || reason.Trouble() {
+		r.groups = append(r.groups, g)
 	}
 }
 
@@ -241,19 +238,22 @@ func (r *round) empty(b plan.Bottleneck, apps []int32) {
 	}
 }
 
-// group is the senders behind a bottleneck.
+// group is the senders behind a bottleneck, and how its budget is divided among them.
 type group struct {
+	at      int     // its place in State.Budgets and Plan.Reasons
 	members []int32 // in Observation.Senders
 	senders []*plan.Sender
 	load    budget.Load
-	unused  []bitrate.Rate // of each one's limit; nil if nothing is. No sum has it
+	unused  []bitrate.Rate // of each one's limit. No sum has it
 	pending bool           // one of them has yet to obey
 	held    bool           // the limit of one is low until what waits behind it is gone
 	old     bitrate.Rate   // what may go on meanwhile beyond the limits in force
+	to      []bitrate.Rate // by member; nil where it does not matter
+	floors  []bitrate.Rate // by member, as far as there is enough for all; nil: the own
 }
 
-func (r *round) group(members []int32) group {
-	g := group{members: members, senders: make([]*plan.Sender, len(members))}
+func (r *round) group(members []int32) *group {
+	g := &group{members: members, senders: make([]*plan.Sender, len(members)), unused: make([]bitrate.Rate, len(members))}
 	var least bitrate.Rate // that can be written
 	for k, i := range members {
 		s := &r.view.Senders[i]
@@ -264,16 +264,11 @@ func (r *round) group(members []int32) group {
 		if !r.state.Uses[i].Idle(r.view.At) {
 			g.load.Sending++
 		}
-		unused := r.state.Uses[i].Unused(s, r.view.At)
-		if unused > 0 {
-			if g.unused == nil {
-				g.unused = make([]bitrate.Rate, len(members))
-			}
-			g.unused[k] = unused
-		}
-		g.load.Floors += floor - min(floor, unused)
-		least += min(floor-min(floor, unused), bitrate.Min)
-		g.load.Limits += limit - unused
+		g.unused[k] = r.state.Uses[i].Unused(s, r.view.At)
+		promised := floor - min(floor, g.unused[k])
+		g.load.Floors += promised
+		least += min(promised, bitrate.Min)
+		g.load.Limits += limit - g.unused[k]
 		if from, to := senders.Newest(s); to.After(g.load.Seen) {
 			g.load.SeenFrom, g.load.Seen, g.load.Pause = from, to, s.Pause
 		}
@@ -292,45 +287,34 @@ func (r *round) group(members []int32) group {
 
 // divide shares the budget, where that matters to anybody. While no capacity is
 // known nobody is lowered in favour of another: a raise adds to the limits in force.
-func (r *round) divide(b *budget.Budget, s *shared, action plan.Action) {
+func (r *round) divide(b *budget.Budget, g *group, action plan.Action) {
 	switch {
 	case action == plan.Restore:
-		s.to = recall(&s.group, b.Trouble.Before.Limits)
-		if r.returning == nil {
-			r.returning = make([]bitrate.Rate, len(r.view.Senders))
-		}
-		for k, i := range s.members {
-			r.returning[i] = max(r.returning[i], s.to[k])
-		}
+		r.recall(g, b.Trouble.Before.Limits)
 		return
-	case !s.learned && action == plan.Hold:
+	case !b.Learned() && action == plan.Hold:
 		return
 	}
-	claims := make([]share.Claim, len(s.members))
-	for k, i := range s.members {
-		peak := r.state.Uses[i].Recent()
-		if b.Search.Overbooked.By > 0 && !r.state.Uses[i].Idle(r.view.At) { // who sends now and then is to find a limit that stays
-			peak = r.state.Uses[i].Bursts()
+	claims := make([]share.Claim, len(g.members))
+	for k, i := range g.members {
+		use := &r.state.Uses[i]
+		peak := use.Recent()
+		if b.Search.Overbooked.By > 0 && !use.Idle(r.view.At) { // who sends now and then is to find a limit that stays
+			peak = use.Bursts()
 		}
-		claims[k] = share.ClaimOf(s.senders[k], peak)
+		claims[k] = share.ClaimOf(g.senders[k], peak)
 		if !b.Link.Known && action == plan.Grow {
-			claims[k].Floor = max(claims[k].Floor, senders.LimitOf(s.senders[k]))
+			claims[k].Floor = max(claims[k].Floor, senders.LimitOf(g.senders[k]))
+		}
+		if g.unused[k] > 0 {
+			claims[k].Lend(g.unused[k])
 		}
 	}
-	for k, unused := range s.unused {
-		if unused > 0 {
-			claims[k].Lend(unused)
-		}
-	}
-	share.Shrink(s.total, claims)
-	s.to = share.Of(s.total, claims)
-	s.floors = make([]bitrate.Rate, len(claims))
-	for k := range claims {
-		s.floors[k] = claims[k].Floor
-	}
-	for k, unused := range s.unused {
-		s.to[k] += unused
-		s.floors[k] += unused
+	share.Shrink(b.Limits(), claims)
+	g.to, g.floors = share.Of(b.Limits(), claims), make([]bitrate.Rate, len(claims))
+	for k, unused := range g.unused {
+		g.to[k] += unused
+		g.floors[k] = claims[k].Floor + unused
 	}
 }
 
@@ -348,16 +332,19 @@ func (r *round) inForce(g *group) []senders.Limit {
 	return was
 }
 
-// recall is the limits as they were, for the senders that were there.
-func recall(g *group, was []senders.Limit) []bitrate.Rate {
-	to := make([]bitrate.Rate, len(g.members))
-	for k, s := range g.senders {
-		to[k] = senders.LimitOf(s)
-		if w, found := slices.BinarySearchFunc(was, s.Pod, func(l senders.Limit, id plan.PodID) int { return l.Pod.Compare(id) }); found {
-			to[k] = max(to[k], was[w].Limit)
-		}
+// recall gives the limits back as they were, to the senders that were there.
+func (r *round) recall(g *group, was []senders.Limit) {
+	g.to = make([]bitrate.Rate, len(g.members))
+	if r.returning == nil {
+		r.returning = make([]bitrate.Rate, len(r.view.Senders))
 	}
-	return to
+	for k, i := range g.members {
+		g.to[k] = senders.LimitOf(g.senders[k])
+		if w, found := plan.Find(was, g.senders[k].Pod); found {
+			g.to[k] = max(g.to[k], was[w].Limit)
+		}
+		r.returning[i] = max(r.returning[i], g.to[k])
+	}
 }
 
 // explain adds what was measured to a reason. Where all is well but for a target that

@@ -51,6 +51,9 @@ type Diagnosis struct {
 	Seen time.Time     // up to when it was earned
 }
 
+// Key is the app.
+func (s Diagnosis) Key() plan.PodID { return s.App }
+
 // Lasting is for how long a diagnosis outlives the trouble.
 const Lasting = 3 * time.Second
 
@@ -77,7 +80,7 @@ func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 			_, s.Afar = slices.BinarySearchFunc(afar, s.App, plan.PodID.Compare)
 			s.Bottleneck = candidates(v, s.Afar, sending)[0]
 		}
-		if k, found := slices.BinarySearchFunc(known, s.App, func(d Diagnosis, id plan.PodID) int { return d.App.Compare(id) }); found {
+		if k, found := plan.Find(known, s.App); found {
 			s.goOn(&known[k], behind, trouble && clears(v, known[k].Bottleneck), now)
 		}
 		if trouble || !v.Blind && v.Trouble() && now.Sub(s.Since) < Lasting {

@@ -53,6 +53,9 @@ type Budget struct {
 	Search     Search
 }
 
+// Key is the bottleneck.
+func (b Budget) Key() plan.Bottleneck { return b.Bottleneck }
+
 // UnmarshalJSON also reads a budget that was kept before Overbooked belonged to Search.
 func (b *Budget) UnmarshalJSON(text []byte) error {
 	type plain Budget

@@ -24,6 +24,9 @@ type Limit struct {
 	At    time.Time
 }
 
+// Key is the pod.
+func (l Limit) Key() plan.PodID { return l.Pod }
+
 const (
 	feedbackKept  = 20
 	feedbackLeast = 3               // measurements before they are believed
@@ -36,7 +39,7 @@ const (
 func (f Feedback) Observe(senders []plan.Sender, now time.Time) Feedback {
 	next := Feedback{Delays: slices.Clone(f.Delays)}
 	for _, p := range f.Pending {
-		i, found := find(senders, p.Pod)
+		i, found := plan.Find(senders, p.Pod)
 		if !found || now.Sub(p.At) > wait(&senders[i]) {
 			continue
 		}
@@ -57,7 +60,7 @@ func (f Feedback) Observe(senders []plan.Sender, now time.Time) Feedback {
 func (f Feedback) Awaited(senders []plan.Sender, now time.Time, usual time.Duration) []bool {
 	var awaited []bool
 	for _, p := range f.Pending {
-		i, found := find(senders, p.Pod)
+		i, found := plan.Find(senders, p.Pod)
 		if !found || now.Sub(p.At) > 3*usual {
 			continue
 		}
@@ -95,11 +98,11 @@ func (f *Feedback) Expect(p plan.Plan, senders []plan.Sender) {
 		return
 	}
 	f.Pending = slices.DeleteFunc(f.Pending, func(l Limit) bool {
-		_, anew := slices.BinarySearchFunc(p.Limits, l.Pod, func(l plan.Limit, id plan.PodID) int { return l.Pod.Compare(id) })
+		_, anew := plan.Find(p.Limits, l.Pod)
 		return anew
 	})
 	for _, limit := range p.Limits {
-		i, found := find(senders, limit.Pod)
+		i, found := plan.Find(senders, limit.Pod)
 		if !found || !limit.Urgent() {
 			continue
 		}
@@ -111,7 +114,7 @@ func (f *Feedback) Expect(p plan.Plan, senders []plan.Sender) {
 			f.Pending = append(f.Pending, Limit{Pod: limit.Pod, Limit: to, At: p.At})
 		}
 	}
-	slices.SortFunc(f.Pending, func(a, b Limit) int { return a.Pod.Compare(b.Pod) })
+	plan.Sort(f.Pending)
 }
 
 // P95 is the 95th percentile of the delay, or assumed while too little is
@@ -122,8 +125,4 @@ func (f Feedback) P95(assumed time.Duration) time.Duration {
 	}
 	sorted := slices.Sorted(slices.Values(f.Delays))
 	return min(max(quantile.Of(sorted, 0.95), minFeedback), maxFeedback)
-}
-
-func find(senders []plan.Sender, pod plan.PodID) (int, bool) {
-	return slices.BinarySearchFunc(senders, pod, func(s plan.Sender, id plan.PodID) int { return s.Pod.Compare(id) })
 }

@@ -22,6 +22,9 @@ type Flush struct {
 	Asked   bool         // what it is to be was asked for
 }
 
+// Key is the pod.
+func (f Flush) Key() plan.PodID { return f.Pod }
+
 // patience is how long a limit stays low where a raise is forbidden: then it is again
 // what it was, or less where that was wanted.
 const patience = plan.Horizon + 3*time.Second
@@ -60,7 +63,7 @@ func Waits(s *plan.Sender, usage bitrate.Rate, burst bool) bool {
 func (f Feedback) Flushed(known []Flush, senders []plan.Sender, now time.Time) []Flush {
 	var next []Flush
 	for _, x := range known {
-		i, found := find(senders, x.Pod)
+		i, found := plan.Find(senders, x.Pod)
 		if !found {
 			continue
 		}
@@ -69,7 +72,7 @@ func (f Feedback) Flushed(known []Flush, senders []plan.Sender, now time.Time) [
 		} else if x.Asked && (x.Shown || senders[i].Limit != x.Was) || x.Over && x.Late(now) {
 			continue
 		}
-		_, pending := slices.BinarySearchFunc(f.Pending, x.Pod, func(l Limit, id plan.PodID) int { return l.Pod.Compare(id) })
+		_, pending := plan.Find(f.Pending, x.Pod)
 		took := now.Sub(x.At) - f.P95(minFeedback)
 		x.Over = x.Over || !pending && took >= leastFlush || took > plan.Horizon
 		next = append(next, x)
@@ -86,16 +89,12 @@ func Hold(is, was []Use, flushes []Flush, now time.Time) []Use {
 	}
 	held := slices.Clone(is)
 	for _, f := range flushes {
-		i, here := findUse(held, f.Pod)
-		k, known := findUse(was, f.Pod)
+		i, here := plan.Find(held, f.Pod)
+		k, known := plan.Find(was, f.Pod)
 		if here && known {
 			held[i] = was[k]
 			held[i].Since = now
 		}
 	}
 	return held
-}
-
-func findUse(uses []Use, pod plan.PodID) (int, bool) {
-	return slices.BinarySearchFunc(uses, pod, func(u Use, id plan.PodID) int { return u.Pod.Compare(id) })
 }

@@ -27,6 +27,9 @@ type Use struct {
 	Quiet     time.Time    // since when it sends next to nothing; zero: it sends
 }
 
+// Key is the pod.
+func (u Use) Key() plan.PodID { return u.Pod }
+
 // Idle pods are those that were Quiet for a while; they use idleRate at the most.
 const (
 	idleRate  = bitrate.Mbit

@@ -1,0 +1,44 @@
+package plan
+
+import (
+	"slices"
+	"sort"
+)
+
+// Keyed is what is kept in the order of its keys: of pods, or of bottlenecks.
+type Keyed[K any] interface{ Key() K }
+
+type key[K any] interface{ Compare(K) int }
+
+// Find is the place of a key in what is kept in the order of its keys, and whether it is there.
+func Find[T Keyed[K], K key[K]](all []T, k K) (at int, found bool) {
+	return sort.Find(len(all), func(i int) int { return k.Compare(all[i].Key()) })
+}
+
+// Sort puts what is kept in the order of its keys in that order.
+func Sort[T Keyed[K], K key[K]](all []T) {
+	slices.SortFunc(all, func(a, b T) int { return a.Key().Compare(b.Key()) })
+}
+
+// Ordered is all in the order of their keys. It copies only what is out of order.
+func Ordered[T Keyed[K], K key[K]](all []T) []T {
+	compare := func(a, b T) int { return a.Key().Compare(b.Key()) }
+	if slices.IsSortedFunc(all, compare) {
+		return all
+	}
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, compare)
+	return all
+}
+
+// Key is the pod.
+func (a App) Key() PodID { return a.Pod }
+
+// Key is the pod.
+func (s Sender) Key() PodID { return s.Pod }
+
+// Key is the pod.
+func (l Limit) Key() PodID { return l.Pod }
+
+// Key is the node's uplink.
+func (t Told) Key() Bottleneck { return Uplink(t.Node) }
