@@ -68,28 +68,30 @@ func validateAdaptive(c adaptive.Config) error {
 
 func validateAIMD(c original.AIMDConfig) error {
 	return errors.Join(
+		validateCommon("aimd.", c.Common),
 		within("aimd.probe", c.Probe, 10*time.Millisecond, time.Minute),
-		within("aimd.interval", c.Interval, 100*time.Millisecond, time.Hour),
 		within("aimd.window", c.Window, 5, 1000),
 		within("aimd.decrease", c.Decrease, 0.01, 0.9),
-		within("aimd.increase", c.Increase, bitrate.Mbit, bitrate.Max),
-		within("aimd.severity", c.Severity, 1, original.MaxSeverity),
-		within("aimd.min", c.Min, bitrate.Min, bitrate.Max),
-		within("aimd.max", c.Max, max(c.Min, bitrate.Min), bitrate.Max),
 	)
 }
 
 func validateStep(c original.StepConfig) error {
 	return errors.Join(
-		within("step.interval", c.Interval, 100*time.Millisecond, time.Hour),
+		validateCommon("step.", c.Common),
 		within("step.target", c.Target, 10*time.Microsecond, 10*time.Second),
 		within("step.decrease", c.Decrease, bitrate.Mbit, bitrate.Max),
-		within("step.increase", c.Increase, bitrate.Mbit, bitrate.Max),
-		within("step.severity", c.Severity, 1, original.MaxSeverity),
 		within("step.least", c.Least, 0, bitrate.Max),
 		within("step.assume", c.Assume, 0, 10*time.Second),
-		within("step.min", c.Min, bitrate.Min, bitrate.Max),
-		within("step.max", c.Max, max(c.Min, bitrate.Min), bitrate.Max),
+	)
+}
+
+func validateCommon(path string, c original.Common) error {
+	return errors.Join(
+		within(path+"interval", c.Interval, 100*time.Millisecond, time.Hour),
+		within(path+"increase", c.Increase, bitrate.Mbit, bitrate.Max),
+		within(path+"severity", c.Severity, 1, original.MaxSeverity),
+		within(path+"min", c.Min, bitrate.Min, bitrate.Max),
+		within(path+"max", c.Max, max(c.Min, bitrate.Min), bitrate.Max),
 	)
 }
 

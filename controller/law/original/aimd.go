@@ -11,24 +11,17 @@ import (
 
 // AIMDConfig tunes the original asymmetric controller.
 type AIMDConfig struct {
+	Common   `yaml:",inline"`
 	Probe    time.Duration `yaml:"probe"`    // one sample is taken each
-	Interval time.Duration `yaml:"interval"` // between decisions
 	Window   int           `yaml:"window"`   // samples in the interquartile range
 	Decrease float64       `yaml:"decrease"` // share taken on violation
-	Increase bitrate.Rate  `yaml:"increase"` // added when all is well
-	// Severity is the most by which a violation may deepen a cut: measured over
-	// target times Decrease. 1 keeps every cut as deep as the original's.
-	Severity float64      `yaml:"severity"`
-	Min      bitrate.Rate `yaml:"min"` // for senders without a floor
-	Max      bitrate.Rate `yaml:"max"` // for senders without a ceiling
 }
 
 // DefaultAIMD are the constants of the original's asymmetric controller.
 func DefaultAIMD() AIMDConfig {
 	return AIMDConfig{
-		Probe: 500 * time.Millisecond, Interval: 2 * time.Second, Window: 20,
-		Decrease: 0.20, Increase: 10 * bitrate.Mbit, Severity: 1,
-		Min: 10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit,
+		Common: Common{Interval: 2 * time.Second, Increase: 10 * bitrate.Mbit, Severity: 1, Min: 10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit},
+		Probe:  500 * time.Millisecond, Window: 20, Decrease: 0.20,
 	}
 }
 
@@ -45,24 +38,13 @@ func (l AIMD) Step(s State, o plan.Observation) (State, plan.Plan) {
 			b.Delays = nil // what was measured says nothing of now
 		}
 	}
-	p := plan.Plan{At: o.At}
-	if !due(&next, o.At, l.Interval) {
-		return next, p
-	}
-	r := l.decide(o.Apps, next.Baselines)
-	p.Reasons = []plan.Reason{r}
-	p.Limits = limits(o.Senders, l.Min, l.Max, 0, func(from bitrate.Rate) bitrate.Rate {
-		switch r.Action {
-		case plan.Cut:
-			whole := int64(from.Mbit())
-			share := min(l.Decrease*severity(r, l.Severity), 1)
-			return bitrate.Rate(whole-int64(share*float64(whole)+1e-9)) * bitrate.Mbit
-		case plan.Grow:
-			return from + l.Increase
-		}
-		return from
-	})
+	p := l.act(&next, o, l, 0)
 	return next, p
+}
+
+func (l AIMD) cut(limit bitrate.Rate, deeper float64) bitrate.Rate {
+	whole, share := int64(limit.Mbit()), min(l.Decrease*deeper, 1)
+	return bitrate.Rate(whole-int64(share*float64(whole)+1e-9)) * bitrate.Mbit
 }
 
 // decide looks at the apps from the highest priority down: the first in
@@ -96,13 +78,6 @@ func (l AIMD) decide(apps []plan.App, memory []Baseline) plan.Reason {
 		r.Action, r.Cause = plan.Hold, plan.Blind
 	}
 	return r
-}
-
-// severity is how many times deeper than usual a cut is to be: as many times as
-// the measured jitter is the target, from 1 to most. The original had settings
-// for it without a formula; this is the proportional one.
-func severity(r plan.Reason, most float64) float64 {
-	return min(max(float64(r.Measured)/float64(r.Target), 1), most)
 }
 
 // interquartile is sorted[⌊3n/4⌋] − sorted[⌊n/4⌋], and 0 below five samples.

@@ -12,6 +12,20 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 )
 
+// Common is what both are tuned by.
+type Common struct {
+	Interval time.Duration `yaml:"interval"` // between decisions
+	Increase bitrate.Rate  `yaml:"increase"` // added when all is well
+	// Severity is the most by which a violation may deepen a cut: measured over
+	// target times Decrease. 1 keeps every cut as deep as the original's.
+	Severity float64      `yaml:"severity"`
+	Min      bitrate.Rate `yaml:"min"` // for senders without a floor
+	Max      bitrate.Rate `yaml:"max"` // for senders without a ceiling
+}
+
+// MaxSeverity is the largest severity that aimd and step take.
+const MaxSeverity = 10
+
 // State is what they remember.
 type State struct {
 	ActedAt   time.Time
@@ -79,34 +93,45 @@ func path(app plan.App) []plan.Sample {
 	return nil
 }
 
-// due reports whether it is time to act. The first step only starts the clock.
-func due(s *State, now time.Time, every time.Duration) bool {
-	if s.ActedAt.IsZero() {
-		s.ActedAt = now
-		return false
-	}
-	if now.Sub(s.ActedAt) < every {
-		return false
-	}
-	s.ActedAt = now
-	return true
+// rule is what the two differ in: what they decide, and what a cut leaves of a limit that is
+// so many times deeper than usual.
+type rule interface {
+	decide(apps []plan.App, memory []Baseline) plan.Reason
+	cut(limit bitrate.Rate, deeper float64) bitrate.Rate
 }
 
-// limits are those that change by as much as is worth a write: each to what to makes of
-// it, within the sender's bounds, or the law's where it has none.
-func limits(all []plan.Sender, floor, ceiling, least bitrate.Rate, to func(from bitrate.Rate) bitrate.Rate) []plan.Limit {
-	var changed []plan.Limit
-	for _, s := range all {
-		low, high := cmp.Or(s.Min, floor), cmp.Or(s.Max, ceiling)
-		high = max(low, high)
-		from := cmp.Or(s.Limit, high)
-		next := min(max(to(from), low), high)
-		if next != s.Limit && max(next-from, from-next) >= least {
-			changed = append(changed, plan.Limit{Pod: s.Pod, From: s.Limit, To: next})
+// act decides once in an interval, and plans the changes of limits that are not less than
+// least. The first step only starts the clock.
+func (c Common) act(s *State, o plan.Observation, by rule, least bitrate.Rate) plan.Plan {
+	p := plan.Plan{At: o.At}
+	first := s.ActedAt.IsZero()
+	if !first && o.At.Sub(s.ActedAt) < c.Interval {
+		return p
+	}
+	s.ActedAt = o.At
+	if first {
+		return p
+	}
+	r := by.decide(o.Apps, s.Baselines)
+	p.Reasons = []plan.Reason{r}
+	// Of how to deepen a cut the original had settings without a formula; this is the
+	// proportional one.
+	deeper := min(max(float64(r.Measured)/float64(r.Target), 1), c.Severity)
+	for _, sender := range o.Senders {
+		low := cmp.Or(sender.Min, c.Min)
+		high := max(low, cmp.Or(sender.Max, c.Max))
+		from := cmp.Or(sender.Limit, high)
+		to := from
+		switch r.Action {
+		case plan.Cut:
+			to = by.cut(from, deeper)
+		case plan.Grow:
+			to += c.Increase
+		}
+		to = min(max(to, low), high)
+		if to != sender.Limit && max(to-from, from-to) >= least {
+			p.Limits = append(p.Limits, plan.Limit{Pod: sender.Pod, From: sender.Limit, To: to})
 		}
 	}
-	return changed
+	return p
 }
-
-// MaxSeverity is the largest severity that aimd and step take.
-const MaxSeverity = 10

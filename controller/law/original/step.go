@@ -1,6 +1,7 @@
 package original
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -10,26 +11,18 @@ import (
 
 // StepConfig tunes the original proportional controller.
 type StepConfig struct {
-	Interval time.Duration `yaml:"interval"` // between decisions
+	Common   `yaml:",inline"`
 	Target   time.Duration `yaml:"target"`   // for apps without a jitter target
 	Decrease bitrate.Rate  `yaml:"decrease"` // taken above the target
-	Increase bitrate.Rate  `yaml:"increase"` // added below it
-	// Severity is the most by which a violation may deepen a cut: measured over
-	// target times Decrease. 1 keeps every cut as deep as the original's.
-	Severity float64       `yaml:"severity"`
-	Least    bitrate.Rate  `yaml:"least"`  // smaller changes are not written
-	Assume   time.Duration `yaml:"assume"` // what is taken for granted without samples; it may cut, and never raises
-	Min      bitrate.Rate  `yaml:"min"`    // for senders without a floor
-	Max      bitrate.Rate  `yaml:"max"`    // for senders without a ceiling
+	Least    bitrate.Rate  `yaml:"least"`    // smaller changes are not written
+	Assume   time.Duration `yaml:"assume"`   // what is taken for granted without samples; it may cut, and never raises
 }
 
 // DefaultStep are the constants of its proportional controller.
 func DefaultStep() StepConfig {
 	return StepConfig{
-		Interval: 5 * time.Second, Target: time.Millisecond,
-		Decrease: 50 * bitrate.Mbit, Increase: 10 * bitrate.Mbit, Severity: 1, Least: 5 * bitrate.Mbit,
-		Assume: 500 * time.Microsecond,
-		Min:    10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit,
+		Common: Common{Interval: 5 * time.Second, Increase: 10 * bitrate.Mbit, Severity: 1, Min: 10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit},
+		Target: time.Millisecond, Decrease: 50 * bitrate.Mbit, Least: 5 * bitrate.Mbit, Assume: 500 * time.Microsecond,
 	}
 }
 
@@ -45,25 +38,18 @@ type Step struct{ StepConfig }
 // Step is one step of it.
 func (l Step) Step(s State, o plan.Observation) (State, plan.Plan) {
 	next := s.look(o.Apps, 0, maxStepSamples)
-	p := plan.Plan{At: o.At}
-	if !due(&next, o.At, l.Interval) {
-		return next, p
-	}
-	r := l.decide(o.Apps, next.Baselines)
-	p.Reasons = []plan.Reason{r}
-	for i := range next.Baselines {
-		next.Baselines[i].Delays = nil
-	}
-	p.Limits = limits(o.Senders, l.Min, l.Max, l.Least, func(from bitrate.Rate) bitrate.Rate {
-		switch r.Action {
-		case plan.Cut: // in whole Mbit/s, as the original's steps are
-			return from - bitrate.Rate(l.Decrease.Mbit()*severity(r, l.Severity)+1e-9)*bitrate.Mbit
-		case plan.Grow:
-			return from + l.Increase
+	p := l.act(&next, o, l, l.Least)
+	if len(p.Reasons) > 0 { // the next one begins with new samples
+		for i := range next.Baselines {
+			next.Baselines[i].Delays = nil
 		}
-		return from
-	})
+	}
 	return next, p
+}
+
+// cut takes whole Mbit/s, as the original's steps are.
+func (l Step) cut(limit bitrate.Rate, deeper float64) bitrate.Rate {
+	return limit - bitrate.Rate(l.Decrease.Mbit()*deeper+1e-9)*bitrate.Mbit
 }
 
 // decide compares the worst app's 95th percentile of delay variation with its
@@ -76,10 +62,7 @@ func (l Step) decide(apps []plan.App, memory []Baseline) plan.Reason {
 		if len(delays) == 0 {
 			continue
 		}
-		target := l.Target
-		if app.SLO.Jitter != 0 {
-			target = app.SLO.Jitter
-		}
+		target := cmp.Or(app.SLO.Jitter, l.Target)
 		sorted := slices.Sorted(slices.Values(delays))
 		p95 := sorted[min(len(sorted)*95/100, len(sorted)-1)] - memory[i].Base
 		if excess := float64(p95) / float64(target); excess > worst {
