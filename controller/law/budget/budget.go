@@ -139,6 +139,9 @@ func (b *Budget) Draining() bool {
 	return phase == plan.Cutting || phase == plan.Testing || phase == plan.Draining
 }
 
+// again reports whether a cut is in force whose queue has not gone yet.
+func (b *Budget) again() bool { return b.Phase == plan.Draining }
+
 // recovering reports whether less is given out than was seen to go through or may fit: what
 // a cut took too much is being made up for.
 func (b *Budget) recovering() bool {

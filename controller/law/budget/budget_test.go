@@ -95,7 +95,7 @@ func TestAShortQueueAtAKnownCapacityIsCutGently(t *testing.T) {
 			Worst: sense.Reading{Low: tt.queue, Median: tt.queue, Recent: tt.queue, Slope: tt.slope, Session: &plan.Session{}, Base: plan.Base{Known: true}},
 		}
 		b := Budget{Total: 191 * mbit, Link: Link{Known: true, Capacity: 197 * mbit, Best: 197 * mbit, Measured: tt.measured}}
-		turn.cut(&b, false)
+		turn.cut(&b)
 		if left := float64(b.Total) / float64(190*mbit); left < tt.least || left > tt.least+0.1 {
 			t.Errorf("%+v: %.2f of the usage is left, want about %v", tt, left, tt.least)
 		}
@@ -121,8 +121,8 @@ func TestACutBesideOthersIsAsDeepAsTheLinkNeeds(t *testing.T) {
 			Allow: ms, Soft: ms / 2, Standing: true,
 			Worst: sense.Reading{Low: 80 * ms, Median: 80 * ms, Recent: 80 * ms, Session: &plan.Session{}, Base: plan.Base{Known: true}},
 		}
-		b := Budget{Total: 60 * mbit, Link: Link{Known: true, Capacity: 60 * mbit, Measured: true, Others: others}, Trouble: Trouble{Cuts: 1, Found: Found{Used: 60 * mbit}}}
-		if turn.cut(&b, true); max(b.Total-want, want-b.Total) > mbit {
+		b := Budget{Total: 60 * mbit, Phase: plan.Draining, Link: Link{Known: true, Capacity: 60 * mbit, Measured: true, Others: others}, Trouble: Trouble{Cuts: 1, Found: Found{Used: 60 * mbit}}}
+		if turn.cut(&b); max(b.Total-want, want-b.Total) > mbit {
 			t.Errorf("beside %v of others %v are left, want %v", others, b.Total, want)
 		}
 	}
@@ -137,7 +137,7 @@ func TestAFirstCutGoesByHowFastTheQueueGrew(t *testing.T) {
 			Worst: sense.Reading{Low: 40 * ms, Median: 40 * ms, Recent: 40 * ms, Slope: slope, Session: &plan.Session{}, Base: plan.Base{Known: true}},
 		}
 		b := Budget{Total: 300 * mbit, Link: Link{Upper: 300 * mbit}, Trouble: Trouble{Rise: Rise{Slope: slope}}}
-		if _, most, _ := turn.estimate(&b, false, false); math.Abs(most-want) > 1e-9 {
+		if _, most, _ := turn.estimate(&b); math.Abs(most-want) > 1e-9 {
 			t.Errorf("at a slope of %v, %v of it is taken, want %v", slope, most, want)
 		}
 	}
@@ -356,8 +356,8 @@ func TestAQueueThatGrowsAfterACutIsNotBelievedToFit(t *testing.T) {
 			Allow: ms, Soft: ms / 2, Standing: true,
 			Worst: sense.Reading{Low: tt.now, Median: tt.now, Recent: tt.now, Slope: tt.slope, Session: &plan.Session{}, Base: plan.Base{Known: true}},
 		}
-		b := Budget{Total: 167 * mbit, Link: Link{Known: true, Capacity: 183 * mbit, Measured: true}, Trouble: Trouble{Found: Found{Queue: 1700 * time.Microsecond}}}
-		if turn.estimate(&b, true, false); b.Link.Known != tt.known {
+		b := Budget{Total: 167 * mbit, Phase: plan.Draining, Link: Link{Known: true, Capacity: 183 * mbit, Measured: true}, Trouble: Trouble{Found: Found{Queue: 1700 * time.Microsecond}}}
+		if turn.estimate(&b); b.Link.Known != tt.known {
 			t.Errorf("a queue of %v with a slope of %v: the capacity is known %v, want %v", tt.now, tt.slope, b.Link.Known, tt.known)
 		}
 	}

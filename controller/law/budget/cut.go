@@ -10,9 +10,8 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 )
 
-// relieve cuts, unless doubt, futility or the floors speak against it; again says
-// that the last cut's queue has not gone yet.
-func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
+// relieve cuts, unless doubt, futility or the floors speak against it.
+func (t *Turn) relieve(b *Budget) plan.Reason {
 	v := t.Opinion
 	booked := b.Search.Overbooked.By > 0 && b.Phase == plan.Settled && !t.together(b)
 	if v.Tail && (b.Link.Measured || booked) && !senders.InUse(t.Load.Peak, b.Total) {
@@ -25,7 +24,7 @@ func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 		return t.recall(b)
 	}
 	x, spent := &b.Trouble, !t.Load.Room || t.Load.Peak < bitrate.Mbit
-	t.count(b, again)
+	t.count(b)
 	switch {
 	case x.Cuts > 0 && spent, x.Fruitless >= t.Config.Fruitless, x.Cuts >= 2*t.Config.Fruitless:
 		t.Escalate, t.Idle = true, t.byItself(b)
@@ -38,7 +37,7 @@ func (t *Turn) relieve(b *Budget, again bool) plan.Reason {
 		t.Escalate = true
 		return t.hold(b, plan.AtFloor)
 	}
-	t.cut(b, again)
+	t.cut(b)
 	return t.reason(b, plan.Cut, plan.Violation)
 }
 
@@ -56,8 +55,8 @@ func (t *Turn) recall(b *Budget) plan.Reason {
 
 // count notes how it was before the first of the cuts in a row, or that the last
 // one had no effect.
-func (t *Turn) count(b *Budget, again bool) {
-	x, queue := &b.Trouble, t.Opinion.Worst.Recent
+func (t *Turn) count(b *Budget) {
+	x, again, queue := &b.Trouble, b.again(), t.Opinion.Worst.Recent
 	still := float64(queue) > 0.7*float64(x.Found.Queue)
 	if x.Found.Loss > 0 { // it is loss that says so
 		still = t.loss(b) > 0.7*x.Found.Loss
@@ -114,7 +113,7 @@ func (t *Turn) early(b *Budget) bool {
 	if t.Opinion.Lossy || senders.InUse(t.Load.Peak, b.Total) {
 		return false
 	}
-	began := queue.Onset(t.ramp(b.since(t.Now)), t.Sense.Window)
+	began := queue.Onset(t.ramp(b, t.Now), t.Sense.Window)
 	told := t.Load.Seen.Sub(began) >= t.Load.Seen.Sub(t.Load.SeenFrom)*6/10
 	return !told && t.Now.Sub(began) < 5*senders.Window
 }
@@ -138,10 +137,10 @@ const nothing = 0.1
 // empty the standing queue within the drain time: a queue of d seconds leaves
 // at 1 − B/C seconds a second. Where nothing tells the capacity the cut is
 // deep, and how fast the queue then leaves will tell it.
-func (t *Turn) cut(b *Budget, again bool) {
+func (t *Turn) cut(b *Budget) {
 	x, c := &b.Trouble, t.Config
 	b.Link.Upper = min(b.Limits(), t.Load.Peak)
-	raised := t.raised(b)
+	again, raised := b.again(), t.raised(b)
 	first := !again && !raised && !b.Link.Known
 	if raised { // what was in use before it may not be in use again yet
 		b.Link.Upper = max(b.Link.Upper, min(b.Link.Proven, b.Total))
@@ -150,13 +149,13 @@ func (t *Turn) cut(b *Budget, again bool) {
 		}
 	}
 	if !again {
-		x.Rise = Rise{queue.Rising(t.ramp(b.since(t.Now))), b.Link.Upper}
+		x.Rise = Rise{queue.Rising(t.ramp(b, t.Now)), b.Link.Upper}
 		x.Found.Used, x.Tried = min(b.Limits(), t.Load.Peak), b.Phase == plan.Trying
 	}
 	if !again && !raised && b.Link.Known && !t.together(b) {
 		b.Link.fell(t.Now)
 	}
-	depth, most, explore := t.estimate(b, again, raised)
+	depth, most, explore := t.estimate(b)
 	x.Overshot = raised && !again
 	t.wait(b, raised)
 	reference := b.Link.Upper
@@ -187,7 +186,7 @@ func (t *Turn) cut(b *Budget, again bool) {
 // that has just begun sends more for a moment than it will.
 func (t *Turn) sinceOnset(b *Budget) bitrate.Rate {
 	sums := senders.Sums(t.Senders, t.Now.Add(-3*senders.Window), t.Now)
-	began := queue.Onset(t.ramp(b.since(t.Now)), t.Sense.Window)
+	began := queue.Onset(t.ramp(b, t.Now), t.Sense.Window)
 	if len(sums) < 2 || began.IsZero() {
 		return t.Load.Peak
 	}
@@ -202,12 +201,12 @@ func (t *Turn) sinceOnset(b *Budget) bitrate.Rate {
 
 // estimate learns what it can of the capacity from the queue and from how it came,
 // and says how deep to cut and how deep at most.
-func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, explore bool) {
+func (t *Turn) estimate(b *Budget) (depth, most float64, explore bool) {
 	v, l, x, c := t.Opinion, &b.Link, &b.Trouble, t.Config
 	depth, most = t.queue().Seconds()/c.Drain.Seconds(), c.MaxCut
-	useful := x.Fruitless == 0
+	again, useful := b.again(), x.Fruitless == 0
 	if t.loses(b) {
-		return c.MinCut, most, t.fits(b, again, raised)
+		return c.MinCut, most, t.fits(b)
 	}
 	switch {
 	case useful && again && l.Known && v.Standing: // not enough for the queue that was on its way
@@ -216,13 +215,13 @@ func (t *Turn) estimate(b *Budget, again, raised bool) (depth, most float64, exp
 		}
 		return max(2*depth, telling), most, false
 	case useful && !v.Standing && v.Worst.Recent <= v.Soft: // gently: most packets are well
-		return t.gently(b, again, raised), most, false
+		return t.gently(b), most, false
 	}
 	if t.together(b) { // that says enough, and nothing of the link
 		return depth, most, false
 	}
 	if !again {
-		if learned, explore := t.remember(b, raised); learned {
+		if learned, explore := t.remember(b); learned {
 			return depth, most, explore
 		}
 	}
@@ -248,9 +247,9 @@ func (t *Turn) stays(b *Budget) bool {
 }
 
 // gently is the depth of a cut where most packets are well: a little more with each.
-func (t *Turn) gently(b *Budget, again, raised bool) float64 {
+func (t *Turn) gently(b *Budget) float64 {
 	l, depth := &b.Link, telling*float64(b.Trouble.Cuts)
-	if !again && (!l.Known || raised) {
+	if !b.again() && (!l.Known || t.raised(b)) {
 		l.learn(l.Upper, l.Measured)
 	}
 	if !l.Known { // it is to tell something, since nothing else does
@@ -261,8 +260,8 @@ func (t *Turn) gently(b *Budget, again, raised bool) float64 {
 
 // remember takes the capacity from how the queue rose, or goes back to what was good
 // before a raise.
-func (t *Turn) remember(b *Budget, raised bool) (learned, explore bool) {
-	l, rise := &b.Link, b.Trouble.Rise.Slope
+func (t *Turn) remember(b *Budget) (learned, explore bool) {
+	l, rise, raised := &b.Link, b.Trouble.Rise.Slope, t.raised(b)
 	good := bitrate.Scale(l.Proven, proven/t.Config.Settle)
 	if b.Search.Fine || b.Search.Even && t.cheap(b) { // there was next to nothing between that and too much
 		good = bitrate.Scale(l.Proven, 1/t.Config.Settle)

@@ -62,7 +62,7 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b), t.ripples(b), t.bursts(b):
 		return t.hold(b, plan.AwaitEffect)
 	case !v.LetBe && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
-		return t.relieve(b, false)
+		return t.relieve(b)
 	case t.Held:
 		b.Search.Raised = t.Now // it is yet to come
 		return t.hold(b, plan.Calm)
@@ -109,7 +109,7 @@ func (t *Turn) bursts(b *Budget) bool {
 	if !t.Load.Sockets || known || !v.Trouble() || t.Now.Sub(b.Search.Raised) >= t.Feedback+burstTime {
 		return false
 	}
-	ramp := t.ramp(b.since(t.Now))
+	ramp := t.ramp(b, t.Now)
 	grows := len(ramp) == 0 || queue.Rising(ramp) != 0 && len(ramp)-1-queue.Turning(ramp) < leaving
 	if !t.over(b) && (v.Lossy || grows) {
 		return false // it is a lasting excess

@@ -55,7 +55,7 @@ func (t *Turn) draining(b *Budget) plan.Reason {
 	case t.waits(), t.unknown(b), t.mixed(b):
 		return t.hold(b, plan.AwaitEffect)
 	case !v.LetBe && (v.Trouble() || b.Trouble.Tried && t.touched(b)):
-		return t.relieve(b, true)
+		return t.relieve(b)
 	}
 	b.clean(t.Now)
 	t.settle(b)

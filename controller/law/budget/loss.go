@@ -53,10 +53,10 @@ func (t *Turn) loss(b *Budget) float64 {
 
 // fits learns what fits through from how much is lost, and reports whether more is to be
 // looked for at once: the share that probes lose is that of the traffic only about.
-func (t *Turn) fits(b *Budget, again, raised bool) (explore bool) {
+func (t *Turn) fits(b *Budget) (explore bool) {
 	l := &b.Link
 	l.Loses = true
-	if !again && raised && l.Proven > 0 { // back to what was good
+	if !b.again() && t.raised(b) && l.Proven > 0 { // back to what was good
 		l.learn(bitrate.Scale(l.Proven, proven/t.Config.Settle), true)
 		return float64(l.Upper) > 1.1*float64(l.Capacity)
 	}

@@ -33,7 +33,7 @@ func TestLossTellsWhatFitsThrough(t *testing.T) {
 	}{{2, 135 * mbit, 150 * mbit}, {3, 180 * mbit, 200 * mbit}, {5, 225 * mbit, 240 * mbit}} {
 		turn := losing(tt.n, 300*mbit)
 		b := Budget{Total: 2000 * mbit}
-		turn.cut(&b, false)
+		turn.cut(&b)
 		if b.Total < tt.least || b.Total > tt.most || !b.Link.Loses || !b.Search.Even {
 			t.Errorf("each %d. is lost of what is sent at 300M: %v is left, want %v to %v: %+v", tt.n, b.Total, tt.least, tt.most, b.Link)
 		}
@@ -44,7 +44,7 @@ func TestLossTellsWhatFitsThrough(t *testing.T) {
 func TestACutForLossIsJudgedByLoss(t *testing.T) {
 	b := Budget{Total: 2000 * mbit}
 	turn := losing(2, 300*mbit)
-	turn.relieve(&b, false)
+	turn.relieve(&b)
 	if b.Trouble.Found.Loss < 0.4 || b.Trouble.Found.Loss > 0.6 {
 		t.Fatalf("loss of %v was noted, want a half", b.Trouble.Found.Loss)
 	}
@@ -60,12 +60,12 @@ func TestACutForLossIsJudgedByLoss(t *testing.T) {
 		t.Error("what was lost before the effect of the cut is held against it")
 	}
 	b.Link.EffectBy = t0.Add(-time.Second)
-	b.Trouble.Depth = 0.5
-	if turn.count(&b, true); b.Trouble.Fruitless != 1 {
+	b.Phase, b.Trouble.Depth = plan.Draining, 0.5
+	if turn.count(&b); b.Trouble.Fruitless != 1 {
 		t.Error("as much is lost as before, and the cut counts as good for something")
 	}
 	less := losing(5, 150*mbit)
-	if less.count(&b, true); b.Trouble.Fruitless != 1 {
+	if less.count(&b); b.Trouble.Fruitless != 1 {
 		t.Error("less is lost, and the cut counts as fruitless")
 	}
 }

@@ -71,7 +71,7 @@ func TestAWindowFromBeforeARaiseSaysTooLittle(t *testing.T) {
 		turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &Opinion{}}
 		turn.Load = Load{Peak: 181 * mbit, Limits: 196 * mbit, SeenFrom: t0.Add(began), Seen: t0.Add(-10 * ms), Room: true}
 		b := Budget{Phase: plan.Settled, Total: 196 * mbit, Link: Link{Known: true, Capacity: 202 * mbit}, Search: Search{Raised: t0.Add(-100 * ms)}}
-		if turn.cut(&b, false); b.Link.Upper != want {
+		if turn.cut(&b); b.Link.Upper != want {
 			t.Errorf("window from %v on: %v was too much, want %v", began, b.Link.Upper, want)
 		}
 	}
@@ -108,7 +108,7 @@ func TestWhatWasGoodBeforeASmallStepIsGivenOutAgain(t *testing.T) {
 			Link: Link{Known: true, Measured: true, Capacity: 198 * mbit, Best: 198 * mbit, Proven: 193 * mbit},
 		}
 		b.Search.Raised = t0.Add(-100 * ms)
-		turn.cut(&b, false)
+		turn.cut(&b)
 		if got := bitrate.Scale(b.Link.Capacity, config.Settle); !near(got, tc.want, 0.002) {
 			t.Errorf("%s: %v is to be given out again, want %v", name, got, tc.want)
 		}

@@ -75,7 +75,7 @@ type episode struct {
 }
 
 func (t *Turn) episode(b *Budget) episode {
-	e := episode{ramp: queue.Calmed(t.ramp(b.since(b.Link.Cut))), full: b.Link.Upper, pinned: true}
+	e := episode{ramp: queue.Calmed(t.ramp(b, b.Link.Cut)), full: b.Link.Upper, pinned: true}
 	if len(e.ramp) == 0 {
 		return e
 	}

@@ -90,12 +90,9 @@ func (t *Turn) raised(b *Budget) bool {
 // soon is the wait where more may fit any time.
 func (t *Turn) soon() time.Duration { return t.Config.ProbeEvery / 12 }
 
-// ramp is the delays of all that have a say since a time.
-func (t *Turn) ramp(from time.Time) []queue.Delay { return queue.Ramp(t.Paths, from) }
-
-// since is from when on delays may belong to the queue that stood at a time.
-func (b *Budget) since(at time.Time) time.Time {
-	return later(at.Add(-queue.RampTime), b.Search.Raised)
+// ramp is the delays of all that have a say which may belong to the queue that stood at a time.
+func (t *Turn) ramp(b *Budget, at time.Time) []queue.Delay {
+	return queue.Ramp(t.Paths, later(at.Add(-queue.RampTime), b.Search.Raised))
 }
 
 // proven is the share of what was good before that is given out again.
