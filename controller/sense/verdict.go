@@ -48,7 +48,7 @@ type Paths struct {
 }
 
 // Trouble reports whether there is something to be done: a target is not kept, or
-// a queue stands that is about to.
+// a queue stands that is about to. Who is blind has none.
 func (v *Verdict) Trouble() bool { return v.Standing || v.Tail || v.Lossy }
 
 // Violated reports whether a target is not kept, whoever's doing it is. A base that

@@ -105,18 +105,18 @@ func (r *round) take(b plan.Bottleneck, known *State) {
 	}
 }
 
-// corroborated leaves out the one path of three and more that says something else
-// than all others, unless its own node sends.
+// corroborated is all verdicts as far as they are believed.
 func corroborated(all []sense.Verdict, sending blame.Sending) []sense.Verdict {
 	copied := false
 	for i := range all {
-		if !alone(&all[i], sending) {
+		v := believed(&all[i], sending)
+		if v == &all[i] {
 			continue
 		}
 		if !copied {
 			all, copied = slices.Clone(all), true
 		}
-		all[i] = *all[i].Others
+		all[i] = *v
 	}
 	return all
 }

@@ -141,7 +141,7 @@ func (r *round) opinion(b plan.Bottleneck, apps []int32, since time.Time) (opini
 	var slowest time.Duration
 	for _, i := range apps {
 		app, s, v := &r.view.Apps[i], &r.state.Diagnoses[i], &r.view.Verdicts[i]
-		if !s.Concerns(b, app, !v.Blind && v.Trouble()) {
+		if !s.Concerns(b, app, v.Trouble()) {
 			continue
 		}
 		worst.Silent = false
@@ -175,10 +175,7 @@ func (r *round) after(since time.Time, v *sense.Verdict) *sense.Verdict {
 		return v
 	}
 	again := c.Judge(v.App, since, r.view.At)
-	if alone(&again, r.sending) {
-		return again.Others
-	}
-	return &again
+	return believed(&again, r.sending)
 }
 
 func worse(v *sense.Verdict, letBe bool, than *budget.Opinion) bool {
@@ -367,6 +364,11 @@ func explain(r plan.Reason, v, unmet *sense.Verdict) plan.Reason {
 	return r
 }
 
-func alone(v *sense.Verdict, sending blame.Sending) bool {
-	return v.Others != nil && v.Worst.Session != nil && !sending[plan.Uplink(v.Worst.Session.Vantage)]
+// believed leaves out the one path of three and more that says something else than all
+// others, unless its own node sends: its host or clock may be wrong.
+func believed(v *sense.Verdict, sending blame.Sending) *sense.Verdict {
+	if v.Others == nil || v.Worst.Session == nil || sending[plan.Uplink(v.Worst.Session.Vantage)] {
+		return v
+	}
+	return v.Others
 }

@@ -75,7 +75,7 @@ func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 	for i := range verdicts {
 		v := &verdicts[i]
 		s := Diagnosis{App: v.App.Pod, Bottleneck: plan.Uplink(v.App.Node), Seen: now}
-		trouble := !v.Blind && !v.App.SLO.IsZero() && sense.Crosses(v.App) && (v.Standing || v.Lossy)
+		trouble := !v.App.SLO.IsZero() && sense.Crosses(v.App) && (v.Standing || v.Lossy)
 		if trouble {
 			_, s.Afar = slices.BinarySearchFunc(afar, s.App, plan.PodID.Compare)
 			s.Bottleneck = candidates(v, s.Afar, sending)[0]
@@ -83,7 +83,7 @@ func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 		if k, found := plan.Find(known, s.App); found {
 			s.goOn(&known[k], behind, trouble && clears(v, known[k].Bottleneck), now)
 		}
-		if trouble || !v.Blind && v.Trouble() && now.Sub(s.Since) < Lasting {
+		if trouble || v.Trouble() && now.Sub(s.Since) < Lasting {
 			s.Since = now
 		}
 		next = append(next, s)

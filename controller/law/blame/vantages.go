@@ -2,7 +2,6 @@ package blame
 
 import (
 	"math/bits"
-	"slices"
 
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
@@ -15,13 +14,18 @@ func Afar(verdicts []sense.Verdict) (apps []plan.PodID) {
 	var from map[string]towards
 	for i := range verdicts {
 		v := &verdicts[i]
-		if v.Blind || !v.Trouble() || v.Paths.Seen < 2 || bits.OnesCount64(v.Paths.LateFrom) != v.Paths.Seen {
+		if !v.Trouble() || v.Paths.Seen < 2 || bits.OnesCount64(v.Paths.LateFrom) != v.Paths.Seen {
 			continue
 		}
 		if from == nil {
 			from = vantages(verdicts)
 		}
-		if !slices.ContainsFunc(late(v), func(x plan.Session) bool { return !from[x.Vantage].everybody() }) {
+		alone := false // late from a node that is not late towards others
+		for k := range v.App.Sessions {
+			late := v.Paths.LateFrom&(1<<k) != 0
+			alone = alone || late && !from[v.App.Sessions[k].Vantage].everybody()
+		}
+		if !alone {
 			apps = append(apps, v.App.Pod)
 		}
 	}
@@ -42,9 +46,6 @@ func vantages(verdicts []sense.Verdict) map[string]towards {
 	from := map[string]towards{}
 	for i := range verdicts {
 		v := &verdicts[i]
-		if v.Blind {
-			continue
-		}
 		if v.Trouble() && v.Paths.Late == v.Paths.Seen && v.Paths.ForwardLate == 0 {
 			x := from[v.App.Node]
 			x.replies = true
@@ -66,16 +67,6 @@ func vantages(verdicts []sense.Verdict) map[string]towards {
 		}
 	}
 	return from
-}
-
-// late are the sessions of an app that are.
-func late(v *sense.Verdict) (sessions []plan.Session) {
-	for k := range v.App.Sessions {
-		if v.Paths.LateFrom&(1<<k) != 0 {
-			sessions = append(sessions, v.App.Sessions[k])
-		}
-	}
-	return sessions
 }
 
 // clears reports whether a bottleneck is the uplink of a node from which an app is
