@@ -52,7 +52,8 @@ func TestATurnAtBeingLowComesAtAnyRateOfWrites(t *testing.T) {
 	r := round{config: DefaultConfig(), view: sense.View{Observation: plan.Observation{At: t0, Senders: []plan.Sender{x}}}}
 	r.config.Writes = 0.5
 	r.state = &State{Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}}
-	if r.turns([]bitrate.Rate{80 * mbit}); len(r.crowded) > 0 {
+	wishes := []wish{{to: 80 * mbit}}
+	if r.turns(wishes); wishes[0].crowded {
 		t.Error("one limit is too many at a time")
 	}
 }
@@ -63,10 +64,10 @@ func TestALimitThatIsGivenBackIsNotLowFirst(t *testing.T) {
 	x := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Limit: 50 * mbit, Limiter: plan.EDT}
 	r := round{config: DefaultConfig(), view: sense.View{Observation: plan.Observation{At: t0, Senders: []plan.Sender{x}}}}
 	r.state = &State{Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}}
-	if got := r.by(0, 1000*mbit, true); got != 1000*mbit || len(r.flushed) > 0 {
+	if got := r.next(0, &wish{to: 1000 * mbit, restore: true}); got != 1000*mbit || len(r.flushed) > 0 {
 		t.Errorf("given back by way of %v", got)
 	}
-	if got := r.by(0, 80*mbit, false); got != senders.Low(x.Limit) || len(r.flushed) != 1 {
+	if got := r.next(0, &wish{to: 80 * mbit}); got != senders.Low(x.Limit) || len(r.flushed) != 1 {
 		t.Errorf("raised to %v at first, want %v", got, senders.Low(x.Limit))
 	}
 }

@@ -25,23 +25,27 @@ func (r *round) meant(s *plan.Sender) bitrate.Rate {
 	return senders.LimitOf(s)
 }
 
-// by is what is written of a change that is wished for: little while packets wait in
-// the limiter.
-func (r *round) by(i int, to bitrate.Rate, restore bool) bitrate.Rate {
+// next is what a sender's limit is to be now: what is wished for, or little while packets
+// wait in the limiter.
+func (r *round) next(i int, w *wish) bitrate.Rate {
 	s := &r.view.Senders[i]
-	if f := r.flush(s.Pod); f != nil {
-		if f.To, f.Restore = to, restore; f.Over {
-			return to
+	f := r.flush(s.Pod)
+	switch {
+	case f != nil && w.to != 0:
+		if f.To, f.Restore = w.to, w.restore; f.Over {
+			return w.to
 		}
 		return s.Limit
+	case f != nil && f.Over:
+		return r.due(s, f, w)
+	case f != nil, w.to == 0:
+		return s.Limit
+	case w.restore, !r.waits(i, w.to): // what is given back was let through before: it needs no room
+		return w.to
+	case w.crowded:
+		return min(w.to, s.Limit) // a raise is due as long as it is held back, and its turn comes
 	}
-	if restore || !r.waits(i, to) { // what is given back was let through before: it needs no room
-		return to
-	}
-	if _, crowded := slices.BinarySearch(r.crowded, int32(i)); crowded {
-		return min(to, s.Limit) // a raise is due as long as it is held back, and its turn comes
-	}
-	r.flushed = append(r.flushed, senders.Flush{Pod: s.Pod, At: r.view.At, Was: s.Limit, To: to, Restore: restore})
+	r.flushed = append(r.flushed, senders.Flush{Pod: s.Pod, At: r.view.At, Was: s.Limit, To: w.to, Restore: w.restore})
 	return senders.Low(s.Limit)
 }
 
@@ -67,11 +71,11 @@ func (r *round) bursts(s *plan.Sender) bool {
 // turns finds the senders for which there is no turn at being low: of those whose
 // limits are to change, the ones that send least. Writes take their time, and a limit
 // that is low has to be written once more soon.
-func (r *round) turns(to []bitrate.Rate) {
-	var next []int32
-	for i := range to {
-		if to[i] != 0 && r.flush(r.view.Senders[i].Pod) == nil && r.waits(i, to[i]) {
-			next = append(next, int32(i))
+func (r *round) turns(wishes []wish) {
+	var next []int
+	for i := range wishes {
+		if to := wishes[i].to; to != 0 && r.flush(r.view.Senders[i].Pod) == nil && r.waits(i, to) {
+			next = append(next, i)
 		}
 	}
 	free := max(max(int(r.config.Writes), 1)-len(r.state.Flushes), 0) // with less than a write a second one at a time
@@ -81,18 +85,15 @@ func (r *round) turns(to []bitrate.Rate) {
 	if len(next) <= free {
 		return
 	}
-	slices.SortStableFunc(next, func(a, b int32) int { return cmp.Compare(r.view.Senders[b].Limit, r.view.Senders[a].Limit) })
-	r.crowded = slices.Sorted(slices.Values(next[free:]))
+	slices.SortStableFunc(next, func(a, b int) int { return cmp.Compare(r.view.Senders[b].Limit, r.view.Senders[a].Limit) })
+	for _, i := range next[free:] {
+		wishes[i].crowded = true
+	}
 }
 
-// due is what a sender is to have whose limit was low for a while: what was wished for,
+// due is what a sender is to have whose limit was low for as long as it had to be: what was wished for,
 // where that is forbidden what it was, and while that is to be waited for, what it has.
-func (r *round) due(i int, w *wish) bitrate.Rate {
-	s := &r.view.Senders[i]
-	f := r.flush(s.Pod)
-	if f == nil || !f.Over {
-		return s.Limit
-	}
+func (r *round) due(s *plan.Sender, f *senders.Flush, w *wish) bitrate.Rate {
 	to, free := f.To, !w.frozen && !w.full
 	if f.Restore {
 		free = !w.cutting

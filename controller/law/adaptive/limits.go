@@ -27,6 +27,8 @@ type wish struct {
 	waiting    bool // for what will end soon
 	full       bool // no room for what it is to have once its limit is not low any more
 	reason     int32
+	to         bitrate.Rate // what all that comes to; 0: no change
+	crowded    bool         // it can't be low first now, as too many are
 }
 
 // may reports whether a limit is to be changed as is wished for.
@@ -51,23 +53,17 @@ func (r *round) limits() {
 	for _, g := range r.groups {
 		r.wish(g, wishes)
 	}
-	wanted := make([]bitrate.Rate, len(wishes)) // 0: no change
 	for i := range wishes {
 		w, s := &wishes[i], &r.view.Senders[i]
 		_, ceiling := senders.Bounds(s)
 		if to := min(max(w.cap.Quantise(), w.floor), ceiling); w.may(senders.LimitOf(s), to) {
-			wanted[i] = to
+			w.to = to
 		}
 	}
-	r.turns(wanted)
-	for i, to := range wanted {
+	r.turns(wishes)
+	for i := range wishes {
 		w, s := &wishes[i], &r.view.Senders[i]
-		if to != 0 {
-			to = r.by(i, to, w.restore)
-		} else {
-			to = r.due(i, w)
-		}
-		if to != s.Limit {
+		if to := r.next(i, w); to != s.Limit {
 			l := plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Below: to < s.Min, Reason: r.reasonOf(s, w)}
 			l.FromLow = to > s.Limit && r.flush(s.Pod) != nil
 			l.ToLow = len(r.flushed) > 0 && r.flushed[len(r.flushed)-1].Pod == s.Pod

@@ -28,7 +28,6 @@ type round struct {
 
 	burst   map[string]bool // nodes where a change made a burst lately; nil until somebody asks
 	flushed []senders.Flush // that begin at this step
-	crowded []int32         // senders for which none can begin now, as too many have
 
 	// Limits that a bottleneck is returning to at this very step, by sender; nil if
 	// none is.
