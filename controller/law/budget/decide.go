@@ -131,20 +131,13 @@ func (t *Turn) over(b *Budget) bool {
 	})
 }
 
-// beyond is how much more than its limit tells that what a sender had waiting is sent beside it.
-const beyond = 1.05
-
-// leaving is how many samples in a row after the highest tell that a queue leaves.
-const leaving = 2
-
-// burstTime is how long after a raise a burst is waited for to leave.
-const burstTime = 500 * time.Millisecond
-
-// burstMemory is how long after a burst sockets are taken to have more waiting.
-const burstMemory = 10 * time.Minute
-
 // Bursts reports whether what sockets have waiting made a queue lately.
 func (l *Link) Bursts(now time.Time) bool { return !l.Burst.IsZero() && now.Sub(l.Burst) < burstMemory }
 
-// ripple is how late that makes packets at most, in times what is allowed.
-const ripple = 4
+const (
+	ripple      = 4                      // times what is allowed: how late ripples make packets at most
+	leaving     = 2                      // samples in a row after the highest tell that a queue leaves
+	beyond      = 1.05                   // times its limit: who sends more sends what it had waiting beside it
+	burstTime   = 500 * time.Millisecond // after a raise, that a burst is waited for to leave
+	burstMemory = 10 * time.Minute       // after a burst, that sockets are taken to have more waiting
+)

@@ -95,8 +95,10 @@ func (t *Turn) ramp(b *Budget, at time.Time) []queue.Delay {
 	return queue.Ramp(t.Paths, later(at.Add(-queue.RampTime), b.Search.Raised))
 }
 
-// proven is the share of what was good before that is given out again.
-const proven = 0.985
+const (
+	proven   = 0.985       // share of what was good before that is given out again
+	cleanFor = time.Second // without a violation, for cuts to count as having helped: a cause elsewhere comes and goes
+)
 
 // Outcome is what came of a step, besides the budget.
 type Outcome struct {
@@ -121,10 +123,6 @@ func (b *Budget) clean(now time.Time) {
 	}
 	*x = Trouble{CleanAt: x.CleanAt}
 }
-
-// cleanFor is how long a bottleneck must be clean for its cuts to count as
-// having helped: a cause elsewhere comes and goes as it likes in between.
-const cleanFor = time.Second
 
 // giveUp puts the budget back to what it was before: cuts did not move the signal.
 func (t *Turn) giveUp(b *Budget, before Before) {

@@ -25,23 +25,23 @@ type Flush struct {
 // Key is the pod.
 func (f Flush) Key() plan.PodID { return f.Pod }
 
-// patience is how long a limit stays low where a raise is forbidden: then it is again
-// what it was, or less where that was wanted.
-const patience = plan.Horizon + 3*time.Second
+const (
+	// patience is how long a limit stays low where a raise is forbidden: then it is again
+	// what it was, or less where that was wanted.
+	patience = plan.Horizon + 3*time.Second
+	// leastFlush is how long what waits is given at the least: TCP may send nothing for a
+	// moment although its packets still wait.
+	leastFlush = 200 * time.Millisecond
+	// low is what a limit lets through of what it did while what waits leaves: less than
+	// is left free beside what the limit is to be then.
+	low = 0.03
+)
 
 // Back is what a limit goes back to, whoever is in trouble.
 func (f Flush) Back() bitrate.Rate { return min(f.Was, f.To) }
 
 // Late reports whether a limit was low for as long as may be.
 func (f Flush) Late(now time.Time) bool { return now.Sub(f.At) >= patience }
-
-// leastFlush is how long what waits is given at the least: TCP may send nothing for a
-// moment although its packets still wait.
-const leastFlush = 200 * time.Millisecond
-
-// low is what a limit lets through of what it did while what waits leaves: less than
-// is left free beside what the limit is to be then.
-const low = 0.03
 
 // Low is what a limit is while what waits behind it leaves.
 func Low(limit bitrate.Rate) bitrate.Rate {

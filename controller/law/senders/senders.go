@@ -16,7 +16,16 @@ import (
 // of it for calm.
 const Window = 100 * time.Millisecond
 
-const windows = 4
+const (
+	windows   = 4                       // that are newest, of which the highest counts
+	longest   = windows * Window        // that a sub-window can be; what is longer is a gap
+	useEpoch  = 1500 * time.Millisecond // of a peak: who is quiet for one or two of them lends to others
+	forgets   = 0.95                    // left with each epoch of the highest before: half after 20 s
+	idleRate  = bitrate.Mbit            // that idle pods use at the most
+	idleAfter = 10 * time.Second        // of being quiet
+	fills     = 0.9                     // of what may be sent, from which on that holds a sender back
+	inUse     = 0.85                    // of what may be sent, below which what is sent says nothing about it
+)
 
 // Use is the recent peak of one sender's usage, as a windowed maximum.
 type Use struct {
@@ -29,12 +38,6 @@ type Use struct {
 
 // Key is the pod.
 func (u Use) Key() plan.PodID { return u.Pod }
-
-// Idle pods are those that were Quiet for a while; they use idleRate at the most.
-const (
-	idleRate  = bitrate.Mbit
-	idleAfter = 10 * time.Second
-)
 
 // Idle reports whether a sender was quiet for a while.
 func (u Use) Idle(now time.Time) bool { return !u.Quiet.IsZero() && now.Sub(u.Quiet) >= idleAfter }
@@ -49,18 +52,11 @@ func (u Use) Unused(s *plan.Sender, now time.Time) bitrate.Rate {
 	return max(min(floor, LimitOf(s))-u.Recent(), 0)
 }
 
-// useEpoch is how long a sender must be quiet, once or twice over, before its
-// share is lent to others.
-const useEpoch = 1500 * time.Millisecond
-
 // Recent is the peak of one epoch to two.
 func (u Use) Recent() bitrate.Rate { return max(u.Now, u.Last) }
 
 // Bursts is what a sender uses when it sends, also if it is quiet now.
 func (u Use) Bursts() bitrate.Rate { return max(u.Recent(), u.High) }
-
-// forgets is what is left with each epoch of the highest before: half after 20 s.
-const forgets = 0.95
 
 func (u *Use) add(at time.Time, r bitrate.Rate) {
 	if u.Since.IsZero() {
@@ -250,9 +246,6 @@ func Newest(s *plan.Sender) (from, to time.Time) {
 	return from, to
 }
 
-// longest is how long a sub-window can be; what is longer is a gap.
-const longest = windows * Window
-
 // until is the sub-windows that ended by at, give or take half a sub-window.
 func until(rates []plan.TxRate, at time.Time) []plan.TxRate {
 	at = at.Add(Window / 2)
@@ -289,12 +282,8 @@ func Bound(s *plan.Sender, usage bitrate.Rate) bool {
 // Fills reports whether so much is sent that what may be is what holds it back.
 func Fills(sent, may bitrate.Rate) bool { return float64(sent) >= fills*float64(may) }
 
-const fills = 0.9
-
 // InUse reports whether what is sent is what may be: less says nothing about it.
 func InUse(sent, may bitrate.Rate) bool { return float64(sent) >= inUse*float64(may) }
-
-const inUse = 0.85
 
 // SumLimits is what the senders may send together.
 func SumLimits(senders []*plan.Sender) bitrate.Rate {
