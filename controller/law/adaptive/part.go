@@ -60,13 +60,13 @@ func (s State) Elsewhere(all, part plan.Observation, nodes func(string) bool) pl
 		e.Sending = append(e.Sending, other)
 	}
 	slices.SortFunc(e.Sending, plan.Bottleneck.Compare)
-	for i := range s.Diagnoses {
-		if d := &s.Diagnoses[i]; d.Afar && slices.ContainsFunc(part.Apps, func(a plan.App) bool { return a.Pod == d.App }) {
+	for _, d := range known(s.Diagnoses, part.Apps) {
+		if d.Afar {
 			e.Afar = append(e.Afar, d.App)
 		}
 	}
-	for i := range s.Flushes {
-		if _, shown := plan.Find(part.Senders, s.Flushes[i].Pod); shown && s.Flushes[i].At.Equal(all.At) {
+	for _, f := range known(s.Flushes, part.Senders) {
+		if f.At.Equal(all.At) {
 			e.Turns++
 		}
 	}

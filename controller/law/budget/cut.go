@@ -13,7 +13,7 @@ import (
 // relieve cuts, unless doubt, futility or the floors speak against it.
 func (t *Turn) relieve(b *Budget) plan.Reason {
 	v := t.Opinion
-	booked := b.Search.Overbooked.By > 0 && b.Phase == plan.Settled && !t.together(b)
+	booked := t.booked(b)
 	if v.Tail && (b.Link.Measured || booked) && !senders.InUse(t.Load.Peak, b.Total) {
 		return t.hold(b, plan.NearTarget) // the link is known to hold more than this
 	}
@@ -205,31 +205,27 @@ func (t *Turn) estimate(b *Budget) (depth, most float64, explore bool) {
 	v, l, x, c := t.Opinion, &b.Link, &b.Trouble, t.Config
 	depth, most = t.queue().Seconds()/c.Drain.Seconds(), c.MaxCut
 	again, useful := b.again(), x.Fruitless == 0
-	if t.loses(b) {
-		return c.MinCut, most, t.fits(b)
-	}
 	switch {
+	case t.loses(b):
+		return c.MinCut, most, t.fits(b)
 	case useful && again && l.Known && v.Standing: // not enough for the queue that was on its way
 		if t.stays(b) {
-			l.Known, l.Capacity, l.Measured = false, 0, false
+			l.forget()
 		}
 		return max(2*depth, telling), most, false
-	case useful && !v.Standing && v.Worst.Recent <= v.Soft: // gently: most packets are well
+	case useful && v.gentle():
 		return t.gently(b), most, false
-	}
-	if t.together(b) { // that says enough, and nothing of the link
+	case t.together(b): // that says enough, and nothing of the link
 		return depth, most, false
 	}
-	if !again {
-		if learned, explore := t.remember(b); learned {
-			return depth, most, explore
-		}
+	if learned, explore := t.remember(b); learned {
+		return depth, most, explore
 	}
 	if useful && t.shallow(l) { // a little too much
 		l.learn(l.Upper, l.Measured)
 		return depth, most, false
 	}
-	l.Known, l.Capacity, l.Measured = false, 0, false
+	l.forget()
 	if x.Guess = t.guess(b); !again && x.Guess != 0 {
 		to := bitrate.Scale(x.Guess, 1-min(max(depth, c.MinCut), most))
 		return 1 - float64(to)/float64(l.Upper), 1, false
@@ -267,6 +263,7 @@ func (t *Turn) remember(b *Budget) (learned, explore bool) {
 		good = bitrate.Scale(l.Proven, 1/t.Config.Settle)
 	}
 	switch {
+	case b.again():
 	case rise != 0 && (l.Known || raised || t.Load.Paced):
 		l.learn(queue.Alone(l.Upper, rise), true)
 		if raised {

@@ -21,9 +21,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.hold(b, plan.Blind)
 	case !t.Load.More, !used && (!t.Load.Bound || b.Search.Overbooked.By > 0): // what is not used says nothing of what fits
 		return t.hold(b, plan.Unused)
-	case b.Link.spent(b.Total, t.Config.Settle, t.Now), t.Now.Sub(b.Search.Raised) < t.pause(b):
-		return t.hold(b, plan.Calm)
-	case t.Load.Paced && !used && t.Now.Sub(b.Search.Raised) < SettleTime: // they come back slowly from a change
+	case b.Link.spent(b.Total, t.Config.Settle, t.Now), t.shows(b, used):
 		return t.hold(b, plan.Calm)
 	}
 	if senders.Fills(t.Load.Peak, b.Total) {
@@ -34,7 +32,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.hold(b, plan.Calm)
 	}
 	b.Search.Raised = t.Now
-	if b.back(spare) && !b.Link.unsteady(t.Now) && b.Link.Least == 0 { // to what once fitted through
+	if b.back(spare, t.Now) { // to what once fitted through
 		b.Total = bitrate.Scale(b.Link.Best, t.Config.Settle)
 		b.Link.learn(b.Link.Best, b.Link.Measured)
 		b.Phase, b.Search.At = b.rest(), t.Now.Add(t.Config.ProbeEvery)
@@ -43,6 +41,12 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	t.raise(b, t.step(b, spare))
 	b.Phase, b.Search.At = plan.Trying, t.Now
 	return t.reason(b, plan.Grow, plan.Calm)
+}
+
+// shows reports whether the last raise has yet to show.
+func (t *Turn) shows(b *Budget, used bool) bool {
+	ago := t.Now.Sub(b.Search.Raised)
+	return ago < t.pause(b) || t.Load.Paced && !used && ago < SettleTime // they come back slowly from a change
 }
 
 // raise gives out a step more, and says how much the next one is to be.
@@ -72,7 +76,10 @@ func (t *Turn) ignored(b *Budget) bool {
 }
 
 // back reports whether to return to the best capacity that there was.
-func (b *Budget) back(spare bool) bool {
+func (b *Budget) back(spare bool, now time.Time) bool {
+	if b.Link.unsteady(now) || b.Link.Least > 0 {
+		return false
+	}
 	if spare && float64(b.Link.Best) > 1.1*float64(b.Total) {
 		return true
 	}

@@ -65,6 +65,9 @@ func (l *Link) learn(c bitrate.Rate, measured bool) {
 	l.Known, l.Capacity, l.Measured = true, c, measured
 }
 
+// forget has the capacity be unknown again.
+func (l *Link) forget() { l.Known, l.Capacity, l.Measured = false, 0, false }
+
 // fallen reports whether less fits through than once did.
 func (l *Link) fallen() bool { return l.Known && float64(l.Capacity) < 0.9*float64(l.Best) }
 

@@ -82,6 +82,11 @@ func (t *Turn) together(b *Budget) bool {
 	return b.Search.Overbooked.By > 0 && bitrate.Scale(t.Load.Peak, bookBack) > b.Total
 }
 
+// booked reports whether it is enough to take back a part of limits that are overbooked.
+func (t *Turn) booked(b *Budget) bool {
+	return b.Search.Overbooked.By > 0 && b.Phase == plan.Settled && !t.together(b)
+}
+
 // exceeded ends it, since a queue stood.
 func (o *Overbooking) exceeded(now time.Time) {
 	if o.By > 0 {

@@ -16,35 +16,14 @@ import (
 // feels its way up from where the queue emptied.
 func (t *Turn) settle(b *Budget) {
 	e := t.episode(b)
+	t.gauge(b, e)
 	l, s, before := &b.Link, &b.Search, &b.Trouble.Before.Link
-	f, rise := e.fall, b.Trouble.Rise
-	room, others, known := queue.Between(rise.Slope, rise.Inflow, f.slope, f.inflow)
-	if !known && before.shared() { // the link is as it was, what others use of it is not
-		room, others, known = queue.Beside(before.Capacity+before.Others, f.slope, f.inflow)
-	}
-	if known {
-		l.Others = others
-	}
-	switch {
-	case known && float64(others) > company*float64(room+others):
-		l.learn(room, true)
-		s.Even = !before.Known && b.between() // both slopes were short
-	case !l.Known:
-		t.measure(b, e)
-	case e.pinned:
-	case b.Trouble.Overshot: // it was guessed from the way up, or what was good before was taken
-		if l.Capacity = max(l.Capacity, e.full); t.Load.Paced || t.Load.Sockets { // counted before it waits
-			l.Capacity = min(l.Capacity, l.Upper)
-		}
-	default:
-		l.Capacity = min(l.Capacity, e.full)
-	}
 	l.Best = max(l.Best, l.Capacity)
 	l.left(t.Now)
 	if l.fallen() && !b.Trouble.Overshot {
 		s.Wait = t.comeback(b)
 	}
-	s.Fine = !s.Even && t.cheap(b) && (t.doubtful(e, rise, l.Capacity) || !before.Known && t.free(e, l.Capacity))
+	s.Fine = !s.Even && t.cheap(b) && (t.doubtful(e, b.Trouble.Rise, l.Capacity) || !before.Known && t.free(e, l.Capacity))
 	if s.Fine {
 		s.Step = fineStep
 		l.Upper = min(max(e.full, bitrate.Scale(l.Capacity, doubt)), bitrate.Scale(l.Capacity, overflow))
@@ -61,6 +40,33 @@ func (t *Turn) settle(b *Budget) {
 	s.Residual = Residual{}
 	b.Phase = b.rest()
 	b.Search.Raised, s.At = t.Now, t.Now.Add(max(wait, t.pause(b)))
+}
+
+// gauge takes the capacity, and what others use of it, from what was seen of a queue.
+func (t *Turn) gauge(b *Budget, e episode) {
+	l, before := &b.Link, &b.Trouble.Before.Link
+	f, rise := e.fall, b.Trouble.Rise
+	room, others, known := queue.Between(rise.Slope, rise.Inflow, f.slope, f.inflow)
+	if !known && before.shared() { // the link is as it was, what others use of it is not
+		room, others, known = queue.Beside(before.Capacity+before.Others, f.slope, f.inflow)
+	}
+	if known {
+		l.Others = others
+	}
+	switch {
+	case known && float64(others) > company*float64(room+others):
+		l.learn(room, true)
+		b.Search.Even = !before.Known && b.between() // both slopes were short
+	case !l.Known:
+		t.measure(b, e)
+	case e.pinned:
+	case b.Trouble.Overshot: // it was guessed from the way up, or what was good before was taken
+		if l.Capacity = max(l.Capacity, e.full); t.Load.Paced || t.Load.Sockets { // counted before it waits
+			l.Capacity = min(l.Capacity, l.Upper)
+		}
+	default:
+		l.Capacity = min(l.Capacity, e.full)
+	}
 }
 
 // episode is what was seen of a queue from its beginning until it was gone.

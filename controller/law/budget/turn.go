@@ -39,6 +39,9 @@ type Opinion struct {
 	Awaited bool // another one in trouble has yet to see the effect of the last cut
 }
 
+// gentle reports whether most packets are well.
+func (o *Opinion) gentle() bool { return !o.Standing && o.Worst.Recent <= o.Soft }
+
 // cause is why an app in trouble is let be.
 func (o *Opinion) cause() plan.Cause {
 	if o.Spent {
