@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
@@ -78,10 +79,10 @@ type Trouble struct {
 	Cuts      int          // since it was last clean for a while
 	Fruitless int          // of those in a row, without effect
 	CleanAt   time.Time    // clean since
-	Rise      Rise
-	Unwritten bool // the last cut was not in force at the last step
-	Overshot  bool // it followed a raise
-	Tried     bool // the raise was a try for more
+	Rise      queue.Way    // as it was seen up to the first of the cuts in a row
+	Unwritten bool         // the last cut was not in force at the last step
+	Overshot  bool         // it followed a raise
+	Tried     bool         // the raise was a try for more
 }
 
 // Before is how it was before the first of the cuts in a row.
@@ -98,12 +99,6 @@ type Found struct {
 	Tail  time.Duration // 90th percentile of the delay
 	Loss  float64       // share lost, where that alone says so
 	Used  bitrate.Rate
-}
-
-// Rise is what was seen on the way up to a cut.
-type Rise struct {
-	Slope  float64 // 0: not seen
-	Inflow bitrate.Rate
 }
 
 // Search is what is remembered while more is tried for.

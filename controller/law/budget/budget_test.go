@@ -136,7 +136,7 @@ func TestAFirstCutGoesByHowFastTheQueueGrew(t *testing.T) {
 			Allow: ms, Soft: ms / 2, Standing: true,
 			Worst: sense.Reading{Low: 40 * ms, Median: 40 * ms, Recent: 40 * ms, Slope: slope, Session: &plan.Session{}, Base: plan.Base{Known: true}},
 		}
-		b := Budget{Total: 300 * mbit, Link: Link{Upper: 300 * mbit}, Trouble: Trouble{Rise: Rise{Slope: slope}}}
+		b := Budget{Total: 300 * mbit, Link: Link{Upper: 300 * mbit}, Trouble: Trouble{Rise: queue.Way{Slope: slope}}}
 		if _, most, _ := turn.estimate(&b); math.Abs(most-want) > 1e-9 {
 			t.Errorf("at a slope of %v, %v of it is taken, want %v", slope, most, want)
 		}
@@ -234,8 +234,8 @@ func TestWhichThroughputIsBelieved(t *testing.T) {
 		want bitrate.Rate
 	}{
 		{"the host stood still, and the way down is unclear", []bitrate.Rate{167, 195, 201}, episode{}, 195},
-		{"the host stood still, and the queue left", []bitrate.Rate{132, 193}, episode{fall: fall{slope: -0.62, inflow: 82 * mbit}}, 193},
-		{"an app that is late by its own host bends the way up", []bitrate.Rate{199, 234}, episode{fall: fall{slope: -0.41, inflow: 118 * mbit}}, 199},
+		{"the host stood still, and the queue left", []bitrate.Rate{132, 193}, episode{down: queue.Way{Slope: -0.62, Inflow: 82 * mbit}}, 193},
+		{"an app that is late by its own host bends the way up", []bitrate.Rate{199, 234}, episode{down: queue.Way{Slope: -0.41, Inflow: 118 * mbit}}, 199},
 	} {
 		for i := range tt.seen {
 			tt.seen[i] *= mbit

@@ -118,20 +118,14 @@ func (t *Turn) early(b *Budget) bool {
 	return !told && t.Now.Sub(began) < 5*senders.Window
 }
 
-// telling is the depth of a cut that a queue must answer to: a gentle one may
-// just not have been enough.
-const telling = 0.15
-
-// deepest is the most that is taken of our part of a link where the rest is others'.
-const deepest = 0.95
-
-// clearly is how much more of what may fit through, by how fast a queue grew, is left by a cut
-// than of what was sent: the faster it leaves, the less that tells of the capacity.
-const clearly = 1.2
-
-// nothing is the share of what was used below which next to nothing is: a queue that
-// stands all the same is not of those who sent it.
-const nothing = 0.1
+const (
+	telling = 0.15 // depth of a cut that a queue must answer to: a gentle one may just not have been enough
+	deepest = 0.95 // most that is taken of our part of a link where the rest is others'
+	nothing = 0.1  // share of what was used: a queue that stands while less is, is not of those who sent it
+	// clearly is how much more of what may fit through, by how fast a queue grew, is left by a cut
+	// than of what was sent: the faster it leaves, the less that tells of the capacity.
+	clearly = 1.2
+)
 
 // cut lowers the budget below what fits through, by as much as it takes to
 // empty the standing queue within the drain time: a queue of d seconds leaves
@@ -149,7 +143,7 @@ func (t *Turn) cut(b *Budget) {
 		}
 	}
 	if !again {
-		x.Rise = Rise{queue.Rising(t.ramp(b, t.Now)), b.Link.Upper}
+		x.Rise = queue.Way{Slope: queue.Rising(t.ramp(b, t.Now)), Inflow: b.Link.Upper}
 		x.Found.Used, x.Tried = min(b.Limits(), t.Load.Peak), b.Phase == plan.Trying
 	}
 	if !again && !raised && b.Link.Known && !t.together(b) {
@@ -257,15 +251,15 @@ func (t *Turn) gently(b *Budget) float64 {
 // remember takes the capacity from how the queue rose, or goes back to what was good
 // before a raise.
 func (t *Turn) remember(b *Budget) (learned, explore bool) {
-	l, rise, raised := &b.Link, b.Trouble.Rise.Slope, t.raised(b)
+	l, rise, raised := &b.Link, b.Trouble.Rise, t.raised(b)
 	good := bitrate.Scale(l.Proven, proven/t.Config.Settle)
 	if b.Search.Fine || b.Search.Even && t.cheap(b) { // there was next to nothing between that and too much
 		good = bitrate.Scale(l.Proven, 1/t.Config.Settle)
 	}
 	switch {
 	case b.again():
-	case rise != 0 && (l.Known || raised || t.Load.Paced):
-		l.learn(queue.Alone(l.Upper, rise), true)
+	case rise.Slope != 0 && (l.Known || raised || t.Load.Paced):
+		l.learn(rise.Alone(), true)
 		if raised {
 			l.Capacity = max(l.Capacity, min(good, l.Upper))
 		}

@@ -103,19 +103,18 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 	return step
 }
 
-// doubt is how far an estimate may be wrong where hosts stand still.
-const doubt = 1.1
-
-// fineStep is what is tried for where the capacity is nearly known: the queue of what is
-// too much is so short when it is seen that hardly a packet is late.
-// Where more may fit by far each that finds no queue makes the next a little larger.
 const (
+	doubt     = 1.1  // times what is right: how far an estimate may be wrong where hosts stand still
+	leastStep = 0.08 // that is tried at a time where each change costs
+	// fineStep is what is tried for where the capacity is nearly known: the queue of what is
+	// too much is so short when it is seen that hardly a packet is late.
+	// Where more may fit by far each that finds no queue makes the next a little larger.
 	fineStep = 0.01
 	mostFine = 0.04
-)
 
-// leastStep is the least that is tried at a time where each change costs.
-const leastStep = 0.08
+	minSpareWait = 30 * time.Second
+	maxSpareWait = 5 * time.Minute
+)
 
 // spare reports whether the link has become so much quieter that there must be
 // room. A host that is less busy than it was looks the same, and so does an app that
@@ -133,11 +132,6 @@ func (t *Turn) spare(b *Budget, used bool) bool {
 	s.SpareAt = t.Now.Add(s.SpareWait)
 	return true
 }
-
-const (
-	minSpareWait = 30 * time.Second
-	maxSpareWait = 5 * time.Minute
-)
 
 // quiet is how far the delay is from where raising would stop, 0…1.
 func (t *Turn) quiet() float64 {

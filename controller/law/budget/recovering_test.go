@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
@@ -81,7 +82,7 @@ func TestAWindowFromBeforeARaiseSaysTooLittle(t *testing.T) {
 func TestASearchBeginsAtWhatTheWayUpSays(t *testing.T) {
 	for slope, want := range map[float64]bitrate.Rate{0: 110 * mbit, 0.2: 180 * mbit} { // a queue of 240M that grows by 0.2 s a second is before 200M
 		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}}
-		b := Budget{Total: 110 * mbit, Trouble: Trouble{Rise: Rise{slope, 240 * mbit}}}
+		b := Budget{Total: 110 * mbit, Trouble: Trouble{Rise: queue.Way{Slope: slope, Inflow: 240 * mbit}}}
 		turn.measure(&b, episode{full: 240 * mbit, pinned: true})
 		if c := b.Link.Capacity; !b.Search.Even || !near(c, want, 0.02) {
 			t.Errorf("slope %v: it begins at %v, even %v; want %v", slope, c, b.Search.Even, want)

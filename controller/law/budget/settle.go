@@ -45,10 +45,9 @@ func (t *Turn) settle(b *Budget) {
 // gauge takes the capacity, and what others use of it, from what was seen of a queue.
 func (t *Turn) gauge(b *Budget, e episode) {
 	l, before := &b.Link, &b.Trouble.Before.Link
-	f, rise := e.fall, b.Trouble.Rise
-	room, others, known := queue.Between(rise.Slope, rise.Inflow, f.slope, f.inflow)
+	room, others, known := queue.Between(b.Trouble.Rise, e.down)
 	if !known && before.shared() { // the link is as it was, what others use of it is not
-		room, others, known = queue.Beside(before.Capacity+before.Others, f.slope, f.inflow)
+		room, others, known = queue.Beside(before.Capacity+before.Others, e.down)
 	}
 	if known {
 		l.Others = others
@@ -72,7 +71,8 @@ func (t *Turn) gauge(b *Budget, e episode) {
 // episode is what was seen of a queue from its beginning until it was gone.
 type episode struct {
 	ramp   []queue.Delay
-	fall   fall          // of the queue
+	down   queue.Way     // once the cut was in force
+	long   bool          // that took long enough to be exact
 	took   time.Duration // from the cut until the queue began to leave
 	full   bitrate.Rate  // what the senders sent while it stood, less what it grew by
 	passed bitrate.Rate  // what fits through by what passed the node's uplink; 0: that says nothing
@@ -86,7 +86,9 @@ func (t *Turn) episode(b *Budget) episode {
 		return e
 	}
 	const w = senders.Window
-	e.fall = t.fall(b, e.ramp)
+	slope, from, to := queue.Falling(queue.After(e.ramp, b.Link.Cut))
+	sent := min(senders.MeanSum(t.Senders, from, to, senders.Usable), b.Total)
+	e.down, e.long = queue.Way{Slope: slope, Inflow: cmp.Or(sent, b.Total)}, to.Sub(from) > w/2
 	turn := queue.Turning(e.ramp)
 	e.took = max(0, e.ramp[turn].At.Sub(b.Link.Cut))
 	first, last := queue.Foot(e.ramp, turn), queue.End(e.ramp, turn)
@@ -109,19 +111,19 @@ func (t *Turn) episode(b *Budget) episode {
 // those are too little in which the link or its host stood still, and the one counts that
 // the way down agrees with.
 func (e *episode) credible(seen []bitrate.Rate) bitrate.Rate {
-	if e.fall.slope == 0 {
+	if e.down.Slope == 0 {
 		return quantile.Upper(seen, 0.5)
 	}
-	c := queue.Alone(e.fall.inflow, e.fall.slope)
+	c := e.down.Alone()
 	return slices.MinFunc(seen, func(a, b bitrate.Rate) int { return cmp.Compare(max(a-c, c-a), max(b-c, c-b)) })
 }
 
 // doubtful reports whether a capacity may be too low: what went through while the queue
 // stood says so and the way up does not agree with it, or hosts stand still now and then,
 // which makes every estimate doubtful.
-func (t *Turn) doubtful(e episode, up Rise, capacity bitrate.Rate) bool {
+func (t *Turn) doubtful(e episode, up queue.Way, capacity bitrate.Rate) bool {
 	more := float64(e.full) / float64(capacity)
-	return more > vague && more < overflow && !up.agrees(capacity) || t.Opinion.Elsewhere != nil
+	return more > vague && more < overflow && !agrees(up, capacity) || t.Opinion.Elsewhere != nil
 }
 
 // free reports whether limits are in force so soon that a fine step too much is undone
@@ -133,17 +135,17 @@ func (t *Turn) free(e episode, capacity bitrate.Rate) bool {
 }
 
 // agrees reports whether the way up says the same of the capacity.
-func (r Rise) agrees(capacity bitrate.Rate) bool {
-	return r.Slope != 0 && near(queue.Alone(r.Inflow, r.Slope), capacity, vague-1)
+func agrees(up queue.Way, capacity bitrate.Rate) bool {
+	return up.Slope != 0 && near(up.Alone(), capacity, vague-1)
 }
 
 // surely is what fits through by the way up, taken to be wrong by a tenth; 0 where that is
 // unclear.
-func (r Rise) surely() bitrate.Rate {
-	if r.Slope == 0 {
+func surely(up queue.Way) bitrate.Rate {
+	if up.Slope == 0 {
 		return 0
 	}
-	return bitrate.Scale(queue.Alone(r.Inflow, r.Slope), 1/doubt)
+	return bitrate.Scale(up.Alone(), 1/doubt)
 }
 
 // From vague times the capacity on, what went through while a queue stood contradicts it;
@@ -153,42 +155,30 @@ const (
 	overflow = 1.5
 )
 
-// fall is the way down of a queue after a cut.
-type fall struct {
-	slope  float64      // 0: unclear
-	inflow bitrate.Rate // what the senders sent meanwhile
-	long   bool         // long enough to be exact
-}
-
-func (t *Turn) fall(b *Budget, ramp []queue.Delay) fall {
-	down, from, to := queue.Falling(queue.After(ramp, b.Link.Cut))
-	return fall{down, t.inflow(b, from, to), to.Sub(from) > senders.Window/2}
-}
-
 // measure sets the capacity once the queue is empty: from what the senders sent
 // while it stood, which is exact unless it overflowed, or from how fast it fell
 // after the cut, which is exact if that took long.
 func (t *Turn) measure(b *Budget, e episode) {
-	l, f := &b.Link, e.fall
+	l, up := &b.Link, b.Trouble.Rise
 	if e.pinned && e.passed != 0 {
 		l.learn(min(e.passed, max(l.Upper, e.full)), true) // more would not have queued
 		return
 	}
-	c := min(queue.Alone(f.inflow, f.slope), e.full)
-	if !f.long {
+	c := min(e.down.Alone(), e.full)
+	if !e.long {
 		c = min(c, t.emptied(e)) // who sends on and off, or paused, bends the line
 	}
 	switch {
-	case f.slope != 0 && (f.long || !e.fell) && e.pinned:
+	case e.down.Slope != 0 && (e.long || !e.fell) && e.pinned:
 		l.learn(c, true)
 	case e.fell || !e.pinned:
 		l.learn(e.full, true)
 	default:
-		l.learn(max(b.Total, min(b.Trouble.Guess, e.full), min(b.Trouble.Rise.surely(), e.full)), false)
+		l.learn(max(b.Total, min(b.Trouble.Guess, e.full), min(surely(up), e.full)), false)
 		l.Upper, b.Search.Even = e.full, true
 		return
 	}
-	if !f.long && float64(e.full) > vague*float64(l.Capacity) && !b.Trouble.Rise.agrees(l.Capacity) {
+	if !e.long && float64(e.full) > vague*float64(l.Capacity) && !agrees(up, l.Capacity) {
 		b.Search.Wait = t.Config.ProbeEvery / 6 // to be confirmed
 		// What drained is below, and what a cut before left standing above it.
 		b.Search.Even = b.between()
@@ -199,15 +189,6 @@ func (t *Turn) measure(b *Budget, e episode) {
 // fit: the truth is in between.
 func (b *Budget) between() bool {
 	return b.Trouble.Cuts > 1 && float64(b.Link.Upper) > 1.1*float64(b.Link.Capacity)
-}
-
-// inflow is what the senders sent from one time to another after the cut.
-func (t *Turn) inflow(b *Budget, from, to time.Time) bitrate.Rate {
-	sent := min(senders.MeanSum(t.Senders, from, to, senders.Usable), b.Total)
-	if sent == 0 {
-		return b.Total
-	}
-	return sent
 }
 
 // emptied is what fits through by the whole way down.
@@ -225,5 +206,5 @@ func (t *Turn) emptied(e episode) bitrate.Rate {
 	if sent == 0 { // who sends nothing says nothing of what fits
 		return e.full
 	}
-	return queue.Alone(sent, (to.Above-from.Above).Seconds()/took.Seconds())
+	return queue.Way{Slope: (to.Above - from.Above).Seconds() / took.Seconds(), Inflow: sent}.Alone()
 }

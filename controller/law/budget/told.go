@@ -1,6 +1,8 @@
 package budget
 
 import (
+	"cmp"
+
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
@@ -37,13 +39,8 @@ func (b *Budget) Believe(c Config, load Load, told plan.Told) {
 // seen speaks against it: a queue stands although less is sent, or more went through
 // without one.
 func (t *Turn) guess(b *Budget) bitrate.Rate {
-	c := bitrate.Scale(t.Told.Found, 1/t.Config.Settle)
-	if c == 0 {
-		c = bitrate.Max
-	}
-	if t.Told.Rate != 0 {
-		c = min(c, t.Told.Rate)
-	}
+	found := bitrate.Scale(t.Told.Found, 1/t.Config.Settle)
+	c := min(cmp.Or(found, bitrate.Max), cmp.Or(t.Told.Rate, bitrate.Max))
 	if c >= b.Link.Upper || c < b.Link.Proven {
 		return 0
 	}

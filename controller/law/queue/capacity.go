@@ -13,32 +13,33 @@ import (
 // link of capacity C, the delay grows by (B + X − C)/C seconds a second. The
 // senders may have C − X.
 
-// Alone is what fits through if nobody else is there, from the slope while the
-// senders sent inflow: C = B/(1 + slope). If others are there it is too little,
-// never too much, as long as the queue falls.
-func Alone(inflow bitrate.Rate, slope float64) bitrate.Rate {
-	return bitrate.Rate(float64(inflow) * (1 / (1 + slope)))
+// Way is the way up of a queue, or down.
+type Way struct {
+	Slope  float64      // seconds a second; 0: not seen
+	Inflow bitrate.Rate // what the senders sent meanwhile
 }
 
-// Between is what the senders may have, from the slope on the way up while they sent
-// high and on the way down while they sent low: where it would be 0. Others are what
-// else is on the link: two equations for C and X.
-func Between(up float64, high bitrate.Rate, down float64, low bitrate.Rate) (room, others bitrate.Rate, known bool) {
-	if up <= 0 || down >= 0 || high <= low {
+// Alone is what fits through if nobody else is there: C = B/(1 + slope). If others are
+// there it is too little, never too much, as long as the queue falls.
+func (w Way) Alone() bitrate.Rate { return bitrate.Rate(float64(w.Inflow) * (1 / (1 + w.Slope))) }
+
+// Between is what the senders may have, where the slope would be 0, and what others have
+// of the link: two equations for C and X.
+func Between(up, down Way) (room, others bitrate.Rate, known bool) {
+	if up.Slope <= 0 || down.Slope >= 0 || up.Inflow <= down.Inflow {
 		return 0, 0, false
 	}
-	c := float64(high-low) / (up - down)
-	room = low + bitrate.Rate(-down*c)
+	c := float64(up.Inflow-down.Inflow) / (up.Slope - down.Slope)
+	room = down.Inflow + bitrate.Rate(-down.Slope*c)
 	return room, max(bitrate.Rate(c)-room, 0), true
 }
 
-// Beside is the same from the slope on the way down alone, where the capacity of the whole link
-// is known.
-func Beside(whole bitrate.Rate, down float64, low bitrate.Rate) (room, others bitrate.Rate, known bool) {
-	if down >= 0 {
+// Beside is the same from the way down alone, where the capacity of the whole link is known.
+func Beside(whole bitrate.Rate, down Way) (room, others bitrate.Rate, known bool) {
+	if down.Slope >= 0 {
 		return 0, 0, false
 	}
-	room = min(low+bitrate.Scale(whole, -down), whole)
+	room = min(down.Inflow+bitrate.Scale(whole, -down.Slope), whole)
 	return room, whole - room, true
 }
 
@@ -108,7 +109,7 @@ func Throughput(ramp []Delay, sums []senders.Sum, stands time.Duration) []bitrat
 		before, seen := level(ramp, w.From)
 		after, known := level(ramp, w.At)
 		if seen && known && before >= stands && after >= stands {
-			all = append(all, Alone(w.Tx, (after-before).Seconds()/w.At.Sub(w.From).Seconds()))
+			all = append(all, Way{(after - before).Seconds() / w.At.Sub(w.From).Seconds(), w.Tx}.Alone())
 		}
 	}
 	slices.Sort(all)

@@ -41,23 +41,23 @@ func TestCapacityFromSlopes(t *testing.T) {
 	if slope, _, _ := Falling(faltered); math.Abs(slope+0.25) > 0.02 {
 		t.Errorf("the way down after faltering is %v, want -0.25", slope)
 	}
-	if c := Alone(150*mbit, down); max(c-200*mbit, 200*mbit-c) > 3*mbit {
+	if c := (Way{down, 150 * mbit}).Alone(); max(c-200*mbit, 200*mbit-c) > 3*mbit {
 		t.Errorf("capacity %v, want 200M", c)
 	}
-	if room, others, known := Between(up, 300*mbit, down, 150*mbit); !known || others > 6*mbit || room < 194*mbit || room > 206*mbit {
+	if room, others, known := Between(Way{up, 300 * mbit}, Way{down, 150 * mbit}); !known || others > 6*mbit || room < 194*mbit || room > 206*mbit {
 		t.Errorf("%v fit, others use %v, want 200M and none", room, others)
 	}
 	// With 60 of others in it, 90 falls by a quarter and 240 rises by a half.
-	if room, others, known := Between(0.5, 240*mbit, -0.25, 90*mbit); !known || room != 140*mbit || others != 60*mbit {
+	if room, others, known := Between(Way{0.5, 240 * mbit}, Way{-0.25, 90 * mbit}); !known || room != 140*mbit || others != 60*mbit {
 		t.Errorf("%v fit, others use %v, want 140M and 60M", room, others)
 	}
-	if room, others, known := Beside(200*mbit, -0.25, 90*mbit); !known || room != 140*mbit || others != 60*mbit {
+	if room, others, known := Beside(200*mbit, Way{-0.25, 90 * mbit}); !known || room != 140*mbit || others != 60*mbit {
 		t.Errorf("of a link of 200M, by the way down, room %v beside %v, known %v; want 140M beside 60M", room, others, known)
 	}
-	if _, _, known := Beside(200*mbit, 0, 90*mbit); known {
+	if _, _, known := Beside(200*mbit, Way{0, 90 * mbit}); known {
 		t.Error("something is said of a queue of which the way down is unclear")
 	}
-	if _, _, known := Between(0, 240*mbit, -0.25, 90*mbit); known {
+	if _, _, known := Between(Way{0, 240 * mbit}, Way{-0.25, 90 * mbit}); known {
 		t.Error("one slope told both")
 	}
 	for _, little := range [][]Delay{nil, ramp(42*ms, 0, -0.25)[:2]} {
