@@ -32,7 +32,7 @@ func TestASenderIsNotRaisedWhileOneOfItsBottlenecksIsInTrouble(t *testing.T) {
 		r := round{
 			config: DefaultConfig(), view: sense.View{Observation: plan.Observation{At: t0, Senders: []plan.Sender{x}}},
 			state:  &State{Budgets: []budget.Budget{{Total: 80 * mbit, Link: known}, {Total: 90 * mbit, Link: known}}, Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}},
-			groups: []*group{&uplink, &cluster},
+			groups: []group{uplink, cluster},
 			plan: plan.Plan{Reasons: []plan.Reason{
 				{Bottleneck: plan.Uplink("n1"), Action: plan.Grow, Cause: plan.Calm},
 				{Bottleneck: plan.Cluster, Action: plan.Hold, Cause: tt.cluster},

@@ -42,7 +42,7 @@ func (w *wish) may(limit, to bitrate.Rate) bool {
 // bottlenecks give it. Cuts are planned at once, raises only where the sum of
 // the limits in force leaves room for them.
 func (r *round) limits() {
-	if len(r.state.Flushes) == 0 && !slices.ContainsFunc(r.groups, func(g *group) bool { return g.to != nil }) {
+	if len(r.state.Flushes) == 0 && !slices.ContainsFunc(r.groups, func(g group) bool { return g.to != nil }) {
 		return
 	}
 	wishes := make([]wish, len(r.view.Senders))
@@ -50,8 +50,8 @@ func (r *round) limits() {
 		wishes[i].cap = bitrate.Max
 		wishes[i].floor, _ = senders.Bounds(&r.view.Senders[i])
 	}
-	for _, g := range r.groups {
-		r.wish(g, wishes)
+	for i := range r.groups {
+		r.wish(&r.groups[i], wishes)
 	}
 	for i := range wishes {
 		w, s := &wishes[i], &r.view.Senders[i]

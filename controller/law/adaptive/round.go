@@ -23,7 +23,7 @@ type round struct {
 	usual   time.Duration     // from patch to effect
 	awaited []bool            // senders that have yet to obey; nil if none
 	blamed  []plan.Bottleneck // anew
-	groups  []*group          // of bottlenecks that change or forbid anything
+	groups  []group           // of bottlenecks that change or forbid anything
 	plan    plan.Plan
 
 	burst   map[string]bool // nodes where a change made a burst lately; nil until somebody asks
@@ -46,19 +46,19 @@ func (r *round) bottleneck(b *budget.Budget, account *Account) {
 	reason := plan.Reason{Bottleneck: b.Bottleneck, Phase: b.Phase, Action: plan.Hold, Cause: plan.NotThrottling}
 	out := budget.Outcome{Escalate: opinion.Trouble()}
 	if len(members) > 0 {
-		reason, out = r.decide(b, account, &opinion, g, told, apps)
+		reason, out = r.decide(b, account, &opinion, &g, told, apps)
 	}
 	if out.Escalate && app >= 0 {
 		r.escalate(app, &opinion.Verdict, b.Bottleneck, apps, reason.Action == plan.Restore, out.Idle)
 	}
 	if reason.Action == plan.Cut {
-		r.cut(b, account, app, g)
+		r.cut(b, account, app, &g)
 	}
 	if len(members) > 0 {
 		reason.Charge = account.charge(b.Total)
 	}
 	g.at = len(r.plan.Reasons)
-	r.divide(b, g, reason.Action)
+	r.divide(b, &g, reason.Action)
 	r.plan.Reasons = append(r.plan.Reasons, explain(reason, &opinion.Verdict, unmet))
 	if g.to != nil || reason.Trouble() {
 		r.groups = append(r.groups, g)
@@ -72,9 +72,8 @@ func (r *round) decide(b *budget.Budget, account *Account, opinion *budget.Opini
 		Now: r.view.At, Feedback: r.usual, Pending: g.pending, Held: g.held, Opinion: opinion, Load: g.load, Told: told, Senders: g.senders,
 	}
 	if payer, spent := r.tooCostly(account, b.Total, g.load); spent {
-		charge := account.charge(b.Total)
 		reason = t.GiveBack(b, account.Before)
-		reason.App, reason.Charge = account.App, charge
+		reason.App = account.App
 		*account, opinion.Verdict = Account{}, r.view.Verdicts[payer]
 		return reason, out
 	}
@@ -248,8 +247,8 @@ type group struct {
 	floors  []bitrate.Rate // by member, as far as there is enough for all; nil: the own
 }
 
-func (r *round) group(members []int32) *group {
-	g := &group{members: members, senders: make([]*plan.Sender, len(members)), unused: make([]bitrate.Rate, len(members))}
+func (r *round) group(members []int32) group {
+	g := group{members: members, senders: make([]*plan.Sender, len(members)), unused: make([]bitrate.Rate, len(members))}
 	var least bitrate.Rate // that can be written
 	for k, i := range members {
 		s := &r.view.Senders[i]

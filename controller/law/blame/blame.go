@@ -109,13 +109,7 @@ func (s *Diagnosis) goOn(old *Diagnosis, behind func(plan.Bottleneck) bool, clea
 }
 
 // candidates are the places where an app's trouble may come from, the most
-// likely first: the uplinks of nodes that send, then the whole cluster. A reply
-// leaves through the uplink of the app's node, a request through that of the
-// node it is sent from; one-way delay says which of them is late. Requests that
-// are late from wherever they come point to the app's downlink, and so to all
-// that send. Without one-way delays, several vantage points tell: what is late
-// from all of them is near the app, what is late from one is near that one.
-// Where each vantage point is late towards others as well, it is those that are full.
+// likely first: the uplinks of nodes that send, then the whole cluster.
 func candidates(v *sense.Verdict, afar bool, sending Sending) []plan.Bottleneck {
 	own, far := plan.Uplink(v.App.Node), plan.Bottleneck{}
 	if s := v.Worst.Session; s != nil && s.Vantage != v.App.Node {
@@ -141,6 +135,10 @@ func candidates(v *sense.Verdict, afar bool, sending Sending) []plan.Bottleneck 
 	return order
 }
 
+// likely goes by the one-way delays: a reply leaves through the uplink of the app's node, a
+// request through that of the node it is sent from, and requests that are late from
+// wherever they come point to the app's downlink, and so to all that send. Without them
+// several vantages tell: what is late from all is near the app.
 func likely(v *sense.Verdict, own, far plan.Bottleneck) []plan.Bottleneck {
 	forward, back := v.Worst.Forward, v.Worst.Back
 	several := v.Paths.Seen > 1

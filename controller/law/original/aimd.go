@@ -25,9 +25,8 @@ func DefaultAIMD() AIMDConfig {
 	}
 }
 
-// AIMD reproduces the original asymmetric controller to the number, so that it
-// can be measured against: whole Mbit/s, an interquartile range as "jitter",
-// no jitter below five samples, apps measured over TCP only watched.
+// AIMD reproduces the original asymmetric controller to the number, as
+// docs/control-law.md describes it.
 type AIMD struct{ AIMDConfig }
 
 // Step is one step of it.

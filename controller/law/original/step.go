@@ -29,10 +29,8 @@ func DefaultStep() StepConfig {
 // maxStepSamples bounds what step keeps of one app between two decisions.
 const maxStepSamples = 1000
 
-// Step reproduces the original proportional controller to the number: the 95th
-// percentile against one target, −50M above it, +10M below, nothing at exactly
-// the target, changes under 5M not written, and 0.5 ms taken for granted when
-// nothing was measured, on the strength of which nobody is raised.
+// Step reproduces the original proportional controller to the number, as
+// docs/control-law.md describes it.
 type Step struct{ StepConfig }
 
 // Step is one step of it.
