@@ -189,7 +189,7 @@ func (r *Recorder) add(t *track, x turn, moved bool) {
 		x.shown = f.view(all)
 		f.doubt(x.shown, x.decided, x.before)
 		x.decided = f.decided(x.decided, x.shown)
-		now := rest{x.next.Elsewhere(all, x.shown, f.holds), slices.Sorted(maps.Keys(f.partly))}
+		now := rest{x.next.Adaptive.Elsewhere(all, x.shown, f.holds), slices.Sorted(maps.Keys(f.partly))}
 		if begins || !now.equal(t.rest) {
 			kept, n := keep(r, now)
 			x.rest, t.rest, weight = &kept, kept, weight+n

@@ -93,12 +93,6 @@ func (s State) Part(o plan.Observation, nodes func(string) bool) State {
 	return State{At: s.At, Adaptive: s.Adaptive.Part(o, nodes), Original: s.Original}
 }
 
-// Elsewhere is what counts of the rest for such a part of all that was shown in the step
-// that led to s.
-func (s State) Elsewhere(all, part plan.Observation, nodes func(string) bool) plan.Elsewhere {
-	return s.Adaptive.Elsewhere(all, part, nodes)
-}
-
 // Run is a law in use with all that is remembered, for who drives one alone.
 type Run struct {
 	Law   Law

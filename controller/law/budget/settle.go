@@ -87,8 +87,8 @@ func (t *Turn) episode(b *Budget) episode {
 	}
 	const w = senders.Window
 	slope, from, to := queue.Falling(queue.After(e.ramp, b.Link.Cut))
-	sent := min(senders.MeanSum(t.Senders, from, to, senders.Usable), b.Total)
-	e.down, e.long = queue.Way{Slope: slope, Inflow: cmp.Or(sent, b.Total)}, to.Sub(from) > w/2
+	_, sent := senders.MeanSum(t.Senders, from, to)
+	e.down, e.long = queue.Way{Slope: slope, Inflow: cmp.Or(min(sent, b.Total), b.Total)}, to.Sub(from) > w/2
 	turn := queue.Turning(e.ramp)
 	e.took = max(0, e.ramp[turn].At.Sub(b.Link.Cut))
 	first, last := queue.Foot(e.ramp, turn), queue.End(e.ramp, turn)
@@ -202,7 +202,7 @@ func (t *Turn) emptied(e episode) bitrate.Rate {
 	if took <= from.Above-to.Above {
 		return e.full
 	}
-	sent := senders.MeanSum(t.Senders, from.At, to.At, senders.Uncapped)
+	sent, _ := senders.MeanSum(t.Senders, from.At, to.At)
 	if sent == 0 { // who sends nothing says nothing of what fits
 		return e.full
 	}

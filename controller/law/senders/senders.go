@@ -182,22 +182,21 @@ func Sums(senders []*plan.Sender, from, to time.Time) []Sum {
 	return all
 }
 
-// Uncapped is a measured rate as it is.
-func Uncapped(_ *plan.Sender, tx bitrate.Rate) bitrate.Rate { return tx }
-
-// MeanSum is what the senders sent from one time to another on average, by the
-// part of the measured rates that counts; 0 if nobody counted.
-func MeanSum(senders []*plan.Sender, from, to time.Time, counts func(*plan.Sender, bitrate.Rate) bitrate.Rate) bitrate.Rate {
-	var bits float64
+// MeanSum is what the senders sent from one time to another on average, as it was
+// counted, and the part of it that is Usable; 0 if nobody counted.
+func MeanSum(senders []*plan.Sender, from, to time.Time) (counted, usable bitrate.Rate) {
+	if !to.After(from) {
+		return 0, 0
+	}
+	var all, part float64 // bits
 	for _, s := range senders {
 		for i, r := range s.Rates {
-			bits += float64(counts(s, r.Tx)) * within(s.Rates, i, from, to)
+			took := within(s.Rates, i, from, to)
+			all, part = all+float64(r.Tx)*took, part+float64(Usable(s, r.Tx))*took
 		}
 	}
-	if !to.After(from) {
-		return 0
-	}
-	return bitrate.Rate(bits / to.Sub(from).Seconds())
+	took := to.Sub(from).Seconds()
+	return bitrate.Rate(all / took), bitrate.Rate(part / took)
 }
 
 // Over is the mean of what is known of the time from one to another, or what was last
