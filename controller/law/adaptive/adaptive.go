@@ -53,7 +53,8 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	// An app that cuts did not help blames the next one, which may have been passed
 	// already or not exist yet.
 	for _, b := range r.blamed {
-		if r.reasonAt(b) < 0 {
+		if at, taken := slices.BinarySearchFunc(all, b, plan.Bottleneck.Compare); !taken {
+			all = slices.Insert(all, at, b)
 			r.take(b, &s)
 		}
 	}

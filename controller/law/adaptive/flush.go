@@ -91,8 +91,9 @@ func (r *round) turns(wishes []wish) {
 	}
 }
 
-// due is what a sender is to have whose limit was low for as long as it had to be: what was wished for,
-// where that is forbidden what it was, and while that is to be waited for, what it has.
+// due is what a sender is to have whose limit was low for as long as it had to be: what was
+// wished for, where that is forbidden what it was, and while that is to be waited for, what
+// it has.
 func (r *round) due(s *plan.Sender, f *senders.Flush, w *wish) bitrate.Rate {
 	to, free := f.To, !w.frozen && !w.full
 	if f.Restore {
@@ -144,21 +145,16 @@ func (r *round) written() {
 }
 
 // reasonOf is the place of the reason for a change of a sender's limit: that of a
-// bottleneck that wished for it, or where none did, of its node's.
+// bottleneck that wished for it, or where none did, as for a few that were low, of its node's.
 func (r *round) reasonOf(s *plan.Sender, w *wish) int {
 	if w.cut || w.raise || w.restore {
 		return int(w.reason)
 	}
 	uplink := plan.Uplink(s.Node)
-	if i := r.reasonAt(uplink); i >= 0 {
+	i := slices.IndexFunc(r.plan.Reasons, func(x plan.Reason) bool { return x.Bottleneck == uplink })
+	if i >= 0 {
 		return i
 	}
 	r.plan.Reasons = append(r.plan.Reasons, plan.Reason{Bottleneck: uplink, Action: plan.Grow, Cause: plan.Calm})
 	return len(r.plan.Reasons) - 1
-}
-
-// reasonAt is the place of a bottleneck's reason; −1 if there is none. Few ask in a step: for
-// limits that were low, and apps that blame another bottleneck.
-func (r *round) reasonAt(b plan.Bottleneck) int {
-	return slices.IndexFunc(r.plan.Reasons, func(x plan.Reason) bool { return x.Bottleneck == b })
 }

@@ -57,7 +57,8 @@ func indexOf(v sense.View, diagnoses []blame.Diagnosis) *index {
 	return x
 }
 
-func count(n int) []int32 {
+// places are those of n values.
+func places(n int) []int32 {
 	all := make([]int32, n)
 	for i := range all {
 		all[i] = int32(i)
@@ -68,7 +69,7 @@ func count(n int) []int32 {
 // members are the senders behind a bottleneck, and the apps that may have a say.
 func (r *round) members(b plan.Bottleneck) (senders, apps []int32) {
 	if b.Whole {
-		return count(len(r.view.Senders)), count(len(r.view.Apps))
+		return places(len(r.view.Senders)), places(len(r.view.Apps))
 	}
 	if n := r.index.nodes[b.Node]; n != nil {
 		return n.senders, n.apps
