@@ -48,7 +48,7 @@ func (t *uplinks) of(s *inventory.Snapshot, state func(inventory.Agent) agents.S
 			all = append(all, x)
 		}
 	}
-	slices.SortFunc(all, func(a, b plan.Told) int { return cmp.Compare(a.Node, b.Node) })
+	plan.Sort(all)
 	if !slices.Equal(all, t.all) { // what is the same keeps its address
 		t.all = all
 	}

@@ -128,7 +128,7 @@ func (c *contender) Step(s law.State, v sense.View) (law.State, plan.Plan) {
 	for _, name := range nodesOf(v.Senders) {
 		c.decide(name, v, &p)
 	}
-	slices.SortFunc(p.Limits, func(a, b plan.Limit) int { return a.Pod.Compare(b.Pod) })
+	plan.Sort(p.Limits)
 	return law.State{At: v.At}, p
 }
 
