@@ -32,13 +32,21 @@ const (
 	// A part of the allowance that is worth telling of before the next calm report.
 	stirs = 4
 
+	// Several times as long as the controller makes its own least of: what it judges late
+	// is late here.
+	leastSpan = 10 * time.Minute
+
 	// What a node session saw longer ago says nothing of now.
 	fresh = 200 * time.Millisecond
 )
 
 // hurry is how a session watches for lateness. The zero hurry is at rest.
 type hurry struct {
-	least int64 // shortest round trip so far, ns; 0 before the first
+	// The shortest round trip of this span and of the one before, and when this one began:
+	// after a route has become longer what is as long as that is not late for ever.
+	least, before time.Duration
+	since         int64
+
 	late  uint8 // one bit for each of the newest four, the newest the lowest
 	armed bool  // none of four was late since the last alarm
 	until int64 // monotonic time until which packets are sent faster
@@ -70,10 +78,13 @@ func (s *session) spacing(now int64) time.Duration {
 func (s *session) note(rtt time.Duration, now int64) bool {
 	h, limit := &s.hurry, s.Late
 	if h.noted == 0 {
-		h.armed, h.least, s.restless = true, int64(rtt), true
+		h.armed, h.least, h.before, h.since, s.restless = true, rtt, rtt, now, true
 	}
-	h.least = min(h.least, int64(rtt))
-	delay := rtt - time.Duration(h.least)
+	if now-h.since >= int64(leastSpan) {
+		h.before, h.least, h.since = h.least, rtt, now
+	}
+	h.least = min(h.least, rtt)
+	delay := rtt - min(h.least, h.before)
 	h.delays[h.noted%newestFour], h.at = delay, now
 	h.noted++
 	if limit == (Late{}) {

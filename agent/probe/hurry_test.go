@@ -52,6 +52,33 @@ func TestLateIsToldOnce(t *testing.T) {
 	}
 }
 
+// After a route has become longer by more than is allowed, what is as long as that is late
+// for some minutes, and then calm again; and an alarm is told anew.
+func TestALongerRouteIsNotLateForEver(t *testing.T) {
+	s, told := watched(workload.UDP), 0
+	run := func(from, to time.Duration, rtt time.Duration) {
+		for at := from; at < to; at += time.Second {
+			if s.restless = false; s.note(rtt, int64(at)) {
+				s.hasten(int64(at))
+				told++
+			}
+		}
+	}
+	run(0, time.Minute, ms)
+	run(time.Minute, 9*time.Minute, 3*ms)
+	if told != 1 || !s.restless {
+		t.Errorf("told %d times of what is late for minutes, worth telling %v", told, s.restless)
+	}
+	run(9*time.Minute, time.Minute+2*leastSpan, 3*ms)
+	if s.restless {
+		t.Error("a longer route is worth telling for ever")
+	}
+	run(time.Minute+2*leastSpan, 2*time.Minute+2*leastSpan, 5*ms)
+	if told != 2 {
+		t.Errorf("told %d times, want once more of a queue on the longer route", told)
+	}
+}
+
 // A target of latency alone counts too, whatever the least round trip was.
 func TestLateByLatency(t *testing.T) {
 	s := newSession(Session{ID: "a", Interval: DefaultInterval, Timeout: DefaultTimeout, Late: Late{RTT: 10 * ms}}, 1, 0, 0)
