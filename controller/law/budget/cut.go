@@ -133,15 +133,9 @@ const (
 // deep, and how fast the queue then leaves will tell it.
 func (t *Turn) cut(b *Budget) {
 	x, c := &b.Trouble, t.Config
-	b.Link.Upper = min(b.Limits(), t.Load.Peak)
 	again, raised := b.again(), t.raised(b)
 	first := !again && !raised && !b.Link.Known
-	if raised { // what was in use before it may not be in use again yet
-		b.Link.Upper = max(b.Link.Upper, min(b.Link.Proven, b.Total))
-		if t.Load.SeenFrom.Before(b.Search.Raised) && senders.InUse(t.Load.Peak, b.Total) { // partly of before
-			b.Link.Upper = max(b.Link.Upper, b.Limits())
-		}
-	}
+	b.Link.Upper = t.tooMuch(b)
 	if !again {
 		x.Rise = queue.Way{Slope: queue.Rising(t.ramp(b, t.Now)), Inflow: b.Link.Upper}
 		x.Found.Used, x.Tried = min(b.Limits(), t.Load.Peak), b.Phase == plan.Trying
@@ -173,6 +167,20 @@ func (t *Turn) cut(b *Budget) {
 		x.Resume = plan.Testing
 	}
 	b.Phase = plan.Cutting
+}
+
+// tooMuch is what was used, or was let through by a raise: more than fits through.
+func (t *Turn) tooMuch(b *Budget) bitrate.Rate {
+	used := min(b.Limits(), t.Load.Peak)
+	if !t.raised(b) {
+		return used
+	}
+	// What was in use before the raise may not be in use again yet.
+	used = max(used, min(b.Link.Proven, b.Total))
+	if t.Load.SeenFrom.Before(b.Search.Raised) && senders.InUse(t.Load.Peak, b.Total) { // partly of before
+		used = max(used, b.Limits())
+	}
+	return used
 }
 
 // sinceOnset is what the senders send by now: a sub-window in which the queue began is
