@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -77,7 +78,9 @@ func TestUsageIsToldAtOnce(t *testing.T) {
 		}
 		time.Sleep(400 * ms)
 		stop()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("the stream ended with %v, want %v", err, context.Canceled)
+		}
 		// The fourth window comes within the pause after the third.
 		want := []time.Duration{30 * ms, 130 * ms, 180 * ms, 200 * ms, 280 * ms, 430 * ms, 580 * ms}
 		if !slices.Equal(stream.at, want) {

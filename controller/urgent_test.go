@@ -19,7 +19,6 @@ import (
 
 // counting is a law that notes when it is asked.
 type counting struct {
-	silent
 	name string
 	at   *[]time.Time
 }

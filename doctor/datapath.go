@@ -39,7 +39,7 @@ var numbers = regexp.MustCompile(`(\d+)\.(\d+)(?:\.(\d+))?`)
 func parseVersion(text string) (v version) {
 	for i, n := range numbers.FindStringSubmatch(text) {
 		if i > 0 {
-			v[i-1], _ = strconv.Atoi(n) // a missing patch is 0
+			v[i-1], _ = strconv.Atoi(n) //nolint:gosec // there are three; a missing patch is 0
 		}
 	}
 	return v

@@ -35,7 +35,7 @@ func (s Set) advise(err error) error {
 	}
 	shipped := Default()
 	own := func(e *ast.Error) bool { return e.Location != nil && s[e.Location.File] != shipped[e.Location.File] }
-	tip := ""
+	var tip string
 	if slices.ContainsFunc(all, own) {
 		all = slices.DeleteFunc(slices.Clone(all), func(e *ast.Error) bool { return !own(e) })
 		tip = advice[all[0].Code]
@@ -82,7 +82,7 @@ func (e *Engine) evaluationError(ctx context.Context, err error) error {
 	if topdown.IsCancel(err) {
 		return fmt.Errorf("%w %s: evaluate: it took longer than %v%s: some rule goes through too many values", ErrPolicy, e.hash, maxDecision, e.site.where())
 	}
-	tip := ""
+	var tip string
 	if inner := (*topdown.Error)(nil); errors.As(err, &inner) && advice[inner.Code] != "" {
 		tip = "\n\t" + advice[inner.Code]
 	}

@@ -149,7 +149,7 @@ func (e *Engine) Decide(ctx context.Context, in Input) (Decision, error) {
 		return Decision{}, e.decisionError(err)
 	}
 	d.PolicyHash = e.hash
-	d.Problems = append(problems, e.misspelt(in)...)
+	d.Problems = slices.Concat(problems, e.misspelt(in))
 	return d, nil
 }
 

@@ -6,7 +6,7 @@ import (
 	"regexp"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -113,7 +113,7 @@ func mayExist(o metav1.OwnerReference) bool {
 	gv, err := schema.ParseGroupVersion(o.APIVersion)
 	return err == nil && len(validation.IsDNS1035Label(gv.Version)) == 0 &&
 		(gv.Group == "" || len(validation.IsDNS1123Subdomain(gv.Group)) == 0) &&
-		kindName.MatchString(o.Kind) && o.Name != "" && len(o.Name) <= validation.DNS1123SubdomainMaxLength && len(path.IsValidPathSegmentName(o.Name)) == 0
+		kindName.MatchString(o.Kind) && o.Name != "" && len(o.Name) <= validation.DNS1123SubdomainMaxLength && len(content.IsPathSegmentName(o.Name)) == 0
 }
 
 // objectAt returns the object at key, nil where there is none.

@@ -2,7 +2,7 @@ package workload
 
 import "slices"
 
-// AllowCritical on a namespace lets its pods claim the trusted classes.
+// LabelAllowCritical on a namespace lets its pods claim the trusted classes.
 const LabelAllowCritical = "detnet.dev/allow-critical"
 
 // What detnet reads or writes, by where it stands: other keys with its prefix

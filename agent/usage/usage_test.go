@@ -244,7 +244,9 @@ func (h *held) measured(t *testing.T, began time.Time) []Rate {
 			}
 		}
 	}()
-	m.Run(ctx)
+	if err := m.Run(ctx); err != nil {
+		t.Error(err)
+	}
 	<-done
 	return all
 }
@@ -325,7 +327,9 @@ func TestNothingIsMissedInAPause(t *testing.T) {
 		}
 		ctx, stop := context.WithTimeout(t.Context(), Window/2+Window/8+time.Second+Window) // a report may be a window late
 		defer stop()
-		m.Run(ctx)
+		if err := m.Run(ctx); err != nil {
+			t.Error(err)
+		}
 		if rates, seq := m.Since(1); seq < 20 || len(rates) != int(seq)-1 {
 			t.Errorf("%d of %d windows are there", len(rates), seq-1)
 		}

@@ -66,11 +66,10 @@ func foreign(t *testing.T, names ...string) map[string][]byte {
 // served is a webhook of two replicas on a real API server; call makes a call
 // that has to succeed, on a handshake with either.
 type served struct {
-	c                    client.Client
-	key                  types.NamespacedName
-	first, second        *Secret
-	call                 func()
-	mutating, validating client.Object
+	c             client.Client
+	key           types.NamespacedName
+	first, second *Secret
+	call          func()
 }
 
 func serve(t *testing.T, first, second Config, data map[string][]byte) *served {

@@ -60,7 +60,7 @@ asked for cannot be done.`,
   detnet probe 10.1.2.3 10.1.2.4 --interval 10s -o json >> history.jsonl`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return unusable{errors.New("probe needs a host: detnet probe HOST[:PORT] ...")}
+				return unusable{errors.New("probe needs a host: detnet probe HOST[:PORT], and as many more as you like")}
 			}
 			return nil
 		},

@@ -54,7 +54,7 @@ func findMTUOf(ctx context.Context, sender *probe.Sender, s probe.Session, out i
 	if seen.Totals.Received == 0 {
 		return errors.Join(errNoAnswer, seen.Err)
 	}
-	low, local := leastMTU, interfaceMTU(seen)
+	low, local := leastMTU, interfaceMTU(ctx, seen)
 	if seen.Addr.Addr().Is6() {
 		low = leastMTUSix
 	}
@@ -116,7 +116,7 @@ func try(ctx context.Context, sender *probe.Sender, s probe.Session) (seen probe
 }
 
 // interfaceMTU is what the route to the target takes, by this host's tables.
-func interfaceMTU(r probe.Result) int {
+func interfaceMTU(ctx context.Context, r probe.Result) int {
 	network, level, option := "udp4", unix.IPPROTO_IP, unix.IP_MTU
 	if r.Addr.Addr().Is6() {
 		network, level, option = "udp6", unix.IPPROTO_IPV6, unix.IPV6_MTU
@@ -126,7 +126,7 @@ func interfaceMTU(r probe.Result) int {
 		port = workload.STAMPPort // nothing is sent to it
 	}
 	fallback := 65535
-	conn, err := net.Dial(network, net.JoinHostPort(r.Addr.Addr().String(), strconv.Itoa(int(port))))
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(r.Addr.Addr().String(), strconv.Itoa(int(port))))
 	if err != nil {
 		return fallback
 	}

@@ -134,7 +134,7 @@ func (r *reflecting) serve(ctx context.Context, messages io.Writer) error {
 }
 
 func serveMetrics(ctx context.Context, group *errgroup.Group, addr string, registry *prometheus.Registry) error {
-	listener, err := net.Listen("tcp", addr)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("serve metrics on --metrics=%s: %w", addr, err)
 	}

@@ -169,7 +169,7 @@ func (l *link) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	conn, err := grpc.NewClient("passthrough:///"+l.agent.Addr, grpc.WithTransportCredentials(l.pool.creds),
-		grpc.WithReadBufferSize(0), grpc.WithWriteBufferSize(buffer), grpc.WithSharedWriteBuffer(true),
+		grpc.WithReadBufferSize(0), grpc.WithWriteBufferSize(buffer),
 		grpc.WithStaticStreamWindowSize(flowWindow), grpc.WithStaticConnWindowSize(flowWindow))
 	if err != nil {
 		return fmt.Errorf("dial agent %s: %w", l.agent.Addr, err)

@@ -182,7 +182,7 @@ func (r *Recorder) add(t *track, x turn, moved bool) {
 	continues := !t.at.IsZero() && x.before.At.Equal(t.at)
 	begins := t.segment != g || !continues || moved
 	if begins {
-		x.step.begins(t, g, continues, moved)
+		x.begins(t, g, continues, moved)
 	}
 	all, weight := x.shown, int(reflect.TypeFor[step]().Size())
 	if f.part {
@@ -206,7 +206,7 @@ func (r *Recorder) add(t *track, x turn, moved bool) {
 		t.history.recast(cast)
 	}
 	var n int
-	x.step.plan, n = t.outcome(r, x.decided)
+	x.plan, n = t.outcome(r, x.decided)
 	r.scratch = t.history.pack(r.scratch[:0], x.shown)
 	x.news = slices.Clone(r.scratch)
 	t.at = x.shown.At

@@ -66,7 +66,7 @@ func parseAgent(pod *corev1.Pod) (Agent, Absent) {
 			}
 		}
 	}
-	why := ""
+	var why string
 	switch {
 	case pod.DeletionTimestamp != nil:
 		why = "its pod is being deleted"

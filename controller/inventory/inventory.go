@@ -206,7 +206,7 @@ func (inv *Inventory) put(key string, r *record, sameStamps bool) {
 		delete(inv.pods, key)
 	} else {
 		if r.pod != nil {
-			r.meaning = inv.meaningOf(key, r)
+			r.meaning = inv.meaningOf(r)
 		}
 		if before != nil {
 			r.app, r.sender, r.giveBack = kept(before.app, r.app), kept(before.sender, r.sender), kept(before.giveBack, r.giveBack)

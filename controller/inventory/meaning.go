@@ -12,7 +12,7 @@ import (
 // meaningOf works out what a pod is to detnet: by its stamps, if they are
 // admission's; else by what the administrator says of its Deployment; and
 // whether admission is to be asked about it. It is called with mu held.
-func (inv *Inventory) meaningOf(key string, r *record) meaning {
+func (inv *Inventory) meaningOf(r *record) meaning {
 	var m meaning
 	pod, mode := r.pod, inv.modeOf(r.pod.Namespace)
 	if pod.Labels[workload.LabelClass] != "" && r.err == nil {

@@ -114,7 +114,7 @@ func merge[T any](old []*T, changes []change, of func(meaning) *T, id func(*T) p
 // costs a comparison of addresses.
 func EachChanged(before, after []*Sender, f func(was, is *Sender)) {
 	for len(before) > 0 || len(after) > 0 {
-		order := 0
+		var order int
 		switch {
 		case len(before) == 0:
 			order = 1

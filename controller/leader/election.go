@@ -74,7 +74,7 @@ func (e *Election) lead(ctx context.Context, t *term) error {
 	working, cancel := context.WithCancel(t.ctx) // which ends before another number is known
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	err := e.work(working)
+	err := e.work(working) //nolint:contextcheck // it works for as long as the term lasts
 	if t.ctx.Err() != nil {
 		e.Log.Warn("another replica leads, or may: this one stands by")
 	}

@@ -88,7 +88,7 @@ func TestSpeaks(t *testing.T) {
 		speaks("renewed after all", true, true)
 		time.Sleep(Carry)
 		speaks("without a word for long", false, false)
-		mine.AcquireTime.Time = mine.AcquireTime.Time.Truncate(time.Microsecond) // as it is read
+		mine.AcquireTime.Time = mine.AcquireTime.Truncate(time.Microsecond) // as it is read
 		renew(mine)
 		speaks("renewed after long", true, true)
 		if len(h.begun) != 0 || first.ctx.Err() != nil {

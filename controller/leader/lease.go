@@ -136,7 +136,7 @@ func (h *Held) fresh(r resourcelock.LeaderElectionRecord) bool {
 // is reports whether r is of the same term. The lease says when it was acquired, and
 // keeps that while nobody else has it.
 func (t *term) is(r resourcelock.LeaderElectionRecord) bool {
-	return t != nil && t.transitions == r.LeaderTransitions && t.acquired.Equal(r.AcquireTime.Time.Truncate(time.Microsecond))
+	return t != nil && t.transitions == r.LeaderTransitions && t.acquired.Equal(r.AcquireTime.Truncate(time.Microsecond))
 }
 
 // noted counts from before the write: the API server, and so a standby, may only
@@ -165,7 +165,7 @@ func (h *Held) hold(begun time.Time, r resourcelock.LeaderElectionRecord) {
 		return
 	}
 	h.finish()
-	t := &term{acquired: r.AcquireTime.Time.Truncate(time.Microsecond), transitions: r.LeaderTransitions}
+	t := &term{acquired: r.AcquireTime.Truncate(time.Microsecond), transitions: r.LeaderTransitions}
 	t.ctx, t.end = context.WithCancel(context.Background())
 	h.term = t
 	select {

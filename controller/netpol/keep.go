@@ -30,7 +30,7 @@ func (k *Keeper) keep(ctx context.Context, namespace string) error {
 		want, failed = k.ask(ctx, s)
 	}
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it is not over what was asked, but over
 	}
 	more := errors.Is(failed, errMore)
 	incomplete := failed != nil

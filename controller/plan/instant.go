@@ -20,7 +20,7 @@ func At(t time.Time) Instant {
 	switch {
 	case t.IsZero():
 		return 0
-	case t == t.Round(0): // it has no monotonic reading
+	case t == t.Round(0): //nolint:staticcheck // not Equal: it has no monotonic reading
 		return Instant((t.UnixNano() - epoch) << 1)
 	}
 	return Instant(t.Sub(started)<<1 | monotonic)

@@ -69,7 +69,7 @@ func (r *Rollout) reverted(w inventory.Workload, meta metav1.ObjectMeta, templat
 func statedBy(fields []metav1.ManagedFieldsEntry) []string {
 	var names []string
 	for _, f := range fields {
-		owns := f.FieldsV1 != nil && bytes.Contains(f.FieldsV1.Raw, []byte(`"f:`+workload.AnnotationEgressBandwidth+`"`))
+		owns := f.FieldsV1 != nil && bytes.Contains(f.FieldsV1.GetRawBytes(), []byte(`"f:`+workload.AnnotationEgressBandwidth+`"`))
 		if owns && f.Manager != write.FieldManager && !slices.Contains(names, f.Manager) {
 			names = append(names, f.Manager)
 		}

@@ -98,11 +98,3 @@ func (p *path) judge(samples []plan.Sample, window, bound time.Duration) {
 		p.held = false
 	}
 }
-
-// sessionOf counts an app's sessions and then its node sessions.
-func sessionOf(app *plan.App, i int) *plan.Session {
-	if i < len(app.Sessions) {
-		return &app.Sessions[i]
-	}
-	return &app.NodeSessions[i-len(app.Sessions)]
-}

@@ -1,6 +1,7 @@
 package sense
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -58,8 +59,7 @@ func (p *probed) run(d time.Duration) (violated, ticks int) {
 			stamped.HasOneWay, stamped.Forward, stamped.Backward = true, 150*us+p.forward+p.offset, 150*us+p.back+noise-p.offset
 			s.RTT += time.Duration(p.n*7%11) * p.host
 			take := func(to *plan.Session, s plan.Sample) {
-				kept := to.Samples[max(0, len(to.Samples)-250):]
-				to.Samples = append(kept[:len(kept):len(kept)], s)
+				to.Samples = append(slices.Clone(to.Samples[max(0, len(to.Samples)-250):]), s)
 			}
 			if p.oneWay {
 				take(&app.Sessions[0], stamped)

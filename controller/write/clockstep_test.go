@@ -15,12 +15,12 @@ func TestASetClockMovesNoBackOff(t *testing.T) {
 	for _, by := range []time.Duration{time.Hour, -time.Hour} {
 		w := New(nil, nil, nil, slog.New(slog.DiscardHandler))
 		c := Change{Target: Target{Kind: "Pod", Namespace: "shop", Name: "p"}, Verb: Patch}
-		w.refuse(c, errors.New("no"), clockstep.Set(time.Now().Add(30*time.Minute), -by))
+		_ = w.refuse(c, errors.New("no"), clockstep.Set(time.Now().Add(30*time.Minute), -by))
 		if !w.Refuses(c) || !w.Resting("Pod", "shop", "p") {
 			t.Errorf("set by %v: asked again early", by)
 		}
 		w.forget(c)
-		w.refuse(c, errors.New("no"), clockstep.Set(time.Now().Add(-firstPause), -by))
+		_ = w.refuse(c, errors.New("no"), clockstep.Set(time.Now().Add(-firstPause), -by))
 		if w.Refuses(c) || w.Resting("Pod", "shop", "p") {
 			t.Errorf("set by %v: not asked again in time", by)
 		}

@@ -102,7 +102,7 @@ func (w *Writer) refuse(c Change, err error, now time.Time) Refusal {
 	w.publish()
 	w.mu.Unlock()
 	if !known || before.Words() != r.Words() {
-		w.log.Warn("the API server refuses a change; the object stays as it is", "object", c.Target.String(), "change", c.Verb.String(), "err", err)
+		w.log.Warn("the API server refuses a change; the object stays as it is", "object", c.String(), "change", c.Verb.String(), "err", err)
 		w.announce(c, err)
 	}
 	return r
@@ -122,7 +122,7 @@ func (w *Writer) announce(c Change, err error) {
 
 func (w *Writer) accepted(c Change) {
 	if w.forget(c) {
-		w.log.Info("a change that was refused is taken now", "object", c.Target.String())
+		w.log.Info("a change that was refused is taken now", "object", c.String())
 	}
 }
 

@@ -110,7 +110,7 @@ func textOnly(meta map[string]any) error {
 	for _, field := range []string{"labels", "annotations"} {
 		values, _ := meta[field].(map[string]any)
 		for key, value := range values {
-			what := ""
+			var what string
 			switch value.(type) {
 			case string:
 				continue

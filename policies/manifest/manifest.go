@@ -73,7 +73,7 @@ func (m *Manifest) add(o policies.Object) error {
 	}
 	if this.name == "Namespace" && this.group == "" {
 		if err := textOnly(meta); err != nil {
-			return fmt.Errorf("Namespace %s: %w", name, err)
+			return fmt.Errorf("Namespace %s: %w", name, err) //nolint:staticcheck // the kind, as it is spelt
 		}
 		m.Namespaces[name] = policies.Namespace{Name: name, Labels: texts(meta["labels"]), Annotations: texts(meta["annotations"])}
 		return nil

@@ -19,7 +19,7 @@ import (
 )
 
 // SecretName is the Secret with the keys, in detnet's own namespace.
-const SecretName = "detnet-stamp-key"
+const SecretName = "detnet-stamp-key" //nolint:gosec // a name, and no secret
 
 // Data of the Secret: the keys as they are, and since when the current one is
 // in force (RFC 3339).

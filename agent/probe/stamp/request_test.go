@@ -3,6 +3,7 @@ package stamp
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -41,7 +42,7 @@ func TestAnswersAreNoRequests(t *testing.T) {
 		}
 	}
 	// The random padding of a TWAMP Light sender is no answer.
-	padded := append(test.AppendMarshal(nil, nil)[:MinSize], bytes.Repeat([]byte{0xa7, 0x13, 0x5c}, 20)...)
+	padded := slices.Concat(test.AppendMarshal(nil, nil)[:MinSize], bytes.Repeat([]byte{0xa7, 0x13, 0x5c}, 20))
 	if _, err := ParseRequest(padded, nil, false); err != nil {
 		t.Errorf("padding: %v", err)
 	}

@@ -29,7 +29,7 @@ func TestSubWindowsOfAnyLength(t *testing.T) {
 			s.Rates = append(s.Rates, plan.TxRate{At: plan.At(start.Add(end)), Tx: sent(began, end)})
 			began = end
 		}
-		at := func(d time.Duration) time.Time { return start.Add(d) }
+		at := start.Add
 		if _, got := MeanSum([]*plan.Sender{s}, at(200*ms), at(500*ms)); got < 99*mbit || got > 101*mbit {
 			t.Errorf("%s: %v at first, want 100M", name, got)
 		}
