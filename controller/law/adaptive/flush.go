@@ -95,7 +95,7 @@ func (r *round) turns(wishes []wish) {
 // wished for, where that is forbidden what it was, and while that is to be waited for, what
 // it has.
 func (r *round) due(s *plan.Sender, f *senders.Flush, w *wish) bitrate.Rate {
-	to, free := f.To, !w.frozen && !w.full
+	to, free := max(f.To, w.floor), !w.frozen && !w.full
 	if f.Restore {
 		free = !w.cutting
 	}

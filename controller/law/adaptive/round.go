@@ -264,10 +264,11 @@ func (r *round) group(members []int32) group {
 		g.load.Floors += promised
 		least += min(promised, bitrate.Min)
 		g.load.Limits += limit - g.unused[k]
+		g.load.Unused += g.unused[k]
 		if from, to := senders.Newest(s); to.After(g.load.Seen) {
 			g.load.SeenFrom, g.load.Seen, g.load.Pause = from, to, s.Pause
 		}
-		g.load.Room = g.load.Room || r.meant(s) > floor
+		g.load.Room = g.load.Room || r.meant(s) > bitrate.Scale(floor, 1+worthRaising)
 		g.load.More = g.load.More || limit < ceiling
 		g.pending = g.pending || r.awaited != nil && r.awaited[i]
 		g.wait(s, r.flush(s.Pod))

@@ -75,6 +75,7 @@ type Trouble struct {
 	Found     Found
 	Depth     float64      // share of it that the cuts took together
 	InForce   bitrate.Rate // sum of the limits at the last cut
+	Takes     bitrate.Rate // how much of it that cut was to take
 	Guess     bitrate.Rate // of what fits through, that the first cut went by; 0: it was none
 	Cuts      int          // since it was last clean for a while
 	Fruitless int          // of those in a row, without effect

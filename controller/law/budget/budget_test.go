@@ -362,3 +362,30 @@ func TestAQueueThatGrowsAfterACutIsNotBelievedToFit(t *testing.T) {
 		}
 	}
 }
+
+// A cut is in force once limits are lower. That somebody has fallen silent, whose limit is not
+// reckoned with then, lowers none.
+func TestWhoFallsSilentPutsNoCutInForce(t *testing.T) {
+	turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Feedback: 100 * ms, Load: Load{Peak: 190 * mbit, Limits: 200 * mbit, Room: true}}
+	turn.Opinion.Verdict = sense.Verdict{
+		Allow: ms, Soft: ms / 2, Standing: true,
+		Worst: sense.Reading{Low: 40 * ms, Median: 40 * ms, Recent: 40 * ms, Session: &plan.Session{}, Base: plan.Base{Known: true}},
+	}
+	b := Budget{Total: 200 * mbit}
+	turn.cut(&b)
+	for name, tt := range map[string]struct {
+		load Load
+		want bool
+	}{
+		"nothing is written":             {Load{Limits: 200 * mbit}, true},
+		"one of two has fallen silent":   {Load{Limits: 100 * mbit, Unused: 100 * mbit}, true},
+		"it is written":                  {Load{Limits: b.Total}, false},
+		"it is written, and one is idle": {Load{Limits: b.Total / 2, Unused: b.Total / 2}, false},
+	} {
+		later := turn
+		later.Now, later.Load = t0.Add(time.Second), tt.load
+		if got := later.unwritten(&b); got != tt.want {
+			t.Errorf("%s: the cut waits to be in force %v, want %v", name, got, tt.want)
+		}
+	}
+}

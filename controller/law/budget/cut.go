@@ -157,7 +157,8 @@ func (t *Turn) cut(b *Budget) {
 	depth = min(max(depth*others, c.MinCut), max(most, min(most*others, deepest)))
 	b.Total = max(bitrate.Scale(reference, 1-depth), min(t.Load.Floors, b.Total))
 	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
-	x.InForce, x.Doubted = t.Load.Limits, time.Time{}
+	x.InForce, x.Takes = t.Load.Limits+t.Load.Unused, max(t.Load.Limits-b.Total, 0)
+	x.Doubted = time.Time{}
 	x.Cuts++
 	b.Link.Proven = 0
 	b.Search.Overbooked.exceeded(t.Now)

@@ -75,8 +75,8 @@ func (t *Turn) mixed(b *Budget) bool {
 // takes: the writes are late or fail, or nobody carries plans out. It says nothing
 // about its cause until it has been tried.
 func (t *Turn) unwritten(b *Budget) bool {
-	was := b.Trouble.InForce
-	return was > b.Total && t.Load.Limits >= was-(was-b.Total)/10 && t.Now.Sub(b.Link.Cut) >= t.Feedback
+	x := &b.Trouble
+	return x.Takes > 0 && t.Load.Limits+t.Load.Unused >= x.InForce-x.Takes/10 && t.Now.Sub(b.Link.Cut) >= t.Feedback
 }
 
 // insist plans a cut that is not in force again, or drops it where the trouble

@@ -12,7 +12,8 @@ import (
 // Load is what the senders behind a bottleneck do.
 type Load struct {
 	Peak   bitrate.Rate // of their sum
-	Limits bitrate.Rate // sum of the limits in force
+	Limits bitrate.Rate // sum of the limits in force, but for what is Unused
+	Unused bitrate.Rate // of the limits of those who send nothing
 	// The newest sub-window began at SeenFrom and ended at Seen.
 	SeenFrom, Seen time.Time
 	Pause          time.Duration // by how much longer than else nothing newer may come
