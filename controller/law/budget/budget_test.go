@@ -389,3 +389,20 @@ func TestWhoFallsSilentPutsNoCutInForce(t *testing.T) {
 		}
 	}
 }
+
+// A queue of 80 ms that leaves at a twenty-fifth of the link's rate takes two seconds: the cut was not deep
+// enough, and another one is made.
+func TestAQueueThatLeavesTooSlowlyIsNotWaitedFor(t *testing.T) {
+	for _, tt := range []struct {
+		queue time.Duration
+		slope float64
+		want  bool
+	}{{80 * ms, -0.04, false}, {80 * ms, -0.3, true}, {2 * ms, -0.04, true}, {2 * ms, 0, false}} {
+		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}}
+		turn.Opinion.Verdict = sense.Verdict{Allow: ms, Soft: ms / 2, Standing: true, Worst: sense.Reading{Recent: tt.queue, Slope: tt.slope}}
+		b := Budget{Link: Link{EffectBy: t0.Add(-300 * ms)}}
+		if got := turn.emptying(&b); got != tt.want {
+			t.Errorf("a queue of %v with a slope of %v: waited for %v, want %v", tt.queue, tt.slope, got, tt.want)
+		}
+	}
+}

@@ -100,6 +100,10 @@ func (t *Turn) insist(b *Budget) plan.Reason {
 	return t.hold(b, plan.Calm)
 }
 
+// leaves is the time in which a queue is to be gone, at the pace at which it leaves, for it to be
+// waited for: else another cut is made.
+const leaves = time.Second
+
 // emptying reports whether the queue is on its way out after a cut, or may be:
 // the patch has not been seen to work yet, or samples sent since are still
 // late but less and less.
@@ -109,5 +113,7 @@ func (t *Turn) emptying(b *Budget) bool {
 		b.Link.EffectBy = t.Now
 		return true
 	}
-	return trouble && t.Now.Sub(b.Link.EffectBy) < 2*time.Second && t.Opinion.Worst.Slope < -0.03
+	r := &t.Opinion.Worst
+	soon := r.Slope < -0.03 && r.Recent.Seconds() < -r.Slope*leaves.Seconds()
+	return trouble && soon && t.Now.Sub(b.Link.EffectBy) < 2*time.Second
 }
