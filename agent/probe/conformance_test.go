@@ -361,7 +361,7 @@ func TestAssignLeavesOthersAlone(t *testing.T) {
 	if after["two"] != nil {
 		t.Error("two is still there")
 	}
-	if after["one"].Totals.Sent < before.Sent+20 || after["one"].Totals.Lost != 0 {
+	if after["one"].Totals.Sent < before.Received+20 || after["one"].Totals.Lost != 0 {
 		t.Errorf("one: %+v after %+v", after["one"].Totals, before)
 	}
 }
