@@ -37,6 +37,7 @@ type Held struct {
 	Newest workload.Order
 	told   workload.Order // the newest that came over a stream
 	seen   string         // digest of the record that was taken into account last
+	edited bool           // which somebody else wrote, after Newest
 }
 
 // Record takes the pod's annotations into account. A record of a decision counts
@@ -57,7 +58,7 @@ func (h Held) Record(r Record) (Held, error) {
 	if recorded && order.Compare(h.Newest) < 0 {
 		return h, nil
 	}
-	h.Rate = rate
+	h.Rate, h.edited = rate, !recorded
 	if recorded {
 		h.Newest = order
 	}
@@ -77,12 +78,17 @@ func (r Record) rate() (bitrate.Rate, error) {
 
 // Decide takes what the leader said over its stream, whose certificate vouches
 // for it: no annotation, whatever number it claims, stands against that. It counts
-// once: what came after it is not undone by hearing it again.
+// once: what came after it is not undone by hearing it again, or by hearing it first after
+// its record.
 func (h Held) Decide(o workload.Order, rate bitrate.Rate) Held {
 	if o.Term == h.told.Term && o.Sequence <= h.told.Sequence {
 		return h
 	}
-	h.told, h.Rate, h.Newest = o, rate, o
+	h.told = o
+	if h.edited && o == h.Newest {
+		return h
+	}
+	h.Rate, h.Newest, h.edited = rate, o, false
 	return h
 }
 
@@ -93,14 +99,25 @@ func (h Held) Follow(r Record) (Held, error) {
 	if err != nil {
 		return h, err
 	}
-	order, _ := workload.DecidedOrder(r.Decision, r.Egress)
-	return Held{Rate: rate, Newest: order, told: h.told, seen: r.digest()}, nil
+	order, recorded := workload.DecidedOrder(r.Decision, r.Egress)
+	return Held{Rate: rate, Newest: order, told: h.told, seen: r.digest(), edited: !recorded}, nil
 }
 
 // Text is for the next agent: it is kept in the kernel beside the limit, and is
 // shorter than the 255 octets that an interface's alias may have.
 func (h Held) Text() string {
-	return strings.Join([]string{"detnet", strconv.FormatInt(int64(h.Rate), 10), h.Newest.String(), h.told.String(), h.seen}, " ")
+	return strings.Join([]string{"detnet", strconv.FormatInt(int64(h.Rate), 10), h.Newest.String(), h.told.String(), h.seen + mark(h.edited)}, " ")
+}
+
+// editedMark follows what was seen where somebody else wrote it. An agent that does not know it takes the
+// same record for another, and into account once more.
+const editedMark = "+"
+
+func mark(edited bool) string {
+	if edited {
+		return editedMark
+	}
+	return ""
 }
 
 var errText = errors.New("not what an agent wrote")
@@ -117,5 +134,6 @@ func ParseHeld(text string) (Held, error) {
 	if err := errors.Join(errRate, errNewest, errTold); err != nil || rate < 0 {
 		return Held{}, fmt.Errorf("limit in force %q: %w", text, errText)
 	}
-	return Held{Rate: bitrate.Rate(rate), Newest: newest, told: told, seen: f[4]}, nil
+	seen, edited := strings.CutSuffix(f[4], editedMark)
+	return Held{Rate: bitrate.Rate(rate), Newest: newest, told: told, seen: seen, edited: edited}, nil
 }

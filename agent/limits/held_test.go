@@ -192,3 +192,26 @@ func FuzzParseHeld(f *testing.F) {
 		}
 	})
 }
+
+// What an administrator sets after a decision was recorded is not undone when the leader's list,
+// which still has that decision, is first heard; a newer decision is.
+func TestAnEditIsNotUndoneByWhatWasRecordedBeforeIt(t *testing.T) {
+	h, _ := Held{}.Record(record(1, 1, "1M"))
+	h, _ = h.Record(Record{Egress: "2M", Decision: record(1, 1, "1M").Decision})
+	kept, err := ParseHeld(h.Text())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, held := range []Held{h, kept} {
+		if held = held.Decide(workload.Order{Term: 1, Sequence: 1}, mbit); held.Rate != 2*mbit {
+			t.Errorf("in force %v, want 2M", held.Rate)
+		}
+		if held = held.Decide(workload.Order{Term: 1, Sequence: 2}, 3*mbit); held.Rate != 3*mbit {
+			t.Errorf("in force %v, want 3M", held.Rate)
+		}
+	}
+	forged, _ := Held{}.Record(record(1, 1, "1G"))
+	if forged = forged.Decide(workload.Order{Term: 1, Sequence: 1}, mbit); forged.Rate != mbit {
+		t.Errorf("a record that says other than the leader is believed: %v", forged.Rate)
+	}
+}
