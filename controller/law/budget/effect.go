@@ -106,7 +106,7 @@ const leaves = time.Second
 
 // emptying reports whether the queue is on its way out after a cut, or may be:
 // the patch has not been seen to work yet, or samples sent since are still
-// late but less and less.
+// late but so much less and less that it is gone soon.
 func (t *Turn) emptying(b *Budget) bool {
 	trouble := t.Opinion.Trouble()
 	if t.Held || trouble && t.Pending { // what waited before the cut still goes on

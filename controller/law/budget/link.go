@@ -53,7 +53,10 @@ func (l *Link) left(now time.Time) {
 }
 
 // shared reports whether others use much of it.
-func (l *Link) shared() bool { return float64(l.Others) > company*float64(l.Capacity+l.Others) }
+func (l *Link) shared() bool { return counts(l.Others, l.Capacity) }
+
+// counts reports whether what others use of a link is much of it; room is what they leave.
+func counts(others, room bitrate.Rate) bool { return float64(others) > company*float64(room+others) }
 
 // spent reports whether all is given out that others were seen to leave lately.
 func (l *Link) spent(total bitrate.Rate, settle float64, now time.Time) bool {

@@ -53,7 +53,7 @@ func (t *Turn) gauge(b *Budget, e episode) {
 		l.Others = others
 	}
 	switch {
-	case known && float64(others) > company*float64(room+others):
+	case known && counts(others, room):
 		l.learn(room, true)
 		b.Search.Even = !before.Known && b.between() // both slopes were short
 	case !l.Known:
