@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/internal/freeport"
 )
 
 // An endpoint outside the cluster may be down for a while: its session says so
@@ -21,14 +22,14 @@ func TestEndpointComesBack(t *testing.T) {
 		return l
 	}
 	port := func(l net.Listener) uint32 { return uint32(l.Addr().(*net.TCPAddr).Port) }
-	healthy, other := listen("127.0.0.1:0"), listen("127.0.0.1:0")
+	healthy, other := listen("127.0.0.1:0"), listen(freeport.Addr(t))
 	address := other.Addr().String()
 	other.Close()
 
 	stream := dial(t, &Server{Node: "n1", Role: api.Role_ROLE_PROBE, Probes: true})
 	session := func(id, host string, port uint32) *api.Session {
 		return &api.Session{Id: id, Protocol: api.Protocol_PROTOCOL_TCP, Host: host, Port: port,
-			MeanIntervalUs: uint32((5 * time.Millisecond).Microseconds())}
+			MeanIntervalUs: uint32((5 * time.Millisecond).Microseconds()), TimeoutUs: 5_000_000}
 	}
 	if err := stream.Send(&api.Assignment{Sessions: []*api.Session{
 		session("healthy", "localhost", port(healthy)), session("other", "127.0.0.1", port(other))}}); err != nil {

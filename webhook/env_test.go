@@ -30,6 +30,7 @@ import (
 
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/webhook"
 	"github.com/detnet/detnet/workload/signature"
@@ -82,9 +83,16 @@ func startCluster(ctx context.Context) (*testCluster, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	env := apitest.New()
+	env, err := apitest.New()
+	if err != nil {
+		return nil, nil, err
+	}
+	port, err := freeport.Port()
+	if err != nil {
+		return nil, nil, err
+	}
 	env.CRDs = []*apiextensionsv1.CustomResourceDefinition{crd}
-	env.WebhookInstallOptions = envtest.WebhookInstallOptions{MutatingWebhooks: mutatingWebhooks()}
+	env.WebhookInstallOptions = envtest.WebhookInstallOptions{MutatingWebhooks: mutatingWebhooks(), LocalServingHost: "127.0.0.1", LocalServingPort: port}
 	config, err := env.Start()
 	if err != nil {
 		return nil, nil, err
@@ -235,7 +243,7 @@ func (w *warnings) take() []string {
 // time.
 func eventually(t *testing.T, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
 			t.Fatal("the state waited for did not come")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/internal/program"
 )
 
@@ -49,7 +49,7 @@ func TestServe(t *testing.T) {
 	var o options
 	_, err := program.Parse("detnet-controller", []string{
 		"--kubeconfig=" + kubeconfig, "--namespace=default", "--static-targets=" + static,
-		"--metrics-addr=" + freeAddr(t), "--health-addr=" + freeAddr(t), "--ui-addr=" + freeAddr(t),
+		"--metrics-addr=" + freeport.Addr(t), "--health-addr=" + freeport.Addr(t), "--ui-addr=" + freeport.Addr(t),
 	}, &o, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -113,16 +113,6 @@ func TestFlags(t *testing.T) {
 			t.Errorf("%q is taken", args)
 		}
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func get(addr, path string) (int, string) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/live"
@@ -86,9 +86,13 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	port, err := freeport.Port()
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := options{
 		namespace: "default", certSecret: "tls", certIssuer: "self", service: "detnet-webhook", webhookConfig: "detnet-webhook",
-		port: freePort(t), metricsAddr: freeAddr(t), healthAddr: freeAddr(t), policyDir: t.TempDir(),
+		port: port, metricsAddr: freeport.Addr(t), healthAddr: freeport.Addr(t), policyDir: t.TempDir(),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -127,23 +131,4 @@ func TestServe(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("shutdown: %v", err)
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	addr, err := net.ResolveTCPAddr("tcp", freeAddr(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return addr.Port
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -40,12 +40,10 @@ func TestProbeRefusesCodepoints(t *testing.T) {
 }
 
 func TestProbeGivesUp(t *testing.T) {
-	unused, err := net.Listen("tcp", "127.0.0.1:0")
+	unused, err := freeport.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := uint16(unused.Addr().(*net.TCPAddr).Port)
-	unused.Close()
 	for name, tt := range map[string]struct {
 		host     string
 		protocol workload.Protocol
@@ -57,9 +55,9 @@ func TestProbeGivesUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			session := probe.Session{ID: name, Host: tt.host, Port: port, Protocol: tt.protocol, Interval: 20 * time.Millisecond, Timeout: time.Second, Count: 1000}
+			session := probe.Session{ID: name, Host: tt.host, Port: uint16(unused), Protocol: tt.protocol, Interval: 20 * time.Millisecond, Timeout: time.Second, Count: 1000}
 			r := measuring{sessions: []probe.Session{session}, opts: probe.Options{Resolver: emptyResolver{}}, output: "json", out: io.Discard, messages: io.Discard}
 			err := r.until(ctx)
 			if !errors.Is(err, tt.cause) || !strings.Contains(err.Error(), "gave up") {

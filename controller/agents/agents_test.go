@@ -24,6 +24,7 @@ import (
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -172,7 +173,7 @@ func TestPool(t *testing.T) {
 			{Namespace: "factory", Name: "stranger", Uid: "u9", TxBps: 1},
 		},
 	})
-	addr, stopAgent := agent.serve(t, "127.0.0.1:0")
+	addr, stopAgent := agent.serve(t, freeport.Addr(t)) // it comes back there
 
 	ctx, cancel := context.WithCancel(t.Context())
 	p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/internal/freeport"
 )
 
 // Sessions between agents are authenticated while the reflecting one holds this
@@ -22,7 +23,7 @@ func TestSessionsAreAuthenticated(t *testing.T) {
 	two.report.Store(&api.Report{Node: "worker-2"}) // an older agent does not say that it holds a key
 	addrOne, stopOne := one.serve(t, "127.0.0.1:0")
 	defer stopOne()
-	addrTwo, stopTwo := two.serve(t, "127.0.0.1:0")
+	addrTwo, stopTwo := two.serve(t, freeport.Addr(t)) // it comes back there
 
 	ctx, cancel := context.WithCancel(t.Context())
 	p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))

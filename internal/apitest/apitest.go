@@ -2,18 +2,39 @@
 package apitest
 
 import (
+	"net"
+	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/detnet/detnet/internal/freeport"
 )
 
 // New is an API server that has not started. A machine that compiles beside the
-// tests is slow, so it has longer than the 20 s that envtest gives it.
-func New() *envtest.Environment {
-	return &envtest.Environment{ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute}
+// tests is slow, so it has longer than the 20 s that envtest gives it, and ports that
+// nobody takes until it listens.
+func New() (*envtest.Environment, error) {
+	env := &envtest.Environment{ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute}
+	server, etcd, err := ports()
+	if err != nil {
+		return nil, err
+	}
+	env.ControlPlane.GetAPIServer().SecurePort = server
+	env.ControlPlane.Etcd = &envtest.Etcd{URL: &url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(etcd))}}
+	return env, nil
+}
+
+func ports() (server, etcd int, err error) {
+	if server, err = freeport.Port(); err != nil {
+		return 0, 0, err
+	}
+	etcd, err = freeport.Port()
+	return server, etcd, err
 }
 
 // Start starts an API server without kubelets, controllers or scheduler, stopped
@@ -28,7 +49,10 @@ func Start(t *testing.T, flags ...string) *envtest.Environment {
 		}
 		t.Skip("KUBEBUILDER_ASSETS is not set: it names the directory with etcd and kube-apiserver")
 	}
-	env := New()
+	env, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, flag := range flags {
 		name, value, _ := strings.Cut(flag, "=")
 		env.ControlPlane.GetAPIServer().Configure().Set(name, value)
