@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -44,7 +45,7 @@ func dial(t *testing.T, s *Server) grpc.BidiStreamingClient[api.Assignment, api.
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(func() { cancel(); conn.Close(); g.Stop(); done.Wait() })
 	stream, err := api.NewAgentClient(conn).Measure(ctx)
 	if err != nil {
@@ -66,7 +67,7 @@ func TestMeasure(t *testing.T) {
 
 	stream := dial(t, &Server{Node: "n1", Role: api.Role_ROLE_PROBE, Probes: true})
 	err = stream.Send(&api.Assignment{Sessions: []*api.Session{
-		{Id: "good", Protocol: api.Protocol_PROTOCOL_UDP, Host: "127.0.0.1", Port: uint32(echo.LocalAddr().(*net.UDPAddr).Port), MeanIntervalUs: 5000},
+		{Id: "good", Protocol: api.Protocol_PROTOCOL_UDP, Host: "127.0.0.1", Port: uint32(echo.LocalAddr().(*net.UDPAddr).Port), MeanIntervalUs: 5000, TimeoutUs: 5_000_000},
 		{Id: "bad", Protocol: api.Protocol_PROTOCOL_UDP, Host: "127.0.0.1", Port: 70000, Dscp: 64},
 	}})
 	if err != nil {
@@ -268,7 +269,7 @@ func drained(stream grpc.BidiStreamingClient[api.Assignment, api.Report]) error 
 	}
 }
 
-// slow is an app that answers at once, until it is told to wait.
+// slow is an app that answers at once, until it is told to wait before each answer.
 func slow(t *testing.T) (port uint32, wait *atomic.Int64) {
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -283,8 +284,11 @@ func slow(t *testing.T) (port uint32, wait *atomic.Int64) {
 			if err != nil {
 				return
 			}
-			time.Sleep(time.Duration(wait.Load()))
-			_, _ = conn.WriteToUDPAddrPort(buffer[:n], from) // a lost answer is one
+			answer := bytes.Clone(buffer[:n])
+			done.Go(func() { // nobody waits for those before it, or it were lost soon
+				time.Sleep(time.Duration(wait.Load()))
+				_, _ = conn.WriteToUDPAddrPort(answer, from) // a lost answer is one
+			})
 		}
 	})
 	t.Cleanup(func() { conn.Close(); done.Wait() })

@@ -65,7 +65,7 @@ func run(t *testing.T, d *Dir) {
 // eventually waits for what the kernel's file events bring about.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !is() {
 		if time.Now().After(deadline) {
 			t.Fatalf("still not: %s", what)

@@ -210,7 +210,7 @@ func TestExamineFindsEachCause(t *testing.T) {
 		}
 		step.cure()
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		healthy := true
 		for _, f := range Examine(t.Context(), c, install) {
 			if f.Problem != "" {
@@ -285,7 +285,7 @@ func TestTrialNamespaceRefuses(t *testing.T) {
 	if err := c.Status().Update(t.Context(), quota); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		f := finding(t, Examine(t.Context(), c, install), "pods are stamped")
 		if strings.Contains(f.Problem, "can't be created in namespace default") && strings.Contains(f.Problem, "exceeded quota") && strings.Contains(f.Advice, "--trial-namespace") {
 			return

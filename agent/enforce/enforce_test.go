@@ -275,12 +275,12 @@ func (n *node) transfer(t *testing.T, client, server *nstest.Net, address string
 			c.Close()
 		}
 	}()
-	client.Do(t, func() { conn, err = net.DialTimeout("tcp", address, 10*time.Second) })
+	client.Do(t, func() { conn, err = net.DialTimeout("tcp", address, time.Minute) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	go func() {
 		_, _ = conn.Write(make([]byte, 100_000))
 		_ = conn.(*net.TCPConn).CloseWrite()
@@ -357,7 +357,7 @@ func TestChangeLosesNothing(t *testing.T) {
 		n.annotate(rate, "")
 	}
 	b := make([]byte, 2000)
-	_ = receiver.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = receiver.SetReadDeadline(time.Now().Add(time.Minute))
 	for i := range packets {
 		if _, _, err := receiver.ReadFrom(b); err != nil {
 			t.Fatalf("packet %d: %v", i, err)

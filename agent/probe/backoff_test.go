@@ -21,7 +21,7 @@ func TestRefusedBacksOff(t *testing.T) {
 		t.Run(string(protocol), func(t *testing.T) {
 			s := l.start(t,
 				Session{ID: "refused", Protocol: protocol, Host: "10.99.0.2", Port: 9, Interval: 5 * time.Millisecond, Timeout: 50 * time.Millisecond},
-				Session{ID: "named", Protocol: workload.UDP, Host: "far.test", Port: port, Interval: 5 * time.Millisecond})
+				Session{ID: "named", Protocol: workload.UDP, Host: "far.test", Port: port, Interval: 5 * time.Millisecond, Timeout: noLoss})
 			got := gather(t, s, func(got map[string]*Result) bool {
 				return samples("named", 100)(got) && got["refused"].Err != nil && len(got["refused"].Samples) > 0
 			})
@@ -61,8 +61,8 @@ func TestNameIsFoundLater(t *testing.T) {
 	names := &lateNames{}
 	s := NewSender(Options{Resolver: names})
 	if err := s.Assign([]Session{
-		{ID: "named", Protocol: workload.UDP, Host: "far.test", Port: port, Interval: 5 * time.Millisecond},
-		{ID: "other", Protocol: workload.UDP, Host: "10.99.0.2", Port: port, Interval: 5 * time.Millisecond},
+		{ID: "named", Protocol: workload.UDP, Host: "far.test", Port: port, Interval: 5 * time.Millisecond, Timeout: noLoss},
+		{ID: "other", Protocol: workload.UDP, Host: "10.99.0.2", Port: port, Interval: 5 * time.Millisecond, Timeout: noLoss},
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestExtensions(t *testing.T) {
 			port, _ := l.reflect(t, ReflectorOptions{Keys: keys(), ReplyDSCP: stamp.Codepoint(10)})
 			for _, host := range []string{"10.99.0.2", "fd99::2"} {
 				s := NewSender(Options{Keys: keys(), Extensions: Extensions{ClassOfService: true, ReplyDSCP: 10, DirectMeasurement: true}})
-				if err := s.Assign([]Session{{ID: "x", Protocol: workload.STAMP, Host: host, Port: port, DSCP: 46, Interval: 5 * time.Millisecond}}); err != nil {
+				if err := s.Assign([]Session{{ID: "x", Protocol: workload.STAMP, Host: host, Port: port, DSCP: 46, Interval: 5 * time.Millisecond, Timeout: noLoss}}); err != nil {
 					t.Fatal(err)
 				}
 				l.run(t, s)

@@ -20,10 +20,13 @@ func openKeys(t *testing.T, lines string) *Keyring {
 	return ring
 }
 
+// patient is how long a test waits for what must come to pass, before it fails.
+const patient = time.Minute
+
 // until waits for what must come to pass sooner or later.
-func until(t *testing.T, what string, done func() bool) {
+func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patient); !done(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s did not come", what)
 		}
@@ -63,8 +66,9 @@ func TestReflectorsDoNotAnswerEachOther(t *testing.T) {
 				t.Fatal(err)
 			}
 			dropped := func() uint64 { return a.Stats().Total() + b.Stats().Total() }
-			until(t, "the end of the loop", func() bool { return dropped() > 0 })
-			if n := a.Stats().Answered + b.Stats().Answered; n == 0 || n > tt.most {
+			answered := func() uint64 { return a.Stats().Answered + b.Stats().Answered }
+			until(t, "the end of the loop", func() bool { return dropped() > 0 && answered() > 0 }) // an answer counts when it has left
+			if n := answered(); n > tt.most {
 				t.Errorf("%d answers, want %d at most", n, tt.most)
 			}
 		})
@@ -150,7 +154,7 @@ func TestLowestPortOne(t *testing.T) {
 // An echo is bounded by rate and source as a reflector is.
 func TestEchoIsBounded(t *testing.T) {
 	l := newLab(t)
-	port, r := l.reflect(t, ReflectorOptions{Echo: true, Rate: 8})
+	port, r := l.reflect(t, ReflectorOptions{Echo: true, Rate: 1})
 	burst := make([][]byte, 20)
 	for i := range burst {
 		burst[i] = []byte{byte(i), 1, 2, 3}
@@ -158,6 +162,6 @@ func TestEchoIsBounded(t *testing.T) {
 	l.sendFrom(t, 4999, netip.AddrPortFrom(netip.MustParseAddr("10.99.0.2"), port), burst...)
 	until(t, "the burst", func() bool { return r.Stats().Total()+r.Stats().Answered == 20 })
 	if r.Stats().Answered > 8 {
-		t.Errorf("at 8 a second, a burst of 20 got %d answers", r.Stats().Answered)
+		t.Errorf("at 1 a second, a burst of 20 got %d answers", r.Stats().Answered)
 	}
 }

@@ -83,10 +83,16 @@ func TestHandedKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.run(t, s)
+			answers := map[string]bool{"signed": tt.signed, "plain": tt.plain, "padded": tt.padded}
 			got := gather(t, s, func(got map[string]*Result) bool {
-				return samples("signed", 10)(got) && samples("plain", 10)(got) && samples("padded", 10)(got)
+				for id, want := range answers {
+					if !samples(id, 10)(got) || want && got[id].Totals.Received == 0 {
+						return false
+					}
+				}
+				return true
 			})
-			for id, want := range map[string]bool{"signed": tt.signed, "plain": tt.plain, "padded": tt.padded} {
+			for id, want := range answers {
 				if answered := got[id].Totals.Received > 0; answered != want {
 					t.Errorf("%s answered: %v, want %v; %+v", id, answered, want, got[id].Totals)
 				}

@@ -53,7 +53,9 @@ func TestFinish(t *testing.T) {
 	target := func(id, host string, port uint16) Session {
 		return Session{ID: id, Protocol: workload.UDP, Host: host, Port: port, Interval: 2 * time.Millisecond, Timeout: 300 * time.Millisecond}
 	}
-	s := l.start(t, target("good", "10.99.0.2", l.echoUDP(t, nil)), target("hole", "10.99.0.77", 9), target("refused", "10.99.0.2", 9))
+	good := target("good", "10.99.0.2", l.echoUDP(t, nil))
+	good.Timeout = noLoss
+	s := l.start(t, good, target("hole", "10.99.0.77", 9), target("refused", "10.99.0.2", 9))
 	sent := func(got map[string]*Result) bool {
 		return got["hole"] != nil && got["hole"].Totals.Sent > 20 && got["refused"].Totals.Sent > 0 && got["good"].Totals.Received > 20
 	}
@@ -159,7 +161,7 @@ func TestJumbo(t *testing.T) {
 		"icmp":   {Protocol: workload.ICMP, Host: "10.99.0.2"},
 		"icmp6":  {Protocol: workload.ICMP, Host: "fd99::2"},
 	} {
-		target.ID, target.Interval, target.DontFragment, target.Size = "x", 5*time.Millisecond, true, 9000
+		target.ID, target.Interval, target.Timeout, target.DontFragment, target.Size = "x", 5*time.Millisecond, noLoss, true, 9000
 		s := l.start(t, target)
 		if r := gather(t, s, samples("x", 10))["x"]; r.Timestamps != SourceKernel || r.Totals.Lost != 0 {
 			t.Errorf("%s: timestamps by %v, %+v, %v", name, r.Timestamps, r.Totals, r.Err)

@@ -304,7 +304,7 @@ func handshake(t *testing.T, server, client *tls.Config) error {
 // eventually waits for what the API server brings about.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !is() {
 		if time.Now().After(deadline) {
 			t.Fatalf("still not: %s", what)

@@ -38,7 +38,7 @@ func reflector(t *testing.T) (port uint16) {
 }
 
 func toLoopback(port uint16, id string, count uint64) probe.Session {
-	return probe.Session{ID: id, Protocol: workload.STAMP, Host: "127.0.0.1", Port: port, Interval: 5 * time.Millisecond, Timeout: time.Second, Count: count}
+	return probe.Session{ID: id, Protocol: workload.STAMP, Host: "127.0.0.1", Port: port, Interval: 5 * time.Millisecond, Timeout: 5 * time.Second, Count: count}
 }
 
 // The CSV has a line a packet in the order of sending, lost ones where they were
@@ -107,6 +107,7 @@ func TestProbeSeveral(t *testing.T) {
 	}
 	defer silent.Close()
 	sessions := []probe.Session{toLoopback(port, "answers", 10), toLoopback(uint16(silent.LocalAddr().(*net.UDPAddr).Port), "silent", 10)}
+	sessions[1].Timeout = time.Second
 	for _, output := range []string{"json", "text"} {
 		var out bytes.Buffer
 		m := measuring{sessions: sessions, output: output, out: &out, messages: io.Discard}

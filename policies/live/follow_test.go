@@ -64,7 +64,7 @@ func TestFollowTakesTheGoodAndKeepsTheLast(t *testing.T) {
 	pod := podInput(t, nil)
 	classBecomes := func(class string) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 			d, err := active.Decide(ctx, pod)
 			if err != nil {
 				t.Fatal(err)

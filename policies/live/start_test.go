@@ -103,7 +103,7 @@ func TestStandInEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- b.Follow(ctx, time.Millisecond, active, quiet, func(error) {}) }()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		_, err := os.Stat(filepath.Join(kept, keptName))
 		if err == nil && active.Status().Instead == "" {
 			break

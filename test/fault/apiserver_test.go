@@ -149,7 +149,7 @@ func TestLeaderGoesWhileItWrites(t *testing.T) {
 	pods := makeThrottled(t, direct, 40)
 	slow := newLine(t, hostOf(t, env.Config))
 	slow.late.Store(int64(50 * time.Millisecond))
-	first, goes := actuator(t, slow.through(t, env.Config), 20)
+	first, goes := actuator(t, slow.through(t, env.Config), 5) // seven seconds of writing
 	first.Submit(pods.cut(80 * mbit))
 	eventually(t, "the first leader is in the middle of it", func() bool { return pods.limits()["80M"] > 3 })
 	goes()

@@ -128,7 +128,7 @@ func (s *suite) awaitPods(t *testing.T, restarts int32) []corev1.Pod {
 
 func (s *suite) awaitPodsWhere(t *testing.T, restarts func(corev1.Pod) int32) []corev1.Pod {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	ready := func(p corev1.Pod) bool {
 		st := p.Status.ContainerStatuses

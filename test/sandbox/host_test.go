@@ -22,7 +22,7 @@ import (
 // this one and make mounts and interfaces for a moment.
 func awaitHostState(t *testing.T, want []string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		got := hostState(t)
 		if slices.Equal(got, want) {
 			return
@@ -130,7 +130,7 @@ func TestClusterOfKilledKeeper(t *testing.T) {
 	if err := syscall.Kill(spec.Keeper, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(livingProcesses(t)) > 0; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(livingProcesses(t)) > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("processes of a killed sandbox live on:\n%s", strings.Join(livingProcesses(t), "\n"))
 		}

@@ -1,7 +1,6 @@
 package stats
 
 import (
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -11,8 +10,9 @@ import (
 // far makes samples of a path of 0.1 ms whose far clock is off by offset, with a
 // wait on the way there.
 func far(offset, wait time.Duration) func(time.Duration) probe.Sample {
+	noise := noiseBelow(5 * time.Microsecond)
 	return func(time.Duration) probe.Sample {
-		f, b := 50*time.Microsecond+wait+rand.N(5*time.Microsecond), 50*time.Microsecond+rand.N(5*time.Microsecond)
+		f, b := 50*time.Microsecond+wait+noise(), 50*time.Microsecond+noise()
 		return probe.Sample{RTT: f + b, HasOneWay: true, Forward: f + offset, Backward: b - offset}
 	}
 }

@@ -92,12 +92,19 @@ func feed(s *Series, from, to time.Duration, sample func(at time.Duration) probe
 	}
 }
 
+// noiseBelow draws the same times in each run.
+func noiseBelow(limit time.Duration) func() time.Duration {
+	random := rand.New(rand.NewPCG(5481, 3393))
+	return func() time.Duration { return time.Duration(random.Int64N(int64(limit))) }
+}
+
 // A longer path is told from a queue by the directions: a queue is in one of them.
 func TestRouteChange(t *testing.T) {
 	path := func(forward, back, spread time.Duration) func(time.Duration) probe.Sample {
 		const offset = time.Hour
+		noise := noiseBelow(spread + 1)
 		return func(time.Duration) probe.Sample {
-			there := forward + rand.N(spread+1)
+			there := forward + noise()
 			return probe.Sample{RTT: there + back, HasOneWay: true, Forward: there + offset, Backward: back - offset}
 		}
 	}
@@ -141,10 +148,11 @@ func TestDirection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const start, drift = 3 * time.Hour, 80e-6
 			sample := func(forward, backward, queue time.Duration) func(time.Duration) probe.Sample {
+				noise := noiseBelow(30 * time.Microsecond)
 				return func(at time.Duration) probe.Sample {
 					offset := start + time.Duration(drift*float64(at))
-					f := ms/2 + forward + rand.N(30*time.Microsecond)
-					b := ms/2 + backward + rand.N(30*time.Microsecond)
+					f := ms/2 + forward + noise()
+					b := ms/2 + backward + noise()
 					return probe.Sample{RTT: f + b, HasOneWay: true, Forward: f + offset, Backward: b - offset, HasQueue: true, Queue: queue}
 				}
 			}
