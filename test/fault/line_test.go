@@ -1,7 +1,6 @@
 package fault
 
 import (
-	"io"
 	"net"
 	"net/url"
 	"sync"
@@ -63,7 +62,7 @@ func (l *line) carry(to, from net.Conn) {
 				return
 			}
 		}
-		if err == io.EOF || err != nil {
+		if err != nil {
 			return
 		}
 	}

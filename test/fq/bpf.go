@@ -78,7 +78,7 @@ func compile(ctx context.Context, root, bpf, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // left over, it is in the way of nothing
 	object := filepath.Join(dir, name+".o")
 	args := append([]string{"-I" + bpf, "-I" + filepath.Join(bpf, "include")}, ciliumFlags...)
 	args = append(args, ciliumSettings...)

@@ -99,7 +99,7 @@ func Play(ctx context.Context, r Run, verbose bool) ([]figure.Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // left over, it is in the way of nothing
 	for _, program := range programs {
 		if err := build(ctx, program, dir); err != nil {
 			return nil, err

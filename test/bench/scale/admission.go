@@ -48,7 +48,7 @@ func (b *bench) admission(ctx context.Context, dir string) error {
 	if err := b.fill(ctx); err != nil {
 		return err
 	}
-	w, err := startWebhook(b.options, b.cluster, dir)
+	w, err := startWebhook(ctx, b.options, b.cluster, dir)
 	if err != nil {
 		return err
 	}
@@ -227,9 +227,9 @@ func (c *cluster) priorityClasses(ctx context.Context) error {
 const webhookMetric = "detnet_webhook_duration_seconds"
 
 // startWebhook starts the real webhook.
-func startWebhook(o options, c *cluster, dir string) (*replica, error) {
+func startWebhook(ctx context.Context, o options, c *cluster, dir string) (*replica, error) {
 	w := &replica{metrics: fmt.Sprintf("127.0.0.1:%d", webhookPort+1), log: filepath.Join(dir, "webhook.log"), health: fmt.Sprintf("127.0.0.1:%d", webhookPort+2)}
-	w.process = exec.Command(o.webhook, fmt.Sprintf("--port=%d", webhookPort), "--cert-dir="+dir, "--metrics-addr="+w.metrics, "--health-addr="+w.health, "--webhook-config="+webhookName, "--log-format=text")
+	w.process = exec.CommandContext(ctx, o.webhook, fmt.Sprintf("--port=%d", webhookPort), "--cert-dir="+dir, "--metrics-addr="+w.metrics, "--health-addr="+w.health, "--webhook-config="+webhookName, "--log-format=text")
 	w.process.Env = append(os.Environ(), "KUBECONFIG="+c.kubeconfig, "POD_NAMESPACE="+own, "GOGC=400", "DETNET_MEMORY_LIMIT=536870912") // as in the chart
 	return w, w.start()
 }

@@ -49,7 +49,7 @@ func (f *fleet) serve(ctx context.Context, config *tls.Config) error {
 	g := grpc.NewServer(append(agent.Bounds(), grpc.Creds(credentials.NewTLS(config)), grpc.StatsHandler(counter{&f.octets}))...)
 	api.RegisterAgentServer(g, f)
 	for _, port := range []int{probePort, nodePort} {
-		listener, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", port))
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", fmt.Sprintf("0.0.0.0:%d", port))
 		if err != nil {
 			return fmt.Errorf("listen for the agents: %w", err)
 		}

@@ -64,7 +64,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // left over, it is in the way of nothing
 	o := options{pods: *pods, cached: *cached, road: *road, hold: *hold, controller: filepath.Join(dir, "detnet-controller"), webhook: filepath.Join(dir, "detnet-webhook")}
 	for _, program := range []string{o.controller, o.webhook} {
 		build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/detnet/detnet/cmd/"+filepath.Base(program))

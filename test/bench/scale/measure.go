@@ -87,7 +87,7 @@ func (b *bench) stop() {
 
 func (b *bench) run(ctx context.Context, dir string) (err error) {
 	begun := time.Now()
-	if b.leader, err = startReplica(b.options, b.cluster, dir, 0); err != nil {
+	if b.leader, err = startReplica(ctx, b.options, b.cluster, dir, 0); err != nil {
 		return err
 	}
 	if err := b.until(ctx, "the first agents hear of a leader and all stream", func() bool { return b.fleet.streams.Load() == int64(2*b.nodes) && b.led() }); err != nil {
@@ -97,7 +97,7 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 	if b.figures.FirstDecision, err = b.firstTick(ctx, b.leader, begun); err != nil {
 		return err
 	}
-	if b.standby, err = startReplica(b.options, b.cluster, dir, 1); err != nil {
+	if b.standby, err = startReplica(ctx, b.options, b.cluster, dir, 1); err != nil {
 		return err
 	}
 	if err := sleep(ctx, 5*time.Second); err != nil {

@@ -39,7 +39,6 @@ type node struct {
 	mu     sync.Mutex
 	pods   []pod
 	queue  float64 // bits that wait
-	peak   time.Duration
 	ledger limits.Ledger
 
 	// Since the onset of congestion; zero: not yet.

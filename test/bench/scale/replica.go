@@ -26,10 +26,10 @@ type replica struct {
 	log     string
 }
 
-func startReplica(o options, c *cluster, dir string, number int) (*replica, error) {
+func startReplica(ctx context.Context, o options, c *cluster, dir string, number int) (*replica, error) {
 	port := 18080 + 10*number
 	r := &replica{metrics: fmt.Sprintf("127.0.0.1:%d", port), log: filepath.Join(dir, fmt.Sprintf("controller-%d.log", number))}
-	r.process = exec.Command(o.controller, "--kubeconfig", c.kubeconfig, "--namespace", own, "--agent-tls-secret=", "--agent-tls-dir="+dir,
+	r.process = exec.CommandContext(ctx, o.controller, "--kubeconfig", c.kubeconfig, "--namespace", own, "--agent-tls-secret=", "--agent-tls-dir="+dir,
 		"--metrics-addr="+r.metrics, fmt.Sprintf("--health-addr=127.0.0.1:%d", port+1), fmt.Sprintf("--ui-addr=127.0.0.1:%d", port+2), "--webhook-config=", "--log-format=text")
 	r.process.Env = append(os.Environ(), fmt.Sprintf("POD_NAME=controller-%d", number), "GOGC=50", "DETNET_MEMORY_LIMIT=536870912") // as in the chart
 	return r, r.start()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -45,7 +46,7 @@ const (
 
 // startFleet runs the node's agent, which measures these pods, and the probing agents of
 // the peer and of the node. That one is in the last of the node's pods, where it answers.
-func startFleet(n *network, measured []corev1.Pod) (_ *fleet, err error) {
+func startFleet(ctx context.Context, n *network, measured []corev1.Pod) (_ *fleet, err error) {
 	f := &fleet{}
 	defer func() {
 		if err != nil {
@@ -55,7 +56,7 @@ func startFleet(n *network, measured []corev1.Pod) (_ *fleet, err error) {
 	if err := f.joinController(n); err != nil {
 		return nil, err
 	}
-	if f.server, err = newAPIServer(n.node, measured); err != nil {
+	if f.server, err = newAPIServer(ctx, n.node, measured); err != nil {
 		return nil, fmt.Errorf("answer in the API server's place: %w", err)
 	}
 	last := len(n.pods) - 1
@@ -70,10 +71,10 @@ func startFleet(n *network, measured []corev1.Pod) (_ *fleet, err error) {
 		{n.pods[last], "probe", api.Role_ROLE_PROBE, nodeName, podAddr(last) + ":9443", []string{"--reflector=:862"}},
 		{n.peer, "probe", api.Role_ROLE_PROBE, peerName, peerControl + ":9443", nil},
 	} {
-		if err := f.start(a.on, append([]string{"--role=" + a.role, "--node-name=" + a.node, "--listen=" + a.addr}, a.more...)); err != nil {
+		if err := f.start(ctx, a.on, append([]string{"--role=" + a.role, "--node-name=" + a.node, "--listen=" + a.addr}, a.more...)); err != nil {
 			return nil, err
 		}
-		if err := reachable(a.addr); err != nil {
+		if err := reachable(ctx, a.addr); err != nil {
 			return nil, err
 		}
 		agent := inventory.Agent{
@@ -109,8 +110,8 @@ func (f *fleet) joinController(n *network) error {
 }
 
 // start runs the agent's program on a host.
-func (f *fleet) start(on *host, args []string) error {
-	cmd := exec.Command(program, append(args, "--insecure", "--tls-dir=", "--log-level=warn")...)
+func (f *fleet) start(ctx context.Context, on *host, args []string) error {
+	cmd := exec.CommandContext(ctx, program, append(args, "--insecure", "--tls-dir=", "--log-level=warn")...)
 	cmd.Env = append(f.server.environment(), "PATH=/")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
 	if err := on.do(cmd.Start); err != nil { // a process begins in the namespace of the thread that starts it
@@ -121,10 +122,11 @@ func (f *fleet) start(on *host, args []string) error {
 }
 
 // reachable waits for an agent to listen.
-func reachable(addr string) (err error) {
+func reachable(ctx context.Context, addr string) (err error) {
+	dialer := net.Dialer{Timeout: time.Second}
 	for range 200 {
 		var conn net.Conn
-		if conn, err = net.DialTimeout("tcp4", addr, time.Second); err == nil {
+		if conn, err = dialer.DialContext(ctx, "tcp4", addr); err == nil {
 			return conn.Close()
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,9 +25,12 @@ const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 type apiServer struct{ *httptest.Server }
 
 // newAPIServer serves on h, and puts what pods have there to ask it with.
-func newAPIServer(on *host, pods []corev1.Pod) (apiServer, error) {
+func newAPIServer(ctx context.Context, on *host, pods []corev1.Pod) (apiServer, error) {
 	var listener net.Listener
-	if err := on.do(func() (err error) { listener, err = net.Listen("tcp4", "127.0.0.1:0"); return err }); err != nil {
+	if err := on.do(func() (err error) {
+		listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp4", "127.0.0.1:0")
+		return err
+	}); err != nil {
 		return apiServer{}, err
 	}
 	mux := http.NewServeMux()
@@ -38,7 +43,7 @@ func newAPIServer(on *host, pods []corev1.Pod) (apiServer, error) {
 		}
 		_ = json.NewEncoder(w).Encode(corev1.PodList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: pods})
 	})
-	s := &httptest.Server{Listener: listener, EnableHTTP2: true, Config: &http.Server{Handler: mux}}
+	s := &httptest.Server{Listener: listener, EnableHTTP2: true, Config: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}
 	s.StartTLS()
 	if err := os.MkdirAll(serviceAccount, 0o755); err != nil {
 		return apiServer{}, err

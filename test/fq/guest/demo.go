@@ -72,7 +72,9 @@ func agentsUnder(load string, d time.Duration) (figure.Values, error) {
 		return nil, err
 	}
 	defer s.close()
-	l, err := newDeployed(s, cutPods, 1)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	l, err := newDeployed(ctx, s, cutPods, 1)
 	if err != nil {
 		return nil, err
 	}

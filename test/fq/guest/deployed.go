@@ -44,7 +44,7 @@ type deployed struct {
 	writes   int
 }
 
-func newDeployed(s *stand, limited int, seed uint64) (*deployed, error) {
+func newDeployed(ctx context.Context, s *stand, limited int, seed uint64) (*deployed, error) {
 	const mode = workload.Enforce
 	l := &deployed{stand: s, rng: rand.New(rand.NewPCG(seed, 0)), samples: map[plan.Instant]plan.Sample{}}
 	robot := &inventory.App{App: plan.App{
@@ -67,7 +67,7 @@ func newDeployed(s *stand, limited int, seed uint64) (*deployed, error) {
 		}
 	}
 	var err error
-	if l.agents, err = startFleet(s.network, list); err != nil {
+	if l.agents, err = startFleet(ctx, s.network, list); err != nil {
 		return nil, err
 	}
 	l.snapshot.Agents = l.agents.agents

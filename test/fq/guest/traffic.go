@@ -130,10 +130,11 @@ func (s *sink) rate(from, to time.Duration) float64 {
 
 // sendTCP opens flows to the peer that send all they can.
 func sendTCP(ctx context.Context, pod *host, flows int) (wait func(), err error) {
+	dialer := net.Dialer{Timeout: 2 * time.Second}
 	return each(flows, func() (func(), error) {
 		var conn net.Conn
 		err := pod.do(func() (err error) {
-			conn, err = net.DialTimeout("tcp4", net.JoinHostPort(peerAddr, fmt.Sprint(bulkPort)), 2*time.Second)
+			conn, err = dialer.DialContext(ctx, "tcp4", net.JoinHostPort(peerAddr, fmt.Sprint(bulkPort)))
 			return err
 		})
 		if err != nil {
@@ -179,7 +180,7 @@ func sendUDP(ctx context.Context, pod *host, flows int, rate bitrate.Rate, on ti
 	return each(flows, func() (func(), error) {
 		var conn net.Conn
 		err := pod.do(func() (err error) {
-			conn, err = net.Dial("udp4", net.JoinHostPort(peerAddr, fmt.Sprint(bulkPort)))
+			conn, err = (&net.Dialer{}).DialContext(ctx, "udp4", net.JoinHostPort(peerAddr, fmt.Sprint(bulkPort)))
 			return err
 		})
 		if err != nil {

@@ -84,13 +84,18 @@ func archiveOf(files map[string][]byte) ([]byte, error) {
 // modules reads kernel modules by name, as they lie in the package.
 func (p Parts) modules(names []string) (map[string][]byte, error) {
 	files := map[string][]byte{}
-	err := filepath.WalkDir(filepath.Join(p.kernel, "usr/lib/modules"), func(path string, _ fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(filepath.Join(p.kernel, "usr/lib/modules"))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	err = fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		for n, name := range names {
 			if filepath.Base(path) == name+".ko.xz" {
-				files[fmt.Sprintf("modules/%02d-%s.ko.xz", n, name)], err = os.ReadFile(path)
+				files[fmt.Sprintf("modules/%02d-%s.ko.xz", n, name)], err = root.ReadFile(path)
 			}
 		}
 		return err

@@ -39,7 +39,7 @@ func (p Parts) Run(ctx context.Context, g Guest, out io.Writer) (time.Duration, 
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // left over, it is in the way of nothing
 	if err := p.write(dir, g); err != nil {
 		return 0, fmt.Errorf("make the guest: %w", err)
 	}
