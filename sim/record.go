@@ -94,8 +94,8 @@ func (r *Record) finish(w *world) *Record {
 				p.Delay = d.sample.RTT - d.lie - d.route - least
 			}
 			slo := s.app.SLO
-			p.Late = p.Lost || slo.Jitter > 0 && p.Delay > slo.Jitter || slo.Latency > 0 && d.sample.RTT-d.lie > slo.Latency
-			p.Queued = p.Late && !(slo.Jitter > 0 && d.noise > slo.Jitter || slo.Latency > 0 && least+d.noise > slo.Latency)
+			p.Late = p.Lost || slo.Late(p.Delay, d.sample.RTT-d.lie)
+			p.Queued = p.Late && !slo.Late(d.noise, least+d.noise)
 			r.Probes = append(r.Probes, p)
 		}
 	}

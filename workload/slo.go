@@ -15,6 +15,12 @@ type SLO struct {
 	Loss    float64       // ratio of lost probes, 0…1
 }
 
+// Late reports whether a packet is: it took more above its base, or there and back, than
+// the targets allow.
+func (s SLO) Late(variation, latency time.Duration) bool {
+	return s.Jitter > 0 && variation > s.Jitter || s.Latency > 0 && latency > s.Latency
+}
+
 // IsZero reports whether nothing is asked for.
 func (s SLO) IsZero() bool { return s == SLO{} }
 

@@ -60,8 +60,7 @@ func (v *Verdict) Violated() bool {
 	if v.Blind || v.Lossy {
 		return v.Lossy
 	}
-	slo, jitter, latency := v.App.SLO, v.Worst.Jitter(), v.Worst.Latency()
-	return slo.Jitter > 0 && jitter > slo.Jitter || slo.Latency > 0 && latency > slo.Latency
+	return v.App.SLO.Late(v.Worst.Jitter(), v.Worst.Latency())
 }
 
 // Crosses reports whether an app is measured across the network at all: a probe

@@ -35,7 +35,7 @@ func MeasuresOf(r *sense.Reading) Measures {
 // ViolationRatio is the share of samples, lost ones included, that break slo.
 func ViolationRatio(samples []plan.Sample, base time.Duration, slo workload.SLO) (violations, all int) {
 	for _, s := range samples {
-		if s.Lost || (slo.Jitter > 0 && s.RTT-base > slo.Jitter) || (slo.Latency > 0 && s.RTT > slo.Latency) {
+		if s.Lost || slo.Late(s.RTT-base, s.RTT) {
 			violations++
 		}
 	}

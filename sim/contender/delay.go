@@ -6,6 +6,8 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/queue"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/quantile"
 )
 
 // swift is Swift's rule (Kumar et al., SIGCOMM 2020, algorithm 1) on a rate instead of a
@@ -32,10 +34,10 @@ func (x *swift) total(s sight) bitrate.Rate {
 	}
 	newest := slices.Clone(x.delays[max(0, len(x.delays)-12):])
 	slices.Sort(newest)
-	delay, target := newest[len(newest)/2].Seconds(), swiftTarget*s.target.Seconds()
+	delay, target := quantile.Upper(newest, 0.5).Seconds(), swiftTarget*s.target.Seconds()
 	x.changed, x.delays = s.now, x.delays[:0]
 	if delay <= target {
-		if float64(s.used) < 0.85*float64(s.was) { // the limit is not what holds them
+		if !senders.InUse(s.used, s.was) { // the limit is not what holds them
 			return s.was
 		}
 		return s.was + swiftAdd

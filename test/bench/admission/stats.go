@@ -91,7 +91,10 @@ func compare(k kind, pairs []pair) Comparison {
 	c.Ignored, c.Served, c.Late = quantiles(plain), quantiles(stamped), quantiles(late)
 	c.Added, c.Ratio = c.Served.minus(c.Ignored), c.Served.over(c.Ignored)
 	c.Low, c.High = interval(pairs)
-	c.Pairwise = Quantiles{median(added[0]), median(added[1]), median(added[2])}
+	for n := range added {
+		slices.Sort(added[n])
+	}
+	c.Pairwise = Quantiles{quantile.Of(added[0], 0.5), quantile.Of(added[1], 0.5), quantile.Of(added[2], 0.5)}
 	return c
 }
 
@@ -120,13 +123,4 @@ func interval(pairs []pair) (low, high Quantiles) {
 	slices.Sort(p90)
 	slices.Sort(p99)
 	return at(draws / 40), at(draws - 1 - draws/40)
-}
-
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }

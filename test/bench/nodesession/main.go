@@ -21,6 +21,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/quantile"
 	"github.com/detnet/detnet/test/install"
 	"github.com/detnet/detnet/test/sandbox"
 	"github.com/detnet/detnet/test/scene"
@@ -162,7 +163,7 @@ func write(out io.Writer, table []phase) error {
 		slices.Sort(p.apps)
 		slices.Sort(p.nodeSession)
 		fmt.Fprintf(w, "%s\t%.3f\t%.3f\t%.3f\t%.3f\n", p.name,
-			p.apps[len(p.apps)/2], p.apps[len(p.apps)-1], p.nodeSession[len(p.nodeSession)/2], p.nodeSession[len(p.nodeSession)-1])
+			quantile.Of(p.apps, 0.5), quantile.Of(p.apps, 1), quantile.Of(p.nodeSession, 0.5), quantile.Of(p.nodeSession, 1))
 	}
 	return w.Flush()
 }
