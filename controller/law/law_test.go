@@ -34,7 +34,7 @@ func TestDependencies(t *testing.T) {
 			t.Errorf("depends on %s", path)
 		}
 	}
-	direct, err := exec.Command("go", "list", "-f", "{{join .Imports \" \"}}", ".").Output()
+	direct, err := exec.Command("go", "list", "-f", "{{join .Imports \" \"}}", "./...").Output()
 	if err != nil {
 		t.Fatalf("list imports: %v", err)
 	}

@@ -275,8 +275,9 @@ func (r *round) group(members []int32) group {
 	}
 	g.load.Peak = senders.PeakSum(g.senders)
 	// What is promised to all may be more than there is.
-	if shrunk := max(g.load.Peak/2, least); g.load.Bound && g.load.Floors > shrunk+shrunk/8 {
-		g.load.Floors, g.load.Room = shrunk, g.load.Room || g.load.Limits > shrunk+shrunk/8
+	shrunk := max(g.load.Peak/2, least)
+	if much := shrunk + shrunk/8; g.load.Bound && g.load.Floors > much {
+		g.load.Floors, g.load.Room = shrunk, g.load.Room || g.load.Limits > much
 	}
 	return g
 }

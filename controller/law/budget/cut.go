@@ -57,9 +57,9 @@ func (t *Turn) recall(b *Budget) plan.Reason {
 // one had no effect.
 func (t *Turn) count(b *Budget) {
 	x, again, queue := &b.Trouble, b.again(), t.Opinion.Worst.Recent
-	still := float64(queue) > 0.7*float64(x.Found.Queue)
+	still := stays(float64(queue), float64(x.Found.Queue))
 	if x.Found.Loss > 0 { // it is loss that says so
-		still = t.loss(b) > 0.7*x.Found.Loss
+		still = stays(t.loss(b), x.Found.Loss)
 	}
 	switch {
 	case again && still && t.Load.Paced && t.Load.Peak < bitrate.Scale(x.Found.Used, nothing): // whose limits are low for the change
@@ -78,11 +78,14 @@ func (t *Turn) count(b *Budget) {
 	x.CleanAt = time.Time{}
 }
 
+// stays reports whether what was found has not become clearly less.
+func stays(now, found float64) bool { return now > 0.7*found }
+
 // byItself reports whether what is late is so by itself: some packets find the path
 // empty, and the others are as late as they were before the cut.
 func (t *Turn) byItself(b *Budget) bool {
 	v := t.Opinion
-	return v.Allow > 0 && !v.Lossy && v.Lag == 0 && 4*v.Worst.Least < v.Worst.Tail && float64(v.Worst.Tail) > 0.7*float64(b.Trouble.Found.Tail)
+	return v.Allow > 0 && !v.Lossy && v.Lag == 0 && 4*v.Worst.Least < v.Worst.Tail && stays(float64(v.Worst.Tail), float64(b.Trouble.Found.Tail))
 }
 
 // unsure reports whether the path that decides has a base that may be wrong.
@@ -275,7 +278,7 @@ func (t *Turn) remember(b *Budget) (learned, explore bool) {
 		return true, false
 	case raised && l.Proven > 0 && (near(l.Upper, l.Proven, 0.125) || l.Loses || !t.shallow(l)):
 		l.learn(good, true)
-		return true, float64(l.Upper) > 1.1*float64(l.Capacity)
+		return true, exceeds(l.Upper, l.Capacity)
 	}
 	return false, false
 }

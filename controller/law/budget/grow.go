@@ -80,10 +80,10 @@ func (b *Budget) back(spare bool, now time.Time) bool {
 	if b.Link.unsteady(now) || b.Link.Least > 0 {
 		return false
 	}
-	if spare && float64(b.Link.Best) > 1.1*float64(b.Total) {
+	if spare && exceeds(b.Link.Best, b.Total) {
 		return true
 	}
-	return b.Link.fallen() && !b.Search.Even && float64(b.Total) > 1.1*float64(b.Link.Capacity)
+	return b.Link.fallen() && !b.Search.Even && exceeds(b.Total, b.Link.Capacity)
 }
 
 func (t *Turn) step(b *Budget, spare bool) float64 {

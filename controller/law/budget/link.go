@@ -71,6 +71,9 @@ func (l *Link) learn(c bitrate.Rate, measured bool) {
 // forget has the capacity be unknown again.
 func (l *Link) forget() { l.Known, l.Capacity, l.Measured = false, 0, false }
 
+// exceeds reports whether one rate is clearly more than another.
+func exceeds(rate, other bitrate.Rate) bool { return float64(rate) > 1.1*float64(other) }
+
 // fallen reports whether less fits through than once did.
 func (l *Link) fallen() bool { return l.Known && float64(l.Capacity) < 0.9*float64(l.Best) }
 

@@ -58,7 +58,7 @@ func (t *Turn) fits(b *Budget) (explore bool) {
 	l.Loses = true
 	if !b.again() && t.raised(b) && l.Proven > 0 { // back to what was good
 		l.learn(bitrate.Scale(l.Proven, proven/t.Config.Settle), true)
-		return float64(l.Upper) > 1.1*float64(l.Capacity)
+		return exceeds(l.Upper, l.Capacity)
 	}
 	l.learn(bitrate.Scale(l.Upper, 1-t.loss(b)), false)
 	return true

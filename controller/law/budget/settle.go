@@ -32,7 +32,7 @@ func (t *Turn) settle(b *Budget) {
 	if s.Even || s.Fine {
 		wait = 0
 	}
-	if float64(l.Capacity) > 1.1*float64(before.Capacity) {
+	if exceeds(l.Capacity, before.Capacity) {
 		s.SpareWait = 0
 	}
 	l.Proven = min(b.Total, t.Load.Peak) // the queue emptied although this came in
@@ -188,7 +188,7 @@ func (t *Turn) measure(b *Budget, e episode) {
 // between reports whether a cut before left a queue standing above what is thought to
 // fit: the truth is in between.
 func (b *Budget) between() bool {
-	return b.Trouble.Cuts > 1 && float64(b.Link.Upper) > 1.1*float64(b.Link.Capacity)
+	return b.Trouble.Cuts > 1 && exceeds(b.Link.Upper, b.Link.Capacity)
 }
 
 // emptied is what fits through by the whole way down.

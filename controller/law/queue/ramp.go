@@ -47,10 +47,14 @@ func Onset(ramp []Delay, window time.Duration) time.Time {
 	return ramp[Foot(ramp, now+highest(ramp[now:]))].At
 }
 
+// foot is by how many times a queue is longer at its top than where its way up begins, and
+// its way down ends.
+const foot = 12
+
 // Foot is where the way up to the top began.
 func Foot(ramp []Delay, top int) int {
 	i := top
-	for i > 0 && ramp[i-1].Above > ramp[top].Above/12 {
+	for i > 0 && ramp[i-1].Above > ramp[top].Above/foot {
 		i--
 	}
 	return i
@@ -59,7 +63,7 @@ func Foot(ramp []Delay, top int) int {
 // End is the last sample of the way down from the top.
 func End(ramp []Delay, top int) int {
 	i := top
-	for i+1 < len(ramp) && ramp[i+1].Above > ramp[top].Above/12 {
+	for i+1 < len(ramp) && ramp[i+1].Above > ramp[top].Above/foot {
 		i++
 	}
 	return i
