@@ -36,6 +36,7 @@ type reporter struct {
 
 	packed atomic.Bool
 	calm   atomic.Int64 // a time.Duration between reports while all is calm; 0: ReportEvery
+	least  atomic.Int64 // a time.Duration between any two reports at the least; 0: ReportEvery
 
 	names   wire.Names
 	cursor  uint64          // in the usage that is known
@@ -45,17 +46,19 @@ type reporter struct {
 	begun   bool      // a report was sent
 	last    time.Time // the last one
 	stirred time.Time // when there was something worth telling before its time
+	hurried time.Time // when a report came before its time
 }
 
 // take notes how an assignment wants to be reported to.
 func (r *reporter) take(a *api.Assignment) {
 	r.packed.Store(a.GetPacked())
 	r.calm.Store(int64(min(time.Duration(a.GetCalmReportMs())*time.Millisecond, maxCalm)))
+	r.least.Store(int64(min(time.Duration(a.GetLeastReportMs())*time.Millisecond, maxCalm)))
 }
 
 // report sends a report every ReportEvery, as soon as what pods send has been measured,
-// and when a session has become late; less often while all is calm, where that was asked
-// for. A controller that reads slowly delays the next report; what is measured meanwhile
+// and when a session has become late; less often where that was asked for, while all is
+// calm or the controller has too much to read. A controller that reads slowly delays the next report; what is measured meanwhile
 // waits in bounded rings.
 func (r *reporter) report(stream grpc.BidiStreamingServer[api.Assignment, api.Report], received <-chan error) error {
 	ticker := time.NewTicker(ReportEvery)
@@ -89,9 +92,13 @@ func (r *reporter) report(stream grpc.BidiStreamingServer[api.Assignment, api.Re
 			return err
 		}
 		turns.Begin()
+		now := time.Now()
 		if early {
-			r.stirred = time.Now()
-		} else if r.waits(time.Now()) {
+			r.stirred = now
+		}
+		if early = early && r.first(now); early {
+			r.hurried = now
+		} else if r.waits(now) {
 			turns.End()
 			continue
 		}
@@ -107,10 +114,23 @@ func (r *reporter) report(stream grpc.BidiStreamingServer[api.Assignment, api.Re
 	}
 }
 
-// waits reports whether all is calm and the next report not due yet.
+// first reports whether what has become late is told of at once: each time, or where the
+// controller has too much to read, the first time in a while.
+func (r *reporter) first(now time.Time) bool {
+	return now.Sub(r.hurried) >= time.Duration(r.least.Load())
+}
+
+// waits reports whether the next report is not due yet: the controller has too much to read,
+// or all is calm.
 func (r *reporter) waits(now time.Time) bool {
-	calm := time.Duration(r.calm.Load())
-	if calm == 0 || !r.begun {
+	calm, least := time.Duration(r.calm.Load()), time.Duration(r.least.Load())
+	if !r.begun {
+		return false
+	}
+	if now.Sub(r.last) <= least-ReportEvery/2 {
+		return true
+	}
+	if calm == 0 {
 		return false
 	}
 	if r.news() {

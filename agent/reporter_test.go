@@ -137,6 +137,37 @@ func TestCalmReports(t *testing.T) {
 	}
 }
 
+// A controller that has too much to read hears less often of what is going on, and at once
+// of what has begun.
+func TestNobodyReportsMoreOftenThanIsRead(t *testing.T) {
+	const least = 400 * time.Millisecond
+	for _, calm := range []time.Duration{0, maxCalm} {
+		r := &reporter{Server: &Server{Metrics: NewMetrics(prometheus.NewRegistry())}, sender: probe.NewSender(probe.Options{})}
+		r.take(&api.Assignment{Packed: true, CalmReportMs: uint32(calm.Milliseconds()), LeastReportMs: uint32(least.Milliseconds())})
+		if r.waits(time.Now()) {
+			t.Error("the first report waits")
+		}
+		r.next()
+		r.stirred = r.last
+		for after, waits := range map[time.Duration]bool{ReportEvery: true, least - ReportEvery: true, least: false} {
+			if got := r.waits(r.last.Add(after)); got != waits {
+				t.Errorf("calm each %v: %v after one report the next waits: %v, want %v", calm, after, got, waits)
+			}
+		}
+		if !r.first(r.last) {
+			t.Error("what becomes late is not told at once")
+		}
+		r.hurried = r.last
+		if r.first(r.last.Add(least-1)) || !r.first(r.last.Add(least)) {
+			t.Error("what has become late is told again too soon, or not at all")
+		}
+		r.take(&api.Assignment{Packed: true, LeastReportMs: 1 << 31})
+		if !r.waits(r.last.Add(maxCalm/2)) || r.waits(r.last.Add(maxCalm)) {
+			t.Error("a controller can have reports come too rarely")
+		}
+	}
+}
+
 // Before the first report, and where nobody asked, nothing waits.
 func TestNothingWaitsUnasked(t *testing.T) {
 	r := &reporter{Server: &Server{Metrics: NewMetrics(prometheus.NewRegistry())}, sender: probe.NewSender(probe.Options{})}

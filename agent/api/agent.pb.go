@@ -200,7 +200,12 @@ type Assignment struct {
 	// Time between reports while all is calm, ms, at most 1,000; 0: as always. Calm is
 	// an agent none of whose packets was lost, or late by a quarter of its allowance,
 	// and whose pods, each and together, send about what was reported last.
-	CalmReportMs  uint32 `protobuf:"varint,5,opt,name=calm_report_ms,json=calmReportMs,proto3" json:"calm_report_ms,omitempty"`
+	CalmReportMs uint32 `protobuf:"varint,5,opt,name=calm_report_ms,json=calmReportMs,proto3" json:"calm_report_ms,omitempty"`
+	// Time between two reports at the least, ms, at most 1,000, whatever there is to tell: the
+	// controller has more to read than it can. Of what becomes late the first report still comes
+	// at once; what is measured meanwhile is in the next one. 0: as always. An agent that does not know this
+	// field reports as always.
+	LeastReportMs uint32 `protobuf:"varint,6,opt,name=least_report_ms,json=leastReportMs,proto3" json:"least_report_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -266,6 +271,13 @@ func (x *Assignment) GetPacked() bool {
 func (x *Assignment) GetCalmReportMs() uint32 {
 	if x != nil {
 		return x.CalmReportMs
+	}
+	return 0
+}
+
+func (x *Assignment) GetLeastReportMs() uint32 {
+	if x != nil {
+		return x.LeastReportMs
 	}
 	return 0
 }
@@ -1289,14 +1301,15 @@ var File_agent_proto protoreflect.FileDescriptor
 
 const file_agent_proto_rawDesc = "" +
 	"\n" +
-	"\vagent.proto\x12\x0fdetnet.agent.v1\"\xce\x01\n" +
+	"\vagent.proto\x12\x0fdetnet.agent.v1\"\xf6\x01\n" +
 	"\n" +
 	"Assignment\x124\n" +
 	"\bsessions\x18\x01 \x03(\v2\x18.detnet.agent.v1.SessionR\bsessions\x12\x1b\n" +
 	"\tstamp_key\x18\x02 \x01(\fR\bstampKey\x12/\n" +
 	"\x06limits\x18\x03 \x01(\v2\x17.detnet.agent.v1.LimitsR\x06limits\x12\x16\n" +
 	"\x06packed\x18\x04 \x01(\bR\x06packed\x12$\n" +
-	"\x0ecalm_report_ms\x18\x05 \x01(\rR\fcalmReportMs\"K\n" +
+	"\x0ecalm_report_ms\x18\x05 \x01(\rR\fcalmReportMs\x12&\n" +
+	"\x0fleast_report_ms\x18\x06 \x01(\rR\rleastReportMs\"K\n" +
 	"\x06Limits\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12-\n" +
 	"\x04pods\x18\x02 \x03(\v2\x19.detnet.agent.v1.PodLimitR\x04pods\"W\n" +
