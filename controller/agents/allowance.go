@@ -22,8 +22,9 @@ import (
 const (
 	octetsForPods    = 1 << 20 // a second
 	octetsForSession = 4 << 10 // a second
-	octetsForReport  = 2 << 10 // that each counts for besides its own: so there are at most 512 a second
 	burst            = 2       // seconds' worth that may come at once: after as long an agent is silent
+	reportsEach      = 512     // a second
+	reportsAtOnce    = 4096    // more than a flow window has room for: that may have been left lying
 	partsForPods     = 4 * wire.MaxPods
 	partsForSession  = 4
 )
@@ -34,11 +35,12 @@ var errTooMuch = errors.New("it reports too much")
 // allowance is what an agent may report. It outlives streams: dialling again gives no more.
 type allowance struct {
 	octets   *rate.Limiter
+	reports  *rate.Limiter
 	sessions atomic.Int64
 }
 
 func newAllowance() *allowance {
-	return &allowance{octets: rate.NewLimiter(octetsForPods, burst*octetsForPods)}
+	return &allowance{octets: rate.NewLimiter(octetsForPods, burst*octetsForPods), reports: rate.NewLimiter(reportsEach, reportsAtOnce)}
 }
 
 // ask fits the allowance to so many sessions.
@@ -53,7 +55,10 @@ func (a *allowance) ask(sessions int) {
 
 // take is an error for a report, as it came over the wire, that is too much.
 func (a *allowance) take(raw []byte, now time.Time) error {
-	if n := len(raw) + octetsForReport; !a.octets.AllowN(now, n) {
+	if !a.reports.AllowN(now, 1) {
+		return fmt.Errorf("%w: more than %d reports a second, and %d at once", errTooMuch, reportsEach, reportsAtOnce)
+	}
+	if n := len(raw); !a.octets.AllowN(now, n) {
 		return fmt.Errorf("%w: a report of %d octets, where %.0f a second and twice that at once are taken for %d sessions and the node's pods", errTooMuch, len(raw), float64(a.octets.Limit()), a.sessions.Load())
 	}
 	if most := partsForPods + partsForSession*int(a.sessions.Load()); parts(raw, most) > most {

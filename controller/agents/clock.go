@@ -30,14 +30,15 @@ const (
 
 var errClock = errors.New("a report that was sent before the one before")
 
-// sent is when a report that arrives now would have arrived by the shortest way.
-func (c *clock) sent(r *api.Report, now time.Time) (time.Time, error) {
+// sent is when a report that arrives now would have arrived by the shortest way. It is old
+// if that is longer ago than is believed: what it says of then can't be dated.
+func (c *clock) sent(r *api.Report, now time.Time) (at time.Time, old bool, err error) {
 	us := r.GetSentUs()
 	if us == 0 { // the agent does not say
-		return now, nil
+		return now, false, nil
 	}
 	if us < c.last {
-		return now, errClock
+		return now, false, errClock
 	}
 	c.last = us
 	if c.first.IsZero() {
@@ -52,7 +53,8 @@ func (c *clock) sent(r *api.Report, now time.Time) (time.Time, error) {
 		c.now, c.before, c.span = behind, c.now, now
 	}
 	c.now = min(c.now, behind)
-	return now.Add(-min(behind-min(c.now, c.before), mostDelay)), nil
+	waited := behind - min(c.now, c.before)
+	return now.Add(-min(waited, mostDelay)), waited > mostDelay, nil
 }
 
 // maxSent is longer than any stream lasts: a hundred years.

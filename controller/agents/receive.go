@@ -10,9 +10,10 @@ import (
 
 // receive stores a report that arrived from an agent at now. An agent speaks
 // for its own sessions and for the pods of its own node. It is taken apart before the
-// lock is taken; under it of each session and pod all is taken in at once.
+// lock is taken; under it of each session and pod all is taken in at once. Of one that is old
+// its names alone count: later ones refer to them.
 func (p *Pool) receive(s *speech, r *api.Report, now time.Time) error {
-	now, err := s.clock.sent(r, now)
+	now, old, err := s.clock.sent(r, now)
 	if err != nil {
 		return err
 	}
@@ -25,6 +26,9 @@ func (p *Pool) receive(s *speech, r *api.Report, now time.Time) error {
 	defer p.mu.Unlock()
 	p.reports++
 	p.learn(s.from, r)
+	if old { // it was left lying, and says nothing of now
+		return nil
+	}
 	samples, rates := keep, keep
 	if r.GetCalm() {
 		samples, rates = calmSamples, calmRates

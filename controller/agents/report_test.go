@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/agent/wire"
 	"github.com/detnet/detnet/controller/plan"
 )
 
@@ -42,6 +43,45 @@ func TestALimitIsInForceWhileItsAgentReports(t *testing.T) {
 			if want := after < patience(calm); fresh != want {
 				t.Errorf("calm %v, %v after a report: fresh %v, want %v", calm, after, fresh, want)
 			}
+		}
+	}
+}
+
+// A report that was left lying is not taken for news, and what it names is known.
+func TestOldReportsAreNotReplayed(t *testing.T) {
+	p, from, _ := counting(1)
+	said := &speech{from: from}
+	report := func(after time.Duration, named []*api.NamedPod) *api.Report {
+		r := &api.Report{SentUs: uint64(after.Microseconds()) + 1, Named: named, Usage: []*api.Usage{{TxKbps: []uint32{5000}}}}
+		if named != nil {
+			r.Usage[0].Pods = []uint32{1}
+		}
+		s := &api.PackedSession{Number: 1}
+		wire.Pack(s, []wire.Sample{{Age: time.Millisecond, RTT: 300 * time.Microsecond}})
+		r.Packed = append(r.Packed, s)
+		return r
+	}
+	kept := func() (int, int) {
+		return len(p.sessions["s0"].samples.view(epoch.Add(10 * time.Second))), len(p.rates[plan.PodID{Namespace: "factory", Name: "p0"}].tx.view(epoch.Add(10 * time.Second)))
+	}
+	for _, x := range []struct {
+		sent, read     time.Duration
+		named          []*api.NamedPod
+		samples, rates int
+	}{
+		{6 * time.Second, 6 * time.Second, nil, 1, 0},
+		{6500 * time.Millisecond, 9 * time.Second, names(1), 1, 0},
+		{8900 * time.Millisecond, 9 * time.Second, nil, 2, 1},
+	} {
+		r := report(x.sent, x.named)
+		if x.rates == 0 && x.named == nil {
+			r.Usage = nil
+		}
+		if err := p.receive(said, r, epoch.Add(x.read)); err != nil {
+			t.Fatal(err)
+		}
+		if samples, rates := kept(); samples != x.samples || rates != x.rates {
+			t.Errorf("sent after %v, read after %v: %d samples and %d windows are known, want %d and %d", x.sent, x.read, samples, rates, x.samples, x.rates)
 		}
 	}
 }
