@@ -57,7 +57,8 @@ type Measurements interface {
 	Stirred() bool           // something worth a decision has come since the last call
 	Limit(term uint64, node string, pods []agents.Limit)
 	Taken() bool // an agent enforces what it is told
-	Pace(calm time.Duration, busy map[types.UID]bool, soft float64)
+	Pace(agents.Pace)
+	Reports() uint64 // received so far
 	Wait()
 }
 
@@ -175,7 +176,8 @@ func (t *term) run(ctx context.Context) {
 	defer ticker.Stop()
 	defer pause.Stop()
 	var early <-chan struct{} // nil until leastPeriod has passed since the last decision
-	turn := func() {
+	var took time.Duration    // the last turn
+	turn := func(due time.Time) {
 		if !l.decides() {
 			return // its time is over, or it renews in a moment
 		}
@@ -184,12 +186,15 @@ func (t *term) run(ctx context.Context) {
 		l.Turns.Begin()
 		t.tick(ctx, now)
 		l.Turns.End()
-		took := time.Since(now)
+		took = time.Since(now)
 		l.Metrics.ticked(took)
+		if !due.IsZero() {
+			t.strain.turn(time.Since(due))
+		}
 		early = nil
 		pause.Reset(max(leastPeriod, took)) // reports have their turn too
 	}
-	turn() // agents hear of a new leader as soon as there is one
+	turn(time.Time{}) // agents hear of a new leader as soon as there is one
 	for ctx.Err() == nil {
 		select {
 		case <-pause.C:
@@ -198,12 +203,13 @@ func (t *term) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-early:
-		case <-ticker.C:
-			if t.rests(time.Now()) {
+			turn(time.Time{})
+		case due := <-ticker.C:
+			if early == nil && took > Period/2 || t.rests(time.Now()) {
 				continue
 			}
+			turn(due)
 		}
-		turn()
 	}
 }
 
@@ -225,6 +231,7 @@ type term struct {
 	modes       modes
 	busy        busy
 	paced       bool // and the agents were told
+	strain      strain
 	uplinks     uplinks
 	last        time.Time            // tick
 	refused     map[types.UID]string // senders whose limits can't be changed, and why
@@ -292,6 +299,7 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 		observed := t.decide(&t.observed, workload.Observe, view)
 		steps, decided = append(steps, observed), append(decided, outcome{Plan: concerning(observed.plan, snapshot), observed: true})
 	}
+	t.strain.note(now, t.loop.Measurements.Reports(), len(snapshot.Agents))
 	t.pace(decided, now)
 	for _, s := range steps {
 		t.loop.Flight.Record(s.mode, s.before, s.next, s.seen, s.plan)

@@ -1,11 +1,14 @@
 package controller
 
 import (
+	"cmp"
 	"maps"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
 )
@@ -26,37 +29,98 @@ const catchUp = 3 * Period
 // pace has those agents report each Period that tell of what is being decided about:
 // of a bottleneck whose budget is searched for, or where a first cut waits to be told what
 // is sent by now, and of the apps behind it. The others report less often while they see
-// nothing.
+// nothing. Of more than mostBusy those come first where something is on its way; where all
+// are to tell, they do so less often.
 func (t *term) pace(decided []outcome, now time.Time) {
 	soft := law.SenseOf(t.settings.Law).Soft
-	nodes, all := map[string]time.Time{}, !urgent(t.settings.Law) || soft < tellsFrom
+	wanted, all := map[string]bool{}, !urgent(t.settings.Law) || soft < tellsFrom
 	for _, d := range decided {
 		for i := range d.Reasons {
 			if r := &d.Reasons[i]; r.Phase != plan.Open || r.Cause == plan.Confirming {
-				nodes[r.Bottleneck.Node], all = now, all || r.Bottleneck.Whole
+				wanted[r.Bottleneck.Node] = wanted[r.Bottleneck.Node] || onItsWay(r)
+				all = all || r.Bottleneck.Whole
 			}
 		}
 	}
-	before, same := t.busy, func(time.Time, time.Time) bool { return true }
-	if t.paced && all == before.all && maps.EqualFunc(nodes, before.nodes, same) {
+	least, before := t.strain.least, t.busy
+	if most := len(t.snapshot.Agents); all && most > mostBusy {
+		least = max(least, min(Period*time.Duration((most+mostBusy-1)/mostBusy), calmReports))
+	}
+	if t.paced && all == before.all && least == before.least && maps.Equal(wanted, before.wanted) {
 		return
 	}
-	t.paced, t.busy = true, busy{nodes: nodes, all: all, since: now, asked: before.asked || !all}
+	t.paced, t.busy = true, busy{
+		wanted: wanted, nodes: map[string]time.Time{}, agents: map[types.UID]time.Time{}, all: all, since: now, asked: before.asked || !all,
+		least: least, were: max(least, before.least), changed: now,
+	}
+	if least == before.least {
+		t.busy.were, t.busy.changed = before.were, before.changed
+	}
+	told := agents.Pace{Least: least, Soft: soft}
 	if all {
 		if before.all {
 			t.busy.since = before.since
 		}
-		t.loop.Measurements.Pace(0, nil, soft)
+		t.loop.Measurements.Pace(told)
 		return
 	}
-	keep(nodes, before.nodes)
-	t.busy.agents = t.tellers(now)
+	t.ask(before.nodes, now)
+	keep(t.busy.nodes, before.nodes)
 	keep(t.busy.agents, before.agents)
-	tell := make(map[types.UID]bool, len(t.busy.agents))
+	told.Calm, told.Busy = calmReports, make(map[types.UID]bool, len(t.busy.agents))
 	for agent := range t.busy.agents {
-		tell[agent] = true
+		told.Busy[agent] = true
 	}
-	t.loop.Measurements.Pace(calmReports, tell, soft)
+	t.loop.Measurements.Pace(told)
+}
+
+// onItsWay reports whether something that was decided about a bottleneck has yet to show.
+func onItsWay(r *plan.Reason) bool {
+	switch r.Phase {
+	case plan.Settled, plan.Exploring, plan.Released:
+		return false
+	}
+	return true
+}
+
+// ask chooses the nodes of which is told each Period from now on, and who tells: before all
+// others those where something is on its way, then those of which was told already.
+func (t *term) ask(before map[string]time.Time, now time.Time) {
+	b := &t.busy
+	if len(b.wanted) == 0 {
+		return
+	}
+	tellers := t.tellers()
+	order := slices.SortedFunc(maps.Keys(b.wanted), func(x, y string) int {
+		_, wasX := before[x]
+		_, wasY := before[y]
+		return cmp.Or(first(b.wanted[x], b.wanted[y]), first(wasX, wasY), cmp.Compare(x, y))
+	})
+	for _, node := range order {
+		more := 0
+		for _, agent := range tellers[node] {
+			if _, asked := b.agents[agent]; !asked {
+				more++
+			}
+		}
+		if len(b.agents)+more > mostBusy {
+			return
+		}
+		b.nodes[node] = now
+		for _, agent := range tellers[node] {
+			b.agents[agent] = now
+		}
+	}
+}
+
+func first(x, y bool) int {
+	switch {
+	case x == y:
+		return 0
+	case x:
+		return -1
+	}
+	return 1
 }
 
 // keep leaves the times of those that were there before.
@@ -72,7 +136,7 @@ func keep[K comparable](is, was map[K]time.Time) {
 // in: nothing is being decided about, nothing came that is worth it, and all is as it was.
 func (t *term) rests(now time.Time) bool {
 	stirred := t.loop.Measurements.Stirred()
-	return t.paced && !t.busy.all && len(t.busy.nodes) == 0 && !stirred &&
+	return t.paced && !t.busy.all && len(t.busy.wanted) == 0 && !stirred &&
 		t.settings == t.loop.settings.Load() && t.snapshot == t.loop.Inventory.Snapshot() &&
 		now.Sub(t.last) < calmReports-Period/2
 }
@@ -80,11 +144,15 @@ func (t *term) rests(now time.Time) bool {
 // busy are the bottlenecks that are being decided about, and who tells of them, and since
 // when.
 type busy struct {
-	nodes  map[string]time.Time
-	agents map[types.UID]time.Time
-	all    bool      // agents tell
-	since  time.Time // they do
-	asked  bool      // agents were asked to report less often
+	wanted  map[string]bool      // nodes that are being decided about, and whether something is on its way there
+	nodes   map[string]time.Time // of them those that are told of each Period
+	agents  map[types.UID]time.Time
+	all     bool          // agents tell
+	since   time.Time     // they do
+	asked   bool          // agents were asked to report less often
+	least   time.Duration // between two reports of an agent; 0: Period
+	were    time.Duration // least, or until lately what it was
+	changed time.Time     // least was
 }
 
 // ofNode and ofAgent say how much longer than else nothing new may have come by now: from the agents
@@ -99,31 +167,32 @@ func pause[K comparable](b *busy, tell map[K]time.Time, key K, now time.Time) ti
 	if !tells && len(tell) > 0 {
 		since, tells = tell[key]
 	}
-	if !b.asked || tells && now.Sub(since) >= catchUp {
-		return 0
+	switch {
+	case b.asked && !(tells && now.Sub(since) >= catchUp):
+		return calmReports
+	case now.Sub(b.changed) < b.were+catchUp:
+		return b.were
 	}
-	return calmReports
+	return b.least
 }
 
-// tellers are the agents on the nodes of busy bottlenecks, and those who measure the apps
-// there, from now on.
-func (t *term) tellers(now time.Time) map[types.UID]time.Time {
-	tell := map[types.UID]time.Time{}
-	nodes := t.busy.nodes
-	if len(nodes) == 0 {
-		return tell
-	}
+// tellers are, for each node that is being decided about, the agents on it, and those who
+// measure the apps there.
+func (t *term) tellers() map[string][]types.UID {
+	tell := map[string][]types.UID{}
 	for _, a := range t.snapshot.Agents {
-		if _, busy := nodes[a.Node]; busy {
-			tell[a.UID] = now
+		if _, busy := t.busy.wanted[a.Node]; busy {
+			tell[a.Node] = append(tell[a.Node], a.UID)
 		}
 	}
 	for i, app := range t.snapshot.Apps {
-		if _, busy := nodes[app.Node]; !busy {
+		if _, busy := t.busy.wanted[app.Node]; !busy {
 			continue
 		}
 		for _, s := range t.paths[i].sessions {
-			tell[s.agent.UID] = now
+			if s.query == "" && !slices.Contains(tell[app.Node], s.agent.UID) {
+				tell[app.Node] = append(tell[app.Node], s.agent.UID)
+			}
 		}
 	}
 	return tell

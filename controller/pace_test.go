@@ -81,8 +81,8 @@ func TestReportsArePacedByWhatIsDecided(t *testing.T) {
 				for _, uid := range tt.busy {
 					want[uid] = true
 				}
-				if s.paced != tt.calm || len(s.busy)+len(want) > 0 && !maps.Equal(s.busy, want) {
-					t.Errorf("reports each %v but of %v; want %v, %v", s.paced, s.busy, tt.calm, want)
+				if s.paced.Calm != tt.calm || len(s.paced.Busy)+len(want) > 0 && !maps.Equal(s.paced.Busy, want) {
+					t.Errorf("reports each %v but of %v; want %v, %v", s.paced.Calm, s.paced.Busy, tt.calm, want)
 				}
 			})
 		})

@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/actuate"
@@ -40,8 +39,8 @@ type stage struct {
 	urgent    chan struct{}
 	held      map[string]agents.Held // by the pod's name
 	calm      bool                   // nobody has anything to tell
-	paced     time.Duration
-	busy      map[types.UID]bool
+	paced     agents.Pace
+	reports   uint64
 	events    []string
 	log       strings.Builder
 }
@@ -86,11 +85,10 @@ func (s *stage) Limit(term uint64, node string, pods []agents.Limit) {
 	}
 	s.told[node] = pods
 }
-func (s *stage) Pace(calm time.Duration, busy map[types.UID]bool, _ float64) {
-	s.paced, s.busy = calm, busy
-}
-func (s *stage) Stirred() bool { return !s.calm }
-func (s *stage) Taken() bool   { return len(s.held) > 0 }
+func (s *stage) Pace(p agents.Pace) { s.paced = p }
+func (s *stage) Reports() uint64    { return s.reports }
+func (s *stage) Stirred() bool      { return !s.calm }
+func (s *stage) Taken() bool        { return len(s.held) > 0 }
 func (s *stage) Held(pod plan.PodID, now time.Time) (agents.Held, bool) {
 	h := s.held[pod.Name]
 	return h, now.Sub(h.At) < 2*time.Second

@@ -35,6 +35,10 @@ type Pool struct {
 	urgent  chan struct{} // an agent has reported before its time
 	stirred atomic.Bool   // or something worth a decision, since it was last asked for
 
+	strained atomic.Bool   // there is more to read than there is time for
+	looked   atomic.Int64  // when the loop last asked what is known, ns since 1970
+	dialling chan struct{} // has room for those who begin a stream
+
 	// Deposed is called when an agent refuses this controller because it has heard
 	// one of a later term; may be nil. Set it before the first Assign.
 	Deposed func()
@@ -51,9 +55,7 @@ type Pool struct {
 	sessions map[string]*session
 	numbers  map[uint32]*session // that stand for their ids in reports
 	given    uint32              // the last number
-	calm     time.Duration       // between reports of agents that are not busy
-	busy     map[types.UID]bool
-	soft     float64 // share of what is allowed above which lateness is worth a decision
+	pace     Pace
 	rates    map[plan.PodID]*rates
 	holding  map[netip.AddrPort]int     // agents that answer there and hold the key
 	asking   map[netip.AddrPort][]*link // that have a session there
@@ -89,7 +91,7 @@ type rates struct {
 
 // New returns a Pool without streams.
 func New(creds credentials.TransportCredentials, log *slog.Logger) *Pool {
-	p := &Pool{creds: creds, log: log, key: newKey(), urgent: make(chan struct{}, 1)}
+	p := &Pool{creds: creds, log: log, key: newKey(), urgent: make(chan struct{}, 1), dialling: make(chan struct{}, dialsAtOnce)}
 	p.clear()
 	return p
 }

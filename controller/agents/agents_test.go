@@ -397,7 +397,7 @@ func TestPace(t *testing.T) {
 		{time.Second, map[types.UID]bool{"a1": true}, 0, 1000},
 		{0, nil, 0, 0},
 	} {
-		p.Pace(tt.calm, tt.busy, 0.5)
+		p.Pace(Pace{Calm: tt.calm, Busy: tt.busy, Soft: 0.5})
 		p.mu.Lock()
 		one, two := p.byUID["a1"].latest.GetCalmReportMs(), p.byUID["a2"].latest.GetCalmReportMs()
 		p.mu.Unlock()

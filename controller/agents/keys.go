@@ -57,9 +57,9 @@ func (p *Pool) hand(to []*link) {
 
 // push gives one agent all that it is to know. The pool's lock is held.
 func (p *Pool) push(l *link) {
-	a := &api.Assignment{Sessions: l.given, StampKey: p.key, Packed: true}
-	if !p.busy[l.agent.UID] {
-		a.CalmReportMs = uint32(p.calm.Milliseconds())
+	a := &api.Assignment{Sessions: l.given, StampKey: p.key, Packed: true, LeastReportMs: uint32(p.pace.Least.Milliseconds())}
+	if !p.pace.Busy[l.agent.UID] {
+		a.CalmReportMs = uint32(p.pace.Calm.Milliseconds())
 	}
 	if l.takes {
 		a.Limits = p.limits[l.agent.Node]

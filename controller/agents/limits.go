@@ -19,19 +19,33 @@ type Limit struct {
 	Sequence uint64       // of the decision in its term
 }
 
-// Pace has agents report each calm while they see nothing worth telling, and those
-// that are busy as always; 0: all as always. What is later than a share soft of what is
-// allowed is worth a decision.
-func (p *Pool) Pace(calm time.Duration, busy map[types.UID]bool, soft float64) {
+// Pace is how often agents are to report.
+type Pace struct {
+	Calm  time.Duration      // between reports of those that see nothing worth telling; 0: as always
+	Busy  map[types.UID]bool // who reports as always for all that
+	Least time.Duration      // between any two reports of one agent, whatever it sees; 0: as always
+	Soft  float64            // share of what is allowed above which lateness is worth a decision
+}
+
+// Pace has agents report at another pace.
+func (p *Pool) Pace(pace Pace) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	was, before := p.calm, p.busy
-	p.calm, p.busy, p.soft = calm, busy, soft
+	was := p.pace
+	p.pace = pace
+	p.strained.Store(pace.Least > 0)
 	for uid, l := range p.byUID {
-		if was != calm || before[uid] != busy[uid] {
+		if was.Calm != pace.Calm || was.Least != pace.Least || was.Busy[uid] != pace.Busy[uid] {
 			p.push(l)
 		}
 	}
+}
+
+// Reports is how many reports were received so far.
+func (p *Pool) Reports() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reports
 }
 
 // Limit says what the leader of term has decided about the pods of a node: all of

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,25 @@ func patience(calm bool) time.Duration {
 }
 
 var errSilent = errors.New("no report for 2s, or 3s while all is calm")
+
+// Beginning a stream costs both ends some milliseconds of a core, most of them TLS's. All at
+// once, thousands would take longer than each is waited for.
+const (
+	dialsAtOnce = 128
+	dialTurn    = time.Second // later it is not the processor that a dial waits for
+)
+
+// turn waits until a stream may begin, and returns what says that it has.
+func (p *Pool) turn(ctx context.Context) (begun func(), err error) {
+	select {
+	case p.dialling <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	done := sync.OnceFunc(func() { <-p.dialling })
+	slow := time.AfterFunc(dialTurn, done)
+	return func() { slow.Stop(); done() }, nil
+}
 
 // link keeps a stream to one agent.
 type link struct {
@@ -123,7 +143,7 @@ func (l *link) assign(a *api.Assignment) {
 // one message for each value. Reflection would take longer than a tick may, for
 // thousands of agents.
 func same(a, b *api.Assignment) bool {
-	return a.CalmReportMs == b.CalmReportMs && a.Packed == b.Packed && a.Limits == b.Limits && bytes.Equal(a.StampKey, b.StampKey) &&
+	return a.CalmReportMs == b.CalmReportMs && a.LeastReportMs == b.LeastReportMs && a.Packed == b.Packed && a.Limits == b.Limits && bytes.Equal(a.StampKey, b.StampKey) &&
 		slices.EqualFunc(a.Sessions, b.Sessions, sameSession)
 }
 
@@ -136,8 +156,8 @@ func sameSession(a, b *api.Session) bool {
 // run redials until ctx ends, with back-off that a flowing stream resets.
 func (l *link) run(ctx context.Context) {
 	delay := firstDelay
-	for ctx.Err() == nil {
-		err := l.stream(ctx)
+	for first := 2 * silence; ctx.Err() == nil; first = 2*silence + delay {
+		err := l.stream(ctx, first)
 		if ctx.Err() != nil {
 			return
 		}
@@ -165,9 +185,16 @@ func (l *link) run(ctx context.Context) {
 // errFlowed marks the end of a stream that had delivered.
 var errFlowed = errors.New("stream ended")
 
-func (l *link) stream(ctx context.Context) error {
+// stream holds one until it ends. Its first report is waited for that long (first): longer with each
+// try, since two ends that are busy take their time, and would take it again.
+func (l *link) stream(ctx context.Context, first time.Duration) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	begun, err := l.pool.turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer begun()
 	conn, err := grpc.NewClient("passthrough:///"+l.agent.Addr, grpc.WithTransportCredentials(l.pool.creds),
 		grpc.WithReadBufferSize(0), grpc.WithWriteBufferSize(buffer),
 		grpc.WithStaticStreamWindowSize(flowWindow), grpc.WithStaticConnWindowSize(flowWindow))
@@ -175,8 +202,8 @@ func (l *link) stream(ctx context.Context) error {
 		return fmt.Errorf("dial agent %s: %w", l.agent.Addr, err)
 	}
 	defer conn.Close()
-	watchdog := time.AfterFunc(2*silence, func() { cancel(errSilent) })
-	defer watchdog.Stop()
+	dog := watch(first, l.pool.late, func() { cancel(errSilent) })
+	defer dog.stop()
 
 	c := newCodec(l.allowed)
 	s, err := api.NewAgentClient(conn).Measure(ctx, grpc.ForceCodecV2(c))
@@ -187,7 +214,10 @@ func (l *link) stream(ctx context.Context) error {
 		return fmt.Errorf("open stream to agent %s: %w", l.agent.Addr, err)
 	}
 	l.out.open(s, cancel)
-	err = l.receive(s, watchdog)
+	err = l.receive(s, func(calm bool) {
+		begun()
+		dog.heard(patience(calm))
+	})
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -202,14 +232,15 @@ func (l *link) stream(ctx context.Context) error {
 	return fmt.Errorf("stream from agent %s: %w", l.agent.Addr, err)
 }
 
-func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], watchdog *time.Timer) error {
+// receive takes in what comes, and calls heard for each report.
+func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], heard func(calm bool)) error {
 	said := speech{from: l.agent}
 	for {
 		r, err := s.Recv()
 		if err != nil {
 			return err
 		}
-		watchdog.Reset(patience(r.GetCalm()))
+		heard(r.GetCalm())
 		if err := l.pool.receive(&said, r, time.Now()); err != nil {
 			return err
 		}

@@ -26,9 +26,16 @@ type Usage struct {
 	Limiter plan.Limiter  // how it is held to its limit, as the node's agent last let know
 }
 
+// late reports whether this process is behind with its work: it was asked to take less, or
+// its loop, which looks once a second at least, does not come round.
+func (p *Pool) late(now time.Time) bool {
+	return p.strained.Load() || now.Sub(time.Unix(0, p.looked.Load())) > 2*time.Second
+}
+
 // Look fills in what is known at now: all at once, since a tick that waited for its
 // turn among the reports with each session would wait thousands of times.
 func (p *Pool) Look(l *Look, now time.Time) {
+	p.looked.Store(now.UnixNano())
 	l.Measured, l.Usage = l.Measured[:0], l.Usage[:0]
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -81,7 +81,7 @@ func (p *Pool) measured(from inventory.Agent, d *digest, now time.Time, long tim
 			return fmt.Errorf("session %d is twice in a report", s.number)
 		}
 		s.report = p.reports
-		if s.watch.notable(m.batch, p.soft, now) || s.err != m.why {
+		if s.watch.notable(m.batch, p.pace.Soft, now) || s.err != m.why {
 			p.stirred.Store(true)
 		}
 		s.samples.add(m.batch, now, long)

@@ -138,7 +138,6 @@ func (f *fleet) Measure(stream grpc.BidiStreamingServer[api.Assignment, api.Repo
 		if report == nil {
 			continue
 		}
-		report.Urgent = urgent
 		if err := stream.Send(report); err != nil {
 			return err
 		}
@@ -202,6 +201,7 @@ type sampler struct {
 	mu       sync.Mutex
 	packed   bool
 	calm     time.Duration // between reports while all is calm
+	least    time.Duration // between any two
 	stirred  bool          // and it is not
 	sessions []*api.Session
 	samples  [][]sample
@@ -219,6 +219,7 @@ func (s *sampler) assign(a *api.Assignment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.packed, s.calm = a.GetPacked(), time.Duration(a.GetCalmReportMs())*time.Millisecond
+	s.least = time.Duration(a.GetLeastReportMs()) * time.Millisecond
 	sessions := a.GetSessions()
 	if slices.EqualFunc(sessions, s.sessions, func(a, b *api.Session) bool { return a.GetId() == b.GetId() }) {
 		s.sessions = sessions
@@ -296,10 +297,10 @@ func (s *sampler) drain(report *api.Report, now time.Time) {
 }
 
 // asked is how reports are wanted, and whether something is worth telling now.
-func (s *sampler) asked() (calm time.Duration, packed, stirred bool) {
+func (s *sampler) asked() (calm, least time.Duration, packed, stirred bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.calm, s.packed, s.stirred
+	return s.calm, s.least, s.packed, s.stirred
 }
 
 // settled is the agent's.
@@ -315,11 +316,14 @@ type outbox struct {
 	rates []wire.Rate
 	last  time.Time
 	stir  time.Time // there was something to tell
+	since time.Time // the first report
+
+	hurried time.Time // a report came before its time
 }
 
 // next is the report that is due now; nil: none.
 func (o *outbox) next(f *fleet, s *sampler, urgent bool, now time.Time) *api.Report {
-	calm, packed, stirred := s.asked()
+	calm, least, packed, stirred := s.asked()
 	if o.role == api.Role_ROLE_NODE {
 		o.rates = append(o.rates, s.node.rates(f.takes, now)...)
 		stirred = stirred || !packed || o.names.News(o.rates, capacity/20)
@@ -327,10 +331,18 @@ func (o *outbox) next(f *fleet, s *sampler, urgent bool, now time.Time) *api.Rep
 	if stirred || urgent {
 		o.stir = now
 	}
-	if now.Sub(o.stir) >= settled && now.Sub(o.last) < calm-agent.ReportEvery/2 {
+	switch ago := now.Sub(o.last); {
+	case urgent && now.Sub(o.hurried) >= least:
+		o.hurried = now
+	case ago < least-agent.ReportEvery/2, now.Sub(o.stir) >= settled && ago < calm-agent.ReportEvery/2:
 		return nil
+	default:
+		urgent = false
 	}
-	report := &api.Report{Role: o.role, Calm: calm > 0 && now.Sub(o.stir) >= settled}
+	if o.since.IsZero() {
+		o.since = now
+	}
+	report := &api.Report{Role: o.role, Urgent: urgent, Calm: calm > 0 && now.Sub(o.stir) >= settled, SentUs: uint64(now.Sub(o.since).Microseconds()) + 1}
 	if !packed || o.last.IsZero() {
 		report.Node = nodeName(s.node.index)
 	}

@@ -1,0 +1,71 @@
+package controller
+
+import "time"
+
+// Bounds of what the leader has told to it. A report takes it some 100 µs of a core with
+// all that belongs to it, so this is two fifths of one.
+const (
+	// quickReports is how many reports a second come at most beside the calm ones.
+	quickReports = 4000
+	// mostBusy is how many agents at most are asked to report each Period for as long as
+	// something is decided about their node.
+	mostBusy = quickReports / int(time.Second/Period)
+	// fewAgents do not make a leader late, whatever they report.
+	fewAgents = mostBusy / 4
+)
+
+// strain is whether more comes than the leader reads and decides in time, because of what
+// there is to tell or because others use its processor. More reports would make that
+// worse: they wait, what waits is old, and what is old looks like trouble. So agents are
+// asked for fewer, twice as rarely each time, and more again when there is room for twice
+// as many.
+type strain struct {
+	least   time.Duration // between two reports of an agent, 2 × Period to calmReports; 0: none is asked to wait
+	since   time.Time     // when the counts began
+	reports uint64        // received until then
+	turns   int           // of the loop, in their time
+	late    int           // of which ended more than a Period after they were due
+	latest  time.Duration // after it was due
+	eased   int           // counts in a row with room for twice as many reports
+}
+
+const (
+	strainEvery = 500 * time.Millisecond // what is counted together
+	fewTurns    = 3                      // say nothing, unless one is as late as that
+	easeAfter   = 4                      // counts with room
+)
+
+// turn takes in a turn of the loop that ended so long after it was due.
+func (s *strain) turn(after time.Duration) {
+	s.turns++
+	if after > Period {
+		s.late++
+	}
+	s.latest = max(s.latest, after)
+}
+
+// note takes in how many reports were received so far, from so many agents: calm, each
+// makes one a second.
+func (s *strain) note(now time.Time, reports uint64, agents int) {
+	took := now.Sub(s.since)
+	if took < strainEvery {
+		return
+	}
+	quick := float64(reports-s.reports)/took.Seconds() - float64(agents)
+	first, slow := s.since.IsZero(), agents > fewAgents && (s.turns >= fewTurns && 2*s.late > s.turns || s.latest >= strainEvery)
+	if s.late > 0 || 2*quick > quickReports {
+		s.eased = 0
+	} else {
+		s.eased++
+	}
+	switch {
+	case first:
+	case slow, quick > quickReports*5/4:
+		s.least = min(max(2*s.least, 2*Period), calmReports)
+	case s.eased >= easeAfter:
+		if s.least, s.eased = s.least/2, 0; s.least < 2*Period {
+			s.least = 0
+		}
+	}
+	s.since, s.reports, s.turns, s.late, s.latest = now, reports, 0, 0, 0
+}
