@@ -39,7 +39,7 @@ import (
 // process: what is kept, the stacks, and what the process has. With DETNET_HEAP=file the
 // heap's profile goes there.
 func BenchmarkMemory(b *testing.B) {
-	for _, nodes := range []int{100, 300} {
+	for _, nodes := range []int{100, 300, 1000} {
 		b.Run(fmt.Sprintf("nodes=%d", nodes), func(b *testing.B) {
 			if os.Getenv("GOGC") == "" {
 				defer debug.SetGCPercent(debug.SetGCPercent(50)) // as in the chart

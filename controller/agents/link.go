@@ -213,11 +213,9 @@ func (l *link) stream(ctx context.Context, first time.Duration) error {
 		}
 		return fmt.Errorf("open stream to agent %s: %w", l.agent.Addr, err)
 	}
+	begun() // the connection stands
 	l.out.open(s, cancel)
-	err = l.receive(s, func(calm bool) {
-		begun()
-		dog.heard(patience(calm))
-	})
+	err = l.receive(s, func(calm bool) { dog.heard(patience(calm)) })
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
