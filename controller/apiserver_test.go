@@ -34,7 +34,7 @@ import (
 
 const (
 	capacity = 200 * bitrate.Mbit
-	patience = 30 * time.Second
+	patience = 2 * time.Minute
 )
 
 // TestProtectsOnARealAPIServer runs the whole controller against a real API

@@ -81,6 +81,7 @@ func (s *secured) caPEM() string {
 // config asks s with the files of a folder, which are written here.
 func (s *secured) config(t *testing.T, token, ca string) Config {
 	c, dir := DefaultConfig(), t.TempDir()
+	c.Timeout = 20 * time.Second
 	c.URL, c.TokenFile, c.CAFile = s.URL, filepath.Join(dir, "token"), filepath.Join(dir, "ca.crt")
 	put(t, c.TokenFile, token)
 	put(t, c.CAFile, ca)
