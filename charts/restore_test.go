@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/detnet/detnet/controller/restore"
+	"github.com/detnet/detnet/restore"
 )
 
 // Behind the chart's guard an administrator as kubeadm makes one, who is in none of the

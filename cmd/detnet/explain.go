@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/detnet/detnet/cmd/detnet/text"
 	"github.com/detnet/detnet/controller/status"
-	"github.com/detnet/detnet/controller/status/text"
 )
 
 func newExplainCommand() *cobra.Command {

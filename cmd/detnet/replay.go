@@ -10,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/detnet/detnet/cmd/detnet/text"
 	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/flight"
 	"github.com/detnet/detnet/controller/law"
-	"github.com/detnet/detnet/controller/status/text"
 )
 
 type replayOptions struct {

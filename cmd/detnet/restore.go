@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/controller/netpol"
-	"github.com/detnet/detnet/controller/restore"
+	"github.com/detnet/detnet/restore"
 )
 
 func newRestoreCommand() *cobra.Command {

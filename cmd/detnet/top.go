@@ -12,9 +12,9 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
+	"github.com/detnet/detnet/cmd/detnet/text"
 	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/status"
-	"github.com/detnet/detnet/controller/status/text"
 )
 
 // statusSource says where a command reads the controller's status.
