@@ -91,6 +91,7 @@ type shaper struct {
 	segment int          // bytes of a packet
 	rate    bitrate.Rate // 0: none
 	burst   int          // bytes that may pass at once after a pause
+	refills bool         // and after a change of the rate
 	most    int          // bytes that wait
 	out     func(now time.Duration, sent time.Duration)
 	queue   []time.Duration // when each waiting packet was sent
@@ -111,7 +112,7 @@ func (s *shaper) push(now, sent time.Duration) bool {
 		return false
 	}
 	s.queue = append(s.queue, sent)
-	s.wake()
+	s.wake(now)
 	return true
 }
 
@@ -127,11 +128,11 @@ func (s *shaper) spend(now time.Duration) {
 	}
 }
 
-func (s *shaper) wake() {
+func (s *shaper) wake(now time.Duration) {
 	if !s.waking {
 		s.waking = true
 		s.wakes++
-		s.clock.schedule(s.free, s, s.wakes, 0)
+		s.clock.schedule(max(s.free, now), s, s.wakes, 0)
 	}
 }
 
@@ -154,16 +155,19 @@ func (s *shaper) fire(now time.Duration, e event) {
 		s.queue = append(s.queue[:0], s.queue[s.head:]...)
 		s.head = 0
 	}
-	s.wake()
+	s.wake(now)
 }
 
 func (s *shaper) setRate(now time.Duration, rate bitrate.Rate) {
 	if wait := s.free - now; wait > 0 && s.rate > 0 && rate > 0 {
 		s.free = now + time.Duration(float64(wait)*float64(s.rate)/float64(rate))
 	}
+	if s.refills && rate > 0 {
+		s.free = now - airtime(s.burst, rate)
+	}
 	s.rate = rate
 	if s.head < len(s.queue) {
 		s.waking = false // the time it was to wake at is no longer right
-		s.wake()
+		s.wake(now)
 	}
 }

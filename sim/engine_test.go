@@ -29,6 +29,17 @@ func TestLinkIsADropTailQueue(t *testing.T) {
 	}
 }
 
+// A link of Linux's tbf lets a bucket pass at once, and no more until it has filled again.
+func TestALinkLetsItsBurstPassAtOnce(t *testing.T) {
+	l := link{rate: 8 * bitrate.Mbit, limit: 3000, burst: 2000} // 1 byte a µs
+	const now = time.Second
+	for i, want := range []time.Duration{now, now, now + time.Millisecond} {
+		if out, ok := l.push(now, 1000); !ok || out != want {
+			t.Errorf("packet %d leaves at %v, %v; want %v", i, out, ok, want)
+		}
+	}
+}
+
 func TestShaperHoldsItsRate(t *testing.T) {
 	var c clock
 	sent := 0

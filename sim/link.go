@@ -33,6 +33,7 @@ const sparse = 500
 type link struct {
 	rate       bitrate.Rate // 0: no limit, no queue
 	limit      int          // bytes of the queue or of the bucket
+	burst      int          // bytes that pass at once after a pause, of a drop-tail link
 	discipline Discipline
 	hold       [2]time.Duration // of an AQM
 	rng        *rand.Rand       // of an AQM
@@ -86,8 +87,8 @@ func (l *link) take(now time.Duration, size int) (time.Duration, bool) {
 			return now + min(wait, airtime(defaultSegment, l.rate)) + airtime(size, l.rate), true
 		}
 	}
-	l.free = now + wait + airtime(size, l.rate)
-	return l.free, true
+	l.free = max(l.free, now-airtime(l.burst, l.rate)) + airtime(size, l.rate)
+	return max(l.free, now), true
 }
 
 // marks reports whether a packet that comes now is told of congestion.

@@ -18,6 +18,8 @@ type Record struct {
 	Points    []Point // every 100 ms
 	Decisions []Decision
 	Patches   int
+
+	tried map[plan.PodID]bitrate.Rate // limits that are recorded, of pods that others are tried for
 }
 
 // Probe is one probe packet as the app would have felt it.
@@ -60,10 +62,28 @@ func (r *Record) sample(w *world, now time.Duration, usage []bitrate.Rate) {
 }
 
 func (r *Record) decided(now time.Duration, p plan.Plan) {
-	r.Patches += len(p.Limits)
+	writes := r.writes(p)
+	r.Patches += writes
 	if len(p.Limits) > 0 || len(r.Decisions) == 0 || !sameReasons(r.Decisions[len(r.Decisions)-1].Plan, p) {
-		r.Decisions = append(r.Decisions, Decision{At: now, Plan: p, Writes: len(p.Limits)})
+		r.Decisions = append(r.Decisions, Decision{At: now, Plan: p, Writes: writes})
 	}
+}
+
+// writes is how many limits of a plan are to be recorded: not those that are tried, nor those
+// that go back from there to what is recorded.
+func (r *Record) writes(p plan.Plan) (n int) {
+	for _, l := range p.Limits {
+		if _, tried := r.tried[l.Pod]; l.Tried && !tried {
+			r.tried[l.Pod] = l.From
+		}
+		if recorded, tried := r.tried[l.Pod]; !l.Tried {
+			delete(r.tried, l.Pod)
+			if !tried || l.To != recorded {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func sameReasons(a, b plan.Plan) bool {

@@ -56,10 +56,10 @@ func Run(s Scenario, l law.Law, seed uint64) *Record {
 		scenario: s, law: law.Run{Law: l}, rng: rand.New(rand.NewPCG(seed, 0x5eed)),
 		up: map[string]*link{}, down: map[string]*link{},
 		limits: map[plan.PodID]bitrate.Rate{}, rates: map[plan.PodID][]plan.TxRate{},
-		probing: true, segment: s.Segment, lies: map[string]time.Duration{}, record: &Record{Scenario: s, Law: l.Name(), Seed: seed},
+		probing: true, segment: s.Segment, lies: map[string]time.Duration{}, record: &Record{Scenario: s, Law: l.Name(), Seed: seed, tried: map[plan.PodID]bitrate.Rate{}},
 	}
 	for _, n := range s.Nodes {
-		w.up[n.Name] = &link{rate: n.Up, limit: n.Queue, discipline: n.Discipline, hold: n.Hold}
+		w.up[n.Name] = &link{rate: n.Up, limit: n.Queue, burst: n.Burst, discipline: n.Discipline, hold: n.Hold}
 		if n.Hold[1] > 0 {
 			w.up[n.Name].rng = rand.New(rand.NewPCG(seed, 0xa93))
 		}
@@ -115,7 +115,7 @@ func (w *world) addSource(spec SenderSpec) {
 	case plan.EDTHostRouting:
 		src.limiter = &edt{clock: &w.clock, segment: w.segment, rate: initial, keep: socketLimit(spec.Kind, w.segment), sockets: true, out: src.leave, freed: src.freed}
 	default:
-		src.limiter = &shaper{clock: &w.clock, segment: w.segment, rate: initial, burst: 16 * w.segment / 3, most: max(1<<19, 64*w.segment), out: src.leave}
+		src.limiter = &shaper{clock: &w.clock, segment: w.segment, rate: initial, burst: 16 * w.segment / 3, refills: w.scenario.Refills, most: max(1<<19, 64*w.segment), out: src.leave}
 	}
 	if spec.Kind == TCP {
 		for i := range max(spec.Flows, 1) {

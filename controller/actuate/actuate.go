@@ -142,7 +142,8 @@ func (a *Actuator) Waiting() Waiting {
 // Submit asks for changes. A pod's newest value replaces one that still waits;
 // a value that was just written, or is in force, costs nothing. Whoever cuts has
 // changed their mind about raises that still wait: those are dropped, unless they
-// are the record of what is in force, or asked for again: these have waited since.
+// are the record of what is in force, or asked for again: these have waited since. What is
+// tried, and in force without it, is not written.
 func (a *Actuator) Submit(changes []Change) {
 	now := time.Now()
 	a.mu.Lock()
@@ -151,6 +152,10 @@ func (a *Actuator) Submit(changes []Change) {
 		a.drop(changes)
 	}
 	for _, c := range changes {
+		if c.Tried && c.record() { // what is recorded, or waits to be, is tighter
+			continue
+		}
+		c.Tried = false
 		c.To = Fit(c)
 		if a.needless(c, now) {
 			delete(a.waiting, c.Pod)
@@ -230,11 +235,15 @@ func (a *Actuator) forget(pod plan.PodID) {
 	delete(a.held, pod)
 }
 
-// Fit brings a limit inside the pod's bounds and makes it worth writing. It is
+// Fit brings a limit inside the pod's bounds and, but for one that is tried, makes it worth writing. It is
 // the last gate before the cluster: what leaves it is never zero, which a CNI
 // would take for "unlimited".
 func Fit(c Change) bitrate.Rate {
 	hi := cmp.Or(c.Max, bitrate.Max)
 	lo := min(max(c.Min, bitrate.Min), hi) // a ceiling is never exceeded
-	return max(min(c.To, hi).Quantise(), lo)
+	to := min(c.To, hi)
+	if !c.Tried {
+		to = to.Quantise()
+	}
+	return max(to, lo)
 }

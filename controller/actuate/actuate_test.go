@@ -333,3 +333,39 @@ func TestRefusedPodsCostNobody(t *testing.T) {
 		}
 	})
 }
+
+// What is tried, and in force by another road, is not written, nor that it is undone; where
+// the annotation is the only road, and what stays, is.
+func TestWhatIsTriedIsNotRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		w.run()
+		change := w.pod("a", 50*mbit)
+		told := func(sequence uint64, from, to bitrate.Rate, tried bool) actuate.Change {
+			c := change(to)
+			c.From, c.Tried, c.Recorded, c.Order = from, tried, 50*mbit, workload.Order{Term: 7, Sequence: sequence}
+			return c
+		}
+		for i := range uint64(5) {
+			w.Submit([]actuate.Change{told(2*i+1, 50*mbit, 51*mbit+300*bitrate.Kbit, true)})
+			time.Sleep(time.Second)
+			w.Submit([]actuate.Change{told(2*i+2, 51*mbit+300*bitrate.Kbit, 50*mbit, false)})
+			time.Sleep(2 * time.Second)
+		}
+		if n := len(w.written()); n != 0 {
+			t.Errorf("%d writes for five tries that were undone, want none", n)
+		}
+		w.Submit([]actuate.Change{told(11, 50*mbit, 60*mbit, false)})
+		synctest.Wait()
+		if got := w.limit("a"); got != "60M" {
+			t.Errorf("limit = %s, want what stays to be recorded: 60M", got)
+		}
+		alone := w.pod("b", 50*mbit)(51*mbit + 300*bitrate.Kbit)
+		alone.Tried = true
+		w.Submit([]actuate.Change{alone})
+		synctest.Wait()
+		if got := w.limit("b"); got != "51M" {
+			t.Errorf("limit = %s where nobody else is told of it, want 51M", got)
+		}
+	})
+}

@@ -172,6 +172,9 @@ type Limit struct {
 	// moment: it waits for no other raise.
 	ToLow   bool `json:",omitempty"`
 	FromLow bool `json:",omitempty"`
+	// Tried says that the limit is undone at the first sign of a queue, or followed by another
+	// soon: where an agent is told of it, it is not worth being written at all.
+	Tried bool `json:",omitempty"`
 	// Reason indexes Plan.Reasons.
 	Reason int
 }

@@ -25,6 +25,7 @@ var bars = map[string]score.Bar{
 	"several-apps":        {Violation: 0.01, Goodput: 185 * mbit, Clean: time.Second},
 	"capacity-drop":       {Violation: 0.01, Goodput: 150 * mbit, Clean: time.Second, Recovery: 5 * time.Second},
 	"capacity-drop-udp":   {Violation: 0.01, Goodput: 150 * mbit, Clean: time.Second, Recovery: 5 * time.Second},
+	"comeback":            {Violation: 0.026, Goodput: 150 * mbit, Clean: time.Second, Recovery: 5 * time.Second},
 	"one-leaves":          {Violation: 0.01, Goodput: 185 * mbit, Clean: time.Second, Recovery: 5 * time.Second},
 	"bursts":              {Violation: 0.01, Goodput: 95 * mbit, Clean: time.Second},
 	"cpu-noise":           {Taken: 0.05},

@@ -69,6 +69,22 @@ func capacityDropUDP() sim.Scenario {
 	return s
 }
 
+// comeback is drop of test/bench/control: the uplink is a token bucket, as the sandbox's, agents
+// enforce limits that are told them on streams, and answer beside the apps.
+func comeback() sim.Scenario {
+	s := base("comeback", "the uplink falls to half at 35 s and comes back at 60 s; nothing is in the way on it before it is full, and agents are told limits on streams", sim.UDP)
+	s.Length, s.End = 87*time.Second, 85*time.Second
+	s.Propagation, s.Headroom, s.Refills, s.OwnQueue, s.NodeSessions = 50*time.Microsecond, 1.02, true, true, true
+	s.PatchDelay = [2]time.Duration{5 * time.Millisecond, 25 * time.Millisecond}
+	s.Noise = sim.Noise{Body: 60 * time.Microsecond, Rare: 0.01, Tail: 600 * time.Microsecond}
+	s.Nodes[0].Burst = 64 << 10
+	s.Apps = append(s.Apps, scanner("n2", "n3"))
+	s.Events = []sim.Event{
+		offer(s.Onset, 150*mbit, both...), capacityIs(35*time.Second, 100*mbit), frees(capacityIs(60*time.Second, uplink)), offer(s.End, 0, both...),
+	}
+	return s
+}
+
 func oneLeaves() sim.Scenario {
 	s := base("one-leaves", "one of two senders stops at 50 s: the other is to have its share", sim.TCP)
 	s.Events = []sim.Event{offer(s.Onset, uplink, both...), frees(offer(50*time.Second, 0, both[1])), offer(80*time.Second, uplink, both[1])}

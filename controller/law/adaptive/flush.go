@@ -127,6 +127,7 @@ func (r *round) note(w *wish, g *group, k int, reason *plan.Reason, room bitrate
 // wait counts a sender in whose limiter packets may wait.
 func (g *group) wait(s *plan.Sender, f *senders.Flush) {
 	g.load.Paced = g.load.Paced || s.Limiter == plan.EDT
+	g.load.Streams = s.Limiter == plan.TokenBucket && (g.load.Streams || s == g.senders[0])
 	g.load.Sockets = g.load.Sockets || s.Limiter == plan.EDTHostRouting
 	if f != nil && !f.Over {
 		g.held, g.old = true, g.old+max(f.Was-s.Limit, 0)

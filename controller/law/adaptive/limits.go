@@ -22,6 +22,7 @@ type wish struct {
 	floor      bitrate.Rate // the least of the floors
 	cut, raise bool
 	restore    bool
+	tried      bool // the raise is a small try
 	cutting    bool // a bottleneck of the sender is being cut, if not this sender
 	frozen     bool // no raise while a bottleneck of the sender is in trouble
 	waiting    bool // for what will end soon
@@ -35,7 +36,7 @@ type wish struct {
 func (w *wish) may(limit, to bitrate.Rate) bool {
 	return w.cut && to < limit ||
 		w.restore && !w.cutting && to > limit ||
-		w.raise && !w.frozen && to >= limit+max(bitrate.Mbit, bitrate.Scale(limit, worthRaising))
+		w.raise && !w.frozen && (to >= limit+max(bitrate.Mbit, bitrate.Scale(limit, worthRaising)) || w.tried && to > limit)
 }
 
 // limits turns the shares into limits: a sender gets the least of what its
@@ -56,7 +57,10 @@ func (r *round) limits() {
 	for i := range wishes {
 		w, s := &wishes[i], &r.view.Senders[i]
 		_, ceiling := senders.Bounds(s)
-		if to := min(max(w.cap.Quantise(), w.floor), ceiling); w.may(senders.LimitOf(s), to) {
+		if !w.tried { // that is not written
+			w.cap = w.cap.Quantise()
+		}
+		if to := min(max(w.cap, w.floor), ceiling); w.may(senders.LimitOf(s), to) {
 			w.to = to
 		}
 	}
@@ -65,6 +69,7 @@ func (r *round) limits() {
 		w, s := &wishes[i], &r.view.Senders[i]
 		if to := r.next(i, w); to != s.Limit {
 			l := plan.Limit{Pod: s.Pod, From: s.Limit, To: to, Below: to < s.Min, Reason: r.reasonOf(s, w)}
+			l.Tried = w.tried && to > s.Limit
 			l.FromLow = to > s.Limit && r.flush(s.Pod) != nil
 			l.ToLow = len(r.flushed) > 0 && r.flushed[len(r.flushed)-1].Pod == s.Pod
 			r.plan.Limits = append(r.plan.Limits, l)
@@ -101,7 +106,7 @@ func (r *round) wish(g *group, wishes []wish) {
 			b.Search.Shared = r.view.At
 		case may.raise && less < 0:
 			if !w.restore {
-				w.raise, w.reason = true, int32(g.at)
+				w.raise, w.reason, w.tried = true, int32(g.at), b.Search.Small.Good > 0
 			}
 			w.restore = w.restore || restore
 		}

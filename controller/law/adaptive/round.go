@@ -313,6 +313,24 @@ func (r *round) divide(b *budget.Budget, g *group, action plan.Action) {
 		g.to[k] += unused
 		g.floors[k] = claims[k].Floor + unused
 	}
+	if b.Search.Small.Good > 0 {
+		r.one(g, b.Total)
+	}
+}
+
+// one gives all that is tried for to one sender that its limit holds back: each change of a
+// limit has a token bucket let through what it holds.
+func (r *round) one(g *group, total bitrate.Rate) {
+	most := -1
+	for k, i := range g.members {
+		g.to[k] = senders.LimitOf(g.senders[k])
+		if held := senders.Bound(g.senders[k], r.state.Uses[i].Recent()); held && (most < 0 || g.to[k] > g.to[most]) {
+			most = k
+		}
+	}
+	if most >= 0 {
+		g.to[most] += max(total-g.load.Limits, 0)
+	}
 }
 
 // inForce is the limits to return to if cuts do not help: those in force, or

@@ -109,6 +109,7 @@ type Search struct {
 	Step       float64
 	Even       bool // in even steps towards the upper bound: the capacity was not measured
 	Fine       bool // in small steps soon: it was measured, but more was seen to go through
+	Small      Small
 	Residual   Residual
 	Overbooked Overbooking // by which limits of many come to more
 	// No sooner than SpareAt is a quieter link taken for room again.

@@ -45,7 +45,7 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 	if !t.Decrease || t.Now.Sub(b.Link.Cut) < decreaseEvery || !t.Load.Room {
 		return t.hold(b, plan.Blind)
 	}
-	b.Total = bitrate.Scale(min(b.Total, t.Load.Peak), 1-t.Config.MinCut)
+	b.Total, b.Search.Small = bitrate.Scale(min(b.Total, t.Load.Peak), 1-t.Config.MinCut), Small{}
 	b.Link.Cut, b.Link.EffectBy = t.Now, t.Now.Add(t.Feedback)
 	b.Phase = b.rest()
 	return t.reason(b, plan.Cut, plan.Blind)
@@ -61,6 +61,8 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 	switch {
 	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b), t.ripples(b), t.bursts(b):
 		return t.hold(b, plan.AwaitEffect)
+	case t.queued(b) && !t.undo(b):
+		return t.reason(b, plan.Cut, plan.NearTarget)
 	case !v.LetBe && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
 		return t.relieve(b)
 	case t.Held:

@@ -31,7 +31,10 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	if t.Now.Before(b.Search.At) && !spare {
 		return t.hold(b, plan.Calm)
 	}
-	b.Search.Raised = t.Now
+	if !spare && t.probe(b) {
+		return t.reason(b, plan.Grow, plan.Calm)
+	}
+	b.Search.Raised, b.Search.Small.Good = t.Now, 0
 	if b.back(spare, t.Now) { // to what once fitted through
 		b.Total = bitrate.Scale(b.Link.Best, t.Config.Settle)
 		b.Link.learn(b.Link.Best, b.Link.Measured)
@@ -168,9 +171,11 @@ func (t *Turn) comeback(b *Budget) time.Duration {
 
 // pause is the least time between raises: each must have shown before the next.
 func (t *Turn) pause(b *Budget) time.Duration {
-	shows := t.Feedback + 2*t.Sense.Window + t.Opinion.Lag
+	shows, s := t.Feedback+2*t.Sense.Window+t.Opinion.Lag, &b.Search.Small
 	switch {
-	case (b.Search.Even || b.Search.Fine) && t.cheap(b):
+	case s.Good > 0 && b.Total == s.Edge:
+		return max(shows-t.Sense.Window, s.Shows+smallMore)
+	case (b.Search.Even || b.Search.Fine) && t.cheap(b), t.small(b):
 		return shows - t.Sense.Window
 	case b.Search.Even, !b.Link.Known:
 		return shows

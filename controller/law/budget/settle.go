@@ -28,9 +28,13 @@ func (t *Turn) settle(b *Budget) {
 		s.Step = fineStep
 		l.Upper = min(max(e.full, bitrate.Scale(l.Capacity, doubt)), bitrate.Scale(l.Capacity, overflow))
 	}
+	s.Small = Small{}
 	wait := s.Wait
-	if s.Even || s.Fine {
+	switch {
+	case s.Even || s.Fine:
 		wait = 0
+	case t.small(b):
+		wait = smallWait
 	}
 	if exceeds(l.Capacity, before.Capacity) {
 		s.SpareWait = 0

@@ -27,6 +27,8 @@ type Load struct {
 	// Sockets says that so does what sockets have waiting there: of TCP next to nothing,
 	// of UDP that sends all it can a buffer for each flow.
 	Sockets bool
+	// Streams says that agents hold all of them to their limits, which they are told on streams.
+	Streams bool
 }
 
 // Opinion is the verdict that counts for a bottleneck: that of the app in the
@@ -130,7 +132,7 @@ func (b *Budget) clean(now time.Time) {
 
 // giveUp puts the budget back to what it was before: cuts did not move the signal.
 func (t *Turn) giveUp(b *Budget, before Before) {
-	b.Total, b.Search.Even, b.Search.Fine = before.Total, false, false
+	b.Total, b.Search.Even, b.Search.Fine, b.Search.Small = before.Total, false, false, Small{}
 	b.Link.Known, b.Link.Capacity = before.Link.Known, before.Link.Capacity
 	b.Phase, b.Search.Released = plan.Released, t.Now
 	b.Trouble = Trouble{Before: before}

@@ -1,0 +1,104 @@
+package budget
+
+import (
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// fallenLink is a budget of a link that lost half of what it had, and the turn in which it has
+// waited long enough to try for more.
+func fallenLink() (Budget, Turn) {
+	b := Budget{
+		Phase: plan.Settled, Total: 97 * mbit,
+		Link: Link{Known: true, Measured: true, Capacity: 100 * mbit, Best: 200 * mbit, Falls: 1, Fell: t0.Add(-3 * time.Second)},
+	}
+	turn := Turn{Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 100 * ms, Opinion: &Opinion{}}
+	turn.Opinion.Allow, turn.Opinion.Soft = ms, ms/2
+	turn.Load.Streams = true
+	return b, turn
+}
+
+// play has the budget decide ten times a second, while a queue stands wherever more than fits is
+// given out, and returns the most that was, and how often more was tried for.
+func play(b *Budget, turn *Turn, fits bitrate.Rate, d time.Duration) (most bitrate.Rate, tries int) {
+	for end := turn.Now.Add(d); turn.Now.Before(end); turn.Now = turn.Now.Add(100 * ms) {
+		turn.Load = Load{Peak: b.Total, Limits: b.Total, Bound: true, More: true, Room: true, Streams: turn.Load.Streams, Seen: turn.Now}
+		turn.Opinion.Worst.Recent, turn.Opinion.Worst.Median = 0, 0
+		if b.Total > fits {
+			turn.Opinion.Worst.Recent = 2 * ms / 5
+		}
+		before := b.Total
+		if turn.Decide(b); b.Total > before && before < 98*mbit {
+			tries++
+		}
+		most = max(most, b.Total)
+	}
+	return most, tries
+}
+
+// Capacity that was lost is tried for by little, and given back at the first sign of a queue:
+// what is given out in between is what was.
+func TestLostCapacityIsTriedForByLittle(t *testing.T) {
+	b, turn := fallenLink()
+	most, tries := play(&b, &turn, 100*mbit, 30*time.Second)
+	if tries < 5 || most > 102*mbit {
+		t.Errorf("tried %d times in 30 s, up to %v; want often, and no more than 2 %% too much", tries, most)
+	}
+	for range 20 {
+		play(&b, &turn, 100*mbit, 100*ms)
+		if b.Search.Small.Good == 0 && b.Total != 97*mbit {
+			t.Fatalf("%v after a try that was undone, want what was before: 97M", b.Total)
+		}
+	}
+}
+
+// When it is back, and as much goes through as met a queue before, more is tried for as ever.
+func TestLostCapacityIsTakenSoonWhenItIsBack(t *testing.T) {
+	b, turn := fallenLink()
+	play(&b, &turn, 100*mbit, 20*time.Second)
+	began := turn.Now
+	for b.Total < 180*mbit && turn.Now.Sub(began) < 10*time.Second {
+		play(&b, &turn, bitrate.Gbit, 100*ms)
+	}
+	if took := turn.Now.Sub(began); took > 5*time.Second || b.Search.Small.Good != 0 {
+		t.Errorf("%v after %v, %+v; want what was before within 5 s", b.Total, took, b.Search.Small)
+	}
+}
+
+// Where a limit is a write, or packets wait behind one that is changed, more is tried for seldom.
+func TestOnlyWhatIsToldOnStreamsIsTriedForByLittle(t *testing.T) {
+	b, turn := fallenLink()
+	turn.Load.Streams = false
+	b.Search.At = t0.Add(10 * time.Second)
+	if _, tries := play(&b, &turn, 100*mbit, 9*time.Second); tries != 0 {
+		t.Errorf("%d tries within 9 s", tries)
+	}
+}
+
+// A link that falls while a little more is tried for is one that fell, not one that was tried
+// too hard: it is cut at once.
+func TestAFallDuringASmallTryIsAFall(t *testing.T) {
+	b, turn := fallenLink()
+	b.Link.Fell = t0.Add(-5 * time.Minute)
+	turn.Load = Load{Peak: 97 * mbit, Limits: 97 * mbit, Bound: true, More: true, Room: true, Streams: true, Seen: t0}
+	if turn.Decide(&b); b.Search.Small.Good == 0 {
+		t.Fatalf("no try: %+v", b)
+	}
+	turn.Now = turn.Now.Add(300 * ms)
+	session := &plan.Session{ID: "a", Vantage: "n2", Base: plan.Base{Known: true}}
+	for i := range 12 {
+		queue := max(0, time.Duration(i-4)*5*ms)
+		session.Samples = append(session.Samples, plan.Sample{At: plan.At(turn.Now.Add(time.Duration(i-12) * 10 * ms)), RTT: queue})
+	}
+	turn.Paths = []*plan.Session{session}
+	w := &turn.Opinion.Worst
+	w.Session, w.Base, w.Recent, w.Slope, turn.Opinion.Standing = session, session.Base, 30*ms, 0.5, true
+	r := turn.Decide(&b)
+	if r.Action != plan.Cut || r.Cause != plan.Violation || b.Link.Falls != 1 || !b.Link.Fell.Equal(turn.Now) || b.Search.Small.Good != 0 || b.Total > 90*mbit {
+		t.Errorf("%+v, %v given out, %d falls; want a cut for a link that fell", r, b.Total, b.Link.Falls)
+	}
+}
