@@ -1,6 +1,9 @@
 package controller
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Bounds of what the leader has told to it. A report takes it some 100 µs of a core with
 // all that belongs to it, so this is two fifths of one.
@@ -17,7 +20,7 @@ const (
 // strain is whether more comes than the leader reads and decides in time, because of what
 // there is to tell or because others use its processor. More reports would make that
 // worse: they wait, what waits is old, and what is old looks like trouble. So agents are
-// asked for fewer, twice as rarely each time, and more again when there is room for twice
+// asked for fewer, and more again when there is room for twice
 // as many.
 type strain struct {
 	least   time.Duration // between two reports of an agent, 2 × Period to calmReports; 0: none is asked to wait
@@ -60,12 +63,19 @@ func (s *strain) note(now time.Time, reports uint64, agents int) {
 	}
 	switch {
 	case first:
-	case slow, quick > quickReports*5/4:
-		s.least = min(max(2*s.least, 2*Period), calmReports)
+	case quick > quickReports*5/4: // as rarely as makes it enough, at once: each step is a word to all agents
+		s.longer(math.Ceil(quick / quickReports))
+	case slow:
+		s.longer(2)
 	case s.eased >= easeAfter:
 		if s.least, s.eased = s.least/2, 0; s.least < 2*Period {
 			s.least = 0
 		}
 	}
 	s.since, s.reports, s.turns, s.late, s.latest = now, reports, 0, 0, 0
+}
+
+// longer has agents report so many times as rarely.
+func (s *strain) longer(times float64) {
+	s.least = time.Duration(min(times*float64(max(s.least, Period)), float64(calmReports)))
 }

@@ -32,8 +32,9 @@ func TestOverloadIsDamped(t *testing.T) {
 		{"as much as there is room for", []spell{{20, quickReports, 0, 0}}},
 		{"now and then a late turn", []spell{{20, 0, 3, 0}}},
 		{"twice too many reports", []spell{{1, 2 * quickReports, 0, 0}, {20, 2 * quickReports, 0, 2 * Period}}},
-		{"ten times too many", []spell{{20, 10 * quickReports, 0, 8 * Period}}},
-		{"it is over", []spell{{20, 10 * quickReports, 0, 8 * Period}, {3 * easeAfter, quickReports / 10, 0, 0}}},
+		{"six times too many", []spell{{1, 6 * quickReports, 0, 0}, {1, 6 * quickReports, 0, 6 * Period}, {20, 6 * quickReports, 0, 6 * Period}}},
+		{"more than ten times", []spell{{20, 30 * quickReports, 0, calmReports}}},
+		{"it is over", []spell{{20, 10 * quickReports, 0, calmReports}, {4 * easeAfter, quickReports / 10, 0, 0}}},
 		{"late for another cause", []spell{{20, 0, 8, calmReports}, {2 * easeAfter, 0, 1, calmReports}, {5 * easeAfter, 0, 0, 0}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
