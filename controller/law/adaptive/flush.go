@@ -105,7 +105,10 @@ func (r *round) due(s *plan.Sender, f *senders.Flush, w *wish) bitrate.Rate {
 		}
 		to = f.Back()
 	}
-	return max(min(to, max(w.cap.Quantise(), w.floor)), s.Limit)
+	if to = max(min(to, max(w.cap.Quantise(), w.floor)), s.Limit); to == s.Limit {
+		f.To = to // it has what it is to have
+	}
+	return to
 }
 
 // note adds to a wish what keeps one whose limit was low from what it is to have: what

@@ -59,7 +59,8 @@ func Waits(s *plan.Sender, usage bitrate.Rate, burst bool) bool {
 // flushes are. What waited is gone once a sender is seen to obey the low limit, or
 // where that cannot be seen, as of UDP that offers more whatever comes of it, after
 // the horizon. A flush ends when its low limit is seen to be another one: writes take
-// their time. One whose low limit is never seen ends when it is late.
+// their time. One whose low limit is never seen ends when it is late, and one after which
+// the limit is to be no other at once.
 func (f Feedback) Flushed(known []Flush, senders []plan.Sender, now time.Time) []Flush {
 	var next []Flush
 	for _, x := range known {
@@ -67,7 +68,8 @@ func (f Feedback) Flushed(known []Flush, senders []plan.Sender, now time.Time) [
 		if !found {
 			continue
 		}
-		if low := senders[i].Limit == Low(x.Was); low {
+		low := senders[i].Limit == Low(x.Was)
+		if low {
 			x.Shown = true
 		} else if x.Asked && (x.Shown || senders[i].Limit != x.Was) || x.Over && x.Late(now) {
 			continue
@@ -75,6 +77,9 @@ func (f Feedback) Flushed(known []Flush, senders []plan.Sender, now time.Time) [
 		_, pending := plan.Find(f.Pending, x.Pod)
 		took := now.Sub(x.At) - f.P95(minFeedback)
 		x.Over = x.Over || !pending && took >= leastFlush || took > plan.Horizon
+		if x.Over && low && x.To.Quantise() <= senders[i].Limit {
+			continue // it has what it is to be
+		}
 		next = append(next, x)
 	}
 	return next
