@@ -152,6 +152,17 @@ func steps(t *testing.T, check func(t *rapid.T, l Law, before State, o sense.Vie
 	})
 }
 
+// until draws scenes until some showed what a property is of, which few need not.
+func until(t *testing.T, shown *int, draw func()) {
+	t.Helper()
+	for range 100 {
+		if draw(); *shown > 0 || t.Failed() {
+			return
+		}
+	}
+	t.Error("no scene showed what the property is of: it was not tested")
+}
+
 // crowded reports whether the floors behind a budget of a node come to more than it:
 // then they are no promise.
 func crowded(all []plan.Sender, node string, s State) bool {
@@ -181,17 +192,16 @@ func isBack(before State, l plan.Limit) bool {
 // is changed.
 func TestALowLimitDoesNotLast(t *testing.T) {
 	lows := 0
-	steps(t, func(t *rapid.T, _ Law, _ State, o sense.View, after State, p plan.Plan) {
-		for _, f := range after.Adaptive.Flushes {
-			lows++
-			if low := o.At.Sub(f.At); low > 6*time.Second { // one that follows at once is another
-				t.Fatalf("%+v is low for %v: %+v", f, low, p.Reasons)
+	until(t, &lows, func() {
+		steps(t, func(t *rapid.T, _ Law, _ State, o sense.View, after State, p plan.Plan) {
+			for _, f := range after.Adaptive.Flushes {
+				lows++
+				if low := o.At.Sub(f.At); low > 6*time.Second { // one that follows at once is another
+					t.Fatalf("%+v is low for %v: %+v", f, low, p.Reasons)
+				}
 			}
-		}
+		})
 	})
-	if lows == 0 {
-		t.Error("no limit was low: the property was not tested")
-	}
 }
 
 func TestLimitsStayInsideTheirBounds(t *testing.T) {
@@ -239,40 +249,39 @@ func TestNobodyIsRaisedWhileAnSLOIsViolated(t *testing.T) {
 // with a base that is known, a round trip of 40 ms for 250 ms is a violation.
 func TestNobodyIsRaisedIntoAQueue(t *testing.T) {
 	raises := 0
-	rapid.Check(t, func(t *rapid.T) {
-		l, s := drawLaw(t), drawScene(t)
-		for i := range s.apps {
-			s.apps[i].Node, s.apps[i].SLO = "n1", workload.SLO{Jitter: ms}
-			s.apps[i].Sessions = []plan.Session{{ID: "0", Vantage: "n2"}}
-		}
-		for i := range s.senders {
-			s.senders[i].Node = "n1"
-		}
-		var state State
-		s.base = 200 * time.Microsecond
-		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			o := s.advance(t)
-			next, p := l.Step(state, o)
-			queue := slices.ContainsFunc(o.Apps, func(a plan.App) bool {
-				samples := a.Sessions[0].Samples
-				n := len(samples)
-				return n > 12 && o.At.Sub(samples[n-1].At.Time()) < 100*ms && !slices.ContainsFunc(samples[n-12:], func(x plan.Sample) bool { return x.RTT < 30*ms })
-			})
-			for _, limit := range p.Limits {
-				if limit.Urgent() || isBack(state, limit) {
-					continue
-				}
-				raises++
-				if r := p.Reasons[limit.Reason]; queue && r.Action != plan.Restore && r.Cause != plan.Unresponsive {
-					t.Fatalf("%v raised from %v to %v: %+v", limit.Pod, limit.From, limit.To, p.Reasons)
-				}
+	until(t, &raises, func() { rapid.Check(t, func(t *rapid.T) { intoAQueue(t, &raises) }) })
+}
+
+func intoAQueue(t *rapid.T, raises *int) {
+	l, s := drawLaw(t), drawScene(t)
+	for i := range s.apps {
+		s.apps[i].Node, s.apps[i].SLO = "n1", workload.SLO{Jitter: ms}
+		s.apps[i].Sessions = []plan.Session{{ID: "0", Vantage: "n2"}}
+	}
+	for i := range s.senders {
+		s.senders[i].Node = "n1"
+	}
+	var state State
+	s.base = 200 * time.Microsecond
+	for range rapid.IntRange(1, 60).Draw(t, "steps") {
+		o := s.advance(t)
+		next, p := l.Step(state, o)
+		queue := slices.ContainsFunc(o.Apps, func(a plan.App) bool {
+			samples := a.Sessions[0].Samples
+			n := len(samples)
+			return n > 12 && o.At.Sub(samples[n-1].At.Time()) < 100*ms && !slices.ContainsFunc(samples[n-12:], func(x plan.Sample) bool { return x.RTT < 30*ms })
+		})
+		for _, limit := range p.Limits {
+			if limit.Urgent() || isBack(state, limit) {
+				continue
 			}
-			s.apply(p)
-			state = next
+			*raises++
+			if r := p.Reasons[limit.Reason]; queue && r.Action != plan.Restore && r.Cause != plan.Unresponsive {
+				t.Fatalf("%v raised from %v to %v: %+v", limit.Pod, limit.From, limit.To, p.Reasons)
+			}
 		}
-	})
-	if raises == 0 {
-		t.Error("no scene had a raise: the property was not tested")
+		s.apply(p)
+		state = next
 	}
 }
 
@@ -311,36 +320,35 @@ func TestBlindNeverRaises(t *testing.T) {
 // The feedback delay is the one that the law reckoned with when it cut.
 func TestAtMostOneCutInAFeedbackDelay(t *testing.T) {
 	cuts := 0
-	rapid.Check(t, func(t *rapid.T) {
-		cfg := DefaultConfig()
-		cfg.Adaptive.Budget.Feedback = time.Duration(rapid.IntRange(100, 3000).Draw(t, "feedback, ms")) * ms
-		l, err := New(Adaptive, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := drawScene(t)
-		last := map[plan.Bottleneck]plan.Reason{}
-		at := map[plan.Bottleneck]time.Time{}
-		var state State
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			o := s.advance(t)
-			next, p := l.Step(state, o)
-			for _, r := range p.Reasons {
-				if r.Action != plan.Cut {
-					continue
-				}
-				cuts++
-				if before, cut := at[r.Bottleneck]; cut && o.At.Sub(before) < min(last[r.Bottleneck].Feedback, r.Feedback) {
-					t.Fatalf("%s cut twice within %v: %+v, %+v", r.Bottleneck, o.At.Sub(before), last[r.Bottleneck], r)
-				}
-				last[r.Bottleneck], at[r.Bottleneck] = r, o.At
+	until(t, &cuts, func() { rapid.Check(t, func(t *rapid.T) { inAFeedbackDelay(t, &cuts) }) })
+}
+
+func inAFeedbackDelay(t *rapid.T, cuts *int) {
+	cfg := DefaultConfig()
+	cfg.Adaptive.Budget.Feedback = time.Duration(rapid.IntRange(100, 3000).Draw(t, "feedback, ms")) * ms
+	l, err := New(Adaptive, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := drawScene(t)
+	last := map[plan.Bottleneck]plan.Reason{}
+	at := map[plan.Bottleneck]time.Time{}
+	var state State
+	for range rapid.IntRange(1, 40).Draw(t, "steps") {
+		o := s.advance(t)
+		next, p := l.Step(state, o)
+		for _, r := range p.Reasons {
+			if r.Action != plan.Cut {
+				continue
 			}
-			s.apply(p)
-			state = next
+			*cuts++
+			if before, cut := at[r.Bottleneck]; cut && o.At.Sub(before) < min(last[r.Bottleneck].Feedback, r.Feedback) {
+				t.Fatalf("%s cut twice within %v: %+v, %+v", r.Bottleneck, o.At.Sub(before), last[r.Bottleneck], r)
+			}
+			last[r.Bottleneck], at[r.Bottleneck] = r, o.At
 		}
-	})
-	if cuts == 0 {
-		t.Error("nothing was cut: the property was not tested")
+		s.apply(p)
+		state = next
 	}
 }
 
