@@ -24,7 +24,8 @@ func New() (*envtest.Environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	env.ControlPlane.GetAPIServer().SecurePort = server
+	serving := &env.ControlPlane.GetAPIServer().SecureServing
+	serving.Address, serving.Port = "127.0.0.1", strconv.Itoa(server)
 	env.ControlPlane.Etcd = &envtest.Etcd{URL: &url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(etcd))}}
 	return env, nil
 }

@@ -3,6 +3,7 @@
 package freeport
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -22,7 +23,7 @@ var asked atomic.Int64
 func Port() (int, error) {
 	for range highest - lowest {
 		port := lowest + (os.Getpid()*101+int(asked.Add(1)))%(highest-lowest)
-		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", ":"+strconv.Itoa(port))
 		if err != nil {
 			continue // somebody has it
 		}
