@@ -231,6 +231,7 @@ type term struct {
 	modes       modes
 	busy        busy
 	paced       bool // and the agents were told
+	begins      bool // nobody was assigned anything yet
 	strain      strain
 	uplinks     uplinks
 	last        time.Time            // tick
@@ -301,6 +302,10 @@ func (t *term) tick(ctx context.Context, now time.Time) {
 	}
 	t.strain.note(now, t.loop.Measurements.Reports(), len(snapshot.Agents))
 	t.pace(decided, now)
+	if t.begins { // its streams would take the processor from a first round, and be told another pace after it
+		t.begins = false
+		t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
+	}
 	for _, s := range steps {
 		t.loop.Flight.Record(s.mode, s.before, s.next, s.seen, s.plan)
 	}
@@ -364,7 +369,9 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 	}
 	nodes := moved(t.snapshot, snapshot)
 	if placed || nodes == nil || len(nodes) > 0 {
-		t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
+		if t.begins = t.snapshot == nil; !t.begins {
+			t.loop.Measurements.Assign(ctx, t.assignments, snapshot.Senders)
+		}
 		t.loop.Limits.Forget(func(pod plan.PodID) bool {
 			s := find(snapshot, pod)
 			return s != nil && s.Mode == workload.Enforce

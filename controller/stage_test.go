@@ -41,6 +41,7 @@ type stage struct {
 	calm      bool                   // nobody has anything to tell
 	paced     agents.Pace
 	reports   uint64
+	alone     bool // a pace was said before anybody was assigned anything
 	events    []string
 	log       strings.Builder
 }
@@ -85,10 +86,12 @@ func (s *stage) Limit(term uint64, node string, pods []agents.Limit) {
 	}
 	s.told[node] = pods
 }
-func (s *stage) Pace(p agents.Pace) { s.paced = p }
-func (s *stage) Reports() uint64    { return s.reports }
-func (s *stage) Stirred() bool      { return !s.calm }
-func (s *stage) Taken() bool        { return len(s.held) > 0 }
+func (s *stage) Pace(p agents.Pace) {
+	s.paced, s.alone = p, s.alone || s.assigned == nil
+}
+func (s *stage) Reports() uint64 { return s.reports }
+func (s *stage) Stirred() bool   { return !s.calm }
+func (s *stage) Taken() bool     { return len(s.held) > 0 }
 func (s *stage) Held(pod plan.PodID, now time.Time) (agents.Held, bool) {
 	h := s.held[pod.Name]
 	return h, now.Sub(h.At) < 2*time.Second

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -185,4 +186,16 @@ func TestAllReportAsOftenAsIsRead(t *testing.T) {
 			t.Errorf("%v after they were asked for more, %v more is waited for, want %v", after, got, want)
 		}
 	}
+}
+
+// A leader has its first round behind it when streams begin: they begin with the pace that
+// came of it.
+func TestStreamsBeginAfterTheFirstRound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{snapshot: &inventory.Snapshot{Agents: []inventory.Agent{nodeAgent}, Senders: []*inventory.Sender{sender("telemetry", workload.Enforce)}}}
+		run(t, s.loop(Settings{Law: searching{name: law.Adaptive, at: plan.Uplink("worker-1"), phase: plan.Open}}), time.Second)
+		if !s.alone || len(s.assigned) != 1 {
+			t.Errorf("the pace came first: %v; %d agents are assigned, want 1", s.alone, len(s.assigned))
+		}
+	})
 }
