@@ -104,7 +104,7 @@ func (t *term) ask(before map[string]time.Time, now time.Time) {
 			}
 		}
 		if len(b.agents)+more > mostBusy {
-			return
+			continue
 		}
 		b.nodes[node] = now
 		for _, agent := range tellers[node] {
@@ -177,7 +177,7 @@ func pause[K comparable](b *busy, tell map[K]time.Time, key K, now time.Time) ti
 }
 
 // tellers are, for each node that is being decided about, the agents on it, and those who
-// measure the apps there.
+// measure the apps there: no more than half of those who can be asked.
 func (t *term) tellers() map[string][]types.UID {
 	tell := map[string][]types.UID{}
 	for _, a := range t.snapshot.Agents {
@@ -190,7 +190,7 @@ func (t *term) tellers() map[string][]types.UID {
 			continue
 		}
 		for _, s := range t.paths[i].sessions {
-			if s.query == "" && !slices.Contains(tell[app.Node], s.agent.UID) {
+			if s.query == "" && len(tell[app.Node]) < mostBusy/2 && !slices.Contains(tell[app.Node], s.agent.UID) {
 				tell[app.Node] = append(tell[app.Node], s.agent.UID)
 			}
 		}

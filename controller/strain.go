@@ -20,8 +20,7 @@ const (
 // strain is whether more comes than the leader reads and decides in time, because of what
 // there is to tell or because others use its processor. More reports would make that
 // worse: they wait, what waits is old, and what is old looks like trouble. So agents are
-// asked for fewer, and more again when there is room for twice
-// as many.
+// asked for fewer, and more again when there is room for them.
 type strain struct {
 	least   time.Duration // between two reports of an agent, 2 × Period to calmReports; 0: none is asked to wait
 	since   time.Time     // when the counts began
@@ -29,7 +28,7 @@ type strain struct {
 	turns   int           // of the loop, in their time
 	late    int           // of which ended more than a Period after they were due
 	latest  time.Duration // after it was due
-	eased   int           // counts in a row with room for twice as many reports
+	eased   int           // counts in a row with room for more reports
 }
 
 const (
@@ -56,7 +55,7 @@ func (s *strain) note(now time.Time, reports uint64, agents int) {
 	}
 	quick := float64(reports-s.reports)/took.Seconds() - float64(agents)
 	first, slow := s.since.IsZero(), agents > fewAgents && (s.turns >= fewTurns && 2*s.late > s.turns || s.latest >= strainEvery)
-	if s.late > 0 || 2*quick > quickReports {
+	if agents > fewAgents && s.late > 0 || s.eases(quick) > quickReports {
 		s.eased = 0
 	} else {
 		s.eased++
@@ -68,9 +67,7 @@ func (s *strain) note(now time.Time, reports uint64, agents int) {
 	case slow:
 		s.longer(2)
 	case s.eased >= easeAfter:
-		if s.least, s.eased = s.least/2, 0; s.least < 2*Period {
-			s.least = 0
-		}
+		s.least, s.eased = s.shorter(), 0
 	}
 	s.since, s.reports, s.turns, s.late, s.latest = now, reports, 0, 0, 0
 }
@@ -78,4 +75,20 @@ func (s *strain) note(now time.Time, reports uint64, agents int) {
 // longer has agents report so many times as rarely.
 func (s *strain) longer(times float64) {
 	s.least = time.Duration(min(times*float64(max(s.least, Period)), float64(calmReports)))
+}
+
+// shorter is the time between two reports of an agent that comes next.
+func (s *strain) shorter() time.Duration {
+	if half := s.least / 2; half >= 2*Period {
+		return half
+	}
+	return 0
+}
+
+// eases is how many quick reports would come then: an agent that always has something to tell
+// makes one in that time, of which one a second would come anyway.
+func (s *strain) eases(quick float64) float64 {
+	const least = 0.25 // a second: where agents wait for a second none is quick
+	each := func(every time.Duration) float64 { return 1/max(every, Period).Seconds() - 1 }
+	return quick * each(s.shorter()) / max(each(s.least), least)
 }

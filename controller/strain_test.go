@@ -62,6 +62,50 @@ func TestOverloadIsDamped(t *testing.T) {
 	}
 }
 
+// Where everybody has something to tell for long, agents are told once how often, not anew every
+// few seconds. What an agent makes while it waits is one report in that time, and no calm one
+// besides.
+func TestLastingOverloadIsToldOnce(t *testing.T) {
+	for _, agents := range []int{600, 1000, 2000, 4000} {
+		var s strain
+		now, reports, words := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), 0.0, 0
+		for range 120 {
+			for range 5 {
+				s.turn(Period)
+			}
+			before := s.least
+			now = now.Add(strainEvery)
+			reports += strainEvery.Seconds() * float64(agents) / max(s.least, Period).Seconds()
+			if s.note(now, uint64(reports), agents); s.least != before {
+				words++
+			}
+		}
+		if quick := float64(agents)/max(s.least, Period).Seconds() - float64(agents); words > 4 || s.least == 0 || quick > quickReports*5/4 {
+			t.Errorf("%d agents: told %d times in a minute, in the end to report each %v", agents, words, s.least)
+		}
+	}
+}
+
+// Turns that are late for another cause do not keep few agents from reporting as always: their
+// reports do not make a leader late.
+func TestFewAgentsAreNotHeldBackForLateTurns(t *testing.T) {
+	var s strain
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s.note(now, 0, fewAgents)
+	s.note(now.Add(strainEvery), 4096, fewAgents) // one of them has sent all that it may at once
+	if s.least == 0 {
+		t.Fatal("no strain")
+	}
+	for i := range 30 {
+		s.turn(Period + 1)
+		s.turn(Period)
+		s.note(now.Add(time.Duration(i+2)*strainEvery), 4096, fewAgents)
+	}
+	if s.least != 0 {
+		t.Errorf("their reports are %v apart at least for ever", s.least)
+	}
+}
+
 // One turn that takes as long as several are counted together says enough.
 func TestALongTurnIsStrain(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -96,6 +140,31 @@ func wide(n int) *term {
 		t.paths = append(t.paths, &paths{sessions: []session{{id: a.Pod.Name, agent: probe(i + 1)}}})
 	}
 	return t
+}
+
+// A node of which more tell than are asked is told of for all that, and keeps no other from it.
+func TestOneNodeOfManyAppsKeepsNoOtherFromBeingToldOf(t *testing.T) {
+	m := wide(2 * mostBusy)
+	for i := range m.paths {
+		if i > 0 && i < mostBusy+10 { // apps of the first node, each measured by another
+			m.snapshot.Apps[i].Node = "n0"
+		}
+	}
+	reasons := []plan.Reason{
+		{Bottleneck: plan.Uplink("n0"), Phase: plan.Cutting},
+		{Bottleneck: plan.Uplink(fmt.Sprint("n", 2*mostBusy-2)), Phase: plan.Cutting},
+		{Bottleneck: plan.Uplink(fmt.Sprint("n", 2*mostBusy-3)), Phase: plan.Settled},
+	}
+	m.pace([]outcome{{Plan: plan.Plan{Reasons: reasons}}}, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	busy := m.loop.Measurements.(*stage).paced.Busy
+	for _, agent := range []types.UID{"n0", types.UID(fmt.Sprint("n", 2*mostBusy-2)), types.UID(fmt.Sprint("n", 2*mostBusy-3))} {
+		if !busy[agent] {
+			t.Errorf("the agent of %s is not asked", agent)
+		}
+	}
+	if len(busy) > mostBusy {
+		t.Errorf("%d agents are asked, want %d at most", len(busy), mostBusy)
+	}
 }
 
 // However many bottlenecks are decided about, a bounded number of agents reports each
