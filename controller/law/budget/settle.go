@@ -28,7 +28,7 @@ func (t *Turn) settle(b *Budget) {
 		s.Step = fineStep
 		l.Upper = min(max(e.full, bitrate.Scale(l.Capacity, doubt)), bitrate.Scale(l.Capacity, overflow))
 	}
-	s.Small = Small{}
+	s.Small = Small{First: !before.Known && l.Measured}
 	wait := s.Wait
 	switch {
 	case s.Even || s.Fine:

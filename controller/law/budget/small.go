@@ -17,6 +17,8 @@ type Small struct {
 	Raised time.Time     // when the budget was raised before
 	Edge   bitrate.Rate  // at which a queue is to show; 0: not known
 	Shows  time.Duration // how long that takes: a link may let much pass at once first
+	First  bool          // the capacity was learned from a single queue: once it is tried for what more there is
+	Fits   bitrate.Rate  // what is to be given out by what that showed; 0: nothing is
 }
 
 const (
@@ -38,7 +40,7 @@ func (t *Turn) small(b *Budget) bool {
 	l, s := &b.Link, &b.Search
 	quick := t.Load.Streams && t.Feedback < senders.Window*6/5
 	return quick && t.Opinion.Allow > 0 && t.Opinion.Lag == 0 && !s.Even && !s.Fine && s.Overbooked.By == 0 &&
-		l.fallen() && l.Capacity >= leastSmall && !l.unsteady(t.Now) && !l.Loses && l.Least == 0
+		(l.fallen() || s.Small.First || s.Small.Fits > 0) && l.Capacity >= leastSmall && !l.unsteady(t.Now) && !l.Loses && l.Least == 0
 }
 
 // probe gives out a little more, unless more than that is to be tried for: because small tries
@@ -48,6 +50,10 @@ func (t *Turn) probe(b *Budget) bool {
 	switch {
 	case !t.small(b) || b.Phase != plan.Settled && s.Good == 0:
 		return false
+	case s.Fits > 0:
+		b.Total, *s = max(b.Total, s.Fits), Small{}
+		b.Search.Raised, b.Search.At = t.Now, t.Now.Add(b.Search.Wait)
+		return true
 	case s.Good == 0:
 		s.Good, s.Raised = b.Total, b.Search.Raised
 		b.Total = max(b.Total+step, s.Edge)
@@ -80,8 +86,13 @@ func (t *Turn) undo(b *Budget) (falls bool) {
 		s.Edge = bitrate.Scale(b.Total, 1-less)
 		s.Shows = time.Duration(float64(took) * (1 + less/smallMuch))
 	}
+	again := max(smallWait, min(t.Now.Sub(b.Link.Fell)/10, t.soon()))
+	if s.First {
+		b.Link.Capacity = max(b.Link.Capacity, bitrate.Scale(b.Total, 1-smallMuch))
+		*s, again = Small{Good: s.Good, Raised: s.Raised, Fits: bitrate.Scale(b.Link.Capacity, t.Config.Settle)}, 0
+	}
 	b.Total, b.Phase, b.Search.Raised, s.Good = s.Good, plan.Settled, s.Raised, 0
-	b.Search.At = t.Now.Add(max(smallWait, min(t.Now.Sub(b.Link.Fell)/10, t.soon())))
+	b.Search.At = t.Now.Add(again)
 	if v.Lossy || v.Worst.Recent > v.Allow && much > smallFalls {
 		return true
 	}

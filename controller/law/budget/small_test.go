@@ -102,3 +102,19 @@ func TestAFallDuringASmallTryIsAFall(t *testing.T) {
 		t.Errorf("%+v, %v given out, %d falls; want a cut for a link that fell", r, b.Total, b.Link.Falls)
 	}
 }
+
+// What a single queue told of the capacity may be too little: once it is tried for what more
+// there is, and what that shows is given out.
+func TestAFirstEstimateIsTriedOnce(t *testing.T) {
+	b, turn := fallenLink()
+	b.Link.Falls, b.Link.Fell, b.Link.Best, b.Search.Wait = 0, time.Time{}, 100*mbit, time.Minute
+	b.Search.Small.First = true
+	most, _ := play(&b, &turn, 103*mbit, 20*time.Second)
+	if most > 104*mbit || b.Total < 99*mbit || b.Total > 101*mbit {
+		t.Errorf("up to %v, then %v; want 97 %% of the 103M that fit", most, b.Total)
+	}
+	settled := b.Total
+	if most, _ = play(&b, &turn, 103*mbit, 30*time.Second); most != settled {
+		t.Errorf("tried again up to %v within half a minute of the first try", most)
+	}
+}
