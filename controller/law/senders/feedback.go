@@ -117,10 +117,13 @@ func (f *Feedback) Expect(p plan.Plan, senders []plan.Sender) {
 	plan.Sort(f.Pending)
 }
 
-// P95 is the 95th percentile of the delay, or assumed while too little is
-// known.
+// P95 is the 95th percentile of the delay; while too little is known it is assumed, or the
+// longest that was seen if that is more.
 func (f Feedback) P95(assumed time.Duration) time.Duration {
 	if len(f.Delays) < feedbackLeast {
+		for _, d := range f.Delays {
+			assumed = max(assumed, min(d, maxFeedback))
+		}
 		return assumed
 	}
 	sorted := slices.Sorted(slices.Values(f.Delays))

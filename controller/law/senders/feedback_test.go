@@ -31,6 +31,9 @@ func TestFeedbackIsMeasured(t *testing.T) {
 	if f.P95(300*ms) != 300*ms {
 		t.Error("one measurement was believed")
 	}
+	if f.P95(150*ms) != 200*ms {
+		t.Error("less is assumed than was seen")
+	}
 	f.Delays = append(f.Delays, 250*ms, 400*ms)
 	if f.P95(300*ms) != 400*ms {
 		t.Errorf("p95 %v", f.P95(300*ms))
