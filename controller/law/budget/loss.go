@@ -19,11 +19,11 @@ const (
 	mostBelief = 0.9                    // share that is believed: some of what is sent arrives
 )
 
-// loses reports whether it is loss alone that says so. On a link that is known to lose,
-// two probes are enough after a raise.
+// loses reports whether it is loss that says so: there is no queue, or a cut left one that is held
+// short. On a link that is known to lose, two probes are enough after a raise.
 func (t *Turn) loses(b *Budget) bool {
 	v := t.Opinion
-	if v.Standing || v.Tail {
+	if (v.Standing || v.Tail) && !(b.again() && v.Lossy && v.Worst.Tail <= v.Allow) {
 		return false
 	}
 	return v.Lossy || b.Link.Loses && t.raised(b) && v.Worst.LostCount >= leastLost

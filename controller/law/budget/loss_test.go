@@ -40,6 +40,22 @@ func TestLossTellsWhatFitsThrough(t *testing.T) {
 	}
 }
 
+// A queue that is held below what is allowed while packets are lost, and that a cut did not move, tells
+// nothing of the link: what is lost does. One that is longer does by itself.
+func TestLossTellsBesideAShortQueue(t *testing.T) {
+	for _, tt := range []struct {
+		tail  time.Duration
+		phase plan.Phase
+		want  bool
+	}{{ms * 9 / 10, plan.Draining, true}, {ms * 9 / 10, plan.Settled, false}, {2 * ms, plan.Draining, false}} {
+		turn, b := losing(3, 300*mbit), Budget{Total: 2000 * mbit, Phase: tt.phase}
+		turn.Opinion.Standing, turn.Opinion.Worst.Tail = true, tt.tail
+		if turn.loses(&b) != tt.want {
+			t.Errorf("each 3. is lost beside a queue of %v of 1ms, %s: that loss tells is %v, want %v", tt.tail, tt.phase, !tt.want, tt.want)
+		}
+	}
+}
+
 // A cut for loss is judged by the loss, and not before there could be any.
 func TestACutForLossIsJudgedByLoss(t *testing.T) {
 	b := Budget{Total: 2000 * mbit}
