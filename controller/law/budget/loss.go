@@ -23,7 +23,8 @@ const (
 // short. On a link that is known to lose, two probes are enough after a raise.
 func (t *Turn) loses(b *Budget) bool {
 	v := t.Opinion
-	if (v.Standing || v.Tail) && !(b.again() && v.Lossy && v.Worst.Tail <= v.Allow) {
+	held := b.again() && v.Lossy && v.Worst.Tail <= v.Allow && !t.Load.Paced // to search on would cost too much there
+	if (v.Standing || v.Tail) && !held {
 		return false
 	}
 	return v.Lossy || b.Link.Loses && t.raised(b) && v.Worst.LostCount >= leastLost
