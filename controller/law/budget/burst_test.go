@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 // before another limiter, is of too much, and so is one after limits were changed so that
 // nothing waits.
 func TestABurstOfSocketsIsNotCutFor(t *testing.T) {
+	soars, stands := func(i int) time.Duration { return time.Duration(5*i+5) * ms }, func(int) time.Duration { return 10 * ms }
+	late := func(i int) time.Duration { return max(time.Duration(26-i)*ms*time.Duration(min(max(i-12, 0), 1)), 0) }
 	leaves, grows := func(i int) time.Duration { return time.Duration(21-i) * ms }, func(i int) time.Duration { return time.Duration(i+1) * ms }
 	const limit, more = 50 * bitrate.Mbit, 60 * bitrate.Mbit
 	for name, tt := range map[string]struct {
@@ -23,15 +26,20 @@ func TestABurstOfSocketsIsNotCutFor(t *testing.T) {
 		known          time.Duration // since a burst; 0: none was
 		above          func(i int) time.Duration
 		sent           bitrate.Rate
+		before         bitrate.Rate // sent before the raise; 0: as the limit
 		hold, burst    bool
 	}{
-		"a queue that leaves":                         {sockets: true, ago: 450 * ms, above: leaves, sent: limit, hold: true, burst: true},
-		"one that grows":                              {sockets: true, ago: 450 * ms, above: grows, sent: limit},
-		"one that grows, beside more than the limits": {sockets: true, ago: 450 * ms, above: grows, sent: more, hold: true, burst: true},
-		"one long after the raise":                    {sockets: true, ago: 700 * ms, above: leaves, sent: more},
-		"one that leaves, before another's limiter":   {ago: 450 * ms, above: leaves, sent: more},
-		"one that was seen a moment ago":              {sockets: true, paced: true, ago: 450 * ms, known: 100 * ms, above: leaves, sent: limit, hold: true, burst: true},
-		"one after a raise by way of little":          {sockets: true, paced: true, ago: 450 * ms, known: time.Minute, above: leaves, sent: limit, burst: true},
+		"a queue that leaves":                                      {sockets: true, ago: 450 * ms, above: leaves, sent: limit, hold: true, burst: true},
+		"one that grows":                                           {sockets: true, ago: 450 * ms, above: grows, sent: limit},
+		"one that grows, beside more than the limits":              {sockets: true, ago: 450 * ms, above: grows, sent: more, hold: true, burst: true},
+		"one that grows, beside who lends and sent as much before": {sockets: true, ago: 450 * ms, above: grows, sent: more, before: more},
+		"one that grows faster than the limits let it":             {sockets: true, ago: 450 * ms, above: soars, sent: limit, hold: true, burst: true},
+		"one that stands as it is":                                 {sockets: true, ago: 450 * ms, above: stands, sent: limit},
+		"one that began later than the raise took effect":          {sockets: true, ago: 450 * ms, above: late, sent: limit},
+		"one long after the raise":                                 {sockets: true, ago: 700 * ms, above: leaves, sent: more},
+		"one that leaves, before another's limiter":                {ago: 450 * ms, above: leaves, sent: more},
+		"one that was seen a moment ago":                           {sockets: true, paced: true, ago: 450 * ms, known: 100 * ms, above: leaves, sent: limit, hold: true, burst: true},
+		"one after a raise by way of little":                       {sockets: true, paced: true, ago: 450 * ms, known: time.Minute, above: leaves, sent: limit, burst: true},
 	} {
 		session := plan.Session{Base: plan.Base{Known: true}}
 		for i := range 20 {
@@ -45,9 +53,11 @@ func TestABurstOfSocketsIsNotCutFor(t *testing.T) {
 		v := sense.Verdict{Standing: true, Allow: ms, Soft: ms / 2}
 		v.Worst = sense.Reading{Recent: 5 * ms}
 		turn := Turn{
-			Config: config, Now: t0, Feedback: 100 * ms, Opinion: &Opinion{Verdict: v}, Paths: []*plan.Session{&session},
-			Load:    Load{Peak: b.Total, Limits: b.Total, Bound: true, More: true, Room: true, Sockets: tt.sockets, Paced: tt.paced},
-			Senders: []*plan.Sender{{Limit: limit, Rates: []plan.TxRate{{At: plan.At(t0), Tx: tt.sent}}}},
+			Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 100 * ms, Opinion: &Opinion{Verdict: v}, Paths: []*plan.Session{&session},
+			Load: Load{Peak: b.Total, Limits: b.Total, Bound: true, More: true, Room: true, Sockets: tt.sockets, Paced: tt.paced},
+			Senders: []*plan.Sender{{Limit: limit, Rates: []plan.TxRate{
+				{At: plan.At(t0.Add(-tt.ago)), Tx: cmp.Or(tt.before, limit)}, {At: plan.At(t0), Tx: tt.sent},
+			}}},
 		}
 		if r := turn.Decide(&b); (r.Action == plan.Hold) != tt.hold || b.Link.Bursts(t0) != tt.burst {
 			t.Errorf("%s: %s, remembered: %v", name, r.Action, b.Link.Bursts(t0))

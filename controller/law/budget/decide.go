@@ -63,7 +63,7 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 		return t.hold(b, plan.AwaitEffect)
 	case t.queued(b) && !t.undo(b):
 		return t.reason(b, plan.Cut, plan.NearTarget)
-	case !v.LetBe && (v.Trouble() || b.Phase == plan.Trying && t.touched(b)):
+	case !v.LetBe && (v.Trouble() || t.tooFar(b)):
 		return t.relieve(b)
 	case t.Held:
 		b.Search.Raised = t.Now // it is yet to come
@@ -87,6 +87,9 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 	return t.grow(b)
 }
 
+// tooFar reports whether a try for more has met the first sign of a queue.
+func (t *Turn) tooFar(b *Budget) bool { return b.Phase == plan.Trying && t.touched(b) }
+
 // pentUp reports whether limits were just given back: what the limiters held is let out at
 // once, and a queue of it says nothing of the link.
 func (t *Turn) pentUp(b *Budget) bool {
@@ -108,27 +111,42 @@ func (t *Turn) ripples(b *Budget) bool {
 func (t *Turn) bursts(b *Budget) bool {
 	v := t.Opinion
 	known := t.Load.Paced && !b.burst() // and limits were changed so that it does not come
-	if !t.Load.Sockets || known || !v.Trouble() || t.Now.Sub(b.Search.Raised) >= t.Feedback+burstTime {
+	if !t.Load.Sockets || known || !v.Trouble() && !t.tooFar(b) || t.Now.Sub(b.Search.Raised) >= t.Feedback+burstTime {
 		return false
 	}
-	ramp := t.ramp(b, t.Now)
-	grows := len(ramp) == 0 || queue.Rising(ramp) != 0 && len(ramp)-1-queue.Turning(ramp) < leaving
-	if !t.over(b) && (v.Lossy || grows) {
+	if !t.over(b) && (v.Lossy || !v.Trouble() || !t.atOnce(b)) {
 		return false // it is a lasting excess
 	}
 	b.Link.Burst = t.Now
 	return true
 }
 
+// atOnce reports whether a queue came as a raise took effect, and leaves, or came faster than the
+// limits let it.
+func (t *Turn) atOnce(b *Budget) bool {
+	ramp, l := t.ramp(b, t.Now), &b.Link
+	onset := queue.Onset(ramp, t.Sense.Window)
+	if len(ramp) == 0 || onset.After(b.Search.Raised.Add(t.Feedback)) {
+		return false
+	}
+	rise := queue.Rising(ramp)
+	came := l.Capacity + bitrate.Scale(l.Capacity+l.Others, rise)
+	fast := rise != 0 && l.Measured && came > bitrate.Scale(b.Limits(), 2*beyond-1)
+	sudden := rise == 0 && t.Now.Sub(onset) < t.Sense.Window
+	return fast || sudden || len(ramp)-1-queue.Turning(ramp) >= leaving
+}
+
 // burst reports whether the newest raise was seen to make one.
 func (b *Budget) burst() bool { return b.Link.Burst.After(b.Search.Raised) }
 
-// over reports whether somebody has sent clearly more than its limit since a raise: what
-// waited in its sockets, beside what is new.
+// over reports whether somebody has sent clearly more than its limit since a raise, and than before
+// it, as who lends to another one may: what waited in its sockets, beside what is new.
 func (t *Turn) over(b *Budget) bool {
+	raised := b.Search.Raised
 	return slices.ContainsFunc(t.Senders, func(s *plan.Sender) bool {
+		may := max(s.Limit, senders.Over(s.Rates, raised.Add(-senders.Window), raised))
 		return slices.ContainsFunc(s.Rates, func(r plan.TxRate) bool {
-			return r.At.After(b.Search.Raised.Add(senders.Window)) && r.Tx > bitrate.Scale(s.Limit, beyond)
+			return r.At.After(raised.Add(senders.Window)) && r.Tx > bitrate.Scale(may, beyond)
 		})
 	})
 }
