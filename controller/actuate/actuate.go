@@ -52,6 +52,9 @@ type Change struct {
 // record reports that the change is in force, or on its way there, without it.
 func (c Change) record() bool { return !c.Order.IsZero() }
 
+// undoes reports that the change goes back from a try to what is recorded: nobody is in trouble.
+func (c Change) undoes() bool { return c.record() && Fit(c) == c.Recorded }
+
 // Config bounds the writes.
 type Config struct {
 	Budget  *rate.Limiter // shared by all who write
@@ -148,7 +151,7 @@ func (a *Actuator) Submit(changes []Change) {
 	now := time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if slices.ContainsFunc(changes, func(c Change) bool { return c.Urgent() }) {
+	if slices.ContainsFunc(changes, func(c Change) bool { return c.Urgent() && !c.undoes() }) {
 		a.drop(changes)
 	}
 	for _, c := range changes {

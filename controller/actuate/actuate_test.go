@@ -168,6 +168,22 @@ func TestCutDropsWaitingRaises(t *testing.T) {
 	})
 }
 
+// A try that is undone elsewhere, each few seconds, is no reason to forget a raise that waits.
+func TestAnUndoneTryDropsNoRaise(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		undone := w.pod("tried", 50*mbit)(50 * mbit)
+		undone.From, undone.Recorded, undone.Order = 50*mbit+500*bitrate.Kbit, 50*mbit, workload.Order{Term: 7, Sequence: 2}
+		w.Submit([]actuate.Change{w.pod("raise", 50*mbit)(90 * mbit)})
+		w.Submit([]actuate.Change{undone})
+		w.run()
+		time.Sleep(10 * time.Second)
+		if got := w.written(); !slices.Equal(got, []string{"raise"}) {
+			t.Errorf("written %v, want the raise alone", got)
+		}
+	})
+}
+
 // A limit that somebody else put back is written again.
 func TestOverwrittenLimitIsWrittenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
