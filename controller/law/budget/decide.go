@@ -37,6 +37,9 @@ func (t *Turn) Decide(b *Budget) plan.Reason {
 
 // blind holds, or takes a little each second if it is told to.
 func (t *Turn) blind(b *Budget) plan.Reason {
+	if t.withdraw(b) {
+		return t.reason(b, plan.Cut, plan.Blind)
+	}
 	if b.Phase == plan.Trying {
 		b.Phase = b.rest()
 	}

@@ -28,15 +28,16 @@ func (t *Turn) settle(b *Budget) {
 		s.Step = fineStep
 		l.Upper = min(max(e.full, bitrate.Scale(l.Capacity, doubt)), bitrate.Scale(l.Capacity, overflow))
 	}
-	s.Small = Small{First: !before.Known && l.Measured}
-	wait := s.Wait
+	more := exceeds(l.Capacity, before.Capacity)
+	wait, small := s.Wait, s.Small.settle(b.Trouble.Overshot, more, t.soon(), t.Config.MaxProbeEvery)
+	s.Small.First = !before.Known && l.Measured
 	switch {
 	case s.Even || s.Fine:
 		wait = 0
 	case t.small(b):
-		wait = smallWait
+		wait = small
 	}
-	if exceeds(l.Capacity, before.Capacity) {
+	if more {
 		s.SpareWait = 0
 	}
 	l.Proven = min(b.Total, t.Load.Peak) // the queue emptied although this came in

@@ -19,6 +19,8 @@ type Small struct {
 	Shows  time.Duration // how long that takes: a link may let much pass at once first
 	First  bool          // the capacity was learned from a single queue: once it is tried for what more there is
 	Fits   bitrate.Rate  // what is to be given out by what that showed; 0: nothing is
+	Passed bool          // no queue showed there, and more than a little is tried for
+	Wait   time.Duration // until the next, since that was wrong; twice as long each time
 }
 
 const (
@@ -58,7 +60,7 @@ func (t *Turn) probe(b *Budget) bool {
 		s.Good, s.Raised = b.Total, b.Search.Raised
 		b.Total = max(b.Total+step, s.Edge)
 	case s.Edge > 0 && b.Total >= s.Edge, b.Total > bitrate.Scale(b.Link.Capacity, smallReach):
-		*s, b.Search.Step = Small{}, 2*t.Config.RaiseStep
+		*s, b.Search.Step = Small{Passed: true, Wait: s.Wait}, 2*t.Config.RaiseStep
 		return false
 	default:
 		b.Total += step
@@ -98,6 +100,31 @@ func (t *Turn) undo(b *Budget) (falls bool) {
 	}
 	b.Link.EffectBy = t.Now.Add(t.Feedback + t.Sense.Window)
 	return false
+}
+
+// withdraw undoes a small try of which nothing is seen any more, and reports whether one was out.
+func (t *Turn) withdraw(b *Budget) bool {
+	s := &b.Search.Small
+	if s.Good == 0 {
+		return false
+	}
+	b.Total, b.Phase, b.Search.Raised, s.Good = s.Good, b.rest(), s.Raised, 0
+	b.Link.EffectBy = t.Now.Add(t.Feedback)
+	return true
+}
+
+// settle begins small tries anew, and returns how soon the first is due. Who passed the edge and met a
+// queue at once has not found room: traffic that pauses, or others, had the edge too low.
+func (s *Small) settle(overshot, more bool, soon, most time.Duration) time.Duration {
+	wait := time.Duration(0)
+	switch {
+	case overshot && s.Passed && !more:
+		wait = min(max(2*s.Wait, soon), most)
+	case overshot && !more: // by another search
+		wait = s.Wait
+	}
+	*s = Small{Wait: wait}
+	return max(wait, smallWait)
 }
 
 // grows is how fast the queue grows, in seconds a second: by as much too much is sent.

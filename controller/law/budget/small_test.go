@@ -118,3 +118,47 @@ func TestAFirstEstimateIsTriedOnce(t *testing.T) {
 		t.Errorf("tried again up to %v within half a minute of the first try", most)
 	}
 }
+
+// Of what is tried where nothing is seen any more, nobody knows whether it is too much: it ends.
+func TestASmallTryEndsWhereNothingIsSeen(t *testing.T) {
+	b, turn := fallenLink()
+	for b.Search.Small.Good == 0 {
+		play(&b, &turn, 100*mbit, 100*ms)
+	}
+	turn.Opinion.Blind, turn.Now = true, turn.Now.Add(time.Second)
+	if r := turn.Decide(&b); r.Action != plan.Cut || b.Total != 97*mbit || b.Search.Small.Good != 0 || b.Phase != plan.Settled {
+		t.Errorf("%+v, %v given out, %+v; want what was before: 97M", r, b.Total, b.Search.Small)
+	}
+	turn.Now = turn.Now.Add(time.Second)
+	if r := turn.Decide(&b); r.Action != plan.Hold || b.Total != 97*mbit {
+		t.Errorf("%+v, %v given out; want it held", r, b.Total)
+	}
+}
+
+// Who found no queue where one is to show, and then met one, was wrong about the link: traffic that
+// pauses has it so, again and again. It is tried more seldom each time, until there is more or
+// the link falls anew.
+func TestAnEdgeThatWasNoneIsBelievedLess(t *testing.T) {
+	const soon, most = 10 * time.Second, time.Minute
+	var s Small
+	for i, x := range []struct {
+		passed, overshot, more bool
+		want                   time.Duration
+	}{
+		{false, false, false, smallWait},
+		{false, true, false, smallWait},
+		{true, true, false, soon},
+		{false, true, false, soon}, // the search that follows
+		{true, true, false, 2 * soon},
+		{true, true, false, 4 * soon},
+		{true, true, false, most},
+		{true, true, true, smallWait},
+		{true, true, false, soon},
+		{false, false, false, smallWait},
+	} {
+		s.Passed = x.passed
+		if got := s.settle(x.overshot, x.more, soon, most); got != x.want {
+			t.Errorf("step %d: the next small try is due in %v, want %v", i, got, x.want)
+		}
+	}
+}
