@@ -117,7 +117,7 @@ func candidates(v *sense.Verdict, afar bool, sending Sending) []plan.Bottleneck 
 	}
 	order := likely(v, own, far)
 	if afar {
-		order = []plan.Bottleneck{far, own, plan.Cluster}
+		order = []plan.Bottleneck{far, own}
 	}
 	elsewhere := len(sending)
 	for _, name := range order {
@@ -145,6 +145,8 @@ func likely(v *sense.Verdict, own, far plan.Bottleneck) []plan.Bottleneck {
 	switch {
 	case forward > 2*back && several && v.Paths.ForwardLate == v.Paths.Seen:
 		return []plan.Bottleneck{plan.Cluster}
+	case forward > 2*back && v.Paths.ClearFrom != 0: // near the app there is nothing
+		return []plan.Bottleneck{far}
 	case forward > 2*back:
 		return []plan.Bottleneck{far, plan.Cluster}
 	case back > 2*forward, several && v.Paths.Late == v.Paths.Seen:

@@ -76,3 +76,32 @@ func TestWhatIsClearIsNotBlamedAnyMore(t *testing.T) {
 		}
 	}
 }
+
+// A cut that does not help, or is judged too soon, does not have everybody cut for an app that is
+// clear from one node, or late from nodes that are late towards all.
+func TestFullUplinksOfVantagesHaveNobodyElseCut(t *testing.T) {
+	sending := Sending{plan.Cluster: true}
+	for _, node := range []string{"v1", "v2", "n1", "n2", "n3"} {
+		sending[plan.Uplink(node)] = true
+	}
+	for name, tc := range map[string]struct {
+		late   uint64
+		others []sense.Verdict
+		whole  bool
+	}{
+		"clear from one":              {late: 1},
+		"late from those late to all": {late: 3, others: []sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v3", "v2", 2)}},
+		"late from all":               {late: 3, whole: true},
+	} {
+		verdicts := append([]sense.Verdict{seen("a", "n1", "v1", "v2", tc.late)}, tc.others...)
+		s := Diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, Afar(verdicts), sending, time.Unix(0, 0))[0]
+		whole := s.Bottleneck.Whole
+		for range 5 {
+			next, moved := s.Move(Config{Backoff: time.Second, MaxBackoff: time.Minute}, &verdicts[0], sending, true, time.Unix(0, 0))
+			whole = whole || moved && next.Whole
+		}
+		if whole != tc.whole {
+			t.Errorf("%s: the whole cluster is blamed: %v, want %v", name, whole, tc.whole)
+		}
+	}
+}
