@@ -325,7 +325,7 @@ type outbox struct {
 func (o *outbox) next(f *fleet, s *sampler, urgent bool, now time.Time) *api.Report {
 	calm, least, packed, stirred := s.asked()
 	if o.role == api.Role_ROLE_NODE {
-		o.rates = append(o.rates, s.node.rates(f.takes, now)...)
+		o.rates = append(o.rates, s.node.rates(f.takes)...)
 		stirred = stirred || !packed || o.names.News(o.rates, capacity/20)
 	}
 	if stirred || urgent {

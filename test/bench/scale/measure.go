@@ -41,7 +41,7 @@ func measure(ctx context.Context, o options, dir string) (Figures, error) {
 		terms: map[uint64]time.Time{}, told: map[uint64]map[int]time.Time{}, samplers: map[*sampler]bool{},
 	}
 	for i := range o.nodes {
-		n := &node{index: i}
+		n := &node{index: i, rated: time.Now()}
 		b.fleet.nodes = append(b.fleet.nodes, n)
 		b.fleet.byApp[appAddress(i)], b.fleet.byApp[agentAddress(i)] = n, n
 	}

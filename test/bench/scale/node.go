@@ -30,6 +30,7 @@ type pod struct {
 	limit     float64
 	held      limits.Held
 	record    limits.Record
+	sent      float64 // bits, since rates was last asked
 }
 
 // node is one uplink: a fluid queue, a limiter a pod.
@@ -38,7 +39,9 @@ type node struct {
 
 	mu     sync.Mutex
 	pods   []pod
-	queue  float64 // bits that wait
+	queue  float64   // bits that wait
+	at     time.Time // of the last step
+	rated  time.Time // up to when rates has told
 	ledger limits.Ledger
 
 	// Since the onset of congestion; zero: not yet.
@@ -57,7 +60,11 @@ func (n *node) sending() (sum float64) {
 func (n *node) step(now time.Time, dt time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.queue = min(max(0, n.queue+(n.sending()-capacity)*dt.Seconds()), buffer)
+	n.at, n.queue = now, min(max(0, n.queue+(n.sending()-capacity)*dt.Seconds()), buffer)
+	for i := range n.pods {
+		p := &n.pods[i]
+		p.sent += min(p.offered, p.limit) * dt.Seconds()
+	}
 	if !n.onset.IsZero() && n.wait() > target {
 		n.lastLate = now
 	}
@@ -127,14 +134,21 @@ func (p *pod) enforce() {
 	}
 }
 
-// rates is what the node's agent measures.
-func (n *node) rates(takes bool, now time.Time) []wire.Rate {
+// rates is what the node's agent has counted since it was last asked: a busy machine may be late
+// to ask, and what is sent by then says nothing of what was.
+func (n *node) rates(takes bool) []wire.Rate {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	took := n.at.Sub(n.rated)
+	if took <= 0 {
+		return nil
+	}
+	n.rated = n.at
 	out := make([]wire.Rate, len(n.pods))
 	for i := range n.pods {
 		p := &n.pods[i]
-		out[i] = wire.Rate{Pod: wire.Pod{Namespace: namespace, Name: p.name, UID: p.uid}, At: now, Tx: uint64(min(p.offered, p.limit))}
+		out[i] = wire.Rate{Pod: wire.Pod{Namespace: namespace, Name: p.name, UID: p.uid}, At: n.at, Tx: uint64(p.sent / took.Seconds())}
+		p.sent = 0
 		if takes {
 			out[i].Limit, out[i].Term, out[i].Sequence = uint64(p.held.Rate), p.held.Newest.Term, p.held.Newest.Sequence
 		}
