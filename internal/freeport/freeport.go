@@ -3,7 +3,6 @@
 package freeport
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -23,7 +22,7 @@ var asked atomic.Int64
 func Port() (int, error) {
 	for range highest - lowest {
 		port := lowest + (os.Getpid()*101+int(asked.Add(1)))%(highest-lowest)
-		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", ":"+strconv.Itoa(port))
+		l, err := net.ListenTCP("tcp", &net.TCPAddr{Port: port})
 		if err != nil {
 			continue // somebody has it
 		}
