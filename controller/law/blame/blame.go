@@ -117,7 +117,11 @@ func candidates(v *sense.Verdict, afar bool, sending Sending) []plan.Bottleneck 
 	}
 	order := likely(v, own, far)
 	if afar {
-		order = []plan.Bottleneck{far, own}
+		order = []plan.Bottleneck{far, own, plan.Cluster}
+	}
+	// Near the app there is nothing: who sends at the far node is cut, and nobody else.
+	if there := afar || v.Worst.Forward > 2*v.Worst.Back && v.Paths.ClearFrom != 0; there && sending[far] {
+		order = slices.DeleteFunc(order, func(name plan.Bottleneck) bool { return name.Whole })
 	}
 	elsewhere := len(sending)
 	for _, name := range order {
@@ -145,8 +149,6 @@ func likely(v *sense.Verdict, own, far plan.Bottleneck) []plan.Bottleneck {
 	switch {
 	case forward > 2*back && several && v.Paths.ForwardLate == v.Paths.Seen:
 		return []plan.Bottleneck{plan.Cluster}
-	case forward > 2*back && v.Paths.ClearFrom != 0: // near the app there is nothing
-		return []plan.Bottleneck{far}
 	case forward > 2*back:
 		return []plan.Bottleneck{far, plan.Cluster}
 	case back > 2*forward, several && v.Paths.Late == v.Paths.Seen:

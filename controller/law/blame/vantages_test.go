@@ -87,12 +87,15 @@ func TestFullUplinksOfVantagesHaveNobodyElseCut(t *testing.T) {
 	for name, tc := range map[string]struct {
 		late   uint64
 		others []sense.Verdict
+		silent bool // the vantage's own node
 		whole  bool
 	}{
-		"clear from one":              {late: 1},
-		"late from those late to all": {late: 3, others: []sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v3", "v2", 2)}},
-		"late from all":               {late: 3, whole: true},
+		"clear from one":                         {late: 1},
+		"late from those late to all":            {late: 3, others: []sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v3", "v2", 2)}},
+		"clear from one, and nobody sends there": {late: 1, silent: true, whole: true},
+		"late from all":                          {late: 3, whole: true},
 	} {
+		sending[plan.Uplink("v1")] = !tc.silent
 		verdicts := append([]sense.Verdict{seen("a", "n1", "v1", "v2", tc.late)}, tc.others...)
 		s := Diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, Afar(verdicts), sending, time.Unix(0, 0))[0]
 		whole := s.Bottleneck.Whole

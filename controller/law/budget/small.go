@@ -42,7 +42,7 @@ func (t *Turn) small(b *Budget) bool {
 	l, s := &b.Link, &b.Search
 	quick := t.Load.Streams && t.Feedback < senders.Window*6/5
 	return quick && t.Opinion.Allow > 0 && t.Opinion.Lag == 0 && !s.Even && !s.Fine && s.Overbooked.By == 0 &&
-		(l.fallen() || s.Small.First || s.Small.Fits > 0) && l.Capacity >= leastSmall && !l.unsteady(t.Now) && !l.Loses && l.Least == 0
+		(l.fallen() || s.Small.First) && l.Capacity >= leastSmall && !l.unsteady(t.Now) && !l.Loses && l.Least == 0
 }
 
 // probe gives out a little more, unless more than that is to be tried for: because small tries
@@ -50,12 +50,12 @@ func (t *Turn) small(b *Budget) bool {
 func (t *Turn) probe(b *Budget) bool {
 	s, step := &b.Search.Small, bitrate.Scale(b.Link.Capacity, smallStep)
 	switch {
-	case !t.small(b) || b.Phase != plan.Settled && s.Good == 0:
-		return false
 	case s.Fits > 0:
 		b.Total, *s = max(b.Total, s.Fits), Small{}
 		b.Search.Raised, b.Search.At = t.Now, t.Now.Add(b.Search.Wait)
 		return true
+	case !t.small(b) || b.Phase != plan.Settled && s.Good == 0:
+		return false
 	case s.Good == 0:
 		s.Good, s.Raised = b.Total, b.Search.Raised
 		b.Total = max(b.Total+step, s.Edge)
@@ -88,18 +88,18 @@ func (t *Turn) undo(b *Budget) (falls bool) {
 		s.Edge = bitrate.Scale(b.Total, 1-less)
 		s.Shows = time.Duration(float64(took) * (1 + less/smallMuch))
 	}
+	falls = v.Lossy || v.Worst.Recent > v.Allow && much > smallFalls
 	again := max(smallWait, min(t.Now.Sub(b.Link.Fell)/10, t.soon()))
-	if s.First {
+	if s.First && !falls {
 		b.Link.Capacity = max(b.Link.Capacity, bitrate.Scale(b.Total, 1-smallMuch))
 		*s, again = Small{Good: s.Good, Raised: s.Raised, Fits: bitrate.Scale(b.Link.Capacity, t.Config.Settle)}, 0
 	}
 	b.Total, b.Phase, b.Search.Raised, s.Good = s.Good, plan.Settled, s.Raised, 0
 	b.Search.At = t.Now.Add(again)
-	if v.Lossy || v.Worst.Recent > v.Allow && much > smallFalls {
-		return true
+	if !falls {
+		b.Link.EffectBy = t.Now.Add(t.Feedback + t.Sense.Window)
 	}
-	b.Link.EffectBy = t.Now.Add(t.Feedback + t.Sense.Window)
-	return false
+	return falls
 }
 
 // withdraw undoes a small try of which nothing is seen any more, and reports whether one was out.
