@@ -122,7 +122,7 @@ func Parse(text []byte, base Config) (Config, error) {
 	if err := c.Validate(); err != nil {
 		return Config{}, err
 	}
-	c.Laws.Adaptive.Writes = c.WritesPerSecond
+	c.Laws.Adaptive.Limits.Writes = c.WritesPerSecond
 	return c, nil
 }
 

@@ -42,7 +42,7 @@ laws:
 	}
 	want := Default()
 	want.Mode, want.Law, want.Vantages, want.WritesPerSecond = workload.Observe, "aimd", 3, 0.5
-	want.Laws.Adaptive.Writes = 0.5
+	want.Laws.Adaptive.Limits.Writes = 0.5
 	want.Laws.Adaptive.Sense.Window, want.Laws.Adaptive.Sense.Soft, want.Laws.Adaptive.Blind = 500*time.Millisecond, 0.4, "assume"
 	want.Laws.AIMD.Increase, want.Laws.AIMD.Window = 20*bitrate.Mbit, 30
 	if c != want {

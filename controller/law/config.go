@@ -55,7 +55,7 @@ func validateAdaptive(c adaptive.Config) error {
 		within("adaptive.maxRaise", c.Budget.MaxRaise, c.Budget.RaiseStep, 1),
 		within("adaptive.probeEvery", c.Budget.ProbeEvery, s, h),
 		within("adaptive.maxProbeEvery", c.Budget.MaxProbeEvery, c.Budget.ProbeEvery, 24*h),
-		within("adaptive.rebalanceEvery", c.RebalanceEvery, 500*ms, h),
+		within("adaptive.rebalanceEvery", c.Limits.RebalanceEvery, 500*ms, h),
 		within("adaptive.assume", c.Assume, 0, 10*s),
 	}
 	switch c.Blind {

@@ -32,7 +32,7 @@ func TestConfigIsReadFromYAML(t *testing.T) {
 		t.Fatal(err)
 	}
 	back := Config{}
-	back.Adaptive.Writes = DefaultConfig().Adaptive.Writes // not of the file's laws
+	back.Adaptive.Limits.Writes = DefaultConfig().Adaptive.Limits.Writes // not of the file's laws
 	if err := yaml.Unmarshal(out, &back); err != nil || back != DefaultConfig() {
 		t.Errorf("the defaults don't read back: %v\n%s", err, out)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/detnet/detnet/controller/law/blame"
 	"github.com/detnet/detnet/controller/law/budget"
+	"github.com/detnet/detnet/controller/law/limits"
 	"github.com/detnet/detnet/controller/sense"
 )
 
@@ -14,12 +15,7 @@ type Config struct {
 	Sense  sense.Config  `yaml:",inline"`
 	Budget budget.Config `yaml:",inline"`
 	Blame  blame.Config  `yaml:",inline"`
-	// RebalanceEvery is the least time between two shifts of bandwidth from
-	// senders that do not use theirs to senders that do.
-	RebalanceEvery time.Duration `yaml:"rebalanceEvery"`
-	// Writes is how many limits can be written in a second, of the whole cluster. No
-	// more than that are low at a time before they are what they are to be (senders.Flush).
-	Writes float64 `yaml:"-"`
+	Limits limits.Config `yaml:",inline"`
 	// Blind says what to do without samples: hold, assume or decrease.
 	Blind BlindPolicy `yaml:"blind"`
 	// Assume is the delay above base that is taken for granted under assume.
@@ -46,9 +42,9 @@ func DefaultConfig() Config {
 			RaiseEvery: time.Second, RaiseStep: 0.02, MaxRaise: 0.3,
 			ProbeEvery: 2 * time.Minute, MaxProbeEvery: 16 * time.Minute,
 		},
-		Blame:          blame.Config{Backoff: time.Minute, MaxBackoff: 16 * time.Minute, HarmShare: 0.25, Harm: 2 * time.Minute, HarmWindow: time.Hour},
-		RebalanceEvery: 4 * time.Second, Writes: 20,
-		Blind: BlindHold, Assume: 500 * time.Microsecond,
+		Blame:  blame.Config{Backoff: time.Minute, MaxBackoff: 16 * time.Minute, HarmShare: 0.25, Harm: 2 * time.Minute, HarmWindow: time.Hour},
+		Limits: limits.Config{RebalanceEvery: 4 * time.Second, Writes: 20},
+		Blind:  BlindHold, Assume: 500 * time.Microsecond,
 	}
 }
 

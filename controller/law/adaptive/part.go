@@ -16,7 +16,7 @@ func (s State) Part(o plan.Observation, nodes func(string) bool) State {
 		Uses:      known(s.Uses, o.Senders),
 		Diagnoses: known(s.Diagnoses, o.Apps),
 		Budgets:   slices.DeleteFunc(slices.Clone(s.Budgets), func(b budget.Budget) bool { return !nodes(b.Bottleneck.Node) }),
-		Accounts:  slices.DeleteFunc(slices.Clone(s.Accounts), func(a Account) bool { return !nodes(a.Bottleneck.Node) }),
+		Accounts:  slices.DeleteFunc(slices.Clone(s.Accounts), func(a budget.Account) bool { return !nodes(a.Bottleneck.Node) }),
 		Feedback:  senders.Feedback{Pending: known(s.Feedback.Pending, o.Senders), Delays: s.Feedback.Delays},
 		Flushes:   known(s.Flushes, o.Senders),
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/blame"
 	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
@@ -38,8 +39,8 @@ func TestMoreIsTriedForOnWhatIsKnown(t *testing.T) {
 		{1050 * ms, time.Second, plan.Calm},
 		{2050 * ms, time.Second, plan.Blind},
 	} {
-		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}}
-		turn.Load = Load{Peak: 95 * mbit, Limits: 100 * mbit, More: true, Bound: true, Seen: t0.Add(-tt.age), Pause: tt.pause}
+		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}}
+		turn.Load = senders.Load{Peak: 95 * mbit, Limits: 100 * mbit, More: true, Bound: true, Seen: t0.Add(-tt.age), Pause: tt.pause}
 		if r := turn.grow(&Budget{Total: 100 * mbit}); r.Cause != tt.want {
 			t.Errorf("what was sent %v ago, with a pause of %v: %v, want %v", tt.age, tt.pause, r.Cause, tt.want)
 		}
@@ -49,8 +50,8 @@ func TestMoreIsTriedForOnWhatIsKnown(t *testing.T) {
 // Who is blind loses a little each second, also with a round a second that is a little early.
 func TestALittleIsTakenEachSecond(t *testing.T) {
 	for after, want := range map[time.Duration]plan.Action{900 * ms: plan.Hold, 990 * ms: plan.Cut} {
-		turn := Turn{Config: config, Decrease: true, Now: t0, Opinion: &Opinion{}}
-		turn.Load = Load{Peak: 95 * mbit, Limits: 100 * mbit, Room: true}
+		turn := Turn{Config: config, Decrease: true, Now: t0, Opinion: &blame.Opinion{}}
+		turn.Load = senders.Load{Peak: 95 * mbit, Limits: 100 * mbit, Room: true}
 		if r := turn.blind(&Budget{Total: 100 * mbit, Link: Link{Cut: t0.Add(-after)}}); r.Action != want {
 			t.Errorf("%v after a cut: %v, want %v", after, r.Action, want)
 		}
@@ -69,7 +70,7 @@ func TestLostCapacityIsTriedForSoon(t *testing.T) {
 		{"never more", 100 * mbit, []time.Duration{2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 16 * time.Minute}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			turn := Turn{Config: config, Opinion: &Opinion{}}
+			turn := Turn{Config: config, Opinion: &blame.Opinion{}}
 			b := Budget{Link: Link{Known: true, Capacity: 100 * mbit, Best: tt.best, Measured: true}}
 			for i, want := range tt.want {
 				if turn.wait(&b, i > 0); b.Search.Wait != want {
@@ -89,7 +90,7 @@ func TestAShortQueueAtAKnownCapacityIsCutGently(t *testing.T) {
 		measured bool
 		least    float64 // of the usage that is left
 	}{{3 * ms, 0, true, 0.9}, {3 * ms, 0, false, 0.4}, {3 * ms, 0.5, true, 0.4}, {30 * ms, 0, true, 0.4}} {
-		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Feedback: 300 * ms, Load: Load{Peak: 190 * mbit, Limits: 191 * mbit, Room: true}}
+		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Feedback: 300 * ms, Load: senders.Load{Peak: 190 * mbit, Limits: 191 * mbit, Room: true}}
 		turn.Opinion.Verdict = sense.Verdict{
 			Allow: ms, Soft: ms / 2, Standing: true,
 			Worst: sense.Reading{Low: tt.queue, Median: tt.queue, Recent: tt.queue, Slope: tt.slope, Session: &plan.Session{}, Base: plan.Base{Known: true}},
@@ -106,7 +107,7 @@ func TestAShortQueueAtAKnownCapacityIsCutGently(t *testing.T) {
 // that pause just then come back.
 func TestNoMoreFitsThroughThanWhatAQueueStoodAt(t *testing.T) {
 	b := Budget{Total: 100 * mbit, Link: Link{Upper: 250 * mbit}}
-	turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}}
+	turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}}
 	if turn.measure(&b, episode{full: 240 * mbit, passed: 900 * mbit, pinned: true}); b.Link.Capacity > 250*mbit {
 		t.Errorf("%v are thought to fit, where a queue stood at 250M", b.Link.Capacity)
 	}
@@ -116,7 +117,7 @@ func TestNoMoreFitsThroughThanWhatAQueueStoodAt(t *testing.T) {
 // sent until it has.
 func TestACutBesideOthersIsAsDeepAsTheLinkNeeds(t *testing.T) {
 	for others, want := range map[bitrate.Rate]bitrate.Rate{0: 30 * mbit, 30 * mbit: 15 * mbit, 140 * mbit: 3 * mbit} {
-		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Feedback: 300 * ms, Load: Load{Peak: 60 * mbit, Limits: 60 * mbit, Room: true}}
+		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Feedback: 300 * ms, Load: senders.Load{Peak: 60 * mbit, Limits: 60 * mbit, Room: true}}
 		turn.Opinion.Verdict = sense.Verdict{
 			Allow: ms, Soft: ms / 2, Standing: true,
 			Worst: sense.Reading{Low: 80 * ms, Median: 80 * ms, Recent: 80 * ms, Session: &plan.Session{}, Base: plan.Base{Known: true}},
@@ -131,7 +132,7 @@ func TestACutBesideOthersIsAsDeepAsTheLinkNeeds(t *testing.T) {
 // The first cut is to half of what was sent, or to less where that may not fit through.
 func TestAFirstCutGoesByHowFastTheQueueGrew(t *testing.T) {
 	for slope, want := range map[float64]float64{0: 0.5, 1: 0.7, 0.25: 0.52} {
-		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Load: Load{Peak: 300 * mbit}}
+		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Load: senders.Load{Peak: 300 * mbit}}
 		turn.Opinion.Verdict = sense.Verdict{
 			Allow: ms, Soft: ms / 2, Standing: true,
 			Worst: sense.Reading{Low: 40 * ms, Median: 40 * ms, Recent: 40 * ms, Slope: slope, Session: &plan.Session{}, Base: plan.Base{Known: true}},
@@ -150,7 +151,7 @@ func TestALinkThatKeepsFallingIsTriedForLater(t *testing.T) {
 	at := t0
 	for i, want := range []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute, time.Minute} {
 		b.Link.fell(at)
-		turn := Turn{Config: config, Now: at, Opinion: &Opinion{}}
+		turn := Turn{Config: config, Now: at, Opinion: &blame.Opinion{}}
 		if got := turn.comeback(&b); got != want {
 			t.Errorf("after fall %d: it is tried for in %v, want %v", i+1, got, want)
 		}
@@ -174,7 +175,7 @@ func TestATryStopsAtWhatEverFittedThrough(t *testing.T) {
 		Phase: plan.Trying, Total: 150 * mbit, Link: Link{Known: true, Capacity: 147 * mbit, Best: 180 * mbit, Falls: 2, Fell: t0.Add(-20 * time.Second)},
 		Search: Search{Step: 0.3},
 	}
-	turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Load: Load{Peak: 150 * mbit, Limits: 150 * mbit, Bound: true, More: true}}
+	turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Load: senders.Load{Peak: 150 * mbit, Limits: 150 * mbit, Bound: true, More: true}}
 	if turn.grow(&b); b.Total != bitrate.Scale(180*mbit, config.Settle) || b.Search.Step != config.RaiseStep {
 		t.Errorf("the budget is raised to %v, and by %v next", b.Total, b.Search.Step)
 	}
@@ -216,8 +217,8 @@ func TestHowLongAFirstCutWaits(t *testing.T) {
 			}
 			path.Samples = append(path.Samples, x)
 		}
-		turn := Turn{Now: t0, Paths: []*plan.Session{path}, Opinion: &Opinion{}}
-		turn.Load = Load{Peak: 100 * mbit, SeenFrom: onset.Add(tt.from), Seen: onset.Add(tt.to)}
+		turn := Turn{Now: t0, Paths: []*plan.Session{path}, Opinion: &blame.Opinion{}}
+		turn.Load = senders.Load{Peak: 100 * mbit, SeenFrom: onset.Add(tt.from), Seen: onset.Add(tt.to)}
 		turn.Sense.Window = 250 * ms
 		if got := turn.early(&Budget{Total: 2000 * mbit}); got != tt.early {
 			t.Errorf("a sub-window from %v to %v after an onset, %v after it: early = %v", tt.from, tt.to, tt.now, got)
@@ -270,7 +271,7 @@ func TestWhatIsSentSinceAnOnset(t *testing.T) {
 				}
 				path.Samples = append(path.Samples, x)
 			}
-			turn := Turn{Now: t0, Senders: []*plan.Sender{s}, Paths: []*plan.Session{path}, Load: Load{Peak: 150 * mbit}}
+			turn := Turn{Now: t0, Senders: []*plan.Sender{s}, Paths: []*plan.Session{path}, Load: senders.Load{Peak: 150 * mbit}}
 			turn.Sense.Window = 250 * ms
 			if got := turn.sinceOnset(&Budget{}); !near(got, tt.want, 0.01) {
 				t.Errorf("%v are sent by now, want %v", got, tt.want)
@@ -299,9 +300,9 @@ func TestABudgetThatWasKeptBeforeIsRead(t *testing.T) {
 // path empty, and the others are as late as before. Nobody gets their limits back for that.
 func TestAQueueThatLeavesIsNotTakenForWhatIsLateByItself(t *testing.T) {
 	for since, want := range map[time.Duration]plan.Action{180 * ms: plan.Hold, 600 * ms: plan.Restore} {
-		turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &Opinion{}}
+		turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &blame.Opinion{}}
 		turn.Sense.Window = 250 * ms
-		turn.Load = Load{Peak: 195 * mbit, Limits: 195 * mbit, Seen: t0, SeenFrom: t0.Add(-100 * ms), Room: true}
+		turn.Load = senders.Load{Peak: 195 * mbit, Limits: 195 * mbit, Seen: t0, SeenFrom: t0.Add(-100 * ms), Room: true}
 		v := turn.Opinion
 		v.Standing, v.Allow, v.Soft = true, ms, ms/2
 		v.Worst = sense.Reading{Samples: 7, Least: ms / 7, Recent: ms, Tail: 2650 * time.Microsecond}
@@ -351,7 +352,7 @@ func TestAQueueThatGrowsAfterACutIsNotBelievedToFit(t *testing.T) {
 		slope float64
 		known bool
 	}{{40 * ms, 0, false}, {40 * ms, -0.08, true}, {2 * ms, 0, true}} {
-		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Load: Load{Peak: 166 * mbit}}
+		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Load: senders.Load{Peak: 166 * mbit}}
 		turn.Opinion.Verdict = sense.Verdict{
 			Allow: ms, Soft: ms / 2, Standing: true,
 			Worst: sense.Reading{Low: tt.now, Median: tt.now, Recent: tt.now, Slope: tt.slope, Session: &plan.Session{}, Base: plan.Base{Known: true}},
@@ -366,7 +367,7 @@ func TestAQueueThatGrowsAfterACutIsNotBelievedToFit(t *testing.T) {
 // A cut is in force once limits are lower. That somebody has fallen silent, whose limit is not
 // reckoned with then, lowers none.
 func TestWhoFallsSilentPutsNoCutInForce(t *testing.T) {
-	turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}, Feedback: 100 * ms, Load: Load{Peak: 190 * mbit, Limits: 200 * mbit, Room: true}}
+	turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Feedback: 100 * ms, Load: senders.Load{Peak: 190 * mbit, Limits: 200 * mbit, Room: true}}
 	turn.Opinion.Verdict = sense.Verdict{
 		Allow: ms, Soft: ms / 2, Standing: true,
 		Worst: sense.Reading{Low: 40 * ms, Median: 40 * ms, Recent: 40 * ms, Session: &plan.Session{}, Base: plan.Base{Known: true}},
@@ -374,13 +375,13 @@ func TestWhoFallsSilentPutsNoCutInForce(t *testing.T) {
 	b := Budget{Total: 200 * mbit}
 	turn.cut(&b)
 	for name, tt := range map[string]struct {
-		load Load
+		load senders.Load
 		want bool
 	}{
-		"nothing is written":             {Load{Limits: 200 * mbit}, true},
-		"one of two has fallen silent":   {Load{Limits: 100 * mbit, Unused: 100 * mbit}, true},
-		"it is written":                  {Load{Limits: b.Total}, false},
-		"it is written, and one is idle": {Load{Limits: b.Total / 2, Unused: b.Total / 2}, false},
+		"nothing is written":             {senders.Load{Limits: 200 * mbit}, true},
+		"one of two has fallen silent":   {senders.Load{Limits: 100 * mbit, Unused: 100 * mbit}, true},
+		"it is written":                  {senders.Load{Limits: b.Total}, false},
+		"it is written, and one is idle": {senders.Load{Limits: b.Total / 2, Unused: b.Total / 2}, false},
 	} {
 		later := turn
 		later.Now, later.Load = t0.Add(time.Second), tt.load
@@ -398,7 +399,7 @@ func TestAQueueThatLeavesTooSlowlyIsNotWaitedFor(t *testing.T) {
 		slope float64
 		want  bool
 	}{{80 * ms, -0.04, false}, {80 * ms, -0.3, true}, {2 * ms, -0.04, true}, {2 * ms, 0, false}} {
-		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}}
+		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}}
 		turn.Opinion.Verdict = sense.Verdict{Allow: ms, Soft: ms / 2, Standing: true, Worst: sense.Reading{Recent: tt.queue, Slope: tt.slope}}
 		b := Budget{Link: Link{EffectBy: t0.Add(-300 * ms)}}
 		if got := turn.emptying(&b); got != tt.want {

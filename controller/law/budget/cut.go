@@ -219,7 +219,7 @@ func (t *Turn) estimate(b *Budget) (depth, most float64, explore bool) {
 			l.forget()
 		}
 		return max(2*depth, telling), most, false
-	case useful && v.gentle():
+	case useful && v.Gentle():
 		return t.gently(b), most, false
 	case t.together(b): // that says enough, and nothing of the link
 		return depth, most, false

@@ -75,7 +75,7 @@ func (t *Turn) resting(b *Budget) plan.Reason {
 	b.clean(t.Now)
 	switch {
 	case v.LetBe:
-		return t.hold(b, v.cause())
+		return t.hold(b, v.Cause())
 	case v.Partial:
 		return t.hold(b, plan.Blind)
 	case v.Elsewhere != nil && !b.recovering():

@@ -60,7 +60,7 @@ func (t *Turn) draining(b *Budget) plan.Reason {
 	b.clean(t.Now)
 	t.settle(b)
 	if v.LetBe { // who is late has another cause, and the others are well again
-		return t.reason(b, plan.Grow, v.cause())
+		return t.reason(b, plan.Grow, v.Cause())
 	}
 	return t.reason(b, plan.Grow, plan.Calm)
 }

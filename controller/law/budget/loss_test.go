@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/blame"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
@@ -17,7 +19,7 @@ func losing(n int, used bitrate.Rate) *Turn {
 		at := t0.Add(-time.Duration(50-i) * 20 * ms)
 		s.Samples = append(s.Samples, plan.Sample{At: plan.At(at), RTT: ms, Lost: i >= 25 && (i-25)%n == 0})
 	}
-	turn := &Turn{Config: config, Now: t0, Feedback: 300 * ms, Load: Load{Peak: used, Limits: 2 * used, Room: true}, Opinion: &Opinion{}}
+	turn := &Turn{Config: config, Now: t0, Feedback: 300 * ms, Load: senders.Load{Peak: used, Limits: 2 * used, Room: true}, Opinion: &blame.Opinion{}}
 	turn.Opinion.Verdict = sense.Verdict{
 		Allow: ms, Soft: ms / 2, Lossy: true,
 		Worst: sense.Reading{Session: s, LostCount: 25 / n, Lost: 0.5 / float64(n), Base: plan.Base{Known: true}},
@@ -88,7 +90,7 @@ func TestACutForLossIsJudgedByLoss(t *testing.T) {
 
 // What limiters let out when limits are given back is no queue of the link's.
 func TestWhatWasPentUpIsWaitedFor(t *testing.T) {
-	turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}}
+	turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}}
 	turn.Opinion.Verdict = sense.Verdict{Allow: ms, Soft: ms / 2, Standing: true}
 	b := Budget{Total: 200 * mbit, Phase: plan.Released, Search: Search{Released: t0.Add(-time.Second)}}
 	if r := turn.resting(&b); r.Action != plan.Hold || r.Cause != plan.AwaitEffect {

@@ -5,17 +5,19 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/blame"
 	"github.com/detnet/detnet/controller/law/queue"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
 
 // climb plays a budget that is in use and meets no queue, and returns it after every raise.
 func climb(b Budget, steps int, verdict sense.Verdict) (raises []Budget) {
-	turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &Opinion{Verdict: verdict}}
+	turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &blame.Opinion{Verdict: verdict}}
 	for range steps {
 		turn.Now = turn.Now.Add(time.Second)
-		turn.Load = Load{Peak: b.Total, Limits: b.Total, Bound: true, More: true, Room: true}
+		turn.Load = senders.Load{Peak: b.Total, Limits: b.Total, Bound: true, More: true, Room: true}
 		if turn.Decide(&b).Action == plan.Grow {
 			raises = append(raises, b)
 		}
@@ -69,8 +71,8 @@ func TestWhoIsLateByItsHostIsNotRaisedIntoForMoreThanWasTaken(t *testing.T) {
 // than was let through.
 func TestAWindowFromBeforeARaiseSaysTooLittle(t *testing.T) {
 	for began, want := range map[time.Duration]bitrate.Rate{-120 * ms: 196 * mbit, -60 * ms: 181 * mbit} {
-		turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &Opinion{}}
-		turn.Load = Load{Peak: 181 * mbit, Limits: 196 * mbit, SeenFrom: t0.Add(began), Seen: t0.Add(-10 * ms), Room: true}
+		turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &blame.Opinion{}}
+		turn.Load = senders.Load{Peak: 181 * mbit, Limits: 196 * mbit, SeenFrom: t0.Add(began), Seen: t0.Add(-10 * ms), Room: true}
 		b := Budget{Phase: plan.Settled, Total: 196 * mbit, Link: Link{Known: true, Capacity: 202 * mbit}, Search: Search{Raised: t0.Add(-100 * ms)}}
 		if turn.cut(&b); b.Link.Upper != want {
 			t.Errorf("window from %v on: %v was too much, want %v", began, b.Link.Upper, want)
@@ -81,7 +83,7 @@ func TestAWindowFromBeforeARaiseSaysTooLittle(t *testing.T) {
 // Where nothing else says what fits through, the search begins below what the way up says.
 func TestASearchBeginsAtWhatTheWayUpSays(t *testing.T) {
 	for slope, want := range map[float64]bitrate.Rate{0: 110 * mbit, 0.2: 180 * mbit} { // a queue of 240M that grows by 0.2 s a second is before 200M
-		turn := Turn{Config: config, Now: t0, Opinion: &Opinion{}}
+		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}}
 		b := Budget{Total: 110 * mbit, Trouble: Trouble{Rise: queue.Way{Slope: slope, Inflow: 240 * mbit}}}
 		turn.measure(&b, episode{full: 240 * mbit, pinned: true})
 		if c := b.Link.Capacity; !b.Search.Even || !near(c, want, 0.02) {
@@ -101,9 +103,9 @@ func TestWhatWasGoodBeforeASmallStepIsGivenOutAgain(t *testing.T) {
 		"even":  {Search{Even: true}, 193 * mbit},
 		"other": {Search{}, 190 * mbit},
 	} {
-		turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &Opinion{}}
+		turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &blame.Opinion{}}
 		turn.Opinion.Allow, turn.Opinion.Worst.Recent = ms, 3*ms
-		turn.Load = Load{Peak: 195 * mbit, Limits: 195 * mbit, SeenFrom: t0.Add(-60 * ms), Seen: t0.Add(-10 * ms), Room: true}
+		turn.Load = senders.Load{Peak: 195 * mbit, Limits: 195 * mbit, SeenFrom: t0.Add(-60 * ms), Seen: t0.Add(-10 * ms), Room: true}
 		b := Budget{
 			Phase: plan.Trying, Total: 195 * mbit, Search: tc.search,
 			Link: Link{Known: true, Measured: true, Capacity: 198 * mbit, Best: 198 * mbit, Proven: 193 * mbit},

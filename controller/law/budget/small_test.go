@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/blame"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
@@ -16,7 +18,7 @@ func fallenLink() (Budget, Turn) {
 		Phase: plan.Settled, Total: 97 * mbit,
 		Link: Link{Known: true, Measured: true, Capacity: 100 * mbit, Best: 200 * mbit, Falls: 1, Fell: t0.Add(-3 * time.Second)},
 	}
-	turn := Turn{Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 100 * ms, Opinion: &Opinion{}}
+	turn := Turn{Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 100 * ms, Opinion: &blame.Opinion{}}
 	turn.Opinion.Allow, turn.Opinion.Soft = ms, ms/2
 	turn.Load.Streams = true
 	return b, turn
@@ -26,7 +28,7 @@ func fallenLink() (Budget, Turn) {
 // given out, and returns the most that was, and how often more was tried for.
 func play(b *Budget, turn *Turn, fits bitrate.Rate, d time.Duration) (most bitrate.Rate, tries int) {
 	for end := turn.Now.Add(d); turn.Now.Before(end); turn.Now = turn.Now.Add(100 * ms) {
-		turn.Load = Load{Peak: b.Total, Limits: b.Total, Bound: true, More: true, Room: true, Streams: turn.Load.Streams, Seen: turn.Now}
+		turn.Load = senders.Load{Peak: b.Total, Limits: b.Total, Bound: true, More: true, Room: true, Streams: turn.Load.Streams, Seen: turn.Now}
 		turn.Opinion.Worst.Recent, turn.Opinion.Worst.Median = 0, 0
 		if b.Total > fits {
 			turn.Opinion.Worst.Recent = 2 * ms / 5
@@ -84,7 +86,7 @@ func TestOnlyWhatIsToldOnStreamsIsTriedForByLittle(t *testing.T) {
 func TestAFallDuringASmallTryIsAFall(t *testing.T) {
 	b, turn := fallenLink()
 	b.Link.Fell = t0.Add(-5 * time.Minute)
-	turn.Load = Load{Peak: 97 * mbit, Limits: 97 * mbit, Bound: true, More: true, Room: true, Streams: true, Seen: t0}
+	turn.Load = senders.Load{Peak: 97 * mbit, Limits: 97 * mbit, Bound: true, More: true, Room: true, Streams: true, Seen: t0}
 	if turn.Decide(&b); b.Search.Small.Good == 0 {
 		t.Fatalf("no try: %+v", b)
 	}

@@ -15,7 +15,7 @@ import (
 // Believe takes the limits that are in force as a leader begins, and in use, for what
 // fits where they come to about what was once found to: no more than that is tried for
 // in the large steps of who knows nothing. Those of many may come to more.
-func (b *Budget) Believe(c Config, load Load, told plan.Told) {
+func (b *Budget) Believe(c Config, load senders.Load, told plan.Told) {
 	limits, found := load.Limits, told.Found
 	anew := b.Phase == plan.Open && !b.Link.Known && b.Touched().IsZero()
 	if !anew || found == 0 || load.Seen.IsZero() {

@@ -4,54 +4,12 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/blame"
 	"github.com/detnet/detnet/controller/law/queue"
+	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
-
-// Load is what the senders behind a bottleneck do.
-type Load struct {
-	Peak   bitrate.Rate // of their sum
-	Limits bitrate.Rate // sum of the limits in force, but for what is Unused
-	Unused bitrate.Rate // of the limits of those who send nothing
-	// The newest sub-window began at SeenFrom and ended at Seen.
-	SeenFrom, Seen time.Time
-	Pause          time.Duration // by how much longer than else nothing newer may come
-
-	Bound   bool         // somebody is held back by a limit
-	Floors  bitrate.Rate // sum of the floors
-	Sending int          // senders that send anything
-	Room    bool         // somebody is above the floor
-	More    bool         // somebody is below the ceiling
-	Paced   bool         // what waits behind a limit leaves at the old rate as it is changed
-	// Sockets says that so does what sockets have waiting there: of TCP next to nothing,
-	// of UDP that sends all it can a buffer for each flow.
-	Sockets bool
-	// Streams says that agents hold all of them to their limits, which they are told on streams.
-	Streams bool
-}
-
-// Opinion is the verdict that counts for a bottleneck: that of the app in the
-// worst trouble among those that have a say.
-type Opinion struct {
-	sense.Verdict
-	Silent  bool // nobody has a say
-	Partial bool // others that have a say are blind
-	LetBe   bool // in trouble, but nobody is cut for it for now
-	Spent   bool // let be because it has cost the others what it may
-	Awaited bool // another one in trouble has yet to see the effect of the last cut
-}
-
-// gentle reports whether most packets are well.
-func (o *Opinion) gentle() bool { return !o.Standing && o.Worst.Recent <= o.Soft }
-
-// cause is why an app in trouble is let be.
-func (o *Opinion) cause() plan.Cause {
-	if o.Spent {
-		return plan.TooCostly
-	}
-	return plan.Unresponsive
-}
 
 // Turn is one step of one bottleneck: what is known, and what came of it.
 type Turn struct {
@@ -62,8 +20,8 @@ type Turn struct {
 	Feedback time.Duration // patch to effect, 95th percentile
 	Pending  bool          // a patch behind this bottleneck has yet to show
 	Held     bool          // limits are low until what waits behind them is gone
-	Opinion  *Opinion
-	Load     Load
+	Opinion  *blame.Opinion
+	Load     senders.Load
 	Told     plan.Told // of the link; zero: nothing
 	Senders  []*plan.Sender
 	Paths    []*plan.Session // of all that have a say, for measuring

@@ -1,4 +1,4 @@
-package adaptive
+package limits
 
 import (
 	"cmp"
@@ -9,27 +9,11 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 )
 
-// flush finds what is known of a sender whose limit is low for a while.
-func (r *round) flush(pod plan.PodID) *senders.Flush {
-	if i, found := plan.Find(r.state.Flushes, pod); found {
-		return &r.state.Flushes[i]
-	}
-	return nil
-}
-
-// meant is the limit of a sender, or what it was where it is low for a while.
-func (r *round) meant(s *plan.Sender) bitrate.Rate {
-	if f := r.flush(s.Pod); f != nil {
-		return max(f.Was, s.Limit)
-	}
-	return senders.LimitOf(s)
-}
-
 // next is what a sender's limit is to be now: what is wished for, or little while packets
 // wait in the limiter.
 func (r *round) next(i int, w *wish) bitrate.Rate {
-	s := &r.view.Senders[i]
-	f := r.flush(s.Pod)
+	s := &r.look.All[i]
+	f := r.look.Flush(s.Pod)
 	switch {
 	case f != nil && w.to != 0:
 		if f.To, f.Restore = w.to, w.restore; f.Over {
@@ -45,22 +29,22 @@ func (r *round) next(i int, w *wish) bitrate.Rate {
 	case w.crowded:
 		return min(w.to, s.Limit) // a raise is due as long as it is held back, and its turn comes
 	}
-	r.flushed = append(r.flushed, senders.Flush{Pod: s.Pod, At: r.view.At, Was: s.Limit, To: w.to, Restore: w.restore})
+	r.flushed = append(r.flushed, senders.Flush{Pod: s.Pod, At: r.look.At, Was: s.Limit, To: w.to, Restore: w.restore})
 	return senders.Low(s.Limit)
 }
 
 // waits reports whether a limit is to be changed by way of a low one.
 func (r *round) waits(i int, to bitrate.Rate) bool {
-	s := &r.view.Senders[i]
-	return senders.Low(s.Limit) < min(to, s.Limit) && senders.Waits(s, r.state.Uses[i].Recent(), r.bursts(s))
+	s := &r.look.All[i]
+	return senders.Low(s.Limit) < min(to, s.Limit) && senders.Waits(s, r.look.Uses[i].Recent(), r.bursts(s))
 }
 
 // bursts reports whether a change behind one of a sender's bottlenecks made a burst lately.
 func (r *round) bursts(s *plan.Sender) bool {
 	if r.burst == nil {
 		r.burst = map[string]bool{}
-		for i := range r.state.Budgets {
-			if b := &r.state.Budgets[i]; b.Link.Bursts(r.view.At) {
+		for i := range r.budgets {
+			if b := &r.budgets[i]; b.Link.Bursts(r.look.At) {
 				r.burst[b.Bottleneck.Node] = true
 			}
 		}
@@ -74,18 +58,18 @@ func (r *round) bursts(s *plan.Sender) bool {
 func (r *round) turns(wishes []wish) {
 	var next []int
 	for i := range wishes {
-		if to := wishes[i].to; to != 0 && r.flush(r.view.Senders[i].Pod) == nil && r.waits(i, to) {
+		if to := wishes[i].to; to != 0 && r.look.Flush(r.look.All[i].Pod) == nil && r.waits(i, to) {
 			next = append(next, i)
 		}
 	}
-	free := max(max(int(r.config.Writes), 1)-len(r.state.Flushes), 0) // with less than a write a second one at a time
-	if r.view.Elsewhere != nil {
-		free = r.view.Elsewhere.Turns
+	free := max(max(int(r.config.Writes), 1)-len(r.look.Flushes), 0) // with less than a write a second one at a time
+	if r.elsewhere != nil {
+		free = r.elsewhere.Turns
 	}
 	if len(next) <= free {
 		return
 	}
-	slices.SortStableFunc(next, func(a, b int) int { return cmp.Compare(r.view.Senders[b].Limit, r.view.Senders[a].Limit) })
+	slices.SortStableFunc(next, func(a, b int) int { return cmp.Compare(r.look.All[b].Limit, r.look.All[a].Limit) })
 	for _, i := range next[free:] {
 		wishes[i].crowded = true
 	}
@@ -100,7 +84,7 @@ func (r *round) due(s *plan.Sender, f *senders.Flush, w *wish) bitrate.Rate {
 		free = !w.cutting
 	}
 	if !free {
-		if (w.waiting || w.full) && !f.Late(r.view.At) {
+		if (w.waiting || w.full) && !f.Late(r.look.At) {
 			return s.Limit
 		}
 		to = f.Back()
@@ -113,39 +97,29 @@ func (r *round) due(s *plan.Sender, f *senders.Flush, w *wish) bitrate.Rate {
 
 // note adds to a wish what keeps one whose limit was low from what it is to have: what
 // will end soon, or that there is no room yet. It returns how much of the room it takes.
-func (r *round) note(w *wish, g *group, k int, reason *plan.Reason, room bitrate.Rate) (takes bitrate.Rate) {
+func (r *round) note(w *wish, p *Part, k int, reason *plan.Reason, room bitrate.Rate) (takes bitrate.Rate) {
 	switch reason.Cause {
 	case plan.AwaitEffect, plan.Confirming, plan.Violation:
 		w.waiting = w.waiting || reason.Trouble()
 	}
-	f := r.flush(g.senders[k].Pod)
-	if f == nil || !f.Over || g.old == 0 {
+	f := r.look.Flush(p.Senders[k].Pod)
+	if f == nil || !f.Over || p.Old == 0 {
 		return 0
 	}
-	takes = f.To - g.senders[k].Limit
+	takes = f.To - p.Senders[k].Limit
 	w.full = w.full || takes > room
 	return takes
 }
 
-// wait counts a sender in whose limiter packets may wait.
-func (g *group) wait(s *plan.Sender, f *senders.Flush) {
-	g.load.Paced = g.load.Paced || s.Limiter == plan.EDT
-	g.load.Streams = s.Limiter == plan.TokenBucket && (g.load.Streams || s == g.senders[0])
-	g.load.Sockets = g.load.Sockets || s.Limiter == plan.EDTHostRouting
-	if f != nil && !f.Over {
-		g.held, g.old = true, g.old+max(f.Was-s.Limit, 0)
-	}
-}
-
 // written brings the flushes up to date with what is planned.
 func (r *round) written() {
-	for i := range r.state.Flushes {
-		f := &r.state.Flushes[i]
+	for i := range r.look.Flushes {
+		f := &r.look.Flushes[i]
 		_, planned := plan.Find(r.plan.Limits, f.Pod)
 		f.Asked = f.Asked || planned
 	}
-	r.state.Flushes = append(r.state.Flushes, r.flushed...)
-	plan.Sort(r.state.Flushes)
+	r.look.Flushes = append(r.look.Flushes, r.flushed...)
+	plan.Sort(r.look.Flushes)
 }
 
 // reasonOf is the place of the reason for a change of a sender's limit: that of a

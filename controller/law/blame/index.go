@@ -1,11 +1,8 @@
-package adaptive
+package blame
 
 import (
 	"slices"
-	"time"
 
-	"github.com/detnet/detnet/controller/law/blame"
-	"github.com/detnet/detnet/controller/law/budget"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
@@ -23,8 +20,8 @@ type node struct {
 	measured      bool // a path of an app begins or ends there
 }
 
-func indexOf(v sense.View, diagnoses []blame.Diagnosis) *index {
-	x := &index{nodes: map[string]*node{}}
+func indexOf(v sense.View, diagnoses []Diagnosis) index {
+	x := index{nodes: map[string]*node{}}
 	for i := range v.Senders {
 		n := x.nodes[v.Senders[i].Node]
 		if n == nil {
@@ -66,48 +63,37 @@ func places(n int) []int32 {
 	return all
 }
 
-// members are the senders behind a bottleneck, and the apps that may have a say.
-func (r *round) members(b plan.Bottleneck) (senders, apps []int32) {
+// Place is a bottleneck with the senders behind it and the apps that may have a say there,
+// each by its place in the view.
+type Place struct {
+	plan.Bottleneck
+	Senders []int32
+	apps    []int32
+}
+
+// Place finds who has to do with a bottleneck.
+func (l *Look) Place(b plan.Bottleneck) Place {
 	if b.Whole {
-		return places(len(r.view.Senders)), places(len(r.view.Apps))
+		return Place{b, places(len(l.view.Senders)), places(len(l.view.Apps))}
 	}
-	if n := r.index.nodes[b.Node]; n != nil {
-		return n.senders, n.apps
+	if n := l.index.nodes[b.Node]; n != nil {
+		return Place{b, n.senders, n.apps}
 	}
-	return nil, nil
+	return Place{Bottleneck: b}
 }
 
-// told is what is said of a bottleneck.
-func (r *round) told(b plan.Bottleneck) plan.Told {
-	if i, found := plan.Find(r.view.Told, b); found {
-		return r.view.Told[i]
-	}
-	return plan.Told{}
-}
-
-// bottlenecks lists the nodes that have senders and are measured, in order,
-// and the cluster last where it is blamed or has been.
-func (r *round) bottlenecks(known []budget.Budget) []plan.Bottleneck {
-	all := make([]plan.Bottleneck, 0, len(r.index.nodes)+1)
-	for name, n := range r.index.nodes {
+// Bottlenecks lists the nodes that have senders and are measured, in order, and the cluster
+// last where it is blamed, or is to be there all the same.
+func (l *Look) Bottlenecks(cluster bool) []plan.Bottleneck {
+	all := make([]plan.Bottleneck, 0, len(l.index.nodes)+1)
+	for name, n := range l.index.nodes {
 		if n.measured {
 			all = append(all, plan.Uplink(name))
 		}
 	}
 	slices.SortFunc(all, plan.Bottleneck.Compare)
-	blamed := r.index.blamed
-	// A learned budget stays until it has not been needed for long; letting go
-	// of it changes no limit.
-	if n := len(known); !blamed && n > 0 {
-		last := &known[n-1]
-		blamed = last.Bottleneck.Whole && last.Link.Known && r.view.At.Sub(last.Link.Cut) < clusterMemory
-	}
-	if blamed {
+	if cluster || l.index.blamed {
 		all = append(all, plan.Cluster)
 	}
 	return all
 }
-
-// clusterMemory is how long after its last cut the cluster counts as one
-// bottleneck.
-const clusterMemory = 5 * time.Minute

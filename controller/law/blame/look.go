@@ -1,0 +1,79 @@
+package blame
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// Look is where the trouble of each app is looked for at one step, and who has a say there.
+type Look struct {
+	Diagnoses []Diagnosis // in the order of the apps
+
+	config  Config
+	sense   sense.Config
+	view    sense.View
+	sending Sending
+	index   index
+}
+
+// Observe goes on from the diagnoses of the step before; a budget is there for the
+// bottlenecks that behind reports.
+func Observe(c Config, sc sense.Config, known []Diagnosis, behind func(plan.Bottleneck) bool, v sense.View, s senders.Look) Look {
+	l := Look{config: c, sense: sc, view: v, sending: Active(v.Senders, s.Uses)}
+	if v.Elsewhere != nil {
+		for _, b := range v.Elsewhere.Sending {
+			l.sending[b], l.sending[plan.Cluster] = true, true
+		}
+	}
+	l.view.Verdicts = corroborated(v.Verdicts, l.sending)
+	afar := Afar(l.view.Verdicts)
+	if v.Elsewhere != nil { // those it takes to say so are not all shown
+		afar = v.Elsewhere.Afar
+	}
+	l.Diagnoses = Diagnose(known, behind, l.view.Verdicts, afar, l.sending, v.At)
+	l.index = indexOf(v, l.Diagnoses)
+	return l
+}
+
+// Escalate has the apps that blame a bottleneck look elsewhere, since cuts were tried there in
+// vain, or nobody can be: what was in vain for one of them was so for all. It returns which
+// bottlenecks are blamed next; idle, if that of the opinion is late by itself.
+func (l *Look) Escalate(o *Opinion, p Place, tried bool) (next []plan.Bottleneck, idle bool) {
+	next, idle = l.blameNext(nil, o.App, &o.Verdict, tried)
+	for _, i := range p.apps {
+		if tried && l.troubled(int(i), p.Bottleneck) {
+			next, _ = l.blameNext(next, int(i), &l.view.Verdicts[i], true)
+		}
+	}
+	return next, idle
+}
+
+// blameNext takes an app's diagnosis to the next candidate. There is none: who is late by
+// itself cannot be helped.
+func (l *Look) blameNext(all []plan.Bottleneck, app int, v *sense.Verdict, tried bool) (next []plan.Bottleneck, none bool) {
+	b, moved := l.Diagnoses[app].Move(l.config, v, l.sending, tried, l.view.At)
+	if !moved {
+		return all, true
+	}
+	return append(all, b), false
+}
+
+// Helped notes that somebody is cut for an app now.
+func (l *Look) Helped(app int) { l.Diagnoses[app].Since = l.view.At }
+
+// Charge charges the app for whom others are held back, and reports which that is and whether
+// it has cost them what it may. What the agent beside it sees as well is not its word alone,
+// and costs it nothing.
+func (l *Look) Charge(app plan.PodID, cost time.Duration) (payer *sense.Verdict, spent bool) {
+	if cost == 0 {
+		return nil, false
+	}
+	i, found := plan.Find(l.Diagnoses, app)
+	if !found || l.sense.Vouched(&l.view.Apps[i], l.view.At) {
+		return nil, false
+	}
+	return &l.view.Verdicts[i], l.Diagnoses[i].Charge(l.config, cost, l.view.At)
+}

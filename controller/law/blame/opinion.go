@@ -1,0 +1,144 @@
+package blame
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// Opinion is the verdict that counts for a bottleneck: that of the app in the
+// worst trouble among those that have a say.
+type Opinion struct {
+	sense.Verdict
+	App     int            // whose it is, by place; −1: nobody's
+	Unmet   *sense.Verdict // of the first app whose target cannot be met; nil: there is none
+	Silent  bool           // nobody has a say
+	Partial bool           // others that have a say are blind
+	LetBe   bool           // in trouble, but nobody is cut for it for now
+	Spent   bool           // let be because it has cost the others what it may
+	Awaited bool           // another one in trouble has yet to see the effect of the last cut
+}
+
+// Gentle reports whether most packets are well.
+func (o *Opinion) Gentle() bool { return !o.Standing && o.Worst.Recent <= o.Soft }
+
+// Cause is why an app in trouble is let be.
+func (o *Opinion) Cause() plan.Cause {
+	if o.Spent {
+		return plan.TooCostly
+	}
+	return plan.Unresponsive
+}
+
+// Opinion is that of the app in the worst trouble among those that have a say, by samples
+// that say nothing of the time before since, where others may count.
+func (l *Look) Opinion(p Place, since time.Time) Opinion {
+	worst := Opinion{Verdict: sense.Verdict{Blind: true}, App: -1, Silent: true}
+	partial, awaited := false, false
+	var unmet *sense.Verdict
+	var slowest time.Duration
+	for _, i := range p.apps {
+		app, s, v := &l.view.Apps[i], &l.Diagnoses[i], &l.view.Verdicts[i]
+		if !s.Concerns(p.Bottleneck, app, v.Trouble()) {
+			continue
+		}
+		worst.Silent = false
+		blind := v.Blind
+		if v = l.after(since, v); v.Blind {
+			awaited = awaited || v.Lag == 0 && l.troubled(int(i), p.Bottleneck) // slow signals are not waited for
+			partial = partial || p.Node == app.Node && blind
+			slowest = max(slowest, v.Lag)
+			continue
+		}
+		if unmet == nil && v.Paths.Unmet > 0 {
+			unmet = v
+		}
+		letBe := v.Trouble() && s.LetBe(v, l.view.At)
+		if worst.App < 0 || worse(v, letBe, &worst) {
+			worst = Opinion{Verdict: *v, App: int(i), LetBe: letBe, Spent: letBe && s.Spent}
+		}
+	}
+	worst.Unmet, worst.Partial, worst.Awaited = unmet, partial, awaited
+	if worst.Blind {
+		worst.Lag = slowest
+	}
+	return worst
+}
+
+// after is the verdict by samples that say nothing of the time before since, where
+// others may count.
+func (l *Look) after(since time.Time, v *sense.Verdict) *sense.Verdict {
+	c := &l.sense
+	if v.Assumed || l.view.At.Sub(since) >= c.Stale+c.LossWindow+2*v.Lag {
+		return v
+	}
+	again := c.Judge(v.App, since, l.view.At)
+	return believed(&again, l.sending)
+}
+
+func worse(v *sense.Verdict, letBe bool, than *Opinion) bool {
+	return cmp.Or(cmp.Compare(urgency(v, letBe), urgency(&than.Verdict, than.LetBe)), cmp.Compare(v.Excess, than.Excess)) > 0
+}
+
+// urgency orders verdicts: trouble that can be acted upon, trouble that is left
+// alone and trouble elsewhere (nobody is raised into these either), and none.
+func urgency(v *sense.Verdict, letBe bool) int {
+	switch {
+	case !v.Trouble() && v.Elsewhere == nil:
+		return 0
+	case !v.Trouble():
+		return 1
+	case letBe:
+		return 2
+	}
+	return 3
+}
+
+// troubled reports whether an app in trouble blames a bottleneck, by all of its
+// samples, and is not left alone.
+func (l *Look) troubled(app int, b plan.Bottleneck) bool {
+	s, v := &l.Diagnoses[app], &l.view.Verdicts[app]
+	return s.Bottleneck == b && v.Trouble() && !s.LetBe(v, l.view.At)
+}
+
+// Paths are the sessions by which a bottleneck's queue is measured: of all apps
+// that have a say in it. Several apps of a node have the same node session.
+func (l *Look) Paths(p Place) []*plan.Session {
+	type path struct{ id, vantage string }
+	var all []*plan.Session
+	beside := map[path]bool{}
+	for _, i := range p.apps {
+		app, s, v := &l.view.Apps[i], &l.Diagnoses[i], &l.view.Verdicts[i]
+		if !s.Concerns(p.Bottleneck, app, v.Trouble()) || v.Trouble() && s.LetBe(v, l.view.At) {
+			continue
+		}
+		for k := range app.Sessions {
+			session := &app.Sessions[k]
+			own := p.Node == app.Node
+			if session.Lag > 0 || own && session.Vantage == app.Node || !own && !p.Whole && p.Node != session.Vantage {
+				continue
+			}
+			knows := sense.OfQueues(app, session)
+			if id := (path{knows.ID, knows.Vantage}); knows != session && id.id != "" {
+				if beside[id] {
+					continue
+				}
+				beside[id] = true
+			}
+			all = append(all, knows)
+		}
+	}
+	return all
+}
+
+// Empty are the apps that blame a bottleneck: their paths are empty.
+func (l *Look) Empty(p Place) (apps []plan.PodID) {
+	for _, i := range p.apps {
+		if l.Diagnoses[i].Bottleneck == p.Bottleneck {
+			apps = append(apps, l.view.Apps[i].Pod)
+		}
+	}
+	return apps
+}

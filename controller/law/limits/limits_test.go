@@ -1,0 +1,67 @@
+package limits
+
+import (
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/budget"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+const mbit = bitrate.Mbit
+
+var config = Config{RebalanceEvery: 4 * time.Second, Writes: 20}
+
+var t0 = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// A sender behind two bottlenecks is raised only if neither is in trouble.
+func TestASenderIsNotRaisedWhileOneOfItsBottlenecksIsInTrouble(t *testing.T) {
+	for _, tt := range []struct {
+		cluster plan.Cause
+		want    int
+	}{{plan.Calm, 1}, {plan.Violation, 0}, {plan.AwaitEffect, 0}, {plan.Blind, 0}, {plan.NotNetwork, 0}} {
+		x := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Weight: 1, Min: 10 * mbit, Max: 1000 * mbit, Limit: 50 * mbit}
+		x.Rates = []plan.TxRate{{At: plan.At(t0), Tx: 50 * mbit}}
+		uplink := Part{Group: senders.Group{Members: []int32{0}, Senders: []*plan.Sender{&x}, Load: senders.Load{Limits: x.Limit}}}
+		cluster, known := uplink, budget.Link{Known: true}
+		uplink.To = []bitrate.Rate{80 * mbit}
+		cluster.At, cluster.To = 1, []bitrate.Rate{90 * mbit}
+		p := plan.Plan{At: t0, Reasons: []plan.Reason{
+			{Bottleneck: plan.Uplink("n1"), Action: plan.Grow, Cause: plan.Calm},
+			{Bottleneck: plan.Cluster, Action: plan.Hold, Cause: tt.cluster},
+		}}
+		look := senders.Look{At: t0, All: []plan.Sender{x}, Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}}
+		Plan(config, &look, nil, []budget.Budget{{Total: 80 * mbit, Link: known}, {Total: 90 * mbit, Link: known}}, []Part{uplink, cluster}, &p)
+		if got := len(p.Limits); got != tt.want {
+			t.Errorf("with the cluster in %q: %d limits changed, want %d", tt.cluster, got, tt.want)
+		}
+	}
+}
+
+// With less than a write a second a limit still has its turn at being low: who waits for
+// one that never comes is never raised.
+func TestATurnAtBeingLowComesAtAnyRateOfWrites(t *testing.T) {
+	x := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Limit: 50 * mbit, Limiter: plan.EDT}
+	look := senders.Look{At: t0, All: []plan.Sender{x}, Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}}
+	r := round{config: Config{Writes: 0.5}, look: &look}
+	wishes := []wish{{to: 80 * mbit}}
+	if r.turns(wishes); wishes[0].crowded {
+		t.Error("one limit is too many at a time")
+	}
+}
+
+// What is given back was let through before, so that no room has to be made for it: only a
+// cut and a raise go by way of a low limit.
+func TestALimitThatIsGivenBackIsNotLowFirst(t *testing.T) {
+	x := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Limit: 50 * mbit, Limiter: plan.EDT}
+	look := senders.Look{At: t0, All: []plan.Sender{x}, Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}}
+	r := round{config: config, look: &look}
+	if got := r.next(0, &wish{to: 1000 * mbit, restore: true}); got != 1000*mbit || len(r.flushed) > 0 {
+		t.Errorf("given back by way of %v", got)
+	}
+	if got := r.next(0, &wish{to: 80 * mbit}); got != senders.Low(x.Limit) || len(r.flushed) != 1 {
+		t.Errorf("raised to %v at first, want %v", got, senders.Low(x.Limit))
+	}
+}

@@ -1,0 +1,9 @@
+package limits
+
+import (
+	"testing"
+
+	"github.com/detnet/detnet/internal/deptest"
+)
+
+func TestFilesNeedEachOtherOneWay(t *testing.T) { deptest.OneWay(t) }

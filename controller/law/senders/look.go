@@ -1,0 +1,133 @@
+package senders
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// Look is what the senders do at one step, and what is remembered of them after it.
+type Look struct {
+	At       time.Time
+	All      []plan.Sender // in the order of their PodID, as are
+	Uses     []Use
+	Flushes  []Flush
+	Feedback Feedback
+	Usual    time.Duration // from patch to effect, 95th percentile
+	awaited  []bool        // by sender: it has yet to obey; nil if none has
+}
+
+// Observe takes in what the senders of o did since the step that remembered the rest. Where o
+// is a part of a cluster, elsewhere is what counts of the rest; else it is nil. The feedback
+// is assumed until it has been measured.
+func Observe(uses []Use, flushes []Flush, f Feedback, o plan.Observation, elsewhere *plan.Elsewhere, assumed time.Duration) Look {
+	l := Look{At: o.At, All: o.Senders, Uses: ObserveUse(uses, o.Senders, o.At), Feedback: f.Observe(o.Senders, o.At)}
+	if elsewhere != nil {
+		l.Feedback.Delays = elsewhere.Delays
+	}
+	l.Flushes = l.Feedback.Flushed(flushes, o.Senders, o.At)
+	l.Uses = Hold(l.Uses, uses, l.Flushes, o.At)
+	l.Usual = l.Feedback.P95(assumed)
+	l.awaited = l.Feedback.Awaited(o.Senders, o.At, l.Usual)
+	return l
+}
+
+// Flush finds what is known of a sender whose limit is low for a while; nil: it is not.
+func (l *Look) Flush(pod plan.PodID) *Flush {
+	if i, found := plan.Find(l.Flushes, pod); found {
+		return &l.Flushes[i]
+	}
+	return nil
+}
+
+// Meant is the limit of a sender, or what it was where it is low for a while.
+func (l *Look) Meant(s *plan.Sender) bitrate.Rate {
+	if f := l.Flush(s.Pod); f != nil {
+		return max(f.Was, s.Limit)
+	}
+	return LimitOf(s)
+}
+
+// Group is the senders behind a bottleneck, and what they do together.
+type Group struct {
+	Members []int32 // in Look.All
+	Senders []*plan.Sender
+	Load    Load
+	Unused  []bitrate.Rate // of each one's limit. No sum has it
+	Pending bool           // one of them has yet to obey
+	Held    bool           // the limit of one is low until what waits behind it is gone
+	Old     bitrate.Rate   // what may go on meanwhile beyond the limits in force
+}
+
+// Load is what the senders behind a bottleneck do.
+type Load struct {
+	Peak   bitrate.Rate // of their sum
+	Limits bitrate.Rate // sum of the limits in force, but for what is Unused
+	Unused bitrate.Rate // of the limits of those who send nothing
+	// The newest sub-window began at SeenFrom and ended at Seen.
+	SeenFrom, Seen time.Time
+	Pause          time.Duration // by how much longer than else nothing newer may come
+
+	Bound   bool         // somebody is held back by a limit
+	Floors  bitrate.Rate // sum of the floors
+	Sending int          // senders that send anything
+	Room    bool         // somebody is above the floor
+	More    bool         // somebody is below the ceiling
+	Paced   bool         // what waits behind a limit leaves at the old rate as it is changed
+	// Sockets says that so does what sockets have waiting there: of TCP next to nothing,
+	// of UDP that sends all it can a buffer for each flow.
+	Sockets bool
+	// Streams says that agents hold all of them to their limits, which they are told on streams.
+	Streams bool
+}
+
+// Worth is the share of a limit of which a change is worth a write.
+const Worth = 0.01
+
+// Group finds what the members do, each by its place in All.
+func (l *Look) Group(members []int32) Group {
+	g := Group{Members: members, Senders: make([]*plan.Sender, len(members)), Unused: make([]bitrate.Rate, len(members))}
+	load := &g.Load
+	var least bitrate.Rate // that can be written
+	for k, i := range members {
+		s, use := &l.All[i], &l.Uses[i]
+		g.Senders[k] = s
+		floor, ceiling := Bounds(s)
+		limit := LimitOf(s)
+		load.Bound = load.Bound || Bound(s, use.Recent())
+		if !use.Idle(l.At) {
+			load.Sending++
+		}
+		g.Unused[k] = use.Unused(s, l.At)
+		promised := floor - min(floor, g.Unused[k])
+		load.Floors += promised
+		least += min(promised, bitrate.Min)
+		load.Limits += limit - g.Unused[k]
+		load.Unused += g.Unused[k]
+		if from, to := Newest(s); to.After(load.Seen) {
+			load.SeenFrom, load.Seen, load.Pause = from, to, s.Pause
+		}
+		load.Room = load.Room || l.Meant(s) > bitrate.Scale(floor, 1+Worth)
+		load.More = load.More || limit < ceiling
+		g.Pending = g.Pending || l.awaited != nil && l.awaited[i]
+		g.wait(s, l.Flush(s.Pod))
+	}
+	load.Peak = PeakSum(g.Senders)
+	// What is promised to all may be more than there is.
+	shrunk := max(load.Peak/2, least)
+	if much := shrunk + shrunk/8; load.Bound && load.Floors > much {
+		load.Floors, load.Room = shrunk, load.Room || load.Limits > much
+	}
+	return g
+}
+
+// wait counts a sender in whose limiter packets may wait.
+func (g *Group) wait(s *plan.Sender, f *Flush) {
+	g.Load.Paced = g.Load.Paced || s.Limiter == plan.EDT
+	g.Load.Streams = s.Limiter == plan.TokenBucket && (g.Load.Streams || s == g.Senders[0])
+	g.Load.Sockets = g.Load.Sockets || s.Limiter == plan.EDTHostRouting
+	if f != nil && !f.Over {
+		g.Held, g.Old = true, g.Old+max(f.Was-s.Limit, 0)
+	}
+}
