@@ -119,6 +119,10 @@ type Search struct {
 	Raised, Released, Shared time.Time
 }
 
+// end forgets what belongs to a search for more, since a cut or a return ends it. When the
+// next may begin, and what small tries have shown, outlives it.
+func (s *Search) end() { s.Even, s.Fine, s.Step, s.Residual = false, false, 0, Residual{} }
+
 // Touched is when the budget was last changed.
 func (b *Budget) Touched() time.Time {
 	return later(later(b.Link.Cut, b.Search.Raised), b.Search.Released)

@@ -165,7 +165,8 @@ func (t *Turn) cut(b *Budget) {
 	x.Cuts++
 	b.Link.Proven = 0
 	b.Search.Overbooked.exceeded(t.Now)
-	b.Search.Even, b.Search.Fine, b.Search.Step = explore, false, c.RaiseStep
+	b.Search.end()
+	b.Search.Even = explore
 	b.Link.Cut, b.Link.EffectBy = t.Now, t.Now.Add(t.Feedback)
 	if x.Resume = plan.Draining; t.unsure() {
 		x.Resume = plan.Testing

@@ -14,11 +14,11 @@ import (
 func (t *Turn) Decide(b *Budget) plan.Reason {
 	t.from = b.Total
 	v := t.Opinion
-	if b.Phase == plan.Doubting {
-		b.Phase = b.Trouble.Resume
-	}
 	if !v.Tail {
 		b.Trouble.Doubted = time.Time{}
+	}
+	if b.Phase == plan.Doubting {
+		b.Phase = b.Trouble.Resume
 	}
 	switch {
 	case v.Silent, v.Blind && t.Now.Sub(b.Link.EffectBy) < t.Sense.Stale+2*v.Lag:
@@ -26,13 +26,31 @@ func (t *Turn) Decide(b *Budget) plan.Reason {
 	case v.Blind:
 		return t.blind(b)
 	}
-	switch b.Phase {
-	case plan.Cutting:
-		return t.cutting(b)
-	case plan.Testing, plan.Draining:
-		return t.inForce(b)
+	return t.act(b)
+}
+
+// act has the handler of the phase decide. A cut that shows is draining, or a test, at once.
+func (t *Turn) act(b *Budget) plan.Reason {
+	if b.Phase == plan.Cutting {
+		if r, shows := t.cutting(b); !shows {
+			return r
+		}
 	}
-	return t.resting(b) // open, settled, exploring, trying, released
+	switch b.Phase {
+	case plan.Testing:
+		return t.testing(b)
+	case plan.Draining:
+		return t.draining(b)
+	case plan.Released:
+		return t.released(b)
+	case plan.Trying:
+		return t.trying(b)
+	case plan.Exploring:
+		return t.exploring(b)
+	case plan.Settled:
+		return t.settled(b)
+	}
+	return t.open(b)
 }
 
 // blind holds, or takes a little each second if it is told to.
@@ -57,37 +75,94 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 // decreaseEvery is a second, less what a round may come early by where there is one a second.
 const decreaseEvery = 950 * time.Millisecond
 
-// resting: no cut is on its way. Trouble, and in a try for more the first sign of a
-// queue, is acted upon; else more is tried for when it is time to.
-func (t *Turn) resting(b *Budget) plan.Reason {
-	v := t.Opinion
+// open: nothing is known of the capacity.
+func (t *Turn) open(b *Budget) plan.Reason {
+	if r, busy := t.busy(b); busy {
+		return r
+	}
+	return t.grow(b)
+}
+
+// exploring: what fits through is between what is given out and an upper bound.
+func (t *Turn) exploring(b *Budget) plan.Reason {
+	if r, busy := t.busy(b); busy {
+		return r
+	}
+	return t.grow(b)
+}
+
+// settled: what fits through is given out.
+func (t *Turn) settled(b *Budget) plan.Reason {
+	if t.ripples(b) {
+		return t.hold(b, plan.AwaitEffect)
+	}
+	if r, busy := t.busy(b); busy {
+		return r
+	}
+	t.overbook(b)
+	return t.grow(b)
+}
+
+// trying: more than is known to fit is out. The first sign of a queue ends it.
+func (t *Turn) trying(b *Budget) plan.Reason {
 	switch {
-	case t.Now.Before(b.Link.EffectBy), t.waits(), t.pentUp(b), t.ripples(b), t.bursts(b):
+	case t.awaits(b):
 		return t.hold(b, plan.AwaitEffect)
 	case t.queued(b) && !t.undo(b):
 		return t.reason(b, plan.Cut, plan.NearTarget)
-	case !v.LetBe && (v.Trouble() || t.tooFar(b)):
+	case b.Phase == plan.Settled: // that was no small try's doing
+		return t.settled(b)
+	case t.tooFar(b) && !t.Opinion.LetBe:
 		return t.relieve(b)
+	}
+	if r, busy := t.busy(b); busy {
+		return r
+	}
+	return t.grow(b)
+}
+
+// released: the limits are as they were, for cuts did not help.
+func (t *Turn) released(b *Budget) plan.Reason {
+	if t.pentUp(b) {
+		return t.hold(b, plan.AwaitEffect)
+	}
+	if r, busy := t.busy(b); busy {
+		return r
+	}
+	b.Phase = b.rest() // nobody is in trouble
+	return t.grow(b)
+}
+
+// busy acts upon trouble, or holds where no more may be given out; else nothing is to be done.
+func (t *Turn) busy(b *Budget) (r plan.Reason, busy bool) {
+	v := t.Opinion
+	switch {
+	case t.awaits(b):
+		return t.hold(b, plan.AwaitEffect), true
+	case v.Trouble() && !v.LetBe:
+		return t.relieve(b), true
 	case t.Held:
 		b.Search.Raised = t.Now // it is yet to come
-		return t.hold(b, plan.Calm)
+		return t.hold(b, plan.Calm), true
 	}
 	b.clean(t.Now)
 	switch {
 	case v.LetBe:
-		return t.hold(b, v.Cause())
+		return t.hold(b, v.Cause()), true
 	case v.Partial:
-		return t.hold(b, plan.Blind)
+		return t.hold(b, plan.Blind), true
 	case v.Elsewhere != nil && !b.recovering():
-		return t.hold(b, plan.NotNetwork)
+		return t.hold(b, plan.NotNetwork), true
 	case !t.Sense.Roomy(&v.Verdict):
-		return t.hold(b, plan.NearTarget)
+		return t.hold(b, plan.NearTarget), true
 	}
-	if b.Phase == plan.Released { // the limits are back, and nobody is in trouble
-		b.Phase = b.rest()
-	}
-	t.overbook(b)
-	return t.grow(b)
+	return r, false
+}
+
+// awaits reports whether the last change has yet to show, or what shows of it is no queue of
+// the link's.
+func (t *Turn) awaits(b *Budget) bool {
+	return t.Now.Before(b.Link.EffectBy) || t.waits() || t.bursts(b)
 }
 
 // tooFar reports whether a try for more has met the first sign of a queue.
@@ -96,7 +171,7 @@ func (t *Turn) tooFar(b *Budget) bool { return b.Phase == plan.Trying && t.touch
 // pentUp reports whether limits were just given back: what the limiters held is let out at
 // once, and a queue of it says nothing of the link.
 func (t *Turn) pentUp(b *Budget) bool {
-	return b.Phase == plan.Released && t.Now.Sub(b.Search.Released) < SettleTime
+	return t.Now.Sub(b.Search.Released) < SettleTime
 }
 
 // ripples reports whether limits were changed so recently that packets of before it are
@@ -105,7 +180,7 @@ func (t *Turn) pentUp(b *Budget) bool {
 func (t *Turn) ripples(b *Budget) bool {
 	v := t.Opinion
 	lately := t.Held || t.Now.Sub(b.Search.Raised) < plan.Horizon+t.Feedback
-	return t.Load.Paced && !b.burst() && b.Phase == plan.Settled && lately && v.Trouble() && !v.Lossy && v.Worst.Recent < ripple*v.Allow
+	return t.Load.Paced && !b.burst() && lately && v.Trouble() && !v.Lossy && v.Worst.Recent < ripple*v.Allow
 }
 
 // bursts reports whether a queue is what sockets had waiting as limits were raised: somebody

@@ -6,39 +6,40 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 )
 
-// cutting: a cut was asked for, and cannot have shown yet.
-func (t *Turn) cutting(b *Budget) plan.Reason {
+// cutting: a cut was asked for. Once it may show what is to follow does.
+func (t *Turn) cutting(b *Budget) (r plan.Reason, shows bool) {
 	x := &b.Trouble
 	switch {
 	case t.unwritten(b):
-		return t.insist(b)
+		return t.insist(b), false
 	case x.Unwritten: // it is in force at last
 		x.Unwritten, b.Link.EffectBy = false, t.Now.Add(t.Feedback)
-		return t.hold(b, plan.AwaitEffect)
+		return t.hold(b, plan.AwaitEffect), false
 	case t.Now.Before(b.Link.EffectBy):
-		return t.hold(b, plan.AwaitEffect)
+		return t.hold(b, plan.AwaitEffect), false
 	}
 	b.Phase = x.Resume
-	return t.inForce(b)
+	return r, true
 }
 
-// inForce: the cut is, or seemed to be. First the queue is to leave.
-func (t *Turn) inForce(b *Budget) plan.Reason {
+// inForce reports whether a cut is in force and the queue has left, as far as it will.
+func (t *Turn) inForce(b *Budget) (r plan.Reason, yes bool) {
 	switch {
 	case t.unwritten(b):
 		b.Phase = plan.Cutting
-		return t.insist(b)
+		return t.insist(b), false
 	case t.emptying(b):
-		return t.hold(b, plan.AwaitEffect)
-	case b.Phase == plan.Testing:
-		return t.testing(b)
+		return t.hold(b, plan.AwaitEffect), false
 	}
-	return t.draining(b)
+	return r, true
 }
 
 // testing: the cut tells whether the delay that was there from the start is the
 // path's, or goes with it.
 func (t *Turn) testing(b *Budget) plan.Reason {
+	if r, yes := t.inForce(b); !yes {
+		return r
+	}
 	b.Phase = plan.Draining
 	t.Empty = true
 	if raw := t.Opinion.Worst.Base.Delay; float64(raw) > 0.8*float64(b.Trouble.Found.Queue) {
@@ -50,6 +51,9 @@ func (t *Turn) testing(b *Budget) plan.Reason {
 
 // draining: the cut was enough, or is not.
 func (t *Turn) draining(b *Budget) plan.Reason {
+	if r, yes := t.inForce(b); !yes {
+		return r
+	}
 	v := t.Opinion
 	switch {
 	case t.waits(), t.unknown(b), t.mixed(b):

@@ -93,7 +93,7 @@ func TestWhatWasPentUpIsWaitedFor(t *testing.T) {
 	turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}}
 	turn.Opinion.Verdict = sense.Verdict{Allow: ms, Soft: ms / 2, Standing: true}
 	b := Budget{Total: 200 * mbit, Phase: plan.Released, Search: Search{Released: t0.Add(-time.Second)}}
-	if r := turn.resting(&b); r.Action != plan.Hold || r.Cause != plan.AwaitEffect {
+	if r := turn.act(&b); r.Action != plan.Hold || r.Cause != plan.AwaitEffect {
 		t.Errorf("a second after the limits were given back: %+v", r)
 	}
 	if b.Search.Released = t0.Add(-SettleTime); turn.pentUp(&b) {

@@ -42,7 +42,6 @@ func (t *Turn) settle(b *Budget) {
 	}
 	l.Proven = min(b.Total, t.Load.Peak) // the queue emptied although this came in
 	b.Total = max(b.Total, bitrate.Scale(l.Capacity, t.Config.Settle))
-	s.Residual = Residual{}
 	b.Phase = b.rest()
 	b.Search.Raised, s.At = t.Now, t.Now.Add(max(wait, t.pause(b)))
 }

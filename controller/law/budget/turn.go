@@ -90,7 +90,8 @@ func (b *Budget) clean(now time.Time) {
 
 // giveUp puts the budget back to what it was before: cuts did not move the signal.
 func (t *Turn) giveUp(b *Budget, before Before) {
-	b.Total, b.Search.Even, b.Search.Fine, b.Search.Small = before.Total, false, false, Small{}
+	b.Total, b.Search.Small = before.Total, Small{}
+	b.Search.end()
 	b.Link.Known, b.Link.Capacity = before.Link.Known, before.Link.Capacity
 	b.Phase, b.Search.Released = plan.Released, t.Now
 	b.Trouble = Trouble{Before: before}
