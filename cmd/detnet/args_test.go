@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/detnet/detnet/internal/program"
 )
 
 // What a command does not take it refuses, before it does anything: an argument
@@ -15,13 +17,14 @@ func TestLeftOverArgumentsAreRefused(t *testing.T) {
 		"surplus", "doctor surplus", "explain ns/pod surplus", "import file surplus", "record surplus",
 		"replay file surplus", "restore surplus", "simulate surplus", "top surplus", "reflect surplus", "probe",
 		"policy surplus", "policy test surplus", "policy check surplus", "policy shadow surplus",
+		"--bogus", "simulate --bogus", "policy test --bogus",
 	} {
 		root := newRootCommand()
 		root.SetArgs(strings.Fields(line))
 		root.SetOut(io.Discard)
 		root.SetErr(io.Discard)
-		if err := root.ExecuteContext(t.Context()); err == nil {
-			t.Errorf("detnet %s: taken", line)
+		if err := root.ExecuteContext(t.Context()); exitCode(err) != program.Misuse {
+			t.Errorf("detnet %s: %v ends with %d, want %d", line, err, exitCode(err), program.Misuse)
 		}
 	}
 }

@@ -1,13 +1,11 @@
 package main
 
-import "errors"
+import (
+	"errors"
 
-// Exit codes of the commands that measure, which scripts tell apart; the other
-// commands know 0 and 1.
-const (
-	exitOK       = 0
-	exitNothing  = 1 // no packet of some target was answered
-	exitUnusable = 2 // what was asked for cannot be carried out
+	"github.com/spf13/cobra"
+
+	"github.com/detnet/detnet/internal/program"
 )
 
 // unusable marks an error as one of the command line, or of this host.
@@ -15,14 +13,32 @@ type unusable struct{ error }
 
 func (u unusable) Unwrap() error { return u.error }
 
-// exitCode is the code that err ends the program with.
+// exitCode is the code that err ends the program with. Of the commands that measure
+// program.Failed says that no packet of some target was answered.
 func exitCode(err error) int {
 	var u unusable
 	switch {
 	case err == nil:
-		return exitOK
+		return 0
 	case errors.As(err, &u):
-		return exitUnusable
+		return program.Misuse
 	}
-	return exitNothing
+	return program.Failed
+}
+
+// refuseMisuse has c and the commands below it tell flags and arguments that they do not
+// take from work that failed, as detnet's other programs do.
+func refuseMisuse(c *cobra.Command) {
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return unusable{err} })
+	if args := c.Args; args != nil {
+		c.Args = func(c *cobra.Command, given []string) error {
+			if err := args(c, given); err != nil {
+				return unusable{err}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		refuseMisuse(sub)
+	}
 }

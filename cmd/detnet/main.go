@@ -3,20 +3,18 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/detnet/detnet/internal/program"
 )
 
 func main() { os.Exit(run()) }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := program.UntilSignal()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	return exitCode(newRootCommand().ExecuteContext(ctx))
 }
 
@@ -32,5 +30,6 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(newSimulateCommand())
 	root.AddCommand(newExplainCommand(), newImportCommand(), newRecordCommand(), newReplayCommand(), newRestoreCommand(), newTopCommand())
 	root.AddCommand(newProbeCommand(), newReflectCommand())
+	refuseMisuse(root)
 	return root
 }

@@ -82,7 +82,6 @@ asked for cannot be done.`,
 			return m.until(ctx)
 		},
 	}
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return unusable{err} })
 	p.flags(c)
 	p.pathFlags(c)
 	p.stampFlags(c)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/internal/freeport"
+	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -133,12 +134,12 @@ func TestProbeRefuses(t *testing.T) {
 		"h -o xml":                             "text, json or csv",
 		"h --nosuch":                           "unknown flag",
 	} {
-		c := newProbeCommand()
-		c.SilenceUsage, c.SilenceErrors = true, true
-		c.SetArgs(strings.Fields(args))
+		c := newRootCommand()
+		c.SilenceErrors = true
+		c.SetArgs(append([]string{"probe"}, strings.Fields(args)...))
 		if err := c.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %q", args, err, want)
-		} else if exitCode(err) != exitUnusable {
+		} else if exitCode(err) != program.Misuse {
 			t.Errorf("%s: exit code %d", args, exitCode(err))
 		}
 	}

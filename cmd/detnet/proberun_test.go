@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -112,7 +113,7 @@ func TestProbeSeveral(t *testing.T) {
 		var out bytes.Buffer
 		m := measuring{sessions: sessions, output: output, out: &out, messages: io.Discard}
 		err := m.until(t.Context())
-		if err == nil || exitCode(err) != exitNothing || !strings.Contains(err.Error(), "silent: no packet was answered") {
+		if err == nil || exitCode(err) != program.Failed || !strings.Contains(err.Error(), "silent: no packet was answered") {
 			t.Errorf("%s: %v", output, err)
 		}
 		if output == "text" {

@@ -51,7 +51,6 @@ The exit code is 2 if what was asked for cannot be done.`,
 			return r.serve(c.Context(), c.ErrOrStderr())
 		},
 	}
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return unusable{err} })
 	f := c.Flags()
 	f.StringVarP(&r.protocol, "protocol", "p", "stamp", "stamp, or udp for a plain echo")
 	f.StringVarP(&r.listen, "listen", "l", ":862", "address to listen on")

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/internal/program"
 )
 
 // What a plain echo cannot do is refused, not left out.
@@ -34,14 +35,14 @@ func TestReflectRefuses(t *testing.T) {
 		"-l " + busy.LocalAddr().String(): "another program has port",
 		"-l 192.0.2.1:8620":               "does not have the address",
 	} {
-		c := newReflectCommand()
-		c.SilenceUsage, c.SilenceErrors = true, true
+		c := newRootCommand()
+		c.SilenceErrors = true
 		c.SetErr(io.Discard)
-		c.SetArgs(strings.Fields(args))
+		c.SetArgs(append([]string{"reflect"}, strings.Fields(args)...))
 		err := c.ExecuteContext(t.Context())
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %q", args, err, want)
-		} else if exitCode(err) != exitUnusable {
+		} else if exitCode(err) != program.Misuse {
 			t.Errorf("%s: exit code %d", args, exitCode(err))
 		}
 	}

@@ -28,9 +28,17 @@ type Program interface {
 
 // Exit codes besides 0, which is also that of a request for help.
 const (
-	failed = 1
-	misuse = 2
+	Failed = 1
+	Misuse = 2 // what was asked for cannot be carried out
 )
+
+// UntilSignal returns a context that ends with the first signal to end in order; a second
+// signal ends the program at once. Call stop when done.
+func UntilSignal() (ctx context.Context, stop context.CancelFunc) {
+	ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
 
 // Run runs p and returns its exit code. A signal ends it in order, a second one
 // at once.
@@ -41,15 +49,14 @@ func Run(name string, args []string, p Program) int {
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v (-h lists the flags)\n", name, err)
-		return misuse
+		return Misuse
 	}
 	keepToMemory(os.Getenv, debug.SetMemoryLimit)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := UntilSignal()
 	defer stop()
-	context.AfterFunc(ctx, stop)
 	if err := p.Serve(ctx, log); err != nil {
 		log.Error(name+" failed", "err", err)
-		return failed
+		return Failed
 	}
 	return 0
 }
