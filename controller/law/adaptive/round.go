@@ -16,6 +16,7 @@ type round struct {
 	view      sense.View
 	senders   senders.Look
 	blame     blame.Look
+	opinion   blame.Opinion   // that counts for the bottleneck in hand
 	budgets   []budget.Budget // each has its reason in the plan
 	accounts  []budget.Account
 	blamed    []plan.Bottleneck // anew
@@ -49,15 +50,15 @@ func (r *round) bottleneck(b *budget.Budget, account *budget.Account) {
 	told := r.told(b.Bottleneck)
 	b.Prepare(r.config.Budget, load.Limits, r.view.At)
 	b.Believe(r.config.Budget, *load, told)
-	opinion := r.blame.Opinion(place, b.Link.EffectBy)
+	r.opinion = r.blame.Opinion(place, b.Link.EffectBy)
 	reason := plan.Reason{Bottleneck: b.Bottleneck, Phase: b.Phase, Action: plan.Hold, Cause: plan.NotThrottling}
-	out := budget.Outcome{Escalate: opinion.Trouble()}
+	out := budget.Outcome{Escalate: r.opinion.Trouble()}
 	if len(place.Senders) > 0 {
-		reason, out = r.decide(b, account, &opinion, &part.Group, told, place)
+		reason, out = r.decide(b, account, &part.Group, told, place)
 	}
-	r.escalate(&opinion, place, out, reason.Action == plan.Restore)
+	r.escalate(place, out, reason.Action == plan.Restore)
 	if reason.Action == plan.Cut {
-		r.cut(b, account, &opinion, &part.Group)
+		r.cut(b, account, &part.Group)
 	}
 	if len(place.Senders) > 0 {
 		reason.Charge = account.Charge(b.Total)
@@ -68,7 +69,7 @@ func (r *round) bottleneck(b *budget.Budget, account *budget.Account) {
 	case b.Learned() || reason.Action != plan.Hold:
 		part.Division = share.Divide(b, &part.Group, &r.senders, reason.Action == plan.Grow)
 	}
-	r.plan.Reasons = append(r.plan.Reasons, explain(reason, &opinion))
+	r.plan.Reasons = append(r.plan.Reasons, explain(reason, &r.opinion))
 	if part.To != nil || reason.Trouble() {
 		r.parts = append(r.parts, part)
 	}
@@ -83,7 +84,8 @@ func (r *round) told(b plan.Bottleneck) plan.Told {
 }
 
 // decide asks the budget, unless who is to be helped has cost the others too much.
-func (r *round) decide(b *budget.Budget, account *budget.Account, opinion *blame.Opinion, g *senders.Group, told plan.Told, place blame.Place) (plan.Reason, budget.Outcome) {
+func (r *round) decide(b *budget.Budget, account *budget.Account, g *senders.Group, told plan.Told, place blame.Place) (plan.Reason, budget.Outcome) {
+	opinion := &r.opinion
 	t := budget.Turn{
 		Config: r.config.Budget, Sense: r.config.Sense, Decrease: r.config.Blind == BlindDecrease,
 		Now: r.view.At, Feedback: r.senders.Usual, Pending: g.Pending, Held: g.Held, Opinion: opinion, Load: g.Load, Told: told, Senders: g.Senders,
@@ -106,7 +108,8 @@ func (r *round) decide(b *budget.Budget, account *budget.Account, opinion *blame
 }
 
 // escalate has those that cuts do not help here look elsewhere.
-func (r *round) escalate(opinion *blame.Opinion, place blame.Place, out budget.Outcome, tried bool) {
+func (r *round) escalate(place blame.Place, out budget.Outcome, tried bool) {
+	opinion := &r.opinion
 	if !out.Escalate || opinion.App < 0 {
 		return
 	}
@@ -118,16 +121,17 @@ func (r *round) escalate(opinion *blame.Opinion, place blame.Place, out budget.O
 }
 
 // cut notes for whom a cut was made, and at the first in a row how it was before.
-func (r *round) cut(b *budget.Budget, account *budget.Account, opinion *blame.Opinion, g *senders.Group) {
+func (r *round) cut(b *budget.Budget, account *budget.Account, g *senders.Group) {
 	if b.CutAnew(r.view.At) {
 		b.Trouble.Before.Limits = r.returning.Before(g, &r.senders)
 	}
-	if opinion.App < 0 {
+	app := r.opinion.App
+	if app < 0 {
 		return
 	}
-	r.blame.Helped(opinion.App)
+	r.blame.Helped(app)
 	if b.Link.Cut.Equal(r.view.At) { // not one that was planned before
-		account.Book(r.view.Apps[opinion.App].Pod, b, r.view.At)
+		account.Book(r.view.Apps[app].Pod, b, r.view.At)
 	}
 }
 

@@ -20,12 +20,15 @@ type node struct {
 	measured      bool // a path of an app begins or ends there
 }
 
+// perNode is for how many senders of a node there is room at first.
+const perNode = 12
+
 func indexOf(v sense.View, diagnoses []Diagnosis) index {
 	x := index{nodes: map[string]*node{}}
 	for i := range v.Senders {
 		n := x.nodes[v.Senders[i].Node]
 		if n == nil {
-			n = &node{}
+			n = &node{senders: make([]int32, 0, perNode), apps: make([]int32, 0, perNode/2)}
 			x.nodes[v.Senders[i].Node] = n
 		}
 		n.senders = append(n.senders, int32(i))
