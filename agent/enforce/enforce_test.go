@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/detnet/detnet/agent/nstest"
 	"github.com/detnet/detnet/agent/pods"
@@ -61,7 +63,7 @@ func (n *node) annotate(egress, ingress string) {
 	n.enforcer.reconcile(false)
 }
 
-// buckets returns our token buckets' rates in octets/s by interface name.
+// buckets returns our limiters' rates in octets/s by interface name.
 func (n *node) buckets(t testing.TB) map[string]uint64 {
 	t.Helper()
 	out := map[string]uint64{}
@@ -70,12 +72,12 @@ func (n *node) buckets(t testing.TB) map[string]uint64 {
 		t.Fatal(err)
 	}
 	for _, l := range links {
-		q, err := kernel{n.host.Handle}.root(l.Attrs().Index)
+		now, err := kernel{n.host.Handle}.limiter(l.Attrs().Index)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if q != nil {
-			out[l.Attrs().Name] = q.Rate
+		if now.class != nil {
+			out[l.Attrs().Name] = now.class.Rate
 		}
 	}
 	return out
@@ -362,5 +364,121 @@ func TestChangeLosesNothing(t *testing.T) {
 		if _, _, err := receiver.ReadFrom(b); err != nil {
 			t.Fatalf("packet %d: %v", i, err)
 		}
+	}
+}
+
+// A change of a limit lets nothing through beside the limit, however often it comes: what a
+// filled bucket held would queue where many limits meet.
+func TestAChangeFillsNoBucket(t *testing.T) {
+	n := newNode(t)
+	n.annotate("80k", "")
+	began := time.Now()
+	n.flood(t, 0)
+	for i := range 20 {
+		n.annotate(fmt.Sprintf("%dk", 80+i%2), "")
+	}
+	n.within(t, began, 81*bitrate.Kbit)
+}
+
+// No priority that a pod gives its packets, as one with CAP_NET_RAW may, has them pass by its limit.
+func TestNoPriorityPassesALimit(t *testing.T) {
+	for name, priority := range map[string]uint32{"root": rootHandle, "no class": rootHandle | 7, "queue": queueHandle} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			n.annotate("80k", "")
+			began := time.Now()
+			n.flood(t, priority)
+			n.within(t, began, 80*bitrate.Kbit)
+			now, err := kernel{n.host.Handle}.limiter(n.behind(t).Attrs().Index)
+			if err != nil || now.root.(*netlink.Htb).DirectPkts != 0 {
+				t.Errorf("%+v, %v: packets that passed by", now.root, err)
+			}
+		})
+	}
+}
+
+// flood sends 50 kB from the pod, which its limiter has room for, with a priority of the socket.
+func (n *node) flood(t *testing.T, priority uint32) {
+	t.Helper()
+	n.pod.Do(t, func() {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer unix.Close(fd)
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, int(int32(priority))); err != nil {
+			t.Error(err)
+		}
+		for range 50 {
+			if err := unix.Sendto(fd, make([]byte, 1000), 0, &unix.SockaddrInet4{Port: 9, Addr: [4]byte{10, 88, 0, 1}}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// within fails if more has left the limiter since a time than a full bucket and a limit explain.
+func (n *node) within(t *testing.T, since time.Time, limit bitrate.Rate) {
+	t.Helper()
+	passed := n.behind(t).Attrs().Statistics.TxBytes
+	may := leastBurst + 1514 + uint64(float64(bucketOf(limit).rate)*time.Since(since).Seconds())
+	if passed == 0 || passed > may {
+		t.Errorf("%d octets left the limiter, want some and no more than %d", passed, may)
+	}
+}
+
+// behind is the ifb of the pod.
+func (n *node) behind(t *testing.T) netlink.Link {
+	t.Helper()
+	link, err := n.host.LinkByName(ifbName("uid-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return link
+}
+
+// What an agent before this one left, whole or half made, is replaced by what holds the
+// limit now, at the same interfaces.
+func TestWhatAFormerAgentLeftIsReplaced(t *testing.T) {
+	const tbf = " root handle de7e: tbf rate 1mbit burst 24244 limit 64kb peakrate 40gbit mtu 24244"
+	const htb = " root handle de7f: htb default 1"
+	for name, left := range map[string]string{
+		"a token bucket filter": tbf,
+		"htb without its class": htb,
+		"a class without queue": htb + "\nclass add dev %s parent de7f: classid de7f:1 htb rate 1mbit",
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t)
+			n.annotate("1M", "1M")
+			was := n.behind(t).Attrs().Index
+			for _, dev := range []string{ifbName("uid-1"), "vethpod"} {
+				n.tc(t, "qdisc del dev "+dev+" root")
+				root, class, _ := strings.Cut(left, "\n")
+				n.tc(t, "qdisc add dev "+dev+root)
+				if class != "" {
+					n.tc(t, fmt.Sprintf(class, dev))
+				}
+			}
+			n.restart(t)
+			n.annotate("2M", "3M")
+			if text := n.enforcer.applied["uid-1"].err; text != "" {
+				t.Fatal(text)
+			}
+			if got := n.buckets(t); got["vethpod"] != bucketOf(3*bitrate.Mbit).rate || got[ifbName("uid-1")] != bucketOf(2*bitrate.Mbit).rate {
+				t.Errorf("in force: %v", got)
+			}
+			if n.behind(t).Attrs().Index != was || !n.redirected(t) {
+				t.Error("the ifb was made anew")
+			}
+			if waited := n.transfer(t, n.pod, n.host, "10.88.0.1:30080"); waited < 100_000 {
+				t.Errorf("%d octets passed the new limiter", waited)
+			}
+			n.annotate("", "")
+			n.enforcer.reconcile(true)
+			if got := n.buckets(t); len(got) != 0 {
+				t.Errorf("after the removal: %v", got)
+			}
+		})
 	}
 }

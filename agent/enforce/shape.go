@@ -8,7 +8,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 )
 
-// bucket is what the token bucket filter is told for one limit.
+// bucket is what a limiter is told for one limit.
 type bucket struct {
 	rate  uint64 // octets/s
 	burst uint32 // octets
@@ -18,18 +18,18 @@ type bucket struct {
 const (
 	// A packet may not be larger than this: what is, segmentation offload has
 	// made, and it is segmented on the way in. The value is the same for every
-	// rate, because a packet larger than a bucket that shrank behind it would
+	// rate, because a packet larger than what is allowed behind it would
 	// never leave (tbf_dequeue). It lies in the gap between sixteen full frames
 	// and the next size that offload makes at an MTU of 1500.
 	largest = 16*1514 + 20
 
 	// The bucket makes up for a timer that comes this late, as they do on a
-	// busy machine; a sender that was idle may burst as much. The least, one
-	// largest packet, is 2 % of what 1 Mbit/s sends in 10 s.
-	lateTimer = 0.003
+	// busy machine; a sender that was idle may burst as much, and a packet more.
+	lateTimer  = 0.003
+	leastBurst = 2 * 1514
 
-	// The peak rate does not limit anything; it is how the largest packet is told.
-	leastPeak = 5_000_000_000
+	// The queue's own rate, in octets/s, which limits nothing: its peak is how the largest packet is told.
+	anyRate = 1_000_000_000_000
 
 	// The queue holds 50 ms, and at low rates enough for a few large segments.
 	queueTime = 0.05
@@ -46,33 +46,58 @@ func bucketOf(limit bitrate.Rate) bucket {
 	rate := float64(min(limit, bitrate.Max)) / 8 * headroom
 	return bucket{
 		rate:  uint64(rate),
-		burst: uint32(max(largest, rate*lateTimer)),
+		burst: uint32(max(leastBurst, rate*lateTimer)),
 		limit: uint32(max(minQueue, min(rate*queueTime, 64<<20))),
 	}
 }
 
-// open lets everything through: the last setting before a filter is removed,
+// open lets everything through: the last setting before a limiter is removed,
 // so that what waits in it is sent and not dropped.
 var open = bucket{rate: 12_500_000_000, burst: 8 << 20, limit: 64 << 20}
 
-// qdisc is b as the root of the interface with this index.
-func (b bucket) qdisc(index int, handle uint32) *netlink.Tbf {
+// What is ours at the root of an interface: htb with one class, which has the rate,
+// and a tbf below it, which holds and segments what waits and has no rate of its own. A
+// change of htb's rate leaves the class's tokens as they are (htb_change_class); tbf's
+// fills its bucket (tbf_change), 24 kB that a queue elsewhere would then hold.
+var (
+	rootHandle   = netlink.MakeHandle(0xde7f, 0)
+	classHandle  = netlink.MakeHandle(0xde7f, 1)
+	queueHandle  = netlink.MakeHandle(0xde80, 0)
+	formerHandle = netlink.MakeHandle(0xde7e, 0) // a tbf that agents before this one made
+)
+
+func rootOf(index int) *netlink.Htb {
+	q := netlink.NewHtb(netlink.QdiscAttrs{LinkIndex: index, Parent: netlink.HANDLE_ROOT, Handle: rootHandle})
+	q.Defcls = classHandle & 0xffff
+	// Before the class is there, packets pass by it, and wait for nothing.
+	passing := uint32(1000)
+	q.DirectQlen = &passing
+	return q
+}
+
+// class is the rate of b on the interface with this index.
+func (b bucket) class(index int) *netlink.HtbClass {
+	return &netlink.HtbClass{
+		ClassAttrs: netlink.ClassAttrs{LinkIndex: index, Parent: rootHandle, Handle: classHandle},
+		Rate:       b.rate, Ceil: b.rate,
+		Buffer: b.ticks(), Cbuffer: b.ticks(),
+		Quantum: largest, // of no effect with one class; the kernel warns of what it would choose
+	}
+}
+
+// queue is what waits for b on the interface with this index.
+func (b bucket) queue(index int) *netlink.Tbf {
 	return &netlink.Tbf{
-		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Parent: netlink.HANDLE_ROOT, Handle: handle},
-		Rate:       b.rate,
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Parent: classHandle, Handle: queueHandle},
+		Rate:       anyRate,
 		Limit:      b.limit,
-		Buffer:     b.ticks(),
-		Peakrate:   max(leastPeak, 2*b.rate),
+		Buffer:     bucket{rate: anyRate, burst: open.burst}.ticks(),
+		Peakrate:   2 * anyRate,
 		Minburst:   largest,
 	}
 }
 
-// ticks is the burst in the unit of tc_tbf_qopt, rounded up.
+// ticks is the burst in the unit of the kernel's packet scheduler, rounded up.
 func (b bucket) ticks() uint32 {
 	return uint32(math.Ceil(float64(b.burst) / float64(b.rate) * 1e6 * netlink.TickInUsec()))
-}
-
-// is reports whether q enforces b already.
-func (b bucket) is(q *netlink.Tbf) bool {
-	return q.Rate == b.rate && q.Limit == b.limit && q.Buffer == b.ticks()
 }

@@ -13,10 +13,8 @@ import (
 // ErrForeign says that somebody else shapes the interface; detnet leaves it be.
 var ErrForeign = errors.New("foreign traffic control on the interface")
 
-// What is ours is known by these: the handle of our qdiscs and the priority of
+// What is ours is known by the handles of our qdiscs and the priority of
 // our filter. They survive a restart of the agent in the kernel itself.
-var ourHandle = netlink.MakeHandle(0xde7e, 0)
-
 const ourPriority = 0xde7e
 
 // kernel sets limits on interfaces by netlink.
@@ -181,64 +179,104 @@ func (k kernel) limitIngress(index int, rate bitrate.Rate) error {
 // freeIngress lets go what waits, and reports whether there is a qdisc left for
 // removeIngress, later.
 func (k kernel) freeIngress(index int) (left bool, err error) {
-	q, err := k.root(index)
-	if err != nil || q == nil {
+	now, err := k.limiter(index)
+	if err != nil || now.root == nil {
 		return false, err
 	}
 	return true, k.ensureBucket(index, open)
 }
 
 func (k kernel) removeIngress(index int) error {
-	q, err := k.root(index)
-	if err != nil || q == nil {
+	now, err := k.limiter(index)
+	if err != nil || now.root == nil {
 		return err
 	}
-	if err := k.QdiscDel(q); err != nil {
+	if err := k.QdiscDel(now.root); err != nil {
 		return fmt.Errorf("remove the root qdisc: %w", err)
 	}
 	return nil
 }
 
-// ensureBucket makes b the root of the interface. A change keeps the packets
-// that wait (tbf_change keeps the inner queue).
+// ensureBucket has b in force at the root of the interface. A change keeps the packets
+// that wait, and lets none through beside the rate.
 func (k kernel) ensureBucket(index int, b bucket) error {
-	q, err := k.root(index)
+	now, err := k.limiter(index)
 	if err != nil {
 		return err
 	}
-	want := b.qdisc(index, ourHandle)
-	switch {
-	case q == nil:
-		err = k.QdiscAdd(want)
-	case b.is(q):
-		return nil
-	default:
-		err = k.QdiscChange(want)
+	if now.class == nil {
+		if err := k.addRoot(index, now); err != nil {
+			return fmt.Errorf("add htb for a rate: %w", err)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("set the token bucket to %d octets/s: %w", b.rate, err)
+	want, queue := b.class(index), b.queue(index)
+	if is := now.class; is == nil || is.Rate != want.Rate || is.Ceil != want.Ceil || is.Buffer != want.Buffer {
+		if err := k.ClassReplace(want); err != nil {
+			return fmt.Errorf("set the rate to %d octets/s: %w", b.rate, err)
+		}
+	}
+	if is := now.queue; is == nil || is.Limit != queue.Limit {
+		if err := k.QdiscReplace(queue); err != nil {
+			return fmt.Errorf("set the queue to %d octets: %w", b.limit, err)
+		}
 	}
 	return nil
 }
 
-// root returns our token bucket at the root of the interface, nil if the root
-// is what the kernel put there.
-func (k kernel) root(index int) (*netlink.Tbf, error) {
+// addRoot puts htb at the root where it is not. What waits in the tbf of an agent before
+// this one is lost, at most 50 ms of what the pod sends.
+func (k kernel) addRoot(index int, now limiter) (err error) {
+	switch {
+	case now.root == nil:
+		err = k.QdiscAdd(rootOf(index))
+	case now.root.Attrs().Handle == formerHandle:
+		err = k.QdiscReplace(rootOf(index))
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("the kernel has no htb (load its module sch_htb on the node): %w", err)
+	}
+	return err
+}
+
+// limiter is what of ours stands at the root of an interface; nil is what does not.
+type limiter struct {
+	root  netlink.Qdisc
+	class *netlink.HtbClass
+	queue *netlink.Tbf
+}
+
+// limiter inspects the root of the interface, and refuses what is neither ours nor what the kernel put there.
+func (k kernel) limiter(index int) (now limiter, err error) {
 	qdiscs, err := k.qdiscs(index)
 	if err != nil {
-		return nil, err
+		return now, err
 	}
 	for _, q := range qdiscs {
 		a := q.Attrs()
-		if a.Parent != netlink.HANDLE_ROOT || a.Handle == 0 { // the kernel's defaults have no handle
-			continue
+		tbf, isTbf := q.(*netlink.Tbf)
+		switch {
+		case a.Parent == classHandle && isTbf && a.Handle == queueHandle:
+			now.queue = tbf
+		case a.Parent != netlink.HANDLE_ROOT || a.Handle == 0: // the kernel's defaults have no handle
+		case a.Handle == rootHandle && q.Type() == "htb", a.Handle == formerHandle && isTbf:
+			now.root = q
+		default:
+			return now, fmt.Errorf("a %s qdisc with handle %s at the root: %w", q.Type(), netlink.HandleStr(a.Handle), ErrForeign)
 		}
-		if tbf, ok := q.(*netlink.Tbf); ok && a.Handle == ourHandle {
-			return tbf, nil
-		}
-		return nil, fmt.Errorf("a %s qdisc with handle %s at the root: %w", q.Type(), netlink.HandleStr(a.Handle), ErrForeign)
 	}
-	return nil, nil
+	if now.root == nil || now.root.Attrs().Handle != rootHandle {
+		return now, nil
+	}
+	classes, err := k.ClassList(linkOf(index), rootHandle)
+	if err != nil {
+		return now, fmt.Errorf("list classes: %w", err)
+	}
+	for _, c := range classes {
+		if class, ok := c.(*netlink.HtbClass); ok && class.Handle == classHandle {
+			now.class = class
+		}
+	}
+	return now, nil
 }
 
 func (k kernel) qdiscs(index int) ([]netlink.Qdisc, error) {
