@@ -91,7 +91,6 @@ type shaper struct {
 	segment int          // bytes of a packet
 	rate    bitrate.Rate // 0: none
 	burst   int          // bytes that may pass at once after a pause
-	refills bool         // and after a change of the rate
 	most    int          // bytes that wait
 	out     func(now time.Duration, sent time.Duration)
 	queue   []time.Duration // when each waiting packet was sent
@@ -161,9 +160,6 @@ func (s *shaper) fire(now time.Duration, e event) {
 func (s *shaper) setRate(now time.Duration, rate bitrate.Rate) {
 	if wait := s.free - now; wait > 0 && s.rate > 0 && rate > 0 {
 		s.free = now + time.Duration(float64(wait)*float64(s.rate)/float64(rate))
-	}
-	if s.refills && rate > 0 {
-		s.free = now - airtime(s.burst, rate)
 	}
 	s.rate = rate
 	if s.head < len(s.queue) {

@@ -34,7 +34,6 @@ type Scenario struct {
 	Headroom     float64      // of a limit: what the limiter lets pass; 0: 1
 	Echo         bool         // probes are plain echoes: no one-way delay
 	NodeSessions bool         // agents beside the apps answer on the same paths
-	Refills      bool         // a limiter's bucket is full after each change, as tbf's is (tbf_change)
 	OwnQueue     bool         // the queues are those of the nodes, whose counters are behind them
 
 	// Query says that nobody probes: what is known of an app is a query of its

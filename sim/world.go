@@ -115,7 +115,7 @@ func (w *world) addSource(spec SenderSpec) {
 	case plan.EDTHostRouting:
 		src.limiter = &edt{clock: &w.clock, segment: w.segment, rate: initial, keep: socketLimit(spec.Kind, w.segment), sockets: true, out: src.leave, freed: src.freed}
 	default:
-		src.limiter = &shaper{clock: &w.clock, segment: w.segment, rate: initial, burst: 16 * w.segment / 3, refills: w.scenario.Refills, most: max(1<<19, 64*w.segment), out: src.leave}
+		src.limiter = &shaper{clock: &w.clock, segment: w.segment, rate: initial, burst: 16 * w.segment / 3, most: max(1<<19, 64*w.segment), out: src.leave}
 	}
 	if spec.Kind == TCP {
 		for i := range max(spec.Flows, 1) {

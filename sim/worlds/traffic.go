@@ -74,7 +74,7 @@ func capacityDropUDP() sim.Scenario {
 func comeback() sim.Scenario {
 	s := base("comeback", "the uplink falls to half at 35 s and comes back at 60 s; nothing is in the way on it before it is full, and agents are told limits on streams", sim.UDP)
 	s.Length, s.End = 87*time.Second, 85*time.Second
-	s.Propagation, s.Headroom, s.Refills, s.OwnQueue, s.NodeSessions = 50*time.Microsecond, 1.02, true, true, true
+	s.Propagation, s.Headroom, s.OwnQueue, s.NodeSessions = 50*time.Microsecond, 1.02, true, true
 	s.PatchDelay = [2]time.Duration{5 * time.Millisecond, 25 * time.Millisecond}
 	s.Noise = sim.Noise{Body: 60 * time.Microsecond, Rare: 0.01, Tail: 600 * time.Microsecond}
 	s.Nodes[0].Burst = 64 << 10
