@@ -72,11 +72,12 @@ type Meter struct {
 	find    *finder
 	stats   reader
 
-	known map[string]*known // by UID
-	now   map[int]counters
-	at    time.Time // end of the newest window
-	half  reading   // the newest of all
-	out   []sent    // by the uplinks, until the newest window's end
+	known  map[string]*known // by UID
+	now    map[int]counters
+	before map[int]counters // those of half
+	at     time.Time        // end of the newest window
+	half   reading          // the newest of all
+	out    []sent           // by the uplinks, until the newest window's end
 
 	mu   sync.Mutex
 	next chan struct{} // closed as the next window is there; nil: nobody waits
@@ -117,7 +118,7 @@ func New(list Lister, endpoints Endpoints, limiter Limiter, log *slog.Logger) (*
 	return &Meter{
 		pods: list, limiter: limiter, log: log, stats: stats,
 		find:  newFinder(handle, endpoints, log),
-		known: map[string]*known{}, now: map[int]counters{},
+		known: map[string]*known{}, now: map[int]counters{}, before: map[int]counters{},
 	}, nil
 }
 
@@ -184,11 +185,23 @@ func (m *Meter) measure(ctx context.Context) error {
 	if err != nil || !exact && at.Sub(m.at) < longest {
 		return err
 	}
-	half := m.reading(at)
-	turned := half.turned(m.half)
-	if m.half = half; !turned && at.Sub(m.at) < Window*3/4 {
-		return nil
+	half, before := m.reading(at), m.half
+	turned := half.turned(before)
+	if turned && before.at.After(m.at) { // what was sent until it changed is a window of its own
+		m.now, m.before = m.before, m.now
+		m.window(ctx, before.at)
+		m.now, m.before = m.before, m.now
 	}
+	if turned || at.Sub(m.at) >= Window*3/4 {
+		m.window(ctx, at)
+		m.wake()
+	}
+	m.half, m.now, m.before = half, m.before, m.now // the next reading takes the place of the one before
+	return nil
+}
+
+// window ends one with the counters of now.
+func (m *Meter) window(ctx context.Context, at time.Time) {
 	out := m.left(at.Sub(m.at))
 	m.at = at
 	rates := m.rates(ctx, at)
@@ -199,11 +212,16 @@ func (m *Meter) measure(ctx context.Context) error {
 	defer m.mu.Unlock()
 	m.kept[m.seq%keep] = rates
 	m.seq++
+}
+
+// wake tells who waits for the next window.
+func (m *Meter) wake() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.next != nil {
 		close(m.next)
 		m.next = nil
 	}
-	return nil
 }
 
 // reading is what all pods have sent by a time, and how fast since the one before.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,6 +159,66 @@ func TestWhatLeavesTheNode(t *testing.T) {
 	}
 }
 
+// counted is one interface's counter, as told.
+type counted struct{ octets uint64 }
+
+func (c *counted) read(into map[int]counters) error {
+	clear(into)
+	into[1] = counters{rx: c.octets}
+	return nil
+}
+
+func (*counted) close() {}
+
+// Who begins to send within a window is soon known to send as much as it does, not the mean
+// of that and nothing; what was sent before is told too, and no octet twice.
+func TestAChangeBeginsAWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const octets = 1_250_000 // in half a window: 200 Mbit/s
+		for name, tt := range map[string]struct {
+			sent []uint64 // in each half of a window
+			want []bitrate.Rate
+		}{
+			"steady":                    {[]uint64{octets, octets, octets, octets}, []bitrate.Rate{200 * bitrate.Mbit, 200 * bitrate.Mbit}},
+			"begins with a window":      {[]uint64{0, 0, octets, octets, octets}, []bitrate.Rate{0, 200 * bitrate.Mbit, 200 * bitrate.Mbit}},
+			"begins within a window":    {[]uint64{0, octets, octets, octets}, []bitrate.Rate{0, 200 * bitrate.Mbit, 200 * bitrate.Mbit}},
+			"ends within a window":      {[]uint64{octets, 0, 0, 0}, []bitrate.Rate{200 * bitrate.Mbit, 0, 0}},
+			"begins and ends at once":   {[]uint64{0, octets, 0, 0}, []bitrate.Rate{0, 200 * bitrate.Mbit, 0}},
+			"changes too little for it": {[]uint64{octets, octets * 3 / 2}, []bitrate.Rate{250 * bitrate.Mbit}},
+		} {
+			var c counted
+			pod := one{pods.Pod{UID: "u"}}
+			m := &Meter{pods: pod, stats: &c, known: map[string]*known{"u": {index: 1}}, now: map[int]counters{}, before: map[int]counters{}}
+			// A window of before, as steady as what follows begins.
+			for n := 0; n < 3 || !m.half.at.Equal(m.at); n++ {
+				if n > 0 {
+					time.Sleep(Window / 2)
+					c.octets += tt.sent[0]
+				}
+				if err := m.measure(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var got []bitrate.Rate
+			_, cursor := m.Since(0)
+			for _, sent := range tt.sent {
+				time.Sleep(Window / 2)
+				c.octets += sent
+				if err := m.measure(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rates, _ := m.Since(cursor)
+			for _, r := range rates {
+				got = append(got, r.Tx)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("%s: %v, want %v", name, got, tt.want)
+			}
+		}
+	})
+}
+
 // A pod that nobody knows must not stop the others, nor cost a lookup each tick.
 func TestUnknownPod(t *testing.T) {
 	host := nstest.New(t)
@@ -226,7 +287,7 @@ func (h *held) close() {}
 // measured is what a Meter that began at a time measures in two seconds.
 func (h *held) measured(t *testing.T, began time.Time) []Rate {
 	m := &Meter{
-		pods: one{pods.Pod{UID: "u"}}, stats: h, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{},
+		pods: one{pods.Pod{UID: "u"}}, stats: h, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{}, before: map[int]counters{},
 		known: map[string]*known{"u": {index: 1, at: began}}, at: began, half: reading{at: began},
 	}
 	ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
@@ -262,10 +323,13 @@ func TestAFloodIsSoonKnown(t *testing.T) {
 			began := time.Now()
 			h := &held{start: began.Add(after)}
 			for _, r := range h.measured(t, began) {
+				begun := max(h.start.Sub(r.At.Add(-r.Length)), 0) // of the window as it begins
 				switch since := r.At.Sub(h.start); {
+				case since > 0 && begun > Window/2:
+					t.Errorf("a flood after %v: in a window of %v that began %v before it", after, r.Length, begun)
 				case since <= 0 && r.Tx != 0:
 					t.Errorf("%v before the flood", r.Tx)
-				case since > Window && r.Tx < 97*bitrate.Mbit:
+				case since > Window/2 && r.Tx < 97*bitrate.Mbit:
 					t.Errorf("a flood after %v: %v by %v after it", after, r.Tx, since)
 				case r.At.Sub(began) < time.Second && r.Length != Window:
 					t.Errorf("a window of %v while nothing changed", r.Length)
@@ -325,7 +389,7 @@ func TestNothingIsMissedInAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		m := &Meter{
-			pods: one{pods.Pod{UID: "u"}}, stats: bursts{began}, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{},
+			pods: one{pods.Pod{UID: "u"}}, stats: bursts{began}, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{}, before: map[int]counters{},
 			known: map[string]*known{"u": {index: 1, at: began}}, at: began, half: reading{at: began},
 		}
 		ctx, stop := context.WithTimeout(t.Context(), Window/2+Window/8+time.Second+Window) // a report may be a window late
