@@ -2,7 +2,6 @@ package probe
 
 import (
 	"math/bits"
-	"slices"
 	"time"
 
 	"github.com/detnet/detnet/workload"
@@ -14,9 +13,9 @@ type Late struct {
 	RTT   time.Duration // the round trip itself, likewise
 }
 
-// When three of the newest four packets are late, and one of its node session's newest
-// four is, the session is told about at once (Sender.Urgent), and both are sent
-// faster for hurryTime. A path whose node session is on time has no queue to hurry for:
+// When three of the newest four packets are late, or three of those and the newest four of its
+// node session, and one of these is, the session is told about at once (Sender.Urgent), and
+// both are sent faster for hurryTime. A path whose node session is on time has no queue to hurry for:
 // the app's host is busy, and closer looks would make it busier. That
 // begins anew once none of the newest four was late, and no sooner than hurryRest
 // after it ended, so that a path which stays late costs no more than before.
@@ -73,8 +72,7 @@ func (s *session) spacing(now int64) time.Duration {
 	return s.Interval
 }
 
-// note takes a round trip into account and reports whether it is time to tell, if
-// the node session agrees.
+// note takes a round trip into account and reports whether it is late, and may be told of.
 func (s *session) note(rtt time.Duration, now int64) bool {
 	h, limit := &s.hurry, s.Late
 	if h.noted == 0 {
@@ -99,17 +97,28 @@ func (s *session) note(rtt time.Duration, now int64) bool {
 	if h.late == 0 && now-h.until > int64(hurryRest) {
 		h.armed = true
 	}
-	return h.armed && bits.OnesCount8(h.late) >= lateOfFour
+	return h.suspects()
 }
 
-// agrees reports that, as the node session w of a session that may be above later, it was
-// late too, or has seen nothing lately. Nil is no node session, and contradicts nobody.
-func (w *session) agrees(above time.Duration, now int64) bool {
+// suspects reports whether the newest packet was late, and more of them would be told of:
+// answers are read sooner then.
+func (h *hurry) suspects() bool { return h.armed && h.late&1 != 0 }
+
+// tells reports whether so many packets are late that it is told of: three of the newest four,
+// or of the newest four of the session and of its node session w together, and of those one at
+// the least. Where w is nil, or has seen nothing lately, the session's are all there is.
+func (s *session) tells(w *session, now int64) bool {
+	late, above := bits.OnesCount8(s.hurry.late), s.Late.Above
 	if w == nil || above == 0 || w.hurry.noted == 0 || now-w.hurry.at > int64(fresh) {
-		return true
+		return late >= lateOfFour
 	}
-	newest := w.hurry.delays[:min(w.hurry.noted, newestFour)]
-	return slices.Max(newest) > above
+	beside := 0
+	for _, d := range w.hurry.delays[:min(w.hurry.noted, newestFour)] {
+		if d > above {
+			beside++
+		}
+	}
+	return beside > 0 && late+beside >= lateOfFour
 }
 
 // hasten has the session sent faster from now on; it is told about once.
@@ -149,8 +158,8 @@ func (s *Sender) Quiet() bool {
 	return len(s.rejected) == 0
 }
 
-// hurried has late sessions hurry, and their node sessions with them, where those agree,
-// and tells for as long as anybody hurries.
+// hurried has those of late sessions hurry that tell, and their node sessions with them, and
+// wakes for as long as anybody hurries.
 func (s *Sender) hurried(late []*session, now int64) {
 	for _, l := range late {
 		var nodeSession *session
@@ -159,7 +168,7 @@ func (s *Sender) hurried(late []*session, now int64) {
 				nodeSession = each
 			}
 		}
-		if !nodeSession.agrees(l.Late.Above, now) {
+		if !l.tells(nodeSession, now) {
 			continue
 		}
 		l.hasten(now)

@@ -20,7 +20,7 @@ func TestLateIsToldOnce(t *testing.T) {
 	told := func(rtts ...time.Duration) (n int) {
 		for _, rtt := range rtts {
 			now += int64(20 * ms)
-			if s.note(rtt, now) {
+			if s.note(rtt, now) && s.tells(nil, now) {
 				s.hasten(now)
 				n++
 			}
@@ -47,7 +47,7 @@ func TestLateIsToldOnce(t *testing.T) {
 	if told(free, free, free, free) != 0 || told(late, late, late) != 1 {
 		t.Error("after a rest it is not told again")
 	}
-	if never := newSession(Session{ID: "b", Interval: DefaultInterval, Timeout: DefaultTimeout}, 2, 0, 0); never.note(time.Hour, 1) {
+	if never := newSession(Session{ID: "b", Interval: DefaultInterval, Timeout: DefaultTimeout}, 2, 0, 0); never.note(time.Hour, 1) || never.hurry.suspects() {
 		t.Error("a session without an allowance is late")
 	}
 }
@@ -58,7 +58,7 @@ func TestALongerRouteIsNotLateForEver(t *testing.T) {
 	s, told := watched(workload.UDP), 0
 	run := func(from, to time.Duration, rtt time.Duration) {
 		for at := from; at < to; at += time.Second {
-			if s.restless = false; s.note(rtt, int64(at)) {
+			if s.restless = false; s.note(rtt, int64(at)) && s.tells(nil, int64(at)) {
 				s.hasten(int64(at))
 				told++
 			}
@@ -84,7 +84,7 @@ func TestLateByLatency(t *testing.T) {
 	s := newSession(Session{ID: "a", Interval: DefaultInterval, Timeout: DefaultTimeout, Late: Late{RTT: 10 * ms}}, 1, 0, 0)
 	told := false
 	for i := range 4 {
-		told = s.note(11*ms, int64(i)) || told
+		told = s.note(11*ms, int64(i)) && s.tells(nil, int64(i)) || told
 	}
 	if !told {
 		t.Error("four round trips above the target were not told")
@@ -121,15 +121,20 @@ func TestNodeSessionMustAgree(t *testing.T) {
 	const free, late = 300 * time.Microsecond, 5 * ms
 	for _, tt := range []struct {
 		what        string
+		late        int // of the app's newest four
 		nodeSession []time.Duration
 		after       time.Duration // since the node session was heard last
 		want        bool
 	}{
-		{"on time", []time.Duration{free, free, free, free}, 0, false},
-		{"late once", []time.Duration{free, free, late, free}, 0, true},
-		{"late before the newest four", []time.Duration{free, late, free, free, free, free}, 0, false},
-		{"never heard", nil, 0, true},
-		{"on time, a while ago", []time.Duration{free, free}, fresh + 1, true},
+		{"on time", 4, []time.Duration{free, free, free, free}, 0, false},
+		{"late once", 3, []time.Duration{free, free, late, free}, 0, true},
+		{"late before the newest four", 4, []time.Duration{free, late, free, free, free, free}, 0, false},
+		{"never heard", 3, nil, 0, true},
+		{"never heard, and the app is late twice", 2, nil, 0, false},
+		{"on time, a while ago", 3, []time.Duration{free, free}, fresh + 1, true},
+		{"late once, and the app twice", 2, []time.Duration{free, free, late}, 0, true},
+		{"late twice, and the app once", 1, []time.Duration{free, late, late}, 0, true},
+		{"late once, and the app once", 1, []time.Duration{free, free, late}, 0, false},
 	} {
 		sender := NewSender(Options{})
 		if err := sender.Assign([]Session{
@@ -139,6 +144,10 @@ func TestNodeSessionMustAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 		app, beside := sender.sessions[0], sender.sessions[1]
+		app.note(free, 1)
+		for range tt.late {
+			app.note(late, 1)
+		}
 		for _, rtt := range tt.nodeSession {
 			beside.note(rtt, 1)
 		}
@@ -161,6 +170,7 @@ func TestNodeSessionHurries(t *testing.T) {
 		t.Fatal(err)
 	}
 	app, beside, other := sender.sessions[0], sender.sessions[1], sender.sessions[2]
+	app.hurry.late = 1<<lateOfFour - 1
 	sender.hurried([]*session{app}, 1)
 	if beside.hurry.until == 0 || other.hurry.until != 0 {
 		t.Errorf("the node session hurries until %d, another session until %d", beside.hurry.until, other.hurry.until)

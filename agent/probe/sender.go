@@ -376,6 +376,9 @@ func (s *Sender) collect(now int64) {
 		}
 		each.expire(now)
 	}
+	if len(late) > 0 { // a few more are soon known
+		s.collects = min(s.collects, now+int64(hurryRead))
+	}
 	if s.hurrying || len(late) > 0 {
 		s.hurried(late, now)
 	}

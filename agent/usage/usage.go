@@ -272,10 +272,10 @@ func (m *Meter) left(window time.Duration) bitrate.Rate {
 }
 
 // turned reports whether so much more or less is sent than before that it is to be known
-// at once.
+// at once: a window of which less than three fifths are of what is sent now says too little.
 func (r reading) turned(before reading) bool {
 	less, more := min(r.rate, before.rate), max(r.rate, before.rate)
-	return more > leastTurn && less < more/2
+	return more > leastTurn && less < more*3/5
 }
 
 // leastTurn is less than what anybody would be limited for.

@@ -37,14 +37,26 @@ func Ramp(paths []*plan.Session, from time.Time) []Delay {
 // RampTime is how far back a rise of the queue is looked for.
 const RampTime = 1500 * time.Millisecond
 
-// Onset is when the queue began that stood within the last window; zero if there
-// is none.
+// Onset is when the queue began that stood within the last window; zero if there is none. It
+// is told by the line of the way up, between the first sample that is late and the one before.
 func Onset(ramp []Delay, window time.Duration) time.Time {
 	if len(ramp) == 0 {
 		return time.Time{}
 	}
 	now := len(ramp) - len(After(ramp, ramp[len(ramp)-1].At.Add(-window)))
-	return ramp[Foot(ramp, now+highest(ramp[now:]))].At
+	top := now + highest(ramp[now:])
+	first := Foot(ramp, top)
+	if first == 0 {
+		return ramp[0].At
+	}
+	began, before := ramp[first].At, ramp[first-1].At
+	if slope, _ := Fit(below(ramp[first:top+1], 7)); slope > 0 {
+		began = began.Add(-time.Duration(float64(ramp[first].Above) / slope))
+	}
+	if !began.After(before) {
+		began = before.Add(1)
+	}
+	return began
 }
 
 // foot is by how many times a queue is longer at its top than where its way up begins, and
