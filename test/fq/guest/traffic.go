@@ -210,14 +210,18 @@ func pour(ctx context.Context, conn net.Conn, gap, on time.Duration) {
 	}
 }
 
-// each starts n senders; wait returns when all have ended.
+// each starts n senders, all of them opened before the first one sends: what waits in the
+// limiter would hold up the others' handshakes by as much as its horizon. Wait returns when
+// all have ended.
 func each(n int, open func() (func(), error)) (wait func(), err error) {
-	var sending sync.WaitGroup
-	for range n {
-		send, err := open()
-		if err != nil {
+	senders := make([]func(), n)
+	for i := range senders {
+		if senders[i], err = open(); err != nil {
 			return nil, fmt.Errorf("open a flow: %w", err)
 		}
+	}
+	var sending sync.WaitGroup
+	for _, send := range senders {
 		sending.Go(send)
 	}
 	return sending.Wait, nil
