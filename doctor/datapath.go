@@ -60,6 +60,8 @@ func (d datapath) problem() (problem, advice string) {
 		return "both Cilium's bandwidth manager and the agents enforce: each pod is limited twice", "helm upgrade with --set agent.enforce=off"
 	case d.agents && follows:
 		return fmt.Sprintf("Calico %v follows the limits by itself, and the agents enforce them: each pod is limited twice", d.calico), "helm upgrade with --set agent.enforce=off"
+	case follows && d.cilium.on("enable-bandwidth-manager"):
+		return fmt.Sprintf("both Calico %v and Cilium's bandwidth manager follow the limits: each pod is limited twice", d.calico), "turn off Cilium's bandwidth manager (bandwidthManager.enabled=false)"
 	case d.agents || follows:
 		return "", ""
 	case d.cilium == nil:
@@ -84,9 +86,9 @@ func (d datapath) notes() (notes []string) {
 		add("Calico %v enforces; detnet was tried on Cilium and with agent.enforce=tc", d.calico)
 		return notes
 	case d.version == version{}:
-		add("the version of Cilium is not known from its DaemonSet; 1.19.5 was tried")
+		add("the version of Cilium is not known from its DaemonSet; 1.19.5 and 1.20.2 were tried")
 	case d.version.below(1, 19, 0) || !d.version.below(1, 21, 0):
-		add("Cilium %v was not tried with detnet; 1.19.5 was", d.version)
+		add("Cilium %v was not tried with detnet; 1.19.5 and 1.20.2 were", d.version)
 	}
 	if d.cilium.hostRouting() {
 		add("after each change of a limit a pod with many flows of UDP may send more than before for up to two seconds (what waits goes on at the old rate)")
