@@ -58,6 +58,9 @@ func Run(s Scenario, l law.Law, seed uint64) *Record {
 		limits: map[plan.PodID]bitrate.Rate{}, rates: map[plan.PodID][]plan.TxRate{},
 		probing: true, segment: s.Segment, lies: map[string]time.Duration{}, record: &Record{Scenario: s, Law: l.Name(), Seed: seed, tried: map[plan.PodID]bitrate.Rate{}},
 	}
+	if x, ok := l.(*informed); ok {
+		x.w = w
+	}
 	for _, n := range s.Nodes {
 		w.up[n.Name] = &link{rate: n.Up, limit: n.Queue, burst: n.Burst, discipline: n.Discipline, hold: n.Hold}
 		if n.Hold[1] > 0 {

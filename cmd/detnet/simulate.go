@@ -53,7 +53,7 @@ its series as CSV and its picture as SVG and PNG. The same seeds give the same r
 	f := cmd.Flags()
 	f.StringSliceVar(&o.scenarios, "scenario", nil, "worlds and built-in traces to run (default a dozen worlds of all kinds, and the traces)")
 	f.BoolVar(&o.all, "all", false, "run all worlds: ten minutes of CPU time")
-	f.StringSliceVar(&o.laws, "law", report.Names(), "laws to compare")
+	f.StringSliceVar(&o.laws, "law", report.Names(), "laws to compare; bound, which is no law, is told all that is so at each moment")
 	f.StringSliceVar(&o.traces, "trace", nil, "CSV files to run in place of the built-in scenarios: lines of seconds,jitter_ms in even steps, or what detnet probe -o csv wrote")
 	f.StringVar(&o.start, "start", "", "limit that the sender of a trace begins with (default "+sim.TraceStart.String()+")")
 	f.DurationVar(&o.target, "target", 0, "jitter target of the app of a trace (default 1ms)")
@@ -115,7 +115,7 @@ func writable(dir string) error {
 
 func (o simulateOptions) suite() (report.Suite, error) {
 	s := report.Suite{Laws: o.laws, Config: law.DefaultConfig()}
-	known := report.Names()
+	known := append(report.Names(), report.BoundName)
 	if len(o.laws) == 0 {
 		return s, fmt.Errorf("--law: want at least one of %s", strings.Join(known, ", "))
 	}

@@ -68,12 +68,12 @@ func (r *Results) Ranking() []Rank {
 	return all
 }
 
-// rivals are the rows of a world that are of laws: the oracle knows the future, and
-// nothing is no law.
+// rivals are the rows of a world that are of laws: the oracle knows the future, the bound what nobody
+// can, and nothing is no law.
 func rivals(rows []Row, scenario string) []Row {
 	var of []Row
 	for _, row := range rows {
-		if row.Scenario == scenario && row.Law != OracleName && row.Law != NothingName {
+		if row.Scenario == scenario && row.Law != OracleName && row.Law != BoundName && row.Law != NothingName {
 			of = append(of, row)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"runtime"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,7 +22,7 @@ import (
 type Suite struct {
 	Scenarios []sim.Scenario
 	Traces    []sim.Trace
-	Laws      []string // of law.Names, and "oracle" and "nothing"
+	Laws      []string // of law.Names, and "oracle", "bound" and "nothing"
 	Seeds     []uint64
 	Config    law.Config
 }
@@ -29,6 +30,7 @@ type Suite struct {
 // Names of what is not a law but compared with them.
 const (
 	OracleName  = "oracle"
+	BoundName   = "bound"
 	NothingName = "nothing"
 )
 
@@ -126,6 +128,7 @@ func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by strin
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, scenario := range s.Scenarios {
+		way := sync.OnceValue(func() sim.Way { return sim.BestWay(scenario, s.Seeds[0]) })
 		for _, seed := range s.Seeds {
 			for _, name := range s.Laws {
 				x := &run{scenario: scenario, law: name, seed: seed}
@@ -137,7 +140,7 @@ func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by strin
 					if ctx.Err() != nil {
 						return ctx.Err()
 					}
-					record, err := s.play(scenario, name, seed)
+					record, err := s.play(scenario, way, name, seed)
 					if err != nil || record == nil {
 						return err
 					}
@@ -165,11 +168,13 @@ func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by strin
 	return nil
 }
 
-// play returns nil where there is no oracle.
-func (s Suite) play(scenario sim.Scenario, name string, seed uint64) (*sim.Record, error) {
+// play returns nil where there is no oracle. The bound's way is that of the first seed.
+func (s Suite) play(scenario sim.Scenario, way func() sim.Way, name string, seed uint64) (*sim.Record, error) {
 	switch name {
 	case OracleName:
 		return sim.Oracle(scenario, seed), nil
+	case BoundName:
+		return way().Run(scenario, seed), nil
 	case NothingName:
 		return sim.Run(scenario, sim.Nothing(), seed), nil
 	}

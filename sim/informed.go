@@ -1,0 +1,175 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/law/share"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// informed is told all that is so at the moment, and nothing of what comes: what each link
+// carries, what waits before it and in each limiter, and what everybody offers. It decides
+// when a law decides, and its limits take as long to be in force, so that what it cannot keep
+// no law can that waits for something to happen.
+type informed struct {
+	w     *world
+	spare float64 // share of each link that is left free
+	flush bool    // a pod with packets waiting is changed by way of little
+	low   map[plan.PodID]*lowered
+}
+
+// lowered is a pod whose limit is low until its old packets have left.
+type lowered struct {
+	gone time.Duration // when the last of them leaves
+	wait bool          // the low limit is not in force yet: more may come at the old rate
+}
+
+const (
+	draining = 60 * time.Millisecond // in which a queue is to leave, as adaptive has it
+	// standing is what waits before a link that is not too full.
+	standing = 250 * time.Microsecond
+)
+
+func (*informed) Name() string { return "bound" }
+
+func (x *informed) Step(state law.State, o sense.View) (law.State, plan.Plan) {
+	p := plan.Plan{At: o.At}
+	to := make([]bitrate.Rate, len(o.Senders))
+	for i := range o.Senders {
+		_, to[i] = senders.Bounds(&o.Senders[i])
+	}
+	for _, side := range []func(*source) *link{func(s *source) *link { return s.up }, func(s *source) *link { return s.down }} {
+		x.divide(o.Senders, side, to)
+	}
+	for i := range o.Senders {
+		s := &o.Senders[i]
+		if limit := x.next(s, to[i].Quantise()); limit != s.Limit {
+			p.Limits = append(p.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: limit})
+		}
+	}
+	return law.State{At: o.At}, p
+}
+
+// divide lowers what senders are to have to their share of the links on one side of the network.
+func (x *informed) divide(all []plan.Sender, side func(*source) *link, to []bitrate.Rate) {
+	behind := map[*link][]int{}
+	for i := range all {
+		if l := side(x.source(all[i].Pod)); l != nil && l.rate > 0 {
+			behind[l] = append(behind[l], i)
+		}
+	}
+	for l, own := range behind {
+		claims := make([]share.Claim, len(own))
+		for k, i := range own {
+			src := x.source(all[i].Pod)
+			claims[k] = share.ClaimOf(&all[i], 0)
+			if claims[k].Demand = src.offers(); src.spec.Kind == TCP && src.wants() {
+				claims[k].Demand = claims[k].Ceiling
+			}
+		}
+		for k, got := range share.Of(x.room(l, side), claims) {
+			to[own[k]] = min(to[own[k]], got)
+		}
+	}
+}
+
+// room is what fits through a link beside those that nobody limits, less what a queue needs
+// to leave by.
+func (x *informed) room(l *link, side func(*source) *link) bitrate.Rate {
+	room := float64(l.rate) * (1 - x.spare)
+	for _, s := range x.w.sources {
+		if s.spec.Uncontrolled && side(s) == l {
+			room -= float64(s.offers())
+		}
+	}
+	if wait := l.free - x.w.now; wait > standing && l.discipline != Policer {
+		room -= float64(l.rate) * min(wait.Seconds()/draining.Seconds(), 1)
+	}
+	return bitrate.Rate(max(room, 0) / x.w.scenario.Headroom)
+}
+
+func (x *informed) source(pod plan.PodID) *source {
+	for _, s := range x.w.sources {
+		if !s.spec.Uncontrolled && podID(s.spec.Name) == pod {
+			return s
+		}
+	}
+	return nil
+}
+
+// next is the limit that a sender is to have now.
+func (x *informed) next(s *plan.Sender, to bitrate.Rate) bitrate.Rate {
+	src := x.source(s.Pod)
+	limiter, paced := src.limiter.(*edt)
+	now := x.w.now
+	if low := x.low[s.Pod]; low != nil {
+		if low.wait && limiter.limit() > x.w.passes(s.Limit) {
+			low.gone = max(low.gone, limiter.last)
+			return s.Limit
+		}
+		low.wait = false
+		if low.gone > now+x.w.scenario.PatchDelay[0] {
+			return s.Limit
+		}
+		delete(x.low, s.Pod)
+		return to
+	}
+	if x.flush && paced && limiter.waiting() > 2*limiter.segment && max(to-s.Limit, s.Limit-to) > s.Limit/100 && senders.Low(s.Limit) < min(to, s.Limit) {
+		x.low[s.Pod] = &lowered{wait: true, gone: limiter.last}
+		return senders.Low(s.Limit)
+	}
+	return to
+}
+
+// spares are the shares of a link that a Way may leave free.
+var spares = []float64{0.005, 0.015, 0.03, 0.06, 0.12}
+
+// Way is how one who is told all that is so at each moment sets limits: the share of a link that
+// is left free, and whether limits are changed by way of little where packets wait. What it does
+// is a bound for laws, which are not told.
+type Way struct {
+	Spare float64
+	Flush bool
+}
+
+// Run plays a scenario with these limits.
+func (y Way) Run(s Scenario, seed uint64) *Record {
+	return Run(s, &informed{spare: y.Spare, flush: y.Flush, low: map[plan.PodID]*lowered{}}, seed)
+}
+
+// BestWay is the one with the most best effort of those with about the fewest violations.
+func BestWay(s Scenario, seed uint64) Way {
+	ways := []bool{false}
+	if s.Limiter.Departures() {
+		ways = append(ways, true)
+	}
+	type tried struct {
+		way   Way
+		score Score
+	}
+	var all []tried
+	least := 1.0
+	for _, spare := range spares {
+		for _, flush := range ways {
+			y := Way{spare, flush}
+			score := y.Run(s, seed).Score()
+			if all, least = append(all, tried{y, score}), min(least, score.Violation); least <= alike {
+				return y // whoever leaves more free has less, and is late as seldom
+			}
+		}
+	}
+	var best tried
+	for _, x := range all {
+		if x.score.Violation <= least+alike && x.score.Goodput > best.score.Goodput {
+			best = x
+		}
+	}
+	return best.way
+}
+
+// alike is by how much two shares of violations may differ that are as good.
+const alike = 0.0025

@@ -1,0 +1,60 @@
+package worlds
+
+import (
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/sim"
+)
+
+// Who is told what is so at each moment has nearly all that fits, and nearly nothing late,
+// but of UDP before fq under legacy host routing: no limit gives it more there.
+func TestTheBoundOfALimiter(t *testing.T) {
+	for _, tt := range []struct {
+		world       string
+		limiter     plan.Limiter
+		late        float64
+		least, most bitrate.Rate // best effort
+	}{
+		{"udp-overload", plan.TokenBucket, 0.002, 195 * mbit, 200 * mbit},
+		{"udp-overload", plan.EDTHostRouting, 0.002, 195 * mbit, 200 * mbit},
+		{"udp-overload", plan.EDT, 0.002, mbit, 10 * mbit},
+		{"tcp-overload", plan.EDT, 0.002, 195 * mbit, 200 * mbit},
+		{"incast", plan.TokenBucket, 0.003, 195 * mbit, 200 * mbit}, // a downlink counts as well
+	} {
+		world := Limited(worldNamed(t, tt.world), tt.limiter)
+		got := sim.BestWay(world, 1).Run(world, 1).Score()
+		if got.Violation > tt.late || got.Goodput < tt.least || got.Goodput > tt.most {
+			t.Errorf("%s before %s: %.2f %% late, %v", tt.world, tt.limiter, 100*got.Violation, got.Goodput)
+		}
+	}
+}
+
+// It knows no future: others that come for more than was left are met after the fact, and
+// what it is told late costs it as it does a law.
+func TestTheBoundIsNotToldWhatComes(t *testing.T) {
+	world := worldNamed(t, "cross-traffic")
+	soon := sim.Way{Spare: 0.005}.Run(world, 1).Score()
+	world.PatchDelay[0], world.PatchDelay[1] = 500*time.Millisecond, 500*time.Millisecond
+	late := sim.Way{Spare: 0.005}.Run(world, 1).Score()
+	if soon.Violation < 0.002 || late.Violation < 2*soon.Violation {
+		t.Errorf("%.2f %% late, and %.2f %% with limits that take longer", 100*soon.Violation, 100*late.Violation)
+	}
+}
+
+// Under BPF host routing, where full sockets go on at the low limit beside the new one, it
+// matters most how much is left free beside others that come and go: 6 % instead of 3 % has
+// much less late and more best effort, since there are fewer changes. At once they make a queue each.
+func TestWhatIsLeftFreeBesideOthersUnderHostRouting(t *testing.T) {
+	world := Limited(worldNamed(t, "cross-traffic"), plan.EDTHostRouting)
+	score := func(spare float64, flush bool) sim.Score {
+		return sim.Way{Spare: spare, Flush: flush}.Run(world, 1).Score()
+	}
+	little, more, atOnce := score(0.03, true), score(0.06, true), score(0.06, false)
+	t.Logf("%.2f %% late, %v; %.2f %%, %v; at once %.2f %%, %v", 100*little.Violation, little.Goodput, 100*more.Violation, more.Goodput, 100*atOnce.Violation, atOnce.Goodput)
+	if more.Violation > little.Violation/2 || more.Goodput < little.Goodput || atOnce.Violation < 0.2 {
+		t.Error("want less late and more best effort with 6 % left free than with 3 %, and a queue where changes are made at once")
+	}
+}
