@@ -48,6 +48,7 @@ type hurry struct {
 
 	late  uint8 // one bit for each of the newest four, the newest the lowest
 	armed bool  // none of four was late since the last alarm
+	calm  int64 // monotonic time of the newest packet of which that was so
 	until int64 // monotonic time until which packets are sent faster
 
 	delays [newestFour]time.Duration // above the least, of the newest four
@@ -94,15 +95,18 @@ func (s *session) note(rtt time.Duration, now int64) bool {
 	if late {
 		h.late |= 1
 	}
-	if h.late == 0 && now-h.until > int64(hurryRest) {
-		h.armed = true
+	if h.late == 0 {
+		h.calm, h.armed = now, h.armed || now-h.until > int64(hurryRest)
 	}
 	return h.suspects()
 }
 
-// suspects reports whether the newest packet was late, and more of them would be told of:
-// answers are read sooner then.
+// suspects reports whether the newest packet was late, and more of them would be told of.
 func (h *hurry) suspects() bool { return h.armed && h.late&1 != 0 }
+
+// begins reports whether a session that suspects has not for long: answers are read sooner
+// then. Of one that is late for ever, and is never told of, they are not.
+func (h *hurry) begins(now int64) bool { return now-h.calm < int64(hurryTime) }
 
 // tells reports whether so many packets are late that it is told of: three of the newest four,
 // or of the newest four of the session and of its node session w together, and of those one at
@@ -162,18 +166,15 @@ func (s *Sender) Quiet() bool {
 // wakes for as long as anybody hurries.
 func (s *Sender) hurried(late []*session, now int64) {
 	for _, l := range late {
-		var nodeSession *session
-		for _, each := range s.sessions {
-			if each.ID == l.NodeSession && l.NodeSession != "" {
-				nodeSession = each
-			}
+		if l.hurry.begins(now) { // a few more are soon known
+			s.collects = min(s.collects, now+int64(hurryRead))
 		}
-		if !l.tells(nodeSession, now) {
+		if !l.tells(l.beside, now) {
 			continue
 		}
 		l.hasten(now)
-		if nodeSession != nil && nodeSession.hurry.until <= now {
-			nodeSession.hasten(now)
+		if l.beside != nil && l.beside.hurry.until <= now {
+			l.beside.hasten(now)
 		}
 	}
 	s.hurrying = false

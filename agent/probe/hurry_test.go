@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -113,8 +114,6 @@ func TestHurry(t *testing.T) {
 	}
 }
 
-// The node session hurries with the session, others do not; new samples are told of for
-// as long as anybody hurries.
 // A node session that is on time says that the host of the app is busy: nobody hurries
 // for that. One that was never heard, or not for a while, contradicts nobody.
 func TestNodeSessionMustAgree(t *testing.T) {
@@ -159,6 +158,68 @@ func TestNodeSessionMustAgree(t *testing.T) {
 	}
 }
 
+// Answers are read sooner as a path becomes late, and no longer where it stays late and
+// nobody is told, for its node session is on time: that may be for ever.
+func TestAPathThatStaysLateIsNotReadMoreOften(t *testing.T) {
+	sender := NewSender(Options{})
+	if err := sender.Assign([]Session{
+		{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, NodeSession: "beside"},
+		{ID: "beside", Protocol: workload.UDP, Host: "127.0.0.1", Port: 10},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	app, beside := sender.sessions[0], sender.sessions[1]
+	for at := time.Duration(0); at < time.Minute; at += 20 * ms {
+		now, rtt := int64(at), 300*time.Microsecond
+		beside.note(rtt, now)
+		if n := at / (20 * ms); n > 4 && n%2 == 0 {
+			rtt = 5 * ms
+		}
+		sender.collects = now + int64(collectEvery)
+		if app.note(rtt, now) {
+			sender.hurried([]*session{app}, now)
+		}
+		if app.hurry.until != 0 {
+			t.Fatal("it is told of")
+		}
+		soon := sender.collects < now+int64(collectEvery)
+		switch {
+		case rtt < ms && soon, at > 2*hurryTime && soon:
+			t.Fatalf("after %v, of which the last %v were late: read sooner", at, at-100*ms)
+		case rtt > ms && at < hurryTime/2 && !soon:
+			t.Fatalf("after %v, as it becomes late: read no sooner", at)
+		}
+	}
+}
+
+// BenchmarkManyLate is how long the loop's lock is held where many sessions are late at once.
+func BenchmarkManyLate(b *testing.B) {
+	var specs []Session
+	for i := range 500 {
+		id := "session-" + strconv.Itoa(i)
+		specs = append(specs,
+			Session{ID: id, Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, NodeSession: "beside-" + id},
+			Session{ID: "beside-" + id, Protocol: workload.UDP, Host: "127.0.0.1", Port: 10})
+	}
+	sender := NewSender(Options{})
+	if err := sender.Assign(specs); err != nil {
+		b.Fatal(err)
+	}
+	var late []*session
+	for i, each := range sender.sessions {
+		each.note(300*time.Microsecond, 1)
+		if i%2 == 0 {
+			each.note(5*ms, 1)
+			late = append(late, each)
+		}
+	}
+	for b.Loop() {
+		sender.hurried(late, 1)
+	}
+}
+
+// The node session hurries with the session, others do not; new samples are told of for
+// as long as anybody hurries.
 func TestNodeSessionHurries(t *testing.T) {
 	sender := NewSender(Options{})
 	specs := []Session{

@@ -127,29 +127,33 @@ func (s *Sender) Assign(specs []Session) error {
 	now := s.now()
 	s.finished = false
 	next := make([]*session, 0, len(specs))
-	seen := make(map[string]bool, len(specs))
+	seen := make(map[string]*session, len(specs)) // nil: rejected
 	for _, spec := range specs {
 		spec = spec.withDefaults()
 		if err := spec.Validate(); err != nil {
 			reject(spec, err)
 			continue
 		}
-		if seen[spec.ID] {
+		if _, twice := seen[spec.ID]; twice {
 			errs = append(errs, fmt.Errorf("session %s: assigned twice", spec.ID))
 			continue
 		}
-		seen[spec.ID] = true
+		seen[spec.ID] = nil
 		if old := running[spec.ID]; old != nil && old.same(spec) {
 			old.Late, old.NodeSession = spec.Late, spec.NodeSession
 			delete(running, spec.ID)
-			next = append(next, old)
+			next, seen[spec.ID] = append(next, old), old
 			continue
 		}
 		if len(s.numbers) == maxSessions {
 			reject(spec, fmt.Errorf("session %s: more than %d sessions", spec.ID, maxSessions))
 			continue
 		}
-		next = append(next, s.begin(spec, now))
+		begun := s.begin(spec, now)
+		next, seen[spec.ID] = append(next, begun), begun
+	}
+	for _, each := range next {
+		each.beside = seen[each.NodeSession]
 	}
 	for _, gone := range running {
 		s.end(gone)
@@ -375,9 +379,6 @@ func (s *Sender) collect(now int64) {
 			late = append(late, each)
 		}
 		each.expire(now)
-	}
-	if len(late) > 0 { // a few more are soon known
-		s.collects = min(s.collects, now+int64(hurryRead))
 	}
 	if s.hurrying || len(late) > 0 {
 		s.hurried(late, now)

@@ -43,7 +43,8 @@ type session struct {
 	number uint16 // on the wire
 	addr   netip.AddrPort
 	target target
-	prober prober // nil while the address or the socket is missing
+	prober prober   // nil while the address or the socket is missing
+	beside *session // the one called NodeSession; nil: there is none
 
 	due     int64     // monotonic time of the next packet
 	behind  int64     // ns that the packets are behind their rate
