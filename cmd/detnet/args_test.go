@@ -10,13 +10,17 @@ import (
 	"github.com/detnet/detnet/internal/program"
 )
 
-// What a command does not take it refuses, before it does anything: an argument
-// that is left over is a flag or a name that was mistyped.
-func TestLeftOverArgumentsAreRefused(t *testing.T) {
+// What a command does not take it refuses, before it does anything, and ends with the code for
+// that, as 1 may say that something was found: an argument that is left over is a flag or a name
+// that was mistyped.
+func TestMisuseIsRefused(t *testing.T) {
 	for _, line := range []string{
 		"surplus", "doctor surplus", "explain ns/pod surplus", "import file surplus", "record surplus",
 		"replay file surplus", "restore surplus", "simulate surplus", "top surplus", "reflect surplus", "probe",
 		"policy surplus", "policy test surplus", "policy check surplus", "policy shadow surplus",
+		"doctor -o xml", "explain ns/pod -o xml", "import file --only x", "policy eval -o xml file", "replay file -o xml",
+		"restore -o xml", "top -o xml", "top --limit -1", "restore --dry-run --network-policies", "policy diff",
+		"simulate --law nosuch", "simulate --seeds 0", "simulate --limiter x", "simulate --scenario nosuch",
 		"--bogus", "simulate --bogus", "policy test --bogus",
 	} {
 		root := newRootCommand()

@@ -22,9 +22,6 @@ func newDoctorCommand() *cobra.Command {
 		Long:  "Examine an install of detnet in the current cluster. Exits with 1 where something is wrong.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "text" && output != "json" {
-				return fmt.Errorf("--output %q: want text or json", output)
-			}
 			cluster, err := config.GetConfig()
 			if err != nil {
 				return fmt.Errorf("find the cluster: %w", err)
@@ -44,7 +41,7 @@ func newDoctorCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&install.Namespace, "namespace", "n", "detnet", "namespace of the install")
 	cmd.Flags().StringVar(&install.Trial, "trial-namespace", "default", "namespace in which a pod is created on dry run")
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
 	return cmd
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +13,9 @@ import (
 type unusable struct{ error }
 
 func (u unusable) Unwrap() error { return u.error }
+
+// misuse is an error of what stands on the command line.
+func misuse(format string, args ...any) error { return unusable{fmt.Errorf(format, args...)} }
 
 // exitCode is the code that err ends the program with. Of the commands that measure
 // program.Failed says that no packet of some target was answered.

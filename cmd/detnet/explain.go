@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,9 +19,6 @@ func newExplainCommand() *cobra.Command {
 		Example: "  detnet explain factory/telemetry-upload-7d4b9",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "text" && output != "json" {
-				return fmt.Errorf("--output %q: want text or json", output)
-			}
 			pod := strings.TrimPrefix(args[0], "pod/")
 			if !strings.Contains(pod, "/") {
 				pod = "default/" + pod
@@ -47,6 +43,6 @@ func newExplainCommand() *cobra.Command {
 		},
 	}
 	from.addFlags(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
 	return cmd
 }

@@ -21,9 +21,6 @@ documents: values for the chart, then what each workload's template needs. FILE 
   detnet import critical-apps.yaml --only workloads | kubectl apply --server-side -f -`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if only != "" && only != "values" && only != "workloads" {
-				return fmt.Errorf("--only %q: want values or workloads", only)
-			}
 			read := func() ([]byte, error) { return strict.ReadFile(args[0]) }
 			if args[0] == "-" {
 				read = func() ([]byte, error) { return strict.Read(cmd.InOrStdin()) }
@@ -48,6 +45,6 @@ documents: values for the chart, then what each workload's template needs. FILE 
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&only, "only", "", "values or workloads; default both")
+	cmd.Flags().Var(&choice{&only, []string{"values", "workloads"}}, "only", "values or workloads; default both")
 	return cmd
 }

@@ -27,7 +27,7 @@ Without --dir the default set itself is used.`,
 	}
 	var dir, output string
 	cmd.PersistentFlags().StringVarP(&dir, "dir", "d", "", "directory of the policy")
-	cmd.PersistentFlags().StringVarP(&output, "output", "o", "text", "text, json or yaml")
+	cmd.PersistentFlags().VarP(format(&output, "text", "json", "yaml"), "output", "o", "text, json or yaml")
 	cmd.AddCommand(
 		newPolicyTestCommand(&dir, &output),
 		newPolicyCheckCommand(&dir, &output),
@@ -57,9 +57,6 @@ func policySet(dir string) (policies.Set, error) {
 // emit writes v as JSON or YAML, or calls text.
 func emit(w io.Writer, output string, v any, text func(io.Writer)) error {
 	switch output {
-	case "text":
-		text(w)
-		return nil
 	case "json":
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
@@ -72,7 +69,8 @@ func emit(w io.Writer, output string, v any, text func(io.Writer)) error {
 		_, err = w.Write(out)
 		return err
 	}
-	return fmt.Errorf("--output %q: want text, json or yaml", output)
+	text(w)
+	return nil
 }
 
 // readManifests reads files, "-" being the standard input.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -40,7 +39,7 @@ best the policy in force.`,
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if live == (len(files) > 0) {
-				return errors.New("give either manifests or --cluster")
+				return misuse("give either manifests or --cluster")
 			}
 			from, err := compileDir(cmd.Context(), against)
 			if err != nil {

@@ -58,16 +58,13 @@ world that it did not make. "detnet simulate" has worlds that answer.`,
 	f := cmd.Flags()
 	f.StringVar(&o.law, "law", "", "adaptive, aimd or step; default the recorded one")
 	f.StringVar(&o.config, "config", "", "take law and constants from this configuration `file` of the controller, not from the recording")
-	f.StringVarP(&o.output, "output", "o", "text", "text or json")
+	f.VarP(format(&o.output, "text", "json"), "output", "o", "text or json")
 	f.BoolVar(&o.all, "all", false, "show every decision, also those that change nothing")
 	f.BoolVar(&o.check, "check", false, "fail if a plan differs from the recorded one")
 	return cmd
 }
 
 func (o replayOptions) replay(cmd *cobra.Command, name string, from io.Reader) error {
-	if o.output != "text" && o.output != "json" {
-		return fmt.Errorf("--output %q: want text or json", o.output)
-	}
 	var rows []flight.Decision
 	lines := json.NewEncoder(cmd.OutOrStdout())
 	show := func(d flight.Decision) error {

@@ -32,11 +32,8 @@ one that may update pods/detnet in all namespaces, as cluster-admin and the Clus
 detnet-admin may.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "text" && output != "json" {
-				return fmt.Errorf("--output %q: want text or json", output)
-			}
 			if dryRun && (networkPolicies || secretsOf != "") {
-				return errors.New("--network-policies and --secrets-of delete, and can't be tried with --dry-run")
+				return misuse("--network-policies and --secrets-of delete, and can't be tried with --dry-run")
 			}
 			client, err := connect()
 			if err != nil {
@@ -72,7 +69,7 @@ detnet-admin may.`,
 	cmd.Flags().BoolVar(&networkPolicies, "network-policies", false, "also delete the CiliumNetworkPolicies that detnet made, as uninstalling does")
 	cmd.Flags().StringVar(&secretsOf, "secrets-of", "", "also delete the Secrets with detnet's keys in this `namespace`, as uninstalling does")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would change")
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
 	return cmd
 }
 

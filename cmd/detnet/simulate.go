@@ -72,7 +72,7 @@ func simulate(cmd *cobra.Command, o simulateOptions) error {
 	}
 	suite, err := o.suite()
 	if err != nil {
-		return err
+		return unusable{err}
 	}
 	if err := writable(o.out); err != nil {
 		return err

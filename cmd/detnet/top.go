@@ -61,7 +61,7 @@ func newTopCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if of.Limit < 0 || of.Limit > status.MaxLimit {
-				return fmt.Errorf("--limit %d: want 0 to %d", of.Limit, status.MaxLimit)
+				return misuse("--limit %d: want 0 to %d", of.Limit, status.MaxLimit)
 			}
 			read, err := from.reader(of)
 			if err != nil {
@@ -71,7 +71,7 @@ func newTopCommand() *cobra.Command {
 		},
 	}
 	from.addFlags(cmd)
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
 	cmd.Flags().StringVar(&of.Node, "node", "", "only what is on this `node`")
 	cmd.Flags().StringVar(&of.Namespace, "pods-in", "", "only pods in this `namespace`, and what concerns them")
 	cmd.Flags().IntVar(&of.Limit, "limit", 0, "at most so `many` of each, those in trouble first; 0: all")
@@ -80,9 +80,6 @@ func newTopCommand() *cobra.Command {
 }
 
 func top(ctx context.Context, out io.Writer, read func(context.Context) (*status.Status, error), output string, interval time.Duration) error {
-	if output != "text" && output != "json" {
-		return fmt.Errorf("--output %q: want text or json", output)
-	}
 	for {
 		s, err := read(ctx)
 		if err != nil {
