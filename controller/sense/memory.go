@@ -101,7 +101,7 @@ func (m *Memory) vouch(c Config, app *plan.App, now time.Time) {
 		if beside == nil || !beside.Base.Known {
 			continue
 		}
-		own, w := c.read(s, time.Time{}, now), c.read(beside, time.Time{}, now)
+		own, w := c.Read(s, now), c.Read(beside, now)
 		if own.Samples > 0 && w.Samples > 0 && w.Tail < Allowance(app.SLO, beside.Base.Delay)/2 {
 			m.paths[pathKey{app.Pod, s.ID}].known, s.Base.Known = true, true
 		}

@@ -67,7 +67,7 @@ func (c Config) network(app *plan.App, session *plan.Session, r Reading, since, 
 	if beside == nil {
 		return r
 	}
-	w := c.read(beside, since, now)
+	w := c.read(beside, r.leg, since, now)
 	if w.Samples == 0 {
 		if !c.awaited(beside, since, now) {
 			return r

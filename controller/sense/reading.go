@@ -25,6 +25,8 @@ type Reading struct {
 	Back      time.Duration
 	Lost      float64 // share over the loss window
 	LostCount int
+
+	leg Leg // that the delays are of
 }
 
 // Jitter is the 90th percentile of delay variation (PDV, RFC 5481), over the least
@@ -39,15 +41,15 @@ func (r *Reading) Blind() bool { return r.Samples == 0 && (r.LostCount < 2 || r.
 
 // Read is what one session says at now.
 func (c Config) Read(session *plan.Session, now time.Time) Reading {
-	return c.read(session, time.Time{}, now)
+	return c.read(session, RoundTrip, time.Time{}, now)
 }
 
 const newest = 4 // samples that say whether it is still so
 
 // read looks at the newest samples that say what was from since on. It reports
 // no samples where there are too few of them or where they are stale.
-func (c Config) read(session *plan.Session, since, now time.Time) Reading {
-	r := Reading{Session: session, Base: session.Base}
+func (c Config) read(session *plan.Session, leg Leg, since, now time.Time) Reading {
+	r := Reading{Session: session, Base: session.Base, leg: leg}
 	since = since.Add(session.Lag)
 	c.countLoss(&r, since, now)
 	var room [64]plan.Sample
@@ -56,13 +58,14 @@ func (c Config) read(session *plan.Session, since, now time.Time) Reading {
 	if r.Samples == 0 {
 		return r
 	}
-	base := Above(session.Base)
 	var some [64]time.Duration
 	delays := some[:0]
-	for _, s := range window {
-		delays = append(delays, s.RTT-base)
+	for i := range window {
+		s := &window[i]
+		delays = append(delays, leg.above(s, &session.Base))
+		s.At = leg.begins(s, &session.Base)
 	}
-	r.Slope = slope(window, base)
+	r.Slope = slope(window, delays)
 	last := delays[:min(newest, len(delays))]
 	r.Surge, r.pair = slices.Min(last), slices.Min(last[:len(last)/2])
 	var few [newest]time.Duration
@@ -75,14 +78,6 @@ func (c Config) read(session *plan.Session, since, now time.Time) Reading {
 		r.Forward, r.Back = oneWay(window[:len(last)], session.Base)
 	}
 	return r
-}
-
-// Above is the delay that others are compared with: 0 while it is in doubt.
-func Above(b plan.Base) time.Duration {
-	if !b.Known {
-		return 0
-	}
-	return b.Delay
 }
 
 // window appends the newest samples, the newest first; none if they are too few
@@ -148,15 +143,15 @@ func median(d []time.Duration) time.Duration {
 	return quantile.Upper(d, 0.5)
 }
 
-// slope is that of the delay against the time of sending, by least squares.
-func slope(window []plan.Sample, base time.Duration) float64 {
+// slope is that of the delays of a window against the time of sending, by least squares.
+func slope(window []plan.Sample, delays []time.Duration) float64 {
 	n := float64(len(window))
 	if n < 2 {
 		return 0
 	}
 	var st, sd, stt, std float64
 	for i := range window {
-		t, d := window[i].At.Sub(window[0].At).Seconds(), (window[i].RTT - base).Seconds()
+		t, d := window[i].At.Sub(window[0].At).Seconds(), delays[i].Seconds()
 		st, sd, stt, std = st+t, sd+d, stt+t*t, std+t*d
 	}
 	tt, td := n*stt-st*st, n*std-st*sd

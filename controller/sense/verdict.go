@@ -41,6 +41,9 @@ type Paths struct {
 	// LateFrom has a bit for each of the app's sessions that is late, if not on the way
 	// back alone; ClearFrom one for each that is not late at all.
 	LateFrom, ClearFrom uint64
+	// LateThere has a bit for each that is late on the way there, LateBack for each that is so
+	// on the way back, and ClearBack for each that is not, where that is known.
+	LateThere, LateBack, ClearBack uint64
 	// Unmet is the most that one of them shows when nobody sends who may be limited, if
 	// that is more than the target leaves: it cannot be met. What counts as late then is
 	// twice that.
@@ -69,9 +72,34 @@ func Crosses(app *plan.App) bool {
 	return slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return x.Vantage != app.Node })
 }
 
+// Beside is how much of the worst delay is none of a node's uplink, as far as that is known.
+func (v *Verdict) Beside(node string) time.Duration {
+	switch s := v.Worst.Session; {
+	case s == nil:
+		return 0
+	case node == v.App.Node:
+		return v.Worst.Forward
+	case node == s.Vantage:
+		return v.Worst.Back
+	}
+	return v.Worst.Recent
+}
+
 // Judge reads every session of an app that crosses the network and lets the
 // worst decide. Only samples sent from since on count.
 func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
+	return c.judge(app, "", since, now)
+}
+
+// Across judges an app by what the uplink of one node alone does to it: by the way back where
+// that is its own node, else by the way there from that node. A session that does not know them
+// apart is judged by both.
+func (c Config) Across(app *plan.App, node string, since, now time.Time) Verdict {
+	return c.judge(app, node, since, now)
+}
+
+// judge goes by the uplink of a node alone, if one is named.
+func (c Config) judge(app *plan.App, node string, since, now time.Time) Verdict {
 	t := tally{worst: Verdict{App: app, Blind: true, Excess: -1}, second: Verdict{Excess: -1}}
 	remote := Crosses(app)
 	for i := range app.Sessions {
@@ -79,14 +107,18 @@ func (c Config) Judge(app *plan.App, since, now time.Time) Verdict {
 		if session.Vantage == app.Node && remote {
 			continue // does not cross the uplink
 		}
+		leg, crosses := LegAcross(app, session, node)
+		if !crosses {
+			continue
+		}
 		t.slowest = max(t.slowest, session.Lag)
-		felt := c.read(session, since, now)
+		felt := c.read(session, leg, since, now)
 		v := c.weigh(app, c.network(app, session, felt, since, now), since)
 		if v.Blind {
 			continue
 		}
 		t.add(&v, i)
-		if v.Trouble() {
+		if v.Trouble() || leg != RoundTrip {
 			continue
 		}
 		if own := c.weigh(app, felt, since); own.Trouble() && (t.elsewhere == nil || own.Excess > t.elsewhere.Excess) {
@@ -119,6 +151,7 @@ func (t *tally) add(v *Verdict, i int) {
 	if r.Recent > v.Soft {
 		t.paths.Late++
 	}
+	t.legs(v, bit)
 	switch {
 	case r.Recent <= v.Soft/2:
 		t.paths.ClearFrom |= bit
@@ -142,6 +175,22 @@ func (t *tally) add(v *Verdict, i int) {
 		t.worst, t.second = *v, t.worst
 	case v.Excess > t.second.Excess:
 		t.second = *v
+	}
+}
+
+// legs takes in which of a session's ways are late, where they are known apart.
+func (t *tally) legs(v *Verdict, bit uint64) {
+	r := &v.Worst
+	if r.Forward == 0 && r.Back == 0 {
+		return // not known
+	}
+	if There.part(r.Recent, r.Forward, r.Back) > v.Soft {
+		t.paths.LateThere |= bit
+	}
+	if Back.part(r.Recent, r.Forward, r.Back) > v.Soft {
+		t.paths.LateBack |= bit
+	} else {
+		t.paths.ClearBack |= bit
 	}
 }
 
@@ -225,13 +274,14 @@ func (c Config) weigh(app *plan.App, r Reading, since time.Time) Verdict {
 // often reports whether a tenth is late over a second, too: of the few samples of a
 // window two may be by chance.
 func (c Config) often(r *Reading, allow time.Duration, since time.Time) bool {
-	base, all, late := Above(r.Base), 0, 0
+	all, late := 0, 0
 	samples := r.Session.Samples
-	for _, s := range slices.Backward(samples) {
+	for i := range slices.Backward(samples) {
+		s := &samples[i]
 		if s.At.Before(since) || samples[len(samples)-1].At.Sub(s.At) > often*c.Window {
 			break
 		}
-		if all++; s.Lost || s.RTT-base > allow {
+		if all++; s.Lost || r.leg.above(s, &r.Base) > allow {
 			late++
 		}
 	}

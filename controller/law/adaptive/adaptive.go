@@ -32,7 +32,7 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	v = c.assume(ordered(v))
 	r := round{config: c, view: v, plan: plan.Plan{At: v.At}}
 	r.senders = senders.Observe(s.Uses, s.Flushes, s.Feedback, v.Observation, v.Elsewhere, c.Budget.Feedback)
-	r.blame = blame.Observe(c.Blame, c.Sense, s.Diagnoses, s.behind, v, r.senders)
+	r.blame = blame.Observe(c.Blame, c.Sense, s.Diagnoses, s.behind, s.raised(v.At), v, r.senders)
 	all := r.blame.Bottlenecks(s.clusterCounts(v.At))
 	r.budgets = make([]budget.Budget, 0, len(all)+1)
 	r.plan.Reasons = slices.Grow(r.plan.Reasons, len(all))
@@ -60,6 +60,17 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 func (s *State) behind(b plan.Bottleneck) bool {
 	_, found := plan.Find(s.Budgets, b)
 	return found
+}
+
+// shows is how long it takes at most until a raise that was too much is seen.
+const shows = 2 * time.Second
+
+// raised reports whether more was given out behind a bottleneck just now.
+func (s *State) raised(now time.Time) func(plan.Bottleneck) bool {
+	return func(b plan.Bottleneck) bool {
+		i, found := plan.Find(s.Budgets, b)
+		return found && now.Sub(s.Budgets[i].Search.Raised) < shows
+	}
 }
 
 // clusterMemory is how long after its last cut the cluster counts as one

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
@@ -35,6 +33,8 @@ type Config struct {
 type Diagnosis struct {
 	App        plan.PodID
 	Bottleneck plan.Bottleneck
+	Also       []plan.Bottleneck // uplinks across which it is late as well; Apart
+	Apart      bool              // each is judged by the way across it alone
 	Tried      []plan.Bottleneck // others that were of no help in the present trouble
 	InVain     bool              // somebody was cut in it without effect
 	Afar       bool              // the nodes it is measured from are late towards others as well
@@ -79,9 +79,10 @@ func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 		if trouble {
 			_, s.Afar = slices.BinarySearchFunc(afar, s.App, plan.PodID.Compare)
 			s.Bottleneck = candidates(v, s.Afar, sending)[0]
+			s.part(ends(v, sending))
 		}
 		if k, found := plan.Find(known, s.App); found {
-			s.goOn(&known[k], behind, trouble && clears(v, known[k].Bottleneck), now)
+			s.goOn(&known[k], behind, trouble && known[k].cleared(v), now)
 		}
 		if trouble || v.Trouble() && now.Sub(s.Since) < Lasting {
 			s.Since = now
@@ -94,18 +95,67 @@ func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 // goOn takes over what still holds of an older diagnosis; cleared says that it is not of
 // the trouble that is left.
 func (s *Diagnosis) goOn(old *Diagnosis, behind func(plan.Bottleneck) bool, cleared bool, now time.Time) {
-	anew, afar := s.Bottleneck, s.Afar
+	anew := *s
 	*s = *old
-	s.Afar = afar
-	if cleared || afar && len(s.Tried) == 0 { // of several that are full each has a say of its own
-		s.Bottleneck = anew
+	s.Afar = anew.Afar
+	if s.Apart && cleared {
+		s.Also, s.Apart = nil, false
+		cleared = !slices.Contains(s.Tried, anew.Bottleneck)
+	}
+	if cleared || anew.Afar && len(s.Tried) == 0 && !s.Apart { // of several that are full each has a say of its own
+		s.Bottleneck = anew.Bottleneck
+	}
+	if anew.Apart {
+		s.part(anew.blamed())
 	}
 	if !s.RetryAt.IsZero() && now.Sub(s.RetryAt) > s.Backoff {
 		s.RetryAt, s.Backoff, s.Spent = time.Time{}, 0, false
 	}
 	if now.Sub(s.Since) >= Lasting || !behind(s.Bottleneck) {
-		s.Bottleneck, s.Tried, s.InVain = anew, nil, false
+		s.Bottleneck, s.Also, s.Apart, s.Tried, s.InVain = anew.Bottleneck, anew.Also, anew.Apart, nil, false
 	}
+}
+
+// part has an app blame each of some uplinks that was not tried in vain.
+func (s *Diagnosis) part(ends []plan.Bottleneck) {
+	for _, b := range ends {
+		switch {
+		case s.Blames(b) && s.Apart, slices.Contains(s.Tried, b):
+		case !s.Apart:
+			s.Bottleneck, s.Apart = b, true
+		default:
+			s.Also = append(slices.Clip(s.Also), b)
+		}
+	}
+}
+
+// Blames reports whether an app's trouble is looked for at a bottleneck.
+func (s *Diagnosis) Blames(b plan.Bottleneck) bool {
+	return s.Bottleneck == b || slices.Contains(s.Also, b)
+}
+
+func (s *Diagnosis) blamed() []plan.Bottleneck {
+	return append([]plan.Bottleneck{s.Bottleneck}, s.Also...)
+}
+
+// leave has an app that blames several uplinks blame one of them no more, and reports whether it
+// is late by another.
+func (s *Diagnosis) leave(b plan.Bottleneck, v *sense.Verdict) bool {
+	if len(s.Also) == 0 {
+		return false
+	}
+	left := slices.DeleteFunc(s.blamed(), func(x plan.Bottleneck) bool { return x == b })
+	s.Bottleneck, s.Also = left[0], left[1:]
+	s.Tried = append(slices.Clip(s.Tried), b)
+	return !s.cleared(v)
+}
+
+// cleared reports whether the trouble that an app is left with is of nothing that it blames.
+func (s *Diagnosis) cleared(v *sense.Verdict) bool {
+	if !s.Apart {
+		return clears(v, s.Bottleneck) || len(s.Tried) == 0 && sideways(v, s.Bottleneck)
+	}
+	return !slices.ContainsFunc(s.blamed(), func(b plan.Bottleneck) bool { return across(v, b) })
 }
 
 // candidates are the places where an app's trouble may come from, the most
@@ -159,33 +209,13 @@ func likely(v *sense.Verdict, own, far plan.Bottleneck) []plan.Bottleneck {
 	return []plan.Bottleneck{own, far, plan.Cluster}
 }
 
-// Sending is the bottlenecks behind which somebody sends.
-type Sending map[plan.Bottleneck]bool
-
-// Active finds them.
-func Active(all []plan.Sender, uses []senders.Use) Sending {
-	names := Sending{}
-	last := ""
-	for i := range all {
-		if uses[i].Recent() < bitrate.Mbit || all[i].Node == last {
-			continue
-		}
-		last = all[i].Node
-		names[plan.Uplink(last)] = true
-	}
-	if last != "" {
-		names[plan.Cluster] = true
-	}
-	return names
-}
-
 // Concerns reports whether an app has a say in a bottleneck: it is measured
 // across it, and does not blame another one for trouble it has.
 func (s *Diagnosis) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bool {
 	if app.SLO.IsZero() || !sense.Crosses(app) {
 		return false
 	}
-	if s.Bottleneck == b {
+	if s.Blames(b) {
 		return true
 	}
 	if violated {
@@ -197,10 +227,13 @@ func (s *Diagnosis) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bo
 	return slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return b.Node == x.Vantage })
 }
 
-// Move takes a diagnosis to the next candidate, and returns it; or lets everyone be
-// for a while, longer each time, if cuts were tried at all.
-func (s *Diagnosis) Move(c Config, v *sense.Verdict, sending Sending, tried bool, now time.Time) (next plan.Bottleneck, moved bool) {
+// Move takes a diagnosis from a bottleneck to the next candidate, and returns it; or lets
+// everyone be for a while, longer each time, if cuts were tried at all.
+func (s *Diagnosis) Move(c Config, from plan.Bottleneck, v *sense.Verdict, sending Sending, tried bool, now time.Time) (next plan.Bottleneck, moved bool) {
 	s.InVain = s.InVain || tried
+	if s.leave(from, v) {
+		return next, false
+	}
 	for _, name := range candidates(v, s.Afar, sending) {
 		if name != s.Bottleneck && !slices.Contains(s.Tried, name) {
 			s.Tried = append(slices.Clip(s.Tried), s.Bottleneck)
@@ -220,7 +253,7 @@ func (s *Diagnosis) Move(c Config, v *sense.Verdict, sending Sending, tried bool
 func (s *Diagnosis) backOff(c Config, least time.Duration, spent bool, now time.Time) {
 	s.Backoff = max(min(max(2*s.Backoff, c.Backoff), c.MaxBackoff), least)
 	s.RetryAt, s.Spent = now.Add(s.Backoff), spent
-	s.Tried, s.InVain = nil, false
+	s.Also, s.Apart, s.Tried, s.InVain = nil, false, nil, false
 }
 
 // Charge counts for how long others were harmed on account of the app. Once that is

@@ -20,8 +20,8 @@ type Look struct {
 }
 
 // Observe goes on from the diagnoses of the step before; a budget is there for the
-// bottlenecks that behind reports.
-func Observe(c Config, sc sense.Config, known []Diagnosis, behind func(plan.Bottleneck) bool, v sense.View, s senders.Look) Look {
+// bottlenecks that behind reports, and gave out more just now for those that raised does.
+func Observe(c Config, sc sense.Config, known []Diagnosis, behind, raised func(plan.Bottleneck) bool, v sense.View, s senders.Look) Look {
 	l := Look{config: c, sense: sc, view: v, sending: Active(v.Senders, s.Uses)}
 	if v.Elsewhere != nil {
 		for _, b := range v.Elsewhere.Sending {
@@ -29,7 +29,7 @@ func Observe(c Config, sc sense.Config, known []Diagnosis, behind func(plan.Bott
 		}
 	}
 	l.view.Verdicts = corroborated(v.Verdicts, l.sending)
-	afar := Afar(l.view.Verdicts)
+	afar := Afar(l.view.Verdicts, raised)
 	if v.Elsewhere != nil { // those it takes to say so are not all shown
 		afar = v.Elsewhere.Afar
 	}
@@ -42,19 +42,23 @@ func Observe(c Config, sc sense.Config, known []Diagnosis, behind func(plan.Bott
 // vain, or nobody can be: what was in vain for one of them was so for all. It returns which
 // bottlenecks are blamed next; idle, if that of the opinion is late by itself.
 func (l *Look) Escalate(o *Opinion, p Place, tried bool) (next []plan.Bottleneck, idle bool) {
-	next, idle = l.blameNext(nil, o.App, &o.Verdict, tried)
+	next, idle = l.blameNext(nil, o.App, p.Bottleneck, &o.Verdict, tried)
 	for _, i := range p.apps {
 		if tried && l.troubled(int(i), p.Bottleneck) {
-			next, _ = l.blameNext(next, int(i), &l.view.Verdicts[i], true)
+			next, _ = l.blameNext(next, int(i), p.Bottleneck, &l.view.Verdicts[i], true)
 		}
 	}
 	return next, idle
 }
 
-// blameNext takes an app's diagnosis to the next candidate. There is none: who is late by
+// blameNext takes an app's diagnosis from a bottleneck to the next candidate. There is none: who is late by
 // itself cannot be helped.
-func (l *Look) blameNext(all []plan.Bottleneck, app int, v *sense.Verdict, tried bool) (next []plan.Bottleneck, none bool) {
-	b, moved := l.Diagnoses[app].Move(l.config, v, l.sending, tried, l.view.At)
+func (l *Look) blameNext(all []plan.Bottleneck, app int, from plan.Bottleneck, v *sense.Verdict, tried bool) (next []plan.Bottleneck, none bool) {
+	s := &l.Diagnoses[app]
+	if s.Apart { // it tells of all, and not of one alone
+		v = &l.view.Verdicts[app]
+	}
+	b, moved := s.Move(l.config, from, v, l.sending, tried, l.view.At)
 	if !moved {
 		return all, true
 	}

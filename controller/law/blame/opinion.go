@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
@@ -46,7 +47,7 @@ func (l *Look) Opinion(p Place, since time.Time) Opinion {
 		}
 		worst.Silent = false
 		blind := v.Blind
-		if v = l.after(since, v); v.Blind {
+		if v = l.after(p.Bottleneck, s, since, v); v.Blind {
 			awaited = awaited || v.Lag == 0 && l.troubled(int(i), p.Bottleneck) // slow signals are not waited for
 			partial = partial || p.Node == app.Node && blind
 			slowest = max(slowest, v.Lag)
@@ -67,10 +68,14 @@ func (l *Look) Opinion(p Place, since time.Time) Opinion {
 	return worst
 }
 
-// after is the verdict by samples that say nothing of the time before since, where
-// others may count.
-func (l *Look) after(since time.Time, v *sense.Verdict) *sense.Verdict {
+// after is the verdict by samples that say nothing of the time before since, where others may
+// count; by the way across an uplink alone, where the app is late by others as well.
+func (l *Look) after(b plan.Bottleneck, s *Diagnosis, since time.Time, v *sense.Verdict) *sense.Verdict {
 	c := &l.sense
+	if !b.Whole && !v.Assumed && (s.Apart && v.Trouble() || !v.Trouble() && v.Beside(b.Node) > v.Soft/2) {
+		across := c.Across(v.App, b.Node, since, l.view.At)
+		return believed(&across, l.sending)
+	}
 	if v.Assumed || l.view.At.Sub(since) >= c.Stale+c.LossWindow+2*v.Lag {
 		return v
 	}
@@ -100,7 +105,7 @@ func urgency(v *sense.Verdict, letBe bool) int {
 // samples, and is not left alone.
 func (l *Look) troubled(app int, b plan.Bottleneck) bool {
 	s, v := &l.Diagnoses[app], &l.view.Verdicts[app]
-	return s.Bottleneck == b && v.Trouble() && !s.LetBe(v, l.view.At)
+	return s.Blames(b) && v.Trouble() && !s.LetBe(v, l.view.At)
 }
 
 // Paths are the sessions by which a bottleneck's queue is measured: of all apps
@@ -121,6 +126,10 @@ func (l *Look) Paths(p Place) []*plan.Session {
 				continue
 			}
 			knows := sense.OfQueues(app, session)
+			if s.Apart {
+				leg, _ := sense.LegAcross(app, session, p.Node)
+				knows = leg.Of(knows, l.view.At.Add(-queue.RampTime))
+			}
 			if id := (path{knows.ID, knows.Vantage}); knows != session && id.id != "" {
 				if beside[id] {
 					continue
@@ -136,7 +145,7 @@ func (l *Look) Paths(p Place) []*plan.Session {
 // Empty are the apps that blame a bottleneck: their paths are empty.
 func (l *Look) Empty(p Place) (apps []plan.PodID) {
 	for _, i := range p.apps {
-		if l.Diagnoses[i].Bottleneck == p.Bottleneck {
+		if s := &l.Diagnoses[i]; s.Bottleneck == p.Bottleneck && !s.Apart {
 			apps = append(apps, l.view.Apps[i].Pod)
 		}
 	}

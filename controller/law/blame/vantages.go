@@ -8,9 +8,10 @@ import (
 )
 
 // Afar finds the apps that are late from wherever they are measured, because each node
-// they are measured from is late towards others as well: it is the uplinks of those
-// nodes that are full, and nothing that the app is near. Both in the order of their PodID.
-func Afar(verdicts []sense.Verdict) (apps []plan.PodID) {
+// they are measured from is late towards others as well, or was just given more: it is the
+// uplinks of those nodes that are full, and nothing that the app is near. Both in the order
+// of their PodID.
+func Afar(verdicts []sense.Verdict, raised func(plan.Bottleneck) bool) (apps []plan.PodID) {
 	var from map[string]towards
 	for i := range verdicts {
 		v := &verdicts[i]
@@ -22,8 +23,8 @@ func Afar(verdicts []sense.Verdict) (apps []plan.PodID) {
 		}
 		alone := false // late from a node that is not late towards others
 		for k := range v.App.Sessions {
-			late := v.Paths.LateFrom&(1<<k) != 0
-			alone = alone || late && !from[v.App.Sessions[k].Vantage].everybody()
+			late, vantage := v.Paths.LateFrom&(1<<k) != 0, v.App.Sessions[k].Vantage
+			alone = alone || late && !from[vantage].everybody() && !raised(plan.Uplink(vantage))
 		}
 		if !alone {
 			apps = append(apps, v.App.Pod)

@@ -1,6 +1,7 @@
 package blame
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -48,16 +49,21 @@ func TestFullUplinksOfVantagesAreNotTakenForTheWholeCluster(t *testing.T) {
 	for name, tc := range map[string]struct {
 		others []sense.Verdict
 		want   plan.Bottleneck
+		raised []plan.Bottleneck
 	}{
-		"nobody else is measured":       {nil, plan.Cluster},
-		"others are late, too":          {[]sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v3", "v2", 2)}, plan.Uplink("v2")},
-		"their own apps answer late":    {[]sense.Verdict{replies("b", "v1"), replies("c", "v2")}, plan.Uplink("v2")},
-		"others on the same node are":   {[]sense.Verdict{seen("b", "n1", "v1", "v2", 3)}, plan.Cluster},
-		"one node is late to it alone":  {[]sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v1", "v3", 1)}, plan.Cluster},
-		"others are late here or there": {[]sense.Verdict{seen("b", "n2", "v1", "v2", 3), seen("c", "n3", "v1", "v2", 0)}, plan.Cluster},
+		"nobody else is measured":           {nil, plan.Cluster, nil},
+		"others are late, too":              {[]sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v3", "v2", 2)}, plan.Uplink("v2"), nil},
+		"their own apps answer late":        {[]sense.Verdict{replies("b", "v1"), replies("c", "v2")}, plan.Uplink("v2"), nil},
+		"others on the same node are":       {[]sense.Verdict{seen("b", "n1", "v1", "v2", 3)}, plan.Cluster, nil},
+		"one node is late to it alone":      {[]sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v1", "v3", 1)}, plan.Cluster, nil},
+		"others are late here or there":     {[]sense.Verdict{seen("b", "n2", "v1", "v2", 3), seen("c", "n3", "v1", "v2", 0)}, plan.Cluster, nil},
+		"both were given more":              {nil, plan.Uplink("v2"), []plan.Bottleneck{plan.Uplink("v1"), plan.Uplink("v2")}},
+		"one was given more":                {nil, plan.Cluster, []plan.Bottleneck{plan.Uplink("v1")}},
+		"one was, and the other is for all": {[]sense.Verdict{replies("c", "v2")}, plan.Uplink("v2"), []plan.Bottleneck{plan.Uplink("v1")}},
 	} {
 		verdicts := append([]sense.Verdict{seen("a", "n1", "v1", "v2", 3)}, tc.others...)
-		got := Diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, Afar(verdicts), sending, time.Unix(0, 0))
+		afar := Afar(verdicts, func(b plan.Bottleneck) bool { return slices.Contains(tc.raised, b) })
+		got := Diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, afar, sending, time.Unix(0, 0))
 		if got[0].Bottleneck != tc.want {
 			t.Errorf("%s: %v is to blame, want %v", name, got[0].Bottleneck, tc.want)
 		}
@@ -97,10 +103,10 @@ func TestFullUplinksOfVantagesHaveNobodyElseCut(t *testing.T) {
 	} {
 		sending[plan.Uplink("v1")] = !tc.silent
 		verdicts := append([]sense.Verdict{seen("a", "n1", "v1", "v2", tc.late)}, tc.others...)
-		s := Diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, Afar(verdicts), sending, time.Unix(0, 0))[0]
+		s := Diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, Afar(verdicts, func(plan.Bottleneck) bool { return false }), sending, time.Unix(0, 0))[0]
 		whole := s.Bottleneck.Whole
 		for range 5 {
-			next, moved := s.Move(Config{Backoff: time.Second, MaxBackoff: time.Minute}, &verdicts[0], sending, true, time.Unix(0, 0))
+			next, moved := s.Move(Config{Backoff: time.Second, MaxBackoff: time.Minute}, s.Bottleneck, &verdicts[0], sending, true, time.Unix(0, 0))
 			whole = whole || moved && next.Whole
 		}
 		if whole != tc.whole {
