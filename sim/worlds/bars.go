@@ -66,6 +66,7 @@ var bars = map[string]score.Bar{
 	"reordering":         {Violation: 0.01, Goodput: 185 * mbit, Clean: time.Second},
 	"stall":              {Violation: 0.034, Goodput: 185 * mbit, Clean: 4 * time.Second},
 	"diurnal":            {Violation: 0.01, Goodput: 130 * mbit, Clean: time.Second},
+	"all-at-once":        {Violation: 0.035, Goodput: 925 * mbit},
 }
 
 // edtBars are those before Cilium: about the same where all traffic is TCP's. UDP that does not

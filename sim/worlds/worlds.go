@@ -30,7 +30,7 @@ func All() []sim.Scenario {
 		cpuNoise(), echo(cpuNoise()), incast(), echo(incast()), farUplink(), echo(farUplink()), countBefore(), flappingProbe(), lossyProbe(), busyHosts(), moodyHosts(), restart(), lateStart(), lowLimits(), onOff(), promQLOnly(),
 		watched(onOff()), watched(cpuNoise()), watched(echo(incast())), watched(echo(farUplink())), watched(busyHosts()), watched(moodyHosts()),
 		policer(sim.UDP), policer(sim.TCP), aqm(sim.UDP), aqm(sim.TCP), wanderingCapacity(), crossTraffic(), lyingVantage(), burstyPods(), ownTraffic(), idleFloors(), floorsTogether(),
-		nearNoise(), belowIdle(), secondHop(), tenGigabit(), edge(), ecn(), fairQueue(), longerRoute(), reordering(), stall(), diurnal(),
+		nearNoise(), belowIdle(), secondHop(), tenGigabit(), edge(), ecn(), fairQueue(), longerRoute(), reordering(), stall(), diurnal(), together(),
 	}
 	for i := range all {
 		all[i].Bar = bars[all[i].Name]
