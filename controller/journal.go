@@ -51,6 +51,7 @@ type decided struct {
 	told   bool
 	step   int
 	asked  map[plan.PodID]asked // limits that were told
+	tried  map[plan.PodID]asked // limits before a small try that is out, which nobody is told of
 }
 
 // asked is a limit that was told, and when it was last wanted: until it is in
@@ -141,6 +142,9 @@ func (j *journal) reason(ctx context.Context, l *Loop, s *inventory.Snapshot, d 
 func (d *decided) fresh(limits []plan.Limit, now time.Time) []status.Limit {
 	var fresh []status.Limit
 	for _, c := range limits {
+		if d.small(c, now) {
+			continue
+		}
 		was, told := d.asked[c.Pod]
 		if !told || was.to != c.To {
 			fresh = append(fresh, status.Limit{Pod: c.Pod.String(), FromBps: c.From, ToBps: c.To})
@@ -153,6 +157,28 @@ func (d *decided) fresh(limits []plan.Limit, now time.Time) []status.Limit {
 	maps.DeleteFunc(d.asked, func(_ plan.PodID, a asked) bool { return now.Sub(a.at) > pending })
 	return fresh
 }
+
+// small reports whether a limit is of a small try, or what was before one: there are many of
+// both, and nothing comes of them. What stays is told.
+func (d *decided) small(c plan.Limit, now time.Time) bool {
+	before, out := d.tried[c.Pod]
+	switch {
+	case !c.Tried:
+		delete(d.tried, c.Pod)
+		return out && c.To == before.to
+	case d.tried == nil:
+		d.tried = map[plan.PodID]asked{}
+	}
+	if !out {
+		before.to = c.From
+	}
+	d.tried[c.Pod] = asked{before.to, now}
+	maps.DeleteFunc(d.tried, func(_ plan.PodID, a asked) bool { return now.Sub(a.at) > lastingTry })
+	return true
+}
+
+// lastingTry is longer than any small try is out without another change of its limit.
+const lastingTry = time.Minute
 
 // mostLines is how much of what is decided in one step is logged: a log that is read
 // slowly must not keep the next step from those who are late.
