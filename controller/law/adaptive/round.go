@@ -129,7 +129,9 @@ func (r *round) cut(b *budget.Budget, account *budget.Account, g *senders.Group)
 	if app < 0 {
 		return
 	}
-	r.blame.Helped(app)
+	if b.Draining() || b.Link.Cut.Equal(r.view.At) { // not a small try that was undone
+		r.blame.Helped(app)
+	}
 	if b.Link.Cut.Equal(r.view.At) { // not one that was planned before
 		account.Book(r.view.Apps[app].Pod, b, r.view.At)
 	}
