@@ -26,6 +26,8 @@ var bars = map[string]score.Bar{
 	"capacity-drop":       {Violation: 0.01, Goodput: 150 * mbit, Clean: time.Second, Recovery: 5 * time.Second},
 	"capacity-drop-udp":   {Violation: 0.01, Goodput: 150 * mbit, Clean: time.Second, Recovery: 5 * time.Second},
 	"comeback":            {Violation: 0.026, Goodput: 150 * mbit, Clean: time.Second, Recovery: 5 * time.Second},
+	"pauses":              {Violation: 0.026, Goodput: 103 * mbit},
+	"guests":              {Violation: 0.024, Goodput: 112 * mbit},
 	"one-leaves":          {Violation: 0.01, Goodput: 185 * mbit, Clean: time.Second, Recovery: 5 * time.Second},
 	"bursts":              {Violation: 0.01, Goodput: 95 * mbit, Clean: time.Second},
 	"cpu-noise":           {Taken: 0.05},

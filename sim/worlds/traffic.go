@@ -85,6 +85,36 @@ func comeback() sim.Scenario {
 	return s
 }
 
+// pauses is comeback without the way back, where one of the senders pauses: a try for what was
+// lost meets no queue then, wherever that would begin.
+func pauses() sim.Scenario {
+	s := comeback()
+	s.Name, s.About = "pauses", "the uplink falls to half at 35 s and stays so; one of two senders sends for 3 s of every 5, and agents are told limits on streams"
+	s.Length, s.End = 120*time.Second, 118*time.Second
+	s.Events = []sim.Event{offer(s.Onset, 150*mbit, both...), capacityIs(35*time.Second, 100*mbit)}
+	for at := 40 * time.Second; at < s.End; at += 5 * time.Second {
+		s.Events = append(s.Events, offer(at, 0, both[1]), offer(at+2*time.Second, 150*mbit, both[1]))
+	}
+	s.Events = append(s.Events, offer(s.End, 0, both...))
+	return s
+}
+
+// guests is comeback without the way back, where others use a little of the uplink now and then.
+func guests() sim.Scenario {
+	s := comeback()
+	s.Name, s.About = "guests", "the uplink falls to half at 35 s and stays so; others send 5 Mbit/s for 1.5 s of every 4, and agents are told limits on streams"
+	s.Length, s.End = 120*time.Second, 118*time.Second
+	guest := pod("guest", sim.UDP)
+	guest.Uncontrolled = true
+	s.Senders = append(s.Senders, guest)
+	s.Events = []sim.Event{offer(s.Onset, 150*mbit, both...), capacityIs(35*time.Second, 100*mbit)}
+	for at := 40 * time.Second; at < s.End; at += 4 * time.Second {
+		s.Events = append(s.Events, offer(at, 5*mbit, guest.Name), offer(at+1500*time.Millisecond, 0, guest.Name))
+	}
+	s.Events = append(s.Events, offer(s.End, 0, both...))
+	return s
+}
+
 func oneLeaves() sim.Scenario {
 	s := base("one-leaves", "one of two senders stops at 50 s: the other is to have its share", sim.TCP)
 	s.Events = []sim.Event{offer(s.Onset, uplink, both...), frees(offer(50*time.Second, 0, both[1])), offer(80*time.Second, uplink, both[1])}

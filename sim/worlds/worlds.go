@@ -26,7 +26,7 @@ func All() []sim.Scenario {
 		normalOperation(), jitterSpike(), sustainedLoad(), oscillation(), degradation(), recovery(),
 		overload("tcp-overload", "two pods with four greedy TCP flows fill the uplink", sim.TCP),
 		overload("udp-overload", "two pods send half as much again as fits through", sim.UDP),
-		slowPatches(), manyPods(), severalApps(), capacityDrop(), capacityDropUDP(), comeback(), oneLeaves(), bursts(),
+		slowPatches(), manyPods(), severalApps(), capacityDrop(), capacityDropUDP(), comeback(), pauses(), guests(), oneLeaves(), bursts(),
 		cpuNoise(), echo(cpuNoise()), incast(), echo(incast()), farUplink(), echo(farUplink()), countBefore(), flappingProbe(), lossyProbe(), busyHosts(), moodyHosts(), restart(), lateStart(), lowLimits(), onOff(), promQLOnly(),
 		watched(onOff()), watched(cpuNoise()), watched(echo(incast())), watched(echo(farUplink())), watched(busyHosts()), watched(moodyHosts()),
 		policer(sim.UDP), policer(sim.TCP), aqm(sim.UDP), aqm(sim.TCP), wanderingCapacity(), crossTraffic(), lyingVantage(), burstyPods(), ownTraffic(), idleFloors(), floorsTogether(),

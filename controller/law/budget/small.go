@@ -30,6 +30,7 @@ const (
 	smallQueue = 0.25                   // share of what is allowed that a queue may take
 	smallMuch  = 0.006                  // of the capacity: by how much what is given out at the edge is too much
 	smallLess  = 0.003                  // by which the edge is set lower at a time
+	smallLate  = 0.02                   // the same, where it made somebody late: so long a queue tells well how much too much is
 	smallShows = time.Second            // that a queue is waited for at the edge at first
 	smallMore  = 200 * time.Millisecond // that it is waited for longer than it took before
 	smallFalls = 0.1                    // growth of a queue, in seconds a second, that no small try makes
@@ -84,7 +85,11 @@ func (t *Turn) undo(b *Budget) (falls bool) {
 	}
 	s.Edge, s.Shows = b.Total, took
 	if v.Worst.Recent > v.Soft && much > smallMuch { // the less is too much, the less is late, and the later it is seen
-		less := min(much-smallMuch, smallLess)
+		most := smallLess
+		if v.Trouble() {
+			most = smallLate
+		}
+		less := min(much-smallMuch, most)
 		s.Edge = bitrate.Scale(b.Total, 1-less)
 		s.Shows = time.Duration(float64(took) * (1 + less/smallMuch))
 	}

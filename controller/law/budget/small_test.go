@@ -164,3 +164,23 @@ func TestAnEdgeThatWasNoneIsBelievedLess(t *testing.T) {
 		}
 	}
 }
+
+// Who was late of a small try that was too much by far is not late of the next: it goes to where the
+// queue began, as how fast it grew tells.
+func TestTheNextTryGoesToWhereTheQueueBegan(t *testing.T) {
+	b, turn := fallenLink()
+	b.Phase, b.Total, b.Search.Small.Good, b.Search.Raised = plan.Trying, 100*mbit, 97*mbit, t0.Add(-time.Second)
+	session := &plan.Session{ID: "a", Vantage: "n2", Base: plan.Base{Known: true}}
+	for i := range 60 { // for 0.2 s it grows by 2 % of the time
+		queue := max(0, time.Duration(i-40)) * 5 * ms / 50
+		session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i-60) * 5 * ms)), RTT: queue})
+	}
+	turn.Paths = []*plan.Session{session}
+	w := &turn.Opinion.Worst
+	w.Session, w.Base, w.Recent, turn.Opinion.Standing = session, session.Base, 2*ms, true
+	turn.Load = senders.Load{Peak: 100 * mbit, Limits: 100 * mbit, Bound: true, More: true, Room: true, Streams: true, Seen: t0}
+	turn.Decide(&b)
+	if edge := b.Search.Small.Edge; b.Total != 97*mbit || edge < 98*mbit || edge > 99*mbit {
+		t.Errorf("%v given out, and the next try goes to %v; want 97M, and what is 0.6 %% too much: 98.6M", b.Total, edge)
+	}
+}
