@@ -397,6 +397,60 @@ func TestNoPriorityPassesALimit(t *testing.T) {
 	}
 }
 
+// What waits behind a limit that is lifted leaves, also where the packet before it is paid for
+// at the old rate until after the next verification.
+func TestALiftedLimitLosesNothing(t *testing.T) {
+	n := newNode(t)
+	var got net.PacketConn
+	var err error
+	n.host.Do(t, func() { got, err = net.ListenPacket("udp4", "10.88.0.1:9") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	n.annotate("80k", "")
+	n.flood(t, 0)
+	n.annotate("", "")
+	for n.enforcer.reconcile(true); len(n.enforcer.draining) > 0; n.enforcer.reconcile(true) {
+		time.Sleep(drainTime)
+	}
+	if _, err := n.host.LinkByName(ifbName("uid-1")); err == nil {
+		t.Error("the limiter is still there")
+	}
+	for i := range 50 {
+		_ = got.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, _, err := got.ReadFrom(make([]byte, 2000)); err != nil {
+			t.Fatalf("after %d of 50 packets: %v", i, err)
+		}
+	}
+}
+
+// Every limit that may be asked for is in force as it was meant, and seen to be.
+func TestLimitsOfAllSizes(t *testing.T) {
+	n := newNode(t)
+	for _, limit := range []string{"1k", "80k", "1M", "34359738k", "34359739k", "100G", "400G", "1k"} {
+		n.annotate(limit, limit)
+		if text := n.enforcer.applied["uid-1"].err; text != "" {
+			t.Errorf("%s: %s", limit, text)
+			continue
+		}
+		rate, err := bitrate.ParseLimit(limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, index := range []int{n.behind(t).Attrs().Index, n.index} {
+			now, err := kernel{n.host.Handle}.limiter(index)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := bucketOf(rate).class(index)
+			if is := now.class; is.Rate != want.Rate || is.Ceil != want.Ceil || is.Buffer != want.Buffer || now.queue.Limit != bucketOf(rate).limit {
+				t.Errorf("%s: %+v, %+v", limit, is, now.queue)
+			}
+		}
+	}
+}
+
 // flood sends 50 kB from the pod, which its limiter has room for, with a priority of the socket.
 func (n *node) flood(t *testing.T, priority uint32) {
 	t.Helper()

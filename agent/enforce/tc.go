@@ -134,18 +134,25 @@ func (k kernel) freeEgress(index int, ifb string) (left bool, err error) {
 	return true, nil
 }
 
-func (k kernel) removeIfb(name string) error {
+// removeIfb reports that packets wait in the ifb, or removes it, anyway so if it is to.
+func (k kernel) removeIfb(name string, anyway bool) (waits bool, err error) {
 	link, err := k.LinkByName(name)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return nil
+		return false, nil
+	}
+	if err == nil && !anyway {
+		now, err := k.limiter(link.Attrs().Index)
+		if err == nil && now.waits() {
+			return true, nil
+		}
 	}
 	if err == nil {
 		err = k.LinkDel(link)
 	}
 	if err != nil {
-		return fmt.Errorf("remove %s: %w", name, err)
+		return false, fmt.Errorf("remove %s: %w", name, err)
 	}
-	return nil
+	return false, nil
 }
 
 func (k kernel) ensureIfb(name string) (netlink.Link, error) {
@@ -186,15 +193,19 @@ func (k kernel) freeIngress(index int) (left bool, err error) {
 	return true, k.ensureBucket(index, open)
 }
 
-func (k kernel) removeIngress(index int) error {
+// removeIngress reports that packets wait at the root, or removes it, anyway so if it is to.
+func (k kernel) removeIngress(index int, anyway bool) (waits bool, err error) {
 	now, err := k.limiter(index)
 	if err != nil || now.root == nil {
-		return err
+		return false, err
+	}
+	if !anyway && now.waits() {
+		return true, nil
 	}
 	if err := k.QdiscDel(now.root); err != nil {
-		return fmt.Errorf("remove the root qdisc: %w", err)
+		return false, fmt.Errorf("remove the root qdisc: %w", err)
 	}
-	return nil
+	return false, nil
 }
 
 // ensureBucket has b in force at the root of the interface. A change keeps the packets
@@ -243,6 +254,15 @@ type limiter struct {
 	root  netlink.Qdisc
 	class *netlink.HtbClass
 	queue *netlink.Tbf
+}
+
+// waits reports whether packets wait in it.
+func (l *limiter) waits() bool {
+	if l.root == nil {
+		return false
+	}
+	s := l.root.Attrs().Statistics
+	return s != nil && s.Queue != nil && s.Queue.Qlen > 0
 }
 
 // limiter inspects the root of the interface, and refuses what is neither ours nor what the kernel put there.
