@@ -104,7 +104,6 @@ func (s *session) back(now time.Duration, i int, sent time.Duration) {
 	if !s.w.scenario.Echo || s.agent {
 		d.sample.HasOneWay = true
 		d.sample.Forward = d.forward + there + clockOffset
-		d.sample.Backward = rtt - d.sample.Forward
 	}
 }
 

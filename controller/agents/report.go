@@ -53,7 +53,6 @@ func samples(room []plan.Sample, r *api.SessionReport, now time.Time) ([]plan.Sa
 		if oneWay {
 			out[i].HasOneWay = true
 			out[i].Forward = time.Duration(r.GetForwardNs()[i])
-			out[i].Backward = time.Duration(r.GetBackwardNs()[i])
 		}
 	}
 	return out, nil
@@ -66,7 +65,7 @@ func unpacked(room []plan.Sample, r *api.PackedSession, now time.Time) ([]plan.S
 	}
 	out := slices.Grow(room, n)[:n]
 	err := wire.Samples(r, func(i int, s wire.Sample) {
-		out[i] = plan.Sample{At: plan.At(now.Add(-s.Age)), RTT: s.RTT, Lost: s.Lost, HasOneWay: s.HasOneWay, Forward: s.Forward, Backward: s.Backward}
+		out[i] = plan.Sample{At: plan.At(now.Add(-s.Age)), RTT: s.RTT, Lost: s.Lost, HasOneWay: s.HasOneWay, Forward: s.Forward}
 	})
 	return out, err
 }

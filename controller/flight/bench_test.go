@@ -32,7 +32,7 @@ func newMovie(length time.Duration) movie {
 	for at := -window; at < length; at += 20 * time.Millisecond {
 		n := int64(at / 20_000_000)
 		rtt := 200*time.Microsecond + time.Duration(n*7919%99_991)
-		m.samples = append(m.samples, plan.Sample{At: plan.At(t0.Add(at + rtt)), RTT: rtt, HasOneWay: true, Forward: rtt/2 + 1_700_000 - time.Duration(n%977), Backward: rtt/2 - 1_700_000})
+		m.samples = append(m.samples, plan.Sample{At: plan.At(t0.Add(at + rtt)), RTT: rtt, HasOneWay: true, Forward: rtt/2 + 1_700_000 - time.Duration(n%977)})
 	}
 	for at := -window; at < length; at += 100 * time.Millisecond {
 		m.rates = append(m.rates, plan.TxRate{At: plan.At(t0.Add(at)), Tx: 20*bitrate.Mbit + bitrate.Rate(int64(at)*7919%999_983)})

@@ -45,7 +45,7 @@ type row struct {
 }
 
 func sampleRow(s plan.Sample, now time.Time) row {
-	r := row{1, [columns]int64{int64(now.Sub(s.At.Time())), int64(s.RTT), int64(s.Forward), int64(s.Backward)}}
+	r := row{1, [columns]int64{int64(now.Sub(s.At.Time())), int64(s.RTT), int64(s.Forward), int64(s.Backward())}}
 	switch {
 	case s.HasOneWay:
 		r.n = 4

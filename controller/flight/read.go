@@ -260,7 +260,7 @@ func sampleOf(v []int64, now time.Time) (plan.Sample, error) {
 		s.RTT = time.Duration(v[1])
 	case columns:
 		s.RTT, s.HasOneWay = time.Duration(v[1]), true
-		s.Forward, s.Backward = time.Duration(v[2]), time.Duration(v[3])
+		s.Forward = time.Duration(v[2]) // what is left of the round trip is the way back
 	default:
 		return s, fmt.Errorf("a sample of %d numbers", len(v))
 	}

@@ -128,9 +128,9 @@ func (t *town) probe(s *plan.Session, there, back time.Duration) {
 		noise := time.Duration(t.chance.Int64N(80)) * time.Microsecond
 		late := time.Duration(t.chance.Int64N(8)) * 250 * time.Microsecond
 		p := plan.Sample{At: plan.At(t.now.Add(time.Duration(k-6)*20*time.Millisecond + late)), HasOneWay: true} // as agents round it
-		p.Forward, p.Backward = 150*time.Microsecond+there+noise, 150*time.Microsecond+back
-		p.RTT = p.Forward + p.Backward
-		p.Forward, p.Backward = p.Forward+time.Hour, p.Backward-time.Hour
+		p.Forward = 150*time.Microsecond + there + noise
+		p.RTT = p.Forward + 150*time.Microsecond + back
+		p.Forward += time.Hour
 		s.Samples = push(s.Samples, 250, p)
 	}
 }

@@ -111,12 +111,16 @@ type Sample struct {
 	At   Instant       // when it was sent, on the observer's clock
 	RTT  time.Duration // 0 if Lost
 	Lost bool
-	// Forward and Backward are one-way delays with the unknown clock offset
-	// still in them: only their variation means something. HasOneWay says
-	// whether the reflector gave the timestamps.
-	HasOneWay         bool
-	Forward, Backward time.Duration
+	// HasOneWay says whether the reflector gave the timestamps that Forward and Backward come of.
+	HasOneWay bool
+	// Forward is the one-way delay there, with the unknown clock offset still in it: only its
+	// variation means something.
+	Forward time.Duration
 }
+
+// Backward is the one-way delay back, with the unknown clock offset in it: what the round
+// trip takes besides, without the time that the reflector held the packet (RFC 8762).
+func (s *Sample) Backward() time.Duration { return s.RTT - s.Forward }
 
 // Sender is one throttleable pod.
 type Sender struct {

@@ -44,7 +44,7 @@ func (l Leg) above(s *plan.Sample, base *plan.Base) time.Duration {
 	if l == RoundTrip || !s.HasOneWay {
 		return trip
 	}
-	return l.part(trip, s.Forward-base.Forward, s.Backward-base.Back)
+	return l.part(trip, s.Forward-base.Forward, s.Backward()-base.Back)
 }
 
 // part is what of a round trip's delay is surely that of one leg: as the clocks of two machines

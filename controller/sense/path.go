@@ -55,7 +55,7 @@ func (p *path) add(s *plan.Session) {
 		p.idling.add(x.RTT - p.trip.value())
 		if x.HasOneWay {
 			p.forward.add(p.seen, x.Forward, oneWayEpoch)
-			p.back.add(p.seen, x.Backward, oneWayEpoch)
+			p.back.add(p.seen, x.Backward(), oneWayEpoch)
 		}
 	}
 	if s.Lag == 0 && p.route.look(s.Samples, p) {

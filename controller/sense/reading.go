@@ -132,7 +132,7 @@ func (c Config) countLoss(r *Reading, since, now time.Time) {
 func oneWay(window []plan.Sample, base plan.Base) (forward, back time.Duration) {
 	var f, b [newest]time.Duration
 	for i, s := range window {
-		f[i], b[i] = s.Forward-base.Forward, s.Backward-base.Back
+		f[i], b[i] = s.Forward-base.Forward, s.Backward()-base.Back
 	}
 	return median(f[:len(window)]), median(b[:len(window)])
 }

@@ -111,9 +111,9 @@ func glanceAt(samples []plan.Sample, from, to time.Time) glance {
 		}
 		if first := len(trips) == 0; s.HasOneWay && (first || g.oneWay) {
 			if first {
-				g.oneWay, g.forward, g.back = true, s.Forward, s.Backward
+				g.oneWay, g.forward, g.back = true, s.Forward, s.Backward()
 			}
-			g.forward, g.back = min(g.forward, s.Forward), min(g.back, s.Backward)
+			g.forward, g.back = min(g.forward, s.Forward), min(g.back, s.Backward())
 		}
 		trips = append(trips, s.RTT)
 	}

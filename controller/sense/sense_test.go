@@ -56,7 +56,7 @@ func (p *probed) run(d time.Duration) (violated, ticks int) {
 			noise := time.Duration(p.n*7%11) * p.noise
 			s := plan.Sample{At: plan.At(p.o.At.Add(-5 * ms)), RTT: 300*us + p.forward + p.back + noise}
 			stamped := s
-			stamped.HasOneWay, stamped.Forward, stamped.Backward = true, 150*us+p.forward+p.offset, 150*us+p.back+noise-p.offset
+			stamped.HasOneWay, stamped.Forward = true, 150*us+p.forward+p.offset
 			s.RTT += time.Duration(p.n*7%11) * p.host
 			take := func(to *plan.Session, s plan.Sample) {
 				to.Samples = append(slices.Clone(to.Samples[max(0, len(to.Samples)-250):]), s)

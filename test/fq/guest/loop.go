@@ -105,7 +105,7 @@ func (l *loop) measured() []plan.Sample {
 func (l *loop) observe(now time.Time) plan.Observation {
 	for _, s := range l.probes.collect() {
 		l.samples = append(l.samples, plan.Sample{
-			At: plan.At(now.Add(-s.Age)), RTT: s.RTT, Lost: s.Lost, HasOneWay: s.HasOneWay, Forward: s.Forward, Backward: s.Backward,
+			At: plan.At(now.Add(-s.Age)), RTT: s.RTT, Lost: s.Lost, HasOneWay: s.HasOneWay, Forward: s.Forward,
 		})
 	}
 	for len(l.samples) > 0 && now.Sub(l.samples[0].At.Time()) > remembered {
