@@ -13,8 +13,8 @@ type Late struct {
 	RTT   time.Duration // the round trip itself, likewise
 }
 
-// When three of the newest four packets are late, or three of those and the newest four of its
-// node session, and one of these is, the session is told about at once (Sender.Urgent), and
+// When three of the newest four packets are late, and one of its node session's newest four, or
+// the newest three of both, the session is told about at once (Sender.Urgent), and
 // both are sent faster for hurryTime. A path whose node session is on time has no queue to hurry for:
 // the app's host is busy, and closer looks would make it busier. That
 // begins anew once none of the newest four was late, and no sooner than hurryRest
@@ -109,20 +109,28 @@ func (h *hurry) suspects() bool { return h.armed && h.late&1 != 0 }
 func (h *hurry) begins(now int64) bool { return now-h.calm < int64(hurryTime) }
 
 // tells reports whether so many packets are late that it is told of: three of the newest four,
-// or of the newest four of the session and of its node session w together, and of those one at
-// the least. Where w is nil, or has seen nothing lately, the session's are all there is.
+// and one of the newest four of its node session w; or three in a row, the newest, of the
+// session and of w together, some of each. Where w is nil, or has seen nothing lately, the
+// session's are all there is.
 func (s *session) tells(w *session, now int64) bool {
-	late, above := bits.OnesCount8(s.hurry.late), s.Late.Above
+	late, above := s.hurry.late, s.Late.Above
 	if w == nil || above == 0 || w.hurry.noted == 0 || now-w.hurry.at > int64(fresh) {
-		return late >= lateOfFour
+		return bits.OnesCount8(late) >= lateOfFour
 	}
-	beside := 0
-	for _, d := range w.hurry.delays[:min(w.hurry.noted, newestFour)] {
-		if d > above {
-			beside++
+	beside := w.hurry.above(above)
+	own, its := bits.TrailingZeros8(^late), bits.TrailingZeros8(^beside)
+	return beside != 0 && bits.OnesCount8(late) >= lateOfFour || own > 0 && its > 0 && own+its >= lateOfFour
+}
+
+// above has one bit for each of the newest four packets: whether its delay was above d. The
+// newest is the lowest.
+func (h *hurry) above(d time.Duration) (late uint8) {
+	for i := range min(h.noted, newestFour) {
+		if h.delays[(h.noted-1-i)%newestFour] > d {
+			late |= 1 << i
 		}
 	}
-	return beside > 0 && late+beside >= lateOfFour
+	return late
 }
 
 // hasten has the session sent faster from now on; it is told about once.

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"math/rand/v2"
 	"strconv"
 	"testing"
 	"time"
@@ -132,6 +133,7 @@ func TestNodeSessionMustAgree(t *testing.T) {
 		{"never heard, and the app is late twice", 2, nil, 0, false},
 		{"on time, a while ago", 3, []time.Duration{free, free}, fresh + 1, true},
 		{"late once, and the app twice", 2, []time.Duration{free, free, late}, 0, true},
+		{"late once and then on time, and the app twice", 2, []time.Duration{free, late, free}, 0, false},
 		{"late twice, and the app once", 1, []time.Duration{free, late, late}, 0, true},
 		{"late once, and the app once", 1, []time.Duration{free, free, late}, 0, false},
 	} {
@@ -189,6 +191,41 @@ func TestAPathThatStaysLateIsNotReadMoreOften(t *testing.T) {
 		case rtt > ms && at < hurryTime/2 && !soon:
 			t.Fatalf("after %v, as it becomes late: read no sooner", at)
 		}
+	}
+}
+
+// Packets that are late now and then, each by itself, are no queue: who has one in ten of them
+// late, here and at the node session, seldom hurries.
+func TestNoiseIsNotHurriedFor(t *testing.T) {
+	sender := NewSender(Options{})
+	if err := sender.Assign([]Session{
+		{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, NodeSession: "beside"},
+		{ID: "beside", Protocol: workload.UDP, Host: "127.0.0.1", Port: 10},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	app, beside := sender.sessions[0], sender.sessions[1]
+	random := rand.New(rand.NewPCG(1, 2))
+	rtt := func() time.Duration {
+		if random.IntN(10) == 0 {
+			return 5 * ms
+		}
+		return 300 * time.Microsecond
+	}
+	const long = time.Hour
+	hurries := time.Duration(0)
+	for now := int64(0); now < int64(long); {
+		gap := app.spacing(now)
+		now += int64(gap)
+		if beside.note(rtt(), now); app.note(rtt(), now) {
+			sender.hurried([]*session{app}, now)
+		}
+		if now < app.hurry.until {
+			hurries += gap
+		}
+	}
+	if share := float64(hurries) / float64(long); share > 0.15 {
+		t.Errorf("it hurries for %.0f %% of the time", 100*share)
 	}
 }
 
