@@ -21,7 +21,7 @@ func TestMisuseIsRefused(t *testing.T) {
 		"doctor -o xml", "explain ns/pod -o xml", "import file --only x", "policy eval -o xml file", "replay file -o xml",
 		"restore -o xml", "top -o xml", "top --limit -1", "restore --dry-run --network-policies", "policy diff",
 		"simulate --law nosuch", "simulate --seeds 0", "simulate --limiter x", "simulate --scenario nosuch",
-		"--bogus", "simulate --bogus", "policy test --bogus",
+		"--bogus", "completion bash surplus", "completion bash --bogus", "simulate --bogus", "policy test --bogus",
 	} {
 		root := newRootCommand()
 		root.SetArgs(strings.Fields(line))

@@ -30,6 +30,7 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(newSimulateCommand())
 	root.AddCommand(newExplainCommand(), newImportCommand(), newRecordCommand(), newReplayCommand(), newRestoreCommand(), newTopCommand())
 	root.AddCommand(newProbeCommand(), newReflectCommand())
+	root.InitDefaultCompletionCmd()
 	refuseMisuse(root)
 	return root
 }
