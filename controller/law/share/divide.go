@@ -45,8 +45,8 @@ func Divide(b *budget.Budget, g *senders.Group, l *senders.Look, raise bool) Div
 	return d
 }
 
-// one gives all that is tried for to one sender that its limit holds back: each change of a
-// limit has a token bucket let through what it holds.
+// one gives all that is tried for to one sender that its limit holds back: of one limit that is
+// changed less goes wrong at once than of all.
 func (d *Division) one(g *senders.Group, l *senders.Look, total bitrate.Rate) {
 	most := -1
 	for k, i := range g.Members {
