@@ -50,7 +50,7 @@ func Onset(ramp []Delay, window time.Duration) time.Time {
 		return ramp[0].At
 	}
 	began, before := ramp[first].At, ramp[first-1].At
-	if slope, _ := Fit(below(ramp[first:top+1], 7)); slope > 0 {
+	if slope, _ := Fit(below(ramp[first:top+1], 7)); slope > 0 && ramp[first].Above > 0 {
 		began = began.Add(-time.Duration(float64(ramp[first].Above) / slope))
 	}
 	if !began.After(before) {
