@@ -156,3 +156,46 @@ func BenchmarkScale(b *testing.B) {
 		}
 	}
 }
+
+// allLate is the same cluster with every node congested: each app is late both ways.
+func allLate(n int) plan.Observation {
+	o := scaled(n, 0)
+	late := spread(t0, 20*ms, 250, 100*time.Microsecond)
+	for i := range late {
+		late[i].HasOneWay, late[i].Forward = true, late[i].RTT/2
+	}
+	for i := len(late) - 20; i < len(late); i++ {
+		late[i].RTT += 80 * ms
+		late[i].Forward += 40 * ms
+	}
+	for i := range o.Apps {
+		for k := range o.Apps[i].Sessions {
+			o.Apps[i].Sessions[k].Samples = late
+			o.Apps[i].NodeSessions[k].Samples = late
+		}
+	}
+	return o
+}
+
+// BenchmarkAllLate is a tick while all nodes are congested at once.
+func BenchmarkAllLate(b *testing.B) {
+	for _, n := range []int{100, 300, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			l, err := New(Adaptive, DefaultConfig())
+			if err != nil {
+				b.Fatal(err)
+			}
+			o := allLate(n)
+			run := Run{Law: l}
+			run.Step(scaled(n, 0))
+			run.Step(o)
+			b.ReportAllocs()
+			used := cpu(b)
+			for b.Loop() {
+				o.At = o.At.Add(20 * ms)
+				run.Step(o)
+			}
+			b.ReportMetric(float64((cpu(b)-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
+		})
+	}
+}

@@ -70,9 +70,13 @@ func (l Leg) Of(session *plan.Session, from time.Time) *plan.Session {
 	if l == RoundTrip {
 		return session
 	}
-	part := *session
-	part.Samples = nil
-	base := Above(session.Base)
+	part, base, since := *session, Above(session.Base), 0
+	for i := range session.Samples {
+		if session.Samples[i].At.After(from) {
+			since++
+		}
+	}
+	part.Samples = make([]plan.Sample, 0, since)
 	for i := range session.Samples {
 		if s := session.Samples[i]; s.At.After(from) {
 			if !s.Lost {
