@@ -100,6 +100,10 @@ bench-fq: ## A limiter like Cilium's before a real fq, in a virtual machine with
 simulate: ## The laws side by side in simulated worlds; report in out/simulate
 	$(GO) run ./cmd/detnet simulate --out out/simulate $(ARGS)
 
+.PHONY: limiters
+limiters: ## Every world before each limiter beside its bound, into docs/benchmarks/cilium-worlds.md: 20 minutes of processor time (ARGS="-seeds 3": fewer seeds)
+	$(GO) run ./sim/limiters $(ARGS)
+
 .PHONY: image
 image: ## Build the images as dist/detnet-images.tar, without a daemon
 	cd test && $(GO) run ./image -o ../dist/detnet-images.tar -tag $(TAG)
