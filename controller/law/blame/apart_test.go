@@ -34,7 +34,7 @@ func all(nodes ...string) Sending {
 }
 
 func after(known []Diagnosis, v sense.Verdict, sending Sending) Diagnosis {
-	return Diagnose(known, func(plan.Bottleneck) bool { return true }, []sense.Verdict{v}, nil, sending, time.Unix(0, 0))[0]
+	return diagnose(known, func(plan.Bottleneck) bool { return true }, []sense.Verdict{v}, nil, sending, time.Unix(0, 0))[0]
 }
 
 // Who is late both ways is so by several uplinks: its own, if all ways back are late, and those of
@@ -80,19 +80,19 @@ func TestAnEndThatWasCutInVainIsBlamedNoMore(t *testing.T) {
 	sending, v := all("n1", "v1", "v2", "n9"), bothWays(3, 3)
 	c := Config{Backoff: time.Second, MaxBackoff: time.Minute}
 	s := after(nil, v, sending)
-	if _, moved := s.Move(c, plan.Uplink("v1"), &v, sending, true, time.Unix(0, 0)); moved || s.Blames(plan.Uplink("v1")) {
+	if _, moved := s.move(c, plan.Uplink("v1"), &v, sending, true, time.Unix(0, 0)); moved || s.blames(plan.Uplink("v1")) {
 		t.Fatalf("%v are blamed after cuts in vain at v1; another one: %v", s.blamed(), moved)
 	}
-	if s = after([]Diagnosis{s}, v, sending); s.Blames(plan.Uplink("v1")) || len(s.blamed()) != 2 {
+	if s = after([]Diagnosis{s}, v, sending); s.blames(plan.Uplink("v1")) || len(s.blamed()) != 2 {
 		t.Fatalf("a look later %v are blamed", s.blamed())
 	}
-	if well := after([]Diagnosis{s}, bothWays(1, 0), sending); well.Blames(plan.Uplink("v1")) || well.Apart {
+	if well := after([]Diagnosis{s}, bothWays(1, 0), sending); well.blames(plan.Uplink("v1")) || well.Apart {
 		t.Fatalf("with the others well %v are blamed, apart: %v", well.blamed(), well.Apart)
 	}
-	if next, moved := s.Move(c, plan.Uplink("n1"), &v, sending, true, time.Unix(0, 0)); moved {
+	if next, moved := s.move(c, plan.Uplink("n1"), &v, sending, true, time.Unix(0, 0)); moved {
 		t.Fatalf("while it is late by v2 %v is blamed", next)
 	}
-	if next, moved := s.Move(c, plan.Uplink("v2"), &v, sending, true, time.Unix(0, 0)); !moved || !next.Whole {
+	if next, moved := s.move(c, plan.Uplink("v2"), &v, sending, true, time.Unix(0, 0)); !moved || !next.Whole {
 		t.Fatalf("with all three tried %v is blamed: %v", next, moved)
 	}
 }
@@ -114,7 +114,7 @@ func TestAnEndThatIsWellIsNotBlamed(t *testing.T) {
 func TestWhoIsWellAtBothEndsLooksElsewhere(t *testing.T) {
 	sending := all("n1", "v1", "v2", "n9")
 	s := after(nil, bothWays(1, 3), sending)
-	if s = after([]Diagnosis{s}, bothWays(1, 0), sending); !s.Blames(plan.Uplink("v1")) || !s.Apart {
+	if s = after([]Diagnosis{s}, bothWays(1, 0), sending); !s.blames(plan.Uplink("v1")) || !s.Apart {
 		t.Fatalf("late from v1 by now, %v are blamed", s.blamed())
 	}
 	if s = after([]Diagnosis{s}, bothWays(2, 0), sending); !slices.Equal(s.blamed(), []plan.Bottleneck{plan.Uplink("v2")}) || s.Apart {

@@ -54,8 +54,8 @@ type Diagnosis struct {
 // Key is the app.
 func (s Diagnosis) Key() plan.PodID { return s.App }
 
-// Lasting is for how long a diagnosis outlives the trouble.
-const Lasting = 3 * time.Second
+// lasting is for how long a diagnosis outlives the trouble.
+const lasting = 3 * time.Second
 
 // LetBe reports whether an app in trouble is left alone for now, because
 // nothing that could be cut helped it.
@@ -66,11 +66,11 @@ func (s *Diagnosis) LetBe(v *sense.Verdict, now time.Time) bool {
 	return now.Before(s.RetryAt) && v.Worst.Median < 2*s.Level+v.Allow
 }
 
-// Diagnose says for every app where its trouble is looked for: kept while it
+// diagnose says for every app where its trouble is looked for: kept while it
 // lasts, chosen by evidence when it starts, and again while nobody is behind it.
 // Apps, those that are late by what is Afar, and what is known of them are in the order
 // of their PodID.
-func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []sense.Verdict, afar []plan.PodID, sending Sending, now time.Time) []Diagnosis {
+func diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []sense.Verdict, afar []plan.PodID, sending Sending, now time.Time) []Diagnosis {
 	next := make([]Diagnosis, 0, len(verdicts))
 	for i := range verdicts {
 		v := &verdicts[i]
@@ -84,7 +84,7 @@ func Diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 		if k, found := plan.Find(known, s.App); found {
 			s.goOn(&known[k], behind, trouble && known[k].cleared(v), now)
 		}
-		if trouble || v.Trouble() && now.Sub(s.Since) < Lasting {
+		if trouble || v.Trouble() && now.Sub(s.Since) < lasting {
 			s.Since = now
 		}
 		next = append(next, s)
@@ -111,7 +111,7 @@ func (s *Diagnosis) goOn(old *Diagnosis, behind func(plan.Bottleneck) bool, clea
 	if !s.RetryAt.IsZero() && now.Sub(s.RetryAt) > s.Backoff {
 		s.RetryAt, s.Backoff, s.Spent = time.Time{}, 0, false
 	}
-	if now.Sub(s.Since) >= Lasting || !behind(s.Bottleneck) {
+	if now.Sub(s.Since) >= lasting || !behind(s.Bottleneck) {
 		s.Bottleneck, s.Also, s.Apart, s.Tried, s.InVain = anew.Bottleneck, anew.Also, anew.Apart, nil, false
 	}
 }
@@ -120,7 +120,7 @@ func (s *Diagnosis) goOn(old *Diagnosis, behind func(plan.Bottleneck) bool, clea
 func (s *Diagnosis) part(ends []plan.Bottleneck) {
 	for _, b := range ends {
 		switch {
-		case s.Blames(b) && s.Apart, slices.Contains(s.Tried, b):
+		case s.blames(b) && s.Apart, slices.Contains(s.Tried, b):
 		case !s.Apart:
 			s.Bottleneck, s.Apart = b, true
 		default:
@@ -129,8 +129,8 @@ func (s *Diagnosis) part(ends []plan.Bottleneck) {
 	}
 }
 
-// Blames reports whether an app's trouble is looked for at a bottleneck.
-func (s *Diagnosis) Blames(b plan.Bottleneck) bool {
+// blames reports whether an app's trouble is looked for at a bottleneck.
+func (s *Diagnosis) blames(b plan.Bottleneck) bool {
 	return s.Bottleneck == b || slices.Contains(s.Also, b)
 }
 
@@ -215,7 +215,7 @@ func (s *Diagnosis) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bo
 	if app.SLO.IsZero() || !sense.Crosses(app) {
 		return false
 	}
-	if s.Blames(b) {
+	if s.blames(b) {
 		return true
 	}
 	if violated {
@@ -227,9 +227,9 @@ func (s *Diagnosis) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bo
 	return slices.ContainsFunc(app.Sessions, func(x plan.Session) bool { return b.Node == x.Vantage })
 }
 
-// Move takes a diagnosis from a bottleneck to the next candidate, and returns it; or lets
+// move takes a diagnosis from a bottleneck to the next candidate, and returns it; or lets
 // everyone be for a while, longer each time, if cuts were tried at all.
-func (s *Diagnosis) Move(c Config, from plan.Bottleneck, v *sense.Verdict, sending Sending, tried bool, now time.Time) (next plan.Bottleneck, moved bool) {
+func (s *Diagnosis) move(c Config, from plan.Bottleneck, v *sense.Verdict, sending Sending, tried bool, now time.Time) (next plan.Bottleneck, moved bool) {
 	s.InVain = s.InVain || tried
 	if s.leave(from, v) {
 		return next, false

@@ -29,11 +29,11 @@ func Observe(c Config, sc sense.Config, known []Diagnosis, behind, raised func(p
 		}
 	}
 	l.view.Verdicts = corroborated(v.Verdicts, l.sending)
-	afar := Afar(l.view.Verdicts, raised)
+	afar := lateFromAfar(l.view.Verdicts, raised)
 	if v.Elsewhere != nil { // those it takes to say so are not all shown
 		afar = v.Elsewhere.Afar
 	}
-	l.Diagnoses = Diagnose(known, behind, l.view.Verdicts, afar, l.sending, v.At)
+	l.Diagnoses = diagnose(known, behind, l.view.Verdicts, afar, l.sending, v.At)
 	l.index = indexOf(v, l.Diagnoses)
 	return l
 }
@@ -58,7 +58,7 @@ func (l *Look) blameNext(all []plan.Bottleneck, app int, from plan.Bottleneck, v
 	if s.Apart { // it tells of all, and not of one alone
 		v = &l.view.Verdicts[app]
 	}
-	b, moved := s.Move(l.config, from, v, l.sending, tried, l.view.At)
+	b, moved := s.move(l.config, from, v, l.sending, tried, l.view.At)
 	if !moved {
 		return all, true
 	}

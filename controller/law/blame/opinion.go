@@ -105,7 +105,7 @@ func urgency(v *sense.Verdict, letBe bool) int {
 // samples, and is not left alone.
 func (l *Look) troubled(app int, b plan.Bottleneck) bool {
 	s, v := &l.Diagnoses[app], &l.view.Verdicts[app]
-	return s.Blames(b) && v.Trouble() && !s.LetBe(v, l.view.At)
+	return s.blames(b) && v.Trouble() && !s.LetBe(v, l.view.At)
 }
 
 // Paths are the sessions by which a bottleneck's queue is measured: of all apps

@@ -7,11 +7,11 @@ import (
 	"github.com/detnet/detnet/controller/sense"
 )
 
-// Afar finds the apps that are late from wherever they are measured, because each node
+// lateFromAfar finds the apps that are late from wherever they are measured, because each node
 // they are measured from is late towards others as well, or was just given more: it is the
 // uplinks of those nodes that are full, and nothing that the app is near. Both in the order
 // of their PodID.
-func Afar(verdicts []sense.Verdict, raised func(plan.Bottleneck) bool) (apps []plan.PodID) {
+func lateFromAfar(verdicts []sense.Verdict, raised func(plan.Bottleneck) bool) (apps []plan.PodID) {
 	var from map[string]towards
 	for i := range verdicts {
 		v := &verdicts[i]

@@ -62,8 +62,8 @@ func TestFullUplinksOfVantagesAreNotTakenForTheWholeCluster(t *testing.T) {
 		"one was, and the other is for all": {[]sense.Verdict{replies("c", "v2")}, plan.Uplink("v2"), []plan.Bottleneck{plan.Uplink("v1")}},
 	} {
 		verdicts := append([]sense.Verdict{seen("a", "n1", "v1", "v2", 3)}, tc.others...)
-		afar := Afar(verdicts, func(b plan.Bottleneck) bool { return slices.Contains(tc.raised, b) })
-		got := Diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, afar, sending, time.Unix(0, 0))
+		afar := lateFromAfar(verdicts, func(b plan.Bottleneck) bool { return slices.Contains(tc.raised, b) })
+		got := diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, afar, sending, time.Unix(0, 0))
 		if got[0].Bottleneck != tc.want {
 			t.Errorf("%s: %v is to blame, want %v", name, got[0].Bottleneck, tc.want)
 		}
@@ -76,7 +76,7 @@ func TestWhatIsClearIsNotBlamedAnyMore(t *testing.T) {
 	behind := func(plan.Bottleneck) bool { return true }
 	known := []Diagnosis{{App: plan.PodID{Namespace: "factory", Name: "a"}, Bottleneck: plan.Uplink("v1"), Since: time.Unix(0, 0)}}
 	for late, want := range map[uint64]string{1: "v1", 2: "v2"} {
-		got := Diagnose(known, behind, []sense.Verdict{seen("a", "n1", "v1", "v2", late)}, nil, sending, time.Unix(0, 1))
+		got := diagnose(known, behind, []sense.Verdict{seen("a", "n1", "v1", "v2", late)}, nil, sending, time.Unix(0, 1))
 		if got[0].Bottleneck != plan.Uplink(want) {
 			t.Errorf("late from %b: %v is to blame, want %v", late, got[0].Bottleneck, want)
 		}
@@ -103,10 +103,10 @@ func TestFullUplinksOfVantagesHaveNobodyElseCut(t *testing.T) {
 	} {
 		sending[plan.Uplink("v1")] = !tc.silent
 		verdicts := append([]sense.Verdict{seen("a", "n1", "v1", "v2", tc.late)}, tc.others...)
-		s := Diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, Afar(verdicts, func(plan.Bottleneck) bool { return false }), sending, time.Unix(0, 0))[0]
+		s := diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, lateFromAfar(verdicts, func(plan.Bottleneck) bool { return false }), sending, time.Unix(0, 0))[0]
 		whole := s.Bottleneck.Whole
 		for range 5 {
-			next, moved := s.Move(Config{Backoff: time.Second, MaxBackoff: time.Minute}, s.Bottleneck, &verdicts[0], sending, true, time.Unix(0, 0))
+			next, moved := s.move(Config{Backoff: time.Second, MaxBackoff: time.Minute}, s.Bottleneck, &verdicts[0], sending, true, time.Unix(0, 0))
 			whole = whole || moved && next.Whole
 		}
 		if whole != tc.whole {

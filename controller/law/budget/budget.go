@@ -123,8 +123,8 @@ type Search struct {
 // next may begin, and what small tries have shown, outlives it.
 func (s *Search) end() { s.Even, s.Fine, s.Step, s.Residual = false, false, 0, Residual{} }
 
-// Touched is when the budget was last changed.
-func (b *Budget) Touched() time.Time {
+// touchedAt is when the budget was last changed.
+func (b *Budget) touchedAt() time.Time {
 	return later(later(b.Link.Cut, b.Search.Raised), b.Search.Released)
 }
 
@@ -152,9 +152,9 @@ func (b *Budget) recovering() bool {
 // Learned reports whether the total is a budget, not just the sum of the limits.
 func (b *Budget) Learned() bool { return b.Link.Known || b.Draining() }
 
-// SettleTime is how long a change that was asked for may take to be in force
+// settleTime is how long a change that was asked for may take to be in force
 // before the limits in force are believed instead.
-const SettleTime = 3 * time.Second
+const settleTime = 3 * time.Second
 
 // Prepare takes over the limits in force where nothing is learned.
 func (b *Budget) Prepare(c Config, limits bitrate.Rate, now time.Time) {
@@ -163,7 +163,7 @@ func (b *Budget) Prepare(c Config, limits bitrate.Rate, now time.Time) {
 		// Limits of before may be far too low, or just right after a restart.
 		b.Search.At = now.Add(c.ProbeEvery / 30)
 	}
-	if b.Total == 0 || !b.Learned() && now.Sub(b.Touched()) > SettleTime {
+	if b.Total == 0 || !b.Learned() && now.Sub(b.touchedAt()) > settleTime {
 		b.Total = limits
 	}
 }

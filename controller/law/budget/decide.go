@@ -171,7 +171,7 @@ func (t *Turn) tooFar(b *Budget) bool { return b.Phase == plan.Trying && t.touch
 // pentUp reports whether limits were just given back: what the limiters held is let out at
 // once, and a queue of it says nothing of the link.
 func (t *Turn) pentUp(b *Budget) bool {
-	return t.Now.Sub(b.Search.Released) < SettleTime
+	return t.Now.Sub(b.Search.Released) < settleTime
 }
 
 // ripples reports whether limits were changed so recently that packets of before it are

@@ -90,7 +90,7 @@ func (t *Turn) insist(b *Budget) plan.Reason {
 	x.Unwritten = true
 	if t.Opinion.Trouble() {
 		x.CleanAt = time.Time{}
-		if t.Now.Sub(b.Link.Cut) > SettleTime {
+		if t.Now.Sub(b.Link.Cut) > settleTime {
 			t.from = t.Load.Limits
 			return t.reason(b, plan.Cut, plan.Violation)
 		}

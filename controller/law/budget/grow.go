@@ -49,7 +49,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 // shows reports whether the last raise has yet to show.
 func (t *Turn) shows(b *Budget, used bool) bool {
 	ago := t.Now.Sub(b.Search.Raised)
-	return ago < t.pause(b) || t.Load.Paced && !used && ago < SettleTime // they come back slowly from a change
+	return ago < t.pause(b) || t.Load.Paced && !used && ago < settleTime // they come back slowly from a change
 }
 
 // raise gives out a step more, and says how much the next one is to be.

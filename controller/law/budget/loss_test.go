@@ -96,7 +96,7 @@ func TestWhatWasPentUpIsWaitedFor(t *testing.T) {
 	if r := turn.act(&b); r.Action != plan.Hold || r.Cause != plan.AwaitEffect {
 		t.Errorf("a second after the limits were given back: %+v", r)
 	}
-	if b.Search.Released = t0.Add(-SettleTime); turn.pentUp(&b) {
+	if b.Search.Released = t0.Add(-settleTime); turn.pentUp(&b) {
 		t.Error("it is waited for ever")
 	}
 }

@@ -17,7 +17,7 @@ import (
 // in the large steps of who knows nothing. Those of many may come to more.
 func (b *Budget) Believe(c Config, load senders.Load, told plan.Told) {
 	limits, found := load.Limits, told.Found
-	anew := b.Phase == plan.Open && !b.Link.Known && b.Touched().IsZero()
+	anew := b.Phase == plan.Open && !b.Link.Known && b.touchedAt().IsZero()
 	if !anew || found == 0 || load.Seen.IsZero() {
 		return
 	}

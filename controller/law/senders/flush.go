@@ -55,13 +55,13 @@ func Waits(s *plan.Sender, usage bitrate.Rate, burst bool) bool {
 	return (s.Limiter == plan.EDT || s.Limiter == plan.EDTHostRouting && burst) && Bound(s, usage)
 }
 
-// Flushed brings flushes up to date: the senders in the order of their PodID, as the
+// flushed brings flushes up to date: the senders in the order of their PodID, as the
 // flushes are. What waited is gone once a sender is seen to obey the low limit, or
 // where that cannot be seen, as of UDP that offers more whatever comes of it, after
 // the horizon. A flush ends when its low limit is seen to be another one: writes take
 // their time. One whose low limit is never seen ends when it is late, and one after which
 // the limit is to be no other at once.
-func (f Feedback) Flushed(known []Flush, senders []plan.Sender, now time.Time) []Flush {
+func (f Feedback) flushed(known []Flush, senders []plan.Sender, now time.Time) []Flush {
 	var next []Flush
 	for _, x := range known {
 		i, found := plan.Find(senders, x.Pod)
@@ -85,10 +85,10 @@ func (f Feedback) Flushed(known []Flush, senders []plan.Sender, now time.Time) [
 	return next
 }
 
-// Hold keeps the uses as they were of senders whose limit is low for a while: what they
+// hold keeps the uses as they were of senders whose limit is low for a while: what they
 // send says nothing of what they would. Was and is are in the order of the senders at
 // the step before and now; neither is changed.
-func Hold(is, was []Use, flushes []Flush, now time.Time) []Use {
+func hold(is, was []Use, flushes []Flush, now time.Time) []Use {
 	if len(flushes) == 0 {
 		return is
 	}

@@ -16,7 +16,7 @@ func TestAChangeToTheLowLimitEnds(t *testing.T) {
 		known := []Flush{{Pod: pod, At: t0, Was: 5 * mbit, To: to}}
 		s := []plan.Sender{{Pod: pod, Limit: Low(5 * mbit)}}
 		for _, after := range []time.Duration{100 * ms, 3 * time.Second} {
-			known = Feedback{}.Flushed(known, s, t0.Add(after))
+			known = Feedback{}.flushed(known, s, t0.Add(after))
 			if gone := len(known) == 0; gone != (ends && after > time.Second) {
 				t.Errorf("to %v, after %v: ended %v", to, after, gone)
 			}

@@ -22,12 +22,12 @@ type Look struct {
 // is a part of a cluster, elsewhere is what counts of the rest; else it is nil. The feedback
 // is assumed until it has been measured.
 func Observe(uses []Use, flushes []Flush, f Feedback, o plan.Observation, elsewhere *plan.Elsewhere, assumed time.Duration) Look {
-	l := Look{At: o.At, All: o.Senders, Uses: ObserveUse(uses, o.Senders, o.At), Feedback: f.Observe(o.Senders, o.At)}
+	l := Look{At: o.At, All: o.Senders, Uses: observeUse(uses, o.Senders, o.At), Feedback: f.Observe(o.Senders, o.At)}
 	if elsewhere != nil {
 		l.Feedback.Delays = elsewhere.Delays
 	}
-	l.Flushes = l.Feedback.Flushed(flushes, o.Senders, o.At)
-	l.Uses = Hold(l.Uses, uses, l.Flushes, o.At)
+	l.Flushes = l.Feedback.flushed(flushes, o.Senders, o.At)
+	l.Uses = hold(l.Uses, uses, l.Flushes, o.At)
 	l.Usual = l.Feedback.P95(assumed)
 	l.awaited = l.Feedback.Awaited(o.Senders, o.At, l.Usual)
 	return l

@@ -75,9 +75,9 @@ func (u *Use) add(at time.Time, r bitrate.Rate) {
 	}
 }
 
-// ObserveUse brings the peaks up to date; senders in the order of their PodID.
+// observeUse brings the peaks up to date; senders in the order of their PodID.
 // Where nothing is new it returns what was known.
-func ObserveUse(known []Use, senders []plan.Sender, now time.Time) []Use {
+func observeUse(known []Use, senders []plan.Sender, now time.Time) []Use {
 	uses, k := known, 0
 	same := len(known) == len(senders)
 	for i := range senders {
@@ -107,14 +107,14 @@ func Peak(s *plan.Sender, now time.Time) bitrate.Rate {
 	var most bitrate.Rate
 	oldest := now.Add(-(windows+2)*Window - s.Pause)
 	for i := len(s.Rates) - 1; i >= 0 && !s.Rates[i].At.Before(oldest); i-- {
-		most = max(most, Usable(s, s.Rates[i].Tx))
+		most = max(most, usable(s, s.Rates[i].Tx))
 	}
 	return most
 }
 
-// Usable is a measured rate without what the limiter will drop: where the
+// usable is a measured rate without what the limiter will drop: where the
 // counter sits before the limiter it may exceed the limit.
-func Usable(s *plan.Sender, tx bitrate.Rate) bitrate.Rate {
+func usable(s *plan.Sender, tx bitrate.Rate) bitrate.Rate {
 	return min(tx, cmp.Or(s.Limit, tx))
 }
 
@@ -135,7 +135,7 @@ func PeakSum(senders []*plan.Sender) bitrate.Rate {
 		end, rates := s.Rates[len(s.Rates)-1].At.Time(), s.Rates
 		for i := range sums {
 			rates = until(rates, end.Add(-time.Duration(i)*Window))
-			sums[i] += Usable(s, newest(rates))
+			sums[i] += usable(s, newest(rates))
 		}
 	}
 	return slices.Max(sums[:])
@@ -183,8 +183,8 @@ func Sums(senders []*plan.Sender, from, to time.Time) []Sum {
 }
 
 // MeanSum is what the senders sent from one time to another on average, as it was
-// counted, and the part of it that is Usable; 0 if nobody counted.
-func MeanSum(senders []*plan.Sender, from, to time.Time) (counted, usable bitrate.Rate) {
+// counted, and the part of it that is usable; 0 if nobody counted.
+func MeanSum(senders []*plan.Sender, from, to time.Time) (counted, passed bitrate.Rate) {
 	if !to.After(from) {
 		return 0, 0
 	}
@@ -192,7 +192,7 @@ func MeanSum(senders []*plan.Sender, from, to time.Time) (counted, usable bitrat
 	for _, s := range senders {
 		for i, r := range s.Rates {
 			took := within(s.Rates, i, from, to)
-			all, part = all+float64(r.Tx)*took, part+float64(Usable(s, r.Tx))*took
+			all, part = all+float64(r.Tx)*took, part+float64(usable(s, r.Tx))*took
 		}
 	}
 	took := to.Sub(from).Seconds()

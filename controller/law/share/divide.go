@@ -30,10 +30,10 @@ func Divide(b *budget.Budget, g *senders.Group, l *senders.Look, raise bool) Div
 			claims[k].Floor = max(claims[k].Floor, senders.LimitOf(g.Senders[k]))
 		}
 		if g.Unused[k] > 0 {
-			claims[k].Lend(g.Unused[k])
+			claims[k].lend(g.Unused[k])
 		}
 	}
-	Shrink(b.Limits(), claims)
+	shrink(b.Limits(), claims)
 	d := Division{Of(b.Limits(), claims), make([]bitrate.Rate, len(claims))}
 	for k, unused := range g.Unused {
 		d.To[k] += unused

@@ -51,10 +51,10 @@ func Of(total bitrate.Rate, claims []Claim) []bitrate.Rate {
 	return got
 }
 
-// Shrink makes the floors smaller in proportion where together they exceed the total:
+// shrink makes the floors smaller in proportion where together they exceed the total:
 // what is promised to all cannot be more than there is. None is below what can be
 // written.
-func Shrink(total bitrate.Rate, claims []Claim) {
+func shrink(total bitrate.Rate, claims []Claim) {
 	for {
 		var floors, least bitrate.Rate // of those that can be made smaller, and of the others
 		for _, c := range claims {
@@ -80,8 +80,8 @@ func Shrink(total bitrate.Rate, claims []Claim) {
 	}
 }
 
-// Lend takes what nobody needs to reckon with of an idle sender out of a claim.
-func (c *Claim) Lend(unused bitrate.Rate) {
+// lend takes what nobody needs to reckon with of an idle sender out of a claim.
+func (c *Claim) lend(unused bitrate.Rate) {
 	c.Floor, c.Ceiling = max(c.Floor-unused, 0), c.Ceiling-unused
 	c.Demand = min(c.Demand, max(c.Floor, 0))
 }
