@@ -116,7 +116,11 @@ func (t *Turn) early(b *Budget) bool {
 	if t.Opinion.Lossy || senders.InUse(t.Load.Peak, b.Total) {
 		return false
 	}
-	began := queue.Onset(t.ramp(b, t.Now), t.Sense.Window)
+	ramp := t.ramp(b, t.Now)
+	began := queue.Began(ramp, t.Sense.Window)
+	if t.Load.Paced || t.Load.Sockets { // what is sent is counted before it waits, and says less of the queue
+		began = queue.Onset(ramp, t.Sense.Window)
+	}
 	told := t.Load.Seen.Sub(began) >= t.Load.Seen.Sub(t.Load.SeenFrom)*6/10
 	return !told && t.Now.Sub(began) < 5*senders.Window
 }

@@ -21,7 +21,7 @@ func TestAnOnsetIsWhereTheWayUpBegins(t *testing.T) {
 		window := time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "window"))
 		now := len(ramp) - len(After(ramp, at.Add(-window)))
 		first := Foot(ramp, now+highest(ramp[now:]))
-		began := Onset(ramp, window)
+		began := Began(ramp, window)
 		if began.After(ramp[first].At) && (first == 0 || ramp[first].At.After(ramp[first-1].At)) {
 			t.Fatalf("%v after the first sample of the way up", began.Sub(ramp[first].At))
 		}

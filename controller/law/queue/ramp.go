@@ -37,26 +37,41 @@ func Ramp(paths []*plan.Session, from time.Time) []Delay {
 // RampTime is how far back a rise of the queue is looked for.
 const RampTime = 1500 * time.Millisecond
 
-// Onset is when the queue began that stood within the last window; zero if there is none. It
-// is told by the line of the way up, between the first sample that is late and the one before.
+// Onset is when the first packet was late by the queue that stood within the last window; zero
+// if there is none.
 func Onset(ramp []Delay, window time.Duration) time.Time {
 	if len(ramp) == 0 {
 		return time.Time{}
 	}
-	now := len(ramp) - len(After(ramp, ramp[len(ramp)-1].At.Add(-window)))
-	top := now + highest(ramp[now:])
-	first := Foot(ramp, top)
-	if first == 0 {
-		return ramp[0].At
+	first, _ := wayUp(ramp, window)
+	return ramp[first].At
+}
+
+// Began is when that queue began by the line of the way up: between the first sample that is
+// late and the one before.
+func Began(ramp []Delay, window time.Duration) time.Time {
+	if len(ramp) == 0 {
+		return time.Time{}
 	}
-	began, before := ramp[first].At, ramp[first-1].At
+	first, top := wayUp(ramp, window)
+	began := ramp[first].At
+	if first == 0 {
+		return began
+	}
 	if slope, _ := Fit(below(ramp[first:top+1], 7)); slope > 0 && ramp[first].Above > 0 {
 		began = began.Add(-time.Duration(float64(ramp[first].Above) / slope))
 	}
-	if !began.After(before) {
+	if before := ramp[first-1].At; !began.After(before) {
 		began = before.Add(1)
 	}
 	return began
+}
+
+// wayUp is where that to the longest queue of the last window begins and ends.
+func wayUp(ramp []Delay, window time.Duration) (first, top int) {
+	now := len(ramp) - len(After(ramp, ramp[len(ramp)-1].At.Add(-window)))
+	top = now + highest(ramp[now:])
+	return Foot(ramp, top), top
 }
 
 // foot is by how many times a queue is longer at its top than where its way up begins, and
