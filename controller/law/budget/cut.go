@@ -116,12 +116,12 @@ func (t *Turn) early(b *Budget) bool {
 	if t.Opinion.Lossy || senders.InUse(t.Load.Peak, b.Total) {
 		return false
 	}
-	ramp := t.ramp(b, t.Now)
+	ramp, window := t.ramp(b, t.Now), t.Load.Seen.Sub(t.Load.SeenFrom)
 	began := queue.Began(ramp, t.Sense.Window)
 	if t.Load.Paced || t.Load.Sockets { // what is sent is counted before it waits, and says less of the queue
-		began = queue.Onset(ramp, t.Sense.Window)
+		began, window = queue.Onset(ramp, t.Sense.Window), max(window, senders.Window)
 	}
-	told := t.Load.Seen.Sub(began) >= t.Load.Seen.Sub(t.Load.SeenFrom)*6/10
+	told := t.Load.Seen.Sub(began) >= window*6/10
 	return !told && t.Now.Sub(began) < 5*senders.Window
 }
 
