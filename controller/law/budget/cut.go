@@ -118,7 +118,7 @@ func (t *Turn) early(b *Budget) bool {
 	}
 	ramp, window := t.ramp(b, t.Now), t.Load.Seen.Sub(t.Load.SeenFrom)
 	began := queue.Began(ramp, t.Sense.Window)
-	if t.Load.Paced || t.Load.Sockets { // what is sent is counted before it waits, and says less of the queue
+	if t.Load.Paced { // what is sent is counted before it waits, and says less of the queue
 		began, window = queue.Onset(ramp, t.Sense.Window), max(window, senders.Window)
 	}
 	told := t.Load.Seen.Sub(began) >= window*6/10
