@@ -15,6 +15,18 @@ func watched(protocol workload.Protocol) *session {
 	return newSession(Session{ID: "a", Protocol: protocol, Interval: DefaultInterval, Timeout: DefaultTimeout, Late: Late{Above: ms, RTT: 10 * ms}}, 1, 0, 0)
 }
 
+// pair is a session of an app, and its node session.
+func pair(t *testing.T) (sender *Sender, app, beside *session) {
+	sender = NewSender(Options{})
+	if err := sender.Assign([]Session{
+		{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, NodeSession: "beside"},
+		{ID: "beside", Protocol: workload.UDP, Host: "127.0.0.1", Port: 10},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return sender, sender.sessions[0], sender.sessions[1]
+}
+
 // Three late packets of four are told once, until the path has been free again and
 // the hurry is over for a while.
 func TestLateIsToldOnce(t *testing.T) {
@@ -137,14 +149,7 @@ func TestNodeSessionMustAgree(t *testing.T) {
 		{"late twice, and the app once", 1, []time.Duration{free, late, late}, 0, true},
 		{"late once, and the app once", 1, []time.Duration{free, free, late}, 0, false},
 	} {
-		sender := NewSender(Options{})
-		if err := sender.Assign([]Session{
-			{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, NodeSession: "beside"},
-			{ID: "beside", Protocol: workload.UDP, Host: "127.0.0.1", Port: 10},
-		}); err != nil {
-			t.Fatal(err)
-		}
-		app, beside := sender.sessions[0], sender.sessions[1]
+		sender, app, beside := pair(t)
 		app.note(free, 1)
 		for range tt.late {
 			app.note(late, 1)
@@ -163,14 +168,7 @@ func TestNodeSessionMustAgree(t *testing.T) {
 // Answers are read sooner as a path becomes late, and no longer where it stays late and
 // nobody is told, for its node session is on time: that may be for ever.
 func TestAPathThatStaysLateIsNotReadMoreOften(t *testing.T) {
-	sender := NewSender(Options{})
-	if err := sender.Assign([]Session{
-		{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, NodeSession: "beside"},
-		{ID: "beside", Protocol: workload.UDP, Host: "127.0.0.1", Port: 10},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	app, beside := sender.sessions[0], sender.sessions[1]
+	sender, app, beside := pair(t)
 	for at := time.Duration(0); at < time.Minute; at += 20 * ms {
 		now, rtt := int64(at), 300*time.Microsecond
 		beside.note(rtt, now)
@@ -197,14 +195,7 @@ func TestAPathThatStaysLateIsNotReadMoreOften(t *testing.T) {
 // Packets that are late now and then, each by itself, are no queue: who has one in ten of them
 // late, here and at the node session, seldom hurries.
 func TestNoiseIsNotHurriedFor(t *testing.T) {
-	sender := NewSender(Options{})
-	if err := sender.Assign([]Session{
-		{ID: "app", Protocol: workload.UDP, Host: "127.0.0.1", Port: 9, Late: Late{Above: ms}, NodeSession: "beside"},
-		{ID: "beside", Protocol: workload.UDP, Host: "127.0.0.1", Port: 10},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	app, beside := sender.sessions[0], sender.sessions[1]
+	sender, app, beside := pair(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	rtt := func() time.Duration {
 		if random.IntN(10) == 0 {
@@ -255,6 +246,8 @@ func BenchmarkManyLate(b *testing.B) {
 	}
 }
 
+// The node session hurries with the session, others do not; new samples are told of for
+// as long as anybody hurries.
 // The node session hurries with the session, others do not; new samples are told of for
 // as long as anybody hurries.
 func TestNodeSessionHurries(t *testing.T) {
