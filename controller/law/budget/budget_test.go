@@ -407,3 +407,36 @@ func TestAQueueThatLeavesTooSlowlyIsNotWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+// A cut is made when three packets are late. What was sent before it and comes back after it tells
+// how fast the queue grew: of a link that fell to half, that a cut to just below it leaves a second of queue.
+func TestACutIsDeepenedOnceTheQueueTellsHowFastItGrew(t *testing.T) {
+	session := &plan.Session{ID: "a", Vantage: "n2", Base: plan.Base{Known: true}}
+	see := func(from, to int) {
+		for i := from; i <= to; i += 10 { // the link has had half of what it had for 70 ms
+			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i) * ms)), RTT: max(0, time.Duration(i+70)*ms)})
+		}
+	}
+	b := Budget{Phase: plan.Settled, Total: 194 * mbit, Link: Link{Known: true, Measured: true, Capacity: 200 * mbit, Best: 200 * mbit}}
+	turn := Turn{Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 300 * ms, Opinion: &blame.Opinion{}, Paths: []*plan.Session{session}}
+	turn.Load = senders.Load{Peak: 194 * mbit, Limits: 194 * mbit, Bound: true, Room: true, Seen: t0, SeenFrom: t0.Add(-100 * ms)}
+	v := turn.Opinion
+	v.Allow, v.Soft, v.Standing, v.Worst.Session, v.Worst.Base = ms, ms/2, true, session, session.Base
+	v.Worst.Recent, v.Worst.Slope = 3*ms, 0.1
+
+	see(-150, -50)
+	turn.Decide(&b)
+	first := b.Total
+	turn.Now = t0.Add(20 * ms)
+	see(-40, -20)
+	v.Blind = true // nothing was sent since it may show
+	if r := turn.Decide(&b); r.Action != plan.Cut || b.Total > 60*mbit || b.Total >= first || b.Phase != plan.Cutting {
+		t.Fatalf("%+v: %v after a first cut to %v; want less than 60M, which empties the queue of a link of 100M at once", r, b.Total, first)
+	}
+	deep := b
+	turn.Now = t0.Add(40 * ms)
+	see(-10, 10)
+	if r := turn.Decide(&b); r.Action != plan.Hold || b.Total != deep.Total || !b.Link.EffectBy.Equal(deep.Link.EffectBy) {
+		t.Errorf("%+v: %v, want one more cut and no second", r, b.Total)
+	}
+}

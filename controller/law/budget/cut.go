@@ -139,7 +139,7 @@ const (
 // at 1 − B/C seconds a second. Where nothing tells the capacity the cut is
 // deep, and how fast the queue then leaves will tell it.
 func (t *Turn) cut(b *Budget) {
-	x, c := &b.Trouble, t.Config
+	x := &b.Trouble
 	again, raised := b.again(), t.raised(b)
 	first := !again && !raised && !b.Link.Known
 	b.Link.Upper = t.tooMuch(b)
@@ -153,29 +153,57 @@ func (t *Turn) cut(b *Budget) {
 	depth, most, explore := t.estimate(b)
 	x.Overshot = raised && !again
 	t.wait(b, raised)
-	reference := b.Link.Upper
-	if b.Link.Known {
-		reference = b.Link.Capacity
-	}
+	total := b.Total
+	t.lower(b, depth, most)
 	if first { // the search ends there
-		b.Link.Upper = min(b.Total, t.sinceOnset(b))
+		b.Link.Upper = min(total, t.sinceOnset(b))
 	}
-	others := float64(reference+b.Link.Others) / float64(reference) // a queue leaves as fast as the link is, not as our part of it
-	depth = min(max(depth*others, c.MinCut), max(most, min(most*others, deepest)))
-	b.Total = max(bitrate.Scale(reference, 1-depth), min(t.Load.Floors, b.Total))
-	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
-	x.InForce, x.Takes = t.Load.Limits+t.Load.Unused, max(t.Load.Limits-b.Total, 0)
 	x.Doubted = time.Time{}
 	x.Cuts++
 	b.Link.Proven = 0
 	b.Search.Overbooked.exceeded(t.Now)
 	b.Search.end()
 	b.Search.Even = explore
-	b.Link.Cut, b.Link.EffectBy = t.Now, t.Now.Add(t.Feedback)
 	if x.Resume = plan.Draining; t.unsure() {
 		x.Resume = plan.Testing
 	}
 	b.Phase = plan.Cutting
+}
+
+// lower takes such a share of what fits through, or was used if that is not known, and notes
+// what is to come of it.
+func (t *Turn) lower(b *Budget, depth, most float64) {
+	l, x := &b.Link, &b.Trouble
+	reference := l.Upper
+	if l.Known {
+		reference = l.Capacity
+	}
+	others := float64(reference+l.Others) / float64(reference) // a queue leaves as fast as the link is, not as our part of it
+	depth = min(max(depth*others, t.Config.MinCut), max(most, min(most*others, deepest)))
+	b.Total = max(bitrate.Scale(reference, 1-depth), min(t.Load.Floors, b.Total))
+	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
+	x.InForce, x.Takes = t.Load.Limits+t.Load.Unused, max(t.Load.Limits-b.Total, 0)
+	l.Cut, l.EffectBy = t.Now, t.Now.Add(t.Feedback)
+}
+
+// deepen cuts more of a link that was cut when its queue had just begun, once packets from before
+// the cut tell how fast that grew, and so what fits through.
+func (t *Turn) deepen(b *Budget) bool {
+	x, l, total := &b.Trouble, &b.Link, b.Total
+	if !t.Now.Before(l.EffectBy) || x.Cuts != 1 || x.Rise.Slope != 0 || x.Found.Loss > 0 || x.Overshot || !x.Before.Link.Known {
+		return false
+	}
+	ramp := t.ramp(b, l.Cut)
+	ramp = ramp[:len(ramp)-len(queue.After(ramp, l.Cut))]
+	if x.Rise.Slope = queue.Rising(ramp); x.Rise.Slope == 0 || l.Known && x.Rise.Alone() >= l.Capacity {
+		return false
+	}
+	l.learn(x.Rise.Alone(), true)
+	newest := ramp[len(ramp)-1]
+	stands := newest.Above.Seconds() + x.Rise.Slope*t.Now.Add(t.Feedback).Sub(newest.At).Seconds()
+	t.lower(b, stands/t.Config.Drain.Seconds(), t.Config.MaxCut)
+	b.Total = min(b.Total, total)
+	return b.Total < total
 }
 
 // tooMuch is what was used, or was let through by a raise: more than fits through.

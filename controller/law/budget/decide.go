@@ -21,6 +21,8 @@ func (t *Turn) Decide(b *Budget) plan.Reason {
 		b.Phase = b.Trouble.Resume
 	}
 	switch {
+	case b.Phase == plan.Cutting && t.deepen(b):
+		return t.reason(b, plan.Cut, plan.Violation)
 	case v.Silent, v.Blind && t.Now.Sub(b.Link.EffectBy) < t.Sense.Stale+2*v.Lag:
 		return t.hold(b, plan.AwaitEffect)
 	case v.Blind:
