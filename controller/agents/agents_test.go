@@ -285,7 +285,7 @@ func TestDeposedByAnAgent(t *testing.T) {
 		p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))
 		p.Deposed = func() { deposed.Store(true) }
 		refusing := &refuser{code: code}
-		addr := refusing.serve(t)
+		addr := serve(t, refusing)
 		ctx, cancel := context.WithCancel(t.Context())
 		p.Assign(ctx, []Assignment{{Agent: inventory.Agent{UID: "a1", Addr: addr}}}, nil)
 		eventually(t, "it was asked twice", func() bool { return refusing.asked.Load() > 1 })
@@ -312,13 +312,15 @@ func (r *refuser) Measure(s grpc.BidiStreamingServer[api.Assignment, api.Report]
 	return grpcstatus.Error(r.code, "no")
 }
 
-func (r *refuser) serve(t *testing.T) (addr string) {
+// serve runs an agent until the test ends.
+func serve(t *testing.T, agent api.AgentServer) (addr string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := grpc.NewServer()
-	api.RegisterAgentServer(server, r)
+	api.RegisterAgentServer(server, agent)
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(server.Stop)
 	return l.Addr().String()

@@ -98,10 +98,10 @@ func heldOf(r *api.PodRate, now time.Time) Held {
 	}
 }
 
-// takes notes whether an agent enforces what it is told. The pool's lock is held.
-func (p *Pool) takes(from inventory.Agent, takes bool) {
-	if l := p.byUID[from.UID]; l != nil && l.agent == from && l.takes != takes {
-		l.takes = takes
+// takes notes that an agent enforces what it is told. The pool's lock is held.
+func (p *Pool) takes(from inventory.Agent) {
+	if l := p.byUID[from.UID]; l != nil && l.agent == from && !l.takes {
+		l.takes = true
 		p.push(l)
 	}
 }

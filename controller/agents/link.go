@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,16 @@ const buffer = 4 << 10
 // knows, and hundreds of reports. A window that grows is measured by a ping and its
 // answer for each report.
 const flowWindow = 64 << 10
+
+// headers is what an agent may say beside its reports, octets: gRPC's own is 16 MiB, and why
+// a stream ends is among them.
+const headers = 8 << 10
+
+// brief is why a stream ended, for people: an agent has a part in the words.
+func brief(err error) string {
+	text := err.Error()
+	return strings.ToValidUTF8(text[:min(len(text), longestWhy)], "")
+}
 
 // patience is how long an agent may be silent after a report.
 func patience(calm bool) time.Duration {
@@ -125,7 +136,7 @@ func (l *link) disconnect(why error, now time.Time) (did bool) {
 	if before.Connected {
 		since = now
 	}
-	l.state.Store(&State{Since: since, Why: why.Error()})
+	l.state.Store(&State{Since: since, Why: brief(why)})
 	return before.Connected
 }
 
@@ -153,10 +164,11 @@ func sameSession(a, b *api.Session) bool {
 		a.LateAboveUs == b.LateAboveUs && a.LateRttUs == b.LateRttUs && a.Number == b.Number
 }
 
-// run redials until ctx ends, with back-off that a flowing stream resets.
+// run redials until ctx ends.
 func (l *link) run(ctx context.Context) {
-	delay := firstDelay
-	for first := 2 * silence; ctx.Err() == nil; first = 2*silence + delay {
+	var pause time.Duration
+	for first := 2 * silence; ctx.Err() == nil; first = 2*silence + pause {
+		begun := time.Now()
 		err := l.stream(ctx, first)
 		if ctx.Err() != nil {
 			return
@@ -165,25 +177,33 @@ func (l *link) run(ctx context.Context) {
 		if grpcstatus.Code(err) == codes.Aborted && l.pool.Deposed != nil {
 			l.pool.Deposed()
 		}
+		var flowed time.Duration
 		was := l.disconnect(err, time.Now())
+		if was {
+			flowed = time.Since(begun)
+		}
+		pause = again(pause, flowed)
 		switch {
 		case errors.Is(err, errTooMuch):
 			l.refused.Add(1)
-			delay = maxDelay // that it reported before makes it no better
-			l.log.Warn("agent reports too much: its stream was ended, and its sessions are blind until it is back", "err", err)
-		case was || delay == firstDelay:
-			l.log.Warn("agent unreachable: its sessions are blind until it is back", "err", err)
+			pause = maxDelay // that it reported before makes it no better
+			l.log.Warn("agent reports too much: its stream was ended, and its sessions are blind until it is back", "err", brief(err))
+		case was || pause == firstDelay:
+			l.log.Warn("agent unreachable: its sessions are blind until it is back", "err", brief(err))
 		}
-		sleep(ctx, delay+rand.N(delay/2))
-		delay = min(2*delay, maxDelay)
-		if errors.Is(err, errFlowed) && !errors.Is(err, errTooMuch) {
-			delay = firstDelay
-		}
+		sleep(ctx, pause+rand.N(pause/2))
 	}
 }
 
-// errFlowed marks the end of a stream that had delivered.
-var errFlowed = errors.New("stream ended")
+// again is the pause before the next try: from the shortest on after a stream that flowed for
+// as long as the longest pause, else twice the last one. An agent that comes and goes is told
+// of in the log no oftener than that, and has others told as seldom what they are to ask it.
+func again(last, flowed time.Duration) time.Duration {
+	if last == 0 || flowed >= maxDelay {
+		return firstDelay
+	}
+	return min(2*last, maxDelay)
+}
 
 // stream holds one until it ends. Its first report is waited for that long (first): longer with each
 // try, since two ends that are busy take their time, and would take it again.
@@ -196,7 +216,7 @@ func (l *link) stream(ctx context.Context, first time.Duration) error {
 	}
 	defer begun()
 	conn, err := grpc.NewClient("passthrough:///"+l.agent.Addr, grpc.WithTransportCredentials(l.pool.creds),
-		grpc.WithReadBufferSize(0), grpc.WithWriteBufferSize(buffer),
+		grpc.WithMaxHeaderListSize(headers), grpc.WithReadBufferSize(0), grpc.WithWriteBufferSize(buffer),
 		grpc.WithStaticStreamWindowSize(flowWindow), grpc.WithStaticConnWindowSize(flowWindow))
 	if err != nil {
 		return fmt.Errorf("dial agent %s: %w", l.agent.Addr, err)
@@ -225,7 +245,7 @@ func (l *link) stream(ctx context.Context, first time.Duration) error {
 	cancel(nil)
 	l.out.close()
 	if l.state.Load().Connected {
-		return fmt.Errorf("agent %s: %w: %w", l.agent.Addr, errFlowed, err)
+		return fmt.Errorf("agent %s: stream ended: %w", l.agent.Addr, err)
 	}
 	return fmt.Errorf("stream from agent %s: %w", l.agent.Addr, err)
 }
@@ -238,12 +258,15 @@ func (l *link) receive(s grpc.BidiStreamingClient[api.Assignment, api.Report], h
 		if err != nil {
 			return err
 		}
+		if node := r.GetNode(); node != "" && node != l.agent.Node {
+			return fmt.Errorf("the agent of node %.253q answers there, and not that of %s: its address may have been another's before", node, l.agent.Node)
+		}
 		heard(r.GetCalm())
 		if err := l.pool.receive(&said, r, time.Now()); err != nil {
 			return err
 		}
 		if l.connect(time.Now()) {
-			l.log.Info("agent connected", "reports_as", r.GetNode())
+			l.log.Info("agent connected")
 		}
 	}
 }

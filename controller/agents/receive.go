@@ -46,10 +46,16 @@ func (p *Pool) receive(s *speech, r *api.Report, now time.Time) error {
 	return nil
 }
 
-// learn takes in what a report says of its agent. The pool's lock is held.
+// learn takes in what a report says of its agent. What it holds and takes, it does until its
+// stream ends: others are told of it, and are not to be told back and forth. The pool's lock
+// is held.
 func (p *Pool) learn(from inventory.Agent, r *api.Report) {
-	p.holds(from, r.GetStampKeyHeld())
-	p.takes(from, r.GetTakesLimits())
+	if r.GetStampKeyHeld() {
+		p.holds(from, true)
+	}
+	if r.GetTakesLimits() {
+		p.takes(from)
+	}
 	l := p.byUID[from.UID]
 	if l == nil {
 		return
