@@ -29,6 +29,15 @@ func (c Callers) Require(config *tls.Config) *tls.Config {
 	return config
 }
 
+// Announce is Require of a server that says in each handshake whose certificates it wants, for
+// Showing: by the names in the files now, which stay when keys change.
+func (c Callers) Announce(config *tls.Config) (*tls.Config, error) {
+	config = c.Require(config)
+	var err error
+	config.ClientCAs, err = c.authorities()
+	return config, err
+}
+
 // Ask has everybody who connects asked for a certificate and lets them in without
 // one too: for Handler, where a server has more to answer than theirs, such as a
 // kubelet's health checks.
@@ -54,19 +63,9 @@ func (c Callers) Handler(h http.Handler) http.Handler {
 }
 
 func (c Callers) verify(state tls.ConnectionState) error {
-	roots := x509.NewCertPool()
-	var errs []error
-	known := false
-	for _, file := range c.Files {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		known = roots.AppendCertsFromPEM(pem) || known
-	}
-	if !known {
-		return fmt.Errorf("verify the caller: no authority in %v: %w", c.Files, errors.Join(errs...))
+	roots, err := c.authorities()
+	if err != nil {
+		return fmt.Errorf("verify the caller: %w", err)
 	}
 	leaf := state.PeerCertificates[0] // never empty: one is required or was shown
 	intermediates := x509.NewCertPool()
@@ -83,4 +82,23 @@ func (c Callers) verify(state tls.ConnectionState) error {
 		return fmt.Errorf("verify the caller's certificate (%s): it carries none of the names %v", leaf.Subject, c.Names)
 	}
 	return nil
+}
+
+// authorities are those in the files that can be read; none is an error.
+func (c Callers) authorities() (*x509.CertPool, error) {
+	roots := x509.NewCertPool()
+	var errs []error
+	known := false
+	for _, file := range c.Files {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		known = roots.AppendCertsFromPEM(pem) || known
+	}
+	if !known {
+		return nil, fmt.Errorf("no authority in %v: %w", c.Files, errors.Join(errs...))
+	}
+	return roots, nil
 }

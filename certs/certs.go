@@ -152,6 +152,19 @@ func (c *Current) MutualClientConfig(serverName string) *tls.Config {
 	}
 }
 
+// Showing has a client show own to servers that say whose certificate they want
+// (Callers.Announce), and to the others the one that config has it show.
+func Showing(config *tls.Config, own *Current) *tls.Config {
+	config, others := config.Clone(), config.GetClientCertificate
+	config.GetClientCertificate = func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if len(asked.AcceptableCAs) == 0 {
+			return others(asked)
+		}
+		return own.ClientCertificate(asked)
+	}
+	return config
+}
+
 func (c *Current) verify(state tls.ConnectionState, usage x509.ExtKeyUsage) error {
 	p, err := c.get()
 	if err != nil {

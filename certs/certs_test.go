@@ -12,6 +12,8 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -164,6 +166,43 @@ func TestMutualHandshake(t *testing.T) {
 				t.Fatalf("error %v, want one with %q", err, tt.wantErr)
 			}
 		})
+	}
+}
+
+// What every agent has makes nobody a controller: who has a node has the key that all of them
+// share, and may give orders by it to none that knows the controllers by their own. A controller
+// is obeyed by agents of before there were two as well.
+func TestAnAgentIsNoController(t *testing.T) {
+	agents, controllers := newAuthority(t), newAuthority(t)
+	until := time.Now().Add(time.Hour)
+	cert, key := agents.issue(t, "detnet-agent", until, bothUsages...)
+	shared := fromPEM(t, cert, key, agents.pem)
+	cert, key = controllers.issue(t, "detnet-controller", until, bothUsages...)
+	own := fromPEM(t, cert, key, controllers.pem)
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(file, controllers.pem, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	agent, err := Callers{Files: []string{file}}.Announce(shared.ServerConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	controller := Showing(shared.MutualClientConfig("detnet-agent"), own)
+	for _, tt := range []struct {
+		name           string
+		server, client *tls.Config
+		obeys          bool
+	}{
+		{"the controller", agent, controller, true},
+		{"another agent", agent, shared.MutualClientConfig("detnet-agent"), false},
+		{"the controller, to an older agent", shared.MutualServerConfig(), controller, true},
+	} {
+		if _, err := exchange(t, tt.server, tt.client); (err == nil) != tt.obeys {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+	if _, err := (Callers{Files: []string{file + " that is not there"}}).Announce(shared.ServerConfig()); err == nil {
+		t.Error("an agent begins that obeys nobody")
 	}
 }
 

@@ -125,7 +125,7 @@ func TestCertificateModes(t *testing.T) {
 		if certificates != tt.certManager || followed != tt.certManager {
 			t.Errorf("%s %s: Certificate %v, followed %v", tt.mode, tt.flag, certificates, followed)
 		}
-		for _, secret := range []string{"detnet-webhook-tls", "detnet-agent-tls"} {
+		for _, secret := range []string{"detnet-webhook-tls", "detnet-agent-tls", "detnet-controller-tls"} {
 			if !strings.Contains(out, "kind: Secret\nmetadata:\n  name: "+secret+"\n") {
 				t.Errorf("%s %s: no Secret %s: the next change of mode would take it away", tt.mode, tt.flag, secret)
 			}
@@ -478,7 +478,7 @@ func TestTrustedCAs(t *testing.T) {
 	}
 	for part, times := range map[string]int{
 		"{name: SSL_CERT_DIR, value: /etc/detnet/trusted-cas}": 2, "mountPath: /etc/detnet/trusted-cas": 2, "detnet.dev/trusted-cas:": 2,
-		"--client-ca-files=/etc/detnet/client-ca/ca.crt,/etc/detnet/agent-ca/ca.crt": 1, "--client-names=apiserver,detnet-agent": 1,
+		"--client-ca-files=/etc/detnet/client-ca/ca.crt,/etc/detnet/controller-ca/ca.crt": 1, "--client-names=apiserver,detnet-controller": 1,
 	} {
 		if got := strings.Count(out, part); got != times {
 			t.Errorf("%q stands %d times, want %d", part, got, times)

@@ -111,7 +111,15 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 		Secret:   types.NamespacedName{Namespace: namespace, Name: "detnet-agent-tls"},
 		DNSNames: []string{"detnet-agent"},
 	})
+	stopOwn := manage(t, cfg, "detnet-controller", issuer.Config{
+		Secret:   types.NamespacedName{Namespace: namespace, Name: "detnet-controller-tls"},
+		DNSNames: []string{"detnet-controller"}, Publish: true,
+	})
 	certificates := issued(t, c)
+	var public corev1.ConfigMap
+	if err := c.Get(t.Context(), types.NamespacedName{Namespace: namespace, Name: "detnet-controller-tls"}, &public); err != nil || public.Data[certs.CAFile] == "" || len(public.Data) > 1 {
+		t.Errorf("what agents need to trust the controller, and no more: %v, %v", public.Data, err)
+	}
 
 	run("upgrade", "detnet", "detnet", "--set", "logLevel=debug", "--set", "webhook.timeoutSeconds=5",
 		"--set", "controller.config.rolloutEvery=5m", "--set", "controller.config.nodes.taintAfter=1m", "--set", "grafanaDashboard.enabled=true",
@@ -122,6 +130,7 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 
 	stopWebhook() // as their pods are
 	stopController()
+	stopOwn()
 	run("uninstall", "detnet", "--no-hooks") // nobody runs the restoring Job here
 	left := slices.DeleteFunc(everything(t, cfg), func(object string) bool {
 		return slices.Contains(before, object) || !strings.Contains(object, "detnet")
@@ -135,7 +144,7 @@ func TestInstallUpgradeUninstall(t *testing.T) {
 func issued(t *testing.T, c client.Client) []byte {
 	t.Helper()
 	var all []byte
-	for _, name := range []string{"detnet-webhook-tls", "detnet-agent-tls"} {
+	for _, name := range []string{"detnet-webhook-tls", "detnet-agent-tls", "detnet-controller-tls"} {
 		var secret corev1.Secret
 		if err := c.Get(t.Context(), types.NamespacedName{Namespace: namespace, Name: name}, &secret); err != nil {
 			t.Fatal(err)

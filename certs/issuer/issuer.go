@@ -6,7 +6,8 @@
 // Config.Webhooks is set, on the mutatingwebhookconfigurations and
 // validatingwebhookconfigurations of that one name. Without a resource name it
 // needs create on the Secrets and the Events of its namespace, so that a Secret
-// that somebody deletes is made again. Followed needs no more than get, list and
+// that somebody deletes is made again. Where Config.Publish is set it needs get, list,
+// watch and update on the ConfigMap of the Secret's name. Followed needs no more than get, list and
 // watch on the Secret.
 package issuer
 
@@ -45,6 +46,10 @@ type Config struct {
 	// ValidatingWebhookConfiguration that are to trust the certificate. Either
 	// may be missing. Empty: none.
 	Webhooks string
+	// Publish has the ConfigMap of the Secret's name hold ca.crt, for those who are to trust
+	// the certificate and must not come by its key: the kubelet of whoever mounts a part of a
+	// Secret may read all of it. It may be missing.
+	Publish bool
 	// Validity of a certificate, which is replaced in its last third. 0: 90 days.
 	Validity time.Duration
 	// Spread is how long everyone is given to trust a new certificate before it
@@ -106,10 +111,14 @@ func SelfManaged(mgr manager.Manager, config Config) (*Secret, error) {
 	// A cache of its own, narrowed to the few objects by name: RBAC for the
 	// manager's would have to name every Secret of the namespace.
 	byName := cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", config.Webhooks)}
-	objects := map[client.Object]cache.ByObject{&corev1.Secret{}: {
+	ofSecret := cache.ByObject{
 		Namespaces: map[string]cache.Config{config.Secret.Namespace: {}},
 		Field:      fields.OneTermEqualSelector("metadata.name", config.Secret.Name),
-	}}
+	}
+	objects := map[client.Object]cache.ByObject{&corev1.Secret{}: ofSecret}
+	if config.Publish {
+		objects[&corev1.ConfigMap{}] = ofSecret
+	}
 	if config.Webhooks != "" {
 		objects[&admissionv1.MutatingWebhookConfiguration{}] = byName
 		objects[&admissionv1.ValidatingWebhookConfiguration{}] = byName

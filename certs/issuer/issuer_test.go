@@ -268,6 +268,38 @@ func TestSelfManagedFillsTheEmptySecretOnce(t *testing.T) {
 	}
 }
 
+// Whom to trust is published without the key, and anew with each certificate.
+func TestPublishesWhomToTrust(t *testing.T) {
+	admin := apitest.Start(t).Config
+	c, err := client.New(admin, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := types.NamespacedName{Namespace: "default", Name: secretName}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	public := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	apply(t, c, secret) // the ConfigMap is late
+	s := replica(t, admin, Config{Secret: key, DNSNames: []string{"detnet-controller"}, Publish: true})
+	eventually(t, "there is a certificate without the ConfigMap", func() bool { return serving(s) != nil })
+	apply(t, c, public)
+	published := func() bool {
+		if err := c.Get(t.Context(), key, public); err != nil {
+			t.Fatal(err)
+		}
+		return len(public.Data) == 1 && bytes.HasPrefix([]byte(public.Data[certs.CAFile]), serving(s))
+	}
+	eventually(t, "it is published", published)
+	first := serving(s)
+	if err := c.Get(t.Context(), key, secret); err != nil {
+		t.Fatal(err)
+	}
+	secret.Data = nil
+	if err := c.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "so is the next one", func() bool { return !bytes.Equal(first, serving(s)) && published() })
+}
+
 // serving is the certificate in use as PEM, nil if there is none.
 func serving(s *Secret) []byte {
 	certificate, err := s.ServerConfig().GetCertificate(nil)

@@ -39,6 +39,9 @@ func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 	if err := s.inject(ctx, now); err != nil {
 		return reconcile.Result{}, ignoreConflict(err)
 	}
+	if err := s.publish(ctx, now); err != nil {
+		return reconcile.Result{}, ignoreConflict(err)
+	}
 	due := now.Add(s.config.Spread)
 	if !s.config.Followed {
 		var data map[string][]byte

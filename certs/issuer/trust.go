@@ -3,28 +3,59 @@ package issuer
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"fmt"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/detnet/detnet/certs"
 )
 
-// inject makes the webhook configurations trust what the Secret names and what
-// this replica uses. What else they trust another replica may be using: it goes a
-// while after the Secret's certificate changed.
-func (s *Secret) inject(ctx context.Context, now time.Time) error {
-	named := parseBundle(s.last.Data[certs.CAFile])
-	if s.config.Webhooks == "" || len(named) == 0 {
+// trusted is what the Secret names and what this replica uses, with what is trusted already
+// for a while after the Secret's certificate changed: another replica may be using that.
+func (s *Secret) trusted(already []byte, now time.Time) []byte {
+	all := append(parseBundle(s.last.Data[certs.CAFile]), parseBundle(s.inUse[certs.CAFile])...)
+	if now.Before(s.forgetAt()) {
+		all = append(all, parseBundle(already)...)
+	}
+	return encodeBundle(all, now)
+}
+
+// publish has the ConfigMap name who is to be trusted.
+func (s *Secret) publish(ctx context.Context, now time.Time) error {
+	if !s.config.Publish || len(parseBundle(s.last.Data[certs.CAFile])) == 0 {
 		return nil
 	}
-	named = append(named, parseBundle(s.inUse[certs.CAFile])...)
-	keep := now.Before(s.forgetAt())
+	var public corev1.ConfigMap
+	err := s.client.Get(ctx, s.config.Secret, &public)
+	if apierrors.IsNotFound(err) {
+		log.FromContext(ctx).Info("a ConfigMap is missing by which others learn whom to trust: helm upgrade makes it again", "configMap", s.config.Secret)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read ConfigMap %s to publish the certificate: %w", s.config.Secret, err)
+	}
+	bundle := string(s.trusted([]byte(public.Data[certs.CAFile]), now))
+	if public.Data[certs.CAFile] == bundle {
+		return nil
+	}
+	public.Data = map[string]string{certs.CAFile: bundle}
+	if err := s.client.Update(ctx, &public); err != nil {
+		return fmt.Errorf("publish the certificate in ConfigMap %s: %w", s.config.Secret, err)
+	}
+	return nil
+}
+
+// inject makes the webhook configurations trust what is to be trusted.
+func (s *Secret) inject(ctx context.Context, now time.Time) error {
+	if s.config.Webhooks == "" || len(parseBundle(s.last.Data[certs.CAFile])) == 0 {
+		return nil
+	}
 	for _, object := range []client.Object{&admissionv1.MutatingWebhookConfiguration{}, &admissionv1.ValidatingWebhookConfiguration{}} {
 		err := s.client.Get(ctx, types.NamespacedName{Name: s.config.Webhooks}, object)
 		if apierrors.IsNotFound(err) {
@@ -33,7 +64,7 @@ func (s *Secret) inject(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return fmt.Errorf("read %T %s to make it trust the certificate: %w", object, s.config.Webhooks, err)
 		}
-		if !trust(object, named, keep, now) {
+		if !s.trust(object, now) {
 			continue
 		}
 		if err := s.client.Update(ctx, object); err != nil {
@@ -43,9 +74,8 @@ func (s *Secret) inject(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// trust sets the bundle in each webhook, with what it holds already if that is
-// to be kept, and reports whether that changed any.
-func trust(object client.Object, named []*x509.Certificate, keep bool, now time.Time) bool {
+// trust sets the bundle in each webhook, and reports whether that changed any.
+func (s *Secret) trust(object client.Object, now time.Time) bool {
 	var clients []*admissionv1.WebhookClientConfig
 	switch configuration := object.(type) {
 	case *admissionv1.MutatingWebhookConfiguration:
@@ -59,11 +89,7 @@ func trust(object client.Object, named []*x509.Certificate, keep bool, now time.
 	}
 	changed := false
 	for _, c := range clients {
-		all := named
-		if keep {
-			all = append(parseBundle(c.CABundle), named...)
-		}
-		if bundle := encodeBundle(all, now); !bytes.Equal(c.CABundle, bundle) {
+		if bundle := s.trusted(c.CABundle, now); !bytes.Equal(c.CABundle, bundle) {
 			c.CABundle, changed = bundle, true
 		}
 	}

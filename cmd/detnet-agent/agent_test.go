@@ -26,6 +26,8 @@ func TestParse(t *testing.T) {
 		{"--role=probe --tls-dir=", "--insecure"},
 		{"--role=probe --metrics-client-ca-file=ca", ""},
 		{"--role=probe --insecure --tls-dir= --metrics-client-ca-file=ca", "--tls-dir"},
+		{"--role=probe --controller-ca-file=ca", ""},
+		{"--role=probe --insecure --tls-dir= --controller-ca-file=ca", "--tls-dir"},
 		{"--role=probe --stamp-auth-only", "--stamp-key-file"},
 		{"--role=probe --tcp-close=fin", ""},
 		{"--role=probe --tcp-close=rst", "must be reset or fin"},

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -160,6 +161,18 @@ func startNode(ctx context.Context, group *errgroup.Group, opts options, server 
 	return watch.Synced, nil
 }
 
+// controllers lets in those who may give orders.
+func controllers(opts options, own *certs.Dir) (*tls.Config, error) {
+	if opts.controllerCA == "" {
+		return own.MutualServerConfig(), nil
+	}
+	config, err := certs.Callers{Files: []string{opts.controllerCA}}.Announce(own.ServerConfig())
+	if err != nil {
+		return nil, fmt.Errorf("tell who is a controller (--controller-ca-file): %w", err)
+	}
+	return config, nil
+}
+
 func startGRPC(ctx context.Context, group *errgroup.Group, opts options, own *certs.Dir, server *agent.Server, registry *prometheus.Registry, log *slog.Logger) error {
 	listener, err := listen.TCP(ctx, "controllers", opts.listen, listen.Few, log, registry)
 	if err != nil {
@@ -167,7 +180,11 @@ func startGRPC(ctx context.Context, group *errgroup.Group, opts options, own *ce
 	}
 	settings := agent.Bounds()
 	if own != nil {
-		settings = append(settings, grpc.Creds(listener.Proving(credentials.NewTLS(own.MutualServerConfig()))))
+		secured, err := controllers(opts, own)
+		if err != nil {
+			return err
+		}
+		settings = append(settings, grpc.Creds(listener.Proving(credentials.NewTLS(secured))))
 	}
 	g := grpc.NewServer(settings...)
 	server.Register(g)

@@ -13,6 +13,7 @@ import (
 type options struct {
 	role, node, listen, tlsDir, metricsAddr, reflector, enforce string
 	daemonSet, stampKeys, tcpClose, metricsClientCA             string
+	controllerCA                                                string
 	insecure                                                    bool
 	reflecting                                                  probe.ReflectorOptions // what the flags say of it
 }
@@ -29,6 +30,7 @@ func (o *options) Flags(f *flag.FlagSet) {
 	f.StringVar(&o.node, "node-name", os.Getenv("NODE_NAME"), "name of the node; NODE_NAME by default")
 	f.StringVar(&o.listen, "listen", "", "address for controllers (default :9443 for probe, :9447 for node)")
 	f.StringVar(&o.tlsDir, "tls-dir", "/etc/detnet/agent-tls", "directory with ca.crt, tls.crt and tls.key; empty, together with --insecure, means plaintext")
+	f.StringVar(&o.controllerCA, "controller-ca-file", "", "file with the authorities (PEM) of the controllers, which alone may give orders; empty: whoever has a certificate of the authority in --tls-dir, as every agent has")
 	f.BoolVar(&o.insecure, "insecure", false, "allow plaintext, for tests")
 	f.StringVar(&o.metricsAddr, "metrics-addr", "", "address of /metrics, /healthz and /readyz (default :8080 for probe, :9448 for node)")
 	f.StringVar(&o.metricsClientCA, "metrics-client-ca-file", "", "file with the authorities (PEM) of those who may read /metrics; the address is served over TLS then; empty: everybody may, in plain text")
@@ -85,6 +87,8 @@ func (o *options) Check() error {
 		return fmt.Errorf("--tcp-close=%q must be reset or fin", o.tcpClose)
 	case o.tlsDir == "" && !o.insecure:
 		return errors.New("an empty --tls-dir means plaintext and needs --insecure")
+	case o.controllerCA != "" && o.tlsDir == "":
+		return errors.New("--controller-ca-file needs the certificate in --tls-dir")
 	case o.metricsClientCA != "" && o.tlsDir == "":
 		return errors.New("--metrics-client-ca-file needs the certificate in --tls-dir")
 	}

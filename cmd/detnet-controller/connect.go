@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 
 	"google.golang.org/grpc/credentials"
@@ -20,8 +21,12 @@ import (
 	"github.com/detnet/detnet/internal/program"
 )
 
-// agentName is on the agents' certificate, whatever address is dialled.
-const agentName = "detnet-agent"
+// Names on certificates: that of the agents, whatever address is dialled, and that of who may
+// tell them what to do.
+const (
+	agentName = "detnet-agent"
+	ownName   = "detnet-controller"
+)
 
 // newManager makes the manager, without its listeners, for ours are bounded, and
 // without its election, which ends the process that loses it.
@@ -65,28 +70,55 @@ func lead(cluster *rest.Config, o options) (*leader.Held, *rest.Config, error) {
 	return held, writing, nil
 }
 
-// agentCredentials are what the agents want to see, and the certificate in them,
-// which the webhook may want to see as well.
-func agentCredentials(mgr manager.Manager, o options) (credentials.TransportCredentials, *certs.Current, error) {
+// identity is how this program is known to others, and they to it.
+type identity struct {
+	agents  credentials.TransportCredentials
+	serving *certs.Current                                              // that of the agents
+	shows   func(*tls.CertificateRequestInfo) (*tls.Certificate, error) // to the webhook, if it wants to see one
+}
+
+// identify makes, or reads, the certificates. All agents share one, and each node has its
+// key: what only a controller may do takes another.
+func identify(mgr manager.Manager, o options) (identity, error) {
 	switch {
 	case o.agentTLSSecret != "":
-		secret, err := issuer.SelfManaged(mgr, issuer.Config{
-			Secret:   types.NamespacedName{Namespace: o.namespace, Name: o.agentTLSSecret},
-			DNSNames: []string{agentName},
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		return credentials.NewTLS(secret.MutualClientConfig(agentName)), &secret.Current, secret.RegisterExpiry(metrics.Registry, "controller")
+		return issueIdentity(mgr, o)
 	case o.agentTLSDir != "":
 		dir, err := certs.OpenDir(o.agentTLSDir)
 		if err != nil {
-			return nil, nil, err
+			return identity{}, err
 		}
 		if err := mgr.Add(program.EveryReplica(dir.Run)); err != nil {
-			return nil, nil, fmt.Errorf("follow certificates: %w", err)
+			return identity{}, fmt.Errorf("follow certificates: %w", err)
 		}
-		return credentials.NewTLS(dir.MutualClientConfig(agentName)), &dir.Current, dir.RegisterExpiry(metrics.Registry, "controller")
+		return identity{credentials.NewTLS(dir.MutualClientConfig(agentName)), &dir.Current, dir.ClientCertificate}, dir.RegisterExpiry(metrics.Registry, "controller")
 	}
-	return insecure.NewCredentials(), new(certs.Current), nil
+	none := new(certs.Current)
+	return identity{insecure.NewCredentials(), none, none.ClientCertificate}, nil
+}
+
+func issueIdentity(mgr manager.Manager, o options) (identity, error) {
+	shared, err := issuer.SelfManaged(mgr, issuer.Config{
+		Secret:   types.NamespacedName{Namespace: o.namespace, Name: o.agentTLSSecret},
+		DNSNames: []string{agentName},
+	})
+	if err != nil {
+		return identity{}, err
+	}
+	if err := shared.RegisterExpiry(metrics.Registry, "agent"); err != nil {
+		return identity{}, err
+	}
+	own := shared
+	if o.controllerTLSSecret != "" {
+		if own, err = issuer.SelfManaged(mgr, issuer.Config{
+			Secret:   types.NamespacedName{Namespace: o.namespace, Name: o.controllerTLSSecret},
+			DNSNames: []string{ownName}, Publish: true,
+		}); err != nil {
+			return identity{}, err
+		}
+	}
+	return identity{
+		agents:  credentials.NewTLS(certs.Showing(shared.MutualClientConfig(agentName), &own.Current)),
+		serving: &shared.Current, shows: own.ClientCertificate,
+	}, own.RegisterExpiry(metrics.Registry, "controller")
 }

@@ -25,6 +25,7 @@ type options struct {
 	uiAddr, metricsClientCA     string
 	leaderElect                 bool
 	agentTLSDir, agentTLSSecret string
+	controllerTLSSecret         string
 	webhookConfig               string
 }
 
@@ -43,6 +44,7 @@ func (o *options) Flags(f *flag.FlagSet) {
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas lead")
 	f.StringVar(&o.agentTLSDir, "agent-tls-dir", "/etc/detnet/agent-tls", "`directory` with tls.crt, tls.key and ca.crt, used when --agent-tls-secret is empty; both empty: plaintext, for tests")
 	f.StringVar(&o.agentTLSSecret, "agent-tls-secret", "detnet-agent-tls", "Secret in which the controller issues and rotates the certificate itself; empty: somebody else fills --agent-tls-dir")
+	f.StringVar(&o.controllerTLSSecret, "controller-tls-secret", "detnet-controller-tls", "Secret in which the controller issues the certificate that it alone shows to agents and to the webhook; what they need to trust it is in the ConfigMap of that name. Empty, and without --agent-tls-secret: it shows that of the agents")
 	f.StringVar(&o.webhookConfig, "webhook-config", "detnet-webhook", "MutatingWebhookConfiguration whose webhook is asked what a pod that slipped past it lacks; empty: such pods are only reported")
 }
 

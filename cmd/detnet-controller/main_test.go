@@ -38,6 +38,11 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	public := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "detnet-controller-tls"}}
+	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), public, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+
 	static := filepath.Join(t.TempDir(), "critical-apps.yaml")
 	write := func(text string) {
 		if err := os.WriteFile(static, []byte(text), 0o600); err != nil {
@@ -75,6 +80,10 @@ func TestServe(t *testing.T) {
 			t.Errorf("/metrics lacks %s", want)
 		}
 	}
+	eventually(t, "agents learn whom to trust", func() bool {
+		public, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "detnet-controller-tls", metav1.GetOptions{})
+		return err == nil && public.Data["ca.crt"] != ""
+	})
 	eventually(t, "recording", func() bool {
 		code, body := get(o.uiAddr, "/recording")
 		return code == http.StatusOK && strings.HasPrefix(body, `{"recording":{"format":5,"version":"dev","law":"adaptive"`) && strings.Contains(body, `"Name":"scanner"`)

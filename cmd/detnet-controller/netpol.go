@@ -9,7 +9,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/controller/hook"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/leader"
@@ -20,7 +19,7 @@ import (
 
 // networkPolicies keeps the network policies that the webhook decides; nil where
 // there is nobody to ask.
-func networkPolicies(mgr manager.Manager, o options, cluster *rest.Config, client kubernetes.Interface, to *write.Writer, own *certs.Current, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) (leader.Worker, error) {
+func networkPolicies(mgr manager.Manager, o options, cluster *rest.Config, client kubernetes.Interface, to *write.Writer, self identity, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) (leader.Worker, error) {
 	if o.webhookConfig == "" {
 		return nil, nil
 	}
@@ -28,7 +27,7 @@ func networkPolicies(mgr manager.Manager, o options, cluster *rest.Config, clien
 		Config: cluster,
 		To:     to,
 		Asker: &netpol.Webhook{
-			Hook: hook.Hook{Client: client, Name: o.webhookConfig, Certificate: own.ClientCertificate},
+			Hook: hook.Hook{Client: client, Name: o.webhookConfig, Certificate: self.shows},
 			Key:  func() []byte { return keys.Keys().Current },
 		},
 		Mode:       known.Mode,

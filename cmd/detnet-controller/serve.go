@@ -16,7 +16,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
-	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/controller"
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
@@ -68,7 +67,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	creds, own, err := agentCredentials(mgr, o)
+	self, err := identify(mgr, o)
 	if err != nil {
 		return err
 	}
@@ -81,7 +80,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	writer := write.New(writes, limits.Budget, events, log)
 	queries := promql.New(cfg.Prometheus, log, metrics.Registry)
 	living := alive.New()
-	streams := agents.New(creds, log)
+	streams := agents.New(self.agents, log)
 	if held != nil {
 		streams.Deposed = held.Depose
 	}
@@ -105,8 +104,8 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err := s.apply(cfg); err != nil {
 		return err
 	}
-	workers := s.workers(o, client, own, log)
-	if policies, err := networkPolicies(mgr, o, cluster, client, writer, own, keys, known, log); err != nil {
+	workers := s.workers(o, client, self, log)
+	if policies, err := networkPolicies(mgr, o, cluster, client, writer, self, keys, known, log); err != nil {
 		return err
 	} else if policies != nil {
 		workers = append(workers, policies)
@@ -117,7 +116,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		}
 	}
 	pages := servers{ctx, mgr, log}
-	if err := pages.add(o, s, client, own, living); err != nil {
+	if err := pages.add(o, s, client, self.serving, living); err != nil {
 		return err
 	}
 	log.Info("starting", "version", version, "mode", cfg.Mode, "law", cfg.Law, "namespace", o.namespace)
@@ -135,7 +134,7 @@ func elected(loop *controller.Loop, held *leader.Held) {
 }
 
 // workers are what only a leader does.
-func (s settings) workers(o options, client kubernetes.Interface, own *certs.Current, log *slog.Logger) []leader.Worker {
+func (s settings) workers(o options, client kubernetes.Interface, self identity, log *slog.Logger) []leader.Worker {
 	all := []leader.Worker{s.loop, &rollout.Rollout{
 		Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log,
 		Every: func() time.Duration { return time.Duration(s.rolloutEvery.Load()) },
@@ -146,7 +145,7 @@ func (s settings) workers(o options, client kubernetes.Interface, own *certs.Cur
 		Snapshot: s.inventory.Snapshot, Mode: s.inventory.Mode, To: s.writer, Events: s.loop.Events, Log: log,
 	}}
 	if o.webhookConfig != "" {
-		mender := &repair.Repair{Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log, Webhook: o.webhookConfig, Certificate: own.ClientCertificate}
+		mender := &repair.Repair{Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log, Webhook: o.webhookConfig, Certificate: self.shows}
 		mender.Register(metrics.Registry)
 		all = append(all, mender)
 	}

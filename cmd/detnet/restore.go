@@ -74,7 +74,7 @@ detnet-admin may.`,
 }
 
 // keys are the Secrets that hold any, whoever issues them.
-var keys = []string{"detnet-webhook-tls", "detnet-webhook-tls-ca", "detnet-agent-tls", "detnet-stamp-key"}
+var keys = []string{"detnet-webhook-tls", "detnet-webhook-tls-ca", "detnet-agent-tls", "detnet-controller-tls", "detnet-stamp-key"}
 
 // removeSecrets deletes what may be left of them.
 func removeSecrets(ctx context.Context, client kubernetes.Interface, namespace string) error {

@@ -168,7 +168,7 @@ affinity:
               {{- include "detnet.selector" . | nindent 14 }}
 {{- end }}
 
-{{/* The agents' certificate without the parts that only its manager needs. */}}
+{{/* The agents' certificate without the parts that only its manager needs, and whom they obey. */}}
 {{- define "detnet.agentTLSVolume" -}}
 - name: agent-tls
   secret:
@@ -177,6 +177,11 @@ affinity:
     items:
       - {key: tls.crt, path: tls.crt}
       - {key: tls.key, path: tls.key}
+      - {key: ca.crt, path: ca.crt}
+- name: controller-ca
+  configMap:
+    name: detnet-controller-tls
+    items:
       - {key: ca.crt, path: ca.crt}
 {{- end }}
 
