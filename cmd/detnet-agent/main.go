@@ -196,11 +196,14 @@ func startGRPC(ctx context.Context, group *errgroup.Group, opts options, own *ce
 	return nil
 }
 
+// scrapesAtOnce is little: an agent has 128 MiB and one thread at a time, and probes with it.
+const scrapesAtOnce = 2
+
 // startHTTP serves metrics and health. Where metrics are for some only, so is the
 // whole address by TLS; health checks need no certificate.
 func startHTTP(ctx context.Context, group *errgroup.Group, opts options, own *certs.Dir, registry *prometheus.Registry, living *alive.Watch, ready func() bool, log *slog.Logger) error {
 	mux := http.NewServeMux()
-	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry})
+	var metrics http.Handler = listen.InTurn(scrapesAtOnce, promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
 	scrapers := certs.Callers{Files: []string{opts.metricsClientCA}}
 	if opts.metricsClientCA != "" {
 		metrics = scrapers.Handler(metrics)

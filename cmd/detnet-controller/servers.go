@@ -29,17 +29,19 @@ type servers struct {
 	log *slog.Logger
 }
 
-// scraping bounds what is made at once for who scrapes. Compressing the figures of many
-// nodes takes more of the processor than all else about them, for some kB a second less on
-// the cluster's own network.
-var scraping = promhttp.HandlerOpts{MaxRequestsInFlight: 4, DisableCompression: true}
+// atOnce bounds what is made at once for who scrapes or looks: some MB each with many pods.
+const atOnce = 4
+
+// Compressing the figures of many nodes takes more of the processor than all else about them,
+// for some kB a second less on the cluster's own network.
+var scraping = promhttp.HandlerOpts{DisableCompression: true}
 
 func (s servers) add(o options, set settings, client kubernetes.Interface, own *certs.Current, living *alive.Watch) error {
 	status := http.NewServeMux()
-	status.Handle("/", ui.Handler(set.loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read))
+	status.Handle("/", listen.InTurn(atOnce, ui.Handler(set.loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read)))
 	status.Handle("GET "+leader.RecordingPath, &set.loop.Flight)
 	scrape := http.NewServeMux()
-	scrape.Handle("GET /metrics", promhttp.HandlerFor(set.loop.Metrics.Gatherer(metrics.Registry), scraping))
+	scrape.Handle("GET /metrics", listen.InTurn(atOnce, promhttp.HandlerFor(set.loop.Metrics.Gatherer(metrics.Registry), scraping)))
 	health := http.NewServeMux()
 	health.Handle("GET /healthz", living)
 	health.Handle("GET /readyz", healthz.CheckHandler{Checker: func(*http.Request) error {

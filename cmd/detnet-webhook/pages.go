@@ -26,8 +26,8 @@ func addPages(ctx context.Context, mgr manager.Manager, o options, active *live.
 	health.Handle("GET /readyz", ready)
 	health.Handle("GET /readyz/", ready)
 	pages := http.NewServeMux()
-	pages.Handle("GET /metrics", promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{}))
-	pages.Handle("GET /status", webhook.StatusHandler(active.Status))
+	pages.Handle("GET /metrics", listen.InTurn(4, promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{})))
+	pages.Handle("GET /status", listen.InTurn(4, webhook.StatusHandler(active.Status)))
 	serve := func(name, addr string, h http.Handler) error {
 		listener, err := listen.TCP(ctx, name, addr, listen.Few, log, metrics.Registry)
 		if err != nil {

@@ -46,7 +46,20 @@ func sourceOf(a net.Addr) netip.Prefix {
 	if !ok {
 		return netip.Prefix{}
 	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	return network(tcp.AddrPort())
+}
+
+// sourceOfText is sourceOf for the address of a request.
+func sourceOfText(remote string) netip.Prefix {
+	at, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return network(at)
+}
+
+func network(at netip.AddrPort) netip.Prefix {
+	addr := at.Addr().Unmap().WithZone("")
 	bits := addr.BitLen()
 	if addr.Is6() {
 		bits = 64
