@@ -154,9 +154,16 @@ func (e *Enforcer) reconcile(verify bool) {
 	if verify {
 		e.finishDraining()
 	}
-	present := map[string]bool{}
-	for _, p := range e.pods.List() {
+	present, list := map[string]bool{}, e.pods.List()
+	for _, p := range list {
 		present[p.UID] = true
+	}
+	for uid := range e.applied {
+		if !present[uid] {
+			e.forget(uid)
+		}
+	}
+	for _, p := range list {
 		a := e.applied[p.UID]
 		fresh := a == nil
 		if fresh {
@@ -170,12 +177,6 @@ func (e *Enforcer) reconcile(verify bool) {
 		a.pod, a.held = p, held
 		e.note(a, errors.Join(err, e.apply(a)))
 	}
-	for uid := range e.applied {
-		if !present[uid] {
-			delete(e.applied, uid)
-			e.publish(uid, usage.Enforced{})
-		}
-	}
 	if verify {
 		e.sweep(present)
 		e.strangers(present)
@@ -187,6 +188,21 @@ func (e *Enforcer) reconcile(verify bool) {
 		}
 	}
 	e.failed.Set(float64(failed))
+}
+
+// forget drops a pod that is gone. Where its address, and so its interface, is another pod's by
+// now, what was put there for it is taken away: that pod would be limited for it, and send
+// nothing once its ifb goes.
+func (e *Enforcer) forget(uid string) {
+	gone := e.applied[uid]
+	delete(e.applied, uid)
+	e.publish(uid, usage.Enforced{})
+	for _, other := range e.applied {
+		if gone.index != 0 && other.index == gone.index {
+			other.index = 0
+			e.note(other, e.apply(other))
+		}
+	}
 }
 
 // apply sets one pod's limits. An annotation that cannot be read leaves the
@@ -309,7 +325,7 @@ const mostLooks = 5
 // removeUnused and removeIngress run at verifications after a limit was lifted, until what
 // waited has left. A limit that came back meanwhile stays.
 func (e *Enforcer) removeUnused(a *applied, ifb string, last bool) (waits bool, err error) {
-	if a.limits.Egress > 0 {
+	if now := e.applied[a.pod.UID]; now != nil && now.limits.Egress > 0 {
 		return false, nil
 	}
 	return e.kernel.removeIfb(ifb, last)

@@ -133,6 +133,31 @@ func TestFollowsTheAnnotations(t *testing.T) {
 	}
 }
 
+// An interface whose address two pods claimed is limited for nobody who is gone: what was put
+// there for the first would drop all that the second sends, once its ifb is removed.
+func TestWhoGetsAnothersAddressIsNotLimitedForIt(t *testing.T) {
+	n := newNode(t)
+	second := n.list[0]
+	second.UID = "uid-2"
+	n.list = append(n.list, second)
+	n.enforcer.reconcile(true) // the second was looked at, and needs nothing
+	n.annotate("10M", "20M")
+	if !n.redirected(t) {
+		t.Fatal("the first is not limited")
+	}
+	n.list = n.list[1:]
+	n.enforcer.reconcile(true)
+	if n.redirected(t) {
+		t.Error("what the second sends goes to the ifb of the first")
+	}
+	for range mostLooks {
+		n.enforcer.reconcile(true)
+	}
+	if got := n.buckets(t); len(got) > 0 {
+		t.Errorf("limiters of a pod that is gone: %v", got)
+	}
+}
+
 // An agent that starts anew finds its limits in the kernel, changes what
 // differs and removes what nobody asks for any more.
 func TestRestart(t *testing.T) {

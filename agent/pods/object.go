@@ -15,6 +15,7 @@ type object struct {
 		UID             string            `json:"uid"`
 		ResourceVersion string            `json:"resourceVersion"`
 		Annotations     map[string]string `json:"annotations"`
+		Deletion        string            `json:"deletionTimestamp"`
 	} `json:"metadata"`
 	Spec struct {
 		HostNetwork bool `json:"hostNetwork"`
@@ -61,6 +62,7 @@ func (o *object) pod() Pod {
 		Egress:    o.Metadata.Annotations[workload.AnnotationEgressBandwidth],
 		Ingress:   o.Metadata.Annotations[workload.AnnotationIngressBandwidth],
 		Decision:  o.Metadata.Annotations[workload.AnnotationLimitDecision],
+		Stopping:  o.Metadata.Deletion != "",
 	}
 	for _, ip := range o.Status.PodIPs {
 		if addr, err := netip.ParseAddr(ip.IP); err == nil {

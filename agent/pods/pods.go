@@ -31,6 +31,7 @@ type Pod struct {
 	Egress, Ingress string
 	// Decision is workload.AnnotationLimitDecision, likewise.
 	Decision string
+	Stopping bool // it is being deleted
 }
 
 // Watch follows the pods of one node. Make it with New, serve it with Run.
@@ -61,13 +62,23 @@ func (w *Watch) Synced() bool {
 // Changed receives after the pods changed; several changes may come as one.
 func (w *Watch) Changed() <-chan struct{} { return w.changed }
 
-// List returns the pods ordered by UID.
+// List returns the pods ordered by UID. One that is being deleted keeps no address that another
+// pod has by now: its own network may be gone long before it is, as a finalizer lets it.
 func (w *Watch) List() []Pod {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	list := make([]Pod, 0, len(w.pods))
+	stays := make(map[netip.Addr]bool, len(w.pods))
 	for _, p := range w.pods {
 		list = append(list, p)
+		for _, addr := range p.IPs {
+			stays[addr] = stays[addr] || !p.Stopping
+		}
+	}
+	for i, p := range list {
+		if p.Stopping && slices.ContainsFunc(p.IPs, func(addr netip.Addr) bool { return stays[addr] }) {
+			list[i].IPs = nil
+		}
 	}
 	slices.SortFunc(list, func(a, b Pod) int { return strings.Compare(a.UID, b.UID) })
 	return list

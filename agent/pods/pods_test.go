@@ -183,6 +183,25 @@ func TestFollows(t *testing.T) {
 	})
 }
 
+// An address that is given on while its first pod is still being deleted is the other's.
+func TestAnAddressIsGivenOn(t *testing.T) {
+	follow(t, func(t *testing.T, w *Watch, s server) {
+		stopping := func(p *corev1.Pod) {
+			p.DeletionTimestamp, p.Finalizers = &metav1.Time{Time: time.Unix(1_800_000_000, 0)}, []string{"tenant.example/stays"}
+		}
+		s.next(t, "list", "0").list("7", pod("a", stopping))
+		events := s.next(t, "watch", "7").watch()
+		synctest.Wait()
+		if got := w.List(); len(got) != 1 || len(got[0].IPs) != 2 {
+			t.Errorf("it keeps what nobody else has: %+v", got)
+		}
+		send(t, events, "ADDED", "8", pod("b", nil))
+		if got := w.List(); len(got) != 2 || len(got[0].IPs) != 0 || len(got[1].IPs) != 2 {
+			t.Errorf("both have it, or the wrong one: %+v", got)
+		}
+	})
+}
+
 // A watch is not for ever. Whatever ends it, nothing is forgotten meanwhile, and
 // what happened meanwhile is seen in the end.
 func TestBeginsAgain(t *testing.T) {
