@@ -143,6 +143,24 @@ func TestDecisionsAreBounded(t *testing.T) {
 	}
 }
 
+// However much is misspelt at once, as by a tenant who means to, what one step logs of it is
+// bounded; the status has all of it.
+func TestWhatIsLoggedOfProblemsIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stage{snapshot: &inventory.Snapshot{}}
+		for i := range 4 * mostLines {
+			s.snapshot.Problems = append(s.snapshot.Problems, inventory.Problem{Object: fmt.Sprintf("pod factory/p-%04d", i), Text: "annotation detnet.dev/max-jiter is ignored"})
+		}
+		shown := run(t, s.loop(Settings{Law: constant{plan.Calm, 0}, Vantages: 2}), 5*Period)
+		if n := strings.Count(s.log.String(), "max-jiter"); n != mostLines || !strings.Contains(s.log.String(), fmt.Sprintf("lines_left_out=%d", 3*mostLines)) {
+			t.Errorf("%d lines are logged at once, want %d, and how many there are besides", n, mostLines)
+		}
+		if len(shown.Problems) != 4*mostLines {
+			t.Errorf("the status has %d problems", len(shown.Problems))
+		}
+	})
+}
+
 // However many are limited at once, what one step logs is bounded; all of them are told.
 func TestWhatOneStepLogsIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -264,18 +264,23 @@ func share(ratio float64) string {
 	return strconv.FormatFloat(100*ratio, 'g', 3, 64) + " %"
 }
 
-// problems logs each problem once for as long as it lasts.
+// problems logs each problem once for as long as it lasts, and of many at once the first.
 func (j *journal) problems(l *Loop, all []inventory.Problem) {
-	known, told := make(map[inventory.Problem]bool, len(all)), 0
+	known, told, lines := make(map[inventory.Problem]bool, len(all)), 0, 0
 	for _, p := range all {
 		known[p] = true
 		if j.known[p] {
 			continue
 		}
-		l.Log.Warn("not taken as it is written", "object", p.Object, "problem", p.Text)
+		if lines++; lines <= mostLines {
+			l.Log.Warn("not taken as it is written", "object", p.Object, "problem", p.Text)
+		}
 		if told < maxTold {
 			told += tellOwners(l.Events, p)
 		}
+	}
+	if left := lines - mostLines; left > 0 {
+		l.Log.Warn("more is not taken as it is written than is logged: the status has all of it", "lines_left_out", left)
 	}
 	j.known = known
 }

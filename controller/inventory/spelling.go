@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -15,7 +14,6 @@ import (
 // without a word its owner would believe that they count. A site's own policy may
 // read other keys of that domain, so only near misses are told.
 func misspelt(pod *corev1.Pod) []string {
-	const most = 5 // there is no end to what a pod may wear
 	var out []string
 	for _, of := range []struct {
 		what  string
@@ -25,13 +23,13 @@ func misspelt(pod *corev1.Pod) []string {
 		{"label", pod.Labels, podLabels},
 		{"annotation", pod.Annotations, podAnnotations},
 	} {
-		for _, key := range slices.Sorted(maps.Keys(of.has)) {
-			if !strings.HasPrefix(key, "detnet.dev/") || slices.Contains(of.known, key) || len(out) == most {
-				continue
+		for _, key := range unknown(of.has, of.known) {
+			if len(out) == mostMisspelt {
+				break
 			}
-			if meant := workload.Closest(key, slices.Concat(podLabels, podAnnotations)); meant != "" {
+			if meant := workload.Closest(key, podKeys); meant != "" {
 				out = append(out, fmt.Sprintf("%s %s is ignored, since detnet knows no such key; %s was probably meant", of.what, key, meant))
-			} else if slices.Contains(podLabels, key) || slices.Contains(podAnnotations, key) {
+			} else if slices.Contains(podKeys, key) {
 				out = append(out, fmt.Sprintf("%s %s is ignored: it has to be the other, label or annotation", of.what, key))
 			}
 		}
@@ -58,7 +56,30 @@ func unknownClass(pod *corev1.Pod, signed, settled bool) []string {
 	return []string{text}
 }
 
+// There is no end to what a pod may wear, and all of it is read at each change of the pod, while
+// the loop waits: who has so many keys has not mistyped one, and no more are told than people read.
+const (
+	mostUnknown  = 50
+	mostMisspelt = 5
+)
+
+// unknown are the keys of detnet's domain that are not known, in order; none where they are too
+// many.
+func unknown(has map[string]string, known []string) []string {
+	var out []string
+	for key := range has {
+		if strings.HasPrefix(key, "detnet.dev/") && !slices.Contains(known, key) {
+			if out = append(out, key); len(out) > mostUnknown {
+				return nil
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 var (
 	podLabels      = append(slices.Clone(workload.ManagedLabels), workload.LabelPriority)
 	podAnnotations = workload.ManagedAnnotations
+	podKeys        = slices.Concat(podLabels, podAnnotations)
 )

@@ -221,6 +221,24 @@ func TestFromObserveToEnforce(t *testing.T) {
 	}
 }
 
+// Who wears keys without end has mistyped none: to compare all of them at each change of a pod
+// would keep the loop waiting.
+func TestKeysWithoutEndAreNotCompared(t *testing.T) {
+	pod := &corev1.Pod{}
+	pod.Annotations = map[string]string{}
+	for i := range 8000 {
+		pod.Annotations[fmt.Sprintf("detnet.dev/a%04d", i)] = "1"
+	}
+	pod.Annotations["detnet.dev/max-jiter"] = "1ms"
+	if told := misspelt(pod); len(told) > 0 {
+		t.Errorf("8,000 were compared: %v", told)
+	}
+	pod.Annotations = map[string]string{"detnet.dev/max-jiter": "1ms"}
+	if told := misspelt(pod); len(told) != 1 {
+		t.Errorf("a single one: %v", told)
+	}
+}
+
 // Who misspells a key is told which, and what was probably meant.
 func TestMisspeltKeys(t *testing.T) {
 	inv := keyed(workload.Enforce)
