@@ -148,35 +148,38 @@ func (d *datagram) collect(now int64) int {
 	}
 	answers := 0
 	d.unread = 0
-	for {
-		n, err := d.in.receive(d.fd, 0)
-		if err != nil && n == 0 {
-			break // a pending ICMP error; the error queue has its details
-		}
+	upTo(mostBatches, func() (more bool) {
+		n, _ := d.in.receive(d.fd, 0) // an error is a pending ICMP error; the error queue has its details
 		seen := d.sender.now()
 		for i := range n {
 			if d.answered(i, seen) {
 				answers++
 			}
 		}
-		if n < batchSize {
-			break
-		}
-	}
-	for {
-		n, err := d.in.receive(d.fd, unix.MSG_ERRQUEUE)
-		if err != nil {
-			break
-		}
+		return n == batchSize
+	})
+	upTo(mostBatches, func() (more bool) {
+		n, _ := d.in.receive(d.fd, unix.MSG_ERRQUEUE)
 		for i := range n {
 			d.looped(i, now)
 		}
-		if n < batchSize {
-			break
-		}
-	}
+		return n == batchSize
+	})
 	d.seen += answers
 	return answers
+}
+
+// mostBatches is what is read at once, however fast more comes: meanwhile nothing is sent, and
+// nothing of any session is told.
+const mostBatches = 64
+
+// upTo calls read while there is more, so many times at most.
+func upTo(most int, read func() (more bool)) {
+	for range most {
+		if !read() {
+			return
+		}
+	}
 }
 
 // refused takes back queued message i, which the kernel did not send: those of
