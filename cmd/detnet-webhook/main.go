@@ -252,15 +252,16 @@ func addServer(ctx context.Context, mgr manager.Manager, o options, active *live
 		return nil, err
 	}
 	figures := webhook.NewMetrics(metrics.Registry)
+	asked := program.Sparing(log) // anybody who reaches the port may ask
 	mux := http.NewServeMux()
 	mux.Handle(ask.Path, living.Handler("a question about network policies", reviewPatience, &webhook.Policies{
-		Decider: active, Cluster: cluster, Keys: keys.Keys, Log: log,
+		Decider: active, Cluster: cluster, Keys: keys.Keys, Log: asked,
 	}))
 	mux.Handle("/mutate", living.Handler("a review", reviewPatience, &webhook.Mutator{
 		Decider: active,
 		Cluster: cluster,
 		Metrics: figures,
-		Log:     log,
+		Log:     asked,
 
 		Mode:       o.mode,
 		Keys:       keys.Keys,
@@ -271,7 +272,7 @@ func addServer(ctx context.Context, mgr manager.Manager, o options, active *live
 		Trusted: webhook.Trusted{Users: strings.Split(o.trustedUsers, ","), Groups: strings.Split(o.trustedGroups, ",")},
 		Access:  webhook.SubjectAccess{Client: mgr.GetClient()},
 		Metrics: figures,
-		Log:     log,
+		Log:     asked,
 	}))
 	listener, err := listen.TCP(ctx, "admission", net.JoinHostPort("", strconv.Itoa(o.port)), listen.Many, log, metrics.Registry)
 	if err != nil {

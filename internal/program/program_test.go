@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 type sample struct {
@@ -69,6 +71,44 @@ func TestParse(t *testing.T) {
 	if !errors.Is(err, flag.ErrHelp) || !strings.Contains(help.String(), "-mode") || !strings.Contains(help.String(), "-log-level") {
 		t.Errorf("%v, %s", err, help.String())
 	}
+}
+
+// Whoever has something logged has a few thousand octets of it, and not as many as they like.
+func TestLongTextsAreCut(t *testing.T) {
+	for _, format := range []string{"json", "text"} {
+		var out bytes.Buffer
+		log, err := logFlags{format: format}.logger(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Repeat("é", 1<<20)
+		log.With("with", text).Error("first", "err", errors.New(text), "namespace", text, "short", "kept")
+		if n := out.Len(); n > 8*longest || !strings.Contains(out.String(), "octets more") || !strings.Contains(out.String(), "kept") {
+			t.Errorf("%s: a line of %d octets: %.200s", format, n, out.String())
+		}
+	}
+}
+
+// Whoever has the same logged over and over is told of now and then, and how often; others
+// are told of all the same.
+func TestSparing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := Sparing(slog.New(slog.NewTextHandler(&out, nil)))
+		for range 1000 {
+			log.With("from", "a stranger").Warn("refused")
+		}
+		log.Warn("another")
+		if n := strings.Count(out.String(), "msg=refused"); n != sparingBurst || !strings.Contains(out.String(), "msg=another") {
+			t.Errorf("%d lines of 1,000 at once", n)
+		}
+		time.Sleep(time.Minute)
+		out.Reset()
+		log.Warn("refused")
+		if !strings.Contains(out.String(), "left_out=950") {
+			t.Errorf("of those left out is told: %s", out.String())
+		}
+	})
 }
 
 // Errors have one key, whoever logs them.
