@@ -3,6 +3,7 @@ package agents
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -152,6 +153,9 @@ func FuzzReceive(f *testing.F) {
 	for _, r := range []*api.Report{
 		usage,
 		{Sessions: []*api.SessionReport{{Id: "s0", AgeNs: []int64{5, -1, 7}, RttNs: []int64{1, -1, 3}}}},
+		{Sessions: []*api.SessionReport{{Id: "s1", AgeNs: []int64{math.MaxInt64}, RttNs: []int64{math.MaxInt64}, ForwardNs: []int64{math.MinInt64}, BackwardNs: []int64{1}}}},
+		// So long ago that it would be in the future.
+		{Sessions: []*api.SessionReport{{Id: "s2", AgeNs: []int64{6.5e18}, RttNs: []int64{1}}}, Pods: []*api.PodRate{{Namespace: "factory", Name: "p1", AgeNs: 6.5e18}}},
 		{Packed: []*api.PackedSession{{Number: 2, Gap: []uint32{9, 1}, RttUs: []uint32{1, 0}}}},
 		{Pods: []*api.PodRate{{Namespace: "factory", Name: "p0", AgeNs: 1e9}, {Namespace: "factory", Name: "p0"}}},
 	} {
@@ -174,9 +178,16 @@ func FuzzReceive(f *testing.F) {
 			inOrder(t, p)
 			for _, s := range p.sessions {
 				for _, sample := range s.samples.items {
-					if sample.At.After(now) {
+					if sample.At.After(now) || sample.RTT < 0 || sample.RTT > 2*longestTrip || sample.Forward.Abs() > farthest+2*longestTrip {
 						t.Errorf("%+v at %v", sample, now)
 					}
+				}
+			}
+		}
+		for pod, r := range p.rates {
+			for _, rate := range r.tx.items {
+				if rate.At.After(epoch.Add(100 * time.Millisecond)) {
+					t.Errorf("pod %v: %+v", pod, rate)
 				}
 			}
 		}

@@ -3,6 +3,7 @@ package agents
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -20,6 +21,11 @@ var errMalformed = errors.New("arrays of unequal length")
 const (
 	mostSamples = 8192
 	longestWhy  = 500 // octets
+
+	// Times that differences of can be taken of: no probe waits for longer, and clocks are not
+	// farther apart.
+	longestTrip = time.Hour
+	farthest    = time.Duration(math.MaxInt64 / 4)
 )
 
 // bounded is an error for more samples than any agent has.
@@ -48,11 +54,11 @@ func samples(room []plan.Sample, r *api.SessionReport, now time.Time) ([]plan.Sa
 			out[i].Lost = true
 			continue
 		} else {
-			out[i].RTT = time.Duration(rtt)
+			out[i].RTT = min(time.Duration(rtt), longestTrip)
 		}
 		if oneWay {
 			out[i].HasOneWay = true
-			out[i].Forward = time.Duration(r.GetForwardNs()[i])
+			out[i].Forward = min(max(time.Duration(r.GetForwardNs()[i]), -farthest), farthest)
 		}
 	}
 	return out, nil
@@ -74,10 +80,14 @@ func windowOf(r *api.PodRate, now time.Time) plan.TxRate {
 	return plan.TxRate{At: plan.At(past(now, r.GetAgeNs())), Tx: rateOf(r.GetTxBps())}
 }
 
-// past is now − age; an age that can't be is the present.
+// past is now − age; an age that can't be is the present. Older than longestAge is what nobody
+// looks at: no Instant is as old as that an age can be.
 func past(now time.Time, ageNs int64) time.Time {
-	return now.Add(-time.Duration(max(ageNs, 0)))
+	return now.Add(-min(max(time.Duration(ageNs), 0), longestAge))
 }
+
+// longestAge is far beyond what is kept.
+const longestAge = time.Hour
 
 // Bounds of what is kept of an agent's uplinks: the kernel's names are shorter.
 const (
