@@ -274,6 +274,46 @@ func TestRepliesToTheNodePass(t *testing.T) {
 	}
 }
 
+// What a pod calls a neighbour solicitation passes its limiter to its neighbours alone: to others
+// it is routed like all else.
+func TestSolicitationsAreNoWayPastTheLimit(t *testing.T) {
+	n := newNode(t)
+	n.host.Up(t, "vethpod", "fd88::1/64")
+	n.pod.Up(t, "eth0", "fd88::2/64")
+	n.pod.Route(t, "fd99::/64", "eth0", "fd88::1")
+	n.list[0].IPs = []netip.Addr{netip.MustParseAddr("fd88::2")}
+	n.annotate("10M", "")
+	if err := n.enforcer.applied["uid-1"].err; err != "" {
+		t.Fatal(err)
+	}
+	var conn net.PacketConn
+	var err error
+	n.pod.Do(t, func() { conn, err = net.ListenPacket("ip6:ipv6-icmp", "fd88::2") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	flood := make([]byte, 1000)
+	flood[0] = 135
+	const sent = 30
+	for range sent {
+		if _, err := conn.WriteTo(flood, &net.IPAddr{IP: net.ParseIP("fd99::9")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waited := uint64(0)
+	for end := time.Now().Add(30 * time.Second); waited < sent*1000 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		link, err := n.host.LinkByName(ifbName("uid-1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		waited = link.Attrs().Statistics.TxBytes
+	}
+	if waited < sent*1000 {
+		t.Errorf("%d of %d octets that are routed passed the limiter", waited, sent*1000)
+	}
+}
+
 // transfer sends 100 kB from client to server, which listens on address, and
 // back, and returns how many octets passed the limiter meanwhile.
 func (n *node) transfer(t *testing.T, client, server *nstest.Net, address string) uint64 {

@@ -38,16 +38,15 @@ const firstPriority = ourPriority - 3
 func exemptions(node []netip.Addr) []exemption {
 	arp := exemption{ourPriority - 3, unix.ETH_P_ARP, [][]netlink.TcU32Key{{{}}}}
 	v4 := exemption{ourPriority - 2, unix.ETH_P_IP, nil}
-	v6 := exemption{ourPriority - 1, unix.ETH_P_IPV6, [][]netlink.TcU32Key{
-		// Neighbour solicitation and advertisement (RFC 4861 §4.3, §4.4).
-		append(nextHeader(unix.IPPROTO_ICMPV6), netlink.TcU32Key{Mask: 0xff000000, Val: 135 << 24, Off: 40}),
-		append(nextHeader(unix.IPPROTO_ICMPV6), netlink.TcU32Key{Mask: 0xff000000, Val: 136 << 24, Off: 40}),
-	}}
+	v6 := exemption{ourPriority - 1, unix.ETH_P_IPV6, slices.Concat(
+		discovery(netlink.TcU32Key{Mask: 0xffff0000, Val: 0xff020000, Off: 24}), // ff02::/16
+		discovery(netlink.TcU32Key{Mask: 0xffc00000, Val: 0xfe800000, Off: 24}), // fe80::/10
+	)}
 	for _, addr := range node {
 		if addr.Is4() {
 			v4.matches = append(v4.matches, replies4(addr))
 		} else {
-			v6.matches = append(v6.matches, replies6(addr))
+			v6.matches = append(append(v6.matches, replies6(addr)), discovery(addressKeys(addr, 24)...)...)
 		}
 	}
 	return []exemption{arp, v4, v6}
@@ -71,6 +70,16 @@ func replies4(node netip.Addr) []netlink.TcU32Key {
 func replies6(node netip.Addr) []netlink.TcU32Key {
 	return append(append(addressKeys(node, 24), nextHeader(unix.IPPROTO_TCP)...),
 		netlink.TcU32Key{Mask: ephemeral, Val: ephemeral, Off: 40})
+}
+
+// discovery matches neighbour solicitations and advertisements (RFC 4861 §4.3, §4.4) to
+// addresses of the link, or of the node: to others they would be routed like all else, and a pod
+// could send past its limit what it calls so.
+func discovery(to ...netlink.TcU32Key) [][]netlink.TcU32Key {
+	of := func(kind uint32) []netlink.TcU32Key {
+		return append(append(nextHeader(unix.IPPROTO_ICMPV6), to...), netlink.TcU32Key{Mask: 0xff000000, Val: kind << 24, Off: 40})
+	}
+	return [][]netlink.TcU32Key{of(135), of(136)}
 }
 
 func nextHeader(protocol uint32) []netlink.TcU32Key {
