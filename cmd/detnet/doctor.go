@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
+	"github.com/detnet/detnet/cmd/detnet/text"
 	"github.com/detnet/detnet/doctor"
 )
 
@@ -60,6 +61,7 @@ func reportFindings(w io.Writer, output string, findings []doctor.Finding) error
 			return fmt.Errorf("write the findings: %w", err)
 		}
 	} else {
+		w = text.Plain(w)
 		for _, f := range findings {
 			if f.Problem == "" {
 				fmt.Fprintf(w, "ok       %s\n", f.Check)

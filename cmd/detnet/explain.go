@@ -38,7 +38,7 @@ func newExplainCommand() *cobra.Command {
 			if output == "json" {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(e)
 			}
-			e.Text(cmd.OutOrStdout())
+			e.Text(text.Plain(cmd.OutOrStdout()))
 			return nil
 		},
 	}

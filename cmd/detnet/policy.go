@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"github.com/detnet/detnet/cmd/detnet/text"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/manifest"
 	"github.com/detnet/detnet/policies/trial"
@@ -55,7 +56,7 @@ func policySet(dir string) (policies.Set, error) {
 }
 
 // emit writes v as JSON or YAML, or calls text.
-func emit(w io.Writer, output string, v any, text func(io.Writer)) error {
+func emit(w io.Writer, output string, v any, write func(io.Writer)) error {
 	switch output {
 	case "json":
 		encoder := json.NewEncoder(w)
@@ -69,7 +70,7 @@ func emit(w io.Writer, output string, v any, text func(io.Writer)) error {
 		_, err = w.Write(out)
 		return err
 	}
-	text(w)
+	write(text.Plain(w))
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/detnet/detnet/cmd/detnet/text"
 	"github.com/detnet/detnet/controller/netpol"
 	"github.com/detnet/detnet/restore"
 )
@@ -46,7 +47,7 @@ detnet-admin may.`,
 					_ = json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{"object": c.Object, "from": c.From, "to": c.To})
 					return
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: %s → %s\n", c.Object, cmp.Or(c.From, "none"), cmp.Or(c.To, "none"))
+				fmt.Fprintf(text.Plain(cmd.OutOrStdout()), "%s: %s → %s\n", c.Object, cmp.Or(c.From, "none"), cmp.Or(c.To, "none"))
 			}
 			changes, unreadable := restore.Find(cmd.Context(), client, namespace)
 			if dryRun {

@@ -109,7 +109,7 @@ func drawTop(out io.Writer, s *status.Status, clear bool) error {
 	if clear {
 		page.WriteString("\x1b[H\x1b[2J")
 	}
-	if err := text.Top(&page, s); err != nil {
+	if err := text.Top(text.Plain(&page), s); err != nil {
 		return err
 	}
 	_, err := out.Write(page.Bytes())
