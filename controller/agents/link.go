@@ -196,10 +196,11 @@ func (l *link) run(ctx context.Context) {
 }
 
 // again is the pause before the next try: from the shortest on after a stream that flowed for
-// as long as the longest pause, else twice the last one. An agent that comes and goes is told
-// of in the log no oftener than that, and has others told as seldom what they are to ask it.
+// as long as one that a full uplink ends by its silence, else twice the last one. An agent that
+// comes and goes is told of in the log no oftener than that, and has others told as seldom what
+// they are to ask it.
 func again(last, flowed time.Duration) time.Duration {
-	if last == 0 || flowed >= maxDelay {
+	if last == 0 || flowed >= silence {
 		return firstDelay
 	}
 	return min(2*last, maxDelay)

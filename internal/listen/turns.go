@@ -10,8 +10,8 @@ import (
 
 // Turns lets a few requests at once to what takes memory and the processor to answer, such
 // as figures. The others wait for their turn, by source: who asks over and over waits for
-// itself. An answer that is read slowly has its place for holdTurn, and longer only where
-// nobody waits.
+// itself. An answer that is read slowly has its place for holdTurn from its first octet on, and
+// longer only where nobody waits.
 type Turns struct {
 	next http.Handler
 
@@ -36,7 +36,7 @@ type turn struct {
 	source netip.Prefix
 	begins chan struct{} // closed as it gets its place
 	end    func()        // ends the answer
-	long   bool          // it has had its place for holdTurn
+	long   bool          // it was sent for holdTurn
 }
 
 // InTurn returns a handler that lets so many requests at once to next.
@@ -60,13 +60,33 @@ func (t *Turns) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many requests at once: try again", http.StatusServiceUnavailable)
 		return
 	}
-	held := time.AfterFunc(holdTurn, func() { t.long(mine) })
+	answer := &answer{ResponseWriter: w, slow: func() { t.long(mine) }}
 	defer func() {
-		held.Stop()
+		if answer.held != nil {
+			answer.held.Stop()
+		}
 		t.done(mine)
 	}()
-	t.next.ServeHTTP(w, r)
+	t.next.ServeHTTP(answer, r)
 }
+
+// answer is one whose time begins as it is sent: to make it may take as long as it takes.
+type answer struct {
+	http.ResponseWriter
+	slow func() // called once it was sent for long
+	held *time.Timer
+}
+
+// Write implements http.ResponseWriter.
+func (a *answer) Write(b []byte) (int, error) {
+	if a.held == nil {
+		a.held = time.AfterFunc(holdTurn, a.slow)
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // enter gives a request its place or has it wait.
 func (t *Turns) enter(mine *turn) {
@@ -88,7 +108,7 @@ func (t *Turns) leave(mine *turn) (waited bool) {
 	return i >= 0
 }
 
-// long notes that a request has had its place for long.
+// long notes that an answer was sent for long.
 func (t *Turns) long(mine *turn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -125,7 +145,7 @@ func (t *Turns) give() {
 	}
 }
 
-// hurry ends the answers that have had their place for long, where somebody waits. The lock is
+// hurry ends the answers that were sent for long, where somebody waits. The lock is
 // held, so that it is not the next answer on the connection that ends.
 func (t *Turns) hurry() {
 	if len(t.waiting) == 0 {
