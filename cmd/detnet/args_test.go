@@ -21,6 +21,8 @@ func TestMisuseIsRefused(t *testing.T) {
 		"doctor -o xml", "explain ns/pod -o xml", "import file --only x", "policy eval -o xml file", "replay file -o xml",
 		"restore -o xml", "top -o xml", "top --limit -1", "restore --dry-run --network-policies", "policy diff",
 		"simulate --law nosuch", "simulate --seeds 0", "simulate --limiter x", "simulate --scenario nosuch",
+		"help nosuch", "help policy nosuch", "top --watch -1s", "top --kubeconfig /nosuch", "top --context nosuch", "doctor --kubeconfig /nosuch",
+		"policy shadow --kubeconfig /nosuch", "policy diff --cluster --kubeconfig /nosuch", "policy check --cluster --kubeconfig /nosuch", "restore --kubeconfig /nosuch",
 		"--bogus", "completion bash surplus", "completion bash --bogus", "simulate --bogus", "policy test --bogus",
 	} {
 		root := newRootCommand()

@@ -1,20 +1,23 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/config"
 
 	"github.com/detnet/detnet/cmd/detnet/text"
 	"github.com/detnet/detnet/doctor"
 )
 
 func newDoctorCommand() *cobra.Command {
+	var at cluster
 	var install doctor.Install
 	var output string
 	cmd := &cobra.Command{
@@ -23,27 +26,42 @@ func newDoctorCommand() *cobra.Command {
 		Long:  "Examine an install of detnet in the current cluster. Exits with 1 where something is wrong.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cluster, err := config.GetConfig()
+			config, err := at.config()
 			if err != nil {
-				return fmt.Errorf("find the cluster: %w", err)
+				return err
 			}
-			c, err := client.New(cluster, client.Options{})
+			c, err := client.New(config, client.Options{})
 			if err != nil {
-				return fmt.Errorf("connect to %s: %w", cluster.Host, err)
+				return fmt.Errorf("connect to %s: %w", config.Host, err)
 			}
-			asking, err := kubernetes.NewForConfig(cluster)
+			asking, err := kubernetes.NewForConfig(config)
 			if err != nil {
-				return fmt.Errorf("connect to %s: %w", cluster.Host, err)
+				return fmt.Errorf("connect to %s: %w", config.Host, err)
+			}
+			if err := reach(cmd.Context(), asking); err != nil {
+				return fmt.Errorf("%w: see that the kubeconfig is of the cluster that is meant, and that its API server can be reached from here", err)
 			}
 			findings := doctor.Examine(cmd.Context(), c, install)
 			findings = append(findings, doctor.AskController(cmd.Context(), asking, install.Namespace)...)
 			return reportFindings(cmd.OutOrStdout(), output, findings)
 		},
 	}
+	at.addFlags(cmd)
 	cmd.Flags().StringVarP(&install.Namespace, "namespace", "n", "detnet", "namespace of the install")
 	cmd.Flags().StringVar(&install.Trial, "trial-namespace", "default", "namespace in which a pod is created on dry run")
 	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
 	return cmd
+}
+
+// reach reports that the API server does not answer, of which every check would tell anew.
+// One that answers that it says nothing to us has been reached.
+func reach(ctx context.Context, c kubernetes.Interface) error {
+	var answered apierrors.APIStatus
+	err := c.CoreV1().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
+	if err == nil || errors.As(err, &answered) {
+		return nil
+	}
+	return fmt.Errorf("ask the API server: %w", err)
 }
 
 // reportFindings returns an error where there is a problem.

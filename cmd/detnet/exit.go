@@ -37,7 +37,7 @@ func refuseMisuse(c *cobra.Command) {
 	if args := c.Args; args != nil {
 		c.Args = func(c *cobra.Command, given []string) error {
 			if err := args(c, given); err != nil {
-				return unusable{err}
+				return misuse("%w; usage: %s", err, c.UseLine())
 			}
 			return nil
 		}

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -31,6 +33,14 @@ func newRootCommand() *cobra.Command {
 	root.AddCommand(newExplainCommand(), newImportCommand(), newRecordCommand(), newReplayCommand(), newRestoreCommand(), newTopCommand())
 	root.AddCommand(newProbeCommand(), newReflectCommand())
 	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Args = func(_ *cobra.Command, topic []string) error {
+		if _, left, err := root.Find(topic); err != nil || len(left) > 0 {
+			return fmt.Errorf("there is no command %q", strings.Join(topic, " "))
+		}
+		return nil
+	}
 	refuseMisuse(root)
 	return root
 }

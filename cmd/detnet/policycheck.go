@@ -72,6 +72,7 @@ type checked struct {
 
 func newPolicyCheckCommand(dir, output *string) *cobra.Command {
 	var ask bool
+	var at cluster
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check that the webhook would take this policy",
@@ -90,7 +91,11 @@ func newPolicyCheckCommand(dir, output *string) *cobra.Command {
 				return err
 			}
 			result := checked{Hash: engine.Hash(), Tests: len(report.Results)}
-			if result.Warnings, err = priorityClassWarnings(cmd.Context(), engine, ask); err != nil {
+			var asked *cluster
+			if ask {
+				asked = &at
+			}
+			if result.Warnings, err = priorityClassWarnings(cmd.Context(), engine, asked); err != nil {
 				return err
 			}
 			return emit(cmd.OutOrStdout(), *output, result, func(w io.Writer) {
@@ -101,17 +106,18 @@ func newPolicyCheckCommand(dir, output *string) *cobra.Command {
 			})
 		},
 	}
+	at.addFlags(cmd)
 	cmd.Flags().BoolVar(&ask, "cluster", false, "also ask the current cluster for the PriorityClasses that classes name")
 	return cmd
 }
 
 // priorityClassWarnings tells of PriorityClasses that a class names and that the
-// cluster lacks or, if it is not asked, that neither the chart makes nor Kubernetes.
-func priorityClassWarnings(ctx context.Context, engine *policies.Engine, ask bool) ([]string, error) {
+// cluster lacks or, if none is asked, that neither the chart makes nor Kubernetes.
+func priorityClassWarnings(ctx context.Context, engine *policies.Engine, ask *cluster) ([]string, error) {
 	var known []string
 	what := "which the cluster does not have"
-	if ask {
-		c, err := connect()
+	if ask != nil {
+		c, err := ask.connect()
 		if err != nil {
 			return nil, err
 		}

@@ -27,6 +27,7 @@ func newPolicyDiffCommand(dir, output *string) *cobra.Command {
 	var labels map[string]string
 	var against string
 	var live bool
+	var at cluster
 	cmd := &cobra.Command{
 		Use:   "diff [FILE...]",
 		Short: "Compare two policies over manifests or the running pods; fails if they differ",
@@ -49,7 +50,12 @@ best the policy in force.`,
 			if err != nil {
 				return err
 			}
-			pods, err := diffSubjects(cmd, files, labels, live, from)
+			var pods []trial.Subject
+			if live {
+				pods, err = liveSubjects(cmd.Context(), at, from)
+			} else {
+				pods, err = diffSubjects(cmd, files, labels)
+			}
 			if err != nil {
 				return err
 			}
@@ -58,14 +64,12 @@ best the policy in force.`,
 	}
 	namespaceLabels(cmd, &labels)
 	cmd.Flags().StringVar(&against, "against", "", "directory of the policy to compare with; empty: the default set")
+	at.addFlags(cmd)
 	cmd.Flags().BoolVar(&live, "cluster", false, "compare over the running pods of the current cluster")
 	return cmd
 }
 
-func diffSubjects(cmd *cobra.Command, files []string, labels map[string]string, live bool, from *policies.Engine) ([]trial.Subject, error) {
-	if live {
-		return liveSubjects(cmd.Context(), from)
-	}
+func diffSubjects(cmd *cobra.Command, files []string, labels map[string]string) ([]trial.Subject, error) {
 	m, err := readManifests(cmd.InOrStdin(), files)
 	return subjects(m, labels), err
 }

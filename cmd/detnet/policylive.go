@@ -7,7 +7,6 @@ import (
 	"maps"
 
 	corev1 "k8s.io/api/core/v1"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/detnet/detnet/policies"
@@ -18,10 +17,10 @@ import (
 
 // liveSubjects reads the pods of the cluster that kubectl would talk to, as they
 // were before the policy in force, from, stamped them.
-func liveSubjects(ctx context.Context, from *policies.Engine) ([]trial.Subject, error) {
-	config, err := ctrl.GetConfig()
+func liveSubjects(ctx context.Context, at cluster, from *policies.Engine) ([]trial.Subject, error) {
+	config, err := at.config()
 	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w", err)
+		return nil, err
 	}
 	c, err := client.New(config, client.Options{})
 	if err != nil {

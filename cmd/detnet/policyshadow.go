@@ -30,6 +30,7 @@ type shadowed struct {
 }
 
 func newPolicyShadowCommand(dir, output *string) *cobra.Command {
+	var at cluster
 	var namespace string
 	cmd := &cobra.Command{
 		Use:   "shadow",
@@ -42,7 +43,7 @@ sure that this is the candidate they try.
 To try a policy on the pods that run already: detnet policy diff --cluster.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := connect()
+			client, err := at.connect()
 			if err != nil {
 				return err
 			}
@@ -66,6 +67,7 @@ To try a policy on the pods that run already: detnet policy diff --cluster.`,
 			return nil
 		},
 	}
+	at.addFlags(cmd)
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "detnet", "namespace of the install")
 	return cmd
 }

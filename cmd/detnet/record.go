@@ -57,7 +57,7 @@ func (s *statusSource) recording(ctx context.Context) (io.ReadCloser, error) {
 	if s.url != "" {
 		return leader.GetRecording(ctx, s.url)
 	}
-	client, err := connect()
+	client, err := s.connect()
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 func newRestoreCommand() *cobra.Command {
 	var namespace, output, secretsOf string
 	var dryRun, networkPolicies bool
+	var at cluster
 	cmd := &cobra.Command{
 		Use:   "restore",
 		Short: "Put back what detnet changed: limits, templates, marks of nodes",
@@ -36,7 +37,7 @@ detnet-admin may.`,
 			if dryRun && (networkPolicies || secretsOf != "") {
 				return misuse("--network-policies and --secrets-of delete, and can't be tried with --dry-run")
 			}
-			client, err := connect()
+			client, err := at.connect()
 			if err != nil {
 				return err
 			}
@@ -66,6 +67,7 @@ detnet-admin may.`,
 			return errors.Join(errs...)
 		},
 	}
+	at.addFlags(cmd)
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "only this namespace; default all")
 	cmd.Flags().BoolVar(&networkPolicies, "network-policies", false, "also delete the CiliumNetworkPolicies that detnet made, as uninstalling does")
 	cmd.Flags().StringVar(&secretsOf, "secrets-of", "", "also delete the Secrets with detnet's keys in this `namespace`, as uninstalling does")

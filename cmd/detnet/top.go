@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
-	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"golang.org/x/term"
 
 	"github.com/detnet/detnet/cmd/detnet/text"
 	"github.com/detnet/detnet/controller/leader"
@@ -18,9 +17,13 @@ import (
 )
 
 // statusSource says where a command reads the controller's status.
-type statusSource struct{ namespace, url string }
+type statusSource struct {
+	cluster
+	namespace, url string
+}
 
 func (s *statusSource) addFlags(cmd *cobra.Command) {
+	s.cluster.addFlags(cmd)
 	cmd.Flags().StringVarP(&s.namespace, "namespace", "n", "detnet", "namespace of the install")
 	cmd.Flags().StringVar(&s.url, "url", "", "read the status page at this `URL`, such as http://127.0.0.1:8082, not through the API server")
 }
@@ -30,24 +33,11 @@ func (s *statusSource) reader(q status.Query) (func(context.Context) (*status.St
 	if s.url != "" {
 		return func(ctx context.Context) (*status.Status, error) { return leader.Get(ctx, s.url, q) }, nil
 	}
-	client, err := connect()
+	client, err := s.connect()
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (*status.Status, error) { return leader.Status(ctx, client, s.namespace, q) }, nil
-}
-
-// connect uses the kubeconfig as kubectl does.
-func connect() (kubernetes.Interface, error) {
-	cluster, err := config.GetConfig()
-	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w", err)
-	}
-	client, err := kubernetes.NewForConfig(cluster)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", cluster.Host, err)
-	}
-	return client, nil
 }
 
 func newTopCommand() *cobra.Command {
@@ -63,6 +53,9 @@ func newTopCommand() *cobra.Command {
 			if of.Limit < 0 || of.Limit > status.MaxLimit {
 				return misuse("--limit %d: want 0 to %d", of.Limit, status.MaxLimit)
 			}
+			if interval < 0 {
+				return misuse("--watch %v: want an interval, such as 1s", interval)
+			}
 			read, err := from.reader(of)
 			if err != nil {
 				return err
@@ -74,7 +67,7 @@ func newTopCommand() *cobra.Command {
 	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
 	cmd.Flags().StringVar(&of.Node, "node", "", "only what is on this `node`")
 	cmd.Flags().StringVar(&of.Namespace, "pods-in", "", "only pods in this `namespace`, and what concerns them")
-	cmd.Flags().IntVar(&of.Limit, "limit", 0, "at most so `many` of each, those in trouble first; 0: all")
+	cmd.Flags().IntVar(&of.Limit, "limit", 0, "how many of each to show at most, those in trouble first; 0: all")
 	cmd.Flags().DurationVarP(&interval, "watch", "w", 0, "show it again each `interval`, such as 1s, until interrupted")
 	return cmd
 }
@@ -88,7 +81,7 @@ func top(ctx context.Context, out io.Writer, read func(context.Context) (*status
 		if output == "json" {
 			err = json.NewEncoder(out).Encode(s)
 		} else {
-			err = drawTop(out, s, interval > 0)
+			err = drawTop(out, s, interval > 0 && isTerminal(out))
 		}
 		if err != nil || interval <= 0 {
 			return err
@@ -101,6 +94,12 @@ func top(ctx context.Context, out io.Writer, read func(context.Context) (*status
 		case <-timer.C:
 		}
 	}
+}
+
+// isTerminal reports that out can be cleared: a file or pipe keeps what is written to it.
+func isTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // drawTop writes in one piece, so that a terminal does not flicker.

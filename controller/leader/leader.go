@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -33,7 +34,10 @@ var ErrNone = errors.New("no controller leads: is it installed in this namespace
 // Find returns the pod that leads in namespace.
 func Find(ctx context.Context, client kubernetes.Interface, namespace string) (*corev1.Pod, error) {
 	lease, err := client.CoordinationV1().Leases(namespace).Get(ctx, Lease, metav1.GetOptions{})
-	if err != nil {
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("there is no lease %s/%s: %w", namespace, Lease, ErrNone)
+	case err != nil:
 		return nil, fmt.Errorf("find the leader by lease %s/%s: %w", namespace, Lease, err)
 	}
 	holder := ""

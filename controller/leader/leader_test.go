@@ -44,7 +44,7 @@ func TestFind(t *testing.T) {
 		{"released", []runtime.Object{lease(&empty)}, "", true},
 		{"never held", []runtime.Object{lease(nil)}, "", true},
 		{"leader's pod gone", []runtime.Object{lease(&held)}, "", false},
-		{"not installed", nil, "", false},
+		{"not installed", nil, "", true},
 	} {
 		pod, err := Find(t.Context(), fake.NewClientset(tt.objects...), "detnet")
 		if (err == nil) != (tt.want != "") || (pod != nil && pod.Name != tt.want) || errors.Is(err, ErrNone) != tt.none {
