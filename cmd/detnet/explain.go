@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/detnet/detnet/cmd/detnet/text"
 	"github.com/detnet/detnet/controller/status"
@@ -32,6 +37,9 @@ func newExplainCommand() *cobra.Command {
 				return err
 			}
 			e, err := text.Explain(s, pod)
+			if errors.Is(err, text.ErrUnknown) && from.url == "" {
+				err = from.unknown(cmd.Context(), pod, err)
+			}
 			if err != nil {
 				return err
 			}
@@ -45,4 +53,22 @@ func newExplainCommand() *cobra.Command {
 	from.addFlags(cmd)
 	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
 	return cmd
+}
+
+// unknown says of a pod that the controller does not know what the pod itself tells of the
+// reason; err where it can't be read.
+func (s *statusSource) unknown(ctx context.Context, pod string, err error) error {
+	client, failed := s.connect()
+	if failed != nil {
+		return err
+	}
+	namespace, name, _ := strings.Cut(pod, "/")
+	switch found, failed := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{}); {
+	case apierrors.IsNotFound(failed):
+		return fmt.Errorf("there is no pod %s in namespace %s: want NAMESPACE/POD", name, namespace)
+	case failed != nil:
+		return err
+	default:
+		return fmt.Errorf("pod %s is neither protected nor limited: %s", pod, text.Unknown(found))
+	}
 }

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -18,6 +19,9 @@ type Explanation struct {
 	Decisions []status.Decision `json:"decisions"`
 	Problems  []status.Problem  `json:"problems,omitempty"`
 }
+
+// ErrUnknown reports that a status has nothing on a pod.
+var ErrUnknown = errors.New("the controller knows of no such pod that is protected, or may be limited: it does not exist, does not run, has no label detnet.dev/priority, is of a class with neither targets nor limits, or its namespace is off")
 
 // Explain gathers what concerns pod, "namespace/name".
 func Explain(s *status.Status, pod string) (Explanation, error) {
@@ -38,7 +42,7 @@ func Explain(s *status.Status, pod string) (Explanation, error) {
 		}
 	}
 	if e.App == nil && e.Sender == nil && e.Problems == nil {
-		return e, fmt.Errorf("the controller does not know pod %s: it is not labelled, asks for nothing, is not running and ready, or its namespace is off", pod)
+		return e, fmt.Errorf("pod %s: %w", pod, ErrUnknown)
 	}
 	var node string
 	if e.App != nil {
@@ -78,6 +82,9 @@ func (e Explanation) Text(out io.Writer) {
 	if p := e.Sender; p != nil {
 		fmt.Fprintf(out, "%s on %s may be limited (rank %d, weight %d) between %v and %v.\n", p.Pod, p.Node, p.Rank, p.Weight, p.MinBps, p.MaxBps)
 		fmt.Fprintf(out, "  limit in force %s, usage %s, mode %s\n", limit(p.LimitBps), usage(*p), p.Mode)
+		if 0 < p.LimitBps && p.LimitBps < p.MinBps {
+			fmt.Fprintln(out, "  that is below its floor: the floors of those that send come to more than fits, or before Cilium a change is under way")
+		}
 		if p.Refused != "" {
 			fmt.Fprintf(out, "  its limit can't be changed, and what it sends is not controlled: %s\n", p.Refused)
 		}
@@ -92,7 +99,7 @@ func (e Explanation) Text(out io.Writer) {
 	for _, r := range e.Reasons {
 		fmt.Fprintf(out, "  %s%s: %s, because %s\n", r.Bottleneck, phase(r), action(r), sentence(r))
 		if r.For != "" {
-			fmt.Fprintf(out, "    for %s, since %s, %v less is let through than was sent\n", r.For, r.Since.Format("15:04:05"), r.TakenBps)
+			fmt.Fprintf(out, "    for %s, since %s, %s less is let through than was sent\n", r.For, r.Since.Format("15:04:05"), rate(r.TakenBps))
 		}
 	}
 	if len(e.Reasons) == 0 {
@@ -167,23 +174,26 @@ func phase(r status.Reason) string {
 	return " (" + string(r.Phase) + ")"
 }
 
+// causes in words. docs/controller.md has them, too.
+var causes = map[plan.Cause]string{
+	plan.Violation:     "a target is exceeded, or a queue stands that takes half of what it leaves",
+	plan.Confirming:    "a target was exceeded once; a second look decides",
+	plan.AwaitEffect:   "a change is on its way and has not shown yet",
+	plan.Calm:          "every target behind it is well kept",
+	plan.Unused:        "the senders do not use what they may",
+	plan.NearTarget:    "a target is neither exceeded nor well kept",
+	plan.Blind:         "there are too few samples",
+	plan.Unresponsive:  "limiting did not help: the cause is elsewhere",
+	plan.CannotMeet:    "a target cannot be met: the idle path shows more, and limiting others does not change that",
+	plan.TooCostly:     "limiting others for it has cost them as much as it may (laws.adaptive.harm): it is let be for a while",
+	plan.NotNetwork:    "a target is exceeded, but the agent beside the workload is on time: its host or process is late, not the network",
+	plan.AtFloor:       "every sender is at its floor: nothing is left to take",
+	plan.NotThrottling: "there is nobody to limit here",
+}
+
 // sentence says a reason in words.
 func sentence(r status.Reason) string {
-	why := map[plan.Cause]string{
-		plan.Violation:     "a target is exceeded, or a queue stands that takes half of what it leaves",
-		plan.Confirming:    "a target was exceeded once; a second look decides",
-		plan.AwaitEffect:   "a change is on its way and has not shown yet",
-		plan.Calm:          "every target behind it is well kept",
-		plan.Unused:        "the senders do not use what they may",
-		plan.NearTarget:    "a target is neither exceeded nor well kept",
-		plan.Blind:         "there are too few samples",
-		plan.Unresponsive:  "limiting did not help: the cause is elsewhere",
-		plan.CannotMeet:    "a target cannot be met: the idle path shows more, and limiting others does not change that",
-		plan.TooCostly:     "limiting others for it has cost them as much as it may (laws.adaptive.harm): it is let be for a while",
-		plan.NotNetwork:    "a target is exceeded, but the agent beside the workload is on time: its host or process is late, not the network",
-		plan.AtFloor:       "every sender is at its floor: nothing is left to take",
-		plan.NotThrottling: "there is nobody to limit here",
-	}[r.Cause]
+	why := causes[r.Cause]
 	if why == "" {
 		why = string(r.Cause)
 	}

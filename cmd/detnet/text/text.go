@@ -11,6 +11,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/workload"
 )
 
 // recent is the number of decisions that Top shows.
@@ -61,9 +62,15 @@ func Top(out io.Writer, s *status.Status) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", a.Pod, a.Node, a.State, m[0], m[1], m[2], m[3], vantages(a))
 	}
+	if s.Totals == nil && len(s.Apps) == 0 {
+		fmt.Fprintf(w, "none: label pods %s=critical, in a namespace with the label %s=true\n", workload.LabelPriority, workload.LabelAllowCritical)
+	}
 	fmt.Fprint(w, "\nTHROTTLEABLE\tNODE\tRANK\tUSAGE\tLIMIT\tFLOOR\tCEILING\t\n")
 	for _, p := range s.Senders {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%v\t%v\t%s\n", p.Pod, p.Node, p.Rank, usage(p), limit(p.LimitBps), p.MinBps, p.MaxBps, bar(p))
+	}
+	if s.Totals == nil && len(s.Senders) == 0 {
+		fmt.Fprintf(w, "none: label pods %s=best-effort\n", workload.LabelPriority)
 	}
 	for _, p := range troubles.Senders {
 		if p.Refused != "" {

@@ -2,7 +2,9 @@ package text
 
 import (
 	"bytes"
+	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,14 +78,26 @@ func TestTop(t *testing.T) {
 	golden(t, "top.golden", out.Bytes())
 }
 
+// Who has labelled nothing yet is told how.
+func TestTopOfNothing(t *testing.T) {
+	var out bytes.Buffer
+	if err := Top(&out, &status.Status{Leader: true, Mode: "enforce", Law: "adaptive", Replica: "detnet-controller-7c9", At: example().At}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "nothing.golden", out.Bytes())
+}
+
 func TestExplain(t *testing.T) {
 	for pod, file := range map[string]string{
 		"factory/robot-control":    "app.golden",
 		"factory/telemetry-upload": "sender.golden",
 		"factory/safety-scanner":   "blind.golden",
 		"factory/camera":           "overlimit.golden",
+		"factory/backup":           "belowfloor.golden",
 	} {
-		e, err := Explain(example(), pod)
+		s := example()
+		s.Senders = append(s.Senders, status.Sender{Pod: "factory/backup", Node: "worker-2", Rank: 10, Weight: 1, Mode: "enforce", MinBps: 10 * bitrate.Mbit, MaxBps: bitrate.Gbit, LimitBps: 9_200_000, Known: true})
+		e, err := Explain(s, pod)
 		if err != nil {
 			t.Errorf("%s: %v", pod, err)
 			continue
@@ -92,8 +106,8 @@ func TestExplain(t *testing.T) {
 		e.Text(&out)
 		golden(t, file, out.Bytes())
 	}
-	if _, err := Explain(example(), "factory/stranger"); err == nil {
-		t.Error("a pod that nobody knows is explained")
+	if _, err := Explain(example(), "factory/stranger"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("a pod that nobody knows: %v, want %v", err, ErrUnknown)
 	}
 }
 
@@ -104,7 +118,7 @@ func TestExplainSaysWhoCostsWhom(t *testing.T) {
 	s.Reasons = []status.Reason{{
 		Bottleneck: plan.Uplink("worker-2"), Action: plan.Restore, Cause: plan.TooCostly, App: "factory/robot-control", Signal: "jitter",
 		MeasuredMs: 8.7, TargetMs: 1, Samples: 13, FromBps: 60 * bitrate.Mbit, ToBps: 60 * bitrate.Mbit,
-		For: "factory/robot-control", Since: since, TakenBps: 140 * bitrate.Mbit,
+		For: "factory/robot-control", Since: since, TakenBps: 140_123_456,
 	}}
 	for _, pod := range []string{"factory/robot-control", "factory/telemetry-upload"} {
 		e, err := Explain(s, pod)
@@ -115,11 +129,24 @@ func TestExplainSaysWhoCostsWhom(t *testing.T) {
 		e.Text(&out)
 		for _, part := range []string{
 			"limiting others for it has cost them as much as it may (laws.adaptive.harm): it is let be for a while",
-			"for factory/robot-control, since 10:29:00, 140M less is let through than was sent",
+			"for factory/robot-control, since 10:29:00, 140.1M less is let through than was sent",
 		} {
 			if !strings.Contains(out.String(), part) {
 				t.Errorf("%s: no %q in\n%s", pod, part, out.String())
 			}
+		}
+	}
+}
+
+// Who sees a cause on the page or in top finds in the docs what it means, in the words of explain.
+func TestCausesAreInTheDocs(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/controller.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cause, words := range causes {
+		if row := fmt.Sprintf("| `%s` | %s |\n", cause, words); !strings.Contains(string(page), row) {
+			t.Errorf("docs/controller.md lacks the line %s", row)
 		}
 	}
 }
