@@ -23,6 +23,9 @@ func (inv *Inventory) meaningOf(r *record) meaning {
 	if mode != workload.Off {
 		m.problems = append(m.problems, misspelt(pod)...)
 		m.problems = append(m.problems, unknownClass(pod, r.err == nil, r.settled)...)
+		if r.err == nil {
+			m.problems = append(m.problems, notGranted(pod)...)
+		}
 	}
 	if mode != workload.Off && inv.wanting(r) {
 		m.unstamped = &Unstamped{

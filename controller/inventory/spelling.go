@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -76,6 +77,17 @@ func unknown(has map[string]string, known []string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// notGranted says that a pod's class is less than was asked for, because its namespace may
+// not claim that one: whoever made its workload saw no warning of the pod's admission.
+func notGranted(pod *corev1.Pod) []string {
+	rules, _, _ := strings.Cut(pod.Annotations[workload.AnnotationDecision], "@")
+	if !slices.Contains(strings.Split(rules, ","), "trust.downgrade") {
+		return nil
+	}
+	return []string{fmt.Sprintf("a class is asked for that the namespace may not claim, and %s was given: label the namespace %s=true and replace the pod, or ask for less",
+		cmp.Or(pod.Labels[workload.LabelClass], "none"), workload.LabelAllowCritical)}
 }
 
 var (

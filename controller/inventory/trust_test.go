@@ -252,8 +252,8 @@ func TestMisspeltKeys(t *testing.T) {
 	}
 }
 
-// Who asks for a class that there is not is told, also on a pod that was signed as
-// something else; what was not granted is no typing error.
+// Who asks for a class that there is not, or that the namespace may not claim, is told, also
+// on a pod that was signed as something else; what the namespace itself bounds is no mistake.
 func TestUnknownClasses(t *testing.T) {
 	for name, tt := range map[string]struct {
 		asked, class, decision string
@@ -262,7 +262,7 @@ func TestUnknownClasses(t *testing.T) {
 	}{
 		"signed as the namespace's": {"critcal", "best-effort", "class.namespace-label@1", false, "critical was probably meant"},
 		"signed by default":         {"platinum", "standard", "class.default@1", false, "label detnet.dev/priority=platinum counts for nothing"},
-		"not granted":               {"critical", "standard", "class.pod-label,trust.downgrade@1", false, ""},
+		"not granted":               {"critical", "standard", "class.pod-label,trust.downgrade@1", false, "standard was given: label the namespace detnet.dev/allow-critical=true"},
 		"bound by the namespace":    {"gold", "best-effort", "class.pod-label,namespace.at-most@1", false, ""},
 		"given by the site":         {"whatever", "high", "class.site@1", false, ""},
 		"given nothing":             {"hihg", "", "", true, "high was probably meant"},
