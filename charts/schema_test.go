@@ -27,9 +27,9 @@ var configLine = regexp.MustCompile(`(?m)^    "config": .*,$`)
 // what would end the program.
 func TestSchemaOfTheConfiguration(t *testing.T) {
 	schema := objectSchema(reflect.ValueOf(config.Default()), "")
-	// The chart has values of its own for these.
-	schema["properties"].(map[string]any)["mode"] = false
-	schema["properties"].(map[string]any)["law"] = false
+	// The chart has values of its own for these: the template says which.
+	schema["properties"].(map[string]any)["mode"] = true
+	schema["properties"].(map[string]any)["law"] = true
 	body, err := json.Marshal(schema)
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,10 @@ func valueSchema(v reflect.Value, path string) map[string]any {
 	accepted := acceptedAt(path, v.Kind())
 	switch {
 	case v.Type() == reflect.TypeFor[time.Duration]():
-		return map[string]any{"type": []string{"string", "integer", "null"}, "maximum": 0, "minimum": 0, "pattern": `^(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+)$`}
+		return map[string]any{"anyOf": []any{
+			map[string]any{"type": []string{"string", "null"}, "pattern": `^(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+)$`},
+			map[string]any{"const": 0},
+		}}
 	case v.Type() == reflect.TypeFor[bitrate.Rate]():
 		return map[string]any{"type": []string{"string", "number", "null"}}
 	case v.Kind() == reflect.Bool:
@@ -127,12 +130,33 @@ func acceptedAt(path string, kind reflect.Kind) string {
 	return ""
 }
 
+// Who mistakes a value is told where it stands and what is wanted there.
+func TestHelmSaysWhatIsWanted(t *testing.T) {
+	for set, want := range map[string][]string{
+		"controller.config.mode=observe":           {"controller.config.mode: set controller.mode"},
+		"controller.config.law=aimd":               {"controller.config.law: set controller.law"},
+		"controller.config.laws.adaptive.window=5": {"'/controller/config/laws/adaptive/window'", "got number, want"},
+		"policy.files.site=x":                      {"'/policy/files'", "'site'"},
+		"policy.shadow.site=x":                     {"'/policy/shadow'", "'site'"},
+		"image.digests.webhook=sha256:0":           {"'/image/digests'", "'webhook'"},
+		"agent.enforce=on":                         {"'/agent/enforce'", "'off', 'tc'"},
+	} {
+		_, err := helm(t, "template", "detnet", "detnet", "--set", set)
+		for _, part := range want {
+			if err == nil || !strings.Contains(err.Error(), part) {
+				t.Errorf("--set %s: %v lacks %q", set, err, part)
+			}
+		}
+	}
+}
+
 // The schema knows what the controller accepts, and what it does not.
 func TestConfigurationIsCheckedByHelm(t *testing.T) {
 	for set, ok := range map[string]bool{
 		"foo=bar": false, "vantages=99": false, "vantages=3": true, "vantages=null": true, "rolloutEvery=soon": false, "rolloutEvery=0": true,
 		"rolloutEvery=1h30m": true, "nodes.taint=1m": false, "nodes.bandwidth=yes": false, "prometheus.unit=us": false,
-		"prometheus.unit=milliseconds": true, "laws.adaptive.blind=panic": false, "laws.aimd.min=10M": true, "laws.pid.p=1": false, "law=aimd": false,
+		"prometheus.unit=milliseconds": true, "laws.adaptive.blind=panic": false, "laws.aimd.min=10M": true, "laws.pid.p=1": false, "law=aimd": false, "mode=off": false,
+		"laws.adaptive.window=5": false, "laws.adaptive.window=300ms": true,
 	} {
 		out, err := helm(t, "template", "detnet", "detnet", "--set", "controller.config."+set)
 		if (err == nil) != ok {

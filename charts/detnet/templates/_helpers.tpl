@@ -197,6 +197,9 @@ affinity:
 {{- end }}
 {{- end }}
 {{- include "detnet.prune" $config }}
+{{- range list "mode" "law" }}
+{{- if hasKey $config . }}{{ fail (printf "controller.config.%s: set controller.%s, which wins over it" . .) }}{{ end }}
+{{- end }}
 {{- if $config }}{{ toYaml $config }}{{ end }}
 {{- end }}
 
