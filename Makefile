@@ -12,7 +12,7 @@ help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 .PHONY: demo
-demo: ## Watch detnet protect real traffic (DURATION=30s CAPACITY=200M LOAD=tcp|udp|bursty LAW=adaptive KEEP=1)
+demo: ## Watch detnet protect real traffic (DURATION=20s CAPACITY=200M LOAD=tcp|udp|bursty LAW=adaptive KEEP=1)
 	@cd test && $(GO) build -o ../bin/demo ./demo && cd .. && exec bin/demo
 
 .PHONY: test
