@@ -44,16 +44,24 @@ func (l Leg) above(s *plan.Sample, base *plan.Base) time.Duration {
 	if l == RoundTrip || !s.HasOneWay {
 		return trip
 	}
-	return l.part(trip, s.Forward-base.Forward, s.Backward()-base.Back)
+	return l.part(trip, waysOf(s, base))
+}
+
+// Ways is by how much either way of a packet was later than on an empty path; both are 0 where
+// that is not known.
+type Ways struct{ Forward, Back time.Duration }
+
+func waysOf(s *plan.Sample, base *plan.Base) Ways {
+	return Ways{s.Forward - base.Forward, s.Backward() - base.Back}
 }
 
 // part is what of a round trip's delay is surely that of one leg: as the clocks of two machines
 // drift apart one way seems to be later than it is, and the round trip tells by how much.
-func (l Leg) part(trip, there, back time.Duration) time.Duration {
+func (l Leg) part(trip time.Duration, w Ways) time.Duration {
 	if l == Back {
-		there, back = back, there
+		return min(w.Back, trip-w.Forward)
 	}
-	return min(there, trip-back)
+	return min(w.Forward, trip-w.Back)
 }
 
 // begins is when a packet came to a leg, as far as that is known: what waited on the way there

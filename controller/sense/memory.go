@@ -11,14 +11,14 @@ import (
 // rest looks at the paths of an app that show more than a quarter of what its target
 // allows: who is far from it need not know. Where a node session sees the path, that shows
 // what it is: what the app's host adds is not the network's.
-func (m *Memory) rest(app *plan.App, nobody func() bool, now time.Time) {
+func (m *Memory) rest(app *plan.App, busy func() map[string]bool, now time.Time) {
 	for k := range app.Sessions {
 		s := &app.Sessions[k]
 		p := m.paths[pathKey{app.Pod, OfQueues(app, s).ID}]
 		if s.Lag > 0 || 4*p.idling.tail < Allowance(app.SLO, p.trip.value()) {
 			p.idling.since = time.Time{}
 		} else {
-			p.idling.look(now, nobody(), p.filled)
+			p.idling.look(now, len(busy()) == 0, p.filled) // those of any node may fill the way down
 		}
 		s.Base.Idle = p.idling.idle
 	}
@@ -26,14 +26,14 @@ func (m *Memory) rest(app *plan.App, nobody func() bool, now time.Time) {
 
 // corroborate asks, where an app's own path tells no directions, the node session on
 // the same one, and else whether anybody sends.
-func (m *Memory) corroborate(app *plan.App, quiet func(node string) bool) {
+func (m *Memory) corroborate(app *plan.App, busy func() map[string]bool) {
 	for i := range app.Sessions {
 		s := &app.Sessions[i]
 		r := &m.paths[pathKey{app.Pod, s.ID}].route
 		if r.since.IsZero() || r.both {
 			continue
 		}
-		r.busy = r.busy || !quiet(app.Node) || !quiet(s.Vantage)
+		r.busy = r.busy || busy()[app.Node] || busy()[s.Vantage]
 		beside := nodeSession(app, s)
 		if beside == nil || r.oneWay {
 			continue
@@ -46,27 +46,16 @@ func (m *Memory) corroborate(app *plan.App, quiet func(node string) bool) {
 	}
 }
 
-// quiet returns what tells whether the senders of a node are counted and idle.
-// It looks only when it is asked.
-func quiet(o plan.Observation) func(node string) bool {
-	var sends map[string]bool
-	return func(node string) bool {
-		if sends == nil {
-			sends = map[string]bool{}
-			for i := range o.Senders {
-				s := &o.Senders[i]
-				sends[s.Node] = sends[s.Node] || !rests(s, o.At)
+// busy finds the nodes whose senders are not all counted and idle, once it is asked.
+func busy(o plan.Observation) func() map[string]bool {
+	return sync.OnceValue(func() map[string]bool {
+		nodes := map[string]bool{}
+		for i := range o.Senders {
+			if s := &o.Senders[i]; !rests(s, o.At) {
+				nodes[s.Node] = true
 			}
 		}
-		return !sends[node]
-	}
-}
-
-// nobody returns what tells whether all senders are: those of any node may fill the
-// way down to an app. It looks only when it is asked.
-func nobody(o plan.Observation) func() bool {
-	return sync.OnceValue(func() bool {
-		return !slices.ContainsFunc(o.Senders, func(s plan.Sender) bool { return !rests(&s, o.At) })
+		return nodes
 	})
 }
 

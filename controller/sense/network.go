@@ -1,6 +1,7 @@
 package sense
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
@@ -74,8 +75,8 @@ func (c Config) network(app *plan.App, session *plan.Session, r Reading, since, 
 		}
 		r.Samples = 0
 	}
+	r.Lost, r.LostCount = min(r.Lost, w.Lost), min(r.LostCount, w.LostCount)
 	if r.Samples == 0 { // nothing but loss is known of the app, or counts yet
-		r.Lost, r.LostCount = min(r.Lost, w.Lost), min(r.LostCount, w.LostCount)
 		return r
 	}
 	if w.Median < r.Median {
@@ -83,10 +84,7 @@ func (c Config) network(app *plan.App, session *plan.Session, r Reading, since, 
 	}
 	r.Low, r.Median, r.Tail = min(r.Low, w.Low), min(r.Median, w.Median), min(r.Tail, w.Tail)
 	r.pair = min(r.pair, w.pair)
-	r.Recent, r.Surge = min(r.Recent, w.Recent), r.pair
-	r.Lost, r.LostCount = min(r.Lost, w.Lost), min(r.LostCount, w.LostCount)
-	if r.Forward == 0 && r.Back == 0 {
-		r.Forward, r.Back = w.Forward, w.Back
-	}
+	r.Recent, r.surge = min(r.Recent, w.Recent), r.pair
+	r.Ways = cmp.Or(r.Ways, w.Ways)
 	return r
 }

@@ -17,16 +17,14 @@ type Reading struct {
 	Median    time.Duration
 	Tail      time.Duration // 90th percentile
 	Recent    time.Duration // median of the newest four: how long the queue is now
-	Surge     time.Duration // least of the newest four
-	pair      time.Duration // least of the newest two
 	Least     time.Duration // of the window: a queue that stands is seen by all
 	Slope     float64       // of the delay, in seconds a second
-	Forward   time.Duration // one-way variation of the newest four, median; both 0 if unknown
-	Back      time.Duration
-	Lost      float64 // share over the loss window
+	Ways                    // median of the newest four
+	Lost      float64       // share over the loss window
 	LostCount int
 
-	leg Leg // that the delays are of
+	surge, pair time.Duration // least of the newest four, and of the newest two
+	leg         Leg           // that the delays are of
 }
 
 // Jitter is the 90th percentile of delay variation (PDV, RFC 5481), over the least
@@ -60,14 +58,17 @@ func (c Config) read(session *plan.Session, leg Leg, since, now time.Time) Readi
 	}
 	var some [64]time.Duration
 	delays := some[:0]
+	var line Line
 	for i := range window {
 		s := &window[i]
-		delays = append(delays, leg.above(s, &session.Base))
+		above := leg.above(s, &session.Base)
 		s.At = leg.begins(s, &session.Base)
+		line.Add(s.At.Sub(window[0].At), above)
+		delays = append(delays, above)
 	}
-	r.Slope = slope(window, delays)
+	r.Slope, _ = line.Fit()
 	last := delays[:min(newest, len(delays))]
-	r.Surge, r.pair = slices.Min(last), slices.Min(last[:len(last)/2])
+	r.surge, r.pair = slices.Min(last), slices.Min(last[:len(last)/2])
 	var few [newest]time.Duration
 	r.Recent = median(append(few[:0], last...))
 	slices.Sort(delays)
@@ -75,7 +76,12 @@ func (c Config) read(session *plan.Session, leg Leg, since, now time.Time) Readi
 	r.Low, r.Median = quantile.Upper(delays, 0.25), quantile.Upper(delays, 0.5)
 	r.Tail = quantile.Of(delays, 0.9)
 	if window[0].HasOneWay {
-		r.Forward, r.Back = oneWay(window[:len(last)], session.Base)
+		var there, back [newest]time.Duration
+		for i := range last {
+			ways := waysOf(&window[i], &session.Base)
+			there[i], back[i] = ways.Forward, ways.Back
+		}
+		r.Ways = Ways{median(there[:len(last)]), median(back[:len(last)])}
 	}
 	return r
 }
@@ -129,34 +135,8 @@ func (c Config) countLoss(r *Reading, since, now time.Time) {
 	}
 }
 
-func oneWay(window []plan.Sample, base plan.Base) (forward, back time.Duration) {
-	var f, b [newest]time.Duration
-	for i, s := range window {
-		f[i], b[i] = s.Forward-base.Forward, s.Backward()-base.Back
-	}
-	return median(f[:len(window)]), median(b[:len(window)])
-}
-
 // median sorts d and returns its middle, the upper of two.
 func median(d []time.Duration) time.Duration {
 	slices.Sort(d)
 	return quantile.Upper(d, 0.5)
-}
-
-// slope is that of the delays of a window against the time of sending, by least squares.
-func slope(window []plan.Sample, delays []time.Duration) float64 {
-	n := float64(len(window))
-	if n < 2 {
-		return 0
-	}
-	var st, sd, stt, std float64
-	for i := range window {
-		t, d := window[i].At.Sub(window[0].At).Seconds(), delays[i].Seconds()
-		st, sd, stt, std = st+t, sd+d, stt+t*t, std+t*d
-	}
-	tt, td := n*stt-st*st, n*std-st*sd
-	if tt <= 0 {
-		return 0
-	}
-	return td / tt
 }

@@ -109,10 +109,9 @@ func glanceAt(samples []plan.Sample, from, to time.Time) glance {
 			g.lost++
 			continue
 		}
-		if first := len(trips) == 0; s.HasOneWay && (first || g.oneWay) {
-			if first {
-				g.oneWay, g.forward, g.back = true, s.Forward, s.Backward()
-			}
+		if len(trips) == 0 {
+			g.oneWay, g.forward, g.back = s.HasOneWay, s.Forward, s.Backward()
+		} else if s.HasOneWay {
 			g.forward, g.back = min(g.forward, s.Forward), min(g.back, s.Backward())
 		}
 		trips = append(trips, s.RTT)

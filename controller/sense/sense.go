@@ -73,7 +73,7 @@ type pathKey struct {
 // their paths, and judges. Paths that are not in o are forgotten.
 func (m *Memory) Observe(c Config, o plan.Observation) View {
 	m.tick++
-	idle, none := quiet(o), nobody(o)
+	busy := busy(o)
 	if m.paths == nil {
 		m.paths = map[pathKey]*path{}
 	}
@@ -86,8 +86,8 @@ func (m *Memory) Observe(c Config, o plan.Observation) View {
 		for k := range app.NodeSessions {
 			seen += m.observe(c, app, &app.NodeSessions[k])
 		}
-		m.corroborate(app, idle)
-		m.rest(app, none, o.At)
+		m.corroborate(app, busy)
+		m.rest(app, busy, o.At)
 		m.vouch(c, app, o.At)
 	}
 	if seen < len(m.paths) {

@@ -25,7 +25,7 @@ func seen(name, node, first, second string, late uint64) sense.Verdict {
 			v.Paths.Late++
 			v.Paths.ForwardLate++
 			v.Standing = true
-			v.Worst = sense.Reading{Session: &v.App.Sessions[k], Samples: 4, Recent: 40 * allowed, Forward: 40 * allowed}
+			v.Worst = sense.Reading{Session: &v.App.Sessions[k], Samples: 4, Recent: 40 * allowed, Ways: sense.Ways{Forward: 40 * allowed}}
 		}
 	}
 	return v
@@ -35,7 +35,7 @@ func seen(name, node, first, second string, late uint64) sense.Verdict {
 func replies(name, node string) sense.Verdict {
 	v := seen(name, node, "n2", "n3", 0)
 	v.Paths, v.Standing = sense.Paths{Seen: 2, Late: 2}, true
-	v.Worst = sense.Reading{Session: &v.App.Sessions[0], Samples: 4, Recent: 40 * allowed, Back: 40 * allowed}
+	v.Worst = sense.Reading{Session: &v.App.Sessions[0], Samples: 4, Recent: 40 * allowed, Ways: sense.Ways{Back: 40 * allowed}}
 	return v
 }
 

@@ -174,21 +174,11 @@ func straight(ramp []Delay) float64 {
 	return slope
 }
 
-// Fit is the least-squares slope of the delay against the time of sending, in
-// seconds a second, and the share of the variance that it explains.
+// Fit is the slope of the delay, in seconds a second, and the share of the variance that it explains.
 func Fit(ramp []Delay) (slope, explained float64) {
-	n := float64(len(ramp))
-	if n < 2 {
-		return 0, 0
+	var line sense.Line
+	for _, d := range ramp {
+		line.Add(d.At.Sub(ramp[0].At), d.Above)
 	}
-	var st, sd, stt, std, sdd float64
-	for _, s := range ramp {
-		t, d := s.At.Sub(ramp[0].At).Seconds(), s.Above.Seconds()
-		st, sd, stt, std, sdd = st+t, sd+d, stt+t*t, std+t*d, sdd+d*d
-	}
-	tt, dd, td := n*stt-st*st, n*sdd-sd*sd, n*std-st*sd
-	if tt <= 0 || dd <= 0 {
-		return 0, 0
-	}
-	return td / tt, td * td / (tt * dd)
+	return line.Fit()
 }
