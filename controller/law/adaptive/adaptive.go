@@ -68,8 +68,7 @@ const shows = 2 * time.Second
 // raised reports whether more was given out behind a bottleneck just now.
 func (s *State) raised(now time.Time) func(plan.Bottleneck) bool {
 	return func(b plan.Bottleneck) bool {
-		i, found := plan.Find(s.Budgets, b)
-		return found && now.Sub(s.Budgets[i].Search.Raised) < shows
+		return now.Sub(find(s.Budgets, b).Search.Raised) < shows
 	}
 }
 
@@ -80,8 +79,8 @@ const clusterMemory = 5 * time.Minute
 // clusterCounts reports whether the cluster has a budget that was needed lately: letting go of
 // it then changes no limit.
 func (s *State) clusterCounts(now time.Time) bool {
-	i, found := plan.Find(s.Budgets, plan.Cluster)
-	return found && s.Budgets[i].Link.Known && now.Sub(s.Budgets[i].Link.Cut) < clusterMemory
+	link := find(s.Budgets, plan.Cluster).Link
+	return link.Known && now.Sub(link.Cut) < clusterMemory
 }
 
 // ordered returns v with all in their order, so that equal observations give equal plans.

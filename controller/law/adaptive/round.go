@@ -27,16 +27,10 @@ type round struct {
 
 // take goes on with what was known of a bottleneck.
 func (r *round) take(b plan.Bottleneck, known *State) {
-	r.budgets = append(r.budgets, budget.Budget{Bottleneck: b})
-	next := &r.budgets[len(r.budgets)-1]
-	if i, found := plan.Find(known.Budgets, b); found {
-		*next = known.Budgets[i]
-	}
-	var account budget.Account
-	if i, found := plan.Find(known.Accounts, b); found {
-		account = known.Accounts[i]
-	}
-	if r.bottleneck(next, &account); account.Open() {
+	next, account := find(known.Budgets, b), find(known.Accounts, b)
+	next.Bottleneck = b
+	r.budgets = append(r.budgets, next)
+	if r.bottleneck(&r.budgets[len(r.budgets)-1], &account); account.Open() {
 		r.accounts = append(r.accounts, account)
 	}
 }
@@ -47,7 +41,7 @@ func (r *round) bottleneck(b *budget.Budget, account *budget.Account) {
 	part := limits.Part{At: len(r.plan.Reasons), Group: r.senders.Group(place.Senders)}
 	load := &part.Load
 	load.Paced = load.Paced || load.Sockets && b.Link.Bursts(r.view.At)
-	told := r.told(b.Bottleneck)
+	told := find(r.view.Told, b.Bottleneck)
 	b.Prepare(r.config.Budget, load.Limits, r.view.At)
 	b.Believe(r.config.Budget, *load, told)
 	r.opinion = r.blame.Opinion(place, b.Link.EffectBy)
@@ -73,14 +67,6 @@ func (r *round) bottleneck(b *budget.Budget, account *budget.Account) {
 	if part.To != nil || reason.Trouble() {
 		r.parts = append(r.parts, part)
 	}
-}
-
-// told is what is said of a bottleneck.
-func (r *round) told(b plan.Bottleneck) plan.Told {
-	if i, found := plan.Find(r.view.Told, b); found {
-		return r.view.Told[i]
-	}
-	return plan.Told{}
 }
 
 // decide asks the budget, unless who is to be helped has cost the others too much.
@@ -156,4 +142,12 @@ func explain(r plan.Reason, o *blame.Opinion) plan.Reason {
 	r.App, r.Samples = v.App.Pod, v.Worst.Samples
 	r.Signal, r.Measured, r.Target, r.Ratio = v.Figure()
 	return r
+}
+
+// find is what there is of a bottleneck; zero where there is nothing.
+func find[T plan.Keyed[plan.Bottleneck]](all []T, b plan.Bottleneck) (x T) {
+	if i, found := plan.Find(all, b); found {
+		x = all[i]
+	}
+	return x
 }

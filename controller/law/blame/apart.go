@@ -42,10 +42,5 @@ func across(v *sense.Verdict, b plan.Bottleneck) bool {
 	if b.Node == v.App.Node {
 		return v.Paths.LateBack != 0
 	}
-	for k := range v.App.Sessions {
-		if !b.Whole && v.App.Sessions[k].Vantage == b.Node && v.Paths.LateThere&(1<<k) != 0 {
-			return true
-		}
-	}
-	return false
+	return v.Paths.LateThere&from(v.App, b) != 0
 }

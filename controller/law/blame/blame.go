@@ -57,9 +57,9 @@ func (s Diagnosis) Key() plan.PodID { return s.App }
 // lasting is for how long a diagnosis outlives the trouble.
 const lasting = 3 * time.Second
 
-// LetBe reports whether an app in trouble is left alone for now, because
+// letBe reports whether an app in trouble is left alone for now, because
 // nothing that could be cut helped it.
-func (s *Diagnosis) LetBe(v *sense.Verdict, now time.Time) bool {
+func (s *Diagnosis) letBe(v *sense.Verdict, now time.Time) bool {
 	if s.Spent || v.Worst.Samples == 0 { // nothing but loss: there is no worse
 		return now.Before(s.RetryAt)
 	}
@@ -158,60 +158,9 @@ func (s *Diagnosis) cleared(v *sense.Verdict) bool {
 	return !slices.ContainsFunc(s.blamed(), func(b plan.Bottleneck) bool { return across(v, b) })
 }
 
-// candidates are the places where an app's trouble may come from, the most
-// likely first: the uplinks of nodes that send, then the whole cluster.
-func candidates(v *sense.Verdict, afar bool, sending Sending) []plan.Bottleneck {
-	own, far := plan.Uplink(v.App.Node), plan.Bottleneck{}
-	if s := v.Worst.Session; s != nil && s.Vantage != v.App.Node {
-		far = plan.Uplink(s.Vantage)
-	}
-	order := likely(v, own, far)
-	if afar {
-		order = []plan.Bottleneck{far, own, plan.Cluster}
-	}
-	// Near the app there is nothing: who sends at the far node is cut, and nobody else.
-	if there := afar || v.Worst.Forward > 2*v.Worst.Back && v.Paths.ClearFrom != 0; there && sending[far] {
-		order = slices.DeleteFunc(order, func(name plan.Bottleneck) bool { return name.Whole })
-	}
-	elsewhere := len(sending)
-	for _, name := range order {
-		if sending[name] {
-			elsewhere--
-		}
-	}
-	order = slices.DeleteFunc(order, func(name plan.Bottleneck) bool {
-		// The cluster is no other candidate if all that send are candidates already.
-		return !sending[name] || name == plan.Cluster && elsewhere == 0 && len(order) > 1
-	})
-	if len(order) == 0 {
-		return []plan.Bottleneck{own}
-	}
-	return order
-}
-
-// likely goes by the one-way delays: a reply leaves through the uplink of the app's node, a
-// request through that of the node it is sent from, and requests that are late from
-// wherever they come point to the app's downlink, and so to all that send. Without them
-// several vantages tell: what is late from all is near the app.
-func likely(v *sense.Verdict, own, far plan.Bottleneck) []plan.Bottleneck {
-	forward, back := v.Worst.Forward, v.Worst.Back
-	several := v.Paths.Seen > 1
-	switch {
-	case forward > 2*back && several && v.Paths.ForwardLate == v.Paths.Seen:
-		return []plan.Bottleneck{plan.Cluster}
-	case forward > 2*back:
-		return []plan.Bottleneck{far, plan.Cluster}
-	case back > 2*forward, several && v.Paths.Late == v.Paths.Seen:
-		return []plan.Bottleneck{own, plan.Cluster}
-	case several:
-		return []plan.Bottleneck{far, own, plan.Cluster}
-	}
-	return []plan.Bottleneck{own, far, plan.Cluster}
-}
-
-// Concerns reports whether an app has a say in a bottleneck: it is measured
+// concerns reports whether an app has a say in a bottleneck: it is measured
 // across it, and does not blame another one for trouble it has.
-func (s *Diagnosis) Concerns(b plan.Bottleneck, app *plan.App, violated bool) bool {
+func (s *Diagnosis) concerns(b plan.Bottleneck, app *plan.App, violated bool) bool {
 	if app.SLO.IsZero() || !sense.Crosses(app) {
 		return false
 	}
@@ -256,10 +205,10 @@ func (s *Diagnosis) backOff(c Config, least time.Duration, spent bool, now time.
 	s.Also, s.Apart, s.Tried, s.InVain = nil, false, nil, false
 }
 
-// Charge counts for how long others were harmed on account of the app. Once that is
+// charge counts for how long others were harmed on account of the app. Once that is
 // as long as it may be the app is let be, for longer each time, however late it is;
-// Charge then reports true. In t it comes to no more than Harm × (1 + t/HarmWindow).
-func (s *Diagnosis) Charge(c Config, cost time.Duration, now time.Time) (spent bool) {
+// charge then reports true. In t it comes to no more than Harm × (1 + t/HarmWindow).
+func (s *Diagnosis) charge(c Config, cost time.Duration, now time.Time) (spent bool) {
 	earned := time.Duration(float64(now.Sub(s.Seen)) * float64(c.Harm) / float64(c.HarmWindow))
 	s.Harm, s.Seen = max(s.Harm-max(earned, 0), 0)+cost, now
 	switch {

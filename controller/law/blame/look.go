@@ -1,6 +1,7 @@
 package blame
 
 import (
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/controller/law/senders"
@@ -28,7 +29,12 @@ func Observe(c Config, sc sense.Config, known []Diagnosis, behind, raised func(p
 			l.sending[b], l.sending[plan.Cluster] = true, true
 		}
 	}
-	l.view.Verdicts = corroborated(v.Verdicts, l.sending)
+	if slices.ContainsFunc(v.Verdicts, func(x sense.Verdict) bool { return x.Others != nil }) {
+		l.view.Verdicts = slices.Clone(v.Verdicts)
+		for i := range v.Verdicts {
+			l.view.Verdicts[i] = *believed(&v.Verdicts[i], l.sending)
+		}
+	}
 	afar := lateFromAfar(l.view.Verdicts, raised)
 	if v.Elsewhere != nil { // those it takes to say so are not all shown
 		afar = v.Elsewhere.Afar
@@ -42,27 +48,24 @@ func Observe(c Config, sc sense.Config, known []Diagnosis, behind, raised func(p
 // vain, or nobody can be: what was in vain for one of them was so for all. It returns which
 // bottlenecks are blamed next; idle, if that of the opinion is late by itself.
 func (l *Look) Escalate(o *Opinion, p Place, tried bool) (next []plan.Bottleneck, idle bool) {
-	next, idle = l.blameNext(nil, o.App, p.Bottleneck, &o.Verdict, tried)
+	leave := func(app int, v *sense.Verdict) (moved bool) {
+		b, moved := l.Diagnoses[app].move(l.config, p.Bottleneck, v, l.sending, tried, l.view.At)
+		if moved {
+			next = append(next, b)
+		}
+		return moved
+	}
+	v := &o.Verdict
+	if l.Diagnoses[o.App].Apart { // it tells of one alone
+		v = &l.view.Verdicts[o.App]
+	}
+	idle = !leave(o.App, v)
 	for _, i := range p.apps {
 		if tried && l.troubled(int(i), p.Bottleneck) {
-			next, _ = l.blameNext(next, int(i), p.Bottleneck, &l.view.Verdicts[i], true)
+			leave(int(i), &l.view.Verdicts[i])
 		}
 	}
 	return next, idle
-}
-
-// blameNext takes an app's diagnosis from a bottleneck to the next candidate. There is none: who is late by
-// itself cannot be helped.
-func (l *Look) blameNext(all []plan.Bottleneck, app int, from plan.Bottleneck, v *sense.Verdict, tried bool) (next []plan.Bottleneck, none bool) {
-	s := &l.Diagnoses[app]
-	if s.Apart { // it tells of all, and not of one alone
-		v = &l.view.Verdicts[app]
-	}
-	b, moved := s.move(l.config, from, v, l.sending, tried, l.view.At)
-	if !moved {
-		return all, true
-	}
-	return append(all, b), false
 }
 
 // Helped notes that somebody is cut for an app now.
@@ -79,5 +82,5 @@ func (l *Look) Charge(app plan.PodID, cost time.Duration) (payer *sense.Verdict,
 	if !found || l.sense.Vouched(&l.view.Apps[i], l.view.At) {
 		return nil, false
 	}
-	return &l.view.Verdicts[i], l.Diagnoses[i].Charge(l.config, cost, l.view.At)
+	return &l.view.Verdicts[i], l.Diagnoses[i].charge(l.config, cost, l.view.At)
 }

@@ -36,36 +36,33 @@ func (o *Opinion) Cause() plan.Cause {
 // Opinion is that of the app in the worst trouble among those that have a say, by samples
 // that say nothing of the time before since, where others may count.
 func (l *Look) Opinion(p Place, since time.Time) Opinion {
-	worst := Opinion{Verdict: sense.Verdict{Blind: true}, App: -1, Silent: true}
-	partial, awaited := false, false
-	var unmet *sense.Verdict
+	o := Opinion{Verdict: sense.Verdict{Blind: true}, App: -1, Silent: true}
 	var slowest time.Duration
 	for _, i := range p.apps {
 		app, s, v := &l.view.Apps[i], &l.Diagnoses[i], &l.view.Verdicts[i]
-		if !s.Concerns(p.Bottleneck, app, v.Trouble()) {
+		if !s.concerns(p.Bottleneck, app, v.Trouble()) {
 			continue
 		}
-		worst.Silent = false
+		o.Silent = false
 		blind := v.Blind
 		if v = l.after(p.Bottleneck, s, since, v); v.Blind {
-			awaited = awaited || v.Lag == 0 && l.troubled(int(i), p.Bottleneck) // slow signals are not waited for
-			partial = partial || p.Node == app.Node && blind
+			o.Awaited = o.Awaited || v.Lag == 0 && l.troubled(int(i), p.Bottleneck) // slow signals are not waited for
+			o.Partial = o.Partial || p.Node == app.Node && blind
 			slowest = max(slowest, v.Lag)
 			continue
 		}
-		if unmet == nil && v.Paths.Unmet > 0 {
-			unmet = v
+		if o.Unmet == nil && v.Paths.Unmet > 0 {
+			o.Unmet = v
 		}
-		letBe := v.Trouble() && s.LetBe(v, l.view.At)
-		if worst.App < 0 || worse(v, letBe, &worst) {
-			worst = Opinion{Verdict: *v, App: int(i), LetBe: letBe, Spent: letBe && s.Spent}
+		letBe := v.Trouble() && s.letBe(v, l.view.At)
+		if o.App < 0 || worse(v, letBe, &o) {
+			o.Verdict, o.App, o.LetBe, o.Spent = *v, int(i), letBe, letBe && s.Spent
 		}
 	}
-	worst.Unmet, worst.Partial, worst.Awaited = unmet, partial, awaited
-	if worst.Blind {
-		worst.Lag = slowest
+	if o.Blind {
+		o.Lag = slowest
 	}
-	return worst
+	return o
 }
 
 // after is the verdict by samples that say nothing of the time before since, where others may
@@ -81,6 +78,15 @@ func (l *Look) after(b plan.Bottleneck, s *Diagnosis, since time.Time, v *sense.
 	}
 	again := c.Judge(v.App, since, l.view.At)
 	return believed(&again, l.sending)
+}
+
+// believed leaves out the one path of three and more that says something else than all
+// others, unless its own node sends: its host or clock may be wrong.
+func believed(v *sense.Verdict, sending Sending) *sense.Verdict {
+	if v.Others == nil || sending[plan.Uplink(v.Worst.Session.Vantage)] {
+		return v
+	}
+	return v.Others
 }
 
 func worse(v *sense.Verdict, letBe bool, than *Opinion) bool {
@@ -105,7 +111,7 @@ func urgency(v *sense.Verdict, letBe bool) int {
 // samples, and is not left alone.
 func (l *Look) troubled(app int, b plan.Bottleneck) bool {
 	s, v := &l.Diagnoses[app], &l.view.Verdicts[app]
-	return s.blames(b) && v.Trouble() && !s.LetBe(v, l.view.At)
+	return s.blames(b) && v.Trouble() && !s.letBe(v, l.view.At)
 }
 
 // Paths are the sessions by which a bottleneck's queue is measured: of all apps
@@ -116,7 +122,7 @@ func (l *Look) Paths(p Place) []*plan.Session {
 	beside := map[path]bool{}
 	for _, i := range p.apps {
 		app, s, v := &l.view.Apps[i], &l.Diagnoses[i], &l.view.Verdicts[i]
-		if !s.Concerns(p.Bottleneck, app, v.Trouble()) || v.Trouble() && s.LetBe(v, l.view.At) {
+		if !s.concerns(p.Bottleneck, app, v.Trouble()) || v.Trouble() && s.letBe(v, l.view.At) {
 			continue
 		}
 		for k := range app.Sessions {
@@ -130,7 +136,7 @@ func (l *Look) Paths(p Place) []*plan.Session {
 				leg, _ := sense.LegAcross(app, session, p.Node)
 				knows = leg.Of(knows, l.view.At.Add(-queue.RampTime))
 			}
-			if id := (path{knows.ID, knows.Vantage}); knows != session && id.id != "" {
+			if id := (path{knows.ID, knows.Vantage}); knows != session {
 				if beside[id] {
 					continue
 				}

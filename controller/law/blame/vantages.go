@@ -12,19 +12,19 @@ import (
 // uplinks of those nodes that are full, and nothing that the app is near. Both in the order
 // of their PodID.
 func lateFromAfar(verdicts []sense.Verdict, raised func(plan.Bottleneck) bool) (apps []plan.PodID) {
-	var from map[string]towards
+	var seen map[string]towards
 	for i := range verdicts {
 		v := &verdicts[i]
 		if !v.Trouble() || v.Paths.Seen < 2 || bits.OnesCount64(v.Paths.LateFrom) != v.Paths.Seen {
 			continue
 		}
-		if from == nil {
-			from = vantages(verdicts)
+		if seen == nil {
+			seen = vantages(verdicts)
 		}
 		alone := false // late from a node that is not late towards others
 		for k := range v.App.Sessions {
 			late, vantage := v.Paths.LateFrom&(1<<k) != 0, v.App.Sessions[k].Vantage
-			alone = alone || late && !from[vantage].everybody() && !raised(plan.Uplink(vantage))
+			alone = alone || late && !seen[vantage].everybody() && !raised(plan.Uplink(vantage))
 		}
 		if !alone {
 			apps = append(apps, v.App.Pod)
@@ -44,16 +44,16 @@ type towards struct {
 func (t towards) everybody() bool { return (t.several || t.replies) && !t.clear }
 
 func vantages(verdicts []sense.Verdict) map[string]towards {
-	from := map[string]towards{}
+	seen := map[string]towards{}
 	for i := range verdicts {
 		v := &verdicts[i]
 		if v.Trouble() && v.Paths.Late == v.Paths.Seen && v.Paths.ForwardLate == 0 {
-			x := from[v.App.Node]
+			x := seen[v.App.Node]
 			x.replies = true
-			from[v.App.Node] = x
+			seen[v.App.Node] = x
 		}
 		for k := range v.App.Sessions {
-			x := from[v.App.Sessions[k].Vantage]
+			x := seen[v.App.Sessions[k].Vantage]
 			switch bit := uint64(1) << k; {
 			case v.Paths.ClearFrom&bit != 0:
 				x.clear = true
@@ -64,19 +64,22 @@ func vantages(verdicts []sense.Verdict) map[string]towards {
 			default:
 				x.several = x.several || x.node != v.App.Node
 			}
-			from[v.App.Sessions[k].Vantage] = x
+			seen[v.App.Sessions[k].Vantage] = x
 		}
 	}
-	return from
+	return seen
+}
+
+// from has a bit for each of an app's sessions that crosses an uplink on the way there.
+func from(app *plan.App, b plan.Bottleneck) (bits uint64) {
+	for k := range app.Sessions {
+		if !b.Whole && app.Sessions[k].Vantage == b.Node {
+			bits |= 1 << k
+		}
+	}
+	return bits
 }
 
 // clears reports whether a bottleneck is the uplink of a node from which an app is
 // measured without delay.
-func clears(v *sense.Verdict, b plan.Bottleneck) bool {
-	for k := range v.App.Sessions {
-		if !b.Whole && v.App.Sessions[k].Vantage == b.Node {
-			return v.Paths.ClearFrom&(1<<k) != 0
-		}
-	}
-	return false
-}
+func clears(v *sense.Verdict, b plan.Bottleneck) bool { return v.Paths.ClearFrom&from(v.App, b) != 0 }
