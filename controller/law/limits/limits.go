@@ -122,7 +122,7 @@ func (r *round) limits() {
 func (r *round) wish(p *Part, wishes []wish) {
 	b, reason := &r.budgets[p.At], &r.plan.Reasons[p.At]
 	trouble, cutting, restore := reason.Trouble(), reason.Action == plan.Cut, reason.Action == plan.Restore
-	may := r.may(p, b, reason)
+	may := r.changes(p, b, reason)
 	room := bitrate.Scale(b.Limits(), overcommit) - p.Load.Limits - p.Old
 	for k, i := range p.Members {
 		w := &wishes[i]
@@ -156,7 +156,7 @@ func (r *round) wish(p *Part, wishes []wish) {
 // changes are those that a bottleneck's shares may lead to.
 type changes struct{ cut, shift, raise bool }
 
-func (r *round) may(p *Part, b *budget.Budget, reason *plan.Reason) changes {
+func (r *round) changes(p *Part, b *budget.Budget, reason *plan.Reason) changes {
 	total, learned := b.Limits(), b.Learned() // else the total is just the sum of the limits
 	raises, starved := r.want(p)
 	starved = starved && learned

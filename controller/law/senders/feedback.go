@@ -54,24 +54,6 @@ func (f Feedback) Observe(senders []plan.Sender, now time.Time) Feedback {
 	return next
 }
 
-// Awaited are the senders that have yet to obey, by their index, within three times
-// the usual delay: where counters sit before the limiter the effect may never show.
-// It is nil where there are none.
-func (f Feedback) Awaited(senders []plan.Sender, now time.Time, usual time.Duration) []bool {
-	var awaited []bool
-	for _, p := range f.Pending {
-		i, found := plan.Find(senders, p.Pod)
-		if !found || now.Sub(p.At) > 3*usual {
-			continue
-		}
-		if awaited == nil {
-			awaited = make([]bool, len(senders))
-		}
-		awaited[i] = true
-	}
-	return awaited
-}
-
 // wait is how long the effect of a limit may take to show.
 func wait(s *plan.Sender) time.Duration {
 	if s.Limiter.Departures() {
@@ -102,10 +84,10 @@ func (f *Feedback) Expect(p plan.Plan, senders []plan.Sender) {
 		return anew
 	})
 	for _, limit := range p.Limits {
-		i, found := plan.Find(senders, limit.Pod)
-		if !found || !limit.Urgent() {
+		if !limit.Urgent() {
 			continue
 		}
+		i, _ := plan.Find(senders, limit.Pod)
 		to, used := limit.To, Peak(&senders[i], p.At)
 		if senders[i].Limiter.Departures() {
 			to = max(to, used/3) // TCP sends a little more than next to nothing before the limiter
