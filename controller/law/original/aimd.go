@@ -20,7 +20,7 @@ type AIMDConfig struct {
 // DefaultAIMD are the constants of the original's asymmetric controller.
 func DefaultAIMD() AIMDConfig {
 	return AIMDConfig{
-		Common: Common{Interval: 2 * time.Second, Increase: 10 * bitrate.Mbit, Severity: 1, Min: 10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit},
+		Common: common(2 * time.Second),
 		Probe:  500 * time.Millisecond, Window: 20, Decrease: 0.20,
 	}
 }
@@ -42,8 +42,8 @@ func (l AIMD) Step(s State, o plan.Observation) (State, plan.Plan) {
 }
 
 func (l AIMD) cut(limit bitrate.Rate, deeper float64) bitrate.Rate {
-	whole, share := int64(limit.Mbit()), min(l.Decrease*deeper, 1)
-	return bitrate.Rate(whole-int64(share*float64(whole)+1e-9)) * bitrate.Mbit
+	whole := wholeMbit(limit.Mbit())
+	return whole - wholeMbit(min(l.Decrease*deeper, 1)*whole.Mbit())
 }
 
 // decide looks at the apps from the highest priority down: the first in

@@ -23,6 +23,14 @@ type Common struct {
 	Max      bitrate.Rate `yaml:"max"` // for senders without a ceiling
 }
 
+// common are the constants of both originals, but for how often they decide.
+func common(interval time.Duration) Common {
+	return Common{Interval: interval, Increase: 10 * bitrate.Mbit, Severity: 1, Min: 10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit}
+}
+
+// wholeMbit leaves out what is less than a Mbit/s, as the originals' steps do.
+func wholeMbit(mbit float64) bitrate.Rate { return bitrate.Rate(mbit+1e-9) * bitrate.Mbit }
+
 // MaxSeverity is the largest severity that aimd and step take.
 const MaxSeverity = 10
 

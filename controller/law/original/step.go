@@ -21,7 +21,7 @@ type StepConfig struct {
 // DefaultStep are the constants of its proportional controller.
 func DefaultStep() StepConfig {
 	return StepConfig{
-		Common: Common{Interval: 5 * time.Second, Increase: 10 * bitrate.Mbit, Severity: 1, Min: 10 * bitrate.Mbit, Max: 1000 * bitrate.Mbit},
+		Common: common(5 * time.Second),
 		Target: time.Millisecond, Decrease: 50 * bitrate.Mbit, Least: 5 * bitrate.Mbit, Assume: 500 * time.Microsecond,
 	}
 }
@@ -45,9 +45,8 @@ func (l Step) Step(s State, o plan.Observation) (State, plan.Plan) {
 	return next, p
 }
 
-// cut takes whole Mbit/s, as the original's steps are.
 func (l Step) cut(limit bitrate.Rate, deeper float64) bitrate.Rate {
-	return limit - bitrate.Rate(l.Decrease.Mbit()*deeper+1e-9)*bitrate.Mbit
+	return limit - wholeMbit(l.Decrease.Mbit()*deeper)
 }
 
 // decide compares the worst app's 95th percentile of delay variation with its
