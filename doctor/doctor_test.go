@@ -125,7 +125,9 @@ func steps(t *testing.T, c client.Client) []struct {
 	}
 	looping := pod("detnet-controller-new", corev1.ContainerStatus{
 		RestartCount: 4, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
-		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 2}},
+		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+			ExitCode: 2, Message: `{"level":"INFO","msg":"starts"}` + "\n" + `{"level":"ERROR","msg":"detnet-controller failed","err":"laws.adaptive.window: 5h0m0s must be from 20ms to 10s"}` + "\n",
+		}},
 	})
 	probe, node := daemonSet("detnet-agent-probe"), daemonSet("detnet-agent-node")
 	lease := &coordinationv1.Lease{ObjectMeta: named("detnet-controller")}
@@ -167,7 +169,7 @@ func steps(t *testing.T, c client.Client) []struct {
 			looping.Status = status
 			must(c.Status().Update(t.Context(), looping))
 		}},
-		{"controller runs", "2 of 2 replicas are available, 1 of them as last asked for (detnet-controller-new CrashLoopBackOff after 4 restarts, exit code 2)", func() {
+		{"controller runs", "2 of 2 replicas are available, 1 of them as last asked for (detnet-controller-new CrashLoopBackOff after 4 restarts, exit code 2: laws.adaptive.window: 5h0m0s must be from 20ms to 10s)", func() {
 			available(controller, 2, 2)
 			must(c.Delete(t.Context(), looping))
 		}},
@@ -305,4 +307,18 @@ func finding(t *testing.T, findings []Finding, check string) Finding {
 	}
 	t.Fatalf("no finding for %q", check)
 	return Finding{}
+}
+
+// What a program said last is told, be it of its log or before it had one; of who said nothing, nothing.
+func TestLastWords(t *testing.T) {
+	for log, want := range map[string]string{
+		"":                                 "",
+		"{\"msg\":\"starts\"}\n":           "",
+		"a\n{\"msg\":\"f\",\"err\":\"e\"}": ": e",
+		"x: flag provided but not defined: -y (-h lists the flags)\n": ": x: flag provided but not defined: -y (-h lists the flags)",
+	} {
+		if got := lastWords(log); got != want {
+			t.Errorf("%q: %q, want %q", log, got, want)
+		}
+	}
 }

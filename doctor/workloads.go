@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -109,7 +110,7 @@ func notReady(pod corev1.Pod) string {
 	for _, s := range pod.Status.ContainerStatuses {
 		if w := s.State.Waiting; w != nil && w.Reason != "" {
 			if last := s.LastTerminationState.Terminated; last != nil {
-				return fmt.Sprintf("%s after %d restarts, exit code %d", w.Reason, s.RestartCount, last.ExitCode)
+				return fmt.Sprintf("%s after %d restarts, exit code %d%s", w.Reason, s.RestartCount, last.ExitCode, lastWords(last.Message))
 			}
 			return w.Reason
 		}
@@ -123,4 +124,21 @@ func notReady(pod corev1.Pod) string {
 		}
 	}
 	return ""
+}
+
+// lastWords is what a program that failed said of it: the last line of its log, or the
+// error in it. The kubelet keeps it, 2 KiB or 80 lines.
+func lastWords(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	last := lines[len(lines)-1]
+	var line struct {
+		Err string `json:"err"`
+	}
+	if json.Unmarshal([]byte(last), &line) == nil {
+		last = line.Err
+	}
+	if last == "" {
+		return ""
+	}
+	return ": " + last
 }

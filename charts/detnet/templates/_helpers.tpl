@@ -17,6 +17,7 @@ app.kubernetes.io/component: {{ . }}
 {{- $digest := index .root.Values.image.digests .name | default "" -}}
 image: {{ printf "%s/%s:%s%s" .root.Values.image.registry .name (.root.Values.image.tag | default .root.Chart.AppVersion) (ternary (print "@" $digest) "" (ne $digest "")) }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
 {{/* "true" where cert-manager issues the webhook's certificate. auto is what is

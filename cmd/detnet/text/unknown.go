@@ -22,7 +22,7 @@ func Unknown(pod *corev1.Pod) string {
 	case pod.Status.Phase != corev1.PodRunning:
 		return fmt.Sprintf("it is %s, and counts while it runs", pod.Status.Phase)
 	case asked != "" && asked != class:
-		return fmt.Sprintf("it asks for class %s and was admitted as %s; detnet policy explain says by which rules (%s)", asked, class, pod.Annotations[workload.AnnotationDecision])
+		return fmt.Sprintf("it asks for class %s and was admitted as %s; detnet policy explain says by which rules (%q)", asked, class, pod.Annotations[workload.AnnotationDecision])
 	}
 	return fmt.Sprintf("its class, %s, has neither targets nor a limit, or its namespace is in mode off", class)
 }

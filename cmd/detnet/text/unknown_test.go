@@ -19,8 +19,8 @@ func TestUnknownPods(t *testing.T) {
 		"neither it nor its namespace had the label": {"", "", corev1.PodRunning},
 		"asks for class critical and has none":       {"", "critical", corev1.PodRunning},
 		"it is Pending":                              {"critical", "critical", corev1.PodPending},
-		"asks for class critical and was admitted as standard; detnet policy explain says by which rules (trust.downgrade@1)": {"standard", "critical", corev1.PodRunning},
-		"its class, standard, has neither targets nor a limit":                                                                {"standard", "standard", corev1.PodRunning},
+		`asks for class critical and was admitted as standard; detnet policy explain says by which rules ("trust.downgrade@1")`: {"standard", "critical", corev1.PodRunning},
+		"its class, standard, has neither targets nor a limit":                                                                  {"standard", "standard", corev1.PodRunning},
 		"it asks for that": {"", "none", corev1.PodRunning},
 	} {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
