@@ -43,15 +43,15 @@ func TestLimitsUnderHostRouting(t *testing.T) {
 	is("down to the new limit", cutTCP, "after_mbit", 9, 10.5)
 }
 
-// The production law there: one cut and one raise, each in force at once, and late is the
-// onset alone.
+// The production law there: one cut, and one raise by way of little, which costs half a second of
+// the four, and late is the onset alone.
 func TestLawUnderHostRouting(t *testing.T) {
 	needGuest(t)
 	needUnpacked(t, compilerFolder, "clang and its libraries")
 	is := between(t, play(t, Run{Play: "demo/tcp", Seconds: 4, Seed: 1, Limiter: "cilium-host-routing"}))
 	is("the first cut comes as before another limiter", "demo/tcp", "first_cut_ms", 1, 500)
 	is("little is late but the onset", "demo/tcp", "late_percent", 0, 16)
-	is("best effort has nearly all that fits", "demo/tcp", "best_effort_mbit", 165, 200)
+	is("best effort has what fits but for the way up", "demo/tcp", "best_effort_mbit", 150, 200)
 	is("few changes are enough", "demo/tcp", "writes", 2, 8)
 }
 

@@ -40,7 +40,7 @@ func (r *round) bottleneck(b *budget.Budget, account *budget.Account) {
 	place := r.blame.Place(b.Bottleneck)
 	part := limits.Part{At: len(r.plan.Reasons), Group: r.senders.Group(place.Senders)}
 	load := &part.Load
-	load.Paced = load.Paced || load.Sockets && b.Link.Bursts(r.view.At)
+	load.Paced = load.Paced || load.Sockets && (part.Held || b.Link.Paced(r.view.At))
 	told := find(r.view.Told, b.Bottleneck)
 	b.Prepare(r.config.Budget, load.Limits, r.view.At)
 	b.Believe(r.config.Budget, *load, told)

@@ -13,6 +13,9 @@ import (
 // Decide is one step of the state machine. It updates the budget.
 func (t *Turn) Decide(b *Budget) plan.Reason {
 	t.from = b.Total
+	if t.Held {
+		b.Link.Eased = t.Now
+	}
 	v := t.Opinion
 	if !v.Tail {
 		b.Trouble.Doubted = time.Time{}
@@ -233,6 +236,13 @@ func (t *Turn) over(b *Budget) bool {
 
 // Bursts reports whether what sockets have waiting made a queue lately.
 func (l *Link) Bursts(now time.Time) bool { return !l.Burst.IsZero() && now.Sub(l.Burst) < burstMemory }
+
+// Eases reports whether a raise is to be one that what sockets have waiting makes no queue of: it did
+// lately, or it is the first to what a queue told, which nothing is known of.
+func (l *Link) Eases(now time.Time) bool { return l.Bursts(now) || l.Known && l.Eased.IsZero() }
+
+// Paced reports whether changes are made that way, or were just now.
+func (l *Link) Paced(now time.Time) bool { return l.Bursts(now) || now.Sub(l.Eased) < burstTime }
 
 const (
 	ripple      = 4                      // times what is allowed: how late ripples make packets at most

@@ -23,7 +23,7 @@ func (t *Turn) settle(b *Budget) {
 	if l.fallen() && !b.Trouble.Overshot {
 		s.Wait = t.comeback(b)
 	}
-	s.Fine = !s.Even && t.cheap(b) && (t.doubtful(e, b.Trouble.Rise, l.Capacity) || !before.Known && t.free(e, l.Capacity))
+	s.Fine = !s.Even && t.cheap(b) && !t.Load.Sockets && (t.doubtful(e, b.Trouble.Rise, l.Capacity) || !before.Known && t.free(e, l.Capacity))
 	if s.Fine {
 		s.Step = fineStep
 		l.Upper = min(max(e.full, bitrate.Scale(l.Capacity, doubt)), bitrate.Scale(l.Capacity, overflow))

@@ -36,20 +36,25 @@ func (r *round) next(i int, w *wish) bitrate.Rate {
 // waits reports whether a limit is to be changed by way of a low one.
 func (r *round) waits(i int, to bitrate.Rate) bool {
 	s := &r.look.All[i]
-	return senders.Low(s.Limit) < min(to, s.Limit) && senders.Waits(s, r.look.Uses[i].Recent(), r.bursts(s))
+	return senders.Low(s.Limit) < min(to, s.Limit) && senders.Waits(s, r.look.Uses[i].Recent(), r.bursts(s, to))
 }
 
-// bursts reports whether a change behind one of a sender's bottlenecks made a burst lately.
-func (r *round) bursts(s *plan.Sender) bool {
+// bursts reports whether what a sender's sockets have waiting is taken to make a queue of a change
+// behind one of its bottlenecks.
+func (r *round) bursts(s *plan.Sender, to bitrate.Rate) bool {
 	if r.burst == nil {
-		r.burst = map[string]bool{}
+		r.burst, r.eases = map[string]bool{}, map[string]bool{}
 		for i := range r.budgets {
-			if b := &r.budgets[i]; b.Link.Bursts(r.look.At) {
-				r.burst[b.Bottleneck.Node] = true
-			}
+			l, node := &r.budgets[i].Link, r.budgets[i].Bottleneck.Node
+			r.burst[node] = r.burst[node] || l.Bursts(r.look.At)
+			r.eases[node] = r.eases[node] || l.Eases(r.look.At)
 		}
 	}
-	return r.burst[s.Node] || r.burst[plan.Cluster.Node]
+	of := r.burst
+	if to > s.Limit {
+		of = r.eases
+	}
+	return of[s.Node] || of[plan.Cluster.Node]
 }
 
 // turns finds the senders for which there is no turn at being low: of those whose

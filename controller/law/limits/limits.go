@@ -69,8 +69,9 @@ type round struct {
 	parts     []Part
 	plan      *plan.Plan
 
-	burst   map[string]bool // nodes where a change made a burst lately; nil until somebody asks
-	flushed []senders.Flush // that begin at this step
+	// Nodes where a change makes a burst, and where a raise may; nil until somebody asks.
+	burst, eases map[string]bool
+	flushed      []senders.Flush // that begin at this step
 }
 
 // Plan adds to a plan what limits become, and notes in the look what is expected of that. The

@@ -65,3 +65,31 @@ func TestALimitThatIsGivenBackIsNotLowFirst(t *testing.T) {
 		t.Errorf("raised to %v at first, want %v", got, senders.Low(x.Limit))
 	}
 }
+
+// Under BPF host routing nothing is known of what sockets have waiting until a raise to what a queue
+// told was made so that it does not matter: only that one goes by way of little, and what follows a burst.
+func TestTheFirstRaiseUnderHostRoutingGoesByWayOfLittle(t *testing.T) {
+	x := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Limit: 50 * mbit, Limiter: plan.EDTHostRouting}
+	for name, tt := range map[string]struct {
+		link budget.Link
+		to   bitrate.Rate
+		low  bool
+	}{
+		"the first raise":           {budget.Link{Known: true}, 80 * mbit, true},
+		"the one after it":          {budget.Link{Known: true, Eased: t0.Add(-time.Minute)}, 80 * mbit, false},
+		"a raise of who knows less": {budget.Link{}, 80 * mbit, false},
+		"a cut":                     {budget.Link{Known: true}, 30 * mbit, false},
+		"a raise after a burst":     {budget.Link{Known: true, Eased: t0.Add(-time.Minute), Burst: t0.Add(-time.Minute)}, 80 * mbit, true},
+		"a cut after a burst":       {budget.Link{Known: true, Eased: t0.Add(-time.Minute), Burst: t0.Add(-time.Minute)}, 30 * mbit, true},
+	} {
+		look := senders.Look{At: t0, All: []plan.Sender{x}, Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}}
+		r := round{config: config, look: &look, budgets: []budget.Budget{{Bottleneck: plan.Uplink("n1"), Link: tt.link}}}
+		want := tt.to
+		if tt.low {
+			want = senders.Low(x.Limit)
+		}
+		if got := r.next(0, &wish{to: tt.to}); got != want {
+			t.Errorf("%s: the limit is %v, want %v", name, got, want)
+		}
+	}
+}
