@@ -5,6 +5,7 @@
 package agents
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -38,6 +39,9 @@ type Pool struct {
 	strained atomic.Bool   // there is more to read than there is time for
 	looked   atomic.Int64  // when the loop last asked what is known, ns since 1970
 	dialling chan struct{} // has room for those who begin a stream
+
+	connecting sync.Mutex
+	dialer     *dialer // nil: no stream was begun
 
 	// Deposed is called when an agent refuses this controller because it has heard
 	// one of a later term; may be nil. Set it before the first Assign.
@@ -100,9 +104,30 @@ func New(creds credentials.TransportCredentials, log *slog.Logger) *Pool {
 // came over them is forgotten.
 func (p *Pool) Wait() {
 	p.links.Wait()
+	p.connecting.Lock()
+	if p.dialer != nil {
+		p.dialer.close()
+	}
+	p.dialer = nil
+	p.connecting.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clear()
+}
+
+// connect makes a connection to an agent.
+func (p *Pool) connect(ctx context.Context, addr string) (*connection, error) {
+	p.connecting.Lock()
+	if p.dialer == nil {
+		var err error
+		if p.dialer, err = newDialer(p.creds); err != nil {
+			p.connecting.Unlock()
+			return nil, err
+		}
+	}
+	d := p.dialer
+	p.connecting.Unlock()
+	return d.dial(ctx, addr)
 }
 
 func (p *Pool) clear() {

@@ -32,20 +32,6 @@ const (
 	maxDelay   = 10 * time.Second
 )
 
-// buffer is what a connection may hold that waits to be sent, octets: there are two for
-// each node, assignments are small, and gRPC's own is 32 KiB. What is read waits in the
-// records of TLS already.
-const buffer = 4 << 10
-
-// flowWindow is what an agent may send before it is read, octets: the least that HTTP/2
-// knows, and hundreds of reports. A window that grows is measured by a ping and its
-// answer for each report.
-const flowWindow = 64 << 10
-
-// headers is what an agent may say beside its reports, octets: gRPC's own is 16 MiB, and why
-// a stream ends is among them.
-const headers = 8 << 10
-
 // brief is why a stream ended, for people: an agent has a part in the words.
 func brief(err error) string {
 	text := err.Error()
@@ -216,18 +202,16 @@ func (l *link) stream(ctx context.Context, first time.Duration) error {
 		return err
 	}
 	defer begun()
-	conn, err := grpc.NewClient("passthrough:///"+l.agent.Addr, grpc.WithTransportCredentials(l.pool.creds),
-		grpc.WithMaxHeaderListSize(headers), grpc.WithReadBufferSize(0), grpc.WithWriteBufferSize(buffer),
-		grpc.WithStaticStreamWindowSize(flowWindow), grpc.WithStaticConnWindowSize(flowWindow))
+	dog := watch(first, l.pool.late, func() { cancel(errSilent) })
+	defer dog.stop()
+	conn, err := l.pool.connect(ctx, l.agent.Addr)
 	if err != nil {
 		return fmt.Errorf("dial agent %s: %w", l.agent.Addr, err)
 	}
-	defer conn.Close()
-	dog := watch(first, l.pool.late, func() { cancel(errSilent) })
-	defer dog.stop()
+	defer conn.close()
 
 	c := newCodec(l.allowed)
-	s, err := api.NewAgentClient(conn).Measure(ctx, grpc.ForceCodecV2(c))
+	s, err := api.NewAgentClient(conn.calls).Measure(ctx, grpc.ForceCodecV2(c))
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // "context canceled" says nothing of an agent that hangs
