@@ -44,9 +44,9 @@ type Absent struct {
 
 // parseAgent reads one of detnet's own pods; both are zero for one that is no
 // agent, one of them for each that is.
-func parseAgent(pod *corev1.Pod) (Agent, Absent) {
-	a := Agent{Pod: podID(pod), UID: pod.UID, Node: pod.Spec.NodeName}
-	a.IP, a.IP2 = addresses(pod)
+func parseAgent(pod *slimPod) (Agent, Absent) {
+	a := Agent{Pod: podID(pod), UID: pod.UID, Node: pod.node}
+	a.IP, a.IP2 = pod.ip, pod.ip2
 	switch pod.Labels[labelComponent] {
 	case "agent-probe":
 		a.Role = api.Role_ROLE_PROBE
@@ -56,22 +56,20 @@ func parseAgent(pod *corev1.Pod) (Agent, Absent) {
 	default:
 		return Agent{}, Absent{}
 	}
-	for _, c := range pod.Spec.Containers {
-		for _, port := range c.Ports {
-			switch port.Name {
-			case portGRPC:
-				a.Addr = net.JoinHostPort(a.IP, strconv.Itoa(int(port.ContainerPort)))
-			case portReflector:
-				a.STAMP = uint16(port.ContainerPort)
-			}
+	for _, port := range pod.ports {
+		switch port.Name {
+		case portGRPC:
+			a.Addr = net.JoinHostPort(a.IP, strconv.Itoa(int(port.ContainerPort)))
+		case portReflector:
+			a.STAMP = uint16(port.ContainerPort)
 		}
 	}
 	var why string
 	switch {
 	case pod.DeletionTimestamp != nil:
 		why = "its pod is being deleted"
-	case pod.Status.Phase != corev1.PodRunning:
-		why = "its pod is " + cmp.Or(string(pod.Status.Phase), "not started")
+	case pod.phase != corev1.PodRunning:
+		why = "its pod is " + cmp.Or(string(pod.phase), "not started")
 	case a.IP == "":
 		why = "its pod has no address"
 	case a.Addr == "":

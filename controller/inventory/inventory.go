@@ -63,8 +63,8 @@ type stale struct{ agents, nodes, problems bool }
 
 // record is one pod as it was last seen and what it means.
 type record struct {
-	pod *corev1.Pod // slim; nil for an endpoint of a static target
-	err error       // why its stamps count for nothing; nil if they are admission's
+	pod *slimPod // nil for an endpoint of a static target
+	err error    // why its stamps count for nothing; nil if they are admission's
 	// settled: admission was asked, and gives the pod, as it is, nothing more.
 	settled bool
 	meaning
@@ -167,12 +167,13 @@ func (inv *Inventory) Recheck() {
 }
 
 // verify returns why a pod's stamps count for nothing. It is called with mu held.
-func (inv *Inventory) verify(pod *corev1.Pod) error {
+func (inv *Inventory) verify(pod *slimPod) error {
 	return inv.keys.Verify(pod.Namespace, pod.Labels, pod.Annotations)
 }
 
 func (inv *Inventory) setPod(key string, object any) {
-	pod, _ := object.(*corev1.Pod)
+	object, _ = slim(object) // which it is already, from the API server; never fails
+	pod, _ := object.(*slimPod)
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
 	inv.setAgent(key, pod)
@@ -189,7 +190,7 @@ func (inv *Inventory) setPod(key string, object any) {
 	inv.put(key, r, same)
 }
 
-func sameStamps(a, b *corev1.Pod) bool {
+func sameStamps(a, b *slimPod) bool {
 	return maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
 }
 
@@ -247,7 +248,7 @@ func kept[T any](before, after *T) *T {
 }
 
 // setAgent is called with mu held.
-func (inv *Inventory) setAgent(key string, pod *corev1.Pod) {
+func (inv *Inventory) setAgent(key string, pod *slimPod) {
 	var agent Agent
 	var absent Absent
 	if pod != nil && pod.Namespace == inv.namespace && pod.Labels[labelName] == "detnet" {

@@ -61,12 +61,12 @@ func limited(s *Sender) bool {
 }
 
 // runs: it is on a node and has not ended.
-func runs(pod *corev1.Pod) bool {
-	return pod.Spec.NodeName != "" && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
+func runs(pod *slimPod) bool {
+	return pod.node != "" && pod.phase != corev1.PodSucceeded && pod.phase != corev1.PodFailed
 }
 
 // wears reports that a pod carries what only detnet may say.
-func wears(pod *corev1.Pod) bool {
+func wears(pod *slimPod) bool {
 	for _, key := range workload.Managed {
 		if !key.Stamp {
 			continue

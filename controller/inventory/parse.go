@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/bitrate"
@@ -34,16 +33,16 @@ type Workload struct{ Kind, Namespace, Name string }
 
 // workloadOf follows a ReplicaSet's name, "<deployment>-<hash>", to its
 // Deployment without asking. A ReplicaSet of its own has pods without the hash.
-func workloadOf(pod *corev1.Pod) Workload {
-	owner := metav1.GetControllerOf(pod)
-	if owner == nil {
+func workloadOf(pod *slimPod) Workload {
+	owner := pod.owner
+	if owner.kind == "" {
 		return Workload{}
 	}
 	hash := pod.Labels["pod-template-hash"]
-	if name, ok := strings.CutSuffix(owner.Name, "-"+hash); ok && owner.Kind == "ReplicaSet" && hash != "" && name != "" {
+	if name, ok := strings.CutSuffix(owner.name, "-"+hash); ok && owner.kind == "ReplicaSet" && hash != "" && name != "" {
 		return Workload{"Deployment", pod.Namespace, name}
 	}
-	return Workload{owner.Kind, pod.Namespace, owner.Name}
+	return Workload{owner.kind, pod.Namespace, owner.name}
 }
 
 // Sender is a pod whose egress limit may be moved.
@@ -81,7 +80,7 @@ const (
 // can't be read is a problem to report, and takes a default that is safe for the
 // others. Admission gives targets to protected classes alone, so a pod that has
 // any is protected.
-func parse(pod *corev1.Pod) meaning {
+func parse(pod *slimPod) meaning {
 	if !runs(pod) {
 		return meaning{}
 	}
@@ -92,7 +91,7 @@ func parse(pod *corev1.Pod) meaning {
 	return parseSender(pod)
 }
 
-func parseApp(pod *corev1.Pod) meaning {
+func parseApp(pod *slimPod) meaning {
 	var p meaning
 	slo, errs := workload.ParseSLO(pod.Annotations)
 	p.report(errs...)
@@ -101,7 +100,7 @@ func parseApp(pod *corev1.Pod) meaning {
 	}
 	app := &App{UID: pod.UID, Workload: workloadOf(pod)}
 	app.Pod = podID(pod)
-	app.Node = pod.Spec.NodeName
+	app.Node = pod.node
 	app.SLO = slo
 	app.Rank = p.rank(pod.Annotations)
 	app.Probe, app.NodeReflects = p.probe(pod.Annotations)
@@ -128,16 +127,11 @@ func parseApp(pod *corev1.Pod) meaning {
 
 // measurable: a pod that is starting, stopping or unready loses probes for
 // reasons of its own, which would be read as congestion.
-func measurable(pod *corev1.Pod) bool {
-	if pod.DeletionTimestamp != nil || pod.Status.Phase != corev1.PodRunning || pod.Status.PodIP == "" {
+func measurable(pod *slimPod) bool {
+	if pod.DeletionTimestamp != nil || pod.phase != corev1.PodRunning || pod.ip == "" {
 		return false
 	}
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return true
+	return pod.ready != unready
 }
 
 // fallback is the probe where none can be read: the reflector beside the pod
@@ -166,28 +160,16 @@ func (p *meaning) probe(annotations map[string]string) (_ workload.Probe, nodeRe
 
 // address is where a pod is measured: at its primary address, which the API server
 // lists first, unless another family is asked for.
-func (p *meaning) address(pod *corev1.Pod, family workload.Family) string {
-	first, second := addresses(pod)
-	for _, ip := range []string{first, second} {
+func (p *meaning) address(pod *slimPod, family workload.Family) string {
+	for _, ip := range []string{pod.ip, pod.ip2} {
 		if addr, err := netip.ParseAddr(ip); err == nil && family.Has(addr) {
 			return ip
 		}
 	}
 	if family != workload.AnyFamily {
-		p.report(fmt.Errorf("annotation %s: the pod has no IPv%d address; it is measured at %s", workload.AnnotationProbe, family, first))
+		p.report(fmt.Errorf("annotation %s: the pod has no IPv%d address; it is measured at %s", workload.AnnotationProbe, family, pod.ip))
 	}
-	return first
-}
-
-// addresses are a pod's primary address and its second one, "" for none: it has at
-// most one of each family.
-func addresses(pod *corev1.Pod) (first, second string) {
-	for _, ip := range pod.Status.PodIPs {
-		if ip.IP != pod.Status.PodIP {
-			second = ip.IP
-		}
-	}
-	return pod.Status.PodIP, second
+	return pod.ip
 }
 
 // query is what Prometheus is asked; one that can't be read is zero.
@@ -211,15 +193,15 @@ func (p *meaning) dscp(annotations map[string]string) workload.DSCP {
 	return d
 }
 
-func parseSender(pod *corev1.Pod) meaning {
+func parseSender(pod *slimPod) meaning {
 	var p meaning
-	if pod.Spec.HostNetwork {
+	if pod.hostNetwork {
 		p.report(fmt.Errorf("a pod on the host network can't be limited; take it out of its class or off the host network"))
 		return p
 	}
 	s := &Sender{UID: pod.UID, Annotation: pod.Annotations[workload.AnnotationEgressBandwidth], Restore: pod.Annotations[workload.AnnotationInitialBandwidth]}
 	s.Pod = podID(pod)
-	s.Node = pod.Spec.NodeName
+	s.Node = pod.node
 	s.Rank = p.rank(pod.Annotations)
 	bounds, errs := workload.ParseBounds(pod.Annotations)
 	p.report(errs...)
@@ -240,7 +222,7 @@ func parseSender(pod *corev1.Pod) meaning {
 	return p
 }
 
-func (s *Sender) decided(pod *corev1.Pod) {
+func (s *Sender) decided(pod *slimPod) {
 	decision := pod.Annotations[workload.AnnotationLimitDecision]
 	s.Marked = decision != ""
 	s.Decided, _ = workload.DecidedOrder(decision, s.Annotation)
@@ -287,6 +269,6 @@ func (p *meaning) report(errs ...error) {
 	}
 }
 
-func podID(pod *corev1.Pod) plan.PodID {
+func podID(pod *slimPod) plan.PodID {
 	return plan.PodID{Namespace: pod.Namespace, Name: pod.Name}
 }

@@ -73,7 +73,7 @@ func TestParseSender(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			want := good
 			tt.change(&want)
-			got := parse(running("best-effort", tt.annotations))
+			got := parse(slimPodOf(running("best-effort", tt.annotations)))
 			if got.app != nil || got.sender == nil {
 				t.Fatalf("parse = %+v, want a sender", got)
 			}
@@ -144,7 +144,7 @@ func TestParseApp(t *testing.T) {
 			tt.change(&want)
 			pod := running(workload.ClassCritical, tt.annotations)
 			pod.Status.PodIPs = []corev1.PodIP{{IP: "10.0.1.5"}, {IP: "fd00::5"}}
-			got := parse(slimPod(pod))
+			got := parse(slimPodOf(pod))
 			if got.app == nil || got.sender != nil {
 				t.Fatalf("parse = %+v, want an app", got)
 			}
@@ -160,7 +160,7 @@ func TestParseApp(t *testing.T) {
 // is said.
 func TestFamilyThatIsNotThere(t *testing.T) {
 	asks := map[string]string{workload.AnnotationMaxJitter: "1ms", workload.AnnotationProbe: "tcp6:80"}
-	got := parse(slimPod(running(workload.ClassCritical, asks)))
+	got := parse(slimPodOf(running(workload.ClassCritical, asks)))
 	if got.app == nil || got.app.IP != "10.0.1.5" {
 		t.Errorf("app = %+v, want it measured at its only address", got.app)
 	}
@@ -169,7 +169,7 @@ func TestFamilyThatIsNotThere(t *testing.T) {
 
 // A critical pod is never limited, whatever is written on it.
 func TestCriticalIsNeverASender(t *testing.T) {
-	got := parse(running(workload.ClassCritical, stamped(workload.AnnotationMaxJitter, "1ms")))
+	got := parse(slimPodOf(running(workload.ClassCritical, stamped(workload.AnnotationMaxJitter, "1ms"))))
 	if got.sender != nil || got.app == nil {
 		t.Errorf("parse = %+v, want an app and no sender", got)
 	}
@@ -195,7 +195,7 @@ func TestParseIgnores(t *testing.T) {
 		{"no address", running(workload.ClassCritical, jitter), func(p *corev1.Pod) { p.Status.PodIP = "" }, ""},
 	} {
 		tt.change(tt.pod)
-		got := parse(tt.pod)
+		got := parse(slimPodOf(tt.pod))
 		if got.app != nil || got.sender != nil {
 			t.Errorf("%s: parse = %+v", tt.name, got)
 		}
@@ -207,12 +207,19 @@ func TestParseIgnores(t *testing.T) {
 func TestStoppingSenderStays(t *testing.T) {
 	pod := running("best-effort", stamped())
 	pod.DeletionTimestamp = &metav1.Time{}
-	if got := parse(pod); got.sender == nil {
+	if got := parse(slimPodOf(pod)); got.sender == nil {
 		t.Error("a stopping sender is forgotten while it still sends")
 	}
 }
 
-// What slim drops, parse does not miss.
+// whole is a pod with all of its labels and annotations.
+func whole(pod *corev1.Pod) *slimPod {
+	out := slimPodOf(pod)
+	out.ObjectMeta = pod.ObjectMeta
+	return out
+}
+
+// What slim drops, parse does not miss; and what is slim stays as it is.
 func TestSlimKeepsWhatParseReads(t *testing.T) {
 	pods := []*corev1.Pod{
 		running("best-effort", stamped()),
@@ -223,8 +230,11 @@ func TestSlimKeepsWhatParseReads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(parse(pod), parse(thin.(*corev1.Pod)), cmp.AllowUnexported(meaning{})); diff != "" {
+		if diff := cmp.Diff(parse(whole(pod)), parse(thin.(*slimPod)), cmp.AllowUnexported(meaning{})); diff != "" {
 			t.Errorf("parse after slim (-before +after):\n%s", diff)
+		}
+		if again, err := slim(thin); again != thin || err != nil {
+			t.Errorf("slim of what is slim = %v, %v; want the same", again, err)
 		}
 	}
 	agent := agentPod()
@@ -232,8 +242,8 @@ func TestSlimKeepsWhatParseReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, _ := parseAgent(agent)
-	if after, absent := parseAgent(thin.(*corev1.Pod)); absent != (Absent{}) || after != before {
+	before, _ := parseAgent(whole(agent))
+	if after, absent := parseAgent(thin.(*slimPod)); absent != (Absent{}) || after != before {
 		t.Errorf("parseAgent after slim = %+v, %v; want %+v", after, absent, before)
 	}
 }
@@ -248,7 +258,7 @@ func agentPod() *corev1.Pod {
 }
 
 func TestParseAgent(t *testing.T) {
-	got, absent := parseAgent(agentPod())
+	got, absent := parseAgent(slimPodOf(agentPod()))
 	want := Agent{
 		Pod: plan.PodID{Namespace: "factory", Name: "pod"}, UID: "u1", Role: api.Role_ROLE_PROBE,
 		Node: "worker-1", Addr: "10.0.1.5:9443", IP: "10.0.1.5", STAMP: 862,
@@ -265,7 +275,7 @@ func TestParseAgent(t *testing.T) {
 	} {
 		pod := agentPod()
 		change(pod)
-		got, absent := parseAgent(pod)
+		got, absent := parseAgent(slimPodOf(pod))
 		if got != (Agent{}) || (absent.Why == "") != (name == "another component") {
 			t.Errorf("%s: parseAgent = %+v, %+v; want it named with why it can't be reached", name, got, absent)
 		}
@@ -286,11 +296,11 @@ func FuzzParse(f *testing.F) {
 	f.Add("100M", "10M", "1G", "1ms", "udp:5201", "5", "EF", "max(x)")
 	f.Fuzz(func(t *testing.T, limit, lo, hi, jitter, probe, rank, dscp, query string) {
 		a := stamped(workload.AnnotationEgressBandwidth, limit, workload.AnnotationMinBandwidth, lo, workload.AnnotationMaxBandwidth, hi, workload.AnnotationRank, rank)
-		if s := parse(running("best-effort", a)).sender; s == nil || s.Min < bitrate.Min || s.Max < s.Min || s.Limit < 0 {
+		if s := parse(slimPodOf(running("best-effort", a))).sender; s == nil || s.Min < bitrate.Min || s.Max < s.Min || s.Limit < 0 {
 			t.Errorf("unsafe sender %+v", s)
 		}
 		a = map[string]string{workload.AnnotationMaxJitter: jitter, workload.AnnotationProbe: probe, workload.AnnotationDSCP: dscp, workload.AnnotationQuery: query}
-		if app := parse(running(workload.ClassCritical, a)).app; app != nil &&
+		if app := parse(slimPodOf(running(workload.ClassCritical, a))).app; app != nil &&
 			(app.SLO.IsZero() || app.Protocol == "" || app.DSCP > workload.MaxDSCP || app.Protocol == workload.Prometheus && app.Query.Text == "") {
 			t.Errorf("unmeasurable app %+v", app)
 		}

@@ -15,35 +15,65 @@ import (
 func slim(object any) (any, error) {
 	switch o := object.(type) {
 	case *corev1.Pod:
-		return slimPod(o), nil
+		return slimPodOf(o), nil
 	case *corev1.Node:
 		return slimNode(o), nil
 	case *corev1.Namespace:
 		return &corev1.Namespace{ObjectMeta: withLabels(&o.ObjectMeta)}, nil
 	}
-	return object, nil // a tombstone
+	return object, nil // a tombstone, or it is slim
 }
 
-func slimPod(pod *corev1.Pod) *corev1.Pod {
-	out := &corev1.Pod{
-		ObjectMeta: withLabels(&pod.ObjectMeta),
-		Spec:       corev1.PodSpec{NodeName: shared(pod.Spec.NodeName), HostNetwork: pod.Spec.HostNetwork},
-		Status:     corev1.PodStatus{Phase: corev1.PodPhase(shared(string(pod.Status.Phase))), PodIP: pod.Status.PodIP},
+// slimPod is what is kept of a pod. A corev1.Pod takes several times the room, however little is
+// in it.
+type slimPod struct {
+	metav1.ObjectMeta
+	owner       owner
+	node        string
+	hostNetwork bool
+	ready       readiness
+	phase       corev1.PodPhase
+	// ip is the primary address, ip2 the second one, "" for none: a pod has at most one of each
+	// family.
+	ip, ip2 string
+	ports   []corev1.ContainerPort // of detnet's own alone
+}
+
+// owner is the controller of a pod; zero: it has none.
+type owner struct{ kind, name string }
+
+// readiness is what a pod says of it.
+type readiness uint8
+
+const (
+	unsaid readiness = iota
+	ready
+	unready
+)
+
+func slimPodOf(pod *corev1.Pod) *slimPod {
+	out := &slimPod{
+		ObjectMeta: withLabels(&pod.ObjectMeta), node: shared(pod.Spec.NodeName), hostNetwork: pod.Spec.HostNetwork,
+		phase: corev1.PodPhase(shared(string(pod.Status.Phase))), ip: pod.Status.PodIP,
 	}
-	if _, second := addresses(pod); second != "" {
-		out.Status.PodIPs = pod.Status.PodIPs
+	for _, ip := range pod.Status.PodIPs {
+		if ip.IP != pod.Status.PodIP {
+			out.ip2 = ip.IP
+		}
 	}
-	if owner := metav1.GetControllerOf(pod); owner != nil {
-		out.OwnerReferences = []metav1.OwnerReference{{Kind: shared(owner.Kind), Name: shared(owner.Name), Controller: owner.Controller}}
+	if by := metav1.GetControllerOf(pod); by != nil {
+		out.owner = owner{shared(by.Kind), shared(by.Name)}
 	}
-	for _, c := range pod.Spec.Containers {
-		if len(c.Ports) > 0 && out.Labels[labelName] == "detnet" {
-			out.Spec.Containers = append(out.Spec.Containers, corev1.Container{Ports: c.Ports})
+	if out.Labels[labelName] == "detnet" {
+		for _, c := range pod.Spec.Containers {
+			out.ports = append(out.ports, c.Ports...)
 		}
 	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
-			out.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionStatus(shared(string(c.Status)))}}
+			if out.ready = unready; c.Status == corev1.ConditionTrue {
+				out.ready = ready
+			}
 		}
 	}
 	return out

@@ -6,15 +6,13 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/detnet/detnet/workload"
 )
 
 // misspelt says which of a pod's keys look like one of detnet's and are none:
 // without a word its owner would believe that they count. A site's own policy may
 // read other keys of that domain, so only near misses are told.
-func misspelt(pod *corev1.Pod) []string {
+func misspelt(pod *slimPod) []string {
 	var out []string
 	for _, of := range []struct {
 		what  string
@@ -42,7 +40,7 @@ func misspelt(pod *corev1.Pod) []string {
 // policy itself says so: by rules of the default set that come in only where the
 // label names no class, in the stamps that admission signed, or by giving the pod
 // nothing when it was asked about it.
-func unknownClass(pod *corev1.Pod, signed, settled bool) []string {
+func unknownClass(pod *slimPod, signed, settled bool) []string {
 	asked := pod.Labels[workload.LabelPriority]
 	rules, _, _ := strings.Cut(pod.Annotations[workload.AnnotationDecision], "@")
 	rule, _, _ := strings.Cut(rules, ",")
@@ -81,7 +79,7 @@ func unknown(has map[string]string, known []string) []string {
 
 // notGranted says that a pod's class is less than was asked for, because its namespace may
 // not claim that one: whoever made its workload saw no warning of the pod's admission.
-func notGranted(pod *corev1.Pod) []string {
+func notGranted(pod *slimPod) []string {
 	rules, _, _ := strings.Cut(pod.Annotations[workload.AnnotationDecision], "@")
 	if !slices.Contains(strings.Split(rules, ","), "trust.downgrade") {
 		return nil

@@ -3,8 +3,6 @@ package inventory
 import (
 	"cmp"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/targets"
@@ -60,7 +58,7 @@ func (inv *Inventory) endpoints() {
 // parse reads a pod whose stamps count for nothing. Bounds, rank and weight are
 // the administrator's; the pod carries no more than the limit in force and the
 // one that it had before.
-func (s *static) parse(pod *corev1.Pod) meaning {
+func (s *static) parse(pod *slimPod) meaning {
 	d, ok := s.deployments[workloadOf(pod)]
 	if !ok {
 		return meaning{}

@@ -96,7 +96,7 @@ func TestWorkloadOf(t *testing.T) {
 		{owned("StatefulSet", "db"), Workload{"StatefulSet", "factory", "db"}},
 		{owned("DaemonSet", "log-shipper"), Workload{"DaemonSet", "factory", "log-shipper"}},
 	} {
-		if got := workloadOf(tt.pod); got != tt.want {
+		if got := workloadOf(slimPodOf(tt.pod)); got != tt.want {
 			t.Errorf("workloadOf = %+v, want %+v", got, tt.want)
 		}
 	}

@@ -224,7 +224,7 @@ func TestFromObserveToEnforce(t *testing.T) {
 // Who wears keys without end has mistyped none: to compare all of them at each change of a pod
 // would keep the loop waiting.
 func TestKeysWithoutEndAreNotCompared(t *testing.T) {
-	pod := &corev1.Pod{}
+	pod := &slimPod{}
 	pod.Annotations = map[string]string{}
 	for i := range 8000 {
 		pod.Annotations[fmt.Sprintf("detnet.dev/a%04d", i)] = "1"

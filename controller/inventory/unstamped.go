@@ -71,7 +71,7 @@ func createsPods(r registrationv1.RuleWithOperations) bool {
 	return create && has(r.APIGroups, "") && has(r.APIVersions, "v1") && (has(r.Resources, "pods") || slices.Contains(r.Resources, "*/*"))
 }
 
-func (a asked) about(namespace labels.Set, pod *corev1.Pod) bool {
+func (a asked) about(namespace labels.Set, pod *slimPod) bool {
 	for _, e := range a {
 		if e.namespaces.Matches(namespace) && e.pods.Matches(labels.Set(pod.Labels)) && (!e.conditional || wears(pod)) {
 			return true
@@ -95,7 +95,7 @@ func (inv *Inventory) setWebhook(_ string, object any) {
 func (inv *Inventory) wanting(r *record) bool {
 	pod := r.pod
 	// One that is to stop may go on for as long as its own grace period says.
-	alive := (pod.Status.Phase == corev1.PodPending || pod.Status.Phase == corev1.PodRunning)
+	alive := (pod.phase == corev1.PodPending || pod.phase == corev1.PodRunning)
 	if !alive || r.settled || (r.err == nil && !inv.keys.Outdated(pod.Annotations) && !inv.due(pod)) {
 		return false
 	}
@@ -105,6 +105,6 @@ func (inv *Inventory) wanting(r *record) bool {
 
 // due reports that a pod was admitted while detnet only observed, and that it
 // enforces now. It is called with mu held.
-func (inv *Inventory) due(pod *corev1.Pod) bool {
+func (inv *Inventory) due(pod *slimPod) bool {
 	return withheld(pod) && inv.modeOf(pod.Namespace) == workload.Enforce
 }

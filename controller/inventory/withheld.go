@@ -1,14 +1,10 @@
 package inventory
 
-import (
-	corev1 "k8s.io/api/core/v1"
-
-	"github.com/detnet/detnet/workload"
-)
+import "github.com/detnet/detnet/workload"
 
 // initial is the limit that a pod was admitted with, or would have been had
 // detnet not only observed.
-func initial(pod *corev1.Pod) (text string, throttleable bool) {
+func initial(pod *slimPod) (text string, throttleable bool) {
 	if text, ok := pod.Annotations[workload.AnnotationInitialBandwidth]; ok {
 		return text, true
 	}
@@ -21,4 +17,4 @@ func initial(pod *corev1.Pod) (text string, throttleable bool) {
 }
 
 // withheld reports that a pod lacks what admission gives where detnet enforces.
-func withheld(pod *corev1.Pod) bool { return pod.Annotations[workload.AnnotationWould] != "" }
+func withheld(pod *slimPod) bool { return pod.Annotations[workload.AnnotationWould] != "" }
