@@ -245,7 +245,8 @@ func (c *calmAgents) Measure(s grpc.BidiStreamingServer[api.Assignment, api.Repo
 	}()
 	ticker := time.NewTicker(calmReports)
 	defer ticker.Stop()
-	said := spoken{probed: time.Now(), counted: time.Now()}
+	now := time.Now()
+	said := spoken{began: now, probed: now, counted: now}
 	for {
 		select {
 		case <-s.Context().Done():
@@ -260,13 +261,14 @@ func (c *calmAgents) Measure(s grpc.BidiStreamingServer[api.Assignment, api.Repo
 
 // spoken is what an agent has said on a stream: as real ones, it says each thing once.
 type spoken struct {
+	began           time.Time
 	probed, counted time.Time // up to then
 	names           wire.Names
 }
 
 func (c *calmAgents) report(index int, a *api.Assignment, told *spoken, now time.Time) *api.Report {
 	const probes = 20 * time.Millisecond
-	r := &api.Report{Role: c.role, Calm: true, StampKeyHeld: true, TakesLimits: c.role == api.Role_ROLE_NODE}
+	r := &api.Report{Role: c.role, Calm: true, StampKeyHeld: true, TakesLimits: c.role == api.Role_ROLE_NODE, SentUs: uint64(now.Sub(told.began).Microseconds()) + 1}
 	var sent []time.Time
 	for ; now.Sub(told.probed) >= probes; told.probed = told.probed.Add(probes) {
 		sent = append(sent, told.probed)

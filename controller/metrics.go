@@ -32,7 +32,7 @@ func NewMetrics(reg prometheus.Registerer, status func() *status.Status) *Metric
 		tick: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "detnet_tick_duration_seconds",
 			Help:    "Time one round of observe, decide and submit takes; a round begins every 100 ms, each second while all is calm.",
-			Buckets: []float64{0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 5},
+			Buckets: []float64{0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1, 5},
 		}),
 	}
 	// An alert on an increase can't see a series begin at 1.

@@ -58,6 +58,9 @@ func run() error {
 		return fmt.Errorf("-cached=%d must be from 0 to %d", *cached, maxCached)
 	}
 	ctrllog.SetLogger(logr.Discard())
+	if err := yield(); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	dir, err := os.MkdirTemp("", "detnet-scale")
@@ -66,7 +69,11 @@ func run() error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // left over, it is in the way of nothing
 	o := options{pods: *pods, cached: *cached, road: *road, hold: *hold, controller: filepath.Join(dir, "detnet-controller"), webhook: filepath.Join(dir, "detnet-webhook")}
-	for _, program := range []string{o.controller, o.webhook} {
+	programs := []string{o.controller, o.webhook}
+	if o.cached == 0 {
+		programs = programs[:1]
+	}
+	for _, program := range programs {
 		build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/detnet/detnet/cmd/"+filepath.Base(program))
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {

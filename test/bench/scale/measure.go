@@ -186,6 +186,9 @@ func (b *bench) calm(ctx context.Context) error {
 		return err
 	}
 	f.LeaderCores, f.LeaderMiB = (now-cpu).Seconds()/took, float64(resident)/(1<<20)
+	if f.LeaderFileMiB, err = b.leader.pages(); err != nil {
+		return err
+	}
 	now, resident, err = b.standby.used()
 	if err != nil {
 		return err

@@ -68,6 +68,23 @@ func (r *replica) used() (cpu time.Duration, resident int64, err error) {
 	return time.Duration(user+system) * 10 * time.Millisecond, pages * int64(os.Getpagesize()), nil
 }
 
+// pages is what of its resident memory is files, most of it the program's own, MiB: the kernel
+// takes it back where it is short.
+func (r *replica) pages() (sum float64, err error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.process.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("read what a controller has: %w", err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var kind string
+		var kib float64
+		if _, err := fmt.Sscan(line, &kind, &kib); err == nil && (kind == "RssFile:" || kind == "RssShmem:") {
+			sum += kib / 1024
+		}
+	}
+	return sum, nil
+}
+
 // waited is for how long its threads were ready to run and had no core, in all: what
 // the machine is short of, and not the program.
 func (r *replica) waited() (sum time.Duration) {
