@@ -62,3 +62,52 @@ func BenchmarkReceive(b *testing.B) {
 	}
 	b.ReportMetric(float64(10*(len(wires[0])+len(wires[1]))), "wire-B/op")
 }
+
+// BenchmarkLook is what a calm tick takes of 1,000 nodes' measurements, after a second's reports
+// of all of them.
+func BenchmarkLook(b *testing.B) {
+	const nodes, sessions, pods = 1000, 4, 10
+	p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))
+	var l Look
+	var senders []*inventory.Sender
+	for i := range nodes {
+		for k := range sessions {
+			id := fmt.Sprintf("%d to %d", k, i)
+			p.sessions[id] = &session{samples: window[plan.Sample]{at: sampledAt}}
+			l.Sessions = append(l.Sessions, id)
+		}
+		for k := range pods {
+			senders = append(senders, &inventory.Sender{Sender: plan.Sender{Pod: plan.PodID{Namespace: "factory", Name: fmt.Sprintf("bulk-%04d-%d", i, k)}}})
+		}
+	}
+	p.Assign(b.Context(), nil, senders)
+	l.Senders = senders
+	now := time.Now()
+	samples, rates := make([]plan.Sample, 50), make([]plan.TxRate, 10)
+	report := func() {
+		for i := range samples {
+			samples[i].At = plan.At(now.Add(time.Duration(i) * 20 * time.Millisecond))
+		}
+		for i := range rates {
+			rates[i].At = plan.At(now.Add(time.Duration(i) * 100 * time.Millisecond))
+		}
+		now = now.Add(time.Second)
+		for _, s := range p.sessions {
+			s.samples.add(samples, now, calmSamples)
+		}
+		for _, r := range p.rates {
+			r.tx.add(rates, now, calmRates)
+		}
+	}
+	for range 10 {
+		report()
+		p.Look(&l, now)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		report()
+		b.StartTimer()
+		p.Look(&l, now)
+	}
+}
