@@ -42,7 +42,10 @@ func (c Config) Read(session *plan.Session, now time.Time) Reading {
 	return c.read(session, RoundTrip, time.Time{}, now)
 }
 
-const newest = 4 // samples that say whether it is still so
+const (
+	newest = 4  // samples that say whether it is still so
+	most   = 64 // samples of a usual window: more need memory of their own
+)
 
 // read looks at the newest samples that say what was from since on. It reports
 // no samples where there are too few of them or where they are stale.
@@ -50,13 +53,13 @@ func (c Config) read(session *plan.Session, leg Leg, since, now time.Time) Readi
 	r := Reading{Session: session, Base: session.Base, leg: leg}
 	since = since.Add(session.Lag)
 	c.countLoss(&r, since, now)
-	var room [64]plan.Sample
+	var room [most]plan.Sample
 	window := c.window(room[:0], session, since, now)
 	r.Samples = len(window)
 	if r.Samples == 0 {
 		return r
 	}
-	var some [64]time.Duration
+	var some [most]time.Duration
 	delays := some[:0]
 	var line Line
 	for i := range window {
@@ -71,10 +74,8 @@ func (c Config) read(session *plan.Session, leg Leg, since, now time.Time) Readi
 	r.surge, r.pair = slices.Min(last), slices.Min(last[:len(last)/2])
 	var few [newest]time.Duration
 	r.Recent = median(append(few[:0], last...))
-	slices.Sort(delays)
-	r.Least = delays[0]
-	r.Low, r.Median = quantile.Upper(delays, 0.25), quantile.Upper(delays, 0.5)
-	r.Tail = quantile.Of(delays, 0.9)
+	r.Median = median(delays) // now they are sorted
+	r.Least, r.Low, r.Tail = delays[0], quantile.Upper(delays, 0.25), quantile.Of(delays, 0.9)
 	if window[0].HasOneWay {
 		var there, back [newest]time.Duration
 		for i := range last {

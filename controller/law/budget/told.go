@@ -12,6 +12,9 @@ import (
 // from it is tried out sooner than one that was measured, a cut that goes by it is judged
 // as any other, and what is measured replaces it.
 
+// about is by how much of what was found limits that are taken for it may be more or less.
+const about = 0.1
+
 // Believe takes the limits that are in force as a leader begins, and in use, for what
 // fits where they come to about what was once found to: no more than that is tried for
 // in the large steps of who knows nothing. Those of many may come to more.
@@ -23,9 +26,9 @@ func (b *Budget) Believe(c Config, load senders.Load, told plan.Told) {
 	}
 	by := float64(limits) / float64(found)
 	switch {
-	case load.Sending >= many && by > 0.9 && by < 1.1*(1+mostBooked): // they may be overbooked
+	case load.Sending >= many && by > 1-about && by < (1+about)*(1+mostBooked): // they may be overbooked
 		b.Total, b.Search.Overbooked.By = found, max(by, 1)-1
-	case near(limits, found, 0.1) && senders.InUse(load.Peak, limits):
+	case near(limits, found, about) && senders.InUse(load.Peak, limits):
 		b.Total = limits
 	default:
 		return

@@ -50,7 +50,7 @@ func Rising(ramp []Delay) float64 {
 	}
 	top := highest(ramp)
 	// A burst makes a steep step of few samples; a lasting excess makes a ramp.
-	part := below(ramp[Foot(ramp, top):top+1], 7)
+	part := below(ramp[Foot(ramp, top):top+1], full)
 	if slope := straight(part); len(part) >= 4 && slope > 0.004 {
 		return slope
 	}
@@ -79,18 +79,18 @@ func Falling(ramp []Delay) (slope float64, from, to time.Time) {
 // it: the queue is that of the node's own uplink where more came to it than left it, and
 // what it sends less now than then is free. 0: there is no such evidence.
 func Passed(standing, after []senders.Sum) bitrate.Rate {
-	var full []bitrate.Rate
+	var passing []bitrate.Rate
 	for _, w := range standing {
 		if w.Out != 0 && float64(w.Tx) > overfull*float64(w.Out) {
-			full = append(full, w.Out)
+			passing = append(passing, w.Out)
 		}
 	}
-	if len(full) == 0 || len(after) == 0 || after[len(after)-1].Out == 0 {
+	if len(passing) == 0 || len(after) == 0 || after[len(after)-1].Out == 0 {
 		return 0
 	}
-	slices.Sort(full)
+	slices.Sort(passing)
 	now := after[len(after)-1]
-	return max(now.Tx+quantile.Upper(full, 0.5)-now.Out, 0)
+	return max(now.Tx+quantile.Upper(passing, 0.5)-now.Out, 0)
 }
 
 // overfull is by how much more must come to an uplink than leaves it: what it sends is

@@ -58,7 +58,7 @@ func Began(ramp []Delay, window time.Duration) time.Time {
 	if first == 0 {
 		return began
 	}
-	if slope, _ := Fit(below(ramp[first:top+1], 7)); slope > 0 && ramp[first].Above > 0 {
+	if slope, _ := Fit(below(ramp[first:top+1], full)); slope > 0 && ramp[first].Above > 0 {
 		began = began.Add(-time.Duration(float64(ramp[first].Above) / slope))
 	}
 	if before := ramp[first-1].At; !began.After(before) {
@@ -106,6 +106,9 @@ func highest(ramp []Delay) int {
 	return top
 }
 
+// full is how many eighths of its highest a queue is long that may be full.
+const full = 7
+
 // below keeps the samples up to so many eighths of the highest: a full queue
 // has no slope.
 func below(ramp []Delay, eighths time.Duration) []Delay {
@@ -128,7 +131,7 @@ func Calmed(ramp []Delay) []Delay {
 func Turning(ramp []Delay) int {
 	top := highest(ramp)
 	for i := len(ramp) - 1; i > top; i-- {
-		if ramp[i].Above > ramp[top].Above*7/8 {
+		if ramp[i].Above > ramp[top].Above*full/8 {
 			return i
 		}
 	}
