@@ -50,12 +50,10 @@ func (t *Turn) act(b *Budget) plan.Reason {
 		return t.released(b)
 	case plan.Trying:
 		return t.trying(b)
-	case plan.Exploring:
-		return t.exploring(b)
 	case plan.Settled:
 		return t.settled(b)
 	}
-	return t.open(b)
+	return t.searching(b)
 }
 
 // blind holds, or takes a little each second if it is told to.
@@ -80,16 +78,9 @@ func (t *Turn) blind(b *Budget) plan.Reason {
 // decreaseEvery is a second, less what a round may come early by where there is one a second.
 const decreaseEvery = 950 * time.Millisecond
 
-// open: nothing is known of the capacity.
-func (t *Turn) open(b *Budget) plan.Reason {
-	if r, busy := t.busy(b); busy {
-		return r
-	}
-	return t.grow(b)
-}
-
-// exploring: what fits through is between what is given out and an upper bound.
-func (t *Turn) exploring(b *Budget) plan.Reason {
+// searching is open, where nothing is known of the capacity, and exploring, where it is between what
+// is given out and an upper bound.
+func (t *Turn) searching(b *Budget) plan.Reason {
 	if r, busy := t.busy(b); busy {
 		return r
 	}
@@ -120,10 +111,7 @@ func (t *Turn) trying(b *Budget) plan.Reason {
 	case t.tooFar(b) && !t.Opinion.LetBe:
 		return t.relieve(b)
 	}
-	if r, busy := t.busy(b); busy {
-		return r
-	}
-	return t.grow(b)
+	return t.searching(b)
 }
 
 // released: the limits are as they were, for cuts did not help.
