@@ -5,6 +5,7 @@
 package sense
 
 import (
+	"maps"
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
@@ -77,46 +78,36 @@ func (m *Memory) Observe(c Config, o plan.Observation) View {
 	if m.paths == nil {
 		m.paths = map[pathKey]*path{}
 	}
-	seen := 0
 	for i := range o.Apps {
 		app := &o.Apps[i]
 		for k := range app.Sessions {
-			seen += m.observe(c, app, &app.Sessions[k])
+			m.observe(c, app, &app.Sessions[k])
 		}
 		for k := range app.NodeSessions {
-			seen += m.observe(c, app, &app.NodeSessions[k])
+			m.observe(c, app, &app.NodeSessions[k])
 		}
 		m.corroborate(app, busy)
 		m.rest(app, busy, o.At)
 		m.vouch(c, app, o.At)
 	}
-	if seen < len(m.paths) {
-		for key, p := range m.paths {
-			if p.tick != m.tick {
-				delete(m.paths, key)
-			}
-		}
-	}
+	maps.DeleteFunc(m.paths, func(_ pathKey, p *path) bool { return p.tick != m.tick })
 	return Judge(c, o)
 }
 
-// observe brings one path up to date, and returns 1 if it is the first of its
-// name in this tick.
-func (m *Memory) observe(c Config, app *plan.App, s *plan.Session) (first int) {
+// observe brings one path up to date. Where the agent answers for the app, session and node session
+// are one, and the second finds nothing new.
+func (m *Memory) observe(c Config, app *plan.App, s *plan.Session) {
 	key := pathKey{app.Pod, s.ID}
 	p := m.paths[key]
 	if p == nil {
 		p = &path{}
 		m.paths[key] = p
 	}
-	if p.tick != m.tick { // where the agent answers for the app, session and node session are one
-		p.tick, first = m.tick, 1
-		p.add(s)
-		p.known = p.known || !p.seen.IsZero() && p.trip.value() < doubtful*Allowance(app.SLO, 0)
-		p.judge(s.Samples, c.Window, c.soft(Allowance(app.SLO, p.trip.value())))
-	}
+	p.tick = m.tick
+	p.add(s)
+	p.known = p.known || !p.seen.IsZero() && p.trip.value() < doubtful*Allowance(app.SLO, 0)
+	p.judge(s.Samples, c.Window, c.soft(Allowance(app.SLO, p.trip.value())))
 	s.Base = p.base()
-	return first
 }
 
 // Learn takes over what a law found out by cutting the senders, or as nobody sends: of

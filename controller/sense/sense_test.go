@@ -254,3 +254,18 @@ func TestWhoSentInAPauseDoesNotRest(t *testing.T) {
 		t.Error("its newest window counts until the pause is over, and not longer")
 	}
 }
+
+// A path that is not measured any more is forgotten: what comes back under its name begins anew.
+func TestWhatIsNotMeasuredIsForgotten(t *testing.T) {
+	p := newProbed(true, false)
+	p.run(time.Second)
+	apps := p.o.Apps
+	p.o.Apps = nil
+	p.memory.Observe(DefaultConfig(), p.o)
+	p.o.Apps, p.forward = apps, 300*us
+	apps[0].Sessions[0].Samples = nil
+	p.run(100 * ms)
+	if base := p.o.Apps[0].Sessions[0].Base.Delay; base < 600*us {
+		t.Errorf("the base is %v, want that of the path as it is now, 0.6ms", base)
+	}
+}

@@ -96,7 +96,7 @@ func (r *round) decide(b *budget.Budget, account *budget.Account, g *senders.Gro
 // escalate has those that cuts do not help here look elsewhere.
 func (r *round) escalate(place blame.Place, out budget.Outcome, tried bool) {
 	opinion := &r.opinion
-	if !out.Escalate || opinion.App < 0 {
+	if !out.Escalate {
 		return
 	}
 	next, nowhere := r.blame.Escalate(opinion, place, tried)
@@ -115,7 +115,7 @@ func (r *round) cut(b *budget.Budget, account *budget.Account, g *senders.Group)
 	if app < 0 {
 		return
 	}
-	if b.Draining() || b.Link.Cut.Equal(r.view.At) { // not a small try that was undone
+	if b.Draining() { // not a small try that was undone
 		r.blame.Helped(app)
 	}
 	if b.Link.Cut.Equal(r.view.At) { // not one that was planned before

@@ -30,7 +30,7 @@ func candidates(v *sense.Verdict, afar bool, sending Sending) []plan.Bottleneck 
 	}
 	order = slices.DeleteFunc(order, func(name plan.Bottleneck) bool {
 		// The cluster is no other candidate if all that send are candidates already.
-		return !sending[name] || name == plan.Cluster && elsewhere == 0 && len(order) > 1
+		return !sending[name] || name == plan.Cluster && elsewhere == 0
 	})
 	if len(order) == 0 {
 		return []plan.Bottleneck{own}

@@ -34,3 +34,13 @@ func TestANodeSessionIsMeasuredByOnce(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
+
+// For how long an app was let be counts for the next time only for as long again.
+func TestABackoffIsForgottenOnceItIsLongOver(t *testing.T) {
+	for ago, want := range map[time.Duration]time.Duration{59 * time.Second: time.Minute, 61 * time.Second: 0} {
+		known := Diagnosis{App: plan.PodID{Namespace: "factory", Name: "a"}, Bottleneck: plan.Uplink("n1"), RetryAt: time.Unix(0, 0).Add(-ago), Backoff: time.Minute}
+		if s := after([]Diagnosis{known}, seen("a", "n1", "v1", "v2", 0), all("n1")); s.Backoff != want {
+			t.Errorf("%v after it was over the backoff is %v, want %v", ago, s.Backoff, want)
+		}
+	}
+}
