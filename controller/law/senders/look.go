@@ -15,6 +15,7 @@ type Look struct {
 	Flushes  []Flush
 	Feedback Feedback
 	Usual    time.Duration // from patch to effect, 95th percentile
+	awaited  []bool        // by sender: it has yet to obey
 }
 
 // Observe takes in what the senders of o did since the step that remembered the rest. Where o
@@ -28,6 +29,11 @@ func Observe(uses []Use, flushes []Flush, f Feedback, o plan.Observation, elsewh
 	l.Flushes = l.Feedback.flushed(flushes, o.Senders, o.At)
 	l.Uses = hold(l.Uses, uses, l.Flushes, o.At)
 	l.Usual = l.Feedback.P95(assumed)
+	l.awaited = make([]bool, len(l.All))
+	for _, p := range l.Feedback.Pending {
+		i, _ := plan.Find(l.All, p.Pod)
+		l.awaited[i] = l.At.Sub(p.At) <= 3*l.Usual // where counters sit before the limiter it may never show
+	}
 	return l
 }
 
@@ -37,13 +43,6 @@ func (l *Look) Flush(pod plan.PodID) *Flush {
 		return &l.Flushes[i]
 	}
 	return nil
-}
-
-// awaits reports whether a sender has yet to obey, within three times the usual delay: where
-// counters sit before the limiter the effect may never show.
-func (l *Look) awaits(pod plan.PodID) bool {
-	i, found := plan.Find(l.Feedback.Pending, pod)
-	return found && l.At.Sub(l.Feedback.Pending[i].At) <= 3*l.Usual
 }
 
 // Meant is the limit of a sender, or what it was where it is low for a while.
@@ -115,7 +114,7 @@ func (l *Look) Group(members []int32) Group {
 		}
 		load.Room = load.Room || l.Meant(s) > bitrate.Scale(floor, 1+Worth)
 		load.More = load.More || limit < ceiling
-		g.Pending = g.Pending || l.awaits(s.Pod)
+		g.Pending = g.Pending || l.awaited[i]
 		g.wait(s, l.Flush(s.Pod))
 	}
 	load.Peak = PeakSum(g.Senders)
