@@ -15,7 +15,10 @@ var (
 	link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	// mention is how programs, the chart and comments point to a page.
 	mention = regexp.MustCompile(`\bdocs/[a-z0-9/-]+\.md(#[a-z0-9-]+)?`)
-	marked  = regexp.MustCompile("`|\\[([^\\]]*)\\]\\([^)]*\\)")
+	// claim is a test in a page, function one in the code.
+	claim    = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]+)[`/]")
+	function = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]+)\(`)
+	marked   = regexp.MustCompile("`|\\[([^\\]]*)\\]\\([^)]*\\)")
 )
 
 // A link in a page, and a page named by a program or the chart, lead to a file that is there,
@@ -41,6 +44,31 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			mustLead(t, file, found, to)
 		}
 	})
+}
+
+// A test that a page names for a claim is there, by that name.
+func TestTestsOfClaimsAreThere(t *testing.T) {
+	named, defined := make(map[string]string), make(map[string]bool)
+	read(t, func(file, text string) {
+		switch {
+		case strings.HasSuffix(file, "_test.go"):
+			for _, found := range function.FindAllStringSubmatch(text, -1) {
+				defined[found[1]] = true
+			}
+		case strings.HasPrefix(file, "docs/"):
+			for _, found := range claim.FindAllStringSubmatch(text, -1) {
+				named[found[1]] = file
+			}
+		}
+	})
+	for test, file := range named {
+		if !defined[test] {
+			t.Errorf("%s names %s, which there is not", file, test)
+		}
+	}
+	if len(named) == 0 {
+		t.Error("no page names a test")
+	}
 }
 
 // Who looks for a decision finds each of them in the list, by the title that it has.

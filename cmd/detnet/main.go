@@ -24,6 +24,7 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:          "detnet",
 		Short:        "Deterministic networking for Kubernetes",
+		Long:         "Deterministic networking for Kubernetes.\n\nThe exit code is 0 if all is well, 1 if something failed or was found to be wrong, and 2 if what\nwas asked for cannot be done: a flag, an argument, a kubeconfig.",
 		SilenceUsage: true,
 		Args:         cobra.NoArgs,
 		RunE:         func(c *cobra.Command, _ []string) error { return c.Help() },
