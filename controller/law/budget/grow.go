@@ -19,7 +19,10 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.hold(b, plan.Calm)
 	case !t.Load.Seen.IsZero() && t.Now.Sub(t.Load.Seen) > time.Second+t.Load.Pause: // who sends what is not known any more
 		return t.hold(b, plan.Blind)
-	case !t.Load.More, !used && (!t.Load.Bound || b.Search.Overbooked.By > 0): // what is not used says nothing of what fits
+	case !t.Load.More, !used && (!t.Load.Bound || b.Search.Overbooked.By > 0 || t.pauses(b)): // what is not used says nothing of what fits
+		if t.withdraw(b) {
+			return t.reason(b, plan.Cut, plan.Unused)
+		}
 		return t.hold(b, plan.Unused)
 	case b.Link.spent(b.Total, t.Config.Settle, t.Now), t.shows(b, used):
 		return t.hold(b, plan.Calm)
@@ -44,6 +47,12 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	t.raise(b, t.step(b, spare))
 	b.Phase, b.Search.At = plan.Trying, t.Now
 	return t.reason(b, plan.Grow, plan.Calm)
+}
+
+// pauses reports whether clearly less is sent over a link that lost capacity than went through it
+// since: who tries for more meanwhile meets no queue, and has one as they send again.
+func (t *Turn) pauses(b *Budget) bool {
+	return b.Link.fallen() && !senders.InUse(t.Load.Peak, b.Link.Proven)
 }
 
 // shows reports whether the last raise has yet to show.
@@ -86,7 +95,7 @@ func (b *Budget) back(spare bool, now time.Time) bool {
 	if spare && exceeds(b.Link.Best, b.Total) {
 		return true
 	}
-	return b.Link.fallen() && !b.Search.Even && exceeds(b.Total, b.Link.Capacity)
+	return b.Link.fallen() && !b.recovering() && exceeds(b.Total, b.Link.Capacity)
 }
 
 func (t *Turn) step(b *Budget, spare bool) float64 {
@@ -157,16 +166,6 @@ func (t *Turn) wait(b *Budget, raised bool) {
 		wait = 0
 	}
 	b.Search.Wait = max(least, 20*t.Opinion.Lag, min(wait, t.Config.MaxProbeEvery)) // a touch is seen late and lasts
-}
-
-// comeback is how long to wait for capacity that was lost: twice as long with each fall
-// that follows another soon.
-func (t *Turn) comeback(b *Budget) time.Duration {
-	wait := t.soon()
-	for n := b.Link.Falls; n > 1 && wait < fallMemory; n-- {
-		wait *= 2
-	}
-	return min(wait, fallMemory)
 }
 
 // pause is the least time between raises: each must have shown before the next.

@@ -34,7 +34,7 @@ func (t *Turn) settle(b *Budget) {
 	switch {
 	case s.Even || s.Fine:
 		wait = 0
-	case t.small(b):
+	case t.small(b) && !l.unsteady(t.Now):
 		wait = small
 	}
 	if more {

@@ -33,7 +33,6 @@ const (
 	smallLate  = 0.02                   // the same, where it made somebody late: so long a queue tells well how much too much is
 	smallShows = time.Second            // that a queue is waited for at the edge at first
 	smallMore  = 200 * time.Millisecond // that it is waited for longer than it took before
-	smallFalls = 0.1                    // growth of a queue, in seconds a second, that no small try makes
 	leastSmall = 60 * bitrate.Mbit      // capacity of which there are small steps
 )
 
@@ -43,7 +42,7 @@ func (t *Turn) small(b *Budget) bool {
 	l, s := &b.Link, &b.Search
 	quick := t.Load.Streams && t.Feedback < senders.Window*6/5
 	return quick && t.Opinion.Allow > 0 && t.Opinion.Lag == 0 && !s.Even && !s.Fine && s.Overbooked.By == 0 &&
-		(l.fallen() || s.Small.First) && l.Capacity >= leastSmall && !l.unsteady(t.Now) && !l.Loses && l.Least == 0
+		(l.fallen() || s.Small.First) && l.Capacity >= leastSmall && !l.Loses && l.Least == 0
 }
 
 // probe gives out a little more, unless more than that is to be tried for: because small tries
@@ -78,7 +77,7 @@ func (t *Turn) queued(b *Budget) bool {
 
 // undo ends a small try that met a queue, and reports whether that is one of a link that falls.
 func (t *Turn) undo(b *Budget) (falls bool) {
-	s, v, much := &b.Search.Small, t.Opinion, t.grows(b)
+	s, v, much := &b.Search.Small, t.Opinion, t.grows()
 	took := t.Now.Sub(b.Search.Raised)
 	if s.Edge == 0 { // after steps of which the last were too much together
 		took = max(took, smallShows)
@@ -93,8 +92,12 @@ func (t *Turn) undo(b *Budget) (falls bool) {
 		s.Edge = bitrate.Scale(b.Total, 1-less)
 		s.Shows = time.Duration(float64(took) * (1 + less/smallMuch))
 	}
-	falls = v.Lossy || v.Worst.Recent > v.Allow && much > smallFalls
+	undone := float64(b.Total-s.Good) / float64(b.Link.Capacity)
+	falls = v.Lossy || v.Worst.Recent > v.Allow && much > undone // the queue would go on to grow
 	again := max(smallWait, min(t.Now.Sub(b.Link.Fell)/10, t.soon()))
+	if b.Link.unsteady(t.Now) {
+		again = t.comeback(b)
+	}
 	if s.First && !falls {
 		b.Link.Capacity = max(b.Link.Capacity, bitrate.Scale(b.Total, 1-smallMuch))
 		*s, again = Small{Good: s.Good, Raised: s.Raised, Fits: bitrate.Scale(b.Link.Capacity, t.Config.Settle)}, 0
@@ -133,8 +136,8 @@ func (s *Small) settle(overshot, more bool, soon, most time.Duration) time.Durat
 }
 
 // grows is how fast the queue grows, in seconds a second: by as much too much is sent.
-func (t *Turn) grows(b *Budget) float64 {
-	ramp := queue.Calmed(t.ramp(b, t.Now))
+func (t *Turn) grows() float64 {
+	ramp := queue.Calmed(queue.Ramp(t.Paths, t.Now.Add(-queue.RampTime)))
 	slope, _ := queue.Fit(queue.After(ramp, queue.Onset(ramp, t.Sense.Window)))
 	return slope
 }

@@ -71,6 +71,16 @@ func TestLostCapacityIsTakenSoonWhenItIsBack(t *testing.T) {
 	}
 }
 
+// A link that falls again and again is tried for as seldom as by other searches, and by as little as ever.
+func TestALinkThatFallsAgainIsTriedForSeldom(t *testing.T) {
+	b, turn := fallenLink()
+	b.Link.Falls = 3
+	most, tries := play(&b, &turn, 100*mbit, 30*time.Second)
+	if tries == 0 || tries > 2 || most > 102*mbit { // two steps of one try
+		t.Errorf("raised %d times in 30 s, up to %v; want one try, of no more than 2 %% too much", tries, most)
+	}
+}
+
 // Where a limit is a write, or packets wait behind one that is changed, more is tried for seldom.
 func TestOnlyWhatIsToldOnStreamsIsTriedForByLittle(t *testing.T) {
 	b, turn := fallenLink()
@@ -102,6 +112,46 @@ func TestAFallDuringASmallTryIsAFall(t *testing.T) {
 	r := turn.Decide(&b)
 	if r.Action != plan.Cut || r.Cause != plan.Violation || b.Link.Falls != 1 || !b.Link.Fell.Equal(turn.Now) || b.Search.Small.Good != 0 || b.Total > 90*mbit {
 		t.Errorf("%+v, %v given out, %d falls; want a cut for a link that fell", r, b.Total, b.Link.Falls)
+	}
+}
+
+// Others that begin to send in a small try make a queue that undoing it does not end: that is a fall as
+// well, however slowly it grows.
+func TestAQueueThatWouldStayIsAFall(t *testing.T) {
+	for growth, falls := range map[float64]bool{0.02: false, 0.05: true} {
+		b, turn := fallenLink()
+		b.Phase, b.Total, b.Search.Small.Good, b.Search.Raised = plan.Trying, 100*mbit, 97*mbit, t0.Add(-50*ms)
+		session := &plan.Session{ID: "a", Vantage: "n2", Base: plan.Base{Known: true}}
+		for i := range 60 { // for 0.2 s, longer than the newest step is ago
+			queue := time.Duration(growth * float64(max(0, time.Duration(i-20))*5*ms))
+			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i-60) * 5 * ms)), RTT: queue})
+		}
+		turn.Paths = []*plan.Session{session}
+		w := &turn.Opinion.Worst
+		w.Session, w.Base, w.Recent, turn.Opinion.Standing = session, session.Base, time.Duration(growth*float64(200*ms)), true
+		turn.Load = senders.Load{Peak: 100 * mbit, Limits: 100 * mbit, Bound: true, More: true, Room: true, Streams: true, Seen: t0}
+		if r := turn.Decide(&b); b.Link.Fell.Equal(t0) != falls {
+			t.Errorf("grown by %v: %+v; taken for a fall: %v, want %v", growth, r, !falls, falls)
+		}
+	}
+}
+
+// While a pod pauses no try meets a queue: one that is out is undone, none is begun, and nothing is
+// taken to have come back, until they send again.
+func TestNothingIsTriedForWhileAPodPauses(t *testing.T) {
+	b, turn := fallenLink()
+	for b.Search.Small.Good == 0 {
+		play(&b, &turn, 100*mbit, 100*ms)
+	}
+	for range 100 {
+		turn.Now = turn.Now.Add(100 * ms)
+		turn.Load.Peak, turn.Load.Seen = 48*mbit, turn.Now
+		if turn.Decide(&b); b.Total != 97*mbit || b.Phase != plan.Settled {
+			t.Fatalf("%v given out, %s, while half of it is used; want 97M", b.Total, b.Phase)
+		}
+	}
+	if _, tries := play(&b, &turn, 100*mbit, time.Second); tries == 0 {
+		t.Error("not tried for as they send again")
 	}
 }
 

@@ -54,6 +54,16 @@ func (t *Turn) raised(b *Budget) bool {
 // soon is the wait where more may fit any time.
 func (t *Turn) soon() time.Duration { return t.Config.ProbeEvery / 12 }
 
+// comeback is how long to wait for capacity that was lost: twice as long with each fall
+// that follows another soon.
+func (t *Turn) comeback(b *Budget) time.Duration {
+	wait := t.soon()
+	for n := b.Link.Falls; n > 1 && wait < fallMemory; n-- {
+		wait *= 2
+	}
+	return min(wait, fallMemory)
+}
+
 // ramp is the delays of all that have a say which may belong to the queue that stood at a time.
 func (t *Turn) ramp(b *Budget, at time.Time) []queue.Delay {
 	return queue.Ramp(t.Paths, later(at.Add(-queue.RampTime), b.Search.Raised))
