@@ -170,9 +170,14 @@ func (e *Enforcer) reconcile(verify bool) {
 			a = &applied{held: e.recall(p.UID)}
 			e.applied[p.UID] = a
 		}
+		moved := !fresh && !slices.Equal(a.pod.IPs, p.IPs)
 		held, err := e.merge(a.held, p)
-		if !fresh && !verify && held == a.held && a.pod.Egress == p.Egress && a.pod.Ingress == p.Ingress && len(a.pod.IPs) == len(p.IPs) {
+		if !fresh && !verify && !moved && held == a.held && a.pod.Egress == p.Egress && a.pod.Ingress == p.Ingress {
 			continue
+		}
+		if moved {
+			e.leave(a)
+			again(a)
 		}
 		a.pod, a.held = p, held
 		e.note(a, errors.Join(err, e.apply(a)))
@@ -190,18 +195,30 @@ func (e *Enforcer) reconcile(verify bool) {
 	e.failed.Set(float64(failed))
 }
 
-// forget drops a pod that is gone. Where its address, and so its interface, is another pod's by
-// now, what was put there for it is taken away: that pod would be limited for it, and send
-// nothing once its ifb goes.
+// forget drops a pod that is gone.
 func (e *Enforcer) forget(uid string) {
 	gone := e.applied[uid]
 	delete(e.applied, uid)
 	e.publish(uid, usage.Enforced{})
+	e.leave(gone)
+}
+
+// leave is of a pod that is gone or has another address by now. Where its former one, and so its
+// interface, is another pod's, what was put there for it is taken away: that pod would be limited
+// for it, and send nothing once its ifb goes.
+func (e *Enforcer) leave(was *applied) {
 	for _, other := range e.applied {
-		if gone.index != 0 && other.index == gone.index {
-			other.index = 0
+		if was.index != 0 && other != was && other.index == was.index {
+			again(other)
 			e.note(other, e.apply(other))
 		}
+	}
+}
+
+// again has the interface of a pod looked at that has no limits: it may have those of another.
+func again(a *applied) {
+	if a.limits == (usage.Enforced{}) {
+		a.index = 0
 	}
 }
 

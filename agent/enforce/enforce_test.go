@@ -158,6 +158,25 @@ func TestWhoGetsAnothersAddressIsNotLimitedForIt(t *testing.T) {
 	}
 }
 
+// Who has another address by now, as after a restart of the node, leaves nothing on the interface
+// of the pod that has its former one.
+func TestWhoHasAnotherAddressLeavesTheFormerOne(t *testing.T) {
+	n := newNode(t)
+	second := n.list[0]
+	second.UID = "uid-2"
+	n.list = append(n.list, second)
+	n.enforcer.reconcile(true)
+	n.annotate("10M", "20M")
+	if !n.redirected(t) {
+		t.Fatal("the first is not limited")
+	}
+	n.list[0].IPs = []netip.Addr{netip.MustParseAddr("198.51.100.9")}
+	n.enforcer.reconcile(false)
+	if n.redirected(t) {
+		t.Error("what the second sends goes to the ifb of the first")
+	}
+}
+
 // An agent that starts anew finds its limits in the kernel, changes what
 // differs and removes what nobody asks for any more.
 func TestRestart(t *testing.T) {
