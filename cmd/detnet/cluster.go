@@ -26,7 +26,7 @@ func (c *cluster) config() (*rest.Config, error) {
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: c.context}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
-		return nil, misuse("find the cluster: %s names none: give the kubeconfig by --kubeconfig or KUBECONFIG", strings.Join(rules.Precedence, ", "))
+		return nil, misuse("find the cluster: %s names none: give the kubeconfig by --kubeconfig or KUBECONFIG", strings.Join(rules.GetLoadingPrecedence(), ", "))
 	}
 	if err != nil {
 		return nil, misuse("find the cluster: %w", err)

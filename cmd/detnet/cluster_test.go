@@ -21,6 +21,10 @@ func TestWhichCluster(t *testing.T) {
 	if err := os.WriteFile(path, []byte(kubeconfig), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("KUBERNETES_SERVICE_HOST", "") // a test in a pod has a cluster without one
 	for _, tt := range []struct {
 		env  string
@@ -32,6 +36,7 @@ func TestWhichCluster(t *testing.T) {
 		{"/nosuch", cluster{kubeconfig: path, context: "b"}, "https://b.example"},
 		{"/nosuch", cluster{}, "/nosuch names none: give the kubeconfig by --kubeconfig or KUBECONFIG"},
 		{path, cluster{kubeconfig: "/nosuch"}, "/nosuch: no such file"},
+		{path, cluster{kubeconfig: empty}, empty + " names none"},
 		{path, cluster{context: "c"}, `context "c" does not exist`},
 	} {
 		t.Setenv("KUBECONFIG", tt.env)
