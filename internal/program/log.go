@@ -42,13 +42,19 @@ func readable(groups []string, a slog.Attr) slog.Attr {
 		text = a.Value.String()
 	case slog.KindAny:
 		if err, ok := a.Value.Any().(error); ok {
-			text = err.Error()
+			text = said(err)
 		}
 	}
 	if len(text) > longest {
 		a.Value = slog.StringValue(fmt.Sprintf("%s… and %d octets more", strings.ToValidUTF8(text[:longest], ""), len(text)-longest))
 	}
 	return a
+}
+
+// said is what err says; nothing if that panics, as of a nil pointer: slog says so itself.
+func said(err error) (text string) {
+	defer func() { _ = recover() }()
+	return err.Error()
 }
 
 // Of one message so many are logged at once, and a second.

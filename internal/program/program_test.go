@@ -89,6 +89,22 @@ func TestLongTextsAreCut(t *testing.T) {
 	}
 }
 
+// wrapped is an error that panics where it is nil.
+type wrapped struct{ error }
+
+// An error that can't be told is logged all the same, and ends no program.
+func TestAnErrorThatPanicsIsLogged(t *testing.T) {
+	var out bytes.Buffer
+	log, err := logFlags{format: "json"}.logger(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Error("failed", "err", (*wrapped)(nil))
+	if !strings.Contains(out.String(), `"msg":"failed"`) {
+		t.Errorf("the log has %q", out.String())
+	}
+}
+
 // Whoever has the same logged over and over is told of now and then, and how often; others
 // are told of all the same.
 func TestSparing(t *testing.T) {
