@@ -95,7 +95,7 @@ func (b *Budget) back(spare bool, now time.Time) bool {
 	if spare && exceeds(b.Link.Best, b.Total) {
 		return true
 	}
-	return b.Link.fallen() && !b.recovering() && exceeds(b.Total, b.Link.Capacity)
+	return b.Link.fallen() && !b.Search.Even && exceeds(b.Total, b.Link.Capacity)
 }
 
 func (t *Turn) step(b *Budget, spare bool) float64 {

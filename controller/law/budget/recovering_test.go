@@ -51,22 +51,6 @@ func TestSmallStepsEndAtWhatWasSeenToGoThrough(t *testing.T) {
 	}
 }
 
-// What a cut took too much is made up for up to what was too much: that more than a tenth goes through by
-// then says that the estimate was too low, not that what a link lost is back.
-func TestAnEstimateThatWasTooLowIsNoLinkThatIsBack(t *testing.T) {
-	b := fine()
-	b.Link.Upper, b.Link.Best = 120*mbit, 200*mbit
-	for _, after := range climb(b, 20, sense.Verdict{}) {
-		if after.Total > 125*mbit && after.Link.Capacity > 125*mbit {
-			t.Fatalf("%v given out before %v was passed", after.Total, b.Link.Upper)
-		}
-		if after.Total >= b.Link.Upper {
-			return
-		}
-	}
-	t.Error("it was never passed")
-}
-
 // While an app is late by its host, what a cut took too much is made up for, and no more
 // than that.
 func TestWhoIsLateByItsHostIsNotRaisedIntoForMoreThanWasTaken(t *testing.T) {
