@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -97,11 +98,12 @@ const keep = 24
 
 // known is what the meter remembers of a pod.
 type known struct {
-	index  int // host-side interface
-	last   counters
-	at     time.Time
-	behind int
-	search search // for the interface
+	addresses []netip.Addr // by which it was looked for
+	index     int          // host-side interface
+	last      counters
+	at        time.Time
+	behind    int
+	search    search // for the interface
 }
 
 // New returns a Meter of the network namespace that the calling thread is in.
@@ -330,8 +332,8 @@ func (m *Meter) rates(ctx context.Context, now time.Time) []Rate {
 // found, or changed.
 func (m *Meter) rate(ctx context.Context, p pods.Pod, now time.Time) (Rate, bool) {
 	k := m.known[p.UID]
-	if k == nil {
-		k = &known{}
+	if k == nil || !slices.Equal(k.addresses, p.IPs) { // at the former address may be another by now
+		k = &known{addresses: p.IPs}
 		m.known[p.UID] = k
 	}
 	host, there := m.now[k.index]

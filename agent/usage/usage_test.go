@@ -85,6 +85,35 @@ func TestMeter(t *testing.T) {
 	}
 }
 
+// A pod that has another address by now, as after a restart of the node, is not told to send what
+// the one does that has its former one.
+func TestWhoHasAnotherAddressIsLookedForAgain(t *testing.T) {
+	host, pod := nstest.New(t), nstest.New(t)
+	layouts["routed"](t, host, pod)
+	list := one{pods.Pod{Namespace: "ns", Name: "pod", UID: "u", IPs: []netip.Addr{netip.MustParseAddr("10.77.0.2")}}}
+	var m *Meter
+	var err error
+	host.Do(t, func() { m, err = New(list, nil, nil, slog.New(slog.DiscardHandler)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.close)
+	if err := m.stats.read(m.now); err != nil {
+		t.Fatal(err)
+	}
+	now, found := time.Now(), false
+	for i, address := range []string{"10.77.0.2", "10.77.0.2", "198.51.100.9", "198.51.100.9"} {
+		list.pod.IPs = []netip.Addr{netip.MustParseAddr(address)}
+		_, found = m.rate(t.Context(), list.pod, now.Add(time.Duration(i)*Window))
+		if i == 1 && !found {
+			t.Fatal("no rate of the pod")
+		}
+	}
+	if found {
+		t.Error("a pod without an interface has the rate of another")
+	}
+}
+
 // send sends datagrams from the pod to the host.
 func send(t *testing.T, pod, host *nstest.Net, n, size int) {
 	t.Helper()
