@@ -19,7 +19,9 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.hold(b, plan.Calm)
 	case !t.Load.Seen.IsZero() && t.Now.Sub(t.Load.Seen) > time.Second+t.Load.Pause: // who sends what is not known any more
 		return t.hold(b, plan.Blind)
-	case !t.Load.More, !used && (!t.Load.Bound || b.Search.Overbooked.By > 0 || t.pauses(b)): // what is not used says nothing of what fits
+	case !t.Load.More:
+		return t.hold(b, plan.Unused)
+	case !used && (!t.Load.Bound || b.Search.Overbooked.By > 0 || t.pauses(b)): // what is not used says nothing of what fits
 		if t.withdraw(b) {
 			return t.reason(b, plan.Cut, plan.Unused)
 		}

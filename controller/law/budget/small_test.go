@@ -234,3 +234,20 @@ func TestTheNextTryGoesToWhereTheQueueBegan(t *testing.T) {
 		t.Errorf("%v given out, and the next try goes to %v; want 97M, and what is 0.6 %% too much: 98.6M", b.Total, edge)
 	}
 }
+
+// Where all have what they may have at most there is nothing to try for, and a try that came to that stays out:
+// undone, it would be made again at once, and so on.
+func TestATryEndsWhereAllHaveTheirCeiling(t *testing.T) {
+	b, turn := fallenLink()
+	changes := 0
+	for range 600 {
+		turn.Now = turn.Now.Add(100 * ms)
+		turn.Load = senders.Load{Peak: b.Total, Limits: b.Total, Bound: true, More: b.Total < 98*mbit, Room: true, Streams: true, Seen: turn.Now}
+		if turn.Decide(&b).Action != plan.Hold {
+			changes++
+		}
+	}
+	if changes > 4 {
+		t.Errorf("%d changes in a minute, want those of one try: %v is given out, of 98M that may be", changes, b.Total)
+	}
+}
