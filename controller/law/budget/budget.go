@@ -74,7 +74,7 @@ type Trouble struct {
 	Doubted   time.Time  // since when only the tail is too long
 	Found     Found
 	Depth     float64      // share of it that the cuts took together
-	InForce   bitrate.Rate // sum of the limits at the last cut
+	InForce   bitrate.Rate // sum of the limits at the last cut, before it was deepened
 	Takes     bitrate.Rate // how much of it that cut was to take
 	Guess     bitrate.Rate // of what fits through, that the first cut went by; 0: it was none
 	Cuts      int          // since it was last clean for a while

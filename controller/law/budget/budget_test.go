@@ -440,3 +440,45 @@ func TestACutIsDeepenedOnceTheQueueTellsHowFastItGrew(t *testing.T) {
 		t.Errorf("%+v: %v, want one more cut and no second", r, b.Total)
 	}
 }
+
+// A queue is judged by the limits that were in force as it stood, not by those of the cut that was deepened:
+// else a link that lost a seventh is taken to carry no more than the first cut let through.
+func TestADeepenedCutSaysNothingOfWhatWentThroughBefore(t *testing.T) {
+	session := &plan.Session{ID: "a", Vantage: "n2", Base: plan.Base{Known: true}}
+	see := func(from, to int) {
+		for i := from; i <= to; i += 10 { // of 194M a link of 170M queues a seventh, from −70 ms until the cuts are in force at 80 ms
+			queue := max(0, time.Duration(min(i, 80)+70)*ms*24/170-time.Duration(max(i-80, 0))*ms/2)
+			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i) * ms)), RTT: queue})
+		}
+	}
+	sender := plan.Sender{Pod: plan.PodID{Name: "s"}, Node: "n1"}
+	for i := -420; i <= 380; i += 100 {
+		tx := 194 * mbit
+		if i > 80 {
+			tx = 92 * mbit
+		}
+		sender.Rates = append(sender.Rates, plan.TxRate{At: plan.At(t0.Add(time.Duration(i) * ms)), Tx: tx})
+	}
+	b := Budget{Phase: plan.Settled, Total: 194 * mbit, Link: Link{Known: true, Measured: true, Capacity: 200 * mbit, Best: 200 * mbit}}
+	turn := Turn{Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 300 * ms, Paths: []*plan.Session{session}, Senders: []*plan.Sender{&sender}}
+	turn.Load = senders.Load{Peak: 194 * mbit, Limits: 194 * mbit, Bound: true, Room: true, Seen: t0, SeenFrom: t0.Add(-100 * ms)}
+	turn.Opinion = &blame.Opinion{}
+	v := turn.Opinion
+	v.Allow, v.Soft, v.Standing, v.Worst.Session, v.Worst.Base = ms, ms/2, true, session, session.Base
+	v.Worst.Recent, v.Worst.Slope = 3*ms, 0.1
+
+	see(-150, -50)
+	turn.Decide(&b)
+	turn.Now, turn.Load.Limits = t0.Add(20*ms), b.Total // it is in force
+	see(-40, -10)
+	v.Blind = true
+	if r := turn.Decide(&b); r.Action != plan.Cut {
+		t.Fatalf("%+v, want a deeper cut", r)
+	}
+	turn.Now, turn.Load.Limits, turn.Load.Peak = t0.Add(400*ms), b.Total, b.Total
+	see(0, 380)
+	v.Blind, v.Standing, v.Worst.Recent, v.Worst.Slope = false, false, 0, 0
+	if turn.Decide(&b); b.Phase != plan.Settled || b.Link.Capacity < 160*mbit || b.Link.Capacity > 175*mbit {
+		t.Errorf("%s: %v is taken to fit through, want 170M", b.Phase, b.Link.Capacity)
+	}
+}

@@ -154,6 +154,7 @@ func (t *Turn) cut(b *Budget) {
 	x.Overshot = raised && !again
 	t.wait(b, raised)
 	total := b.Total
+	x.InForce = t.Load.Limits + t.Load.Unused
 	t.lower(b, depth, most)
 	if first { // the search ends there
 		b.Link.Upper = min(total, t.sinceOnset(b))
@@ -182,14 +183,14 @@ func (t *Turn) lower(b *Budget, depth, most float64) {
 	depth = min(max(depth*others, t.Config.MinCut), max(most, min(most*others, deepest)))
 	b.Total = max(bitrate.Scale(reference, 1-depth), min(t.Load.Floors, b.Total))
 	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
-	x.InForce, x.Takes = t.Load.Limits+t.Load.Unused, max(t.Load.Limits-b.Total, 0)
+	x.Takes = max(x.InForce-t.Load.Unused-b.Total, 0)
 	l.Cut, l.EffectBy = t.Now, t.Now.Add(t.Feedback)
 }
 
 // deepen cuts more of a link that was cut when its queue had just begun, once packets from before
 // the cut tell how fast that grew, and so what fits through.
 func (t *Turn) deepen(b *Budget) bool {
-	x, l, total := &b.Trouble, &b.Link, b.Total
+	x, l := &b.Trouble, &b.Link
 	if !t.Now.Before(l.EffectBy) || x.Cuts != 1 || x.Rise.Slope != 0 || x.Found.Loss > 0 || x.Overshot || !x.Before.Link.Known {
 		return false
 	}
@@ -199,11 +200,13 @@ func (t *Turn) deepen(b *Budget) bool {
 		return false
 	}
 	l.learn(x.Rise.Alone(), true)
-	newest := ramp[len(ramp)-1]
+	newest, before := ramp[len(ramp)-1], *b
 	stands := newest.Above.Seconds() + x.Rise.Slope*t.Now.Add(t.Feedback).Sub(newest.At).Seconds()
-	t.lower(b, stands/t.Config.Drain.Seconds(), t.Config.MaxCut)
-	b.Total = min(b.Total, total)
-	return b.Total < total
+	if t.lower(b, stands/t.Config.Drain.Seconds(), t.Config.MaxCut); b.Total >= before.Total { // it is deep enough
+		*b = before
+		return false
+	}
+	return true
 }
 
 // tooMuch is what was used, or was let through by a raise: more than fits through.
