@@ -14,6 +14,9 @@ import (
 // finds an empty queue doubles the next.
 func (t *Turn) grow(b *Budget) plan.Reason {
 	used := senders.InUse(t.Load.Peak, b.Total)
+	if senders.InUse(t.Load.Peak, b.Link.Proven) {
+		b.Search.Used = t.Now
+	}
 	switch {
 	case t.ignored(b): // nobody carries raises out
 		return t.hold(b, plan.Calm)
@@ -52,9 +55,10 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 }
 
 // pauses reports whether clearly less is sent over a link that lost capacity than went through it
-// since: who tries for more meanwhile meets no queue, and has one as they send again.
+// since: who tries for more meanwhile meets no queue, and has one as they send again. Who sends less
+// for as long as tries are apart does not pause, and others are held back by what it is promised.
 func (t *Turn) pauses(b *Budget) bool {
-	return b.Link.fallen() && !senders.InUse(t.Load.Peak, b.Link.Proven)
+	return b.Link.fallen() && b.Search.Used.Before(t.Now) && t.Now.Sub(b.Search.Used) < t.Config.ProbeEvery
 }
 
 // shows reports whether the last raise has yet to show.

@@ -235,6 +235,21 @@ func TestTheNextTryGoesToWhereTheQueueBegan(t *testing.T) {
 	}
 }
 
+// Who sends less for good does not pause: somebody may be held back by what it is promised, and what has come
+// back is given out.
+func TestWhoSendsLessForGoodDoesNotPause(t *testing.T) {
+	b, turn := fallenLink()
+	play(&b, &turn, 100*mbit, 10*time.Second)
+	for end := turn.Now.Add(2 * config.ProbeEvery); turn.Now.Before(end); turn.Now = turn.Now.Add(100 * ms) {
+		turn.Load.Peak, turn.Load.Limits, turn.Load.Seen = b.Total-45*mbit, b.Total, turn.Now // of a floor of 50M 5M are used
+		turn.Opinion.Worst.Recent, turn.Opinion.Worst.Median = 0, 0
+		turn.Decide(&b)
+	}
+	if b.Total < 180*mbit {
+		t.Errorf("%v is given out for good, want what once fitted through", b.Total)
+	}
+}
+
 // Where all have what they may have at most there is nothing to try for, and a try that came to that stays out:
 // undone, it would be made again at once, and so on.
 func TestATryEndsWhereAllHaveTheirCeiling(t *testing.T) {
