@@ -482,3 +482,32 @@ func TestADeepenedCutSaysNothingOfWhatWentThroughBefore(t *testing.T) {
 		t.Errorf("%s: %v is taken to fit through, want 170M", b.Phase, b.Link.Capacity)
 	}
 }
+
+// Of limits that were overbooked it is not the link that was too little: how fast the queue grew says no more of it.
+func TestACutOfOverbookedLimitsIsNotDeepened(t *testing.T) {
+	session := &plan.Session{ID: "a", Vantage: "n2", Base: plan.Base{Known: true}}
+	see := func(from, to int) {
+		for i := from; i <= to; i += 10 { // more is sent by now than was in the newest sub-window
+			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i) * ms)), RTT: max(0, time.Duration(i+70)*ms*3/4)})
+		}
+	}
+	b := Budget{Phase: plan.Settled, Total: 194 * mbit, Link: Link{Known: true, Measured: true, Capacity: 200 * mbit, Best: 200 * mbit}}
+	b.Search.Overbooked.By = 0.7
+	turn := Turn{Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 300 * ms, Opinion: &blame.Opinion{}, Paths: []*plan.Session{session}}
+	turn.Load = senders.Load{Peak: 325 * mbit, Limits: 329 * mbit, Bound: true, Room: true, Seen: t0, SeenFrom: t0.Add(-100 * ms)}
+	v := turn.Opinion
+	v.Allow, v.Soft, v.Standing, v.Worst.Session, v.Worst.Base = ms, ms/2, true, session, session.Base
+	v.Worst.Recent, v.Worst.Slope = 3*ms, 0.1
+
+	see(-150, -50)
+	if r := turn.Decide(&b); r.Action != plan.Cut || b.Phase != plan.Cutting {
+		t.Fatalf("%+v, want a cut", r)
+	}
+	first := b.Total
+	turn.Now = t0.Add(20 * ms)
+	see(-40, -10)
+	v.Blind = true
+	if r := turn.Decide(&b); b.Total != first || b.Link.Capacity != 200*mbit {
+		t.Errorf("%+v: %v of %v after %v, want the link to be what it was", r, b.Total, b.Link.Capacity, first)
+	}
+}

@@ -191,7 +191,8 @@ func (t *Turn) lower(b *Budget, depth, most float64) {
 // the cut tell how fast that grew, and so what fits through.
 func (t *Turn) deepen(b *Budget) bool {
 	x, l := &b.Trouble, &b.Link
-	if !t.Now.Before(l.EffectBy) || x.Cuts != 1 || x.Rise.Slope != 0 || x.Found.Loss > 0 || x.Overshot || !x.Before.Link.Known {
+	together := b.Search.Overbooked.Recalled.Equal(l.Cut) // that says enough, and nothing of the link
+	if !t.Now.Before(l.EffectBy) || x.Cuts != 1 || x.Rise.Slope != 0 || x.Found.Loss > 0 || x.Overshot || together || !x.Before.Link.Known {
 		return false
 	}
 	ramp := t.ramp(b, l.Cut)
