@@ -1,0 +1,106 @@
+package budget
+
+import (
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/blame"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+	"github.com/detnet/detnet/controller/sense"
+)
+
+// youngQueue is a budget of a link of 200M before which a queue has begun, and the turn that cuts for it, of
+// what see shows: packets of each 10 ms between two times, in ms, as late as the queue was.
+func youngQueue(used bitrate.Rate, queue func(at time.Duration) time.Duration) (b Budget, turn Turn, see func(from, to int)) {
+	session := &plan.Session{ID: "a", Vantage: "n2", Base: plan.Base{Known: true}}
+	see = func(from, to int) {
+		for i := from; i <= to; i += 10 {
+			at := time.Duration(i) * ms
+			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(at)), RTT: max(0, queue(at))})
+		}
+	}
+	b = Budget{Phase: plan.Settled, Total: 194 * mbit, Link: Link{Known: true, Measured: true, Capacity: 200 * mbit, Best: 200 * mbit}}
+	turn = Turn{Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 300 * ms, Opinion: &blame.Opinion{}, Paths: []*plan.Session{session}}
+	turn.Load = senders.Load{Peak: used, Limits: used, Bound: true, Room: true, Seen: t0, SeenFrom: t0.Add(-100 * ms)}
+	v := turn.Opinion
+	v.Allow, v.Soft, v.Standing, v.Worst.Session, v.Worst.Base = ms, ms/2, true, session, session.Base
+	v.Worst.Recent, v.Worst.Slope = 3*ms, 0.1
+	return b, turn, see
+}
+
+// A cut is made when three packets are late. What was sent before it and comes back after it tells
+// how fast the queue grew: of a link that fell to half, that a cut to just below it leaves a second of queue.
+func TestACutIsDeepenedOnceTheQueueTellsHowFastItGrew(t *testing.T) {
+	// The link has had half of what it had for 70 ms.
+	b, turn, see := youngQueue(194*mbit, func(at time.Duration) time.Duration { return at + 70*ms })
+	v := turn.Opinion
+	see(-150, -50)
+	turn.Decide(&b)
+	first := b.Total
+	turn.Now = t0.Add(20 * ms)
+	see(-40, -20)
+	v.Blind = true // nothing was sent since it may show
+	if r := turn.Decide(&b); r.Action != plan.Cut || b.Total > 60*mbit || b.Total >= first || b.Phase != plan.Cutting {
+		t.Fatalf("%+v: %v after a first cut to %v; want less than 60M, which empties the queue of a link of 100M at once", r, b.Total, first)
+	}
+	deep := b
+	turn.Now = t0.Add(40 * ms)
+	see(-10, 10)
+	if r := turn.Decide(&b); r.Action != plan.Hold || b.Total != deep.Total || !b.Link.EffectBy.Equal(deep.Link.EffectBy) {
+		t.Errorf("%+v: %v, want one more cut and no second", r, b.Total)
+	}
+}
+
+// A queue is judged by the limits that were in force as it stood, not by those of the cut that was deepened:
+// else a link that lost a seventh is taken to carry no more than the first cut let through.
+func TestADeepenedCutSaysNothingOfWhatWentThroughBefore(t *testing.T) {
+	sender := plan.Sender{Pod: plan.PodID{Name: "s"}, Node: "n1"}
+	for i := -420; i <= 380; i += 100 {
+		tx := 194 * mbit
+		if i > 80 {
+			tx = 92 * mbit
+		}
+		sender.Rates = append(sender.Rates, plan.TxRate{At: plan.At(t0.Add(time.Duration(i) * ms)), Tx: tx})
+	}
+	// Of 194M a link of 170M queues a seventh, from −70 ms until the cuts are in force at 80 ms.
+	b, turn, see := youngQueue(194*mbit, func(at time.Duration) time.Duration {
+		return (min(at, 80*ms)+70*ms)*24/170 - max(at-80*ms, 0)/2
+	})
+	turn.Senders = []*plan.Sender{&sender}
+	v := turn.Opinion
+	see(-150, -50)
+	turn.Decide(&b)
+	turn.Now, turn.Load.Limits = t0.Add(20*ms), b.Total // it is in force
+	see(-40, -10)
+	v.Blind = true
+	if r := turn.Decide(&b); r.Action != plan.Cut {
+		t.Fatalf("%+v, want a deeper cut", r)
+	}
+	turn.Now, turn.Load.Limits, turn.Load.Peak = t0.Add(400*ms), b.Total, b.Total
+	see(0, 380)
+	v.Blind, v.Standing, v.Worst.Recent, v.Worst.Slope = false, false, 0, 0
+	if turn.Decide(&b); b.Phase != plan.Settled || b.Link.Capacity < 160*mbit || b.Link.Capacity > 175*mbit {
+		t.Errorf("%s: %v is taken to fit through, want 170M", b.Phase, b.Link.Capacity)
+	}
+}
+
+// Of limits that were overbooked it is not the link that was too little: how fast the queue grew says no more of it.
+func TestACutOfOverbookedLimitsIsNotDeepened(t *testing.T) {
+	// More is sent by now than was in the newest sub-window.
+	b, turn, see := youngQueue(325*mbit, func(at time.Duration) time.Duration { return (at + 70*ms) * 3 / 4 })
+	b.Search.Overbooked.By, turn.Load.Limits = 0.7, 329*mbit
+	v := turn.Opinion
+	see(-150, -50)
+	if r := turn.Decide(&b); r.Action != plan.Cut || b.Phase != plan.Cutting {
+		t.Fatalf("%+v, want a cut", r)
+	}
+	first := b.Total
+	turn.Now = t0.Add(20 * ms)
+	see(-40, -10)
+	v.Blind = true
+	if r := turn.Decide(&b); b.Total != first || b.Link.Capacity != 200*mbit {
+		t.Errorf("%+v: %v of %v after %v, want the link to be what it was", r, b.Total, b.Link.Capacity, first)
+	}
+}
