@@ -50,19 +50,25 @@ func (o one) List() []pods.Pod { return []pods.Pod{o.pod} }
 // greetings are more than what IPv6 says in a window when an interface has come up.
 const greetings = bitrate.Rate(8 * 5000)
 
+// meter is one of a node with one pod, and the list of that.
+func meter(t *testing.T, host *nstest.Net) (m *Meter, list one) {
+	t.Helper()
+	list = one{pods.Pod{Namespace: "ns", Name: "pod", UID: "u", IPs: []netip.Addr{netip.MustParseAddr("10.77.0.2")}}}
+	var err error
+	host.Do(t, func() { m, err = New(list, nil, nil, slog.New(slog.DiscardHandler)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.close)
+	return m, list
+}
+
 func TestMeter(t *testing.T) {
 	for name, build := range layouts {
 		t.Run(name, func(t *testing.T) {
 			host, pod := nstest.New(t), nstest.New(t)
 			build(t, host, pod)
-			list := one{pods.Pod{Namespace: "ns", Name: "pod", UID: "u", IPs: []netip.Addr{netip.MustParseAddr("10.77.0.2")}}}
-			var m *Meter
-			var err error
-			host.Do(t, func() { m, err = New(list, nil, nil, slog.New(slog.DiscardHandler)) })
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(m.close)
+			m, list := meter(t, host)
 			send(t, pod, host, 1, 10) // the bridge learns from it
 
 			now := time.Now()
@@ -90,14 +96,7 @@ func TestMeter(t *testing.T) {
 func TestWhoHasAnotherAddressIsLookedForAgain(t *testing.T) {
 	host, pod := nstest.New(t), nstest.New(t)
 	layouts["routed"](t, host, pod)
-	list := one{pods.Pod{Namespace: "ns", Name: "pod", UID: "u", IPs: []netip.Addr{netip.MustParseAddr("10.77.0.2")}}}
-	var m *Meter
-	var err error
-	host.Do(t, func() { m, err = New(list, nil, nil, slog.New(slog.DiscardHandler)) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(m.close)
+	m, list := meter(t, host)
 	if err := m.stats.read(m.now); err != nil {
 		t.Fatal(err)
 	}

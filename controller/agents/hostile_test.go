@@ -1,11 +1,9 @@
 package agents
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/internal/logtest"
 )
 
 // talker is an agent that reports once, and says at length why its stream ends.
@@ -31,26 +30,12 @@ func (a *talker) Measure(s grpc.BidiStreamingServer[api.Assignment, api.Report])
 	return grpcstatus.Error(codes.Internal, a.words)
 }
 
-// lines are what a log was told, from many goroutines.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.text.String() }
-
 // What an agent says as it ends its stream takes no more room in memory, on the page and in
 // the log than people read.
 func TestWhyAStreamEndsIsBounded(t *testing.T) {
 	for name, octets := range map[string]int{"within what may be said": 4 << 10, "beyond": 1 << 20} {
 		t.Run(name, func(t *testing.T) {
-			told := &lines{}
+			told := &logtest.Lines{}
 			addr := serve(t, &talker{words: strings.Repeat("x", octets)})
 			ctx, cancel := context.WithCancel(t.Context())
 			p := New(insecure.NewCredentials(), slog.New(slog.NewJSONHandler(told, nil)))

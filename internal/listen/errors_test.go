@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,26 +11,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/detnet/detnet/internal/logtest"
 )
-
-// lines are what a log was told, from many goroutines.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.text.String() }
 
 // Whoever reaches the port can make handshakes fail without end: the log has
 // nothing of it. What is our own fault it has.
 func TestStrangersDoNotFillTheLog(t *testing.T) {
-	var told lines
+	var told logtest.Lines
 	log := slog.New(slog.NewTextHandler(&told, nil))
 	serve := func(with func(*Listener, context.Context) error) net.Addr {
 		l, err := TCP(t.Context(), "metrics", "127.0.0.1:0", Few, log, nil)
