@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/detnet/detnet/test/fq/debian"
 )
@@ -39,9 +41,38 @@ var ciliumSettings = []string{
 	"-DMONITOR_AGGREGATION=3", "-DSKIP_DEBUG=1",
 }
 
+// tunnelKind is what a tunnel needs: modules in the order in which to load them, a program of
+// Cilium's, and what the agent defines.
+type tunnelKind struct {
+	modules  []string
+	object   string
+	settings []string
+}
+
+// tunnels are those of the guest's limiters, by a word of their names.
+var tunnels = map[string]tunnelKind{
+	"wireguard": {
+		[]string{"libchacha", "chacha-x86_64", "libpoly1305", "poly1305-x86_64", "libchacha20poly1305",
+			"libcurve25519-generic", "curve25519-x86_64", "libcurve25519", "udp_tunnel", "ip6_udp_tunnel", "wireguard"},
+		"bpf_wireguard", []string{"-DENABLE_WIREGUARD=1"},
+	},
+	// 100 is the number of the device in the guest.
+	"vxlan": {[]string{"udp_tunnel", "ip6_udp_tunnel", "vxlan"}, "bpf_overlay", []string{"-DTUNNEL_MODE=1", "-DENCAP_IFINDEX=100"}},
+}
+
+// tunnelOf is that of a limiter's name; empty: none.
+func tunnelOf(limiter string) tunnelKind {
+	for _, word := range strings.Split(limiter, "-") {
+		if t, ok := tunnels[word]; ok {
+			return t
+		}
+	}
+	return tunnelKind{}
+}
+
 // ciliumObjects compiles Cilium's own programs: that of the node's device, which
-// limits, and that of a pod, which marks what it sends.
-func ciliumObjects(ctx context.Context, cache string, log *slog.Logger) (map[string][]byte, error) {
+// limits, that of a pod, which marks what it sends, and that of a tunnel's device.
+func ciliumObjects(ctx context.Context, cache, limiter string, log *slog.Logger) (map[string][]byte, error) {
 	folder := filepath.Join(cache, compilerFolder)
 	if err := compiler.Ensure(ctx, folder, log); err != nil {
 		return nil, err
@@ -50,9 +81,14 @@ func ciliumObjects(ctx context.Context, cache string, log *slog.Logger) (map[str
 	if err != nil {
 		return nil, err
 	}
+	by := tunnelOf(limiter)
+	names, settings := []string{"bpf_host", "bpf_lxc"}, slices.Concat(ciliumSettings, by.settings)
+	if by.object != "" {
+		names = append(names, by.object)
+	}
 	objects := map[string][]byte{}
-	for _, name := range []string{"bpf_host", "bpf_lxc"} {
-		if objects["cilium/"+name+".o"], err = compile(ctx, filepath.Join(folder, compiler.Root), filepath.Join(sources, "bpf"), name); err != nil {
+	for _, name := range names {
+		if objects["cilium/"+name+".o"], err = compile(ctx, filepath.Join(folder, compiler.Root), filepath.Join(sources, "bpf"), name, settings); err != nil {
 			return nil, err
 		}
 	}
@@ -73,7 +109,7 @@ func ciliumSources(ctx context.Context) (string, error) {
 	return module.Dir, nil
 }
 
-func compile(ctx context.Context, root, bpf, name string) ([]byte, error) {
+func compile(ctx context.Context, root, bpf, name string, settings []string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "detnet-bpf-")
 	if err != nil {
 		return nil, err
@@ -81,7 +117,7 @@ func compile(ctx context.Context, root, bpf, name string) ([]byte, error) {
 	defer func() { _ = os.RemoveAll(dir) }() // left over, it is in the way of nothing
 	object := filepath.Join(dir, name+".o")
 	args := append([]string{"-I" + bpf, "-I" + filepath.Join(bpf, "include")}, ciliumFlags...)
-	args = append(args, ciliumSettings...)
+	args = append(args, settings...)
 	args = append(args, "-c", filepath.Join(bpf, name+".c"), "-o", object)
 	if out, err := debian.Command(ctx, root, compilerProgram, args...).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("compile Cilium's %s: %w\n%s", name, err, out)

@@ -32,15 +32,36 @@ func TestLimitsBeforeFQ(t *testing.T) {
 	})
 }
 
-// Under BPF host routing a sender notices the queue at its own limit.
+// Under BPF host routing a sender notices the queue at its own limit: over veth, over netkit
+// and in a tunnel.
 func TestLimitsUnderHostRouting(t *testing.T) {
+	for _, limiter := range []string{"cilium-host-routing", "cilium-netkit", "cilium-vxlan-host-routing"} {
+		t.Run(limiter, func(t *testing.T) { holdsBackSenders(t, limiter) })
+	}
+}
+
+// In a tunnel pods' packets for other nodes go past the node's IP stack in either mode.
+func TestLimitsInTunnel(t *testing.T) { holdsBackSenders(t, "cilium-vxlan") }
+
+func holdsBackSenders(t *testing.T, limiter string) {
 	needGuest(t)
 	needUnpacked(t, compilerFolder, "clang and its libraries")
-	is := between(t, play(t, Run{Play: udp + "," + cutTCP, Seconds: 3, Seed: 1, Limiter: "cilium-host-routing"}))
-	is("one flow of UDP gets its limit", udp, "rate_mbit", 19.5, 20.5)
+	is := between(t, play(t, Run{Play: udp + "," + cutTCP, Seconds: 3, Seed: 1, Limiter: limiter}))
+	is("one flow of UDP gets its limit", udp, "rate_mbit", 19.5, 21)
 	is("a cut of TCP is in force at once", cutTCP, "effect_ms", 0, 100)
 	is("and lets little more through meanwhile", cutTCP, "surplus_kb", 0, 100)
-	is("down to the new limit", cutTCP, "after_mbit", 9, 10.5)
+	is("down to the new limit", cutTCP, "after_mbit", 9, 11)
+}
+
+// Under WireGuard TCP keeps its times of departure, and UDP, whose are cleared, is let through
+// until it is the horizon ahead of its limit.
+func TestLimitsUnderWireGuard(t *testing.T) {
+	needGuest(t)
+	needUnpacked(t, compilerFolder, "clang and its libraries")
+	is := between(t, play(t, Run{Play: tcp + "," + udp, Seconds: 3, Seed: 1, Limiter: "cilium-wireguard"}))
+	// On the wire 1514 octets of TCP are 60 more, and 1442 of UDP 72.
+	is("TCP gets its limit", tcp, "rate_mbit", 20, 21.5)
+	is("UDP gets all that it offers", udp, "rate_mbit", 28, 30)
 }
 
 // The production law there: one cut, and one raise by way of little, which costs half a second of

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -41,7 +42,7 @@ func run(ctx context.Context) error {
 	seconds := flag.Float64("seconds", 5, "virtual seconds of each case")
 	out := flag.String("o", "../out", "folder for fq.json")
 	verbose := flag.Bool("v", false, "show what the guest prints")
-	limiter := flag.String("limiter", "", "ours if empty; cilium or cilium-host-routing are Cilium's own programs")
+	limiter := flag.String("limiter", "", "ours if empty; Cilium's own programs are cilium, and cilium- with host-routing, netkit, netkit-l2, wireguard, wireguard-host-routing, wireguard-netkit, vxlan or vxlan-host-routing")
 	flag.Parse()
 	figures, err := Play(ctx, Run{*play, *seconds, *seed, *limiter}, *verbose)
 	if err != nil {
@@ -115,14 +116,14 @@ func Play(ctx context.Context, r Run, verbose bool) ([]figure.Figure, error) {
 		out = io.MultiWriter(&printed, os.Stderr)
 	}
 	guest := vm.Guest{
-		Program: filepath.Join(dir, "guest"), Modules: modules, Memory: 1024,
+		Program: filepath.Join(dir, "guest"), Modules: slices.Concat(modules, tunnelOf(r.Limiter).modules), Memory: 1024,
 		Files: map[string][]byte{"detnet-agent": agent},
 		Args: map[string]string{
 			"play": r.Play, "seconds": strconv.FormatFloat(r.Seconds, 'g', -1, 64), "seed": strconv.Itoa(r.Seed), "limiter": r.Limiter,
 		},
 	}
 	if r.Limiter != "" {
-		objects, err := ciliumObjects(ctx, string(cache), log)
+		objects, err := ciliumObjects(ctx, string(cache), r.Limiter, log)
 		if err != nil {
 			return nil, err
 		}

@@ -14,12 +14,18 @@ import (
 
 // ciliums is Cilium's own limiter: the programs that its agent attaches, compiled
 // from its sources. That of a pod marks each packet with the endpoint's number, and
-// that of the node's device gives it a time of departure.
+// that of the node's device, or of a tunnel's, gives it a time of departure.
 type ciliums struct {
-	throttle *ebpf.Map
-	links    []link.Link
-	loaded   []*ebpf.Collection
+	shared map[string]*ebpf.Map // by name, of which all programs have the one
+	links  []link.Link
+	loaded []*ebpf.Collection
 }
+
+// Maps that programs share here.
+const (
+	throttle = "cilium_throttle"
+	ipcache  = "cilium_ipcache_v2"
+)
 
 // What of Cilium's maps is written here, as its agent does.
 type (
@@ -43,6 +49,25 @@ type (
 		_                  [4]uint8
 		Precedence, Cookie uint32
 	}
+	ipcacheKey struct { // bpf/lib/eps.h
+		Prefix  uint32
+		_       [3]uint8
+		Family  uint8 // 1 is IPv4
+		Address [16]uint8
+	}
+	ipcacheEntry struct {
+		Identity uint32
+		Tunnel   [16]uint8
+		_        [2]uint8
+		Key      uint8 // of encryption
+		Flags    uint8
+	}
+)
+
+const (
+	hasTunnel     = 1 << 1 // of Flags
+	wholeAddress  = 32 + 32
+	firstIdentity = 10_000
 )
 
 // allAllowed is the policy of an endpoint that no policy selects.
@@ -55,24 +80,40 @@ const (
 
 // attachCiliums puts Cilium's programs on the node's devices. With hostRouting a
 // pod's packet goes to the uplink at once, else through the node's IP stack.
-func attachCiliums(n *network, hostRouting bool) (_ *ciliums, err error) {
-	c := &ciliums{}
+func attachCiliums(n *network, f fabric, hostRouting bool) (_ *ciliums, err error) {
+	c := &ciliums{shared: map[string]*ebpf.Map{}}
 	defer func() {
 		if err != nil {
 			c.close()
 		}
 	}()
-	host, err := c.attach(n, "bpf_host", uplink, "cil_to_netdev", ebpf.AttachTCXEgress, nil)
+	config := map[string]any{}
+	if f.tunnel == wireguard {
+		config["wg_ifindex"], config["wg_port"] = uint32(tunnelIndex), uint16(wireguardPort)
+	}
+	host, err := c.attach(n, "bpf_host", uplink, "cil_to_netdev", ebpf.AttachTCXEgress, config)
 	if err != nil {
 		return nil, err
 	}
-	c.throttle = host.Maps["cilium_throttle"]
+	if err := host.Maps["cilium_policy"].Put(allAllowed, policyEntry{}); err != nil {
+		return nil, fmt.Errorf("allow the node to send: %w", err)
+	}
+	switch f.tunnel {
+	case wireguard:
+		_, err = c.attach(n, "bpf_wireguard", tunnelDevice, "cil_to_wireguard", ebpf.AttachTCXEgress, nil)
+	case vxlan:
+		_, err = c.attach(n, "bpf_overlay", tunnelDevice, "cil_to_overlay", ebpf.AttachTCXEgress, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
 	for i := range n.pods {
-		pod, err := c.attach(n, "bpf_lxc", fmt.Sprintf("pod%d", i), "cil_from_container", ebpf.AttachTCXIngress, map[string]any{
+		pod, err := c.attach(n, "bpf_lxc", fmt.Sprintf("pod%d", i), "cil_from_container", fromPod(f.pods), map[string]any{
 			"endpoint_id":                    uint16(endpoint(podAddr(i))),
 			"endpoint_ipv4":                  address(podAddr(i)),
-			"security_label":                 uint32(10_000 + i),
+			"security_label":                 uint32(firstIdentity + i),
 			"enable_bpf_host_routing":        hostRouting,
+			"enable_netkit":                  f.pods != veth,
 			"supports_fib_lookup_skip_neigh": true,
 		})
 		if err != nil {
@@ -82,7 +123,42 @@ func attachCiliums(n *network, hostRouting bool) (_ *ciliums, err error) {
 			return nil, fmt.Errorf("allow pod %d to send: %w", i, err)
 		}
 	}
-	return c, nil
+	return c, c.tell(n, f.tunnel)
+}
+
+// fromPod is where the program of what a pod sends is attached.
+func fromPod(by podLink) ebpf.AttachType {
+	if by == veth {
+		return ebpf.AttachTCXIngress
+	}
+	return ebpf.AttachNetkitPeer
+}
+
+// tell writes whose address is whose and, with a tunnel, what goes through it.
+func (c *ciliums) tell(n *network, by tunnel) error {
+	if by == noTunnel {
+		return nil
+	}
+	peer := ipcacheEntry{Identity: firstIdentity - 1}
+	switch end := address(tunnelPeer); by {
+	case wireguard:
+		peer.Key = 255
+	case vxlan:
+		copy(peer.Tunnel[:], end[:])
+		peer.Flags = hasTunnel
+	}
+	rows := map[string]ipcacheEntry{peerAddr: peer}
+	for i := range n.pods {
+		rows[podAddr(i)] = ipcacheEntry{Identity: firstIdentity + uint32(i)}
+	}
+	for addr, row := range rows {
+		key, ip := ipcacheKey{Prefix: wholeAddress, Family: 1}, address(addr)
+		copy(key.Address[:], ip[:])
+		if err := c.shared[ipcache].Put(key, row); err != nil {
+			return fmt.Errorf("tell Cilium's programs of %s: %w", addr, err)
+		}
+	}
+	return nil
 }
 
 // endpoint is the number of the pod with an address.
@@ -105,7 +181,7 @@ func (c *ciliums) set(pod string, rate bitrate.Rate, priority uint64) error {
 	if priority > 0 {
 		row.Priority = uint32(priority) + 1
 	}
-	return c.throttle.Put(edtKey{Endpoint: endpoint(pod)}, row)
+	return c.shared[throttle].Put(edtKey{Endpoint: endpoint(pod)}, row)
 }
 
 // attach loads an object for a device of the node's and attaches one program of it.
@@ -114,13 +190,18 @@ func (c *ciliums) attach(n *network, object, device, program string, to ebpf.Att
 	if err != nil {
 		return nil, err
 	}
-	loaded, err := loadObject(object, program, uint32(on.Attrs().Index), config)
+	loaded, err := c.load(object, program, uint32(on.Attrs().Index), config)
 	if err != nil {
 		return nil, fmt.Errorf("load Cilium's %s for %s: %+w", object, device, err)
 	}
-	c.loaded = append(c.loaded, loaded)
 	return loaded, n.node.do(func() error {
-		l, err := link.AttachTCX(link.TCXOptions{Interface: on.Attrs().Index, Program: loaded.Programs[program], Attach: to})
+		var l link.Link
+		var err error
+		if p := loaded.Programs[program]; to == ebpf.AttachNetkitPeer {
+			l, err = link.AttachNetkit(link.NetkitOptions{Interface: on.Attrs().Index, Program: p, Attach: to})
+		} else {
+			l, err = link.AttachTCX(link.TCXOptions{Interface: on.Attrs().Index, Program: p, Attach: to})
+		}
 		if err != nil {
 			return fmt.Errorf("attach Cilium's %s to %s: %w", program, device, err)
 		}
@@ -129,9 +210,9 @@ func (c *ciliums) attach(n *network, object, device, program string, to ebpf.Att
 	})
 }
 
-// loadObject loads one program and all that it may call, as Cilium's own loader does
+// load loads one program and all that it may call, as Cilium's own loader does
 // (pkg/bpf/collection.go), but without pins and with small maps.
-func loadObject(object, program string, device uint32, config map[string]any) (*ebpf.Collection, error) {
+func (c *ciliums) load(object, program string, device uint32, config map[string]any) (*ebpf.Collection, error) {
 	spec, err := ebpf.LoadCollectionSpec(objects + object + ".o")
 	if err != nil {
 		return nil, err
@@ -151,7 +232,23 @@ func loadObject(object, program string, device uint32, config map[string]any) (*
 	if err := spare(spec, program); err != nil {
 		return nil, err
 	}
-	return ebpf.NewCollection(spec)
+	there := map[string]*ebpf.Map{}
+	for _, name := range []string{throttle, ipcache} {
+		if m := c.shared[name]; m != nil && spec.Maps[name] != nil {
+			there[name] = m
+		}
+	}
+	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: there})
+	if err != nil {
+		return nil, err
+	}
+	c.loaded = append(c.loaded, loaded)
+	for _, name := range []string{throttle, ipcache} {
+		if m := loaded.Maps[name]; m != nil && c.shared[name] == nil {
+			c.shared[name] = m
+		}
+	}
+	return loaded, nil
 }
 
 // spare leaves out the programs that are attached elsewhere, and the maps of them

@@ -22,7 +22,8 @@ type limiter interface {
 
 // kind is a limiter that can be put on the node.
 type kind struct {
-	attach func(n *network) (limiter, error)
+	attach func(n *network, f fabric) (limiter, error)
+	fabric fabric
 	is     plan.Limiter // what the law is told
 }
 
@@ -30,10 +31,20 @@ type kind struct {
 var limitedBy kind
 
 var limiters = map[string]kind{
-	"":                    {func(n *network) (limiter, error) { return attachOurs(n) }, plan.EDT},
-	"cilium":              {func(n *network) (limiter, error) { return attachCiliums(n, false) }, plan.EDT},
-	"cilium-host-routing": {func(n *network) (limiter, error) { return attachCiliums(n, true) }, plan.EDTHostRouting},
+	"":                              {attach: func(n *network, _ fabric) (limiter, error) { return attachOurs(n) }, is: plan.EDT},
+	"cilium":                        {attach: ciliumsLegacy, is: plan.EDT},
+	"cilium-host-routing":           {attach: ciliumsPastStack, is: plan.EDTHostRouting},
+	"cilium-netkit":                 {attach: ciliumsPastStack, fabric: fabric{pods: netkit}, is: plan.EDTHostRouting},
+	"cilium-netkit-l2":              {attach: ciliumsPastStack, fabric: fabric{pods: netkitL2}, is: plan.EDTHostRouting},
+	"cilium-wireguard":              {attach: ciliumsLegacy, fabric: fabric{tunnel: wireguard}, is: plan.EDT},
+	"cilium-wireguard-host-routing": {attach: ciliumsPastStack, fabric: fabric{tunnel: wireguard}, is: plan.EDTHostRouting},
+	"cilium-wireguard-netkit":       {attach: ciliumsPastStack, fabric: fabric{pods: netkit, tunnel: wireguard}, is: plan.EDTHostRouting},
+	"cilium-vxlan":                  {attach: ciliumsLegacy, fabric: fabric{tunnel: vxlan}, is: plan.EDT},
+	"cilium-vxlan-host-routing":     {attach: ciliumsPastStack, fabric: fabric{tunnel: vxlan}, is: plan.EDTHostRouting},
 }
+
+func ciliumsLegacy(n *network, f fabric) (limiter, error)    { return attachCiliums(n, f, false) }
+func ciliumsPastStack(n *network, f fabric) (limiter, error) { return attachCiliums(n, f, true) }
 
 // ours is the egress half of Cilium's bandwidth manager as its sources have
 // it (bpf/lib/edt.h, pkg/maps/bwmap/table.go of 1.19 and 1.20): a packet gets a

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ import (
 type network struct {
 	pods               []*host
 	node, middle, peer *host
+	takesIn            link.Link // what the peer has from a tunnel; nil: none
 }
 
 const (
@@ -126,7 +128,7 @@ func join(a *host, nameA, addrA string, b *host, nameB, addrB string) error {
 	})
 }
 
-func newNetwork(pods int) (n *network, err error) {
+func newNetwork(pods int, made fabric) (n *network, err error) {
 	n = &network{}
 	for _, h := range []**host{&n.node, &n.middle, &n.peer} {
 		if *h, err = newHost(); err != nil {
@@ -140,7 +142,7 @@ func newNetwork(pods int) (n *network, err error) {
 		}
 		n.pods = append(n.pods, pod)
 		gateway := fmt.Sprintf("10.0.%d.1", i+1)
-		if err := join(pod, "eth0", podAddr(i)+"/24", n.node, fmt.Sprintf("pod%d", i), gateway+"/24"); err != nil {
+		if err := n.joinPod(i, gateway, made.pods); err != nil {
 			return nil, err
 		}
 		if err := pod.route("0.0.0.0/0", gateway); err != nil {
@@ -167,10 +169,25 @@ func newNetwork(pods int) (n *network, err error) {
 			return nil, fmt.Errorf("forward packets: %w", err)
 		}
 	}
-	return n, nil
+	return n, n.bore(made.tunnel)
+}
+
+func (n *network) joinPod(i int, gateway string, by podLink) error {
+	pod, addr, name := n.pods[i], podAddr(i)+"/24", fmt.Sprintf("pod%d", i)
+	switch by {
+	case netkit:
+		return joinNetkit(n.node, name, gateway+"/24", pod, addr, netlink.NETKIT_MODE_L3)
+	case netkitL2:
+		return joinNetkit(n.node, name, gateway+"/24", pod, addr, netlink.NETKIT_MODE_L2)
+	default:
+		return join(pod, "eth0", addr, n.node, name, gateway+"/24")
+	}
 }
 
 func (n *network) close() {
+	if n.takesIn != nil {
+		n.takesIn.Close()
+	}
 	for _, h := range append(n.pods, n.node, n.middle, n.peer) {
 		h.close()
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -69,6 +70,7 @@ func raiseFrom(from, via, to bitrate.Rate, d time.Duration) (figure.Values, erro
 		}
 		time.Sleep(low)
 	}
+	raised := time.Since(began)
 	if err := set(to); err != nil {
 		return nil, err
 	}
@@ -77,7 +79,7 @@ func raiseFrom(from, via, to bitrate.Rate, d time.Duration) (figure.Values, erro
 		wait()
 	}
 	s.probes.collect()
-	v := figure.Values{"late_ms": 0, "worst_ms": 0, "rate_mbit": s.sink.rate(clock+filling+time.Second, clock+d)}
+	v := figure.Values{"late_ms": 0, "worst_ms": 0, "last_late_ms": 0, "rate_mbit": s.sink.rate(clock+filling+time.Second, clock+d)}
 	for _, p := range s.probes.samples {
 		at := p.collected.Add(-p.Age).Sub(began)
 		if at < filling || at >= d {
@@ -86,6 +88,8 @@ func raiseFrom(from, via, to bitrate.Rate, d time.Duration) (figure.Values, erro
 		v["worst_ms"] = max(v["worst_ms"], p.RTT.Seconds()*1e3)
 		if p.Lost || p.RTT > target {
 			v["late_ms"] += float64(probing.Milliseconds())
+			v["last_late_ms"] = max(v["last_late_ms"], float64((at - raised).Milliseconds()))
+			fmt.Printf("%6.2f s after the raise: %5.1f ms\n", (at - raised).Seconds(), p.RTT.Seconds()*1e3)
 		}
 	}
 	return v, nil

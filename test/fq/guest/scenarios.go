@@ -63,12 +63,12 @@ type stand struct {
 }
 
 func newStand(pods int) (*stand, error) {
-	n, err := newNetwork(pods)
+	n, err := newNetwork(pods, limitedBy.fabric)
 	if err != nil {
 		return nil, err
 	}
 	s := &stand{network: n}
-	if s.limiter, err = limitedBy.attach(n); err != nil {
+	if s.limiter, err = limitedBy.attach(n, limitedBy.fabric); err != nil {
 		return nil, err
 	}
 	s.sink, err = newSink(n.peer, bulkPort)
