@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/detnet/detnet/controller/hostrouting"
 )
 
 // datapath is what limits traffic on the nodes, as far as the API server knows.
@@ -50,6 +52,7 @@ var (
 	calicoFollows = version{3, 30, 0} // Calico's release notes: QoS controls
 	bandsSince    = version{6, 7, 0}  // sch_fq: three bands
 	edtSince      = version{5, 10, 0} // Cilium's system requirements
+	timesKept     = version{5, 18, 0} // skb_clear_tstamp: TCP's time of departure outlives a tunnel
 )
 
 // problem says what makes limits fail, and what to do about it.
@@ -102,9 +105,9 @@ func (d datapath) notes() (notes []string) {
 		add("a guaranteed packet may wait for 64 KiB of others at the rate of the link: 2.6 ms at 200 Mbit/s, 0.5 ms at 1 Gbit/s; targets below that cannot be kept by priority alone")
 	}
 	if d.cilium.on("enable-wireguard") {
-		add("under WireGuard limits have been reported not to hold between nodes (cilium/cilium#22203): try before you rely on them")
+		notes = append(notes, d.encrypted()...)
 	}
-	if mode := d.cilium["datapath-mode"]; strings.HasPrefix(mode, "netkit") {
+	if mode := d.cilium["datapath-mode"]; !hostrouting.Tried(mode) {
 		add("datapath mode %s was not tried with detnet", mode)
 	}
 	if note := d.cilium.chain(); note != "" {
@@ -112,6 +115,16 @@ func (d datapath) notes() (notes []string) {
 	}
 	if !d.cilium.hostRouting() && d.cilium["routing-mode"] == "native" {
 		add("under legacy host routing with native routing limits on what pods receive do not hold")
+	}
+	return notes
+}
+
+// encrypted is what WireGuard means for limits between nodes: it clears the times of departure
+// of all that is not TCP of the kernel's.
+func (d datapath) encrypted() []string {
+	notes := []string{"under WireGuard limits hold TCP back, and UDP to other nodes only once it has sent two seconds of its limit in advance, anew after each change of the limit: targets cannot be kept beside such UDP (docs/cilium.md, WireGuard)"}
+	if old := d.older(timesKept); old != "" {
+		notes = append(notes, "under WireGuard kernels before 5.18 clear TCP's times of departure, too, by their sources (cilium/cilium#22203): "+old)
 	}
 	return notes
 }

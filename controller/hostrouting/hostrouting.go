@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -32,11 +33,17 @@ func On(config map[string]string) bool {
 	return !on("enable-host-legacy-routing") && on("kube-proxy-replacement") && !iptables
 }
 
-// measured reports whether it is host routing of the kind that was measured
-// (docs/cilium.md): native, and over veth.
+// measured reports whether it is host routing of a kind that was measured
+// (docs/cilium.md): over veth or netkit, and not under WireGuard, which does not let what
+// pods send have its times of departure.
 func measured(config map[string]string) bool {
-	mode := config["datapath-mode"]
-	return On(config) && config["routing-mode"] == "native" && (mode == "" || mode == "veth")
+	return On(config) && config["routing-mode"] == "native" && Tried(config["datapath-mode"]) && config["enable-wireguard"] != "true"
+}
+
+// Tried reports whether limits were measured with pods joined to their nodes by a datapath
+// mode of Cilium's: none named is veth, and auto is netkit where the kernel has it.
+func Tried(mode string) bool {
+	return slices.Contains([]string{"", "veth", "netkit", "netkit-l2", "auto"}, mode)
 }
 
 // every is how often the configuration is read: it changes with an upgrade of Cilium.
