@@ -66,6 +66,7 @@ type Pool struct {
 	limits   map[string]*api.Limits     // by node
 	limiters map[string]plan.Limiter    // by node, as its agent last let know
 	reports  uint64                     // received
+	found    found                      // of the maps, since they last changed
 }
 
 // session is one measured path.
@@ -131,6 +132,7 @@ func (p *Pool) connect(ctx context.Context, addr string) (*connection, error) {
 }
 
 func (p *Pool) clear() {
+	p.found = found{}
 	p.byUID, p.sessions, p.numbers = map[types.UID]*link{}, map[string]*session{}, map[uint32]*session{}
 	p.want, p.senders, p.byNode = nil, nil, map[string][]*link{}
 	p.holding, p.asking = map[netip.AddrPort]int{}, map[netip.AddrPort][]*link{}

@@ -16,6 +16,7 @@ import (
 func (p *Pool) Assign(ctx context.Context, want []Assignment, senders []*inventory.Sender) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.found = found{}
 	if len(want) == 0 || len(want) != len(p.want) || &want[0] != &p.want[0] { // most changes are limits
 		p.want = want
 		p.match(ctx, want)
@@ -77,7 +78,7 @@ func (p *Pool) match(ctx context.Context, want []Assignment) {
 	p.hand(slices.Collect(maps.Keys(m.told)))
 }
 
-func sameList(a, b []*api.Session) bool {
+func sameList[T any](a, b []T) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 

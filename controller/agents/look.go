@@ -32,23 +32,53 @@ func (p *Pool) late(now time.Time) bool {
 	return p.strained.Load() || now.Sub(time.Unix(0, p.looked.Load())) > 2*time.Second
 }
 
+// found is what a pool keeps of each that was last asked for, in that order; nil of whom it knows
+// nothing. The lists are those of the last Look.
+type found struct {
+	ids      []string
+	senders  []*inventory.Sender
+	sessions []*session
+	rates    []*rates
+}
+
+// find looks up each in a list, unless that is the one it was last asked for: of thousands
+// that takes as long as all else does.
+func (p *Pool) find(l *Look) *found {
+	f := &p.found
+	if !sameList(f.ids, l.Sessions) {
+		f.ids, f.sessions = l.Sessions, f.sessions[:0]
+		for _, id := range l.Sessions {
+			f.sessions = append(f.sessions, p.sessions[id])
+		}
+	}
+	if !sameList(f.senders, l.Senders) {
+		f.senders, f.rates = l.Senders, f.rates[:0]
+		for _, sender := range l.Senders {
+			f.rates = append(f.rates, p.rates[sender.Pod])
+		}
+	}
+	return f
+}
+
 // Look fills in what is known at now: all at once, since a tick that waited for its
-// turn among the reports with each session would wait thousands of times.
+// turn among the reports with each session would wait thousands of times. Its lists must not be
+// changed after it, but replaced.
 func (p *Pool) Look(l *Look, now time.Time) {
 	p.looked.Store(now.UnixNano())
 	l.Measured, l.Usage = l.Measured[:0], l.Usage[:0]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, id := range l.Sessions {
+	f := p.find(l)
+	for _, s := range f.sessions {
 		var m Measurement
-		if s := p.sessions[id]; s != nil {
+		if s != nil {
 			m = Measurement{s.samples.view(now), s.err}
 		}
 		l.Measured = append(l.Measured, m)
 	}
-	for _, sender := range l.Senders {
-		u := Usage{Limiter: p.limiters[sender.Node]}
-		if r := p.rates[sender.Pod]; r != nil {
+	for i, r := range f.rates {
+		u := Usage{Limiter: p.limiters[l.Senders[i].Node]}
+		if r != nil {
 			u.Rates, u.Held, u.Fresh = r.tx.view(now), r.held, now.Sub(r.held.At) < patience(r.calm)
 		}
 		l.Usage = append(l.Usage, u)

@@ -47,10 +47,21 @@ func (i Instant) Time() time.Time {
 
 // Compare is that of time.Time.
 func (i Instant) Compare(j Instant) int {
-	if (i^j)&monotonic == 0 && i != 0 && j != 0 {
+	switch {
+	case i == 0 || j == 0: // no other is as early
+		return cmp.Compare(min(uint64(i), 1), min(uint64(j), 1))
+	case (i^j)&monotonic == 0:
 		return cmp.Compare(i, j)
 	}
 	return i.Time().Compare(j.Time())
+}
+
+// Add is the Instant d later.
+func (i Instant) Add(d time.Duration) Instant {
+	if i == 0 {
+		return At(i.Time().Add(d))
+	}
+	return i + Instant(d)<<1
 }
 
 // Before reports whether i is before t.

@@ -1,17 +1,21 @@
 package sense
 
-import "time"
+import (
+	"time"
+
+	"github.com/detnet/detnet/controller/plan"
+)
 
 // floor is a windowed minimum: of at least one epoch and at most two.
 type floor struct {
-	since     time.Time
+	since     plan.Instant
 	now, last time.Duration
 }
 
 // add takes in d, seen at a time, with epochs of the given length.
-func (f *floor) add(at time.Time, d, epoch time.Duration) {
+func (f *floor) add(at plan.Instant, d, epoch time.Duration) {
 	switch {
-	case f.since.IsZero():
+	case f.since == 0:
 		*f = floor{since: at, now: d, last: d}
 	case at.Sub(f.since) >= epoch:
 		*f = floor{since: at, now: d, last: f.now}
@@ -21,7 +25,7 @@ func (f *floor) add(at time.Time, d, epoch time.Duration) {
 }
 
 // keep begins the epoch anew without forgetting anything.
-func (f *floor) keep(at time.Time) {
+func (f *floor) keep(at plan.Instant) {
 	f.now, f.since = f.value(), at
 }
 

@@ -170,11 +170,11 @@ func (c Config) weigh(app *plan.App, r Reading, since time.Time) Verdict {
 // often reports whether a tenth is late over a second, too: of the few samples of a
 // window two may be by chance.
 func (c Config) often(r *Reading, allow time.Duration, since time.Time) bool {
-	all, late := 0, 0
+	all, late, from := 0, 0, plan.At(since)
 	samples := r.Session.Samples
 	for i := range slices.Backward(samples) {
 		s := &samples[i]
-		if s.At.Before(since) || samples[len(samples)-1].At.Sub(s.At) > 4*c.Window {
+		if s.At.Compare(from) < 0 || samples[len(samples)-1].At.Sub(s.At) > 4*c.Window {
 			break
 		}
 		if all++; s.Lost || r.leg.above(s, &r.Base) > allow {

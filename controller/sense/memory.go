@@ -1,6 +1,7 @@
 package sense
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -8,13 +9,114 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 )
 
+// Memory is what is remembered of paths from one tick to the next. The zero
+// value knows nothing. It is for one goroutine.
+type Memory struct {
+	apps map[plan.PodID]*paths
+	tick int
+}
+
+// paths are those to one app.
+type paths struct {
+	tick int
+	all  []*path
+}
+
+// of finds the path of a session: there are few.
+func (ps *paths) of(s *plan.Session) *path {
+	for _, p := range ps.all {
+		if p.id == s.ID {
+			return p
+		}
+	}
+	return nil
+}
+
+// Observe takes in the new samples of o, puts into its sessions the bases of
+// their paths, and judges: of each app all at once, while its samples are at hand. Paths that
+// are not in o are forgotten.
+func (m *Memory) Observe(c Config, o plan.Observation) View {
+	m.tick++
+	busy := busy(o)
+	if m.apps == nil {
+		m.apps = map[plan.PodID]*paths{}
+	}
+	v := View{Observation: o, Verdicts: make([]Verdict, len(o.Apps))}
+	for i := range o.Apps {
+		app := &o.Apps[i]
+		ps := m.apps[app.Pod]
+		if ps == nil {
+			ps = &paths{}
+			m.apps[app.Pod] = ps
+		}
+		ps.observe(c, app, m.tick)
+		ps.corroborate(app, busy)
+		ps.rest(app, busy, o.At)
+		ps.vouch(c, app, o.At)
+		v.Verdicts[i] = c.Judge(app, time.Time{}, o.At)
+	}
+	maps.DeleteFunc(m.apps, func(_ plan.PodID, ps *paths) bool { return ps.tick != m.tick })
+	return v
+}
+
+// observe brings the paths of an app up to date. Where the agent answers for the app, session
+// and node session are one, and the second finds nothing new.
+func (ps *paths) observe(c Config, app *plan.App, tick int) {
+	ps.tick = tick
+	for _, sessions := range [2][]plan.Session{app.Sessions, app.NodeSessions} {
+		for i := range sessions {
+			s := &sessions[i]
+			p := ps.of(s)
+			if p == nil {
+				p = &path{id: s.ID}
+				ps.all = append(ps.all, p)
+			}
+			p.tick = tick
+			p.add(s)
+			p.known = p.known || p.seen != 0 && p.trip.value() < doubtful*Allowance(app.SLO, 0)
+			p.judge(s.Samples, c.Window, c.soft(Allowance(app.SLO, p.trip.value())))
+			s.Base = p.base()
+		}
+	}
+	ps.all = slices.DeleteFunc(ps.all, func(p *path) bool { return p.tick != tick })
+}
+
+// Learn takes over what a law found out by cutting the senders, or as nobody sends: of
+// whom the least delay seen is that of the empty path, and how late whom is by itself.
+func (m *Memory) Learn(from plan.Plan) {
+	if len(from.Empty)+len(from.Idle) == 0 {
+		return
+	}
+	empty, idle := make(map[plan.PodID]bool, len(from.Empty)), make(map[plan.PodID]time.Duration, len(from.Idle))
+	for _, app := range from.Empty {
+		empty[app] = true
+	}
+	for _, i := range from.Idle {
+		idle[i.App] = i.Delay
+	}
+	for app, ps := range m.apps {
+		delay, known := idle[app]
+		for _, p := range ps.all {
+			p.known = p.known || empty[app]
+			if known {
+				p.idling.idle, p.idling.tail = delay, delay
+			}
+		}
+	}
+}
+
+// doubtful is how many times its allowance the first base of a path must be
+// for it to be doubted: a queue may have stood there since before anybody began
+// to look. One cut then tells.
+const doubtful = 4
+
 // rest looks at the paths of an app that show more than a quarter of what its target
 // allows: who is far from it need not know. Where a node session sees the path, that shows
 // what it is: what the app's host adds is not the network's.
-func (m *Memory) rest(app *plan.App, busy func() map[string]bool, now time.Time) {
+func (ps *paths) rest(app *plan.App, busy func() map[string]bool, now time.Time) {
 	for k := range app.Sessions {
 		s := &app.Sessions[k]
-		p := m.paths[pathKey{app.Pod, OfQueues(app, s).ID}]
+		p := ps.of(OfQueues(app, s))
 		if s.Lag > 0 || 4*p.idling.tail < Allowance(app.SLO, p.trip.value()) {
 			p.idling.since = time.Time{}
 		} else {
@@ -26,11 +128,11 @@ func (m *Memory) rest(app *plan.App, busy func() map[string]bool, now time.Time)
 
 // corroborate asks, where an app's own path tells no directions, the node session on
 // the same one, and else whether anybody sends.
-func (m *Memory) corroborate(app *plan.App, busy func() map[string]bool) {
+func (ps *paths) corroborate(app *plan.App, busy func() map[string]bool) {
 	for i := range app.Sessions {
 		s := &app.Sessions[i]
-		r := &m.paths[pathKey{app.Pod, s.ID}].route
-		if r.since.IsZero() || r.both {
+		r := &ps.of(s).route
+		if r.since == 0 || r.both {
 			continue
 		}
 		r.busy = r.busy || busy()[app.Node] || busy()[s.Vantage]
@@ -38,8 +140,8 @@ func (m *Memory) corroborate(app *plan.App, busy func() map[string]bool) {
 		if beside == nil || r.oneWay {
 			continue
 		}
-		w := m.paths[pathKey{app.Pod, beside.ID}].route
-		if !w.since.IsZero() && w.oneWay && w.since.Sub(r.since).Abs() <= 2*slice {
+		w := ps.of(beside).route
+		if w.since != 0 && w.oneWay && w.since.Sub(r.since).Abs() <= 2*slice {
 			r.oneWay = true
 			r.both = w.both && (w.rise-r.rise).Abs() <= r.rise/4
 		}
@@ -80,7 +182,7 @@ func rests(s *plan.Sender, now time.Time) bool {
 
 // vouch takes the bases of an app's paths for those of empty ones where its
 // node session sees no queue: so this is how long the path is.
-func (m *Memory) vouch(c Config, app *plan.App, now time.Time) {
+func (ps *paths) vouch(c Config, app *plan.App, now time.Time) {
 	for i := range app.Sessions {
 		s := &app.Sessions[i]
 		if s.Base.Known {
@@ -92,7 +194,7 @@ func (m *Memory) vouch(c Config, app *plan.App, now time.Time) {
 		}
 		own, w := c.Read(s, now), c.Read(beside, now)
 		if own.Samples > 0 && w.Samples > 0 && w.Tail < Allowance(app.SLO, beside.Base.Delay)/2 {
-			m.paths[pathKey{app.Pod, s.ID}].known, s.Base.Known = true, true
+			ps.of(s).known, s.Base.Known = true, true
 		}
 	}
 }

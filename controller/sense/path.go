@@ -9,11 +9,12 @@ import (
 
 // path is the memory of one path: the least delay seen lately.
 type path struct {
+	id      string // its session's
 	tick    int
-	seen    time.Time // newest sample taken in
-	known   bool      // the base is one of an empty path, not of a standing queue
-	held    bool      // a queue is judged to stand there: its delay is never learned
-	filled  bool      // no sample of the window is below the bound: a queue, or it looks like one
+	seen    plan.Instant // newest sample taken in
+	known   bool         // the base is one of an empty path, not of a standing queue
+	held    bool         // a queue is judged to stand there: its delay is never learned
+	filled  bool         // no sample of the window is below the bound: a queue, or it looks like one
 	trip    floor
 	forward floor // one-way, with the unknown clock offset
 	back    floor
@@ -37,17 +38,16 @@ func (p *path) base() plan.Base {
 // add takes in what is new of a session.
 func (p *path) add(s *plan.Session) {
 	epoch := tripEpoch + 20*s.Lag
-	new, _ := slices.BinarySearchFunc(s.Samples, plan.At(p.seen), func(x plan.Sample, seen plan.Instant) int {
-		if x.At.Compare(seen) > 0 {
-			return 1
-		}
-		return -1
-	})
-	for _, x := range s.Samples[new:] {
+	new := len(s.Samples)
+	for new > 0 && s.Samples[new-1].At.Compare(p.seen) > 0 {
+		new--
+	}
+	for i := range s.Samples[new:] {
+		x := &s.Samples[new+i]
 		if x.Lost {
 			continue
 		}
-		p.seen = x.At.Time()
+		p.seen = x.At
 		if p.held && p.seen.Sub(p.trip.since) >= epoch {
 			p.trip.keep(p.seen)
 		}
@@ -78,8 +78,9 @@ func (p *path) judge(samples []plan.Sample, window, bound time.Duration) {
 		return
 	}
 	base, all, above := p.trip.value(), 0, 0
-	for _, x := range slices.Backward(samples) {
-		if p.seen.Sub(x.At.Time()) > window && all > 0 {
+	for i := range slices.Backward(samples) {
+		x := &samples[i]
+		if p.seen.Sub(x.At) > window && all > 0 {
 			break
 		}
 		if x.Lost {

@@ -51,7 +51,9 @@ const (
 // no samples where there are too few of them or where they are stale.
 func (c Config) read(session *plan.Session, leg Leg, since, now time.Time) Reading {
 	r := Reading{Session: session, Base: session.Base, leg: leg}
-	since = since.Add(session.Lag)
+	if !since.IsZero() { // no Instant is a little after the zero Time
+		since = since.Add(session.Lag)
+	}
 	c.countLoss(&r, since, now)
 	var room [most]plan.Sample
 	window := c.window(room[:0], session, since, now)
@@ -95,12 +97,13 @@ func (c Config) window(window []plan.Sample, session *plan.Session, since, now t
 	if session.Lag > 0 {
 		least, span, stale = slowSamples, 0, c.Stale+session.Lag
 	}
+	from := plan.At(since)
 	for i := len(session.Samples) - 1; i >= 0; i-- {
 		s := &session.Samples[i]
 		if s.Lost {
 			continue
 		}
-		if s.At.Before(since) || len(window) == 0 && now.Sub(s.At.Time().Add(s.RTT)) > stale+session.Pause {
+		if s.At.Compare(from) < 0 || len(window) == 0 && now.Sub(s.At.Time().Add(s.RTT)) > stale+session.Pause {
 			break
 		}
 		if len(window) > 0 {
@@ -124,15 +127,18 @@ func (c Config) countLoss(r *Reading, since, now time.Time) {
 	if since.After(from) {
 		from = since
 	}
-	first, _ := slices.BinarySearchFunc(r.Session.Samples, plan.At(from), func(s plan.Sample, from plan.Instant) int { return s.At.Compare(from) })
-	counted := r.Session.Samples[first:]
-	for i := range counted {
-		if counted[i].Lost {
+	counted, first := 0, plan.At(from)
+	for i := range slices.Backward(r.Session.Samples) {
+		s := &r.Session.Samples[i]
+		if s.At.Compare(first) < 0 {
+			break
+		}
+		if counted++; s.Lost {
 			r.LostCount++
 		}
 	}
-	if len(counted) > 0 {
-		r.Lost = float64(r.LostCount) / float64(len(counted))
+	if counted > 0 {
+		r.Lost = float64(r.LostCount) / float64(counted)
 	}
 }
 

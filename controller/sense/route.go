@@ -35,9 +35,9 @@ const (
 
 // route looks for a lasting step of one path.
 type route struct {
-	looked time.Time // up to where
-	before glance    // the last slice without it
-	since  time.Time // of the step; zero: there is none
+	looked plan.Instant // up to where
+	before glance       // the last slice without it
+	since  plan.Instant // of the step; 0: there is none
 	level  time.Duration
 	rise   time.Duration
 	both   bool // directions rose
@@ -56,7 +56,7 @@ type glance struct {
 // look takes in the next slice when it is complete, and reports a step that is
 // to be believed.
 func (r *route) look(samples []plan.Sample, p *path) bool {
-	if r.looked.IsZero() {
+	if r.looked == 0 {
 		r.looked = p.seen
 	}
 	for p.seen.Sub(r.looked) >= slice+settled {
@@ -67,10 +67,10 @@ func (r *route) look(samples []plan.Sample, p *path) bool {
 		}
 		r.take(glanceAt(samples, from, r.looked), from, p.trip.value())
 	}
-	return !r.since.IsZero() && p.known && r.looked.Sub(r.since) >= routeTime && (r.both || !r.oneWay && !r.busy)
+	return r.since != 0 && p.known && r.looked.Sub(r.since) >= routeTime && (r.both || !r.oneWay && !r.busy)
 }
 
-func (r *route) take(g glance, at time.Time, base time.Duration) {
+func (r *route) take(g glance, at plan.Instant, base time.Duration) {
 	if g.n < leastCount {
 		return
 	}
@@ -80,10 +80,10 @@ func (r *route) take(g glance, at time.Time, base time.Duration) {
 		return
 	}
 	steady := g.lost*200 <= g.n && g.median-g.least <= max(2*(r.before.median-r.before.least), rise/8)
-	same := !r.since.IsZero() && (g.least-r.level).Abs() <= max(rise/16, leastStep/2)
+	same := r.since != 0 && (g.least-r.level).Abs() <= max(rise/16, leastStep/2)
 	switch {
 	case !steady || r.before.n == 0:
-		r.since = time.Time{}
+		r.since = 0
 	case same:
 		r.level = min(r.level, g.least)
 	default:
@@ -94,15 +94,15 @@ func (r *route) take(g glance, at time.Time, base time.Duration) {
 	}
 }
 
-func glanceAt(samples []plan.Sample, from, to time.Time) glance {
+func glanceAt(samples []plan.Sample, from, to plan.Instant) glance {
 	var g glance
-	var trips []time.Duration
-	for _, s := range samples {
-		switch {
-		case s.At.Before(from):
-			continue
-		case !s.At.Before(to):
-			return g.of(trips)
+	var room [2 * most]time.Duration
+	trips := room[:0]
+	first, _ := slices.BinarySearchFunc(samples, from, func(s plan.Sample, from plan.Instant) int { return s.At.Compare(from) })
+	for i := range samples[first:] {
+		s := &samples[first+i]
+		if s.At.Compare(to) >= 0 {
+			break
 		}
 		g.n++
 		if s.Lost {

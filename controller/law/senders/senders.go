@@ -25,8 +25,8 @@ const (
 // come in at once.
 func Peak(s *plan.Sender, now time.Time) bitrate.Rate {
 	var most bitrate.Rate
-	oldest := now.Add(-(windows+2)*Window - s.Pause)
-	for i := len(s.Rates) - 1; i >= 0 && !s.Rates[i].At.Before(oldest); i-- {
+	oldest := plan.At(now.Add(-(windows+2)*Window - s.Pause))
+	for i := len(s.Rates) - 1; i >= 0 && s.Rates[i].At.Compare(oldest) >= 0; i-- {
 		most = max(most, usable(s, s.Rates[i].Tx))
 	}
 	return most

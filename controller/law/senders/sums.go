@@ -25,7 +25,7 @@ func PeakSum(senders []*plan.Sender) bitrate.Rate {
 		if len(s.Rates) == 0 {
 			continue
 		}
-		end, rates := s.Rates[len(s.Rates)-1].At.Time(), s.Rates
+		end, rates := s.Rates[len(s.Rates)-1].At, s.Rates
 		for i := range sums {
 			rates = until(rates, end.Add(-time.Duration(i)*Window))
 			sums[i] += usable(s, newest(rates))
@@ -104,7 +104,7 @@ func Over(rates []plan.TxRate, from, to time.Time) bitrate.Rate {
 		bits, known = bits+float64(r.Tx)*took, known+took
 	}
 	if known == 0 {
-		return newest(until(rates, to))
+		return newest(until(rates, plan.At(to)))
 	}
 	return bitrate.Rate(bits / known)
 }
@@ -139,9 +139,9 @@ func Newest(s *plan.Sender) (from, to time.Time) {
 }
 
 // until is the sub-windows that ended by at, give or take half a sub-window.
-func until(rates []plan.TxRate, at time.Time) []plan.TxRate {
+func until(rates []plan.TxRate, at plan.Instant) []plan.TxRate {
 	at = at.Add(Window / 2)
-	for len(rates) > 0 && rates[len(rates)-1].At.After(at) {
+	for len(rates) > 0 && rates[len(rates)-1].At.Compare(at) > 0 {
 		rates = rates[:len(rates)-1]
 	}
 	return rates
