@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/apimachinery/pkg/types"
@@ -27,6 +28,7 @@ func TestAssignKeepsWhatIsWanted(t *testing.T) {
 		defer p.Wait()
 		defer cancel()
 		var want []Assignment
+		look := lookAtAll()
 		for range rapid.IntRange(1, 8).Draw(t, "steps") {
 			want = drawAssignments(t, want)
 			senders := drawSenders(t)
@@ -49,6 +51,8 @@ func TestAssignKeepsWhatIsWanted(t *testing.T) {
 				checkAssigned(t, p, want, numbers)
 				checkSenders(t, p, senders)
 			}()
+			p.Look(look, time.Now())
+			checkFound(t, p, look)
 		}
 	})
 }
@@ -137,6 +141,34 @@ func checkAssigned(t *rapid.T, p *Pool, want []Assignment, numbers map[string]ui
 	}
 	if !maps.Equal(p.holding, holding) {
 		t.Fatalf("the key is held at %v, want %v", p.holding, holding)
+	}
+}
+
+// lookAtAll asks for each session and pod that may ever be there, time and again by the same lists.
+func lookAtAll() *Look {
+	l := &Look{}
+	for i := range 4 {
+		for k := range 4 {
+			l.Sessions = append(l.Sessions, fmt.Sprintf("n%d asks %d", i, k))
+		}
+		l.Senders = append(l.Senders, &inventory.Sender{Sender: plan.Sender{Pod: plan.PodID{Name: fmt.Sprint("p", i)}}})
+	}
+	return l
+}
+
+// checkFound reports where a Look was given what is not kept any more, or not what is.
+func checkFound(t *rapid.T, p *Pool, l *Look) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, id := range l.Sessions {
+		if p.found.sessions[i] != p.sessions[id] {
+			t.Fatalf("asked for session %s it looks at %+v, kept is %+v", id, p.found.sessions[i], p.sessions[id])
+		}
+	}
+	for i, s := range l.Senders {
+		if p.found.rates[i] != p.rates[s.Pod] {
+			t.Fatalf("asked for pod %s it looks at %+v, kept is %+v", s.Pod, p.found.rates[i], p.rates[s.Pod])
+		}
 	}
 }
 

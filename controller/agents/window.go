@@ -51,7 +51,8 @@ func (w *window[T]) add(batch []T, now time.Time, long time.Duration) {
 // windows move in a second.
 func moved[T any](items, batch []T) []T {
 	n := len(items) + len(batch)
-	return append(append(slices.Grow([]T(nil), n+max(2*len(batch), n/4)), items...), batch...)
+	room := min(max(2*len(batch), n/4), maxItems)
+	return append(append(slices.Grow([]T(nil), n+room), items...), batch...)
 }
 
 // merged is a new slice of two that are in order, a's first where they are equal.

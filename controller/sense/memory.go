@@ -2,6 +2,7 @@ package sense
 
 import (
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -33,30 +34,47 @@ func (ps *paths) of(s *plan.Session) *path {
 }
 
 // Observe takes in the new samples of o, puts into its sessions the bases of
-// their paths, and judges: of each app all at once, while its samples are at hand. Paths that
-// are not in o are forgotten.
+// their paths, and judges: of each app all at once, while its samples are at hand, and of many apps
+// on all processors. Paths that are not in o are forgotten.
 func (m *Memory) Observe(c Config, o plan.Observation) View {
 	m.tick++
 	busy := busy(o)
 	if m.apps == nil {
 		m.apps = map[plan.PodID]*paths{}
 	}
-	v := View{Observation: o, Verdicts: make([]Verdict, len(o.Apps))}
+	known := make([]*paths, len(o.Apps))
 	for i := range o.Apps {
-		app := &o.Apps[i]
-		ps := m.apps[app.Pod]
-		if ps == nil {
-			ps = &paths{}
-			m.apps[app.Pod] = ps
+		pod := o.Apps[i].Pod
+		if known[i] = m.apps[pod]; known[i] == nil {
+			known[i] = &paths{}
+			m.apps[pod] = known[i]
 		}
-		ps.observe(c, app, m.tick)
-		ps.corroborate(app, busy)
-		ps.rest(app, busy, o.At)
-		ps.vouch(c, app, o.At)
-		v.Verdicts[i] = c.Judge(app, time.Time{}, o.At)
 	}
+	v := View{Observation: o, Verdicts: make([]Verdict, len(o.Apps))}
+	var parts sync.WaitGroup
+	each := max(leastPart, (len(o.Apps)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
+	for first := 0; first < len(o.Apps); first += each {
+		parts.Go(func() {
+			for i := first; i < min(first+each, len(o.Apps)); i++ {
+				v.Verdicts[i] = known[i].take(c, &o.Apps[i], busy, o.At, m.tick)
+			}
+		})
+	}
+	parts.Wait()
 	maps.DeleteFunc(m.apps, func(_ plan.PodID, ps *paths) bool { return ps.tick != m.tick })
 	return v
+}
+
+// leastPart is how many apps are worth a goroutine.
+const leastPart = 64
+
+// take takes in what is new of one app, and judges it.
+func (ps *paths) take(c Config, app *plan.App, busy func() map[string]bool, now time.Time, tick int) Verdict {
+	ps.observe(c, app, tick)
+	ps.corroborate(app, busy)
+	ps.rest(app, busy, now)
+	ps.vouch(c, app, now)
+	return c.Judge(app, time.Time{}, now)
 }
 
 // observe brings the paths of an app up to date. Where the agent answers for the app, session
