@@ -85,6 +85,7 @@ type Secret struct {
 	last  *corev1.Secret    // as it was seen last
 	inUse map[string][]byte // the data put to use last
 	since time.Time         // when the certificate of last was first seen
+	known knowledge         // as of the last round
 }
 
 // SelfManaged issues and rotates the certificate while the manager runs, on
@@ -135,7 +136,10 @@ func SelfManaged(mgr manager.Manager, config Config) (*Secret, error) {
 	everyReplica := false
 	b := builder.ControllerManagedBy(mgr).
 		Named("certificate-" + config.Secret.Name).
-		WithOptions(controller.Options{NeedLeaderElection: &everyReplica})
+		WithOptions(controller.Options{
+			NeedLeaderElection: &everyReplica,
+			RateLimiter:        workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, lookAgain),
+		})
 	enqueue := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: config.Secret}}
 	})

@@ -170,7 +170,7 @@ func TestSelfManagedWebhookRotatesWithoutAFailedCall(t *testing.T) {
 	managed := Config{Secret: key, DNSNames: []string{"localhost"}, Webhooks: "detnet-webhook", Spread: 4 * time.Second}
 
 	aging := rotation{names: managed.DNSNames, validity: 90 * 24 * time.Hour, spread: managed.Spread}
-	old, _, err := aging.advance(nil, time.Now().Add(-61*24*time.Hour))
+	old, _, err := aging.advance(nil, inSecret, time.Now().Add(-61*24*time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,6 +298,95 @@ func TestPublishesWhomToTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "so is the next one", func() bool { return !bytes.Equal(first, serving(s)) && published() })
+}
+
+// refused is a replica that may read a kind of object beside the Secret and not change it,
+// on a certificate in its last third that the object, if it is a ConfigMap, names.
+func refused(t *testing.T, managed Config, kind string) (c client.Client, aging []byte, s *Secret) {
+	t.Helper()
+	admin := apitest.Start(t).Config
+	c, err := client.New(admin, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, _, err := rotation{names: managed.DNSNames, validity: 90 * 24 * time.Hour, spread: time.Minute}.advance(nil, inSecret, time.Now().Add(-61*24*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := metav1.ObjectMeta{Namespace: managed.Secret.Namespace, Name: managed.Secret.Name}
+	mutating, validating := webhooks("1")
+	apply(t, c, &corev1.Secret{ObjectMeta: meta, Data: data}, &corev1.ConfigMap{ObjectMeta: meta, Data: map[string]string{certs.CAFile: string(data[certs.CAFile])}}, mutating, validating)
+
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "limited"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{"", "admissionregistration.k8s.io"}, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch"}},
+	}}
+	for _, resource := range []string{"secrets", "configmaps", "mutatingwebhookconfigurations", "validatingwebhookconfigurations"} {
+		if resource != kind {
+			role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: []string{"", "admissionregistration.k8s.io"}, Resources: []string{resource}, Verbs: []string{"update"}})
+		}
+	}
+	apply(t, c, role, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "limited"}, Subjects: []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: "limited"}},
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+	})
+	limited := rest.CopyConfig(admin)
+	limited.Impersonate.UserName = "limited"
+	return c, data[certs.CertFile], replica(t, limited, managed)
+}
+
+// A replica that may not write the ConfigMap goes on with the certificate that it names, and
+// has the next one ready, announced to those who read the Secret.
+func TestRotatesAsFarAsTheConfigMapKnows(t *testing.T) {
+	key := types.NamespacedName{Namespace: "default", Name: secretName}
+	c, aging, s := refused(t, Config{Secret: key, DNSNames: []string{"detnet-controller"}, Publish: true}, "configmaps")
+	eventually(t, "the certificate that all trust is used", func() bool { return bytes.Equal(serving(s), aging) })
+	var secret corev1.Secret
+	eventually(t, "the next one is announced", func() bool {
+		return c.Get(t.Context(), key, &secret) == nil && len(secret.Data[nextCertFile]) > 0 && len(parseBundle(secret.Data[certs.CAFile])) == 2
+	})
+	if !bytes.Equal(secret.Data[certs.CertFile], aging) {
+		t.Error("a certificate is to be used that the ConfigMap does not name")
+	}
+
+	// It is emptied, as after a leak: what nobody could be told of is not used.
+	secret.Data = nil
+	if err := c.Update(t.Context(), &secret); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "there is a new one", func() bool {
+		return c.Get(t.Context(), key, &secret) == nil && len(secret.Data[certs.CertFile]) > 0
+	})
+	if err := c.Update(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "limited"}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"*"}, Verbs: []string{"get", "list", "watch", "update"}},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is used once it may be told", func() bool {
+		now, named := serving(s), new(corev1.ConfigMap)
+		if bytes.Equal(now, aging) {
+			return false
+		}
+		if err := c.Get(t.Context(), key, named); err != nil || !bytes.Contains([]byte(named.Data[certs.CAFile]), now) {
+			t.Fatalf("used before the ConfigMap named it: %v", err)
+		}
+		return true
+	})
+}
+
+// One configuration that can't be changed keeps no other from trusting the certificate.
+func TestOneConfigurationKeepsNoOtherFromTrust(t *testing.T) {
+	key := types.NamespacedName{Namespace: "default", Name: secretName}
+	c, aging, s := refused(t, Config{Secret: key, DNSNames: []string{"localhost"}, Webhooks: "detnet-webhook"}, "mutatingwebhookconfigurations")
+	eventually(t, "the other trusts the certificate", func() bool {
+		validating := new(registrationv1.ValidatingWebhookConfiguration)
+		if err := c.Get(t.Context(), types.NamespacedName{Name: "detnet-webhook"}, validating); err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Contains(validating.Webhooks[0].ClientConfig.CABundle, aging)
+	})
+	if s.Ready(nil) == nil {
+		t.Error("ready though a configuration does not trust the certificate")
+	}
 }
 
 // serving is the certificate in use as PEM, nil if there is none.

@@ -3,8 +3,7 @@ package issuer
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -34,28 +33,28 @@ func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 	}
 	now := time.Now()
 	s.see(secret, now)
-	// Trust first: a certificate is put to use only below, so never before the
-	// API server has been told of it.
-	if err := s.inject(ctx, now); err != nil {
-		return reconcile.Result{}, ignoreConflict(err)
-	}
-	if err := s.publish(ctx, now); err != nil {
-		return reconcile.Result{}, ignoreConflict(err)
-	}
+	// Trust first: a certificate is put to use where all have been told of it. Who can't be told
+	// keeps back no more than that: not the next one's announcement, nor the use of one that
+	// everybody trusts already.
+	untold := s.tell(ctx, now)
 	due := now.Add(s.config.Spread)
 	if !s.config.Followed {
 		var data map[string][]byte
-		if data, due, err = s.rotation.advance(secret.Data, now); err != nil {
-			return reconcile.Result{}, err
+		if data, due, err = s.rotation.advance(secret.Data, s.known.of(secret.Data[nextCertFile]), now); err != nil {
+			return reconcile.Result{}, errors.Join(err, untold)
 		}
 		if !maps.EqualFunc(data, secret.Data, bytes.Equal) {
-			return reconcile.Result{}, s.write(ctx, secret, data, due)
+			return reconcile.Result{}, errors.Join(s.write(ctx, secret, data, due), untold)
 		}
 	} else if len(secret.Data[certs.CertFile]) == 0 {
 		return reconcile.Result{}, nil // whoever issues it has not done so yet
 	}
-	if settled := s.since.Add(s.config.Settle); now.Before(settled) && s.mustSettle(now) {
-		return reconcile.Result{RequeueAfter: settled.Sub(now)}, nil
+	known := s.known.of(secret.Data[certs.CertFile])
+	if !known.everywhere {
+		return reconcile.Result{}, untold
+	}
+	if settled := known.since.Add(s.config.Settle); now.Before(settled) && s.mustSettle(now) {
+		return again(settled.Sub(now), untold)
 	}
 	if err := s.Set(secret.Data[certs.CertFile], secret.Data[certs.KeyFile], secret.Data[certs.CAFile]); err != nil {
 		return reconcile.Result{}, fmt.Errorf("read certificate %s: %w", s.config.Secret, err)
@@ -64,7 +63,15 @@ func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 	if forgotten := s.forgetAt(); now.Before(forgotten) && forgotten.Before(due) {
 		due = forgotten
 	}
-	return reconcile.Result{RequeueAfter: wait(due, now)}, nil
+	return again(wait(due, now), untold)
+}
+
+// again is when to look again: by the queue's own pauses where something failed.
+func again(after time.Duration, failed error) (reconcile.Result, error) {
+	if failed != nil {
+		return reconcile.Result{}, failed
+	}
+	return reconcile.Result{RequeueAfter: after}, nil
 }
 
 // lookAgain is how soon a clock that was set is noticed: timers don't follow it.
@@ -83,8 +90,14 @@ func (s *Secret) see(secret *corev1.Secret, now time.Time) {
 	s.last = secret
 }
 
-// forgetAt is when trust that the Secret does not name is dropped.
-func (s *Secret) forgetAt() time.Time { return s.since.Add(forget * s.config.Settle) }
+// forgetAt is when trust that the Secret does not name is dropped, where all know its certificate.
+func (s *Secret) forgetAt() time.Time {
+	since := s.since
+	if known := s.known.of(s.last.Data[certs.CertFile]).since; known.After(since) {
+		since = known
+	}
+	return since.Add(forget * s.config.Settle)
+}
 
 // mustSettle reports whether the API server may not trust the new certificate
 // yet: the bundle in use does not vouch for it, so it was not announced.
@@ -92,14 +105,8 @@ func (s *Secret) mustSettle(now time.Time) bool {
 	if s.config.Webhooks == "" || s.inUse == nil {
 		return false // nobody to wait for, or nothing to serve meanwhile
 	}
-	pair, err := tls.X509KeyPair(s.last.Data[certs.CertFile], s.last.Data[certs.KeyFile])
-	if err != nil {
-		return false
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(s.inUse[certs.CAFile])
-	_, err = pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
-	return err != nil
+	certificate := s.last.Data[certs.CertFile]
+	return len(parseBundle(certificate)) > 0 && !vouches(s.inUse[certs.CAFile], certificate, now)
 }
 
 func (s *Secret) write(ctx context.Context, secret *corev1.Secret, data map[string][]byte, due time.Time) error {

@@ -35,7 +35,9 @@ const skew = 5 * time.Minute
 // A replacement enters the bundle first and is put to use a spread later, when
 // everyone has read the bundle; what it replaced stays in the bundle until it
 // expires. So any two holders whose copies are less than a spread old trust
-// each other at every moment.
+// each other at every moment. Where trust is told elsewhere too, the spread is
+// counted from when it was told there; only a certificate that nobody can use
+// any more is not waited with.
 type rotation struct {
 	names    []string      // DNS names
 	validity time.Duration // of a new certificate; replaced in its last third
@@ -56,11 +58,12 @@ func (i *issued) renewAt() time.Time {
 }
 
 // advance returns what the Secret should hold at now instead of data, equal to
-// data where nothing is due, and when something will be.
-func (r rotation) advance(data map[string][]byte, now time.Time) (map[string][]byte, time.Time, error) {
+// data where nothing is due, and when something will be. The replacement is told
+// of since when t says.
+func (r rotation) advance(data map[string][]byte, t told, now time.Time) (map[string][]byte, time.Time, error) {
 	active := r.usable(data[certs.CertFile], data[certs.KeyFile], now)
 	next := r.usable(data[nextCertFile], data[nextKeyFile], now)
-	if next != nil && (active == nil || !now.Before(next.issuedAt().Add(r.spread))) {
+	if next != nil && (active == nil || t.everywhere && !now.Before(r.usedAt(next, t))) {
 		active, next = next, nil
 	}
 	var err error
@@ -80,11 +83,22 @@ func (r rotation) advance(data map[string][]byte, now time.Time) (map[string][]b
 	out := map[string][]byte{certs.CertFile: active.certPEM, certs.KeyFile: active.keyPEM}
 	if next != nil {
 		trusted = append(trusted, next.certificate)
-		due = next.issuedAt().Add(r.spread)
+		if due = r.usedAt(next, t); !t.everywhere {
+			due = now.Add(r.spread) // at the soonest
+		}
 		out[nextCertFile], out[nextKeyFile] = next.certPEM, next.keyPEM
 	}
 	out[certs.CAFile] = encodeBundle(trusted, now)
 	return out, due, nil
+}
+
+// usedAt is when a replacement that is told everywhere is put to use.
+func (r rotation) usedAt(next *issued, t told) time.Time {
+	since := next.issuedAt()
+	if t.since.After(since) {
+		since = t.since
+	}
+	return since.Add(r.spread)
 }
 
 // renew returns data with a replacement announced in it, whatever the age of the
@@ -98,7 +112,7 @@ func (r rotation) renew(data map[string][]byte, now time.Time) (map[string][]byt
 		data = maps.Clone(data)
 		data[nextCertFile], data[nextKeyFile] = next.certPEM, next.keyPEM
 	}
-	data, _, err := r.advance(data, now)
+	data, _, err := r.advance(data, told{}, now)
 	return data, err
 }
 

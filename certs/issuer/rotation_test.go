@@ -14,6 +14,9 @@ import (
 
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// inSecret is told of who reads the bundle in the Secret, and nowhere else.
+var inSecret = told{everywhere: true}
+
 func testRotation() rotation {
 	return rotation{names: []string{"detnet-agent"}, validity: 90 * 24 * time.Hour, spread: 10 * time.Minute}
 }
@@ -48,7 +51,7 @@ func TestRotationNeverBreaksTrust(t *testing.T) {
 		rotations := 0
 		for range rapid.IntRange(20, 120).Draw(t, "rounds") {
 			latest := history[len(history)-1]
-			data, due, err := r.advance(latest.data, now)
+			data, due, err := r.advance(latest.data, inSecret, now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,14 +89,14 @@ func TestRotationNeverBreaksTrust(t *testing.T) {
 
 func TestAdvanceSettles(t *testing.T) {
 	r := testRotation()
-	data, due, err := r.advance(nil, start)
+	data, due, err := r.advance(nil, inSecret, start)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := start.Add(60 * 24 * time.Hour); !due.Equal(want) {
 		t.Errorf("the first certificate is due %v, want %v", due, want)
 	}
-	again, _, err := r.advance(data, start.Add(time.Hour))
+	again, _, err := r.advance(data, inSecret, start.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +111,7 @@ func TestRotationInSteps(t *testing.T) {
 	r := testRotation()
 	advance := func(data map[string][]byte, now time.Time) map[string][]byte {
 		t.Helper()
-		out, _, err := r.advance(data, now)
+		out, _, err := r.advance(data, inSecret, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,16 +140,51 @@ func TestRotationInSteps(t *testing.T) {
 	}
 }
 
+// Who can't be told of a replacement keeps it from use, not from being announced; a
+// spread after they know it is used, and at once where nothing else is left.
+func TestRotationWaitsForWhoIsTold(t *testing.T) {
+	r := testRotation()
+	first, _, err := r.advance(nil, told{}, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewal := start.Add(60 * 24 * time.Hour)
+	announced, due, err := r.advance(first, told{}, renewal)
+	if err != nil || len(announced[nextCertFile]) == 0 {
+		t.Fatalf("nothing was announced: %v", err)
+	}
+	heard := renewal.Add(5 * 24 * time.Hour)
+	for _, c := range []struct {
+		name string
+		told told
+		now  time.Time
+		used bool
+	}{
+		{"some don't know", told{}, due.Add(time.Hour), false},
+		{"all know, for less than a spread", told{true, heard}, heard.Add(r.spread - time.Second), false},
+		{"all have known for a spread", told{true, heard}, heard.Add(r.spread), true},
+		{"some don't know, and the one before has expired", told{}, start.Add(r.validity), true},
+	} {
+		data, due, err := r.advance(announced, c.told, c.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if used := bytes.Equal(data[certs.CertFile], announced[nextCertFile]); used != c.used || !due.After(c.now) {
+			t.Errorf("%s: used: %v, want %v; looks again in %v", c.name, used, c.used, due.Sub(c.now))
+		}
+	}
+}
+
 // Whatever is wrong with what the Secret holds, the next round mends it.
 func TestAdvanceReplacesTheUnusable(t *testing.T) {
 	r := testRotation()
-	good, _, err := r.advance(nil, start)
+	good, _, err := r.advance(nil, inSecret, start)
 	if err != nil {
 		t.Fatal(err)
 	}
 	other := r
 	other.names = []string{"elsewhere"}
-	foreign, _, err := other.advance(nil, start)
+	foreign, _, err := other.advance(nil, inSecret, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +196,7 @@ func TestAdvanceReplacesTheUnusable(t *testing.T) {
 		"other names":       foreign,
 	}
 	for name, data := range tests {
-		out, _, err := r.advance(data, start)
+		out, _, err := r.advance(data, inSecret, start)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +210,7 @@ func TestAdvanceReplacesTheUnusable(t *testing.T) {
 	}
 	// Nobody looked for a year: the certificate has expired.
 	late := start.Add(365 * 24 * time.Hour)
-	out, _, err := r.advance(good, late)
+	out, _, err := r.advance(good, inSecret, late)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +218,7 @@ func TestAdvanceReplacesTheUnusable(t *testing.T) {
 		t.Errorf("after a year the bundle holds %d certificates", len(trusted))
 	}
 	// The bundle alone was lost: trust in the certificate in use comes back.
-	out, _, err = r.advance(map[string][]byte{certs.CertFile: good[certs.CertFile], certs.KeyFile: good[certs.KeyFile]}, start)
+	out, _, err = r.advance(map[string][]byte{certs.CertFile: good[certs.CertFile], certs.KeyFile: good[certs.KeyFile]}, inSecret, start)
 	if err != nil || !maps.EqualFunc(out, good, bytes.Equal) {
 		t.Errorf("a lost bundle was not restored: %v", err)
 	}
@@ -190,11 +228,11 @@ func TestAdvanceReplacesTheUnusable(t *testing.T) {
 // nobody would take the certificate for years.
 func TestAdvanceAfterTheClockWasSetBack(t *testing.T) {
 	r := testRotation()
-	ahead, _, err := r.advance(nil, start.Add(365*24*time.Hour))
+	ahead, _, err := r.advance(nil, inSecret, start.Add(365*24*time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, due, err := r.advance(ahead, start)
+	out, due, err := r.advance(ahead, inSecret, start)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +241,7 @@ func TestAdvanceAfterTheClockWasSetBack(t *testing.T) {
 		t.Errorf("valid from %v, due at %v, %v; it is %v", p.Leaf.NotBefore, due, err, start)
 	}
 	// Clocks of replicas differ a little: nobody replaces what another just made.
-	same, _, err := r.advance(out, start.Add(-skew))
+	same, _, err := r.advance(out, inSecret, start.Add(-skew))
 	if err != nil || string(same[certs.CertFile]) != string(out[certs.CertFile]) {
 		t.Errorf("a replica that is %v behind makes another one: %v", skew, err)
 	}

@@ -3,95 +3,142 @@ package issuer
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/detnet/detnet/certs"
 )
 
+// knowledge is since when a certificate (PEM) is trusted everywhere that trust is told of
+// beside the Secret; what is not in it is not trusted somewhere.
+type knowledge map[string]time.Time
+
+// told is what knowledge there is of one certificate.
+type told struct {
+	everywhere bool
+	since      time.Time
+}
+
+func (k knowledge) of(certPEM []byte) told {
+	since, everywhere := k[string(certPEM)]
+	return told{everywhere, since}
+}
+
 // trusted is what the Secret names and what this replica uses, with what is trusted already
-// for a while after the Secret's certificate changed: another replica may be using that.
+// until a while after the Secret's certificate is known: another replica may be using that.
 func (s *Secret) trusted(already []byte, now time.Time) []byte {
 	all := append(parseBundle(s.last.Data[certs.CAFile]), parseBundle(s.inUse[certs.CAFile])...)
-	if now.Before(s.forgetAt()) {
+	if !s.known.of(s.last.Data[certs.CertFile]).everywhere || now.Before(s.forgetAt()) {
 		all = append(all, parseBundle(already)...)
 	}
 	return encodeBundle(all, now)
 }
 
-// publish has the ConfigMap name who is to be trusted.
-func (s *Secret) publish(ctx context.Context, now time.Time) error {
-	if !s.config.Publish || len(parseBundle(s.last.Data[certs.CAFile])) == 0 {
-		return nil
+// tell has everybody who learns it elsewhere than from the Secret trust what is to be
+// trusted. Who can't be told keeps no other from it, and the error says so.
+func (s *Secret) tell(ctx context.Context, now time.Time) error {
+	var behind [][]byte // the bundles that could not be changed
+	var errs []error
+	if len(parseBundle(s.last.Data[certs.CAFile])) > 0 {
+		for _, object := range s.elsewhere() {
+			left, err := s.tellBy(ctx, object, now)
+			behind, errs = append(behind, left...), append(errs, ignoreConflict(err))
+		}
 	}
-	var public corev1.ConfigMap
-	err := s.client.Get(ctx, s.config.Secret, &public)
+	known := make(knowledge)
+	for _, file := range []string{certs.CertFile, nextCertFile} {
+		certificate := s.last.Data[file]
+		if slices.ContainsFunc(behind, func(bundle []byte) bool { return !vouches(bundle, certificate, now) }) {
+			continue
+		}
+		known[string(certificate)] = now
+		if before := s.known.of(certificate); before.everywhere {
+			known[string(certificate)] = before.since
+		}
+	}
+	s.known = known
+	return errors.Join(errs...)
+}
+
+// elsewhere are the objects beside the Secret that trust is taken from, by name.
+func (s *Secret) elsewhere() (objects []client.Object) {
+	if s.config.Webhooks != "" {
+		named := metav1.ObjectMeta{Name: s.config.Webhooks}
+		objects = append(objects, &admissionv1.MutatingWebhookConfiguration{ObjectMeta: named}, &admissionv1.ValidatingWebhookConfiguration{ObjectMeta: named})
+	}
+	if s.config.Publish {
+		objects = append(objects, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.config.Secret.Namespace, Name: s.config.Secret.Name}})
+	}
+	return objects
+}
+
+// tellBy writes the trust into an object. With an error it returns the bundles that stand there.
+func (s *Secret) tellBy(ctx context.Context, object client.Object, now time.Time) ([][]byte, error) {
+	key := client.ObjectKeyFromObject(object)
+	err := s.client.Get(ctx, key, object)
 	if apierrors.IsNotFound(err) {
-		log.FromContext(ctx).Info("a ConfigMap is missing by which others learn whom to trust: helm upgrade makes it again", "configMap", s.config.Secret)
-		return nil
+		if _, public := object.(*corev1.ConfigMap); public {
+			log.FromContext(ctx).Info("a ConfigMap is missing by which others learn whom to trust: helm upgrade makes it again", "configMap", key)
+		}
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read ConfigMap %s to publish the certificate: %w", s.config.Secret, err)
+		return [][]byte{nil}, fmt.Errorf("read %T %s to make it trust the certificate: %w", object, key.Name, err)
 	}
-	bundle := string(s.trusted([]byte(public.Data[certs.CAFile]), now))
-	if public.Data[certs.CAFile] == bundle {
-		return nil
+	standing, changed := s.trust(object, now)
+	if !changed {
+		return nil, nil
 	}
-	public.Data = map[string]string{certs.CAFile: bundle}
-	if err := s.client.Update(ctx, &public); err != nil {
-		return fmt.Errorf("publish the certificate in ConfigMap %s: %w", s.config.Secret, err)
+	if err := s.client.Update(ctx, object); err != nil {
+		return standing, fmt.Errorf("make %T %s trust the certificate: %w", object, key.Name, err)
 	}
-	return nil
+	return nil, nil
 }
 
-// inject makes the webhook configurations trust what is to be trusted.
-func (s *Secret) inject(ctx context.Context, now time.Time) error {
-	if s.config.Webhooks == "" || len(parseBundle(s.last.Data[certs.CAFile])) == 0 {
-		return nil
+// vouches reports whether who trusts a bundle trusts a certificate, which may bring others
+// with it that lead there (RFC 8446 section 4.4.2).
+func vouches(bundle, certPEM []byte, now time.Time) bool {
+	chain := parseBundle(certPEM)
+	if len(chain) == 0 {
+		return false
 	}
-	for _, object := range []client.Object{&admissionv1.MutatingWebhookConfiguration{}, &admissionv1.ValidatingWebhookConfiguration{}} {
-		err := s.client.Get(ctx, types.NamespacedName{Name: s.config.Webhooks}, object)
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read %T %s to make it trust the certificate: %w", object, s.config.Webhooks, err)
-		}
-		if !s.trust(object, now) {
-			continue
-		}
-		if err := s.client.Update(ctx, object); err != nil {
-			return fmt.Errorf("make %T %s trust the certificate: %w", object, s.config.Webhooks, err)
-		}
+	roots, others := x509.NewCertPool(), x509.NewCertPool()
+	roots.AppendCertsFromPEM(bundle)
+	for _, certificate := range chain[1:] {
+		others.AddCert(certificate)
 	}
-	return nil
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: others, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	return err == nil
 }
 
-// trust sets the bundle in each webhook, and reports whether that changed any.
-func (s *Secret) trust(object client.Object, now time.Time) bool {
-	var clients []*admissionv1.WebhookClientConfig
-	switch configuration := object.(type) {
+// trust sets each bundle in an object. It returns what stood there, and whether any changed.
+func (s *Secret) trust(object client.Object, now time.Time) (standing [][]byte, changed bool) {
+	set := func(bundle []byte) []byte {
+		next := s.trusted(bundle, now)
+		standing, changed = append(standing, bundle), changed || !bytes.Equal(bundle, next)
+		return next
+	}
+	switch o := object.(type) {
+	case *corev1.ConfigMap:
+		o.Data = map[string]string{certs.CAFile: string(set([]byte(o.Data[certs.CAFile])))}
 	case *admissionv1.MutatingWebhookConfiguration:
-		for i := range configuration.Webhooks {
-			clients = append(clients, &configuration.Webhooks[i].ClientConfig)
+		for i := range o.Webhooks {
+			o.Webhooks[i].ClientConfig.CABundle = set(o.Webhooks[i].ClientConfig.CABundle)
 		}
 	case *admissionv1.ValidatingWebhookConfiguration:
-		for i := range configuration.Webhooks {
-			clients = append(clients, &configuration.Webhooks[i].ClientConfig)
+		for i := range o.Webhooks {
+			o.Webhooks[i].ClientConfig.CABundle = set(o.Webhooks[i].ClientConfig.CABundle)
 		}
 	}
-	changed := false
-	for _, c := range clients {
-		if bundle := s.trusted(c.CABundle, now); !bytes.Equal(c.CABundle, bundle) {
-			c.CABundle, changed = bundle, true
-		}
-	}
-	return changed
+	return standing, changed
 }
