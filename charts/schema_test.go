@@ -7,7 +7,6 @@ import (
 	"os"
 	"reflect"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,13 +64,12 @@ func objectSchema(v reflect.Value, path string) map[string]any {
 }
 
 var (
-	fromTo  = regexp.MustCompile(`^from ([-0-9.]+) to ([-0-9.]+)$`)
 	oneOf   = regexp.MustCompile(`^[a-z]+(, [a-z]+)* or [a-z]+$`)
 	between = regexp.MustCompile(`, | or `)
 )
 
 func valueSchema(v reflect.Value, path string) map[string]any {
-	accepted := acceptedAt(path, v.Kind())
+	accepted := acceptedAt(config.Default(), path)
 	switch {
 	case v.Type() == reflect.TypeFor[time.Duration]():
 		return map[string]any{"anyOf": []any{
@@ -79,7 +77,7 @@ func valueSchema(v reflect.Value, path string) map[string]any {
 			map[string]any{"const": 0},
 		}}
 	case v.Type() == reflect.TypeFor[bitrate.Rate]():
-		return map[string]any{"type": []string{"string", "number", "null"}}
+		return map[string]any{"type": []string{"string", "number", "null"}, "pattern": `^[0-9]+(\.[0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE][-+]?[0-9]{1,3})?$`}
 	case v.Kind() == reflect.Bool:
 		return map[string]any{"type": []string{"boolean", "null"}}
 	case v.Kind() == reflect.String && oneOf.MatchString(accepted):
@@ -89,30 +87,45 @@ func valueSchema(v reflect.Value, path string) map[string]any {
 		}
 		return map[string]any{"enum": words}
 	case v.Kind() == reflect.String:
-		return map[string]any{"type": []string{"string", "null"}}
+		schema := map[string]any{"type": []string{"string", "null"}}
+		for said, pattern := range patterns {
+			if strings.HasPrefix(accepted, said) {
+				schema["pattern"] = pattern
+			}
+		}
+		return schema
 	}
 	schema := map[string]any{"type": []string{"number", "null"}}
 	if v.Kind() == reflect.Int {
 		schema["type"] = []string{"integer", "null"}
 	}
-	if bounds := fromTo.FindStringSubmatch(accepted); bounds != nil {
-		schema["minimum"], _ = strconv.ParseFloat(bounds[1], 64)
-		schema["maximum"], _ = strconv.ParseFloat(bounds[2], 64)
+	if r, ok := ranges()[path]; ok {
+		schema["minimum"], schema["maximum"] = r.Least, r.Most
 	}
 	return schema
 }
 
+// patterns are those of texts, by how validation says what it accepts.
+var patterns = map[string]string{
+	"empty or an http or https URL": `^(https?://([^\s/?#@:%<>"\\^` + "`" + `{|}\[\][:cntrl:]]+|\[[0-9a-fA-F:]+\])(:[0-9]*)?(/([^\s?#%[:cntrl:]]|%[0-9a-fA-F]{2})*)?)?$`,
+	"empty or an absolute path":     "^(/.*)?$",
+}
+
 var afterMustBe = regexp.MustCompile(`must be (.*)$`)
 
-// acceptedAt provokes the validation with a value that can't be right and returns
-// what it says would be.
-func acceptedAt(path string, kind reflect.Kind) string {
-	c := config.Default()
-	target := reflect.ValueOf(&c).Elem()
+// at is the value of a configuration at a path.
+func at(c *config.Config, path string) reflect.Value {
+	target := reflect.ValueOf(c).Elem()
 	for name := range strings.SplitSeq(path, ".") {
 		target, _ = strict.Field(target, name)
 	}
-	switch kind {
+	return target
+}
+
+// acceptedAt provokes the validation with a value that can't be right and returns
+// what it says would be.
+func acceptedAt(c config.Config, path string) string {
+	switch target := at(&c, path); target.Kind() {
 	case reflect.Bool:
 		return ""
 	case reflect.String:

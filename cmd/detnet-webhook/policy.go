@@ -62,6 +62,10 @@ func (o *options) checkBundle() error {
 		return errors.New("--policy-bundle needs --policy-bundle-key: unsigned policies are not taken")
 	case o.bundleFallback != fallbackDefault && o.bundleFallback != fallbackNone:
 		return fmt.Errorf("--policy-bundle-fallback %q: want default or none", o.bundleFallback)
+	case !live.ValidURL(o.bundleURL):
+		return errors.New("--policy-bundle must be an http or https URL with a host, such as https://policies.example/bundle.tar.gz")
+	case o.bundleEvery < live.LeastEvery || o.bundleEvery > live.MostEvery:
+		return fmt.Errorf("--policy-bundle-interval=%v must be from %v to %v", o.bundleEvery, live.LeastEvery, live.MostEvery)
 	case o.bundleAccess.Secret() && !strings.HasPrefix(o.bundleURL, "https://"):
 		return errors.New("--policy-bundle: credentials go over https only")
 	}

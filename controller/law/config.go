@@ -80,7 +80,7 @@ func validateStep(c original.StepConfig) error {
 		validateCommon("step.", c.Common),
 		within("step.target", c.Target, 10*time.Microsecond, 10*time.Second),
 		within("step.decrease", c.Decrease, bitrate.Mbit, bitrate.Max),
-		within("step.least", c.Least, 0, bitrate.Max),
+		within("step.least", c.Least, bitrate.Min, bitrate.Max),
 		within("step.assume", c.Assume, 0, 10*time.Second),
 	)
 }

@@ -4,10 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"time"
 
 	"k8s.io/client-go/transport"
 )
+
+// Bounds of how often a bundle is looked for.
+const (
+	LeastEvery = time.Second
+	MostEvery  = 24 * time.Hour
+)
+
+// ValidURL reports whether a bundle may be at a URL.
+func ValidURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
+}
 
 // Access is what a bundle's server wants to see, as files in PEM form; "" is
 // none. They are read again when they change.

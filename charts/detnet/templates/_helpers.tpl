@@ -198,10 +198,65 @@ affinity:
 {{- end }}
 {{- end }}
 {{- include "detnet.prune" $config }}
+{{- with $config.prometheus }}
+{{- if and (or .tokenFile .caFile) (not (hasPrefix "https://" (.url | default ""))) }}
+{{- fail "controller.config.prometheus.url: must be an https URL where controller.prometheusSecret, tokenFile or caFile is given: over http nobody vouches for the server" }}
+{{- end }}
+{{- end }}
+{{- with include "detnet.outOfRange" (dict "config" $config "ranges" (.Files.Get "files/ranges.yaml" | fromYaml)) }}{{ fail . }}{{ end }}
 {{- range list "mode" "law" }}
 {{- if hasKey $config . }}{{ fail (printf "controller.config.%s: set controller.%s, which wins over it" . .) }}{{ end }}
 {{- end }}
 {{- if $config }}{{ toYaml $config }}{{ end }}
+{{- end }}
+
+{{- /* What the controller would refuse of its configuration and no schema can: how long a
+duration is, how much a rate, and what must not be below another. A line each. */}}
+{{- define "detnet.outOfRange" -}}
+{{- $config := .config }}{{ $ranges := .ranges }}
+{{- range $path, $range := $ranges }}
+  {{- $text := include "detnet.textAt" (list $config $path) }}
+  {{- $over := include "detnet.textAt" (list $config ($range.over | default "")) }}
+  {{- if or $text $over }}
+    {{- $size := $range.default }}
+    {{- if $text }}{{ $size = include "detnet.size" (list $range.unit $text) | float64 }}{{ end }}
+    {{- if not (or (and $range.zero (eq (float64 $size) 0.0)) (and (ge (float64 $size) (float64 $range.least)) (le (float64 $size) (float64 $range.most)))) }}
+{{ printf "controller.config.%s: %s must be %s" $path $text $range.accepted }}
+    {{- else if $range.over }}
+      {{- $floor := $range.overDefault }}
+      {{- if $over }}{{ $floor = include "detnet.size" (list $range.unit $over) | float64 }}{{ end }}
+      {{- if or (lt (float64 $size) (float64 $floor)) (and $range.more (eq (float64 $size) (float64 $floor))) }}
+{{ printf "controller.config.%s: must be %s controller.config.%s" $path (ternary "more than" "at least" (default false $range.more)) $range.over }}
+      {{- end }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The value at a path as text, empty where there is none. */}}
+{{- define "detnet.textAt" -}}
+{{- $value := index . 0 }}
+{{- range splitList "." (index . 1) }}
+{{- $value = ternary (get (ternary $value dict (kindIs "map" $value)) .) "" (kindIs "map" $value) }}
+{{- end }}
+{{- if not (kindIs "map" $value) }}{{ $value }}{{ end }}
+{{- end }}
+
+{{- /* How much a text of a unit says: seconds, bit/s, or the number that it is. */}}
+{{- define "detnet.size" -}}
+{{- $text := index . 1 }}
+{{- $factors := dict }}
+{{- if eq (index . 0) "duration" }}
+{{- $factors = dict "ns" 1e-9 "us" 1e-6 "µs" 1e-6 "ms" 1e-3 "s" 1 "m" 60 "h" 3600 }}
+{{- else if eq (index . 0) "rate" }}
+{{- $factors = dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 }}
+{{- end }}
+{{- $sum := 0.0 }}
+{{- range regexFindAll "[-+0-9.]+([eE][-+]?[0-9]+|[a-zA-Zµ]*)" $text -1 }}
+{{- $unit := regexFind "[a-zA-Zµ]+$" . }}
+{{- $sum = addf $sum (mulf (trimSuffix $unit . | float64) (get $factors $unit | default 1)) }}
+{{- end }}
+{{- $sum }}
 {{- end }}
 
 {{- /* Takes out what is null: the program's default holds. */}}
