@@ -41,6 +41,12 @@ detnet-admin may.`,
 			if err != nil {
 				return err
 			}
+			if err := exists(cmd.Context(), client, "--namespace", namespace); err != nil {
+				return err
+			}
+			if err := exists(cmd.Context(), client, "--secrets-of", secretsOf); err != nil {
+				return err
+			}
 			report := func(c restore.Change) {
 				if output == "json" {
 					// A write that fails here fails for the next pod too, and
@@ -74,6 +80,18 @@ detnet-admin may.`,
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would change")
 	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
 	return cmd
+}
+
+// exists refuses a namespace that is not there, as one in which nothing is to be put back
+// looks. Who may not read namespaces is believed.
+func exists(ctx context.Context, client kubernetes.Interface, flag, namespace string) error {
+	if namespace == "" {
+		return nil
+	}
+	if _, err := client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+		return misuse("%s %s: there is no such namespace", flag, namespace)
+	}
+	return nil
 }
 
 // keys are the Secrets that hold any, whoever issues them.

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -35,7 +36,7 @@ func TestRestoreCommand(t *testing.T) {
 		says, limit string
 	}{
 		{[]string{"restore", "--dry-run"}, "pod default/telemetry: 20M → 100M\n", "20M"},
-		{[]string{"restore", "-n", "elsewhere"}, "", "20M"},
+		{[]string{"restore", "-n", "kube-system"}, "", "20M"},
 		{[]string{"restore", "-o", "json"}, `{"from":"20M","object":"pod default/telemetry","to":"100M"}` + "\n", "100M"},
 		{[]string{"restore"}, "", "100M"},
 	} {
@@ -50,5 +51,10 @@ func TestRestoreCommand(t *testing.T) {
 	}
 	if _, err := runRoot("restore", "-o", "xml"); err == nil {
 		t.Error("an unknown output is accepted")
+	}
+	for _, flag := range []string{"--namespace", "--secrets-of"} {
+		if _, err := runRoot("restore", flag, "elsewhere"); exitCode(err) != program.Misuse || !strings.Contains(err.Error(), "elsewhere: there is no such namespace") {
+			t.Errorf("%s elsewhere: %v", flag, err)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/controller/ui"
+	"github.com/detnet/detnet/internal/program"
 )
 
 // runRoot runs the CLI as it is wired.
@@ -44,6 +45,36 @@ func TestTopAndExplain(t *testing.T) {
 		if (err != nil) != (tt.want == "") || !strings.Contains(out, tt.want) {
 			t.Errorf("detnet %s: %v\n%s\nlacks %q", strings.Join(tt.args, " "), err, out, tt.want)
 		}
+	}
+}
+
+// An empty table would say that all is well on a node, and in a namespace, that are mistyped.
+func TestTopOfWhatIsNotThere(t *testing.T) {
+	server := httptest.NewServer(ui.Handler(func() *status.Status {
+		return &status.Status{
+			Leader: true, Law: "adaptive", Mode: "enforce",
+			Agents:  []status.Agent{{Node: "worker-2", Connected: true}},
+			Senders: []status.Sender{{Pod: "factory/telemetry", Node: "worker-1", MaxBps: 1e9, LimitBps: 85e6}},
+		}
+	}, nil))
+	defer server.Close()
+	for args, want := range map[string]string{ // the whole of it: "" is no error
+		"--node worker-1":                    "",
+		"--node worker-2":                    "",
+		"--node worker-2 --pods-in factory":  "",
+		"--pods-in factory":                  "",
+		"--node nosuch":                      "--node nosuch: the controller knows no such node: want one of worker-1, worker-2",
+		"--node nosuch --watch 1s -o json":   "--node nosuch: the controller knows no such node: want one of worker-1, worker-2",
+		"--pods-in factroy":                  "--pods-in factroy: no pod of that namespace is protected or limited: want one of factory",
+		"--node worker-1 --pods-in worker-1": "--pods-in worker-1: no pod of that namespace is protected or limited: want one of factory",
+	} {
+		_, err := runRoot(append([]string{"top", "--url", server.URL}, strings.Fields(args)...)...)
+		if want == "" && err != nil || want != "" && (err == nil || err.Error() != want || exitCode(err) != program.Misuse) {
+			t.Errorf("detnet top %s: %v (%d), want %q", args, err, exitCode(err), want)
+		}
+	}
+	if got := someOf([]string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n"}); !strings.HasSuffix(got, "k, l, and 2 more") {
+		t.Error(got)
 	}
 }
 

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,6 +63,11 @@ func newTopCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if of.Node != "" || of.Namespace != "" {
+				if err := from.know(cmd.Context(), of); err != nil {
+					return err
+				}
+			}
 			return top(cmd.Context(), cmd.OutOrStdout(), read, output, interval)
 		},
 	}
@@ -70,6 +78,38 @@ func newTopCommand() *cobra.Command {
 	cmd.Flags().IntVar(&of.Limit, "limit", 0, "how many of each to show at most, those in trouble first; 0: all")
 	cmd.Flags().DurationVarP(&interval, "watch", "w", 0, "show it again each `interval`, such as 1s, until interrupted")
 	return cmd
+}
+
+// know refuses a node or a namespace of which the controller knows nothing: its part of the
+// status is empty, as is that of one where all is well.
+func (s *statusSource) know(ctx context.Context, q status.Query) error {
+	read, err := s.reader(status.Query{})
+	if err != nil {
+		return err
+	}
+	all, err := read(ctx)
+	if err != nil || !all.Leader {
+		return err
+	}
+	if nodes := all.Nodes(); q.Node != "" && !slices.Contains(nodes, q.Node) {
+		return misuse("--node %s: the controller knows no such node: %s", q.Node, someOf(nodes))
+	}
+	if namespaces := all.Namespaces(); q.Namespace != "" && !slices.Contains(namespaces, q.Namespace) {
+		return misuse("--pods-in %s: no pod of that namespace is protected or limited: %s", q.Namespace, someOf(namespaces))
+	}
+	return nil
+}
+
+// someOf names what there is instead, as far as a line holds it.
+func someOf(names []string) string {
+	const most = 12
+	switch {
+	case len(names) == 0:
+		return "it knows of none yet"
+	case len(names) > most:
+		return fmt.Sprintf("want one of %s, and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return "want one of " + strings.Join(names, ", ")
 }
 
 func top(ctx context.Context, out io.Writer, read func(context.Context) (*status.Status, error), output string, interval time.Duration) error {

@@ -2,7 +2,9 @@ package status
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -213,6 +215,50 @@ func (q Query) node(s *Status) plan.Bottleneck {
 		}
 	}
 	return plan.Bottleneck{}
+}
+
+// Nodes are those that something is known of, in order.
+func (s *Status) Nodes() []string {
+	known := map[string]bool{}
+	for i := range s.Agents {
+		known[s.Agents[i].Node] = true
+	}
+	for i := range s.Apps {
+		known[s.Apps[i].Node] = true
+	}
+	for i := range s.Senders {
+		known[s.Senders[i].Node] = true
+	}
+	for i := range s.Reasons {
+		known[s.Reasons[i].Bottleneck.Node] = true
+	}
+	delete(known, "") // of the cluster as a whole, and what is on no node yet
+	return slices.Sorted(maps.Keys(known))
+}
+
+// Namespaces are those of pods that something is known of, in order.
+func (s *Status) Namespaces() []string {
+	known := map[string]bool{}
+	add := func(pod string) {
+		if of, _, found := strings.Cut(pod, "/"); found {
+			known[of] = true
+		}
+	}
+	for i := range s.Apps {
+		add(s.Apps[i].Pod)
+	}
+	for i := range s.Senders {
+		add(s.Senders[i].Pod)
+	}
+	for i := range s.Problems {
+		switch kind, name, _ := strings.Cut(s.Problems[i].Object, " "); kind {
+		case "pod":
+			add(name)
+		case "namespace":
+			known[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(known))
 }
 
 // first is q for a list that has no pages.
