@@ -23,7 +23,7 @@ func newDoctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Examine an install of detnet",
-		Long:  "Examine an install of detnet in the current cluster. Exits with 1 where something is wrong.",
+		Long:  "Examine an install of detnet in the current cluster.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			config, err := at.config()
@@ -50,7 +50,7 @@ func newDoctorCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&install.Namespace, "namespace", "n", "detnet", "namespace of the install")
 	cmd.Flags().StringVar(&install.Trial, "trial-namespace", "default", "namespace in which a pod is created on dry run")
 	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
-	return cmd
+	return answers(cmd, "a check found a problem")
 }
 
 // reach reports that the API server does not answer, of which every check would tell anew.
@@ -92,7 +92,7 @@ func reportFindings(w io.Writer, output string, findings []doctor.Finding) error
 		}
 	}
 	if problems > 0 {
-		return fmt.Errorf("%d of %d checks found a problem", problems, len(findings))
+		return found("%d of %d checks found a problem", problems, len(findings))
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func newExplainCommand() *cobra.Command {
 	}
 	from.addFlags(cmd)
 	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
-	return cmd
+	return answers(cmd, "detnet neither protects nor limits the pod")
 }
 
 // unknown says of a pod that the controller does not know what the pod itself tells of the
@@ -63,12 +63,12 @@ func (s *statusSource) unknown(ctx context.Context, pod string, err error) error
 		return err
 	}
 	namespace, name, _ := strings.Cut(pod, "/")
-	switch found, failed := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{}); {
+	switch known, failed := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{}); {
 	case apierrors.IsNotFound(failed):
 		return fmt.Errorf("there is no pod %s in namespace %s: want NAMESPACE/POD", name, namespace)
 	case failed != nil:
 		return err
 	default:
-		return fmt.Errorf("pod %s is neither protected nor limited: %s", pod, text.Unknown(found))
+		return found("pod %s is neither protected nor limited: %s", pod, text.Unknown(known))
 	}
 }

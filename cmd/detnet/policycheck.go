@@ -37,16 +37,16 @@ func newPolicyTestCommand(dir, output *string) *cobra.Command {
 				return err
 			}
 			if failed > 0 {
-				return fmt.Errorf("%d of %d tests failed", failed, len(report.Results))
+				return found("%d of %d tests failed", failed, len(report.Results))
 			}
 			if report.Coverage < atLeast {
-				return fmt.Errorf("the tests reach %.1f %% of the rules, --coverage asks for %.1f %%", report.Coverage, atLeast)
+				return found("the tests reach %.1f %% of the rules, --coverage asks for %.1f %%", report.Coverage, atLeast)
 			}
 			return nil
 		},
 	}
 	cmd.Flags().Float64Var(&atLeast, "coverage", 0, "least share of the rules' lines that the tests must reach, in percent")
-	return cmd
+	return answers(cmd, "a test failed or coverage is too low")
 }
 
 func printTests(w io.Writer, report policies.TestReport) {
@@ -84,7 +84,7 @@ func newPolicyCheckCommand(dir, output *string) *cobra.Command {
 			}
 			engine, err := policies.Load(cmd.Context(), set)
 			if err != nil {
-				return err
+				return finding{err}
 			}
 			report, err := policies.Test(cmd.Context(), set)
 			if err != nil {
@@ -108,7 +108,7 @@ func newPolicyCheckCommand(dir, output *string) *cobra.Command {
 	}
 	at.addFlags(cmd)
 	cmd.Flags().BoolVar(&ask, "cluster", false, "also ask the current cluster for the PriorityClasses that classes name")
-	return cmd
+	return answers(cmd, "the webhook would not take the policy")
 }
 
 // priorityClassWarnings tells of PriorityClasses that a class names and that the

@@ -66,7 +66,7 @@ best the policy in force.`,
 	cmd.Flags().StringVar(&against, "against", "", "directory of the policy to compare with; empty: the default set")
 	at.addFlags(cmd)
 	cmd.Flags().BoolVar(&live, "cluster", false, "compare over the running pods of the current cluster")
-	return cmd
+	return answers(cmd, "a pod would change")
 }
 
 func diffSubjects(cmd *cobra.Command, files []string, labels map[string]string) ([]trial.Subject, error) {
@@ -89,7 +89,7 @@ func diffPolicies(cmd *cobra.Command, from, to *policies.Engine, output string, 
 		return err
 	}
 	if len(differences) > 0 {
-		return fmt.Errorf("%d of %d pods would change", len(differences), len(pods))
+		return found("%d of %d pods would change", len(differences), len(pods))
 	}
 	return nil
 }

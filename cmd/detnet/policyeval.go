@@ -43,7 +43,7 @@ func newPolicyEvalCommand(dir, output *string) *cobra.Command {
 	}
 	namespaceLabels(cmd, &labels)
 	cmd.Flags().BoolVar(&complete, "complete", false, "fail if a kind was skipped, because detnet does not know whether it makes pods")
-	return cmd
+	return answers(cmd, "a pod is refused")
 }
 
 func newPolicyExplainCommand(dir, output *string) *cobra.Command {
@@ -57,14 +57,17 @@ func newPolicyExplainCommand(dir, output *string) *cobra.Command {
 		},
 	}
 	namespaceLabels(cmd, &labels)
-	return cmd
+	return answers(cmd, "a pod is refused")
 }
 
 func namespaceLabels(cmd *cobra.Command, labels *map[string]string) {
 	cmd.Flags().StringToStringVar(labels, "namespace-labels", nil, "labels of namespaces that the manifests do not describe")
 }
 
-var errRefused = errors.New("at least one pod is refused or could not be evaluated")
+var (
+	errRefused     = finding{errors.New("at least one pod is refused")}
+	errUnevaluated = unusable{errors.New("at least one pod could not be evaluated")}
+)
 
 func evalManifests(cmd *cobra.Command, dir, output string, files []string, labels map[string]string, explain, complete bool) error {
 	set, err := policySet(dir)
@@ -80,10 +83,14 @@ func evalManifests(cmd *cobra.Command, dir, output string, files []string, label
 		return err
 	}
 	var results []evaluated
-	bad := false
+	var refused, unevaluated error
 	for _, s := range subjects(m, labels) {
 		result := evaluate(cmd, engine, s, explain)
-		bad = bad || result.Error != "" || len(result.Decision.Deny) > 0
+		if result.Error != "" {
+			unevaluated = errUnevaluated
+		} else if len(result.Decision.Deny) > 0 {
+			refused = errRefused
+		}
 		results = append(results, result)
 	}
 	if err := emit(cmd.OutOrStdout(), output, results, func(w io.Writer) { printEvaluated(w, results) }); err != nil {
@@ -92,13 +99,10 @@ func evalManifests(cmd *cobra.Command, dir, output string, files []string, label
 	if text := skipped(m); text != "" {
 		fmt.Fprintln(cmd.ErrOrStderr(), strings.TrimPrefix(text, "; "))
 		if complete {
-			return errors.New("--complete: a kind was skipped")
+			unevaluated = errors.Join(unevaluated, unusable{errors.New("--complete: a kind was skipped")})
 		}
 	}
-	if bad {
-		return errRefused
-	}
-	return nil
+	return errors.Join(refused, unevaluated)
 }
 
 // evaluate decides and patches as the webhook would, where the classes that

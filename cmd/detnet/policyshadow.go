@@ -62,14 +62,14 @@ To try a policy on the pods that run already: detnet policy diff --cluster.`,
 				return err
 			}
 			if n := sum.Changed + sum.Failed; n > 0 {
-				return fmt.Errorf("%d of %d pods would change", n, sum.Pods)
+				return found("%d of %d pods would change", n, sum.Pods)
 			}
 			return nil
 		},
 	}
 	at.addFlags(cmd)
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "detnet", "namespace of the install")
-	return cmd
+	return answers(cmd, "a pod would change")
 }
 
 // metricsPort is where the chart's webhook answers; the API server does not look

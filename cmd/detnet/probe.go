@@ -43,8 +43,9 @@ type probing struct {
 func newProbeCommand() *cobra.Command {
 	var p probing
 	c := &cobra.Command{
-		Use:   "probe HOST[:PORT] ...",
-		Short: "Measure a path: round trip, delay variation, loss and direction",
+		Annotations: map[string]string{exitOne: "a host did not answer"},
+		Use:         "probe HOST[:PORT] ...",
+		Short:       "Measure a path: round trip, delay variation, loss and direction",
 		Long: `Probe sends small packets to one or more hosts and shows how long their answers
 take, by the kernel's timestamps. It ends after --count packets, after
 --duration, or by Ctrl-C, and then waits for the packets in flight, for the
@@ -71,7 +72,7 @@ asked for cannot be done.`,
 			}
 			ctx := c.Context()
 			if p.findMTU {
-				return findMTU(ctx, sessions, p.opts, c.OutOrStdout())
+				return asFinding(findMTU(ctx, sessions, p.opts, c.OutOrStdout()))
 			}
 			if p.duration > 0 {
 				var cancel context.CancelFunc

@@ -100,7 +100,7 @@ func (r *measuring) until(ctx context.Context) (err error) {
 	if r.live {
 		fmt.Fprint(r.messages, "\r\x1b[K")
 	}
-	return errors.Join(r.finish(), r.verdict())
+	return errors.Join(r.finish(), asFinding(r.verdict()))
 }
 
 func (r *measuring) prepare() error {

@@ -29,8 +29,9 @@ type reflecting struct {
 func newReflectCommand() *cobra.Command {
 	var r reflecting
 	c := &cobra.Command{
-		Use:   "reflect",
-		Short: "Answer the probes of others until stopped",
+		Annotations: map[string]string{exitOne: "it failed while it served"},
+		Use:         "reflect",
+		Short:       "Answer the probes of others until stopped",
 		Long: `Reflect is a STAMP session-reflector (RFC 8762), or a plain UDP echo. It never
 answers with more octets than the standard's symmetry asks for, bounds what one
 source gets, and answers nobody who would answer in turn. What it dropped, and
@@ -48,7 +49,7 @@ The exit code is 2 if what was asked for cannot be done.`,
 			if err := r.check(); err != nil {
 				return unusable{err}
 			}
-			return r.serve(c.Context(), c.ErrOrStderr())
+			return asFinding(r.serve(c.Context(), c.ErrOrStderr()))
 		},
 	}
 	f := c.Flags()

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -61,7 +60,7 @@ world that it did not make. "detnet simulate" has worlds that answer.`,
 	f.VarP(format(&o.output, "text", "json"), "output", "o", "text or json")
 	f.BoolVar(&o.all, "all", false, "show every decision, also those that change nothing")
 	f.BoolVar(&o.check, "check", false, "fail if a plan differs from the recorded one")
-	return cmd
+	return answers(cmd, "a plan differs from the recorded one and --check asks")
 }
 
 func (o replayOptions) replay(cmd *cobra.Command, name string, from io.Reader) error {
@@ -100,7 +99,7 @@ func (o replayOptions) replay(cmd *cobra.Command, name string, from io.Reader) e
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d plans differ from the recorded ones\n", news.Different, news.Steps)
 	if o.check && news.Different > 0 {
-		return errors.New("the law decides otherwise than recorded")
+		return found("the law decides otherwise than recorded")
 	}
 	return nil
 }
