@@ -104,6 +104,9 @@ func (i installation) helm(args ...string) string {
 	return out
 }
 
+// certificates are the Secrets that detnet's programs issue into.
+var certificates = []string{"detnet-webhook-tls", "detnet-agent-tls", "detnet-controller-tls"}
+
 // issuer is who issues by what is installed, with the Secrets as they are.
 func (i installation) issuer() (string, map[string]types.UID) {
 	i.t.Helper()
@@ -112,7 +115,7 @@ func (i installation) issuer() (string, map[string]types.UID) {
 		i.t.Fatal(err)
 	}
 	secrets := map[string]types.UID{}
-	for _, name := range []string{"detnet-webhook-tls", "detnet-agent-tls"} {
+	for _, name := range certificates {
 		var s corev1.Secret
 		if err := i.c.Get(i.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, &s); err != nil {
 			i.t.Fatal(err)
@@ -208,7 +211,11 @@ func TestProgramsMakeAgainWhatTheyNeed(t *testing.T) {
 		}
 		return s
 	}
-	for account, name := range map[string]string{"detnet-webhook": "detnet-webhook-tls", "detnet-controller": "detnet-agent-tls"} {
+	for _, name := range certificates {
+		account := "detnet-controller"
+		if name == "detnet-webhook-tls" {
+			account = "detnet-webhook"
+		}
 		if err := i.c.Delete(t.Context(), secret(name, "")); err != nil {
 			t.Fatal(err)
 		}
