@@ -63,6 +63,15 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer b.close()
+	undo, err := first()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := undo(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench-control:", err)
+		}
+	}()
 	for _, c := range cs {
 		if err := b.compete(ctx, c, ws); err != nil {
 			// What was measured before is not lost.
