@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 
 const capacity = 100 * bitrate.Mbit
 
+// values are those of the install.
+var values = map[string]string{"controller.config.nodes.taintAfter": "10s"}
+
 // world is the one cluster that the tests below share, in order.
 type world struct{ *stage.Stage }
 
@@ -33,6 +36,7 @@ func TestDetnet(t *testing.T) {
 	w.Run(t, "protects critical traffic", w.protects)
 	w.Run(t, "goes on after the leader is gone", w.leaderGone)
 	w.Run(t, "keeps limits while the agents restart", w.agentsRestart)
+	w.Run(t, "keeps limits while it is upgraded, and back", w.upgrades)
 	w.Run(t, "keeps limits while the API server is away", w.apiServerAway)
 	w.Run(t, "carries limits into templates", w.rollsOut)
 	w.Run(t, "writes nothing in observe mode", w.observe)
@@ -43,7 +47,7 @@ func TestDetnet(t *testing.T) {
 
 func setUp(t *testing.T) *world {
 	w := &world{stage.Up(t, "e2e")}
-	if err := install.Detnet(t.Context(), w.Cluster, map[string]string{"controller.config.nodes.taintAfter": "10s"}); err != nil {
+	if err := install.Detnet(t.Context(), w.Cluster, values); err != nil {
 		w.Dump(t)
 		t.Fatal(err)
 	}
