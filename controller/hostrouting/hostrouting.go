@@ -34,10 +34,12 @@ func On(config map[string]string) bool {
 }
 
 // measured reports whether it is host routing of a kind that was measured
-// (docs/cilium.md): over veth or netkit, and not under WireGuard, which does not let what
-// pods send have its times of departure.
+// (docs/cilium.md): over veth or netkit, native or in VXLAN, which is Cilium's default, and
+// not under WireGuard, which does not let what pods send have its times of departure.
 func measured(config map[string]string) bool {
-	return On(config) && config["routing-mode"] == "native" && Tried(config["datapath-mode"]) && config["enable-wireguard"] != "true"
+	protocol := config["tunnel-protocol"]
+	carried := config["routing-mode"] == "native" || protocol == "" || protocol == "vxlan"
+	return On(config) && carried && Tried(config["datapath-mode"]) && config["enable-wireguard"] != "true"
 }
 
 // Tried reports whether limits were measured with pods joined to their nodes by a datapath
