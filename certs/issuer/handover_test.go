@@ -20,7 +20,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/internal/apitest"
@@ -166,6 +168,46 @@ func TestDeletedSecretIsMadeAgain(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// A rollback takes Secret and ConfigMap away under programs that run on for seconds. What they
+// made would belong to no release.
+func TestTakenBackIsNotMadeAgain(t *testing.T) {
+	c, err := client.New(apitest.Start(t).Config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := types.NamespacedName{Namespace: "default", Name: secretName}
+	meta := metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}
+	config := Config{Secret: key, DNSNames: []string{"detnet-controller"}, Publish: true, Settle: time.Hour}
+	s := &Secret{config: config, client: c, events: events.NewFakeRecorder(10), rotation: rotation{config.DNSNames, 1000 * time.Hour, time.Hour}}
+	looks := func(there bool) {
+		t.Helper()
+		if _, err := s.Reconcile(t.Context(), reconcile.Request{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Get(t.Context(), key, new(corev1.Secret)); (err == nil) != there {
+			t.Fatalf("the Secret: %v; want it there: %v", err, there)
+		}
+	}
+	remove := func(object client.Object) {
+		t.Helper()
+		if err := c.Delete(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(t, c, &corev1.ConfigMap{ObjectMeta: meta})
+	looks(true) // none is in use, and everybody waits
+	looks(true)
+	remove(&corev1.Secret{ObjectMeta: meta})
+	looks(false) // who took it may be about to take more
+	s.config.Settle = 0
+	looks(true)
+	remove(&corev1.Secret{ObjectMeta: meta})
+	remove(&corev1.ConfigMap{ObjectMeta: meta})
+	looks(false)
+	apply(t, c, &corev1.ConfigMap{ObjectMeta: meta}) // it was a mistake
+	looks(true)
 }
 
 // From detnet's own certificates to another issuer's: that issuer writes into the

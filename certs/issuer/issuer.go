@@ -38,7 +38,8 @@ import (
 
 // Config describes a self-managed certificate.
 type Config struct {
-	// Secret is made where it is missing, also when somebody deletes it.
+	// Secret is made where it is missing, also when somebody deletes it, unless the
+	// ConfigMap of Publish goes with it.
 	Secret types.NamespacedName
 	// DNSNames are the names on the certificate; at least one.
 	DNSNames []string
@@ -58,7 +59,8 @@ type Config struct {
 	Spread time.Duration
 	// Settle is how long the API server is given to take up the trust in a
 	// certificate that replaced the one in use without being announced in its
-	// bundle: one of another issuer, or one made because the Secret was emptied.
+	// bundle: one of another issuer, or one made because the Secret was emptied; and how
+	// long a Secret is missing before it is made again while a certificate is in use.
 	// 0: 5 s.
 	Settle time.Duration
 	// Followed leaves issuing to somebody else who writes tls.crt, tls.key and
@@ -86,6 +88,9 @@ type Secret struct {
 	inUse map[string][]byte // the data put to use last
 	since time.Time         // when the certificate of last was first seen
 	known knowledge         // as of the last round
+
+	gone      bool // the Secret, as of the last round
+	goneSince time.Time
 }
 
 // SelfManaged issues and rotates the certificate while the manager runs, on

@@ -23,15 +23,14 @@ const forget = 6
 
 // Reconcile is called by the manager.
 func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
-	secret := new(corev1.Secret)
+	secret, now := new(corev1.Secret), time.Now()
 	err := s.client.Get(ctx, s.config.Secret, secret)
 	if apierrors.IsNotFound(err) {
-		return reconcile.Result{}, s.create(ctx)
+		return s.missed(ctx, now)
 	}
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("read certificate %s: %w", s.config.Secret, err)
 	}
-	now := time.Now()
 	s.see(secret, now)
 	// Trust first: a certificate is put to use where all have been told of it. Who can't be told
 	// keeps back no more than that: not the next one's announcement, nor the use of one that
@@ -87,7 +86,7 @@ func (s *Secret) see(secret *corev1.Secret, now time.Time) {
 	if s.last == nil || !bytes.Equal(s.last.Data[certs.CertFile], secret.Data[certs.CertFile]) {
 		s.since = now
 	}
-	s.last = secret
+	s.last, s.gone = secret, false
 }
 
 // forgetAt is when trust that the Secret does not name is dropped, where all know its certificate.
@@ -117,6 +116,28 @@ func (s *Secret) write(ctx context.Context, secret *corev1.Secret, data map[stri
 	}
 	log.FromContext(ctx).Info("rotated the certificate", "due", due)
 	return nil // the write comes back as an event
+}
+
+// missed makes the Secret anew, unless the release that has it was taken back: then this
+// program is about to end, and what it made would be left. While a certificate is in use
+// nobody waits for it.
+func (s *Secret) missed(ctx context.Context, now time.Time) (reconcile.Result, error) {
+	if s.inUse == nil {
+		return reconcile.Result{}, s.create(ctx)
+	}
+	if !s.gone {
+		s.gone, s.goneSince = true, now
+	}
+	if settled := s.goneSince.Add(s.config.Settle); now.Before(settled) {
+		return reconcile.Result{RequeueAfter: settled.Sub(now)}, nil
+	}
+	if s.config.Publish {
+		if err := s.client.Get(ctx, s.config.Secret, new(corev1.ConfigMap)); apierrors.IsNotFound(err) {
+			log.FromContext(ctx).Info("the certificate's Secret and ConfigMap are both gone, as after a rollback: they are not made again", "secret", s.config.Secret)
+			return reconcile.Result{}, nil
+		}
+	}
+	return reconcile.Result{}, s.create(ctx)
 }
 
 // create makes the Secret that is missing. A certificate in use stays in use and
