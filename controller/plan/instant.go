@@ -8,7 +8,8 @@ import (
 // Instant is a time.Time in eight octets and without a pointer: of what is measured there
 // are hundreds of thousands, for which a time.Time would be half of the room and all that
 // the garbage collector has to look at. It keeps the monotonic reading, and no time zone;
-// the zero Instant is the zero Time. Years from 1900 to 2100 have one. One with a monotonic
+// the zero Instant is the zero Time. Years from 1900 to 2100 have one, and what is beyond is
+// taken for the nearest that has. One with a monotonic
 // reading and one without are compared by what the wall clock was as the program started.
 type Instant int64
 
@@ -21,6 +22,9 @@ func At(t time.Time) Instant {
 	case t.IsZero():
 		return 0
 	case t == t.Round(0): //nolint:staticcheck // not Equal: it has no monotonic reading
+		if s := t.Unix(); s < earliest || s > latest {
+			t = time.Unix(min(max(s, earliest), latest), 0)
+		}
 		return Instant((t.UnixNano() - epoch) << 1)
 	}
 	return Instant(t.Sub(started)<<1 | monotonic)
@@ -32,6 +36,8 @@ const (
 	// epoch is what others count from, Unix time in ns: one that nobody has, as that one
 	// has the zero Instant.
 	epoch = -1
+	// earliest and latest are 1900 and 2100, Unix time in s.
+	earliest, latest = -2_208_988_800, 4_102_444_800
 )
 
 // Time is i as others have it.

@@ -42,6 +42,28 @@ func TestInstantIsItsTime(t *testing.T) {
 	})
 }
 
+// What no Instant is for is before or after all others, and not somewhere among them.
+func TestInstantsBeyond(t *testing.T) {
+	now := At(started)
+	for _, at := range []time.Time{time.Time{}.Add(time.Minute), time.Date(1700, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		if x := At(at); x.Compare(now) >= 0 || x.Compare(0) <= 0 {
+			t.Errorf("%v has become %v", at, x)
+		}
+	}
+	if x := At(time.Date(2500, 1, 1, 0, 0, 0, 0, time.UTC)); x.Compare(now) <= 0 {
+		t.Errorf("2500 has become %v", x)
+	}
+}
+
+// Later by so much is as of its time, by whichever clock.
+func TestInstantAdd(t *testing.T) {
+	for _, at := range []time.Time{started, started.Round(0)} {
+		if got, want := At(at).Add(2*time.Hour), at.Add(2*time.Hour); !got.Time().Equal(want) {
+			t.Errorf("two hours after %v is %v", at, got)
+		}
+	}
+}
+
 // There are hundreds of thousands of samples and rates: they are no larger than what they
 // say, and hold nothing that the garbage collector would look at.
 func TestSamplesAreSmall(t *testing.T) {

@@ -1,6 +1,8 @@
 package sense
 
 import (
+	"slices"
+	"sort"
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
@@ -78,19 +80,13 @@ func (l Leg) Of(session *plan.Session, from time.Time) *plan.Session {
 	if l == RoundTrip {
 		return session
 	}
-	part, base, since := *session, Above(session.Base), 0
-	for i := range session.Samples {
-		if session.Samples[i].At.After(from) {
-			since++
-		}
-	}
-	part.Samples = make([]plan.Sample, 0, since)
-	for i := range session.Samples {
-		if s := session.Samples[i]; s.At.After(from) {
-			if !s.Lost {
-				s.At, s.RTT = l.begins(&s, &session.Base), base+l.above(&s, &session.Base)
-			}
-			part.Samples = append(part.Samples, s)
+	part, base := *session, Above(session.Base)
+	since := plan.At(from)
+	first := sort.Search(len(session.Samples), func(i int) bool { return session.Samples[i].At.Compare(since) > 0 })
+	part.Samples = slices.Clone(session.Samples[first:])
+	for i := range part.Samples {
+		if s := &part.Samples[i]; !s.Lost {
+			s.At, s.RTT = l.begins(s, &session.Base), base+l.above(s, &session.Base)
 		}
 	}
 	return &part

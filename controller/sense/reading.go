@@ -51,9 +51,7 @@ const (
 // no samples where there are too few of them or where they are stale.
 func (c Config) read(session *plan.Session, leg Leg, since, now time.Time) Reading {
 	r := Reading{Session: session, Base: session.Base, leg: leg}
-	if !since.IsZero() { // no Instant is a little after the zero Time
-		since = since.Add(session.Lag)
-	}
+	since = since.Add(session.Lag)
 	c.countLoss(&r, since, now)
 	var room [most]plan.Sample
 	window := c.window(room[:0], session, since, now)

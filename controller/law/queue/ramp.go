@@ -22,10 +22,11 @@ type Delay struct {
 // Ramp is the delays that sessions saw since a time, in the order of sending.
 func Ramp(paths []*plan.Session, from time.Time) []Delay {
 	var ramp []Delay
+	since := plan.At(from)
 	for _, session := range paths {
 		base := sense.Above(session.Base)
-		for _, s := range session.Samples {
-			if !s.Lost && s.At.After(from) {
+		for i := range session.Samples {
+			if s := &session.Samples[i]; !s.Lost && s.At.Compare(since) > 0 {
 				ramp = append(ramp, Delay{s.At.Time(), s.RTT - base})
 			}
 		}
