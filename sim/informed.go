@@ -20,6 +20,7 @@ type informed struct {
 	spare float64 // share of each link that is left free
 	flush bool    // a pod with packets waiting is changed by way of little
 	low   map[plan.PodID]*lowered
+	quiet map[*source]time.Duration // since when a source offers nothing
 }
 
 // lowered is a pod whose limit is low until its old packets have left.
@@ -29,7 +30,8 @@ type lowered struct {
 }
 
 const (
-	draining = 60 * time.Millisecond // in which a queue is to leave, as adaptive has it
+	idleAfter = 10 * time.Second      // of offering nothing a floor is lent, as adaptive has it
+	draining  = 60 * time.Millisecond // in which a queue is to leave, as adaptive has it
 	// standing is what waits before a link that is not too full.
 	standing = 250 * time.Microsecond
 )
@@ -47,6 +49,10 @@ func (x *informed) Step(state law.State, o sense.View) (law.State, plan.Plan) {
 	}
 	for i := range o.Senders {
 		s := &o.Senders[i]
+		if x.idle(x.source(s.Pod)) {
+			floor, _ := senders.Bounds(s)
+			to[i] = max(to[i], floor)
+		}
 		if limit := x.next(s, to[i].Quantise()); limit != s.Limit {
 			p.Limits = append(p.Limits, plan.Limit{Pod: s.Pod, From: s.Limit, To: limit})
 		}
@@ -66,12 +72,21 @@ func (x *informed) divide(all []plan.Sender, side func(*source) *link, to []bitr
 		claims := make([]share.Claim, len(own))
 		for k, i := range own {
 			src := x.source(all[i].Pod)
-			claims[k] = share.ClaimOf(&all[i], 0)
-			if claims[k].Demand = src.offers(); src.spec.Kind == TCP && src.wants() {
-				claims[k].Demand = claims[k].Ceiling
+			c := share.ClaimOf(&all[i], 0)
+			switch c.Demand = src.offers(); {
+			case x.idle(src): // a floor is a promise for when it is used
+				c.Floor = 0
+			case !src.wants():
+			case src.spec.Kind == TCP:
+				c.Demand = c.Ceiling
+			case x.w.scenario.Limiter == plan.EDT:
+				c.Steady(&all[i], c.Demand)
 			}
+			claims[k] = c
 		}
-		for k, got := range share.Of(x.room(l, side), claims) {
+		room := x.room(l, side)
+		share.Shrink(room, claims)
+		for k, got := range share.Of(room, claims) {
 			to[own[k]] = min(to[own[k]], got)
 		}
 	}
@@ -99,6 +114,18 @@ func (x *informed) source(pod plan.PodID) *source {
 		}
 	}
 	return nil
+}
+
+// idle reports whether a source has offered nothing for so long that a law lends its floor.
+func (x *informed) idle(s *source) bool {
+	if s.wants() {
+		delete(x.quiet, s)
+		return false
+	}
+	if _, known := x.quiet[s]; !known {
+		x.quiet[s] = x.w.now
+	}
+	return x.w.now-x.quiet[s] >= idleAfter
 }
 
 // next is the limit that a sender is to have now.
@@ -138,7 +165,7 @@ type Way struct {
 
 // Run plays a scenario with these limits.
 func (y Way) Run(s Scenario, seed uint64) *Record {
-	return Run(s, &informed{spare: y.Spare, flush: y.Flush, low: map[plan.PodID]*lowered{}}, seed)
+	return Run(s, &informed{spare: y.Spare, flush: y.Flush, low: map[plan.PodID]*lowered{}, quiet: map[*source]time.Duration{}}, seed)
 }
 
 // BestWay is the one with the most best effort of those with about the fewest violations.

@@ -71,8 +71,8 @@ var bars = map[string]score.Bar{
 	"all-at-once":        {Violation: 0.035, Goodput: 925 * mbit},
 }
 
-// edtBars are those before Cilium: about the same where all traffic is TCP's. UDP that does not
-// slow down gets there what fq keeps of it (docs/cilium.md), whatever its limit.
+// edtBars are those before Cilium: about the same where all traffic is TCP's. Of UDP that does not
+// slow down some get there all that they offer, and the others what fq keeps of it (docs/cilium.md).
 var edtBars = map[string]score.Bar{
 	"tcp-overload":   {Violation: 0.01, Goodput: 187 * mbit, Clean: time.Second},
 	"several-apps":   {Violation: 0.01, Goodput: 183 * mbit, Clean: time.Second},
@@ -85,9 +85,13 @@ var edtBars = map[string]score.Bar{
 	"second-hop":     {Violation: 0.01, Goodput: 140 * mbit, Recovery: 10 * time.Second},
 	"longer-route":   {Violation: 0.01, Goodput: 187 * mbit, Clean: time.Second},
 	"aqm-tcp":        {Violation: 0.01, Goodput: 188 * mbit},
-	"udp-overload":   {Violation: 0.01, Clean: time.Second},
-	"jitter-spike":   {Violation: 0.01, Clean: time.Second},
-	"many-pods":      {Violation: 0.01, Clean: time.Second},
+	"udp-overload":   {Violation: 0.01, Goodput: 145 * mbit, Clean: time.Second},
+	"jitter-spike":   {Violation: 0.01, Goodput: 130 * mbit, Clean: time.Second},
+	"sustained-load": {Violation: 0.01, Goodput: 118 * mbit, Clean: time.Second},
+	"many-pods":      {Violation: 0.01, Goodput: 270 * mbit, Clean: time.Second},
+	"incast":         {Violation: 0.01, Goodput: 95 * mbit, Clean: time.Second},
+	"diurnal":        {Violation: 0.01, Goodput: 90 * mbit, Clean: time.Second},
+	"all-at-once":    {Violation: 0.035, Goodput: 440 * mbit},
 	"bursts":         {Violation: 0.01, Clean: time.Second},
 }
 

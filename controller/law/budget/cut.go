@@ -62,7 +62,7 @@ func (t *Turn) count(b *Budget) {
 		still = stays(t.loss(b), x.Found.Loss)
 	}
 	switch {
-	case again && still && t.Load.Paced && t.Load.Peak < bitrate.Scale(x.Found.Used, nothing): // whose limits are low for the change
+	case again && still && t.Load.Paced && t.Load.Peak < bitrate.Scale(x.Found.Used, nothing): // of those whose limits are low for the change it is not
 		x.Fruitless = t.Config.Fruitless
 	case again && x.Depth >= telling && t.byItself(b) && t.Opinion.Worst.Base.Idle == 0: // where it is known, this is new
 		x.Fruitless = t.Config.Fruitless
@@ -128,7 +128,6 @@ func (t *Turn) early(b *Budget) bool {
 const (
 	telling = 0.15 // depth of a cut that a queue must answer to: a gentle one may just not have been enough
 	deepest = 0.95 // most that is taken of our part of a link where the rest is others'
-	nothing = 0.1  // share of what was used: a queue that stands while less is, is not of those who sent it
 	// clearly is how much more of what may fit through, by how fast a queue grew, is left by a cut
 	// than of what was sent: the faster it leaves, the less that tells of the capacity.
 	clearly = 1.2

@@ -24,7 +24,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.hold(b, plan.Blind)
 	case !t.Load.More:
 		return t.hold(b, plan.Unused)
-	case !used && (!t.Load.Bound || b.Search.Overbooked.By > 0 || t.pauses(b)): // what is not used says nothing of what fits
+	case !used && (!t.Load.Bound || t.Load.InVain && !t.lost(b) || b.Search.Overbooked.By > 0 || t.pauses(b)): // what is not used says nothing of what fits
 		if t.withdraw(b) {
 			return t.reason(b, plan.Cut, plan.Unused)
 		}
@@ -59,6 +59,12 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 // for as long as tries are apart does not pause, and others are held back by what it is promised.
 func (t *Turn) pauses(b *Budget) bool {
 	return b.Link.fallen() && b.Search.Used.Before(t.Now) && t.Now.Sub(b.Search.Used) < t.Config.ProbeEvery
+}
+
+// lost reports whether nobody gets anything, since none slows down for a limit that is too little for
+// all that it offers: then there is nothing to lose by a try for so much.
+func (t *Turn) lost(b *Budget) bool {
+	return t.Load.Lacks > 0 && t.Load.Peak < bitrate.Scale(b.Total, nothing)
 }
 
 // shows reports whether the last raise has yet to show.
@@ -109,6 +115,8 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 	switch {
 	case !b.Link.Known: // limits of before may be far too low
 		return t.Config.MaxRaise
+	case t.lost(b): // less is of no use to anybody
+		return min(float64(t.Load.Lacks)/float64(b.Total), 1)
 	case b.Search.Even && t.Load.Paced: // half of it: each change costs
 		return max(math.Sqrt(float64(b.Link.Upper)/float64(b.Total))-1, leastStep)
 	case b.Search.Fine:
@@ -124,6 +132,7 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 const (
 	doubt     = 1.1  // times what is right: how far an estimate may be wrong where hosts stand still
 	leastStep = 0.08 // that is tried at a time where each change costs
+	nothing   = 0.1  // share of what was used, or may be: it counts for nothing
 	// fineStep is what is tried for where the capacity is nearly known: the queue of what is
 	// too much is so short when it is seen that hardly a packet is late.
 	// Where more may fit by far each that finds no queue makes the next a little larger.

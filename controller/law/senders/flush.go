@@ -86,7 +86,7 @@ func (f Feedback) flushed(known []Flush, senders []plan.Sender, now time.Time) [
 }
 
 // hold keeps the uses as they were of senders whose limit is low for a while: what they
-// send says nothing of what they would. Was and is are in the order of the senders at
+// send says nothing of what they would, but for what they offer. Was and is are in the order of the senders at
 // the step before and now; neither is changed.
 func hold(is, was []Use, flushes []Flush, now time.Time) []Use {
 	if len(flushes) == 0 {
@@ -98,7 +98,7 @@ func hold(is, was []Use, flushes []Flush, now time.Time) []Use {
 		k, known := plan.Find(was, f.Pod)
 		if here && known {
 			held[i] = was[k]
-			held[i].Since = now
+			held[i].Since, held[i].Offer = now, is[i].Offer
 		}
 	}
 	return held

@@ -28,6 +28,7 @@ func Observe(uses []Use, flushes []Flush, f Feedback, o plan.Observation, elsewh
 	}
 	l.Flushes = l.Feedback.flushed(flushes, o.Senders, o.At)
 	l.Uses = hold(l.Uses, uses, l.Flushes, o.At)
+	l.All = passed(l.All, l.Uses)
 	l.Usual = l.Feedback.P95(assumed)
 	l.awaited = make([]bool, len(l.All))
 	for _, p := range l.Feedback.Pending {
@@ -74,6 +75,7 @@ type Load struct {
 	Pause          time.Duration // by how much longer than else nothing newer may come
 
 	Bound   bool         // somebody is held back by a limit
+	InVain  bool         // and gets next to nothing of it, as all do who are
 	Floors  bitrate.Rate // sum of the floors
 	Sending int          // senders that send anything
 	Room    bool         // somebody is above the floor
@@ -84,6 +86,9 @@ type Load struct {
 	Sockets bool
 	// Streams says that agents hold all of them to their limits, which they are told on streams.
 	Streams bool
+	// Lacks is how much more would have one more of those get all that it offers that do not
+	// slow down, and get next to nothing; 0: there is none.
+	Lacks bitrate.Rate
 }
 
 // Worth is the share of a limit of which a change is worth a write.
@@ -92,14 +97,16 @@ const Worth = 0.01
 // Group finds what the members do, each by its place in All.
 func (l *Look) Group(members []int32) Group {
 	g := Group{Members: members, Senders: make([]*plan.Sender, len(members)), Unused: make([]bitrate.Rate, len(members))}
-	load := &g.Load
-	var least bitrate.Rate // that can be written
+	load, heeds := &g.Load, false
+	var least bitrate.Rate       // that can be written
+	var spare, want bitrate.Rate // of those that do not slow down: limits above floors, and the least that one needs beside all that
 	for k, i := range members {
 		s, use := &l.All[i], &l.Uses[i]
 		g.Senders[k] = s
 		floor, ceiling := Bounds(s)
 		limit := LimitOf(s)
-		load.Bound = load.Bound || Bound(s, use.Recent())
+		bound := Bound(s, use.Recent())
+		load.Bound = load.Bound || bound
 		if !use.Idle(l.At) {
 			load.Sending++
 		}
@@ -112,12 +119,21 @@ func (l *Look) Group(members []int32) Group {
 		if from, to := Newest(s); to.After(load.Seen) {
 			load.SeenFrom, load.Seen, load.Pause = from, to, s.Pause
 		}
+		if offer := &use.Offer; !offer.Lost() {
+			heeds = heeds || bound
+		} else {
+			spare += limit - min(floor, limit)
+			if need := Enough(offer.Rate()) - min(floor, limit); want == 0 || need < want {
+				want = need
+			}
+		}
 		load.Room = load.Room || l.Meant(s) > bitrate.Scale(floor, 1+Worth)
 		load.More = load.More || limit < ceiling
 		g.Pending = g.Pending || l.awaited[i]
 		g.wait(s, l.Flush(s.Pod))
 	}
-	load.Peak = PeakSum(g.Senders)
+	load.Peak, load.Lacks = PeakSum(g.Senders), max(want-spare, 0)
+	load.InVain = load.Bound && !heeds
 	// What is promised to all may be more than there is.
 	shrunk := max(load.Peak/2, least)
 	if much := shrunk + shrunk/8; load.Bound && load.Floors > much {

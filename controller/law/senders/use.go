@@ -1,6 +1,7 @@
 package senders
 
 import (
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -8,10 +9,9 @@ import (
 )
 
 const (
-	useEpoch  = 1500 * time.Millisecond // of a peak: who is quiet for one or two of them lends to others
-	forgets   = 0.95                    // left with each epoch of the highest before: half after 20 s
-	idleRate  = bitrate.Mbit            // that idle pods use at the most
-	idleAfter = 10 * time.Second        // of being quiet
+	forgets   = 0.95             // left with each epoch of the highest before: half after 20 s
+	idleRate  = bitrate.Mbit     // that idle pods use at the most
+	idleAfter = 10 * time.Second // of being quiet
 )
 
 // Use is the recent peak of one sender's usage, as a windowed maximum.
@@ -21,6 +21,7 @@ type Use struct {
 	Now, Last bitrate.Rate
 	High      bitrate.Rate // of the epochs before, less by a twentieth with each
 	Quiet     time.Time    // since when it sends next to nothing; zero: it sends
+	Offer     Offer
 }
 
 // Key is the pod.
@@ -62,6 +63,29 @@ func (u *Use) add(at time.Time, r bitrate.Rate) {
 	}
 }
 
+// passed is the senders with what is left of what they were counted to send: next to nothing of one
+// that does not slow down, for as long as its limit is below what it offers.
+func passed(senders []plan.Sender, uses []Use) []plan.Sender {
+	own := false
+	for i := range senders {
+		offer := &uses[i].Offer
+		if !offer.Lost() {
+			continue
+		}
+		if !own {
+			senders, own = slices.Clone(senders), true
+		}
+		rates := slices.Clone(senders[i].Rates)
+		for k := range rates {
+			if rates[k].At.After(offer.Above) {
+				rates[k].Tx = 0
+			}
+		}
+		senders[i].Rates = rates
+	}
+	return senders
+}
+
 // observeUse brings the peaks up to date; senders in the order of their PodID.
 // Where nothing is new it returns what was known.
 func observeUse(known []Use, senders []plan.Sender, now time.Time) []Use {
@@ -76,7 +100,8 @@ func observeUse(known []Use, senders []plan.Sender, now time.Time) []Use {
 		if k < len(known) && known[k].Pod == s.Pod {
 			use = known[k]
 		}
-		if use.add(now, Peak(s, now)); same && use == known[i] {
+		use.add(now, Peak(s, now))
+		if use.Offer.add(s, now); same && use == known[i] {
 			continue
 		}
 		if same || i == 0 {

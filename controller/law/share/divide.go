@@ -26,6 +26,9 @@ func Divide(b *budget.Budget, g *senders.Group, l *senders.Look, raise bool) Div
 			peak = use.Bursts()
 		}
 		claims[k] = ClaimOf(g.Senders[k], peak)
+		if use.Offer.Steady {
+			claims[k].Steady(g.Senders[k], use.Offer.Rate())
+		}
 		if !b.Link.Known && raise {
 			claims[k].Floor = max(claims[k].Floor, senders.LimitOf(g.Senders[k]))
 		}
@@ -33,7 +36,7 @@ func Divide(b *budget.Budget, g *senders.Group, l *senders.Look, raise bool) Div
 			claims[k].lend(g.Unused[k])
 		}
 	}
-	shrink(b.Limits(), claims)
+	Shrink(b.Limits(), claims)
 	d := Division{Of(b.Limits(), claims), make([]bitrate.Rate, len(claims))}
 	for k, unused := range g.Unused {
 		d.To[k] += unused

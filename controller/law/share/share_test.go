@@ -69,7 +69,7 @@ func TestShrink(t *testing.T) {
 			claims[i].Floor = was[i]
 		}
 		total := bitrate.Rate(rapid.Int64Range(0, 500_000_000).Draw(t, "total"))
-		shrink(total, claims)
+		Shrink(total, claims)
 		var floors, now, least bitrate.Rate
 		for i, c := range claims {
 			floors, now, least = floors+was[i], now+c.Floor, least+min(was[i], bitrate.Min)

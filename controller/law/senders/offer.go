@@ -1,0 +1,79 @@
+package senders
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+const (
+	useEpoch = 1500 * time.Millisecond // of a peak: who is quiet for one or two of them lends to others
+	above    = 1.05                    // times its limit: who sends more offers more than it gets
+	steady   = 1500 * time.Millisecond // of sending more, until a sender is taken not to slow down
+	yields   = time.Second             // of keeping to a limit below what it sent, until it is taken to
+)
+
+// Offer is what a sender offers before Cilium, where what is sent is counted before it is limited.
+type Offer struct {
+	// Steady says that a limit does not have it send less: of one below what it offers it gets
+	// next to nothing.
+	Steady        bool
+	Now, Last     bitrate.Rate // as those of Use, of what is counted
+	Since         time.Time
+	Above, Yields time.Time // since when it sends more than its limit, and keeps to one; zero: it does not
+	// Excess is what it sent too much since it last kept to its limit, as the time that the limit takes
+	// for it. What is more than the horizon was dropped, and a sender that slows down would have.
+	Excess time.Duration
+	Seen   time.Time
+}
+
+// Rate is the most that is offered lately.
+func (o *Offer) Rate() bitrate.Rate { return max(o.Now, o.Last) }
+
+// Lost reports whether next to nothing is left of it: its sender does not slow down for a limit below it.
+func (o *Offer) Lost() bool { return o.Steady && !o.Above.IsZero() }
+
+// Enough is the least limit under which a sender gets all of such an offer.
+func Enough(offer bitrate.Rate) bitrate.Rate { return offer + offer*3/100 }
+
+// add takes in what a sender was counted to send, and finds out whether it slows down for a limit.
+func (o *Offer) add(s *plan.Sender, now time.Time) {
+	if s.Limiter != plan.EDT || len(s.Rates) == 0 {
+		*o = Offer{}
+		return
+	}
+	from, seen := Newest(s)
+	sent := s.Rates[len(s.Rates)-1].Tx
+	if now.Sub(o.Since) >= useEpoch {
+		o.Since, o.Last, o.Now = now, o.Now, 0
+	}
+	o.Now = max(o.Now, sent)
+	limit := LimitOf(s)
+	over := sent > bitrate.Scale(limit, above)
+	switch {
+	case !over && Fills(sent, limit): // who sends less says nothing
+		o.Excess = 0
+	case over && seen.After(o.Seen):
+		o.Excess += time.Duration((float64(sent)/float64(limit) - above) * float64(seen.Sub(from)))
+	}
+	o.Seen = seen
+	lasts(&o.Above, over, now)
+	lasts(&o.Yields, !over && Fills(sent, limit) && !Fills(sent, o.Rate()), now)
+	switch {
+	case !o.Above.IsZero() && now.Sub(o.Above) >= steady && o.Excess >= plan.Horizon:
+		o.Steady = true
+	case !o.Yields.IsZero() && now.Sub(o.Yields) >= yields:
+		o.Steady = false
+	}
+}
+
+// lasts notes since when something is so.
+func lasts(since *time.Time, so bool, now time.Time) {
+	switch {
+	case !so:
+		*since = time.Time{}
+	case since.IsZero():
+		*since = now
+	}
+}

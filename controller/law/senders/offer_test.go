@@ -1,0 +1,67 @@
+package senders
+
+import (
+	"testing"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// sends is a sender after it was seen to send each of these for a second, under this limit.
+func sends(limiter plan.Limiter, limit bitrate.Rate, mbits ...bitrate.Rate) (s plan.Sender, o Offer) {
+	at := t0
+	for _, sent := range mbits {
+		for range 10 {
+			at = at.Add(Window)
+			s = plan.Sender{Limiter: limiter, Limit: limit, Rates: []plan.TxRate{{At: plan.At(at), Tx: sent * mbit}}}
+			o.add(&s, at)
+		}
+	}
+	return s, o
+}
+
+// Who sends more than its limit for two seconds does not slow down, before Cilium's limiter under
+// legacy host routing; who keeps to a limit that is less than it sent does.
+func TestWhoDoesNotSlowDown(t *testing.T) {
+	for _, tt := range []struct {
+		limiter plan.Limiter
+		sent    []bitrate.Rate
+		steady  bool
+	}{
+		{plan.EDT, []bitrate.Rate{150, 150, 150, 150, 150}, true},
+		{plan.EDT, []bitrate.Rate{400, 400, 400}, true},
+		{plan.EDT, []bitrate.Rate{110, 110, 110, 110, 110}, false}, // TCP may have so much waiting
+		{plan.EDT, []bitrate.Rate{150}, false},
+		{plan.EDT, []bitrate.Rate{150, 98, 150, 98, 150}, false},
+		{plan.EDT, []bitrate.Rate{400, 400, 400, 0, 0}, true},
+		{plan.EDT, []bitrate.Rate{400, 400, 400, 60, 60}, true},
+		{plan.EDT, []bitrate.Rate{400, 400, 400, 98, 98}, false},
+		{plan.EDTHostRouting, []bitrate.Rate{400, 150, 150}, false},
+		{plan.TokenBucket, []bitrate.Rate{400, 150, 150}, false},
+	} {
+		if _, o := sends(tt.limiter, 100*mbit, tt.sent...); o.Steady != tt.steady {
+			t.Errorf("%s, %v: %+v", tt.limiter, tt.sent, o)
+		}
+	}
+}
+
+// Of one that does not slow down next to nothing passes while its limit is below what it
+// offers; what would be enough for one more of them is known.
+func TestWhatPassesOfWhoDoesNotSlowDown(t *testing.T) {
+	s, o := sends(plan.EDT, 97*mbit, 150, 150, 150, 150, 150)
+	a, b := s, s
+	a.Pod.Name, b.Pod.Name = "a", "b"
+	l := Look{At: o.Above, Uses: []Use{{Pod: a.Pod, Offer: o}, {Pod: b.Pod, Offer: o}}}
+	l.awaited = make([]bool, 2)
+	l.All = passed([]plan.Sender{a, b}, l.Uses)
+	if g := l.Group([]int32{0, 1}); g.Load.Peak != 0 || g.Load.Lacks != 0 {
+		t.Errorf("what two limits of 97M let through is %v, and %v are lacking for one of them to have 150M", g.Load.Peak, g.Load.Lacks)
+	}
+	l.All[0].Limit, l.All[1].Limit = 50*mbit, 50*mbit
+	if got, want := l.Group([]int32{0, 1}).Load.Lacks, Enough(150*mbit)-100*mbit+bitrate.Min; got != want {
+		t.Errorf("two limits of 50M lack %v for one to have 150M, want %v", got, want)
+	}
+	if s.Rates[0].Tx != 150*mbit {
+		t.Error("the observation was changed")
+	}
+}

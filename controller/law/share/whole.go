@@ -1,0 +1,59 @@
+package share
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/senders"
+)
+
+// whole gives what those of one rank have got together whose offer a lower limit is of no use to
+// to as many of them as have enough by it: first to who has enough of a fair share, then to who
+// has it now, then to who offers least. The others keep the floor, and what is left.
+func whole(members []int, claims []Claim, got []bitrate.Rate) {
+	var steady []int
+	var rest bitrate.Rate // beside the floors
+	helps := false
+	for _, i := range members {
+		if c := &claims[i]; c.Offer > 0 && c.Ceiling >= senders.Enough(c.Offer) {
+			steady = append(steady, i)
+			rest += got[i] - c.Floor
+			helps = helps || got[i] < senders.Enough(c.Offer)
+		}
+	}
+	if !helps {
+		return
+	}
+	first := func(i int) int {
+		switch c := &claims[i]; {
+		case got[i] >= senders.Enough(c.Offer):
+			return 0
+		case c.Whole:
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(steady, func(a, b int) int {
+		return cmp.Or(cmp.Compare(first(a), first(b)), cmp.Compare(claims[a].Offer, claims[b].Offer))
+	})
+	served := 0
+	for _, i := range steady {
+		c := &claims[i]
+		if need := max(senders.Enough(c.Offer)-c.Floor, 0); need > rest {
+			break
+		} else {
+			rest -= need
+		}
+		served++
+	}
+	for k, i := range steady {
+		c := &claims[i]
+		if got[i] = c.Floor; k < served {
+			got[i] = max(senders.Enough(c.Offer), c.Floor)
+		}
+	}
+	for _, part := range [][]int{steady[:served], steady[served:]} {
+		rest -= fill(rest, part, claims, got, func(c Claim) bitrate.Rate { return max(c.Demand, c.Floor) })
+	}
+}
