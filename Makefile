@@ -72,6 +72,10 @@ bench-scale: ## The controller against 10, 30 and 100 nodes' agents, real API se
 bench-control: ## The laws side by side on real queues, about 40 minutes (ARGS="-duration 20s -worlds tcp,udp -contenders adaptive,oracle": fewer)
 	cd test && $(GO) run ./bench/control $(ARGS)
 
+.PHONY: bench-onsets
+bench-onsets: ## How soon a first cut is in force and all is clean: ten onsets on real queues, 4 minutes (ARGS="-onsets 20 -duration 10s")
+	cd test && $(GO) run ./bench/control -onsets 5 $(ARGS)
+
 .PHONY: bench-agent
 bench-agent: ## CPU, memory and accuracy of the agent
 	$(GO) test ./agent/bench -run '^$$' -bench . -benchtime 1x -timeout 30m

@@ -49,6 +49,15 @@ func (c *Cluster) RunOn(ctx context.Context, node string, cmd *exec.Cmd) error {
 	return target.Run(cmd)
 }
 
+// InNode calls fn on a thread in a node's network. Sockets that fn opens stay there.
+func (c *Cluster) InNode(ctx context.Context, node string, fn func() error) error {
+	target, err := c.node(ctx, node)
+	if err != nil {
+		return err
+	}
+	return target.Net(fn)
+}
+
 // Command prepares a program of the sandbox or of the host, with the cluster's
 // KUBECONFIG; run it on the host as usual, or in a node with [Cluster.RunOn].
 func (c *Cluster) Command(ctx context.Context, program string, args ...string) *exec.Cmd {

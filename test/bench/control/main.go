@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -41,6 +42,7 @@ func run(ctx context.Context) error {
 	d := flag.Duration("duration", 0, "length of each run; each world's own, a minute or more, if 0")
 	inWorlds := flag.String("worlds", "", "comma-separated; all if empty")
 	by := flag.String("contenders", "", "comma-separated; all if empty")
+	met := flag.Int("onsets", 0, "so many onsets of each of tcp and udp, for adaptive alone, in place of contenders in worlds")
 	flag.Parse()
 	ws, err := chosen(worlds, list(*inWorlds), func(w world) string { return w.name })
 	if err != nil {
@@ -63,6 +65,9 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer b.close()
+	if *met > 0 {
+		return b.playOnsets(ctx, *met, cmp.Or(*d, onsetLength))
+	}
 	undo, err := first()
 	if err != nil {
 		return err
@@ -126,11 +131,7 @@ func (b *bench) close() {
 
 // compete takes one contender through the worlds.
 func (b *bench) compete(ctx context.Context, c contender, ws []world) error {
-	values := map[string]string{"controller.mode": "off"}
-	if c.law {
-		values = map[string]string{"controller.mode": "enforce", "controller.law": c.name}
-	}
-	if err := install.Detnet(ctx, b.cluster, values); err != nil {
+	if err := b.install(ctx, c); err != nil {
 		return err
 	}
 	for _, w := range ws {
@@ -150,6 +151,15 @@ func (b *bench) compete(ctx context.Context, c contender, ws []world) error {
 		}
 	}
 	return nil
+}
+
+// install has the cluster controlled by a contender.
+func (b *bench) install(ctx context.Context, c contender) error {
+	values := map[string]string{"controller.mode": "off"}
+	if c.law {
+		values = map[string]string{"controller.mode": "enforce", "controller.law": c.name}
+	}
+	return install.Detnet(ctx, b.cluster, values)
 }
 
 // lead is how long the network is left idle before the onset: the least round

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/test/sandbox"
+	"github.com/detnet/detnet/test/scene"
+)
+
+// limited is a rate that the senders' node was told to keep one of them to.
+type limited struct {
+	at time.Time
+	to bitrate.Rate // of frames
+}
+
+// watchKernel notes the limits that are put in force on the senders' node from now on, as its
+// kernel tells (RTM_NEWTCLASS, rtnetlink(7)): what a client of the API server sees of them is
+// the record, which may come later. What it returns stops, and tells what was seen.
+func watchKernel(ctx context.Context, cluster *sandbox.Cluster) (stop func() []limited, err error) {
+	var socket *nl.NetlinkSocket
+	err = cluster.InNode(ctx, scene.Node, func() (err error) {
+		socket, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_TC)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch the limits on %s: %w", scene.Node, err)
+	}
+	var mu sync.Mutex
+	var seen []limited
+	go func() {
+		for {
+			messages, _, err := socket.Receive()
+			now := time.Now()
+			if err != nil {
+				return // it was closed
+			}
+			mu.Lock()
+			for _, m := range messages {
+				if rate, ok := classRate(m.Header.Type, m.Data); ok {
+					seen = append(seen, limited{now, rate})
+				}
+			}
+			mu.Unlock()
+		}
+	}()
+	return func() []limited {
+		socket.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(seen)
+	}, nil
+}
+
+// classRate is the rate of an htb class that was made or changed: the ninth to twelfth octet
+// of its parameters, in octets a second (struct tc_htb_opt).
+func classRate(kind uint16, data []byte) (bitrate.Rate, bool) {
+	if kind != unix.RTM_NEWTCLASS || len(data) < nl.SizeofTcMsg {
+		return 0, false
+	}
+	rate, ok := bitrate.Rate(0), false
+	attributes(data[nl.SizeofTcMsg:], func(kind uint16, options []byte) {
+		if kind != nl.TCA_OPTIONS {
+			return
+		}
+		attributes(options, func(kind uint16, parameters []byte) {
+			if kind == nl.TCA_HTB_PARMS && len(parameters) >= 12 {
+				rate, ok = bitrate.Rate(binary.NativeEndian.Uint32(parameters[8:]))*8, true
+			}
+		})
+	})
+	return rate, ok
+}
+
+func attributes(data []byte, each func(kind uint16, value []byte)) {
+	all, err := nl.ParseRouteAttr(data)
+	if err != nil {
+		return // one that says nothing
+	}
+	for _, a := range all {
+		each(a.Attr.Type&nl.NLA_TYPE_MASK, a.Value)
+	}
+}
