@@ -24,7 +24,8 @@ import (
 )
 
 // Window is the length of one measurement: half of it where what is sent changes, so that
-// it is soon known, and up to three times as much where the host stands still.
+// it is soon known, a quarter where it does after a second without a change, and up to three
+// times as much where the host stands still.
 const Window = 100 * time.Millisecond
 
 // Rate is what one pod sent and received over one window.
@@ -75,9 +76,11 @@ type Meter struct {
 
 	known  map[string]*known // by UID
 	now    map[int]counters
-	before map[int]counters // those of half
+	before map[int]counters // those of last
 	at     time.Time        // end of the newest window
-	half   reading          // the newest of all
+	last   reading          // the newest of all
+	turn   time.Time        // when what is sent last changed
+	onset  time.Time        // and when it last did after a second without a change: the quarter after it is a window, too
 	out    []sent           // by the uplinks, until the newest window's end
 
 	mu   sync.Mutex
@@ -93,7 +96,7 @@ type reader interface {
 }
 
 // keep is how many windows a slow reader may fall behind: as many halves as there are
-// in the second between two reports while all is calm, and some more.
+// in the second between two reports while all is calm, the quarters after an onset, and some more.
 const keep = 24
 
 // known is what the meter remembers of a pod.
@@ -127,16 +130,17 @@ func New(list Lister, endpoints Endpoints, limiter Limiter, log *slog.Logger) (*
 // Run measures until ctx ends.
 func (m *Meter) Run(ctx context.Context) error {
 	defer m.close()
-	ticker := time.NewTicker(Window / 2)
+	ticker := time.NewTicker(Window / 4)
 	defer ticker.Stop()
 	failing := false
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
-		if time.Since(m.half.at) < Window/4 { // the turn before was late
+		now := time.Now()
+		if n%2 != 0 && !m.fine(now) || now.Sub(m.last.at) < Window/8 { // the turn before was late
 			continue
 		}
 		m.Turns.Begin()
@@ -187,18 +191,24 @@ func (m *Meter) measure(ctx context.Context) error {
 	if err != nil || !exact && at.Sub(m.at) < longest {
 		return err
 	}
-	half, before := m.reading(at), m.half
-	turned := half.turned(before)
+	last, before := m.reading(at), m.last
+	turned := last.turned(before)
+	if turned {
+		if at.Sub(m.turn) >= steady {
+			m.onset = at
+		}
+		m.turn = at
+	}
 	if turned && before.at.After(m.at) { // what was sent until it changed is a window of its own
 		m.now, m.before = m.before, m.now
 		m.window(ctx, before.at)
 		m.now, m.before = m.before, m.now
 	}
-	if turned || at.Sub(m.at) >= Window*3/4 {
+	if turned || m.fine(at) && at.Sub(m.onset) < Window*3/8 || at.Sub(m.at) >= Window*7/8 {
 		m.window(ctx, at)
 		m.wake()
 	}
-	m.half, m.now, m.before = half, m.before, m.now // the next reading takes the place of the one before
+	m.last, m.now, m.before = last, m.before, m.now // the next reading takes the place of the one before
 	return nil
 }
 
@@ -238,8 +248,8 @@ func (m *Meter) reading(at time.Time) reading {
 	for _, k := range m.known {
 		r.sent += m.now[k.index].rx
 	}
-	if r.sent >= m.half.sent {
-		r.rate = perSecond(r.sent-m.half.sent, at.Sub(m.half.at))
+	if r.sent >= m.last.sent {
+		r.rate = perSecond(r.sent-m.last.sent, at.Sub(m.last.at))
 	}
 	return r
 }
@@ -279,6 +289,17 @@ func (r reading) turned(before reading) bool {
 	less, more := min(r.rate, before.rate), max(r.rate, before.rate)
 	return more > leastTurn && less < more*3/5
 }
+
+// fine reports whether the counters are to be read each quarter of a window, and not each half: a
+// change after some time without one is an onset, and what is sent after it is to be known at
+// once; of who changes again and again a quarter would be a peak that says little. So it would
+// where others limit: what is sent is counted before it waits there.
+func (m *Meter) fine(now time.Time) bool {
+	return m.limiter != nil && (now.Sub(m.turn) >= steady || now.Sub(m.onset) < Window)
+}
+
+// steady is without a change for so long that the next one is an onset.
+const steady = time.Second
 
 // leastTurn is less than what anybody would be limited for.
 const leastTurn = 10 * bitrate.Mbit

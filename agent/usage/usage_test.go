@@ -218,7 +218,7 @@ func TestAChangeBeginsAWindow(t *testing.T) {
 			pod := one{pods.Pod{UID: "u"}}
 			m := &Meter{pods: pod, stats: &c, known: map[string]*known{"u": {index: 1}}, now: map[int]counters{}, before: map[int]counters{}}
 			// A window of before, as steady as what follows begins.
-			for n := 0; n < 3 || !m.half.at.Equal(m.at); n++ {
+			for n := 0; n < 3 || !m.last.at.Equal(m.at); n++ {
 				if n > 0 {
 					time.Sleep(Window / 2)
 					c.octets += tt.sent[0]
@@ -312,11 +312,16 @@ func (h *held) read(into map[int]counters) error {
 
 func (h *held) close() {}
 
+// nobody limits anybody.
+type nobody struct{}
+
+func (nobody) Enforced(string) Enforced { return Enforced{} }
+
 // measured is what a Meter that began at a time measures in two seconds.
 func (h *held) measured(t *testing.T, began time.Time) []Rate {
 	m := &Meter{
-		pods: one{pods.Pod{UID: "u"}}, stats: h, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{}, before: map[int]counters{},
-		known: map[string]*known{"u": {index: 1, at: began}}, at: began, half: reading{at: began},
+		pods: one{pods.Pod{UID: "u"}}, limiter: nobody{}, stats: h, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{}, before: map[int]counters{},
+		known: map[string]*known{"u": {index: 1, at: began}}, at: began, last: reading{at: began},
 	}
 	ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
 	defer stop()
@@ -343,25 +348,33 @@ func (h *held) measured(t *testing.T, began time.Time) []Rate {
 	return all
 }
 
-// A flood is known by a window of its own within one and a half of the usual length.
+// A flood is known by a window of its own within half of the usual length.
 func TestAFloodIsSoonKnown(t *testing.T) {
 	const ms = time.Millisecond
-	for _, after := range []time.Duration{1001 * ms, 1010 * ms, 1049 * ms, 1051 * ms, 1090 * ms} {
+	for _, after := range []time.Duration{1001 * ms, 1005 * ms, 1010 * ms, 1049 * ms, 1051 * ms, 1090 * ms} {
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
 			h := &held{start: began.Add(after)}
+			known := time.Duration(0) // that it is one
 			for _, r := range h.measured(t, began) {
 				begun := max(h.start.Sub(r.At.Add(-r.Length)), 0) // of the window as it begins
-				switch since := r.At.Sub(h.start); {
-				case since > 0 && begun > Window/2:
+				since := r.At.Sub(h.start)
+				if known == 0 && r.Tx >= 97*bitrate.Mbit {
+					known = since
+				}
+				switch {
+				case since > Window/10 && begun > Window/4: // of less nobody would tell
 					t.Errorf("a flood after %v: in a window of %v that began %v before it", after, r.Length, begun)
 				case since <= 0 && r.Tx != 0:
 					t.Errorf("%v before the flood", r.Tx)
-				case since > Window/2 && r.Tx < 97*bitrate.Mbit:
+				case since > Window/4 && r.Tx < 97*bitrate.Mbit:
 					t.Errorf("a flood after %v: %v by %v after it", after, r.Tx, since)
 				case r.At.Sub(began) < time.Second && r.Length != Window:
 					t.Errorf("a window of %v while nothing changed", r.Length)
 				}
+			}
+			if known == 0 || known > Window/2 {
+				t.Errorf("a flood after %v is known %v after it began", after, known)
 			}
 		})
 	}
@@ -418,7 +431,7 @@ func TestNothingIsMissedInAPause(t *testing.T) {
 		began := time.Now()
 		m := &Meter{
 			pods: one{pods.Pod{UID: "u"}}, stats: bursts{began}, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{}, before: map[int]counters{},
-			known: map[string]*known{"u": {index: 1, at: began}}, at: began, half: reading{at: began},
+			known: map[string]*known{"u": {index: 1, at: began}}, at: began, last: reading{at: began},
 		}
 		ctx, stop := context.WithTimeout(t.Context(), Window/2+Window/8+time.Second+Window) // a report may be a window late
 		defer stop()
