@@ -154,7 +154,7 @@ func (t *Turn) cut(b *Budget) {
 	t.wait(b, raised)
 	total := b.Total
 	x.InForce = t.Load.Limits + t.Load.Unused
-	t.lower(b, depth, most)
+	t.lower(b, b.Link.Upper, depth, most)
 	if first { // the search ends there
 		b.Link.Upper = min(total, t.sinceOnset(b))
 	}
@@ -172,9 +172,9 @@ func (t *Turn) cut(b *Budget) {
 
 // lower takes such a share of what fits through, or was used if that is not known, and notes
 // what is to come of it.
-func (t *Turn) lower(b *Budget, depth, most float64) {
+func (t *Turn) lower(b *Budget, used bitrate.Rate, depth, most float64) {
 	l, x := &b.Link, &b.Trouble
-	reference := l.Upper
+	reference := used
 	if l.Known {
 		reference = l.Capacity
 	}
@@ -187,22 +187,37 @@ func (t *Turn) lower(b *Budget, depth, most float64) {
 }
 
 // deepen cuts more of a link that was cut when its queue had just begun, once packets from before
-// the cut tell how fast that grew, and so what fits through.
+// the cut tell how fast that grew, and so what fits through. Of one that nothing was known of that is
+// done where a change costs nothing, and what was sent was taken for what fits: how the queue leaves is what tells of it.
 func (t *Turn) deepen(b *Budget) bool {
 	x, l := &b.Trouble, &b.Link
 	together := b.Search.Overbooked.Recalled.Equal(l.Cut) // that says enough, and nothing of the link
-	if !t.Now.Before(l.EffectBy) || x.Cuts != 1 || x.Rise.Slope != 0 || x.Found.Loss > 0 || x.Overshot || together || !x.Before.Link.Known {
+	unknown, enough := !x.Before.Link.Known, l.Capacity
+	if unknown { // what was sent was taken for it at the most
+		enough = b.Total
+	}
+	if !t.Now.Before(l.EffectBy) || x.Cuts != 1 || x.Rise.Slope != 0 || x.Found.Loss > 0 || x.Overshot || together {
+		return false
+	}
+	if unknown && (!l.Known || x.Guess != 0 || !t.Load.Streams) {
 		return false
 	}
 	ramp := t.ramp(b, l.Cut)
 	ramp = ramp[:len(ramp)-len(queue.After(ramp, l.Cut))]
-	if x.Rise.Slope = queue.Rising(ramp); x.Rise.Slope == 0 || l.Known && x.Rise.Alone() >= l.Capacity {
+	if x.Rise.Slope = queue.Rising(ramp); x.Rise.Slope == 0 || l.Known && x.Rise.Alone() >= enough {
 		return false
 	}
-	l.learn(x.Rise.Alone(), true)
-	newest, before := ramp[len(ramp)-1], *b
+	newest := ramp[len(ramp)-1]
 	stands := newest.Above.Seconds() + x.Rise.Slope*t.Now.Add(t.Feedback).Sub(newest.At).Seconds()
-	if t.lower(b, stands/t.Config.Drain.Seconds(), t.Config.MaxCut); b.Total >= before.Total { // it is deep enough
+	depth, most := stands/t.Config.Drain.Seconds(), t.Config.MaxCut
+	if unknown {
+		l.forget()
+		depth, most = 1, t.most(x)
+	} else {
+		l.learn(x.Rise.Alone(), true)
+	}
+	before := *b
+	if t.lower(b, x.Found.Used, depth, most); b.Total >= before.Total { // it is deep enough
 		*b = before
 		return false
 	}
@@ -272,8 +287,14 @@ func (t *Turn) estimate(b *Budget) (depth, most float64, explore bool) {
 		to := bitrate.Scale(x.Guess, 1-min(max(depth, c.MinCut), most))
 		return 1 - float64(to)/float64(l.Upper), 1, false
 	}
-	left := math.Pow(1-c.MaxCut, float64(1+x.Fruitless)) // half, then a quarter, then an eighth
-	return 1, 1 - left*min(1, clearly/(1+x.Rise.Slope)), false
+	return 1, t.most(x), false
+}
+
+// most is the depth of a cut where the capacity is not known: a half is left of what was sent, then a
+// quarter, then an eighth, or less where that may not fit through by how fast the queue grew.
+func (t *Turn) most(x *Trouble) float64 {
+	left := math.Pow(1-t.Config.MaxCut, float64(1+x.Fruitless))
+	return 1 - left*min(1, clearly/(1+x.Rise.Slope))
 }
 
 // stays reports whether a queue has grown since the first cut, and leaves far more slowly than it

@@ -104,3 +104,39 @@ func TestACutOfOverbookedLimitsIsNotDeepened(t *testing.T) {
 		t.Errorf("%+v: %v of %v after %v, want the link to be what it was", r, b.Total, b.Link.Capacity, first)
 	}
 }
+
+// What nothing was known of is cut to half of what is sent, or to a little less than that where the queue is still short.
+// How fast it grew tells, a little later, that as much does not fit; where a change costs nothing less is let through.
+func TestAFirstCutIsDeepenedOnceTheQueueTellsHowFastItGrew(t *testing.T) {
+	for name, tt := range map[string]struct {
+		slope         time.Duration // of the queue, in hundredths of a second a second
+		short, stream bool
+		first, want   bitrate.Rate
+	}{
+		"a queue of a half more than fits":  {slope: 50, stream: true, first: 150 * mbit, want: 150 * mbit},
+		"which is short at first":           {slope: 50, short: true, stream: true, first: 285 * mbit, want: 120 * mbit},
+		"and short, before another limiter": {slope: 50, short: true, first: 285 * mbit, want: 285 * mbit},
+		"a queue of a tenth more than fits": {slope: 10, stream: true, first: 150 * mbit, want: 150 * mbit},
+		"a short one of next to no more":    {slope: 3, short: true, stream: true, first: 285 * mbit, want: 285 * mbit},
+	} {
+		b, turn, see := youngQueue(300*mbit, func(at time.Duration) time.Duration { return (at + 70*ms) * tt.slope / 100 })
+		b.Phase, b.Total, b.Link = plan.Open, 2000*mbit, Link{}
+		turn.Load.Limits, turn.Load.Bound, turn.Load.Streams = b.Total, false, tt.stream
+		v := turn.Opinion
+		if tt.short {
+			v.Worst.Recent, v.Worst.Slope = 19*ms/10, 0.01
+		}
+		see(-150, -50)
+		turn.Decide(&b)
+		if first := (b.Total + mbit/2) / mbit * mbit; first != tt.first {
+			t.Errorf("%s: %v at first, want %v", name, first, tt.first)
+		}
+		turn.Now = t0.Add(20 * ms)
+		see(-40, -20)
+		v.Blind = true
+		turn.Decide(&b)
+		if then := (b.Total + mbit/2) / mbit * mbit; then != tt.want {
+			t.Errorf("%s: %v after a first cut to %v, want %v", name, then, tt.first, tt.want)
+		}
+	}
+}

@@ -98,13 +98,29 @@ func (t *Turn) episode(b *Budget) episode {
 	first, last := queue.Foot(e.ramp, turn), queue.End(e.ramp, turn)
 	windows := senders.Sums(t.Senders, e.ramp[first].At.Add(w*9/10), e.ramp[last].At.Add(w/10))
 	e.passed = queue.Passed(windows, senders.Sums(t.Senders, e.ramp[last].At.Add(w/2), t.Now))
-	seen := queue.Throughput(e.ramp, windows, max(t.Opinion.Soft/2, t.Opinion.Worst.Base.Idle))
+	stands := max(t.Opinion.Soft/2, t.Opinion.Worst.Base.Idle)
+	whole := windows
+	if t.Load.Streams {
+		whole = slices.DeleteFunc(slices.Clone(windows), func(s senders.Sum) bool { return s.At.Sub(s.From) < w*3/5 })
+	}
+	seen := queue.Throughput(e.ramp, whole, stands)
+	brief := len(seen) == 0 && len(whole) < len(windows)
+	if brief {
+		seen = queue.Throughput(e.ramp, windows, stands)
+	}
 	if len(seen) == 0 {
 		return e
 	}
 	e.pinned = queue.Pinned(e.ramp[first : turn+1])
 	if e.full = seen[0]; !e.pinned && !t.Load.Paced { // what is counted before fq comes to the link later
 		e.full = e.credible(seen)
+	}
+	switch {
+	case !brief || e.down.Slope == 0:
+	case e.long: // it tells more than half a window and less
+		e.full = e.down.Alone()
+	default:
+		e.full = min(e.full, e.down.Alone())
 	}
 	e.full = min(e.full, b.Trouble.InForce)
 	e.fell = windows[len(windows)-1].At.Sub(e.ramp[turn].At) > w*7/10
