@@ -34,7 +34,7 @@ import (
 // one before at the earliest.
 const (
 	Period      = 100 * time.Millisecond
-	leastPeriod = 10 * time.Millisecond
+	leastPeriod = 20 * time.Millisecond
 )
 
 // urgent reports whether a law gains from deciding early: the others are to the
