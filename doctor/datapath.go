@@ -96,7 +96,7 @@ func (d datapath) notes() (notes []string) {
 	if d.cilium.hostRouting() {
 		add("after each change of a limit a pod with many flows of UDP may send more than before for up to two seconds (what waits goes on at the old rate)")
 	} else {
-		add("after each change of a limit a pod may send more than before, with TCP for some 0.3 s and with UDP for up to two seconds (what waits goes on at the old rate); UDP of few flows that offers more than its limit gets far less than it; under Cilium's BPF host routing (kubeProxyReplacement and bpf.masquerade) neither is so, but for many flows of UDP")
+		notes = append(notes, d.cilium.legacy())
 	}
 	add("limits hold where traffic leaves the node, not between pods of one node")
 	if old := d.older(bandsSince); old != "" {
@@ -117,6 +117,21 @@ func (d datapath) notes() (notes []string) {
 		add("under legacy host routing with native routing limits on what pods receive do not hold")
 	}
 	return notes
+}
+
+// legacy is what a limit means under legacy host routing. What is encapsulated for pods of
+// other nodes goes to the tunnel's device at once, and so is as under BPF host routing.
+func (c cilium) legacy() string {
+	to := ""
+	if c.on("enable-wireguard") {
+		to = " and leaves the cluster"
+	}
+	note := "after each change of a limit a pod may send more than before, with TCP for some 0.3 s and with UDP for up to two seconds (what waits goes on at the old rate); UDP of few flows that offers more than its limit" + to +
+		" gets far less than it; under Cilium's BPF host routing (kubeProxyReplacement and bpf.masquerade) neither is so, but for many flows of UDP"
+	if protocol := c["tunnel-protocol"]; to == "" && c["routing-mode"] != "native" && (protocol == "" || protocol == "vxlan") {
+		note += ", nor is it so in VXLAN to pods of other nodes"
+	}
+	return note
 }
 
 // encrypted is what WireGuard means for limits between nodes: it clears the times of departure

@@ -81,7 +81,11 @@ func TestDatapath(t *testing.T) {
 		"Cilium, BPF host routing of one family": {datapath{cilium: enforces("enable-ipv4-masquerade=false", "enable-ipv6=false", "enable-ipv6-masquerade=true"), version: tried, kernels: recent}, "",
 			[]string{"with many flows of UDP"}, "legacy host routing"},
 		"Cilium, legacy routing in a tunnel": {datapath{cilium: enforces("routing-mode=tunnel"), version: tried, kernels: recent}, "",
-			[]string{"with TCP for some 0.3 s"}, "pods receive"},
+			[]string{"with TCP for some 0.3 s", "nor is it so in VXLAN to pods of other nodes"}, "pods receive"},
+		"Cilium, legacy routing in Geneve": {datapath{cilium: enforces("routing-mode=tunnel", "tunnel-protocol=geneve"), version: tried, kernels: recent}, "",
+			[]string{"with TCP for some 0.3 s"}, "VXLAN"},
+		"Cilium, legacy routing under WireGuard": {datapath{cilium: enforces("enable-wireguard=true", "enable-host-legacy-routing=true"), version: tried, kernels: recent}, "",
+			[]string{"more than its limit and leaves the cluster gets far less than it"}, "VXLAN"},
 	} {
 		problem, advice := tt.datapath.problem()
 		if (problem == "") != (tt.problem == "") || !strings.Contains(problem, tt.problem) || (problem == "") != (advice == "") {
