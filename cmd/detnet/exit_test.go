@@ -57,6 +57,7 @@ func TestAnAnswerIsNoFailure(t *testing.T) {
 		"policy test -d deny":                        0,
 		"policy test -d failing":                     program.Failed,
 		"policy test -d deny --coverage 100":         program.Failed,
+		"policy test -d deny --coverage 101":         program.Misuse,
 		"policy test -d nosuch":                      program.Misuse,
 		"policy test -d empty":                       program.Misuse,
 		"policy test -d broken":                      program.Misuse,

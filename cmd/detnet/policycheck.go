@@ -19,6 +19,9 @@ func newPolicyTestCommand(dir, output *string) *cobra.Command {
 		Short: "Run the policy's own tests; fails if one fails or coverage is too low",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !(atLeast >= 0 && atLeast <= 100) {
+				return misuse("--coverage %v: want from 0 to 100 percent", atLeast)
+			}
 			set, err := policySet(*dir)
 			if err != nil {
 				return err

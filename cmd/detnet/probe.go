@@ -72,7 +72,7 @@ asked for cannot be done.`,
 			}
 			ctx := c.Context()
 			if p.findMTU {
-				return asFinding(findMTU(ctx, sessions, p.opts, c.OutOrStdout()))
+				return findMTU(ctx, sessions, p.opts, c.OutOrStdout())
 			}
 			if p.duration > 0 {
 				var cancel context.CancelFunc

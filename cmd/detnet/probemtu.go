@@ -52,7 +52,7 @@ func findMTUOf(ctx context.Context, sender *probe.Sender, s probe.Session, out i
 		return err
 	}
 	if seen.Totals.Received == 0 {
-		return errors.Join(errNoAnswer, seen.Err)
+		return asFinding(errors.Join(errNoAnswer, seen.Err))
 	}
 	low, local := leastMTU, interfaceMTU(ctx, seen)
 	if seen.Addr.Addr().Is6() {
@@ -66,7 +66,7 @@ func findMTUOf(ctx context.Context, sender *probe.Sender, s probe.Session, out i
 	}
 	if ok, err := answers(min(low, high)); err != nil || !ok {
 		if err == nil {
-			err = fmt.Errorf("packets of %d octets are not answered: does the reflector answer long ones at all?", min(low, high))
+			err = found("packets of %d octets are not answered: does the reflector answer long ones at all?", min(low, high))
 		}
 		return err
 	}
@@ -95,6 +95,7 @@ func try(ctx context.Context, sender *probe.Sender, s probe.Session) (seen probe
 	if err := sender.Assign([]probe.Session{s}); err != nil {
 		return seen, unusable{err}
 	}
+	var unopened *probe.OpenError
 	ticker := time.NewTicker(tryInterval)
 	defer ticker.Stop()
 	for {
@@ -109,8 +110,10 @@ func try(ctx context.Context, sender *probe.Sender, s probe.Session) (seen probe
 			return seen, nil
 		case errors.Is(seen.Err, unix.EMSGSIZE):
 			return seen, nil // the interface or a router says so: no need to wait
+		case errors.As(seen.Err, &unopened):
+			return seen, unusable{seen.Err}
 		case seen.Failures >= patience:
-			return seen, fmt.Errorf("gave up after %d tries: %w", seen.Failures, seen.Err)
+			return seen, found("gave up after %d tries: %w", seen.Failures, seen.Err)
 		}
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -179,6 +181,38 @@ func TestFindMTU(t *testing.T) {
 		t.Errorf("%q, want %s octets", out.String(), want)
 	}
 }
+
+// That no packet passes is an answer; that none can be sent, that the search was interrupted
+// and that its answer can't be written are none.
+func TestNoMTUIsNoFailure(t *testing.T) {
+	port := reflector(t)
+	silent := func(bind string) probe.Session {
+		s := toLoopback(1, "x", 0)
+		s.Local = netip.AddrPortFrom(netip.MustParseAddr(bind), 0)
+		return s
+	}
+	interrupted, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	for name, tt := range map[string]struct {
+		ctx     context.Context //nolint:containedctx // it is what is varied
+		session probe.Session
+		out     io.Writer
+		want    int
+	}{
+		"nobody answers":          {t.Context(), silent("127.0.0.1"), io.Discard, program.Failed},
+		"another host's address":  {t.Context(), silent("192.0.2.1"), io.Discard, program.Misuse},
+		"interrupted":             {interrupted, toLoopback(port, "x", 0), io.Discard, program.Misuse},
+		"the answer has no place": {t.Context(), toLoopback(port, "x", 0), fullDisk{}, program.Misuse},
+	} {
+		if err := findMTU(tt.ctx, []probe.Session{tt.session}, probe.Options{}, tt.out); exitCode(err) != tt.want {
+			t.Errorf("%s: %v ends with %d, want %d", name, err, exitCode(err), tt.want)
+		}
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 
 // A second Ctrl-C is not needed where nothing is in flight, and a name that does
 // not exist ends a run without an end.

@@ -37,7 +37,7 @@ answers with more octets than the standard's symmetry asks for, bounds what one
 source gets, and answers nobody who would answer in turn. What it dropped, and
 why, it says once a minute and at the end.
 
-The exit code is 2 if what was asked for cannot be done.`,
+The exit code is 1 if it failed while it served, and 2 if what was asked for cannot be done.`,
 		Example: "  detnet reflect --listen :8620 --allow 10.0.0.0/8 --metrics 127.0.0.1:9000",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
