@@ -210,6 +210,46 @@ func TestTakenBackIsNotMadeAgain(t *testing.T) {
 	looks(true)
 }
 
+// Who learns trust from a ConfigMap that is missing knows what it said last, and nothing later.
+func TestNoRotationPastAMissingConfigMap(t *testing.T) {
+	c, err := client.New(apitest.Start(t).Config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := types.NamespacedName{Namespace: "default", Name: secretName}
+	meta := metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}
+	config := Config{Secret: key, DNSNames: []string{"detnet-controller"}, Publish: true}
+	aging := rotation{names: config.DNSNames, validity: 90 * 24 * time.Hour} // whoever is told has it at once
+	data, _, err := aging.advance(nil, inSecret, time.Now().Add(-61*24*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, c, &corev1.Secret{ObjectMeta: meta, Data: data})
+	s := &Secret{config: config, client: c, events: events.NewFakeRecorder(10), rotation: aging}
+	looks := func() (secret corev1.Secret) {
+		t.Helper()
+		for range 4 {
+			if _, err := s.Reconcile(t.Context(), reconcile.Request{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Get(t.Context(), key, &secret); err != nil {
+			t.Fatal(err)
+		}
+		return secret
+	}
+	if secret := looks(); !bytes.Equal(secret.Data[certs.CertFile], data[certs.CertFile]) || len(secret.Data[nextCertFile]) == 0 {
+		t.Error("rotated though the ConfigMap names nobody, or none is announced")
+	}
+	if !bytes.Equal(serving(s), data[certs.CertFile]) {
+		t.Error("the certificate that was trusted last is not used")
+	}
+	apply(t, c, &corev1.ConfigMap{ObjectMeta: meta})
+	if secret := looks(); bytes.Equal(secret.Data[certs.CertFile], data[certs.CertFile]) || !bytes.Equal(serving(s), secret.Data[certs.CertFile]) {
+		t.Error("not rotated though all are told")
+	}
+}
+
 // From detnet's own certificates to another issuer's: that issuer writes into the
 // Secret while replicas of both settings run, and no call fails.
 func TestHandoverToAnotherIssuer(t *testing.T) {

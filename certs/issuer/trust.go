@@ -47,7 +47,7 @@ func (s *Secret) trusted(already []byte, now time.Time) []byte {
 // tell has everybody who learns it elsewhere than from the Secret trust what is to be
 // trusted. Who can't be told keeps no other from it, and the error says so.
 func (s *Secret) tell(ctx context.Context, now time.Time) error {
-	var behind [][]byte // the bundles that could not be changed
+	var behind [][]byte // the bundles of those who were not told
 	var errs []error
 	if len(parseBundle(s.last.Data[certs.CAFile])) > 0 {
 		for _, object := range s.elsewhere() {
@@ -82,15 +82,17 @@ func (s *Secret) elsewhere() (objects []client.Object) {
 	return objects
 }
 
-// tellBy writes the trust into an object. With an error it returns the bundles that stand there.
+// tellBy writes the trust into an object. It returns the bundles that others go on with where
+// it could not be written, or there is none.
 func (s *Secret) tellBy(ctx context.Context, object client.Object, now time.Time) ([][]byte, error) {
 	key := client.ObjectKeyFromObject(object)
 	err := s.client.Get(ctx, key, object)
 	if apierrors.IsNotFound(err) {
 		if _, public := object.(*corev1.ConfigMap); public {
 			log.FromContext(ctx).Info("a ConfigMap is missing by which others learn whom to trust: helm upgrade makes it again", "configMap", key)
+			return [][]byte{s.last.Data[certs.CertFile]}, nil // who read it has that, and learns of no other
 		}
-		return nil, nil
+		return nil, nil // nobody asks
 	}
 	if err != nil {
 		return [][]byte{nil}, fmt.Errorf("read %T %s to make it trust the certificate: %w", object, key.Name, err)
