@@ -387,6 +387,7 @@ func TestHelmRefusesWhatEndsPrograms(t *testing.T) {
 		"controller.prometheusSecret.name=read": "controller.config.prometheus.url: must be an https URL",
 		bundle + "url=https://":                 "'/policy/bundle/url'",
 		bundle + "url=https://:443/b":           "'/policy/bundle/url'",
+		bundle + "url=https://me:secret@host/b": "'/policy/bundle/url'",
 		bundle + "interval=0s":                  "policy.bundle.interval: 0s must be from 1s to 24h0m0s",
 		bundle + "interval=999ms":               "policy.bundle.interval: 999ms must be from 1s to 24h0m0s",
 		bundle + "interval=24h1ms":              "policy.bundle.interval: 24h1ms must be from 1s to 24h0m0s",

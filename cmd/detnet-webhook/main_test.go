@@ -51,6 +51,7 @@ func TestFlags(t *testing.T) {
 		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1 --policy-bundle-key=/k --policy-bundle-token-file=/t": 2,
 		"--cert-dir=/nowhere --policy-bundle=http://127.0.0.1 --policy-bundle-key=/k --policy-bundle-fallback=x":    2,
 		"--cert-dir=/nowhere --policy-bundle=https:///b --policy-bundle-key=/k":                                     2,
+		"--cert-dir=/nowhere --policy-bundle=http://me:secret@host/b --policy-bundle-key=/k":                        2,
 		"--cert-dir=/nowhere --policy-bundle=ftp://host/b --policy-bundle-key=/k":                                   2,
 		"--cert-dir=/nowhere --policy-bundle=https://host/b --policy-bundle-key=/k --policy-bundle-interval=0s":     2,
 		"--cert-dir=/nowhere --policy-bundle=https://host/b --policy-bundle-key=/k --policy-bundle-interval=25h":    2,

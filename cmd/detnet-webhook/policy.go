@@ -63,7 +63,7 @@ func (o *options) checkBundle() error {
 	case o.bundleFallback != fallbackDefault && o.bundleFallback != fallbackNone:
 		return fmt.Errorf("--policy-bundle-fallback %q: want default or none", o.bundleFallback)
 	case !live.ValidURL(o.bundleURL):
-		return errors.New("--policy-bundle must be an http or https URL with a host, such as https://policies.example/bundle.tar.gz")
+		return errors.New("--policy-bundle must be an http or https URL with a host, and without a user or password (--policy-bundle-token-file), such as https://policies.example/bundle.tar.gz")
 	case o.bundleEvery < live.LeastEvery || o.bundleEvery > live.MostEvery:
 		return fmt.Errorf("--policy-bundle-interval=%v must be from %v to %v", o.bundleEvery, live.LeastEvery, live.MostEvery)
 	case o.bundleAccess.Secret() && !strings.HasPrefix(o.bundleURL, "https://"):

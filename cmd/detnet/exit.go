@@ -35,7 +35,7 @@ func asFinding(err error) error {
 	return finding{err}
 }
 
-// exitCode is the code that err ends the program with: as of grep and diff, 1 is an answer
+// exitCode is the code that err ends the program with: as with grep and diff, 1 is an answer
 // and 2 that there is none.
 func exitCode(err error) int {
 	var (

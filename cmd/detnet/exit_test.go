@@ -114,7 +114,7 @@ func TestExitCodesAreCurrent(t *testing.T) {
 | 1 | it is not: the answer of the commands below |
 | 2 | no answer: a flag, an argument or a file that is no good, a node or a namespace that is not there, a cluster out of reach, work that failed |
 
-So 1 of ` + "`policy eval`" + ` is a pod refused, and 2 a manifest that is missing, as of grep and diff.
+So 1 of ` + "`policy eval`" + ` is a pod refused, and 2 a manifest that is missing, as with grep and diff.
 The other commands end with 0 or 2.
 
 | command | 1 if |

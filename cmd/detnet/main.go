@@ -24,7 +24,7 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:          "detnet",
 		Short:        "Deterministic networking for Kubernetes",
-		Long:         "Deterministic networking for Kubernetes.\n\nThe exit code is 0 if all is well, 1 if that is not what was found, where a command says so, and 2\nif there is no answer: a flag, an argument or a file that is no good, a cluster out of reach.",
+		Long:         "Deterministic networking for Kubernetes.\n\nThe exit code is 0 if all is well, 1 if the answer is no (a command says in its help what that is),\nand 2 if there is no answer: a flag, an argument or a file that is no good, a cluster out of reach.",
 		SilenceUsage: true,
 		Args:         cobra.NoArgs,
 		RunE:         func(c *cobra.Command, _ []string) error { return c.Help() },

@@ -16,10 +16,11 @@ const (
 	MostEvery  = 24 * time.Hour
 )
 
-// ValidURL reports whether a bundle may be at a URL.
+// ValidURL reports whether a bundle may be at a URL: credentials are in files, which no log
+// and no list of processes shows.
 func ValidURL(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != ""
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil
 }
 
 // Access is what a bundle's server wants to see, as files in PEM form; "" is
