@@ -34,7 +34,7 @@ func spare(peak bitrate.Rate) bitrate.Rate { return peak + peak*15/100 + 5*bitra
 // Steady has a claim be that of a sender that offers so much whatever comes of it, and before
 // Cilium's limiter gets next to nothing of a limit below that.
 func (c *Claim) Steady(s *plan.Sender, offer bitrate.Rate) {
-	c.Offer, c.Whole = offer, s.Limit >= offer
+	c.Offer, c.Whole = offer, senders.LimitOf(s) >= offer
 	c.Demand = min(spare(offer), c.Ceiling)
 }
 

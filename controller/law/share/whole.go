@@ -37,23 +37,19 @@ func whole(members []int, claims []Claim, got []bitrate.Rate) {
 	slices.SortStableFunc(steady, func(a, b int) int {
 		return cmp.Or(cmp.Compare(first(a), first(b)), cmp.Compare(claims[a].Offer, claims[b].Offer))
 	})
-	served := 0
+	var served, others []int
 	for _, i := range steady {
 		c := &claims[i]
-		if need := max(senders.Enough(c.Offer)-c.Floor, 0); need > rest {
-			break
-		} else {
+		if need := max(senders.Enough(c.Offer)-c.Floor, 0); need <= rest {
 			rest -= need
-		}
-		served++
-	}
-	for k, i := range steady {
-		c := &claims[i]
-		if got[i] = c.Floor; k < served {
-			got[i] = max(senders.Enough(c.Offer), c.Floor)
+			got[i] = c.Floor + need
+			served = append(served, i)
+		} else {
+			got[i] = c.Floor
+			others = append(others, i)
 		}
 	}
-	for _, part := range [][]int{steady[:served], steady[served:]} {
+	for _, part := range [][]int{served, others} {
 		rest -= fill(rest, part, claims, got, func(c Claim) bitrate.Rate { return max(c.Demand, c.Floor) })
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
 )
 
 const mbit = bitrate.Mbit
@@ -81,4 +82,20 @@ func TestWhoHasItsWholeOfferKeepsIt(t *testing.T) {
 
 func steadily(offer bitrate.Rate, whole bool) Claim {
 	return Claim{Floor: 10 * mbit, Ceiling: 1000 * mbit, Demand: spare(offer * mbit), Weight: 1, Offer: offer * mbit, Whole: whole}
+}
+
+// Who has its whole offer and is not to keep it, as less fits through, is not in the way of those whose offers fit.
+func TestAnOfferThatDoesNotFitLeavesRoomForThoseThatDo(t *testing.T) {
+	got := Of(120*mbit, []Claim{steadily(150, true), steadily(75, false), steadily(90, false)})
+	if got[1] < senders.Enough(75*mbit) {
+		t.Errorf("of 120M offers of 150M, 75M and 90M have %v: nobody has enough", got)
+	}
+}
+
+// Who has no limit has all it offers.
+func TestWhoHasNoLimitHasItsWholeOffer(t *testing.T) {
+	var c Claim
+	if c.Steady(&plan.Sender{Max: 1000 * mbit}, 150*mbit); !c.Whole {
+		t.Errorf("%+v", c)
+	}
 }
