@@ -43,29 +43,38 @@ func (o *Offer) add(s *plan.Sender, now time.Time) {
 		*o = Offer{}
 		return
 	}
-	from, seen := Newest(s)
-	sent := s.Rates[len(s.Rates)-1].Tx
 	if now.Sub(o.Since) >= useEpoch {
 		o.Since, o.Last, o.Now = now, o.Now, 0
 	}
-	o.Now = max(o.Now, sent)
-	limit := LimitOf(s)
-	over := sent > bitrate.Scale(limit, above)
-	switch {
-	case !over && Fills(sent, limit): // who sends less says nothing
-		o.Excess = 0
-	case over && seen.After(o.Seen):
-		o.Excess += time.Duration((float64(sent)/float64(limit) - above) * float64(seen.Sub(from)))
+	first := len(s.Rates) - 1
+	for !o.Above.IsZero() && first > 0 && s.Rates[first-1].At.After(o.Seen) { // where all is calm, those of a second come in at once
+		first--
 	}
-	o.Seen = seen
-	lasts(&o.Above, over, now)
-	lasts(&o.Yields, !over && Fills(sent, limit) && !Fills(sent, o.Rate()), now)
+	for i := first; i < len(s.Rates); i++ {
+		o.count(s, i, now)
+	}
 	switch {
 	case !o.Above.IsZero() && now.Sub(o.Above) >= steady && o.Excess >= plan.Horizon:
 		o.Steady = true
 	case !o.Yields.IsZero() && now.Sub(o.Yields) >= yields:
 		o.Steady = false
 	}
+}
+
+// count takes in one sub-window.
+func (o *Offer) count(s *plan.Sender, i int, now time.Time) {
+	sent, seen, limit := s.Rates[i].Tx, s.Rates[i].At.Time(), LimitOf(s)
+	o.Now = max(o.Now, sent)
+	over := sent > bitrate.Scale(limit, above)
+	switch {
+	case !over && Fills(sent, limit): // who sends less says nothing
+		o.Excess = 0
+	case over && seen.After(o.Seen):
+		o.Excess += time.Duration((float64(sent)/float64(limit) - above) * float64(seen.Sub(began(s.Rates, i))))
+	}
+	o.Seen = seen
+	lasts(&o.Above, over, now)
+	lasts(&o.Yields, !over && Fills(sent, limit) && !Fills(sent, o.Rate()), now)
 }
 
 // lasts notes since when something is so.

@@ -2,6 +2,7 @@ package senders
 
 import (
 	"testing"
+	"time"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
@@ -41,6 +42,26 @@ func TestWhoDoesNotSlowDown(t *testing.T) {
 	} {
 		if _, o := sends(tt.limiter, 100*mbit, tt.sent...); o.Steady != tt.steady {
 			t.Errorf("%s, %v: %+v", tt.limiter, tt.sent, o)
+		}
+	}
+}
+
+// It is known as soon where reports of a second come, as they do while all is calm.
+func TestWhoDoesNotSlowDownIsKnownByReportsOfASecond(t *testing.T) {
+	var o Offer
+	s := plan.Sender{Limiter: plan.EDT, Limit: 100 * mbit, Pause: time.Second}
+	at := t0
+	for n := 0; !o.Steady; n++ {
+		if n > 6 {
+			t.Fatalf("%v after it began to send half as much again as its limit: %+v", at.Sub(t0), o)
+		}
+		s.Rates = nil
+		for range 10 {
+			at = at.Add(Window)
+			s.Rates = append(s.Rates, plan.TxRate{At: plan.At(at), Tx: 150 * mbit})
+		}
+		for step := range 10 { // of the law
+			o.add(&s, at.Add(time.Duration(step)*Window))
 		}
 	}
 }
