@@ -130,6 +130,29 @@ func adaptiveBefore(t *testing.T, limiter plan.Limiter, writes float64) {
 	}
 }
 
+// Before Cilium's limiter many flows of UDP get all of any limit, and are taken for one that gets next to nothing: the
+// link may then be thought to carry far less than it does. Who shares it keeps the floor all the same.
+func TestManyFlowsThatDoNotSlowDownLeaveOthersTheFloor(t *testing.T) {
+	world := Limited(worldNamed(t, "udp-overload"), plan.EDT)
+	world.Senders = slices.Clone(world.Senders)
+	world.Senders[0].Flows, world.Senders[0].Offered = 32, 900*mbit
+	world.Senders[1].Kind, world.Senders[1].Flows = sim.TCP, 4
+	for _, seed := range []uint64{3, 6} {
+		r := sim.Run(world, lawNamed(t, law.Adaptive), seed)
+		var got, n bitrate.Rate
+		for _, p := range r.Points {
+			if p.At > world.Onset+10*time.Second && p.At <= world.End {
+				got, n = got+p.Goodput[1], n+1
+			}
+		}
+		late := r.Score().Violation
+		t.Logf("seed %d: TCP has %v, %.2f %% are late", seed, got/n, 100*late)
+		if got/n < 9*mbit || late > 0.03 {
+			t.Errorf("seed %d: TCP has %v, %.2f %% are late", seed, got/n, 100*late)
+		}
+	}
+}
+
 // One cut, and one change by way of little to what fits through.
 func TestBeforeCiliumALimitGoesByWayOfLittle(t *testing.T) {
 	world := worldNamed(t, "tcp-overload")
