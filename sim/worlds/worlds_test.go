@@ -130,9 +130,9 @@ func adaptiveBefore(t *testing.T, limiter plan.Limiter, writes float64) {
 	}
 }
 
-// Before Cilium's limiter many flows of UDP get all of any limit, and are taken for one that gets next to nothing: the
-// link may then be thought to carry far less than it does. Who shares it keeps the floor all the same.
-func TestManyFlowsThatDoNotSlowDownLeaveOthersTheFloor(t *testing.T) {
+// Before Cilium's limiter many flows of UDP get all of any limit, and are taken for one that gets next to nothing. TCP
+// beside them has its share all the same.
+func TestManyFlowsThatDoNotSlowDownLeaveOthersTheirShare(t *testing.T) {
 	world := Limited(worldNamed(t, "udp-overload"), plan.EDT)
 	world.Senders = slices.Clone(world.Senders)
 	world.Senders[0].Flows, world.Senders[0].Offered = 32, 900*mbit
@@ -147,7 +147,7 @@ func TestManyFlowsThatDoNotSlowDownLeaveOthersTheFloor(t *testing.T) {
 		}
 		late := r.Score().Violation
 		t.Logf("seed %d: TCP has %v, %.2f %% are late", seed, got/n, 100*late)
-		if got/n < 9*mbit || late > 0.03 {
+		if got/n < 70*mbit || late > 0.03 {
 			t.Errorf("seed %d: TCP has %v, %.2f %% are late", seed, got/n, 100*late)
 		}
 	}

@@ -133,12 +133,15 @@ func (s *Stage) MustPod(t *testing.T, app string) *corev1.Pod {
 	return p
 }
 
-// Eventually polls until check is content. The limit is there to end a broken
-// run, not to judge speed.
+// patience is there to end a broken run, not to judge speed: a kubelet alone may take a minute
+// and a half to refresh a mounted ConfigMap.
+const patience = 3 * time.Minute
+
+// Eventually polls until check is content.
 func Eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}

@@ -28,7 +28,6 @@ func Observe(uses []Use, flushes []Flush, f Feedback, o plan.Observation, elsewh
 	}
 	l.Flushes = l.Feedback.flushed(flushes, o.Senders, o.At)
 	l.Uses = hold(l.Uses, uses, l.Flushes, o.At)
-	l.All = passed(l.All, l.Uses)
 	l.Usual = l.Feedback.P95(assumed)
 	l.awaited = make([]bool, len(l.All))
 	for _, p := range l.Feedback.Pending {
@@ -132,8 +131,11 @@ func (l *Look) Group(members []int32) Group {
 		g.Pending = g.Pending || l.awaited[i]
 		g.wait(s, l.Flush(s.Pod))
 	}
-	load.Peak, load.Lacks = PeakSum(g.Senders), max(want-spare, 0)
-	load.InVain = load.Bound && !heeds
+	if load.InVain = load.Bound && !heeds; load.InVain {
+		load.Lacks = max(want-spare, 0)
+		l.passed(&g)
+	}
+	load.Peak = PeakSum(g.Senders)
 	// What is promised to all may be more than there is.
 	shrunk := max(load.Peak/2, least)
 	if much := shrunk + shrunk/8; load.Bound && load.Floors > much {

@@ -72,9 +72,9 @@ func TestWhatPassesOfWhoDoesNotSlowDown(t *testing.T) {
 	s, o := sends(plan.EDT, 97*mbit, 150, 150, 150, 150, 150)
 	a, b := s, s
 	a.Pod.Name, b.Pod.Name = "a", "b"
-	l := Look{At: o.Above, Uses: []Use{{Pod: a.Pod, Offer: o}, {Pod: b.Pod, Offer: o}}}
+	l := Look{At: o.Above, Uses: []Use{{Pod: a.Pod, Now: 150 * mbit, Offer: o}, {Pod: b.Pod, Now: 150 * mbit, Offer: o}}}
 	l.awaited = make([]bool, 2)
-	l.All = passed([]plan.Sender{a, b}, l.Uses)
+	l.All = []plan.Sender{a, b}
 	if g := l.Group([]int32{0, 1}); g.Load.Peak != 0 || g.Load.Lacks != 0 {
 		t.Errorf("what two limits of 97M let through is %v, and %v are lacking for one of them to have 150M", g.Load.Peak, g.Load.Lacks)
 	}
@@ -84,5 +84,9 @@ func TestWhatPassesOfWhoDoesNotSlowDown(t *testing.T) {
 	}
 	if s.Rates[0].Tx != 150*mbit {
 		t.Error("the observation was changed")
+	}
+	l.Uses[1].Offer = Offer{} // it slows down, and keeps to its limit
+	if g := l.Group([]int32{0, 1}); g.Load.Peak != 100*mbit || g.Load.Lacks != 0 {
+		t.Errorf("beside one that slows down %v pass two limits of 50M, want both, and %v are lacking", g.Load.Peak, g.Load.Lacks)
 	}
 }

@@ -63,27 +63,25 @@ func (u *Use) add(at time.Time, r bitrate.Rate) {
 	}
 }
 
-// passed is the senders with what is left of what they were counted to send: next to nothing of one
-// that does not slow down, for as long as its limit is below what it offers.
-func passed(senders []plan.Sender, uses []Use) []plan.Sender {
-	own := false
-	for i := range senders {
-		offer := &uses[i].Offer
+// passed leaves of what the senders of a group were counted to send what passed their limits: next to
+// nothing of one that does not slow down, for as long as its limit is below what it offers. Many flows
+// of UDP get all of any limit, and are not told apart: where others do slow down nothing is left away, as
+// the link would be taken to carry less than it does, at their cost.
+func (l *Look) passed(g *Group) {
+	for k, i := range g.Members {
+		offer := &l.Uses[i].Offer
 		if !offer.Lost() {
 			continue
 		}
-		if !own {
-			senders, own = slices.Clone(senders), true
-		}
-		rates := slices.Clone(senders[i].Rates)
-		for k := range rates {
-			if rates[k].At.After(offer.Above) {
-				rates[k].Tx = 0
+		s := *g.Senders[k]
+		s.Rates = slices.Clone(s.Rates)
+		for r := range s.Rates {
+			if s.Rates[r].At.After(offer.Above) {
+				s.Rates[r].Tx = 0
 			}
 		}
-		senders[i].Rates = rates
+		g.Senders[k] = &s
 	}
-	return senders
 }
 
 // observeUse brings the peaks up to date; senders in the order of their PodID.
