@@ -80,7 +80,7 @@ func (x *informed) divide(all []plan.Sender, side func(*source) *link, to []bitr
 			case src.spec.Kind == TCP:
 				c.Demand = c.Ceiling
 			case x.w.scenario.Limiter == plan.EDT:
-				c.Steady(&all[i], c.Demand)
+				c.Steady(c.Demand, senders.LimitOf(&all[i]))
 			}
 			claims[k] = c
 		}

@@ -137,7 +137,8 @@ func TestManyFlowsThatDoNotSlowDownLeaveOthersTheirShare(t *testing.T) {
 	world.Senders = slices.Clone(world.Senders)
 	world.Senders[0].Flows, world.Senders[0].Offered = 32, 900*mbit
 	world.Senders[1].Kind, world.Senders[1].Flows = sim.TCP, 4
-	for _, seed := range []uint64{3, 6} {
+	short := 0
+	for seed := uint64(1); seed <= 8; seed++ {
 		r := sim.Run(world, lawNamed(t, law.Adaptive), seed)
 		var got, n bitrate.Rate
 		for _, p := range r.Points {
@@ -147,7 +148,10 @@ func TestManyFlowsThatDoNotSlowDownLeaveOthersTheirShare(t *testing.T) {
 		}
 		late := r.Score().Violation
 		t.Logf("seed %d: TCP has %v, %.2f %% are late", seed, got/n, 100*late)
-		if got/n < 70*mbit || late > 0.03 {
+		if got/n < 70*mbit {
+			short++
+		}
+		if got/n < 40*mbit || late > 0.03 || short > 1 { // what an onset teaches may be wrong for a while
 			t.Errorf("seed %d: TCP has %v, %.2f %% are late", seed, got/n, 100*late)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 // What is not worth a write, beside senders.Worth: smaller changes are left alone.
 const (
 	worthCutting = 0.05 // of a limit, where nothing is wrong
+	worthLosing  = 0.25 // of a limit that is of next to no use, which a change makes low first
 	overcommit   = 1.03 // sum of limits over the total that is let pass
 )
 
@@ -36,10 +37,10 @@ type wish struct {
 }
 
 // may reports whether a limit is to be changed as is wished for.
-func (w *wish) may(limit, to bitrate.Rate) bool {
+func (w *wish) may(limit, to bitrate.Rate, worth float64) bool {
 	return w.cut && to < limit ||
 		w.restore && !w.cutting && to > limit ||
-		w.raise && !w.frozen && (to >= limit+max(bitrate.Mbit, bitrate.Scale(limit, senders.Worth)) || w.tried && to > limit)
+		w.raise && !w.frozen && (to >= limit+max(bitrate.Mbit, bitrate.Scale(limit, worth)) || w.tried && to > limit)
 }
 
 // Config tunes the limits.
@@ -101,7 +102,11 @@ func (r *round) limits() {
 		if !w.tried { // that is not written
 			w.cap = w.cap.Quantise()
 		}
-		if to := min(max(w.cap, w.floor), ceiling); w.may(senders.LimitOf(s), to) {
+		worth := senders.Worth
+		if r.look.Uses[i].Offer.Lost() && r.waits(i, w.cap) {
+			worth = worthLosing
+		}
+		if to := min(max(w.cap, w.floor), ceiling); w.may(senders.LimitOf(s), to, worth) {
 			w.to = to
 		}
 	}
@@ -145,7 +150,7 @@ func (r *round) wish(p *Part, wishes []wish) {
 		case may.shift && less >= max(bitrate.Mbit, bitrate.Scale(limit, worthCutting)):
 			w.cut, w.reason = true, int32(p.At)
 			b.Search.Shared = r.look.At
-		case may.raise && less < 0:
+		case less < 0 && (may.raise || may.shift && r.look.Uses[i].Offer.Lost() && r.waits(int(i), p.To[k])): // of a low limit it gets as little, until there is room
 			if !w.restore {
 				w.raise, w.reason, w.tried = true, int32(p.At), b.Search.Small.Good > 0
 			}

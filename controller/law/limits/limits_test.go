@@ -93,3 +93,41 @@ func TestTheFirstRaiseUnderHostRoutingGoesByWayOfLittle(t *testing.T) {
 		}
 	}
 }
+
+// Of two that do not slow down one is to have all of what both have now: as nothing of either limit is of
+// use, both are low at once, and who is to have more waits for the other.
+func TestWhoDoesNotSlowDownIsRaisedAsTheOtherIsCut(t *testing.T) {
+	offer := senders.Offer{Steady: true, Now: 150 * mbit, Above: t0.Add(-time.Minute)}
+	for name, tt := range map[string]struct {
+		offer  senders.Offer
+		to     bitrate.Rate // of the second
+		lowest int
+	}{
+		"they do not slow down":               {offer, 160 * mbit, 2},
+		"they may":                            {senders.Offer{Now: 150 * mbit}, 160 * mbit, 1},
+		"they do not, and a little is wished": {offer, 95 * mbit, 1},
+	} {
+		look := senders.Look{At: t0}
+		part := Part{Group: senders.Group{Members: []int32{0, 1}, Load: senders.Load{Limits: 160 * mbit}}}
+		for i, name := range []string{"a", "b"} {
+			s := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: name}, Node: "n1", Weight: 1, Min: 10 * mbit, Max: 1000 * mbit, Limit: 80 * mbit, Limiter: plan.EDT}
+			s.Rates = []plan.TxRate{{At: plan.At(t0), Tx: 150 * mbit}}
+			look.All = append(look.All, s)
+			look.Uses = append(look.Uses, senders.Use{Pod: s.Pod, Now: 80 * mbit, Offer: tt.offer})
+			part.Senders = append(part.Senders, &look.All[i])
+		}
+		part.Senders[0] = &look.All[0]
+		part.To = []bitrate.Rate{10 * mbit, tt.to}
+		p := plan.Plan{At: t0, Reasons: []plan.Reason{{Bottleneck: plan.Uplink("n1"), Action: plan.Hold, Cause: plan.Calm}}}
+		Plan(config, &look, nil, []budget.Budget{{Total: 165 * mbit, Link: budget.Link{Known: true}}}, []Part{part}, &p)
+		low := 0
+		for _, l := range p.Limits {
+			if l.ToLow {
+				low++
+			}
+		}
+		if low != tt.lowest || len(p.Limits) != low {
+			t.Errorf("%s: %d are low, want %d: %+v", name, low, tt.lowest, p.Limits)
+		}
+	}
+}

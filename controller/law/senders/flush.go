@@ -51,17 +51,17 @@ func Low(limit bitrate.Rate) bitrate.Rate {
 // Waits reports whether packets wait in a sender's limiter that a change does not
 // hold back: where a sender notices the queue at its own limit only if a burst was seen
 // after a change.
-func Waits(s *plan.Sender, usage bitrate.Rate, burst bool) bool {
-	return (s.Limiter == plan.EDT || s.Limiter == plan.EDTHostRouting && burst) && Bound(s, usage)
+func (u *Use) Waits(s *plan.Sender, burst bool) bool {
+	return (s.Limiter == plan.EDT && !u.Offer.Through(s.Limit) || s.Limiter == plan.EDTHostRouting && burst) && Bound(s, u.Recent())
 }
 
 // flushed brings flushes up to date: the senders in the order of their PodID, as the
 // flushes are. What waited is gone once a sender is seen to obey the low limit, or
 // where that cannot be seen, as of UDP that offers more whatever comes of it, after
-// the horizon. A flush ends when its low limit is seen to be another one: writes take
+// the horizon, or sooner where less waited than that. A flush ends when its low limit is seen to be another one: writes take
 // their time. One whose low limit is never seen ends when it is late, and one after which
 // the limit is to be no other at once.
-func (f Feedback) flushed(known []Flush, senders []plan.Sender, now time.Time) []Flush {
+func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now time.Time) []Flush {
 	var next []Flush
 	for _, x := range known {
 		i, found := plan.Find(senders, x.Pod)
@@ -76,7 +76,8 @@ func (f Feedback) flushed(known []Flush, senders []plan.Sender, now time.Time) [
 		}
 		_, pending := plan.Find(f.Pending, x.Pod)
 		took := now.Sub(x.At) - f.P95(minFeedback)
-		x.Over = x.Over || !pending && took >= leastFlush || took > plan.Horizon
+		left := x.Shown && uses[i].Offer.Steady && now.After(uses[i].Offer.Ahead.Gone)
+		x.Over = x.Over || (!pending || left) && took >= leastFlush || took > plan.Horizon
 		if x.Over && low && x.To.Quantise() <= senders[i].Limit {
 			continue // it has what it is to be
 		}

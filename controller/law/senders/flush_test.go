@@ -16,10 +16,54 @@ func TestAChangeToTheLowLimitEnds(t *testing.T) {
 		known := []Flush{{Pod: pod, At: t0, Was: 5 * mbit, To: to}}
 		s := []plan.Sender{{Pod: pod, Limit: Low(5 * mbit)}}
 		for _, after := range []time.Duration{100 * ms, 3 * time.Second} {
-			known = Feedback{}.flushed(known, s, t0.Add(after))
+			known = Feedback{}.flushed(known, s, make([]Use, 1), t0.Add(after))
 			if gone := len(known) == 0; gone != (ends && after > time.Second) {
 				t.Errorf("to %v, after %v: ended %v", to, after, gone)
 			}
+		}
+	}
+}
+
+// Of who does not slow down no less is sent while its limit is low: what waited is gone when it can be.
+func TestWhatWaitsOfWhoDoesNotSlowDownIsGoneSooner(t *testing.T) {
+	pod := plan.PodID{Namespace: "office", Name: "a"}
+	for name, tt := range map[string]struct {
+		steady bool
+		gone   time.Duration
+		over   time.Duration
+	}{
+		"two seconds waited":       {true, plan.Horizon, plan.Horizon + 100*ms},
+		"half a second waited":     {true, 500 * ms, 600 * ms},
+		"nothing waited":           {true, 0, 300 * ms}, // writes take their time
+		"it may slow down, of TCP": {false, 500 * ms, plan.Horizon + 200*ms},
+	} {
+		s := []plan.Sender{{Pod: pod, Limiter: plan.EDT, Limit: Low(50 * mbit)}}
+		uses := []Use{{Pod: pod, Offer: Offer{Steady: tt.steady, Ahead: Ahead{Gone: t0.Add(tt.gone)}}}}
+		known := []Flush{{Pod: pod, At: t0, Was: 50 * mbit, To: 80 * mbit}}
+		f := Feedback{Pending: []Limit{{Pod: pod, At: t0}}}
+		for after := time.Duration(0); len(known) == 1 && !known[0].Over; after += 100 * ms {
+			if known = f.flushed(known, s, uses, t0.Add(after)); known[0].Over && after != tt.over {
+				t.Errorf("%s: it is over after %v, want %v", name, after, tt.over)
+			}
+		}
+	}
+}
+
+// Of who gets all that it offers nothing waits, however near its limit that is.
+func TestNothingWaitsOfWhoGetsAllThatItOffers(t *testing.T) {
+	s := plan.Sender{Limiter: plan.EDT, Limit: 155 * mbit}
+	for name, tt := range map[string]struct {
+		offer Offer
+		waits bool
+	}{
+		"all passes":             {Offer{Steady: true, Now: 150 * mbit}, false},
+		"it offers more":         {Offer{Steady: true, Now: 180 * mbit, Above: t0}, true},
+		"it offered more lately": {Offer{Steady: true, Now: 150 * mbit, Last: 160 * mbit}, true},
+		"TCP, held back by it":   {Offer{Now: 154 * mbit}, true},
+	} {
+		u := Use{Now: 150 * mbit, Offer: tt.offer}
+		if got := u.Waits(&s, false); got != tt.waits {
+			t.Errorf("%s: waits %v, want %v", name, got, tt.waits)
 		}
 	}
 }

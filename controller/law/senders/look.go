@@ -22,11 +22,12 @@ type Look struct {
 // is a part of a cluster, elsewhere is what counts of the rest; else it is nil. The feedback
 // is assumed until it has been measured.
 func Observe(uses []Use, flushes []Flush, f Feedback, o plan.Observation, elsewhere *plan.Elsewhere, assumed time.Duration) Look {
-	l := Look{At: o.At, All: o.Senders, Uses: observeUse(uses, o.Senders, o.At), Feedback: f.Observe(o.Senders, o.At)}
+	l := Look{At: o.At, All: o.Senders, Feedback: f.Observe(o.Senders, o.At)}
+	l.Uses = observeUse(uses, o.Senders, o.At, l.Feedback.P95(minFeedback))
 	if elsewhere != nil {
 		l.Feedback.Delays = elsewhere.Delays
 	}
-	l.Flushes = l.Feedback.flushed(flushes, o.Senders, o.At)
+	l.Flushes = l.Feedback.flushed(flushes, o.Senders, l.Uses, o.At)
 	l.Uses = hold(l.Uses, uses, l.Flushes, o.At)
 	l.Usual = l.Feedback.P95(assumed)
 	l.awaited = make([]bool, len(l.All))
@@ -51,6 +52,15 @@ func (l *Look) Meant(s *plan.Sender) bitrate.Rate {
 		return max(f.Was, s.Limit)
 	}
 	return LimitOf(s)
+}
+
+// Most is the most of what a sender's limit is, was before it was low for a while, and is to be after that.
+func (l *Look) Most(s *plan.Sender) bitrate.Rate {
+	most := LimitOf(s)
+	if f := l.Flush(s.Pod); f != nil {
+		most = max(most, f.Was, f.To)
+	}
+	return most
 }
 
 // Group is the senders behind a bottleneck, and what they do together.

@@ -26,6 +26,7 @@ type Offer struct {
 	// for it. What is more than the horizon was dropped, and a sender that slows down would have.
 	Excess time.Duration
 	Seen   time.Time
+	Ahead  Ahead
 }
 
 // Rate is the most that is offered lately.
@@ -34,11 +35,17 @@ func (o *Offer) Rate() bitrate.Rate { return max(o.Now, o.Last) }
 // Lost reports whether next to nothing is left of it: its sender does not slow down for a limit below it.
 func (o *Offer) Lost() bool { return o.Steady && !o.Above.IsZero() }
 
+// Through reports whether all that is offered passes a limit: its sender does not slow down, so what it sends is all there is.
+func (o *Offer) Through(limit bitrate.Rate) bool {
+	return o.Steady && o.Above.IsZero() && o.Rate() < limit
+}
+
 // Enough is the least limit under which a sender gets all of such an offer.
 func Enough(offer bitrate.Rate) bitrate.Rate { return offer + offer*3/100 }
 
-// add takes in what a sender was counted to send, and finds out whether it slows down for a limit.
-func (o *Offer) add(s *plan.Sender, now time.Time) {
+// add takes in what a sender was counted to send, and finds out whether it slows down for a limit. A new
+// limit shows after so long.
+func (o *Offer) add(s *plan.Sender, now time.Time, shows time.Duration) {
 	if s.Limiter != plan.EDT || len(s.Rates) == 0 {
 		*o = Offer{}
 		return
@@ -46,6 +53,7 @@ func (o *Offer) add(s *plan.Sender, now time.Time) {
 	if now.Sub(o.Since) >= useEpoch {
 		o.Since, o.Last, o.Now = now, o.Now, 0
 	}
+	o.Ahead.add(s, o.Seen, now, shows)
 	first := len(s.Rates) - 1
 	for !o.Above.IsZero() && first > 0 && s.Rates[first-1].At.After(o.Seen) { // where all is calm, those of a second come in at once
 		first--

@@ -15,7 +15,7 @@ func sends(limiter plan.Limiter, limit bitrate.Rate, mbits ...bitrate.Rate) (s p
 		for range 10 {
 			at = at.Add(Window)
 			s = plan.Sender{Limiter: limiter, Limit: limit, Rates: []plan.TxRate{{At: plan.At(at), Tx: sent * mbit}}}
-			o.add(&s, at)
+			o.add(&s, at, minFeedback)
 		}
 	}
 	return s, o
@@ -61,7 +61,7 @@ func TestWhoDoesNotSlowDownIsKnownByReportsOfASecond(t *testing.T) {
 			s.Rates = append(s.Rates, plan.TxRate{At: plan.At(at), Tx: 150 * mbit})
 		}
 		for step := range 10 { // of the law
-			o.add(&s, at.Add(time.Duration(step)*Window))
+			o.add(&s, at.Add(time.Duration(step)*Window), minFeedback)
 		}
 	}
 }

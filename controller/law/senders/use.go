@@ -84,9 +84,10 @@ func (l *Look) passed(g *Group) {
 	}
 }
 
-// observeUse brings the peaks up to date; senders in the order of their PodID.
+// observeUse brings the peaks up to date; senders in the order of their PodID, to whom a new limit
+// shows after so long.
 // Where nothing is new it returns what was known.
-func observeUse(known []Use, senders []plan.Sender, now time.Time) []Use {
+func observeUse(known []Use, senders []plan.Sender, now time.Time, shows time.Duration) []Use {
 	uses, k := known, 0
 	same := len(known) == len(senders)
 	for i := range senders {
@@ -99,7 +100,7 @@ func observeUse(known []Use, senders []plan.Sender, now time.Time) []Use {
 			use = known[k]
 		}
 		use.add(now, Peak(s, now))
-		if use.Offer.add(s, now); same && use == known[i] {
+		if use.Offer.add(s, now, shows); same && use == known[i] {
 			continue
 		}
 		if same || i == 0 {

@@ -32,9 +32,9 @@ func ClaimOf(s *plan.Sender, peak bitrate.Rate) Claim {
 func spare(peak bitrate.Rate) bitrate.Rate { return peak + peak*15/100 + 5*bitrate.Mbit }
 
 // Steady has a claim be that of a sender that offers so much whatever comes of it, and before
-// Cilium's limiter gets next to nothing of a limit below that.
-func (c *Claim) Steady(s *plan.Sender, offer bitrate.Rate) {
-	c.Offer, c.Whole = offer, senders.LimitOf(s) >= offer
+// Cilium's limiter gets next to nothing of a limit below that. Its limit is what it has or was promised.
+func (c *Claim) Steady(offer, limit bitrate.Rate) {
+	c.Offer, c.Whole = offer, limit >= offer
 	c.Demand = min(spare(offer), c.Ceiling)
 }
 

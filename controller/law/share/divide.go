@@ -27,7 +27,7 @@ func Divide(b *budget.Budget, g *senders.Group, l *senders.Look, raise bool) Div
 		}
 		claims[k] = ClaimOf(g.Senders[k], peak)
 		if use.Offer.Steady {
-			claims[k].Steady(g.Senders[k], use.Offer.Rate())
+			claims[k].Steady(use.Offer.Rate(), l.Most(g.Senders[k]))
 		}
 		if !b.Link.Known && raise {
 			claims[k].Floor = max(claims[k].Floor, senders.LimitOf(g.Senders[k]))

@@ -7,7 +7,6 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/senders"
-	"github.com/detnet/detnet/controller/plan"
 )
 
 const mbit = bitrate.Mbit
@@ -89,13 +88,5 @@ func TestAnOfferThatDoesNotFitLeavesRoomForThoseThatDo(t *testing.T) {
 	got := Of(120*mbit, []Claim{steadily(150, true), steadily(75, false), steadily(90, false)})
 	if got[1] < senders.Enough(75*mbit) {
 		t.Errorf("of 120M offers of 150M, 75M and 90M have %v: nobody has enough", got)
-	}
-}
-
-// Who has no limit has all it offers.
-func TestWhoHasNoLimitHasItsWholeOffer(t *testing.T) {
-	var c Claim
-	if c.Steady(&plan.Sender{Max: 1000 * mbit}, 150*mbit); !c.Whole {
-		t.Errorf("%+v", c)
 	}
 }

@@ -1,0 +1,48 @@
+package senders
+
+import (
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+const fits = 0.97 // of its limit: who sends less does not get ahead of it, however it is counted
+
+// Ahead is how long, at most, packets of a sender wait before Cilium. A packet leaves when the limit
+// has time for it, and a new limit forgets for how long those before it have taken that.
+type Ahead struct {
+	By    time.Duration // what is sent leaves later than it is sent, under Limit
+	Limit bitrate.Rate
+	Gone  time.Time // when what waited under limits before that has left
+}
+
+// add takes in what was sent since it was last seen. A new limit is in force after so long.
+func (a *Ahead) add(s *plan.Sender, last, now time.Time, shows time.Duration) {
+	for i, r := range s.Rates {
+		if at := r.At.Time(); at.After(last) {
+			a.send(r.Tx, at.Sub(latest(began(s.Rates, i), last)))
+		}
+	}
+	if limit := LimitOf(s); limit != a.Limit {
+		if a.Limit != 0 {
+			a.send(s.Rates[len(s.Rates)-1].Tx, shows) // as under the limit before
+			a.Gone = latest(a.Gone, now.Add(shows+a.By))
+		}
+		a.By, a.Limit = 0, limit
+	}
+}
+
+func (a *Ahead) send(rate bitrate.Rate, lasting time.Duration) {
+	if a.Limit != 0 {
+		by := (float64(rate)/float64(a.Limit) - fits) * float64(lasting)
+		a.By = min(max(a.By+time.Duration(min(by, float64(plan.Horizon))), 0), plan.Horizon)
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
