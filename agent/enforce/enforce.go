@@ -240,17 +240,26 @@ func (e *Enforcer) apply(a *applied) error {
 		}
 		return errors.Join(err, errIngress)
 	}
+	if a.index == 0 { // an earlier agent may have limited it: what the kernel does not tell, set says
+		a.limits, _ = e.kernel.inForce(index, ifbName(a.pod.UID))
+		ingress, errIngress = wanted(a.pod.Ingress, workload.AnnotationIngressBandwidth, a.limits.Ingress)
+	}
 	a.index = index
-	now, err := e.set(a, egress, ingress)
 	was := a.limits
-	if was.Newest = now.Newest; now != was {
+	now, err := e.set(a, egress, ingress)
+	if differ(was, now) {
 		e.log.Info("limits of a pod changed", "namespace", a.pod.Namespace, "pod", a.pod.Name,
-			"egress", now.Egress, "ingress", now.Ingress, "oldEgress", a.limits.Egress, "oldIngress", a.limits.Ingress)
+			"egress", now.Egress, "ingress", now.Ingress, "oldEgress", was.Egress, "oldIngress", was.Ingress)
 		e.changes.WithLabelValues("done").Inc()
 	}
 	a.limits = now
 	e.publish(a.pod.UID, now)
 	return errors.Join(err, errIngress)
+}
+
+// differ reports whether the kernel is told anything else. It is not told which decision it was.
+func differ(was, now usage.Enforced) bool {
+	return bucketOf(was.Egress) != bucketOf(now.Egress) || bucketOf(was.Ingress) != bucketOf(now.Ingress) || was.Behind != now.Behind
 }
 
 // wanted reads an annotation; an unreadable one keeps what is in force.

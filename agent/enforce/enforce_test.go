@@ -207,6 +207,48 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// What a new agent says of a limit is what was in force before it, and nothing where it is the
+// same, with whatever rate. What it can't read it leaves.
+func TestANewAgentKnowsWhatWasInForce(t *testing.T) {
+	n := newNode(t)
+	n.annotate("100M", "12345678")
+	for _, step := range []struct {
+		egress, ingress string
+		says            []string // "": nothing
+		bucket          bitrate.Rate
+	}{
+		{"100M", "12345678", nil, 100 * bitrate.Mbit},
+		{"20M", "12345678", []string{"egress=20M", "oldEgress=100M"}, 20 * bitrate.Mbit},
+		{"20M", "unreadable", nil, 20 * bitrate.Mbit},
+		{"", "", []string{"egress=0", "oldEgress=20M"}, 0},
+		{"", "", nil, 0},
+	} {
+		n.restart(t)
+		var log strings.Builder
+		n.enforcer.log = slog.New(slog.NewTextHandler(&log, nil))
+		n.list[0].Egress, n.list[0].Ingress = step.egress, step.ingress
+		n.enforcer.reconcile(true)
+		said := ""
+		for line := range strings.Lines(log.String()) {
+			if strings.Contains(line, "limits of a pod changed") {
+				said += line
+			}
+		}
+		for _, part := range step.says {
+			if !strings.Contains(said, part) {
+				t.Errorf("%q and %q: %q lacks %s", step.egress, step.ingress, said, part)
+			}
+		}
+		if step.says == nil && said != "" {
+			t.Errorf("%q and %q: it says %q", step.egress, step.ingress, said)
+		}
+		if got := n.buckets(t); step.bucket != 0 && (got[ifbName("uid-1")] != bucketOf(step.bucket).rate || got["vethpod"] != bucketOf(12_345_678).rate) {
+			t.Errorf("%q and %q: in force is %v", step.egress, step.ingress, got)
+		}
+		n.enforcer.reconcile(true) // and what was lifted goes
+	}
+}
+
 // A pod that goes takes its ifb with it, and only its own.
 func TestPodGone(t *testing.T) {
 	n := newNode(t)

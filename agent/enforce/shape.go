@@ -51,6 +51,19 @@ func bucketOf(limit bitrate.Rate) bucket {
 	}
 }
 
+// limitOf is the limit that a bucket of so many octets/s is for, to the few bits that are lost
+// in it; 0 for none, and for one that lets everything through.
+func limitOf(octets uint64) bitrate.Rate {
+	if octets == 0 || octets == open.rate {
+		return 0
+	}
+	middle := (float64(octets) + 0.5) * 8 / headroom
+	if round := bitrate.Rate(math.Round(middle/1000) * 1000); bucketOf(round).rate == octets {
+		return round
+	}
+	return bitrate.Rate(middle)
+}
+
 // open lets everything through: the last setting before a limiter is removed,
 // so that what waits in it is sent and not dropped.
 var open = bucket{rate: 12_500_000_000, burst: 8 << 20, limit: 64 << 20}

@@ -7,6 +7,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/detnet/detnet/agent/usage"
 	"github.com/detnet/detnet/bitrate"
 )
 
@@ -72,6 +73,33 @@ func (k kernel) limitEgress(index int, ifb, note string, rate bitrate.Rate) (int
 type ingress struct {
 	present   bool
 	redirects int // index of the interface that our filter redirects to
+}
+
+// inForce is what holds the pod behind index now, as whoever put it there left it.
+func (k kernel) inForce(index int, ifb string) (now usage.Enforced, err error) {
+	at, err := k.limiter(index)
+	if err != nil {
+		return now, err
+	}
+	now.Ingress = limitOf(at.octets())
+	root, err := k.ingressOf(index)
+	if err != nil || root.redirects == 0 {
+		return now, err
+	}
+	link, err := k.LinkByName(ifb)
+	if errors.As(err, new(netlink.LinkNotFoundError)) || err == nil && link.Attrs().Index != root.redirects {
+		return now, nil // it is redirected to what is not this pod's
+	}
+	if err != nil {
+		return now, fmt.Errorf("look up %s: %w", ifb, err)
+	}
+	if at, err = k.limiter(root.redirects); err != nil {
+		return now, err
+	}
+	if now.Egress = limitOf(at.octets()); now.Egress != 0 {
+		now.Behind = root.redirects
+	}
+	return now, nil
 }
 
 // ingressOf inspects the interface, and refuses what is not ours.
@@ -254,6 +282,17 @@ type limiter struct {
 	root  netlink.Qdisc
 	class *netlink.HtbClass
 	queue *netlink.Tbf
+}
+
+// octets are what it lets through in a second; 0: there is none.
+func (l *limiter) octets() uint64 {
+	if l.class != nil {
+		return l.class.Rate
+	}
+	if former, ok := l.root.(*netlink.Tbf); ok {
+		return former.Rate
+	}
+	return 0
 }
 
 // waits reports whether packets wait in it.
