@@ -56,7 +56,7 @@ func Examine(ctx context.Context, c client.Client, i Install) []Finding {
 	for _, check := range checks {
 		problem, advice, err := check.run(ctx, c, i)
 		if err != nil {
-			problem, advice = unknown(err)
+			problem, advice = unknown(err, i)
 		}
 		findings = append(findings, Finding{Check: check.name, Problem: problem, Advice: advice})
 	}
@@ -111,15 +111,15 @@ func limitsEnforced(ctx context.Context, c client.Client, i Install) Finding {
 		}
 	}
 	if err != nil {
-		problem, advice = unknown(err)
+		problem, advice = unknown(err, i)
 	}
 	f.Problem, f.Advice = problem, advice
 	return f
 }
 
 // unknown is the finding of a check that could not be made.
-func unknown(err error) (problem, advice string) {
-	return "could not be found out: " + err.Error(), "see that detnet is installed in this namespace, and that you may read it"
+func unknown(err error, i Install) (problem, advice string) {
+	return "could not be found out: " + err.Error(), fmt.Sprintf("see that detnet is installed in namespace %s (--detnet-namespace names another), and that you may read it", i.Namespace)
 }
 
 // trafficMeasured finds out whether the agents can tell which interface is

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -36,8 +37,11 @@ func Default() Set {
 // ReadDir reads a directory of policy files, such as a mounted ConfigMap.
 func ReadDir(dir string) (Set, error) {
 	set, err := readFS(os.DirFS(dir), ".")
+	if at := new(fs.PathError); errors.As(err, &at) && at.Path == "." { // it names the directory no better
+		err = at.Err
+	}
 	if err != nil {
-		return nil, fmt.Errorf("policy directory %s: %w", dir, err)
+		return nil, fmt.Errorf("read policy directory %s: %w", dir, err)
 	}
 	return set, nil
 }

@@ -26,7 +26,7 @@ func BenchmarkSoak(b *testing.B) {
 	near, far := nstest.New(b), nstest.New(b)
 	nstest.Veth(b, near, "near", "10.99.0.1/24", far, "far", "10.99.0.2/24")
 	serve(b, far, program, "reflect")
-	cmd := exec.Command(program, "probe", "10.99.0.2", "-r", fmt.Sprint(soakRate), "-d", length.String(), "--interval", (length / 10).String())
+	cmd := exec.Command(program, "probe", "10.99.0.2", "-r", fmt.Sprint(soakRate), "--duration", length.String(), "--interval", (length / 10).String())
 	var report strings.Builder
 	cmd.Stdout, cmd.Stderr = &report, io.Discard
 	near.Do(b, func() { err = cmd.Start() })

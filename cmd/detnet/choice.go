@@ -17,11 +17,19 @@ func (c *choice) Type() string   { return "string" }
 
 func (c *choice) Set(text string) error {
 	if text != *c.of && !slices.Contains(c.known, text) {
-		last := len(c.known) - 1
-		return fmt.Errorf("want %s or %s", strings.Join(c.known[:last], ", "), c.known[last])
+		return fmt.Errorf("want %s", oneOf(c.known))
 	}
 	*c.of = text
 	return nil
+}
+
+// oneOf lists what there is to choose from.
+func oneOf(names []string) string {
+	last := len(names) - 1
+	if last < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
 // format is the value of --output: one of those that are known, the first where it is not given.

@@ -39,15 +39,16 @@ func newDoctorCommand() *cobra.Command {
 				return fmt.Errorf("connect to %s: %w", config.Host, err)
 			}
 			if err := reach(cmd.Context(), asking); err != nil {
-				return fmt.Errorf("%w: see that the kubeconfig is of the cluster that is meant, and that its API server can be reached from here", err)
+				return err
 			}
+			install.Namespace = at.install
 			findings := doctor.Examine(cmd.Context(), c, install)
 			findings = append(findings, doctor.AskController(cmd.Context(), asking, install.Namespace)...)
 			return reportFindings(cmd.OutOrStdout(), output, findings)
 		},
 	}
 	at.addFlags(cmd)
-	cmd.Flags().StringVarP(&install.Namespace, "namespace", "n", "detnet", "namespace of the install")
+	at.addInstallFlag(cmd)
 	cmd.Flags().StringVar(&install.Trial, "trial-namespace", "default", "namespace in which a pod is created on dry run")
 	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
 	return answers(cmd, "a check found a problem")

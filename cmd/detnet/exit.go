@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/detnet/detnet/internal/program"
 )
@@ -65,18 +66,54 @@ func answers(c *cobra.Command, when string) *cobra.Command {
 }
 
 // refuseMisuse has c and the commands below it tell flags and arguments that they do not
-// take from work that failed, as detnet's other programs do.
+// take from work that failed, as detnet's other programs do, and groups of commands refuse
+// those that they do not have, which cobra leaves to each of them.
 func refuseMisuse(c *cobra.Command) {
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return unusable{err} })
-	if args := c.Args; args != nil {
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		var unknown *pflag.NotExistError
+		if !errors.As(err, &unknown) {
+			return misuse("%s: %w", c.CommandPath(), err)
+		}
+		if name := unknown.GetSpecifiedName(); (name == "n" || name == "namespace") && c.Flags().Lookup(installFlag) != nil {
+			return misuse("%s: %w: it is about no pods; the namespace that detnet is installed in is --%s", c.CommandPath(), err, installFlag)
+		}
+		return misuse("%s: %w: see %[1]s --help", c.CommandPath(), err)
+	})
+	if c.HasSubCommands() {
+		c.Args = oneOfItsCommands
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	} else if args := c.Args; args != nil {
 		c.Args = func(c *cobra.Command, given []string) error {
-			if err := args(c, given); err != nil {
-				return misuse("%w; usage: %s", err, c.UseLine())
+			err := args(c, given)
+			switch {
+			case err == nil:
+				return nil
+			case len(given) > 0 && cobra.NoArgs(c, given).Error() == err.Error(): // which calls it a command
+				return misuse("%s takes no argument, not %q; usage: %s", c.CommandPath(), given[0], c.UseLine())
 			}
-			return nil
+			return misuse("%s: %w; usage: %s", c.CommandPath(), err, c.UseLine())
 		}
 	}
 	for _, sub := range c.Commands() {
 		refuseMisuse(sub)
 	}
+}
+
+// oneOfItsCommands refuses what is left over where a group of commands runs: the name of none.
+func oneOfItsCommands(c *cobra.Command, given []string) error {
+	if len(given) == 0 {
+		return nil
+	}
+	return misuse("%s: there is no command %q: want %s", c.CommandPath(), given[0], names(c))
+}
+
+// names are those of a group's commands.
+func names(c *cobra.Command) string {
+	var all []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() || sub.Name() == "help" {
+			all = append(all, sub.Name())
+		}
+	}
+	return oneOf(all)
 }

@@ -17,16 +17,16 @@ import (
 
 func newExplainCommand() *cobra.Command {
 	var from statusSource
-	var output string
+	var namespace, output string
 	cmd := &cobra.Command{
-		Use:     "explain NAMESPACE/POD",
+		Use:     "explain [NAMESPACE/]POD",
 		Short:   "Say why a pod's limit or measurement is what it is",
-		Example: "  detnet explain factory/telemetry-upload-7d4b9",
+		Example: "  detnet explain factory/telemetry-upload-7d4b9\n  detnet explain -n factory telemetry-upload-7d4b9",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			pod := strings.TrimPrefix(args[0], "pod/")
-			if !strings.Contains(pod, "/") {
-				pod = "default/" + pod
+			pod, err := podNamed(args[0], namespace, from.namespace)
+			if err != nil {
+				return err
 			}
 			read, err := from.reader(status.Query{Pod: pod})
 			if err != nil {
@@ -51,8 +51,27 @@ func newExplainCommand() *cobra.Command {
 		},
 	}
 	from.addFlags(cmd)
+	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "`namespace` of the pod; default the one that the context names, else default")
 	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
 	return answers(cmd, "detnet neither protects nor limits the pod")
+}
+
+// podNamed is "namespace/name" of the pod that an argument means, also as kubectl writes one,
+// "pod/name"; usual says where it is unless the argument or the flag does.
+func podNamed(arg, flag string, usual func() string) (string, error) {
+	namespace, name, whole := strings.Cut(strings.TrimPrefix(arg, "pod/"), "/")
+	if !whole {
+		if namespace, name = flag, namespace; namespace == "" {
+			namespace = usual()
+		}
+	}
+	switch {
+	case namespace == "" || name == "" || strings.Contains(name, "/"):
+		return "", misuse("explain %q: want POD or NAMESPACE/POD, such as factory/telemetry-upload-7d4b9", arg)
+	case flag != "" && flag != namespace:
+		return "", misuse("explain %q: --namespace %s is another namespace: give one of them", arg, flag)
+	}
+	return namespace + "/" + name, nil
 }
 
 // unknown says of a pod that the controller does not know what the pod itself tells of the
@@ -65,7 +84,7 @@ func (s *statusSource) unknown(ctx context.Context, pod string, err error) error
 	namespace, name, _ := strings.Cut(pod, "/")
 	switch known, failed := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{}); {
 	case apierrors.IsNotFound(failed):
-		return fmt.Errorf("there is no pod %s in namespace %s: want NAMESPACE/POD", name, namespace)
+		return fmt.Errorf("explain pod %s: there is no pod of that name in namespace %s: see kubectl -n %s get pods, or name another namespace with -n", pod, namespace, namespace)
 	case failed != nil:
 		return err
 	default:

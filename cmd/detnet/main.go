@@ -26,8 +26,6 @@ func newRootCommand() *cobra.Command {
 		Short:        "Deterministic networking for Kubernetes",
 		Long:         "Deterministic networking for Kubernetes.\n\nThe exit code is 0 if all is well, 1 if the answer is no (a command says in its help what that is),\nand 2 if there is no answer: a flag, an argument or a file that is no good, a cluster out of reach.",
 		SilenceUsage: true,
-		Args:         cobra.NoArgs,
-		RunE:         func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.AddCommand(newDoctorCommand(), newPolicyCommand())
 	root.AddCommand(newSimulateCommand())
@@ -37,8 +35,8 @@ func newRootCommand() *cobra.Command {
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"})
 	help.Args = func(_ *cobra.Command, topic []string) error {
-		if _, left, err := root.Find(topic); err != nil || len(left) > 0 {
-			return fmt.Errorf("there is no command %q", strings.Join(topic, " "))
+		if of, left, err := root.Find(topic); err != nil || len(left) > 0 {
+			return fmt.Errorf("there is no command %q: %s has %s", strings.Join(topic, " "), of.CommandPath(), names(of))
 		}
 		return nil
 	}

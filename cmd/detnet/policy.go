@@ -23,8 +23,6 @@ func newPolicyCommand() *cobra.Command {
 		Long: `A policy is a directory of *.rego and *.yaml files, laid over the default set:
 a file of the same name replaces the default's, other data is merged into it.
 Without --dir the default set itself is used.`,
-		Args: cobra.NoArgs, // "policy tset" is a mistake, and no question for help
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	var dir, output string
 	cmd.PersistentFlags().StringVarP(&dir, "dir", "d", "", "directory of the policy")
@@ -80,7 +78,7 @@ func readManifests(stdin io.Reader, files []string) (manifest.Manifest, error) {
 	for _, name := range files {
 		m, err := readManifest(stdin, name)
 		if err != nil {
-			return all, fmt.Errorf("%s: %w", name, err)
+			return all, fmt.Errorf("read manifest %s: %w", name, err)
 		}
 		all.Pods = append(all.Pods, m.Pods...)
 		for name, ns := range m.Namespaces {

@@ -40,7 +40,7 @@ best the policy in force.`,
 		Args:    cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if live == (len(files) > 0) {
-				return misuse("give either manifests or --cluster")
+				return misuse("policy diff: give either manifests, as files, or --cluster")
 			}
 			from, err := compileDir(cmd.Context(), against)
 			if err != nil {

@@ -31,7 +31,6 @@ type shadowed struct {
 
 func newPolicyShadowCommand(dir, output *string) *cobra.Command {
 	var at cluster
-	var namespace string
 	cmd := &cobra.Command{
 		Use:   "shadow",
 		Short: "Show what the candidate policy would change of the pods created lately; fails if it would",
@@ -47,7 +46,7 @@ To try a policy on the pods that run already: detnet policy diff --cluster.`,
 			if err != nil {
 				return err
 			}
-			statuses, err := webhookStatuses(cmd.Context(), client, namespace)
+			statuses, err := webhookStatuses(cmd.Context(), client, at.install)
 			if err != nil {
 				return err
 			}
@@ -68,7 +67,7 @@ To try a policy on the pods that run already: detnet policy diff --cluster.`,
 		},
 	}
 	at.addFlags(cmd)
-	cmd.Flags().StringVarP(&namespace, "namespace", "n", "detnet", "namespace of the install")
+	at.addInstallFlag(cmd)
 	return answers(cmd, "a pod would change")
 }
 
@@ -100,7 +99,7 @@ func webhookStatuses(ctx context.Context, client kubernetes.Interface, namespace
 		out[pod.Name] = answer.Policy
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("no webhook runs in namespace %s: name the install's with --namespace", namespace)
+		return nil, fmt.Errorf("no webhook is ready in namespace %s: see kubectl -n %s get pods, or name detnet's namespace with --%s", namespace, namespace, installFlag)
 	}
 	return out, nil
 }

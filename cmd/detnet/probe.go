@@ -94,7 +94,7 @@ func (p *probing) flags(c *cobra.Command) {
 	f.StringVarP(&p.protocol, "protocol", "p", "stamp", "stamp, udp (any echo), tcp (handshake) or icmp")
 	f.Float64VarP(&p.rate, "rate", "r", 0, fmt.Sprintf("packets a second and host, on average (default %v; of tcp %v, since the app has to accept each)", usualRate, gentleRate))
 	f.Uint64VarP(&p.session.Count, "count", "c", 0, "packets to send; 0 means until stopped")
-	f.DurationVarP(&p.duration, "duration", "d", 0, "how long to measure; 0 means until stopped")
+	f.DurationVar(&p.duration, "duration", 0, "how long to measure; 0 means until stopped")
 	f.DurationVar(&p.session.Timeout, "timeout", time.Second, "age at which an unanswered packet is lost")
 	f.DurationVar(&p.interval, "interval", 0, "report each such time what was measured in it, as a line; 0 means once, at the end")
 	f.BoolVar(&p.opts.UserTimestamps, "user-timestamps", false, "do not use the kernel's timestamps, to see what they are worth")

@@ -54,14 +54,17 @@ what another law or other constants would have decided.`,
 
 // recording opens the controller's recording.
 func (s *statusSource) recording(ctx context.Context) (io.ReadCloser, error) {
+	const tried = "fetch the controller's recording"
 	if s.url != "" {
-		return leader.GetRecording(ctx, s.url)
+		body, err := leader.GetRecording(ctx, s.url)
+		return body, s.failed(tried, err)
 	}
 	client, err := s.connect()
 	if err != nil {
 		return nil, err
 	}
-	return leader.Recording(ctx, client, s.namespace)
+	body, err := leader.Recording(ctx, client, s.install)
+	return body, s.failed(tried, err)
 }
 
 // saveRecording writes a recording to a file and says what is in it. It comes into

@@ -55,7 +55,7 @@ world that it did not make. "detnet simulate" has worlds that answer.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.law, "law", "", "adaptive, aimd or step; default the recorded one")
+	f.Var(&choice{&o.law, law.Names()}, "law", oneOf(law.Names())+"; default the recorded one")
 	f.StringVar(&o.config, "config", "", "take law and constants from this configuration `file` of the controller, not from the recording")
 	f.VarP(format(&o.output, "text", "json"), "output", "o", "text or json")
 	f.BoolVar(&o.all, "all", false, "show every decision, also those that change nothing")

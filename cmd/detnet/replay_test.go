@@ -53,7 +53,7 @@ func TestRecordAndReplay(t *testing.T) {
 		{[]string{"replay", file, "--config", config, "--check"}, "\n≠ ", true},
 		{[]string{"replay", file, "--law", "aimd"}, "\n≠ ", false},
 		{[]string{"replay", file, "--law", "aimd", "--output", "json"}, `"differs":true,"recorded":{"at":"2026-01-01T`, false},
-		{[]string{"replay", file, "--law", "pid"}, `no law is named "pid"`, true},
+		{[]string{"replay", file, "--law", "pid"}, `"pid" for "--law" flag: want adaptive, aimd or step`, true},
 		{[]string{"replay", file, "--output", "xml"}, "want text or json", true},
 		{[]string{"replay", config}, "line 1: want a recording", true},
 		{[]string{"replay", filepath.Join(dir, "none")}, "no such file", true},

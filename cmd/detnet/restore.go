@@ -41,10 +41,10 @@ detnet-admin may.`,
 			if err != nil {
 				return err
 			}
-			if err := exists(cmd.Context(), client, "--namespace", namespace); err != nil {
+			if err := exists(cmd.Context(), client, "--namespace", namespace, allNamespaces); err != nil {
 				return err
 			}
-			if err := exists(cmd.Context(), client, "--secrets-of", secretsOf); err != nil {
+			if err := exists(cmd.Context(), client, "--secrets-of", secretsOf, withSecrets); err != nil {
 				return err
 			}
 			report := func(c restore.Change) {
@@ -57,6 +57,9 @@ detnet-admin may.`,
 				fmt.Fprintf(text.Plain(cmd.OutOrStdout()), "%s: %s → %s\n", c.Object, cmp.Or(c.From, "none"), cmp.Or(c.To, "none"))
 			}
 			changes, unreadable := restore.Find(cmd.Context(), client, namespace)
+			if len(changes) == 0 && unreadable == nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), "nothing is left to restore")
+			}
 			if dryRun {
 				for _, c := range changes {
 					report(c)
@@ -68,13 +71,13 @@ detnet-admin may.`,
 				errs = append(errs, removePolicies(cmd, client, namespace, output))
 			}
 			if secretsOf != "" {
-				errs = append(errs, removeSecrets(cmd.Context(), client, secretsOf))
+				errs = append(errs, removeSecrets(cmd, client, secretsOf, output))
 			}
 			return errors.Join(errs...)
 		},
 	}
 	at.addFlags(cmd)
-	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "only this namespace; default all")
+	cmd.Flags().StringVarP(&namespace, "namespace", "n", "", "only this `namespace`; default all")
 	cmd.Flags().BoolVar(&networkPolicies, "network-policies", false, "also delete the CiliumNetworkPolicies that detnet made, as uninstalling does")
 	cmd.Flags().StringVar(&secretsOf, "secrets-of", "", "also delete the Secrets with detnet's keys in this `namespace`, as uninstalling does")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only show what would change")
@@ -82,28 +85,72 @@ detnet-admin may.`,
 	return cmd
 }
 
-// exists refuses a namespace that is not there, as one in which nothing is to be put back
-// looks. Who may not read namespaces is believed.
-func exists(ctx context.Context, client kubernetes.Interface, flag, namespace string) error {
+// exists refuses a namespace that is not there, before anything is done, as one in which
+// nothing is to be put back looks; instead tells of those that are. Who may not read
+// namespaces is believed.
+func exists(ctx context.Context, client kubernetes.Interface, flag, namespace string, instead func(context.Context, kubernetes.Interface) string) error {
 	if namespace == "" {
 		return nil
 	}
 	if _, err := client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{}); apierrors.IsNotFound(err) {
-		return misuse("%s %s: there is no such namespace", flag, namespace)
+		return misuse("restore %s %s: there is no such namespace, and nothing was restored: %s", flag, namespace, instead(ctx, client))
 	}
 	return nil
+}
+
+// allNamespaces says which there are.
+func allNamespaces(ctx context.Context, client kubernetes.Interface) string {
+	list, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "want one of kubectl get namespaces"
+	}
+	const most = 12
+	var first []string
+	for _, ns := range list.Items[:min(len(list.Items), most)] {
+		first = append(first, ns.Name)
+	}
+	return someOf(first, len(list.Items)-len(first))
+}
+
+// withSecrets says where detnet's Secrets are.
+func withSecrets(ctx context.Context, client kubernetes.Interface) string {
+	const gone = "a namespace that was deleted took its Secrets with it: leave the flag out then"
+	in := map[string]bool{}
+	for _, name := range keys {
+		var list metav1.PartialObjectMetadataList // without the keys themselves
+		raw, err := client.CoreV1().RESTClient().Get().Resource("secrets").Param("fieldSelector", "metadata.name="+name).
+			SetHeader("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").DoRaw(ctx)
+		if err = errors.Join(err, json.Unmarshal(raw, &list)); err != nil {
+			return "want the one that detnet was installed in; " + gone
+		}
+		for _, secret := range list.Items {
+			in[secret.Namespace] = true
+		}
+	}
+	if len(in) == 0 {
+		return "no namespace has Secrets with detnet's keys; " + gone
+	}
+	return someOf(sortedKeys(in), 0) + ", which have Secrets with detnet's keys; " + gone
 }
 
 // keys are the Secrets that hold any, whoever issues them.
 var keys = []string{"detnet-webhook-tls", "detnet-webhook-tls-ca", "detnet-agent-tls", "detnet-controller-tls", "detnet-stamp-key"}
 
 // removeSecrets deletes what may be left of them.
-func removeSecrets(ctx context.Context, client kubernetes.Interface, namespace string) error {
+func removeSecrets(cmd *cobra.Command, client kubernetes.Interface, namespace, output string) error {
 	var errs []error
+	left := 0
 	for _, name := range keys {
-		if err := client.CoreV1().Secrets(namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		switch err := client.CoreV1().Secrets(namespace).Delete(cmd.Context(), name, metav1.DeleteOptions{}); {
+		case err == nil:
+			left++
+			deleted(cmd, output, "Secret "+namespace+"/"+name)
+		case !apierrors.IsNotFound(err):
 			errs = append(errs, fmt.Errorf("delete Secret %s/%s: %w", namespace, name, err))
 		}
+	}
+	if left == 0 && errs == nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "--secrets-of %s: no Secret with detnet's keys was there\n", namespace)
 	}
 	return errors.Join(errs...)
 }
@@ -111,10 +158,14 @@ func removeSecrets(ctx context.Context, client kubernetes.Interface, namespace s
 // removePolicies deletes what the webhook made for workloads.
 func removePolicies(cmd *cobra.Command, client kubernetes.Interface, namespace, output string) error {
 	return netpol.RemoveAll(cmd.Context(), client, namespace, func(namespace, name string) {
-		if output == "json" {
-			_ = json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{"deleted": "CiliumNetworkPolicy " + namespace + "/" + name})
-			return
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "CiliumNetworkPolicy %s/%s: deleted\n", namespace, name)
+		deleted(cmd, output, "CiliumNetworkPolicy "+namespace+"/"+name)
 	})
+}
+
+func deleted(cmd *cobra.Command, output, object string) {
+	if output == "json" {
+		_ = json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{"deleted": object})
+		return
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: deleted\n", object)
 }

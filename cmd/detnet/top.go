@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/detnet/detnet/cmd/detnet/text"
 	"github.com/detnet/detnet/controller/leader"
@@ -22,25 +23,48 @@ import (
 // statusSource says where a command reads the controller's status.
 type statusSource struct {
 	cluster
-	namespace, url string
+	url string
 }
 
 func (s *statusSource) addFlags(cmd *cobra.Command) {
 	s.cluster.addFlags(cmd)
-	cmd.Flags().StringVarP(&s.namespace, "namespace", "n", "detnet", "namespace of the install")
+	s.addInstallFlag(cmd)
 	cmd.Flags().StringVar(&s.url, "url", "", "read the status page at this `URL`, such as http://127.0.0.1:8082, not through the API server")
 }
 
 // reader returns a function that reads what q asks for of the status.
 func (s *statusSource) reader(q status.Query) (func(context.Context) (*status.Status, error), error) {
 	if s.url != "" {
-		return func(ctx context.Context) (*status.Status, error) { return leader.Get(ctx, s.url, q) }, nil
+		return func(ctx context.Context) (*status.Status, error) {
+			status, err := leader.Get(ctx, s.url, q)
+			return status, s.failed("read the controller's status", err)
+		}, nil
 	}
 	client, err := s.connect()
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (*status.Status, error) { return leader.Status(ctx, client, s.namespace, q) }, nil
+	return func(ctx context.Context) (*status.Status, error) {
+		status, err := leader.Status(ctx, client, s.install, q)
+		return status, s.failed("read the controller's status", err)
+	}, nil
+}
+
+// failed says of an error what was tried, and of a leader that is not there where one may be.
+func (s *statusSource) failed(tried string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, leader.ErrNone):
+		return fmt.Errorf("%s: %w kubectl -n %s get pods shows what runs there, and --%s names another namespace", tried, err, s.install, installFlag)
+	}
+	if apierrors.IsForbidden(err) {
+		return fmt.Errorf("%s: %w: it takes the right to get leases, pods and pods/proxy there; --url reads the status page itself", tried, err)
+	}
+	if s.url != "" {
+		return fmt.Errorf("%s: %w: see that --url is that of the status page, such as http://127.0.0.1:8082 after kubectl -n %s port-forward service/detnet-controller 8082:80", tried, err, s.install)
+	}
+	return fmt.Errorf("%s: %w", tried, err)
 }
 
 func newTopCommand() *cobra.Command {
@@ -63,53 +87,47 @@ func newTopCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if of.Node != "" || of.Namespace != "" {
-				if err := from.know(cmd.Context(), of); err != nil {
-					return err
-				}
-			}
-			return top(cmd.Context(), cmd.OutOrStdout(), read, output, interval)
+			return top(cmd.Context(), cmd.OutOrStdout(), refusing(read, of), output, interval)
 		},
 	}
 	from.addFlags(cmd)
 	cmd.Flags().VarP(format(&output, "text", "json"), "output", "o", "text or json")
 	cmd.Flags().StringVar(&of.Node, "node", "", "only what is on this `node`")
-	cmd.Flags().StringVar(&of.Namespace, "pods-in", "", "only pods in this `namespace`, and what concerns them")
+	cmd.Flags().StringVarP(&of.Namespace, "namespace", "n", "", "only pods in this `namespace`, and what concerns them; default all")
 	cmd.Flags().IntVar(&of.Limit, "limit", 0, "how many of each to show at most, those in trouble first; 0: all")
 	cmd.Flags().DurationVarP(&interval, "watch", "w", 0, "show it again each `interval`, such as 1s, until interrupted")
 	return cmd
 }
 
-// know refuses a node or a namespace of which the controller knows nothing: its part of the
-// status is empty, as is that of one where all is well.
-func (s *statusSource) know(ctx context.Context, q status.Query) error {
-	read, err := s.reader(status.Query{})
-	if err != nil {
-		return err
+// refusing has the first read fail where the controller knows nothing of the node or the
+// namespace that was asked for: its part of the status is empty, as is that of one where all is well.
+func refusing(read func(context.Context) (*status.Status, error), q status.Query) func(context.Context) (*status.Status, error) {
+	known := false
+	return func(ctx context.Context) (*status.Status, error) {
+		s, err := read(ctx)
+		switch {
+		case err != nil || known:
+			return s, err
+		case s.NoNode != nil:
+			return nil, misuse("--node %s: the controller knows no such node: %s", q.Node, someOf(s.NoNode.First, s.NoNode.More))
+		case s.NoNamespace != nil:
+			return nil, misuse("--namespace %s: no pod of that namespace is protected or limited: %s", q.Namespace, someOf(s.NoNamespace.First, s.NoNamespace.More))
+		}
+		known = true
+		return s, nil
 	}
-	all, err := read(ctx)
-	if err != nil || !all.Leader {
-		return err
-	}
-	if nodes := all.Nodes(); q.Node != "" && !slices.Contains(nodes, q.Node) {
-		return misuse("--node %s: the controller knows no such node: %s", q.Node, someOf(nodes))
-	}
-	if namespaces := all.Namespaces(); q.Namespace != "" && !slices.Contains(namespaces, q.Namespace) {
-		return misuse("--pods-in %s: no pod of that namespace is protected or limited: %s", q.Namespace, someOf(namespaces))
-	}
-	return nil
 }
 
-// someOf names what there is instead, as far as a line holds it.
-func someOf(names []string) string {
-	const most = 12
-	switch {
-	case len(names) == 0:
+// someOf names what there is instead.
+func someOf(first []string, more int) string {
+	if len(first) == 0 {
 		return "it knows of none yet"
-	case len(names) > most:
-		return fmt.Sprintf("want one of %s, and %d more", strings.Join(names[:most], ", "), len(names)-most)
 	}
-	return "want one of " + strings.Join(names, ", ")
+	text := "want one of " + strings.Join(first, ", ")
+	if more > 0 {
+		text += fmt.Sprintf(", and %d more", more)
+	}
+	return text
 }
 
 func top(ctx context.Context, out io.Writer, read func(context.Context) (*status.Status, error), output string, interval time.Duration) error {

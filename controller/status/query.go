@@ -150,6 +150,7 @@ func (s *Status) Select(q Query) *Status {
 	troubles.Senders, t.Uncontrolled = chosen(s.Senders, q.first(), func(p *Sender) (bool, int) { return p.uncontrolled() && concerns(p.Pod, p.Node), 0 })
 	troubles.Problems, _ = chosen(s.Problems, q.first(), problem)
 	out.Totals, out.Troubles = &t, &troubles
+	out.NoNode, out.NoNamespace = missing(q.Node, s.nodes), missing(q.Namespace, s.namespaces)
 	return &out
 }
 
@@ -217,8 +218,31 @@ func (q Query) node(s *Status) plan.Bottleneck {
 	return plan.Bottleneck{}
 }
 
-// Nodes are those that something is known of, in order.
-func (s *Status) Nodes() []string {
+// Names are the first of some names, in order, and how many more there are.
+type Names struct {
+	First []string `json:"first"`
+	More  int      `json:"more,omitempty"`
+}
+
+// mostNames is what a line holds.
+const mostNames = 12
+
+// missing is what is known in place of name; nil if name is known, or nothing was asked for.
+func missing(name string, known func() map[string]bool) *Names {
+	if name == "" {
+		return nil
+	}
+	all := known()
+	if all[name] {
+		return nil
+	}
+	first := slices.Sorted(maps.Keys(all))
+	first = first[:min(len(first), mostNames)]
+	return &Names{First: first, More: len(all) - len(first)}
+}
+
+// nodes are those that something is known of.
+func (s *Status) nodes() map[string]bool {
 	known := map[string]bool{}
 	for i := range s.Agents {
 		known[s.Agents[i].Node] = true
@@ -232,12 +256,17 @@ func (s *Status) Nodes() []string {
 	for i := range s.Reasons {
 		known[s.Reasons[i].Bottleneck.Node] = true
 	}
+	for i := range s.Problems {
+		if kind, name, _ := strings.Cut(s.Problems[i].Object, " "); kind == "node" {
+			known[name] = true
+		}
+	}
 	delete(known, "") // of the cluster as a whole, and what is on no node yet
-	return slices.Sorted(maps.Keys(known))
+	return known
 }
 
-// Namespaces are those of pods that something is known of, in order.
-func (s *Status) Namespaces() []string {
+// namespaces are those of pods that something is known of.
+func (s *Status) namespaces() map[string]bool {
 	known := map[string]bool{}
 	add := func(pod string) {
 		if of, _, found := strings.Cut(pod, "/"); found {
@@ -258,7 +287,7 @@ func (s *Status) Namespaces() []string {
 			known[name] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(known))
+	return known
 }
 
 // first is q for a list that has no pages.

@@ -169,3 +169,27 @@ func TestQueryIsRead(t *testing.T) {
 		}
 	}
 }
+
+// Of what nothing is known is said what there is in its place, and how much more; what only a
+// problem names is known.
+func TestWhatIsNotThereIsSaid(t *testing.T) {
+	s := crowd(15)
+	s.Problems = append(s.Problems, Problem{Object: "node n9999"}, Problem{Object: "namespace n-s"})
+	for _, tt := range []struct {
+		q               Query
+		node, namespace *Names
+	}{
+		{Query{Node: "n0002", Namespace: "office"}, nil, nil},
+		{Query{Node: "n9999", Namespace: "n-s"}, nil, nil},
+		{Query{Limit: 3}, nil, nil},
+		{Query{Node: "office", Namespace: "factory"}, &Names{First: []string{"n0000", "n0001", "n0002", "n0003", "n0004", "n0005", "n0006", "n0007", "n0008", "n0009", "n0010", "n0011"}, More: 4}, nil},
+		{Query{Node: "n0001", Namespace: "n0001"}, nil, &Names{First: []string{"factory", "n-s", "office"}}},
+	} {
+		if p := s.Select(tt.q); !reflect.DeepEqual(p.NoNode, tt.node) || !reflect.DeepEqual(p.NoNamespace, tt.namespace) {
+			t.Errorf("%+v: %+v and %+v, want %+v and %+v", tt.q, p.NoNode, p.NoNamespace, tt.node, tt.namespace)
+		}
+	}
+	if p := (&Status{Leader: true}).Select(Query{Node: "n"}); p.NoNode == nil || len(p.NoNode.First) != 0 || p.NoNode.More != 0 {
+		t.Errorf("where nothing is known: %+v", p.NoNode)
+	}
+}

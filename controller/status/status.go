@@ -37,6 +37,10 @@ type Status struct {
 	// Totals and Troubles are there where only a part was asked for; see Query.
 	Totals   *Totals   `json:"totals,omitempty"`
 	Troubles *Troubles `json:"troubles,omitempty"`
+	// NoNode and NoNamespace are there where a Query asked for a node, or a namespace, of
+	// which nothing is known: what there is in its place. An empty part would say that all is well.
+	NoNode      *Names `json:"no_node,omitempty"`
+	NoNamespace *Names `json:"no_namespace,omitempty"`
 }
 
 // WritesWaiting are the limits that have yet to be written: cuts that nothing else

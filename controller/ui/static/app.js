@@ -122,7 +122,10 @@ function draw(s) {
   const time = (t) => (t ? `since ${new Date(t).toLocaleTimeString()}` : "yet");
   const { agents = [], senders = [], problems: others = [] } = s.troubles || {};
   const more = (shown, all, what) => (all > shown.length ? [`and ${all - shown.length} more ${what}: name a node or a namespace to see them`] : []);
+  // An empty table would say that all is well where a name is mistyped.
+  const absent = [["node", s.no_node], ["namespace", s.no_namespace]].filter(([, names]) => names);
   const problems = [
+    ...absent.map(([kind, names]) => `nothing is known of ${kind} ${field(kind).value.trim()}; there is ${[...(names.first || []), ...(names.more ? [`${names.more} more`] : [])].join(", ") || "none yet"}`),
     ...agents.map((a) => `${a.role} agent ${a.pod} on ${a.node} does not report ${time(a.since)}: ${a.why}`),
     ...more(agents, t.agents - t.connected, "agents do not report"),
     ...senders.filter((p) => p.refused).map((p) => `${p.pod} can't be throttled, and what it sends is not controlled: ${p.refused}`),
@@ -131,7 +134,7 @@ function draw(s) {
     ...others.map((p) => `${p.object}: ${p.text}`),
     ...more(others, t.problems, "problems"),
   ];
-  const all = t.agents - t.connected + t.uncontrolled + t.problems;
+  const all = absent.length + t.agents - t.connected + t.uncontrolled + t.problems;
   field("problem-count").textContent = all;
   document.getElementById("problem-section").hidden = all === 0;
   document.getElementById("problems").replaceChildren(...problems.map((text) => {
