@@ -94,7 +94,14 @@ func (d datapath) notes() (notes []string) {
 		add("Cilium %v was not tried with detnet; 1.19.5 and 1.20.2 were", d.version)
 	}
 	if d.cilium.hostRouting() {
-		add("after each change of a limit a pod with many flows of UDP may send more than before for up to two seconds (what waits goes on at the old rate)")
+		to := ""
+		if d.cilium.on("enable-wireguard") {
+			to = " that leaves the cluster"
+		}
+		add("after each change of a limit a pod with many flows of UDP%s may send more than before for up to two seconds (what waits goes on at the old rate)", to)
+		if where := hostrouting.Untried(d.cilium); where != "" {
+			add("Cilium routes past the nodes' IP stacks %s, too, where detnet's law was not tried: it changes limits as under legacy host routing, by way of low ones, and each change costs a pod half a second of its rate", where)
+		}
 	} else {
 		notes = append(notes, d.cilium.legacy())
 	}
@@ -137,7 +144,11 @@ func (c cilium) legacy() string {
 // encrypted is what WireGuard means for limits between nodes: it clears the times of departure
 // of all that is not TCP of the kernel's.
 func (d datapath) encrypted() []string {
-	notes := []string{"under WireGuard limits hold TCP back, and UDP to other nodes only once it has sent two seconds of its limit in advance, anew after each change of the limit: targets cannot be kept beside such UDP (docs/cilium.md, WireGuard)"}
+	tcp := ""
+	if d.cilium.hostRouting() {
+		tcp = ", some 0.1 s after a change"
+	}
+	notes := []string{"under WireGuard limits hold TCP back" + tcp + ", and UDP to other nodes only once it has sent two seconds of its limit in advance, anew after each change of the limit: targets cannot be kept beside such UDP (docs/cilium.md, WireGuard)"}
 	if old := d.older(timesKept); old != "" {
 		notes = append(notes, "under WireGuard kernels before 5.18 clear TCP's times of departure, too, by their sources (cilium/cilium#22203): "+old)
 	}

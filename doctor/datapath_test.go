@@ -86,6 +86,10 @@ func TestDatapath(t *testing.T) {
 			[]string{"with TCP for some 0.3 s"}, "VXLAN"},
 		"Cilium, legacy routing under WireGuard": {datapath{cilium: enforces("enable-wireguard=true", "enable-host-legacy-routing=true"), version: tried, kernels: recent}, "",
 			[]string{"more than its limit and leaves the cluster gets far less than it"}, "VXLAN"},
+		"Cilium, BPF host routing under WireGuard": {datapath{cilium: enforces("enable-wireguard=true", "enable-bpf-masquerade=true"), version: tried, kernels: recent}, "",
+			[]string{"hold TCP back, some 0.1 s after a change", "flows of UDP that leaves the cluster", "IP stacks under WireGuard, too, where detnet's law was not tried: it changes limits as under legacy"}, "with TCP for some 0.3 s"},
+		"Cilium, BPF host routing in Geneve": {datapath{cilium: enforces("routing-mode=tunnel", "tunnel-protocol=geneve", "enable-bpf-masquerade=true"), version: tried, kernels: recent}, "",
+			[]string{"IP stacks in tunnels of geneve, too"}, "WireGuard"},
 	} {
 		problem, advice := tt.datapath.problem()
 		if (problem == "") != (tt.problem == "") || !strings.Contains(problem, tt.problem) || (problem == "") != (advice == "") {

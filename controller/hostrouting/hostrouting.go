@@ -33,13 +33,25 @@ func On(config map[string]string) bool {
 	return !on("enable-host-legacy-routing") && on("kube-proxy-replacement") && !iptables
 }
 
-// measured reports whether it is host routing of a kind that was measured
-// (docs/cilium.md): over veth or netkit, native or in VXLAN, which is Cilium's default, and
-// not under WireGuard, which does not let what pods send have its times of departure.
-func measured(config map[string]string) bool {
-	protocol := config["tunnel-protocol"]
-	carried := config["routing-mode"] == "native" || protocol == "" || protocol == "vxlan"
-	return On(config) && carried && Tried(config["datapath-mode"]) && config["enable-wireguard"] != "true"
+// measured reports whether it is host routing under which the law need not change limits by
+// way of low ones.
+func measured(config map[string]string) bool { return On(config) && Untried(config) == "" }
+
+// Untried names what has the law take host routing to be legacy although it may be on
+// (docs/cilium.md): "" over veth or netkit, native or in VXLAN, which is Cilium's default. Under
+// WireGuard, which turns it off in no version that detnet runs on, TCP notices the queue at its
+// limit as without; UDP has none to notice, and the law was not tried.
+func Untried(config map[string]string) string {
+	protocol, mode := config["tunnel-protocol"], config["datapath-mode"]
+	switch {
+	case config["enable-wireguard"] == "true":
+		return "under WireGuard"
+	case config["routing-mode"] != "native" && protocol != "" && protocol != "vxlan":
+		return "in tunnels of " + protocol
+	case !Tried(mode):
+		return "in datapath mode " + mode
+	}
+	return ""
 }
 
 // Tried reports whether limits were measured with pods joined to their nodes by a datapath
