@@ -69,3 +69,13 @@ func TestABurstOfSocketsIsNotCutFor(t *testing.T) {
 		}
 	}
 }
+
+// A new leader that takes for what fits what another one found knows of no burst, and has not
+// changed a limit itself: its first raise is one that what sockets have waiting makes no queue of.
+func TestANewLeaderDoesNotKnowWhatSocketsHaveWaiting(t *testing.T) {
+	b := Budget{Phase: plan.Open}
+	b.Believe(config, senders.Load{Limits: 100 * bitrate.Mbit, Peak: 97 * bitrate.Mbit, Seen: t0}, plan.Told{Found: 100 * bitrate.Mbit})
+	if l := &b.Link; !l.Known || !l.Eases(t0) || l.Paced(t0) || l.Bursts(t0) {
+		t.Errorf("%+v: eases %v, is paced %v, bursts %v", *l, l.Eases(t0), l.Paced(t0), l.Bursts(t0))
+	}
+}

@@ -19,7 +19,7 @@ type Link struct {
 	Cut      time.Time    // when that was
 	EffectBy time.Time    // samples sent before this say nothing about it
 	Burst    time.Time    // when what sockets had waiting was last seen to make a queue
-	Eased    time.Time    // when limits were last changed so that what sockets have waiting makes no queue
+	Eased    time.Time    // when limits were last changed so that what sockets have waiting makes no queue; zero: not by this leader
 	Falls    int          // how often it fell, each time within fallMemory of the one before
 	Fell     time.Time    // when it last did
 	Least    bitrate.Rate // that others were seen to leave as it fell again; 0: they did not have it fall
