@@ -191,6 +191,9 @@ func (t *term) run(ctx context.Context) {
 		if !due.IsZero() {
 			t.strain.turn(time.Since(due))
 		}
+		if t.calm() {
+			t.collector.rested(time.Now())
+		}
 		early = nil
 		pause.Reset(max(leastPeriod, took)) // reports have their turn too
 	}
@@ -233,6 +236,7 @@ type term struct {
 	paced       bool // and the agents were told
 	begins      bool // nobody was assigned anything yet
 	strain      strain
+	collector   collector
 	uplinks     uplinks
 	last        time.Time            // tick
 	refused     map[types.UID]string // senders whose limits can't be changed, and why

@@ -136,7 +136,7 @@ func keep[K comparable](is, was map[K]time.Time) {
 // in: nothing is being decided about, nothing came that is worth it, and all is as it was.
 func (t *term) rests(now time.Time) bool {
 	stirred := t.loop.Measurements.Stirred()
-	return t.paced && !t.busy.all && len(t.busy.wanted) == 0 && !stirred &&
+	return t.calm() && !stirred &&
 		t.settings == t.loop.settings.Load() && t.snapshot == t.loop.Inventory.Snapshot() &&
 		now.Sub(t.last) < calmReports-Period/2
 }
@@ -197,3 +197,6 @@ func (t *term) tellers() map[string][]types.UID {
 	}
 	return tell
 }
+
+// calm reports whether nothing is being decided about: the next round may be calmReports away.
+func (t *term) calm() bool { return t.paced && !t.busy.all && len(t.busy.wanted) == 0 }

@@ -17,6 +17,7 @@ type Figures struct {
 	LeaderFileMiB            float64 // of which the program's own pages
 	LeaderWaits              float64 // calm: threads that were ready to run and had no core, on average
 	StandbyCores, StandbyMiB float64
+	Ticks                    uint64  // calm, of which
 	TickP50Ms, TickP99Ms     float64 // upper bounds of buckets
 	Streams                  int64
 	ReportsPerSecond         float64
@@ -58,7 +59,7 @@ type Churn struct {
 func (f Figures) print(w io.Writer) {
 	fmt.Fprintf(w, "%d nodes, %d throttleable pods each, by %s; the agents run at nice %d\n", f.Nodes, f.Pods, f.Road, niceness)
 	fmt.Fprintf(w, "  start        first decision %.1f s, all %d streams %.1f s\n", f.FirstDecision, f.Streams, f.AllStreams)
-	fmt.Fprintf(w, "  calm         leader %.2f cores (ready and without a core: %.2f threads), %.0f MiB, %.0f of it the program's pages; standby %.2f cores, %.0f MiB; tick p50 ≤ %.0f ms, p99 ≤ %.0f ms\n", f.LeaderCores, f.LeaderWaits, f.LeaderMiB, f.LeaderFileMiB, f.StandbyCores, f.StandbyMiB, f.TickP50Ms, f.TickP99Ms)
+	fmt.Fprintf(w, "  calm         leader %.2f cores (ready and without a core: %.2f threads), %.0f MiB, %.0f of it the program's pages; standby %.2f cores, %.0f MiB; %d ticks p50 ≤ %.0f ms, p99 ≤ %.0f ms\n", f.LeaderCores, f.LeaderWaits, f.LeaderMiB, f.LeaderFileMiB, f.StandbyCores, f.StandbyMiB, f.Ticks, f.TickP50Ms, f.TickP99Ms)
 	fmt.Fprintf(w, "               %.0f reports/s, %.0f octets/s; %.0f octets/s a session; the API server is asked %.1f times/s, %.1f for leases\n", f.ReportsPerSecond, f.OctetsPerSecond, f.SessionOctets, f.APIRequests, f.LeaseRequests)
 	for _, o := range f.Onsets {
 		if o.Cut == 0 {

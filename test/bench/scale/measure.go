@@ -146,6 +146,9 @@ func (b *bench) firstTick(ctx context.Context, r *replica, since time.Time) (flo
 	}
 }
 
+// calmHolds is how many times as long as another phase the calm one lasts.
+const calmHolds = 3
+
 // calm measures what it costs while nothing happens.
 func (b *bench) calm(ctx context.Context) error {
 	before, err := b.leader.ticks(ctx)
@@ -166,7 +169,7 @@ func (b *bench) calm(ctx context.Context) error {
 	}
 	waited := b.leader.waited()
 	reports, octets, measured, begun := b.fleet.reports.Load(), b.fleet.octets.Load(), b.fleet.measured.Load(), time.Now()
-	if err := sleep(ctx, b.hold); err != nil {
+	if err := sleep(ctx, calmHolds*b.hold); err != nil { // there is a round a second
 		return err
 	}
 	took := time.Since(begun).Seconds()
@@ -198,6 +201,7 @@ func (b *bench) calm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.Ticks = after.GetSampleCount() - before.GetSampleCount()
 	f.TickP50Ms, f.TickP99Ms = 1000*quantile(before, after, 0.5), 1000*quantile(before, after, 0.99)
 	return nil
 }
