@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -39,12 +41,17 @@ type edt struct {
 	rate    bitrate.Rate
 	keep    int                               // packets of a flow that fq keeps, or its socket
 	sockets bool                              // a flow waits for room
+	holds   bool                              // what waits of a flow holds back what comes later and is to leave sooner
 	freed   func(now time.Duration, flow int) // tells a flow that there is some; nil: nobody waits
 	last    time.Duration                     // when the newest packet leaves
-	flows   [maxFlows]int                     // packets that wait, by flow
+	flows   [maxFlows][]packet                // that wait, by when they leave
+	due     [maxFlows]bool                    // fq is to come back to it
 	held    int
 	out     func(now, tag time.Duration)
 }
+
+// packet is one that fq keeps until its time of departure.
+type packet struct{ leaves, tag time.Duration }
 
 const (
 	edtHorizon = 2 * time.Second // beyond it packets are dropped (pkg/maps/bwmap/bwmap.go)
@@ -73,40 +80,58 @@ func socketLimit(kind SenderKind, segment int) int {
 	return max(93*1500/segment, 1)
 }
 
-func (l *edt) room(flow int) bool { return !l.sockets || l.flows[flow] < l.keep }
+func (l *edt) room(flow int) bool { return !l.sockets || len(l.flows[flow]) < l.keep }
 
 func (l *edt) push(now, tag time.Duration) bool {
 	if l.rate == 0 {
 		l.out(now, tag)
 		return true
 	}
-	next := l.last + airtime(l.segment, l.rate)
-	if next <= now {
-		l.last = now
-		l.out(now, tag)
-		return true
-	}
+	next := max(l.last+airtime(l.segment, l.rate), now)
 	if next-now >= edtHorizon {
 		return false
 	}
 	l.last = next
 	flow := int(tag & (maxFlows - 1))
-	if l.flows[flow] >= l.keep {
+	waiting := l.flows[flow]
+	switch {
+	case len(waiting) == 0 && next == now:
+		l.out(now, tag)
+		return true
+	case len(waiting) >= l.keep:
 		return false
+	case !l.holds || !l.due[flow]:
+		l.come(flow, next)
 	}
-	l.flows[flow]++
+	// fq comes back to a flow when the packet leaves that was its next one as it did so before, also
+	// where another one has come since that is to leave sooner, as after a change of the rate.
+	i, _ := slices.BinarySearchFunc(waiting, next, func(p packet, at time.Duration) int {
+		return cmp.Or(cmp.Compare(p.leaves, at), -1)
+	})
+	l.flows[flow] = slices.Insert(waiting, i, packet{next, tag})
 	l.held++
-	l.clock.schedule(next, l, 0, tag)
 	return true
 }
 
 func (l *edt) fire(now time.Duration, e event) {
-	l.flows[e.sent&(maxFlows-1)]--
-	l.held--
-	l.out(now, e.sent)
-	if l.freed != nil {
-		l.freed(now, int(e.sent&(maxFlows-1)))
+	flow := e.arg
+	for len(l.flows[flow]) > 0 && l.flows[flow][0].leaves <= now {
+		p := l.flows[flow][0]
+		l.flows[flow] = l.flows[flow][1:]
+		l.held--
+		l.out(now, p.tag)
+		if l.freed != nil {
+			l.freed(now, flow)
+		}
 	}
+	if l.due[flow] = len(l.flows[flow]) > 0; l.holds && l.due[flow] {
+		l.come(flow, l.flows[flow][0].leaves)
+	}
+}
+
+func (l *edt) come(flow int, at time.Duration) {
+	l.due[flow] = true
+	l.clock.schedule(at, l, flow, 0)
 }
 
 func (l *edt) setRate(_ time.Duration, rate bitrate.Rate) { l.rate, l.last = rate, 0 }

@@ -20,8 +20,12 @@ type paced struct {
 }
 
 func newPaced(by plan.Limiter, kind SenderKind, flows int) *paced {
+	return pacedOf(by, kind, flows, 28*bitrate.Mbit)
+}
+
+func pacedOf(by plan.Limiter, kind SenderKind, flows int, offered bitrate.Rate) *paced {
 	p := &paced{world: world{scenario: worldDefaults(Scenario{Propagation: 10 * time.Microsecond, Limiter: by}), segment: defaultSegment, rng: rand.New(rand.NewPCG(1, 1)), up: map[string]*link{"n1": {}}, limits: map[plan.PodID]bitrate.Rate{}}}
-	p.addSource(SenderSpec{Name: "pod", Node: "n1", Kind: kind, Flows: flows, Offered: 28 * bitrate.Mbit, Initial: 20 * bitrate.Mbit})
+	p.addSource(SenderSpec{Name: "pod", Node: "n1", Kind: kind, Flows: flows, Offered: offered, Initial: 20 * bitrate.Mbit})
 	p.source = p.sources[0]
 	limiter := p.source.limiter.(*edt)
 	limiter.out = func(now, tag time.Duration) {
@@ -98,6 +102,38 @@ func TestEDTIsAsBeforeFQ(t *testing.T) {
 		near(name+", after", after, m.after, 0.05)
 		near(name+", until it is in force", float64(effect.Milliseconds()), m.effect, m.loosely)
 		near(name+", surplus", surplus, m.surplus, m.loosely)
+	}
+}
+
+// What a flow has waiting at a low limit is in the way of what comes at a higher one: fq comes back to the flow when
+// the next of it leaves, and lets out all that has come meanwhile and may leave, as far as it had room for that
+// (make bench-fq ARGS="-play demo/udp -seconds 8 -v" at commit bf31f27, from 5.8 s on).
+func TestAFlowComesBackFromALowLimitAsBeforeFQ(t *testing.T) {
+	p := pacedOf(plan.EDT, UDP, 1, 150*bitrate.Mbit)
+	at := time.Duration(0)
+	for _, x := range []struct {
+		limit   bitrate.Rate
+		lasting time.Duration
+	}{{77 * bitrate.Mbit, 1400 * time.Millisecond}, {2300 * bitrate.Kbit, 2200 * time.Millisecond}, {180 * bitrate.Mbit, 4 * time.Second}} {
+		p.source.limiter.setRate(at, x.limit)
+		at += x.lasting
+		p.run(at)
+	}
+	raised := at - 4*time.Second
+	near := nearFQ(t)
+	near("in the first two seconds", p.rate(raised, raised+2*time.Second), 25, 0.4)
+	near("after them", p.rate(raised+2300*time.Millisecond, at), 150, 0.03)
+	most, recent := 0, 0
+	for i, x := range p.at { // by the end of them most of what may wait comes at once
+		if i > 0 && x == p.at[i-1] && x < raised+2*time.Second {
+			recent++
+		} else {
+			recent = 1
+		}
+		most = max(most, recent)
+	}
+	if most < 30 || most > 50 {
+		t.Errorf("%d segments come at once", most)
 	}
 }
 

@@ -114,7 +114,7 @@ func (w *world) addSource(spec SenderSpec) {
 	src := &source{w: w, spec: spec, up: w.up[spec.Node], down: w.down[spec.To], rng: rand.New(rand.NewPCG(w.rng.Uint64(), 1))}
 	switch initial := w.passes(spec.Initial); w.scenario.Limiter {
 	case plan.EDT:
-		src.limiter = &edt{clock: &w.clock, segment: w.segment, rate: initial, keep: flowLimit(w.segment), out: src.leave}
+		src.limiter = &edt{clock: &w.clock, segment: w.segment, rate: initial, keep: flowLimit(w.segment), holds: spec.Kind == UDP, out: src.leave}
 	case plan.EDTHostRouting:
 		src.limiter = &edt{clock: &w.clock, segment: w.segment, rate: initial, keep: socketLimit(spec.Kind, w.segment), sockets: true, out: src.leave, freed: src.freed}
 	default:

@@ -14,7 +14,11 @@ import (
 func (t *Turn) relieve(b *Budget) plan.Reason {
 	v := t.Opinion
 	booked := t.booked(b)
-	if v.Tail && (b.Link.Measured || booked) && !senders.InUse(t.Load.Peak, b.Total) {
+	holds := b.Total
+	if b.Phase == plan.Trying {
+		holds = min(holds, b.Link.Capacity)
+	}
+	if v.Tail && (b.Link.Measured || booked) && !senders.InUse(t.Load.Peak, holds) {
 		return t.hold(b, plan.NearTarget) // the link is known to hold more than this
 	}
 	switch {

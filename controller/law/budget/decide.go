@@ -102,7 +102,7 @@ func (t *Turn) settled(b *Budget) plan.Reason {
 // trying: more than is known to fit is out. The first sign of a queue ends it.
 func (t *Turn) trying(b *Budget) plan.Reason {
 	switch {
-	case t.awaits(b):
+	case t.awaits(b), t.Load.Resuming && (t.tooFar(b) || t.Opinion.Trouble()) && t.ripple(b):
 		return t.hold(b, plan.AwaitEffect)
 	case t.queued(b) && !t.undo(b):
 		return t.reason(b, plan.Cut, plan.NearTarget)
@@ -171,9 +171,17 @@ func (t *Turn) pentUp(b *Budget) bool {
 // still among those that come at the new rate, and fq has these wait for them and leave
 // together: a few milliseconds of delay come of that, and no more.
 func (t *Turn) ripples(b *Budget) bool {
-	v := t.Opinion
-	lately := t.Held || t.Now.Sub(b.Search.Raised) < plan.Horizon+t.Feedback
-	return t.Load.Paced && !b.burst() && lately && v.Trouble() && !v.Lossy && v.Worst.Recent < ripple*v.Allow
+	lately := t.Held || t.Load.Resuming || t.Now.Sub(b.Search.Raised) < plan.Horizon+t.Feedback
+	return t.Load.Paced && lately && t.Opinion.Trouble() && t.ripple(b)
+}
+
+// ripple reports whether what is late is no later than that.
+func (t *Turn) ripple(b *Budget) bool {
+	v, most := t.Opinion, ripple*t.Opinion.Allow
+	if c := b.Link.Capacity; t.Load.Resuming && c > 0 {
+		most = max(most, time.Duration(atOnceOf/float64(c)*float64(time.Second)))
+	}
+	return !b.burst() && !v.Lossy && v.Worst.Recent < most
 }
 
 // bursts reports whether a queue is what sockets had waiting as limits were raised: somebody
@@ -233,7 +241,10 @@ func (l *Link) Eases(now time.Time) bool { return l.Bursts(now) || l.Known && l.
 func (l *Link) Paced(now time.Time) bool { return l.Bursts(now) || now.Sub(l.Eased) < burstTime }
 
 const (
-	ripple      = 4                      // times what is allowed: how late ripples make packets at most
+	ripple = 4 // times what is allowed: how late ripples make packets at most
+	// atOnceOf is what fq lets out of a flow at once that it held back behind packets of before a change, half as much
+	// again as it keeps of one (flow_limit, 100 packets): bits.
+	atOnceOf    = 1.5 * 100 * 1514 * 8
 	leaving     = 2                      // samples in a row after the highest tell that a queue leaves
 	beyond      = 1.05                   // times its limit: who sends more sends what it had waiting beside it
 	burstTime   = 500 * time.Millisecond // after a raise, that a burst is waited for to leave

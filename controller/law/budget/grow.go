@@ -70,7 +70,7 @@ func (t *Turn) lost(b *Budget) bool {
 // shows reports whether the last raise has yet to show.
 func (t *Turn) shows(b *Budget, used bool) bool {
 	ago := t.Now.Sub(b.Search.Raised)
-	return ago < t.pause(b) || t.Load.Paced && !used && ago < settleTime // they come back slowly from a change
+	return ago < t.pause(b) || t.Load.Resuming || t.Load.Paced && !used && ago < settleTime // they come back slowly from a change
 }
 
 // raise gives out a step more, and says how much the next one is to be.

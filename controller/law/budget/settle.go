@@ -189,7 +189,7 @@ func (t *Turn) measure(b *Budget, e episode) {
 		c = min(c, t.emptied(e)) // who sends on and off, or paused, bends the line
 	}
 	switch {
-	case e.down.Slope != 0 && (e.long || !e.fell) && e.pinned:
+	case e.down.Slope != 0 && (e.long || !e.fell) && e.pinned && !(t.Load.Drops && senders.Fills(c, e.full)): // less came than the limits let through
 		l.learn(c, true)
 	case e.fell || !e.pinned:
 		l.learn(e.full, true)

@@ -83,13 +83,15 @@ type Load struct {
 	SeenFrom, Seen time.Time
 	Pause          time.Duration // by how much longer than else nothing newer may come
 
-	Bound   bool         // somebody is held back by a limit
-	InVain  bool         // and gets next to nothing of it, as all do who are
-	Floors  bitrate.Rate // sum of the floors
-	Sending int          // senders that send anything
-	Room    bool         // somebody is above the floor
-	More    bool         // somebody is below the ceiling
-	Paced   bool         // what waits behind a limit leaves at the old rate as it is changed
+	Bound    bool         // somebody is held back by a limit
+	InVain   bool         // and gets next to nothing of it, as all do who are
+	Floors   bitrate.Rate // sum of the floors
+	Sending  int          // senders that send anything
+	Room     bool         // somebody is above the floor
+	More     bool         // somebody is below the ceiling
+	Paced    bool         // what waits behind a limit leaves at the old rate as it is changed
+	Drops    bool         // somebody sends more than its limit before Cilium, of which less than that may pass
+	Resuming bool         // of somebody who does not slow down packets of before a change wait among those that come after it
 	// Sockets says that so does what sockets have waiting there: of TCP next to nothing,
 	// of UDP that sends all it can a buffer for each flow.
 	Sockets bool
@@ -114,7 +116,7 @@ func (l *Look) Group(members []int32) Group {
 		g.Senders[k] = s
 		floor, ceiling := Bounds(s)
 		limit := LimitOf(s)
-		bound := Bound(s, use.Recent())
+		bound := Bound(s, use.Recent()) && !use.Offer.Through(limit)
 		load.Bound = load.Bound || bound
 		if !use.Idle(l.At) {
 			load.Sending++
@@ -128,6 +130,8 @@ func (l *Look) Group(members []int32) Group {
 		if from, to := Newest(s); to.After(load.Seen) {
 			load.SeenFrom, load.Seen, load.Pause = from, to, s.Pause
 		}
+		load.Drops = load.Drops || !use.Offer.Above.IsZero()
+		load.Resuming = load.Resuming || use.Offer.Steady && l.At.Before(use.Offer.Ahead.Gone)
 		if offer := &use.Offer; !offer.Lost() {
 			heeds = heeds || bound
 		} else {

@@ -90,3 +90,21 @@ func TestWhatPassesOfWhoDoesNotSlowDown(t *testing.T) {
 		t.Errorf("beside one that slows down %v pass two limits of 50M, want both, and %v are lacking", g.Load.Peak, g.Load.Lacks)
 	}
 }
+
+// Who gets all that it offers is not held back, however near that is to its limit: what others get nothing of counts
+// for nothing beside it. While packets of a low limit wait it is coming back.
+func TestWhoGetsAllThatItOffersIsNotHeldBack(t *testing.T) {
+	lost, o := sends(plan.EDT, 79*mbit, 115, 115, 115, 115, 115, 115, 115, 115, 115)
+	served := lost
+	lost.Pod.Name, served.Pod.Name, served.Limit = "a", "b", 120*mbit
+	through := Offer{Steady: true, Now: 115 * mbit}
+	l := Look{At: o.Above, awaited: make([]bool, 2), All: []plan.Sender{lost, served}}
+	l.Uses = []Use{{Pod: lost.Pod, Now: 79 * mbit, Offer: o}, {Pod: served.Pod, Now: 115 * mbit, Offer: through}}
+	if g := l.Group([]int32{0, 1}); !g.Load.InVain || g.Load.Resuming || g.Load.Peak != 115*mbit {
+		t.Errorf("%+v: want 115M of the one that is served", g.Load)
+	}
+	l.Uses[1].Offer.Ahead.Gone = l.At.Add(time.Second)
+	if g := l.Group([]int32{0, 1}); !g.Load.Resuming {
+		t.Errorf("%+v: want one that comes back", g.Load)
+	}
+}
