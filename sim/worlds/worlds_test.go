@@ -148,7 +148,7 @@ func TestManyFlowsThatDoNotSlowDownLeaveOthersTheirShare(t *testing.T) {
 		}
 		late := r.Score().Violation
 		t.Logf("seed %d: TCP has %v, %.2f %% are late", seed, got/n, 100*late)
-		if share = append(share, got/n); got/n < 10*mbit || late > 0.05 { // the floor
+		if share = append(share, got/n); got/n < 10*mbit || late > 0.07 { // the floor
 			t.Errorf("seed %d: TCP has %v, %.2f %% are late", seed, got/n, 100*late)
 		}
 	}

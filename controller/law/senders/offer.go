@@ -10,7 +10,7 @@ import (
 const (
 	useEpoch = 1500 * time.Millisecond // of a peak: who is quiet for one or two of them lends to others
 	above    = 1.05                    // times its limit: who sends more offers more than it gets
-	steady   = 1500 * time.Millisecond // of sending more, until a sender is taken not to slow down
+	steady   = 1500 * time.Millisecond // of sending more once a limit shows, until a sender is taken not to slow down
 	yields   = time.Second             // of keeping to a limit below what it sent, until it is taken to
 )
 
@@ -62,7 +62,7 @@ func (o *Offer) add(s *plan.Sender, now time.Time, shows time.Duration) {
 		o.count(s, i, now)
 	}
 	switch {
-	case !o.Above.IsZero() && now.Sub(o.Above) >= steady && o.Excess >= plan.Horizon:
+	case !o.Above.IsZero() && now.Sub(o.Above) >= steady+shows && o.Excess >= plan.Horizon:
 		o.Steady = true
 	case !o.Yields.IsZero() && now.Sub(o.Yields) >= yields:
 		o.Steady = false
@@ -75,7 +75,7 @@ func (o *Offer) count(s *plan.Sender, i int, now time.Time) {
 	o.Now = max(o.Now, sent)
 	over := sent > bitrate.Scale(limit, above)
 	switch {
-	case !over && Fills(sent, limit): // who sends less says nothing
+	case !over && Fills(sent, limit), sent < o.Rate()/2: // it keeps to its limit, or slows down if not so far, as many flows of TCP to a low one
 		o.Excess = 0
 	case over && seen.After(o.Seen):
 		o.Excess += time.Duration((float64(sent)/float64(limit) - above) * float64(seen.Sub(began(s.Rates, i))))

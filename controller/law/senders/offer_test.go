@@ -108,3 +108,37 @@ func TestWhoGetsAllThatItOffersIsNotHeldBack(t *testing.T) {
 		t.Errorf("%+v: want one that comes back", g.Load)
 	}
 }
+
+// Who sends far less than it did slows down, also where that is more than its limit: the least that
+// many flows of TCP send is more than a limit that is low for a change. And transfers that end sooner
+// than they slow down do not add up.
+func TestWhoSlowsDownToMoreThanItsLimit(t *testing.T) {
+	for _, tt := range []struct {
+		limit bitrate.Rate
+		sent  []bitrate.Rate
+	}{
+		{bitrate.Mbit, []bitrate.Rate{80, 3, 3}},
+		{100 * mbit, []bitrate.Rate{130, 130, 0, 130, 130, 0, 130, 130, 0, 130, 130, 0, 130, 130}},
+	} {
+		if _, o := sends(plan.EDT, tt.limit, tt.sent...); o.Steady {
+			t.Errorf("under %v, %v: %+v", tt.limit, tt.sent, o)
+		}
+	}
+}
+
+// A limit is not heeded before it shows: before Cilium TCP sends on as before for a second and more.
+func TestWhoDoesNotSlowDownIsNotJudgedBeforeALimitShows(t *testing.T) {
+	const shows = time.Second
+	var o Offer
+	var since time.Duration
+	for !o.Steady {
+		if since += Window; since > 10*time.Second {
+			t.Fatalf("%+v", o)
+		}
+		at := t0.Add(since)
+		o.add(&plan.Sender{Limiter: plan.EDT, Limit: 100 * mbit, Rates: []plan.TxRate{{At: plan.At(at), Tx: 400 * mbit}}}, at, shows)
+	}
+	if since < steady+shows {
+		t.Errorf("taken not to slow down %v after a limit that takes %v to show", since, shows)
+	}
+}
