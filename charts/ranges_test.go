@@ -5,7 +5,9 @@ import (
 	"maps"
 	"math"
 	"net/netip"
+	"net/url"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -342,12 +344,73 @@ func patternAt(t *testing.T, path ...string) string {
 	return pattern
 }
 
-// misread is an address in brackets that is none: no pattern of a bearable length tells it.
+// misread is an address in brackets that is none: no pattern of a bearable length tells it, and a
+// template does (TestHelmReadsAddressesAsGoDoes).
 func misread(text string) bool {
-	_, inside, found := strings.Cut(text, "//[")
+	scheme, inside, found := strings.Cut(text, "://[")
 	inside, _, _ = strings.Cut(inside, "]")
-	_, err := netip.ParseAddr(inside)
-	return found && err != nil
+	addr, err := netip.ParseAddr(strings.Replace(inside, "%25", "%", 1))
+	return found && !strings.Contains(scheme, "/") && (err != nil || addr.Is4())
+}
+
+// Helm takes for an address what Go does: nothing that ends a program later, and none that is good.
+func TestHelmReadsAddressesAsGoDoes(t *testing.T) {
+	var urls []string
+	for _, host := range []string{
+		"::", "::1", "1::", "2001:db8::1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "::ffff:192.0.2.1", "::192.0.2.1", "64:ff9b::192.0.2.255",
+		"1:2:3:4:5:6:192.0.2.1", "1::6:192.0.2.1", "fe80::1%25eth0", "::ffff:192.0.2.1%25br-lan.100", "FE80::ABCD%251",
+		":", ":::", "1", "1:2", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::", "1::2::3", "12345::", ":1::", "1::2:", "192.0.2.1", "::192.0.2", "::192.0.2.256",
+		"::192.0.2.01", "::192.0.2.1.1", "192.0.2.1::", "1:2:3:4:5:6:7:192.0.2.1", "1:2:3:4:5:6::192.0.2.1", "::.", "1:2:3:4:5:192.0.2.1", "fe80::1.2.3", "192.0.2.1%25eth0",
+	} {
+		urls = append(urls, "http://["+host+"]/")
+	}
+	drawn := rapid.StringMatching(`[hH]ttps?://\[([0-9a-fA-F]{0,5}:){1,8}(:?[0-9a-f]{1,4}|([0-9]{1,3}\.){3}[0-9]{1,3})?(%25[-a-z0-9._~]{1,4})?\](:[0-9]{0,5})?(//\[x)?`)
+	for i := range 500 {
+		urls = append(urls, drawn.Example(i))
+	}
+	urls = append(urls, "http://host//[x", "http://host", "")
+	dir := t.TempDir()
+	helpers, err := os.ReadFile("detnet/templates/_helpers.tpl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := yaml.Marshal(map[string]any{"urls": urls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"Chart.yaml": "apiVersion: v2\nname: detnet\nversion: 0.0.0\n", "values.yaml": string(values), "templates/_helpers.tpl": string(helpers),
+		"templates/urls.yaml": `refused: [{{ range .Values.urls }}{{ include "detnet.noAddress" . | quote }}, {{ end }}]`,
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := helm(t, "template", "detnet", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Refused []string }
+	if err := yaml.Unmarshal([]byte(out), &got); err != nil || len(got.Refused) != len(urls) {
+		t.Fatalf("%d of %d URLs: %v", len(got.Refused), len(urls), err)
+	}
+	good := 0
+	for i, text := range urls {
+		u, err := url.Parse(text)
+		if err == nil && strings.HasPrefix(u.Host, "[") {
+			good++
+		}
+		if (err == nil) != (got.Refused[i] == "") {
+			t.Errorf("%q: Go says %v, helm %q", text, err, got.Refused[i])
+		}
+	}
+	if good < 30 || good > len(urls)-30 {
+		t.Errorf("%d of %d URLs are good", good, len(urls))
+	}
 }
 
 // What the schema lets through as a URL or a path, the programs take.
@@ -376,21 +439,24 @@ func TestTextsOfTheSchemaAreTaken(t *testing.T) {
 func TestHelmRefusesWhatEndsPrograms(t *testing.T) {
 	const config, bundle = "controller.config.prometheus.", "policy.bundle."
 	for set, want := range map[string]string{
-		config + "url=prometheus:9090":          "'/controller/config/prometheus/url'",
-		config + "url=ftp://prometheus":         "'/controller/config/prometheus/url'",
-		config + "url=http://:9090":             "'/controller/config/prometheus/url'",
-		config + "url=https://me:secret@host":   "'/controller/config/prometheus/url'",
-		config + "url=https://host/?query=up":   "'/controller/config/prometheus/url'",
-		config + "url=https://host/%zz":         "'/controller/config/prometheus/url'",
-		config + "tokenFile=token":              "'/controller/config/prometheus/tokenFile'",
-		config + "tokenFile=/token":             "controller.config.prometheus.url: must be an https URL",
-		"controller.prometheusSecret.name=read": "controller.config.prometheus.url: must be an https URL",
-		bundle + "url=https://":                 "'/policy/bundle/url'",
-		bundle + "url=https://:443/b":           "'/policy/bundle/url'",
-		bundle + "url=https://me:secret@host/b": "'/policy/bundle/url'",
-		bundle + "interval=0s":                  "policy.bundle.interval: 0s must be from 1s to 24h0m0s",
-		bundle + "interval=999ms":               "policy.bundle.interval: 999ms must be from 1s to 24h0m0s",
-		bundle + "interval=24h1ms":              "policy.bundle.interval: 24h1ms must be from 1s to 24h0m0s",
+		config + "url=prometheus:9090":                               "'/controller/config/prometheus/url'",
+		config + "url=ftp://prometheus":                              "'/controller/config/prometheus/url'",
+		config + "url=http://:9090":                                  "'/controller/config/prometheus/url'",
+		config + "url=https://me:secret@host":                        "'/controller/config/prometheus/url'",
+		config + "url=https://host/?query=up":                        "'/controller/config/prometheus/url'",
+		config + "url=https://host/%zz":                              "'/controller/config/prometheus/url'",
+		config + "tokenFile=token":                                   "'/controller/config/prometheus/tokenFile'",
+		config + "tokenFile=/token":                                  "controller.config.prometheus.url: must be an https URL",
+		"controller.prometheusSecret.name=read":                      "controller.config.prometheus.url: must be an https URL",
+		bundle + "url=https://":                                      "'/policy/bundle/url'",
+		bundle + "url=https://:443/b":                                "'/policy/bundle/url'",
+		bundle + "url=https://me:secret@host/b":                      "'/policy/bundle/url'",
+		config + "url=http://[1:2]/":                                 "controller.config.prometheus.url: 1:2 in brackets must be an IPv6 address",
+		config + "url=http://[fe80::1%eth0]/":                        "'/controller/config/prometheus/url'",
+		bundle + "url=https://[::1.2]/b," + bundle + "publicKey=PEM": "policy.bundle.url: ::1.2 in brackets must be an IPv6 address",
+		bundle + "interval=0s":                                       "policy.bundle.interval: 0s must be from 1s to 24h0m0s",
+		bundle + "interval=999ms":                                    "policy.bundle.interval: 999ms must be from 1s to 24h0m0s",
+		bundle + "interval=24h1ms":                                   "policy.bundle.interval: 24h1ms must be from 1s to 24h0m0s",
 		bundle + "url=http://host/b," + bundle + "publicKey=PEM," + bundle + "secret.name=access," + bundle + "secret.token=t": "policy.bundle.url: must be an https URL",
 		bundle + "url=https://host/b," + bundle + "publicKey=PEM," + bundle + "secret.name=access," + bundle + "secret.cert=t": "policy.bundle.secret: cert and key go together",
 	} {
@@ -398,7 +464,11 @@ func TestHelmRefusesWhatEndsPrograms(t *testing.T) {
 			t.Errorf("--set %s: %v lacks %q", set, err, want)
 		}
 	}
-	for _, ok := range []string{bundle + "interval=1s", bundle + "interval=24h", bundle + "interval=23h59m60s", config + "url=http://[2001:db8::1]:9090/prefix"} {
+	for _, ok := range []string{
+		bundle + "interval=1s", bundle + "interval=24h", bundle + "interval=23h59m60s", config + "url=http://[2001:db8::1]:9090/prefix",
+		config + "url=http://[::ffff:192.0.2.1]:9090", config + "url=HTTPS://[fe80::1%25eth0]/," + config + "tokenFile=/token",
+		bundle + "url=Https://[::ffff:192.0.2.1%25eth0]/b," + bundle + "publicKey=PEM," + bundle + "secret.name=access," + bundle + "secret.token=t",
+	} {
 		if _, err := helm(t, "template", "detnet", "detnet", "--set", ok); err != nil {
 			t.Errorf("--set %s: %v", ok, err)
 		}

@@ -107,7 +107,7 @@ func valueSchema(v reflect.Value, path string) map[string]any {
 
 // patterns are those of texts, by how validation says what it accepts.
 var patterns = map[string]string{
-	"empty or an http or https URL": `^(https?://([^\s/?#@:%<>"\\^` + "`" + `{|}\[\][:cntrl:]]+|\[[0-9a-fA-F:]+\])(:[0-9]*)?(/([^\s?#%[:cntrl:]]|%[0-9a-fA-F]{2})*)?)?$`,
+	"empty or an http or https URL": `^([hH][tT][tT][pP][sS]?://([^\s/?#@:%<>"\\^` + "`" + `{|}\[\][:cntrl:]]+|\[[0-9a-fA-F:.]+(%25[-0-9a-zA-Z._~]+)?\])(:[0-9]*)?(/([^\s?#%[:cntrl:]]|%[0-9a-fA-F]{2})*)?)?$`,
 	"empty or an absolute path":     "^(/.*)?$",
 }
 

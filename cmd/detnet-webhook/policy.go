@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -66,7 +65,7 @@ func (o *options) checkBundle() error {
 		return errors.New("--policy-bundle must be an http or https URL with a host, and without a user or password (--policy-bundle-token-file), such as https://policies.example/bundle.tar.gz")
 	case o.bundleEvery < live.LeastEvery || o.bundleEvery > live.MostEvery:
 		return fmt.Errorf("--policy-bundle-interval=%v must be from %v to %v", o.bundleEvery, live.LeastEvery, live.MostEvery)
-	case o.bundleAccess.Secret() && !strings.HasPrefix(o.bundleURL, "https://"):
+	case o.bundleAccess.Secret() && !live.Encrypted(o.bundleURL):
 		return errors.New("--policy-bundle: credentials go over https only")
 	}
 	return nil

@@ -208,6 +208,7 @@ func TestAServerThatWantsATokenIsSaidTo(t *testing.T) {
 func TestSecretsNeedHTTPS(t *testing.T) {
 	for _, tt := range []struct{ url, token, ca, says string }{
 		{"https://prometheus:9091", "/etc/detnet/prometheus/token", "/etc/detnet/prometheus/ca.crt", ""},
+		{"HTTPS://[fe80::1%25eth0]:9091", "/token", "/ca.crt", ""},
 		{"https://prometheus:9091", "token", "", `tokenFile: "token" must be empty or an absolute path`},
 		{"http://prometheus:9090", "/token", "", "tokenFile: url must be an https URL"},
 		{"http://prometheus:9090", "", "/ca.crt", "caFile: url must be an https URL"},

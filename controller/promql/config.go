@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"strings"
 	"time"
 )
 
@@ -55,7 +54,7 @@ func (c Config) Validate() error {
 		case f.path == "":
 		case !path.IsAbs(f.path):
 			errs = append(errs, fmt.Errorf("%s: %q must be empty or an absolute path", f.name, f.path))
-		case !strings.HasPrefix(c.URL, "https://"):
+		case !encrypted(c.URL):
 			errs = append(errs, fmt.Errorf("%s: url must be an https URL: over http nobody vouches for the server, and anybody on the way reads the token", f.name))
 		}
 	}
@@ -80,6 +79,12 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("maxAge: %v must be more than scrapeInterval, %v: data is that old before the next scrape", c.MaxAge, c.ScrapeInterval))
 	}
 	return errors.Join(errs...)
+}
+
+// encrypted reports whether a URL is one of https: schemes are told in either case.
+func encrypted(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Scheme == "https"
 }
 
 // validURL refuses passwords, and hides them: the configuration is no place for

@@ -199,7 +199,8 @@ affinity:
 {{- end }}
 {{- include "detnet.prune" $config }}
 {{- with $config.prometheus }}
-{{- if and (or .tokenFile .caFile) (not (hasPrefix "https://" (.url | default ""))) }}
+{{- with include "detnet.noAddress" (.url | default "") }}{{ fail (printf "controller.config.prometheus.url: %s" .) }}{{ end }}
+{{- if and (or .tokenFile .caFile) (not (hasPrefix "https://" (.url | default "" | lower))) }}
 {{- fail "controller.config.prometheus.url: must be an https URL where controller.prometheusSecret, tokenFile or caFile is given: over http nobody vouches for the server" }}
 {{- end }}
 {{- end }}
@@ -230,6 +231,21 @@ duration is, how much a rate, and what must not be below another. A line each. *
       {{- end }}
     {{- end }}
   {{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* What is in brackets as the host of an URL and no IPv6 address (RFC 6874): no pattern of a
+bearable length tells it. The last two of eight groups may be an IPv4 address. */}}
+{{- define "detnet.noAddress" -}}
+{{- with regexFind "^[a-zA-Z]+://\\[[^]]*" . }}
+{{- $host := regexReplaceAll "^[^[]*\\[" . "" }}
+{{- $octet := "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])" }}
+{{- $groups := "[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4})*" }}
+{{- $address := regexReplaceAll (printf ":%s(\\.%s){3}$" $octet $octet) (regexReplaceAll "%25.*$" $host "") ":0:0" }}
+{{- $count := len (regexFindAll "[0-9a-fA-F]+" $address -1) }}
+{{- $whole := and (eq $count 8) (regexMatch (printf "^%s$" $groups) $address) }}
+{{- $short := and (lt $count 8) (regexMatch (printf "^(%s)?::(%s)?$" $groups $groups) $address) }}
+{{- if not (or $whole $short) }}{{ printf "%s in brackets must be an IPv6 address, such as [2001:db8::1] or [fe80::1%%25eth0]" $host }}{{ end }}
 {{- end }}
 {{- end }}
 
