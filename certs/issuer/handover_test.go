@@ -248,6 +248,25 @@ func TestNoRotationPastAMissingConfigMap(t *testing.T) {
 	if secret := looks(); bytes.Equal(secret.Data[certs.CertFile], data[certs.CertFile]) || !bytes.Equal(serving(s), secret.Data[certs.CertFile]) {
 		t.Error("not rotated though all are told")
 	}
+
+	// Nor where the Secret holds another one meanwhile: it was emptied, or made again by a replica
+	// that began after both were gone.
+	known := serving(s)
+	if err := c.Delete(t.Context(), &corev1.ConfigMap{ObjectMeta: meta}); err != nil {
+		t.Fatal(err)
+	}
+	secret := looks()
+	secret.Data = nil
+	if err := c.Update(t.Context(), &secret); err != nil {
+		t.Fatal(err)
+	}
+	if secret := looks(); len(secret.Data[certs.CertFile]) == 0 || !bytes.Equal(serving(s), known) {
+		t.Error("a certificate is used that nobody was told of, in place of one that all trust")
+	}
+	apply(t, c, &corev1.ConfigMap{ObjectMeta: meta})
+	if secret := looks(); !bytes.Equal(serving(s), secret.Data[certs.CertFile]) {
+		t.Error("the new one is not used though all are told")
+	}
 }
 
 // From detnet's own certificates to another issuer's: that issuer writes into the

@@ -90,7 +90,7 @@ func (s *Secret) tellBy(ctx context.Context, object client.Object, now time.Time
 	if apierrors.IsNotFound(err) {
 		if _, public := object.(*corev1.ConfigMap); public {
 			log.FromContext(ctx).Info("a ConfigMap is missing by which others learn whom to trust: helm upgrade makes it again", "configMap", key)
-			return [][]byte{s.last.Data[certs.CertFile]}, nil // who read it has that, and learns of no other
+			return [][]byte{s.read(now)}, nil // and learn of no other
 		}
 		return nil, nil // nobody asks
 	}
@@ -105,6 +105,15 @@ func (s *Secret) tellBy(ctx context.Context, object client.Object, now time.Time
 		return standing, fmt.Errorf("make %T %s trust the certificate: %w", object, key.Name, err)
 	}
 	return nil, nil
+}
+
+// read is the certificate that who read the ConfigMap while it was there has: the one in use, and not
+// what came into the Secret since; the Secret's where none is of use.
+func (s *Secret) read(now time.Time) []byte {
+	if s.rotation.usable(s.inUse[certs.CertFile], s.inUse[certs.KeyFile], now) != nil {
+		return s.inUse[certs.CertFile]
+	}
+	return s.last.Data[certs.CertFile]
 }
 
 // vouches reports whether who trusts a bundle trusts a certificate, which may bring others
