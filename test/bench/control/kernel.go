@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -25,7 +26,7 @@ type limited struct {
 // watchKernel notes the limits that are put in force on the senders' node from now on, as its
 // kernel tells (RTM_NEWTCLASS, rtnetlink(7)): what a client of the API server sees of them is
 // the record, which may come later. What it returns stops, and tells what was seen.
-func watchKernel(ctx context.Context, cluster *sandbox.Cluster) (stop func() []limited, err error) {
+func watchKernel(ctx context.Context, cluster *sandbox.Cluster) (stop func() ([]limited, error), err error) {
 	var socket *nl.NetlinkSocket
 	err = cluster.InNode(ctx, scene.Node, func() (err error) {
 		socket, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_TC)
@@ -34,16 +35,32 @@ func watchKernel(ctx context.Context, cluster *sandbox.Cluster) (stop func() []l
 	if err != nil {
 		return nil, fmt.Errorf("watch the limits on %s: %w", scene.Node, err)
 	}
+	return watch(socket), nil
+}
+
+// notices is what the kernel tells on a socket.
+type notices interface {
+	Receive() ([]syscall.NetlinkMessage, *unix.SockaddrNetlink, error)
+	Close() error
+}
+
+// watch reads until it is stopped. What the kernel had no room for (ENOBUFS, netlink(7)) may have
+// been the first cut: then there is no saying what was seen.
+func watch(socket notices) (stop func() ([]limited, error)) {
 	var mu sync.Mutex
 	var seen []limited
+	var failed error
+	stopped := false
 	go func() {
 		for {
 			messages, _, err := socket.Receive()
 			now := time.Now()
-			if err != nil {
-				return // it was closed
-			}
 			mu.Lock()
+			if stopped || err != nil {
+				failed = err
+				mu.Unlock()
+				return
+			}
 			for _, m := range messages {
 				if rate, ok := classRate(m.Header.Type, m.Data); ok {
 					seen = append(seen, limited{now, rate})
@@ -52,12 +69,16 @@ func watchKernel(ctx context.Context, cluster *sandbox.Cluster) (stop func() []l
 			mu.Unlock()
 		}
 	}()
-	return func() []limited {
-		socket.Close()
+	return func() ([]limited, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		return slices.Clone(seen)
-	}, nil
+		stopped = true
+		_ = socket.Close() // it was open
+		if failed != nil {
+			return nil, fmt.Errorf("read what the kernel of %s tells of limits, of which some is lost: %w", scene.Node, failed)
+		}
+		return slices.Clone(seen), nil
+	}
 }
 
 // classRate is the rate of an htb class that was made or changed: the ninth to twelfth octet

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -68,8 +69,8 @@ func (b *bench) onset(ctx context.Context, c contender, w world, d time.Duration
 		return onset{}, err
 	}
 	p, err := b.perform(ctx, w.name, w, d)
-	limits := limited()
-	if err != nil {
+	limits, lost := limited()
+	if err := cmp.Or(err, lost); err != nil {
 		return onset{}, err
 	}
 	o := onset{newScore(c, w, p), -1}
