@@ -68,11 +68,13 @@ func TestATryIsNotKnownToFit(t *testing.T) {
 // fitted. As it overflowed, that is not believed.
 func TestWhatDropsBehindItsLimitsDoesNotTellTheCapacity(t *testing.T) {
 	for drops, want := range map[bool]bool{false: true, true: false} {
-		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Load: senders.Load{Paced: true, Drops: drops}}
-		b := Budget{Total: 200 * mbit}
-		turn.measure(&b, episode{down: queue.Way{Slope: -0.75, Inflow: 200 * mbit}, long: true, full: 401 * mbit, pinned: true})
-		if b.Link.Measured != want || b.Search.Even == want {
-			t.Errorf("somebody sends more than its limit %v: %+v", drops, b.Link)
+		for _, fell := range []bool{false, true} { // also where more than the beginning of the way down is known
+			turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Load: senders.Load{Paced: true, Drops: drops}}
+			b := Budget{Total: 200 * mbit}
+			turn.measure(&b, episode{down: queue.Way{Slope: -0.75, Inflow: 200 * mbit}, long: true, full: 401 * mbit, pinned: true, fell: fell})
+			if b.Link.Measured != want || b.Search.Even == want {
+				t.Errorf("somebody sends more than its limit %v, full includes the way down %v: %+v", drops, fell, b.Link)
+			}
 		}
 	}
 }

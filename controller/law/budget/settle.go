@@ -188,10 +188,11 @@ func (t *Turn) measure(b *Budget, e episode) {
 	if !e.long {
 		c = min(c, t.emptied(e)) // who sends on and off, or paused, bends the line
 	}
+	fallen := e.down.Slope != 0 && (e.long || !e.fell) && e.pinned
 	switch {
-	case e.down.Slope != 0 && (e.long || !e.fell) && e.pinned && !(t.Load.Drops && senders.Fills(c, e.full)): // less came than the limits let through
+	case fallen && !(t.Load.Drops && senders.Fills(c, e.full)): // else less came than the limits let through, and full is too much as well
 		l.learn(c, true)
-	case e.fell || !e.pinned:
+	case !fallen && (e.fell || !e.pinned):
 		l.learn(e.full, true)
 	default:
 		l.learn(max(b.Total, min(b.Trouble.Guess, e.full), min(surely(up), e.full)), false)

@@ -16,7 +16,7 @@ import (
 // What is not worth a write, beside senders.Worth: smaller changes are left alone.
 const (
 	worthCutting = 0.05 // of a limit, where nothing is wrong
-	worthLosing  = 0.25 // of a limit that is of next to no use, which a change makes low first
+	worthLosing  = 0.25 // of a limit that is of next to no use then as now, which a change makes low first
 	overcommit   = 1.03 // sum of limits over the total that is let pass
 )
 
@@ -102,11 +102,11 @@ func (r *round) limits() {
 		if !w.tried { // that is not written
 			w.cap = w.cap.Quantise()
 		}
-		worth := senders.Worth
-		if r.look.Uses[i].Offer.Lost() && r.waits(i, w.cap) {
+		to, worth, offer := min(max(w.cap, w.floor), ceiling), senders.Worth, &r.look.Uses[i].Offer
+		if offer.Lost() && to < senders.Enough(offer.Rate()).Quantise() && r.waits(i, to) {
 			worth = worthLosing
 		}
-		if to := min(max(w.cap, w.floor), ceiling); w.may(senders.LimitOf(s), to, worth) {
+		if w.may(senders.LimitOf(s), to, worth) {
 			w.to = to
 		}
 	}

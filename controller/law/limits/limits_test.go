@@ -131,3 +131,20 @@ func TestWhoDoesNotSlowDownIsRaisedAsTheOtherIsCut(t *testing.T) {
 		}
 	}
 }
+
+// A limit of next to no use is changed for a little more where that is all that is offered.
+func TestALittleMoreThatIsAllOfAnOfferIsWorthAWrite(t *testing.T) {
+	for to, changes := range map[bitrate.Rate]bool{24 * mbit: true, 22 * mbit: false} {
+		s := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Weight: 1, Min: 10 * mbit, Max: 1000 * mbit, Limit: 20 * mbit, Limiter: plan.EDT}
+		s.Rates = []plan.TxRate{{At: plan.At(t0), Tx: 23 * mbit}}
+		use := senders.Use{Pod: s.Pod, Now: 20 * mbit, Offer: senders.Offer{Steady: true, Now: 23 * mbit, Above: t0.Add(-time.Minute)}}
+		look := senders.Look{At: t0, All: []plan.Sender{s}, Uses: []senders.Use{use}}
+		part := Part{Group: senders.Group{Members: []int32{0}, Senders: []*plan.Sender{&look.All[0]}, Load: senders.Load{Limits: 20 * mbit}}}
+		part.To = []bitrate.Rate{to}
+		p := plan.Plan{At: t0, Reasons: []plan.Reason{{Bottleneck: plan.Uplink("n1"), Action: plan.Grow, Cause: plan.Calm}}}
+		Plan(config, &look, nil, []budget.Budget{{Total: to, Link: budget.Link{Known: true}}}, []Part{part}, &p)
+		if got := len(p.Limits) > 0; got != changes {
+			t.Errorf("of 20M to %v, of an offer of 23M: %+v", to, p.Limits)
+		}
+	}
+}

@@ -13,23 +13,25 @@ const fits = 0.97 // of its limit: who sends less does not get ahead of it, howe
 // has time for it, and a new limit forgets for how long those before it have taken that.
 type Ahead struct {
 	By    time.Duration // what is sent leaves later than it is sent, under Limit
-	Limit bitrate.Rate
-	Gone  time.Time // when what waited under limits before that has left
+	Limit bitrate.Rate  // 0: there is none, and nothing waits
+	Gone  time.Time     // when what waited under limits before that has left
 }
 
 // add takes in what was sent since it was last seen. A new limit is in force after so long.
 func (a *Ahead) add(s *plan.Sender, last, now time.Time, shows time.Duration) {
-	for i, r := range s.Rates {
-		if at := r.At.Time(); at.After(last) {
-			a.send(r.Tx, at.Sub(latest(began(s.Rates, i), last)))
-		}
+	first := len(s.Rates)
+	for first > 0 && s.Rates[first-1].At.After(last) {
+		first--
 	}
-	if limit := LimitOf(s); limit != a.Limit {
+	for i := first; i < len(s.Rates); i++ {
+		a.send(s.Rates[i].Tx, s.Rates[i].At.Time().Sub(latest(began(s.Rates, i), last)))
+	}
+	if s.Limit != a.Limit {
 		if a.Limit != 0 {
 			a.send(s.Rates[len(s.Rates)-1].Tx, shows) // as under the limit before
 			a.Gone = latest(a.Gone, now.Add(shows+a.By))
 		}
-		a.By, a.Limit = 0, limit
+		a.By, a.Limit = 0, s.Limit
 	}
 }
 

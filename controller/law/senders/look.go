@@ -23,10 +23,10 @@ type Look struct {
 // is assumed until it has been measured.
 func Observe(uses []Use, flushes []Flush, f Feedback, o plan.Observation, elsewhere *plan.Elsewhere, assumed time.Duration) Look {
 	l := Look{At: o.At, All: o.Senders, Feedback: f.Observe(o.Senders, o.At)}
-	l.Uses = observeUse(uses, o.Senders, o.At, l.Feedback.P95(minFeedback))
 	if elsewhere != nil {
 		l.Feedback.Delays = elsewhere.Delays
 	}
+	l.Uses = observeUse(uses, o.Senders, o.At, l.Feedback.P95(minFeedback))
 	l.Flushes = l.Feedback.flushed(flushes, o.Senders, l.Uses, o.At)
 	l.Uses = hold(l.Uses, uses, l.Flushes, o.At)
 	l.Usual = l.Feedback.P95(assumed)

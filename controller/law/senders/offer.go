@@ -73,7 +73,7 @@ func (o *Offer) add(s *plan.Sender, now time.Time, shows time.Duration) {
 func (o *Offer) count(s *plan.Sender, i int, now time.Time) {
 	sent, seen, limit := s.Rates[i].Tx, s.Rates[i].At.Time(), LimitOf(s)
 	o.Now = max(o.Now, sent)
-	over := sent > bitrate.Scale(limit, above)
+	over := s.Limit != 0 && sent > bitrate.Scale(limit, above) // a ceiling that is not in force holds nobody back
 	switch {
 	case !over && Fills(sent, limit), sent < o.Rate()/2: // it keeps to its limit, or slows down if not so far, as many flows of TCP to a low one
 		o.Excess = 0

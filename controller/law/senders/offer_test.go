@@ -142,3 +142,35 @@ func TestWhoDoesNotSlowDownIsNotJudgedBeforeALimitShows(t *testing.T) {
 		t.Errorf("taken not to slow down %v after a limit that takes %v to show", since, shows)
 	}
 }
+
+// Where no limit is in force nobody sends more than it, and nothing waits, whatever a limit may be at the most.
+func TestACeilingThatIsNotInForceHoldsNobodyBack(t *testing.T) {
+	var o Offer
+	s := plan.Sender{Limiter: plan.EDT, Max: 100 * mbit}
+	at := t0
+	for range 40 {
+		at = at.Add(Window)
+		s.Rates = []plan.TxRate{{At: plan.At(at), Tx: 400 * mbit}}
+		o.add(&s, at, minFeedback)
+	}
+	s.Limit = 100 * mbit
+	o.add(&s, at.Add(1), minFeedback)
+	if o.Steady || o.Ahead.Gone.After(at) {
+		t.Errorf("%+v", o)
+	}
+}
+
+// How long a limit takes to show is that of the whole cluster, also where a part of it is looked at alone.
+func TestWhoDoesNotSlowDownIsJudgedInAPartAsInTheWhole(t *testing.T) {
+	elsewhere := &plan.Elsewhere{Delays: []time.Duration{time.Second, time.Second, time.Second}}
+	s := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Limiter: plan.EDT, Limit: 100 * mbit}
+	var uses []Use
+	for n := time.Duration(0); n*Window <= steady+500*ms; n++ {
+		at := t0.Add(n * Window)
+		s.Rates = []plan.TxRate{{At: plan.At(at), Tx: 400 * mbit}}
+		uses = Observe(uses, nil, Feedback{}, plan.Observation{At: at, Senders: []plan.Sender{s}}, elsewhere, ms).Uses
+	}
+	if uses[0].Offer.Steady {
+		t.Errorf("%+v", uses[0].Offer)
+	}
+}
