@@ -55,25 +55,32 @@ func play(t *testing.T, r Run) map[string]figure.Values {
 // move that for one seed, so the median of five counts.
 func TestLawBeforeFQ(t *testing.T) {
 	needGuest(t)
-	const seeds = 5
-	of := map[string][]float64{}
+	if v := medians(t, Run{Play: "demo/tcp", Seconds: 4}, 5); v["late_percent"] > 20 || v["best_effort_mbit"] < 100 || v["writes"] > 14 {
+		t.Error(v)
+	}
+}
+
+// medians plays the demo with several seeds: a queue that is seen a moment sooner is another way up, and so is
+// any other build of the guest's program. The first cut comes soon in each.
+func medians(t *testing.T, run Run, seeds int) figure.Values {
+	t.Helper()
+	of, median := map[string][]float64{}, figure.Values{}
 	for seed := range seeds {
-		v := play(t, Run{Play: "demo/tcp", Seconds: 4, Seed: seed + 1})["demo/tcp"]
+		run.Seed = seed + 1
+		v := play(t, run)[run.Play]
 		if v["first_cut_ms"] <= 0 || v["first_cut_ms"] > 500 {
-			t.Errorf("seed %d: first cut after %v ms", seed+1, v["first_cut_ms"])
+			t.Errorf("seed %d: first cut after %v ms", run.Seed, v["first_cut_ms"])
 		}
-		for _, name := range []string{"late_percent", "best_effort_mbit", "writes"} {
+		for name := range v {
 			of[name] = append(of[name], v[name])
 		}
 	}
 	t.Log(of)
-	median := func(name string) float64 {
-		slices.Sort(of[name])
-		return of[name][seeds/2]
+	for name, values := range of {
+		slices.Sort(values)
+		median[name] = values[len(values)/2]
 	}
-	if late, sent, writes := median("late_percent"), median("best_effort_mbit"), median("writes"); late > 20 || sent < 100 || writes > 14 {
-		t.Errorf("%v %% late, %v Mbit/s of best effort, %v writes", late, sent, writes)
-	}
+	return median
 }
 
 // detnet's agents as programs of their own, with their streams to the controller's loop,
