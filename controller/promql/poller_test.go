@@ -41,6 +41,7 @@ func (f *fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.times[query]++
 	value := f.value
 	f.mu.Unlock()
+	time.Sleep(time.Millisecond) // so that whoever asks can look before the answer
 	body := vector(value)
 	switch {
 	case value == "down":
