@@ -76,11 +76,11 @@ func (s *State) raised(now time.Time) func(plan.Bottleneck) bool {
 // bottleneck.
 const clusterMemory = 5 * time.Minute
 
-// clusterCounts reports whether the cluster has a budget that was needed lately: letting go of
-// it then changes no limit.
+// clusterCounts reports whether the cluster has a budget that was needed lately, or of which a cut is
+// on its way: letting go of it after that changes no limit.
 func (s *State) clusterCounts(now time.Time) bool {
 	link := find(s.Budgets, plan.Cluster).Link
-	return link.Known && now.Sub(link.Cut) < clusterMemory
+	return link.Known && now.Sub(link.Cut) < clusterMemory || now.Before(link.EffectBy)
 }
 
 // ordered returns v with all in their order, so that equal observations give equal plans.
