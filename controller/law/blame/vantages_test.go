@@ -94,15 +94,23 @@ func TestFullUplinksOfVantagesHaveNobodyElseCut(t *testing.T) {
 		late   uint64
 		others []sense.Verdict
 		silent bool // the vantage's own node
+		short  bool // it is late now and then, and on the way back
+		lossy  bool
 		whole  bool
 	}{
-		"clear from one":                         {late: 1},
-		"late from those late to all":            {late: 3, others: []sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v3", "v2", 2)}},
-		"clear from one, and nobody sends there": {late: 1, silent: true, whole: true},
-		"late from all":                          {late: 3, whole: true},
+		"late now and then":                       {short: true},
+		"late now and then, and packets are lost": {short: true, lossy: true, whole: true},
+		"clear from one":                          {late: 1},
+		"late from those late to all":             {late: 3, others: []sense.Verdict{seen("b", "n2", "v1", "v3", 1), seen("c", "n3", "v3", "v2", 2)}},
+		"clear from one, and nobody sends there":  {late: 1, silent: true, whole: true},
+		"late from all":                           {late: 3, whole: true},
 	} {
 		sending[plan.Uplink("v1")] = !tc.silent
 		verdicts := append([]sense.Verdict{seen("a", "n1", "v1", "v2", tc.late)}, tc.others...)
+		if v := &verdicts[0]; tc.short {
+			v.Tail, v.Standing, v.Lossy = true, tc.lossy, tc.lossy
+			v.Worst = sense.Reading{Session: &v.App.Sessions[0], Samples: 4, Tail: 10 * allowed, Ways: sense.Ways{Forward: allowed / 40, Back: allowed / 20}}
+		}
 		s := diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, lateFromAfar(verdicts, func(plan.Bottleneck) bool { return false }), sending, time.Unix(0, 0))[0]
 		whole := s.Bottleneck.Whole
 		for range 5 {

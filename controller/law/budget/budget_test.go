@@ -113,6 +113,28 @@ func TestNoMoreFitsThroughThanWhatAQueueStoodAt(t *testing.T) {
 	}
 }
 
+// A queue that leaves is not taken for lateness that has no queue: until no packet from before can be
+// among the newest, which are older where agents report less often.
+func TestAQueueThatLeavesIsNotLateByItself(t *testing.T) {
+	for _, tt := range []struct {
+		since, pause time.Duration
+		gone         bool
+	}{{250 * ms, 0, true}, {350 * ms, 0, false}, {350 * ms, 400 * ms, true}, {750 * ms, 400 * ms, false}} {
+		turn := Turn{Config: config, Sense: sense.Config{Window: 200 * ms}, Now: t0, Opinion: &blame.Opinion{}, Load: senders.Load{Peak: 160 * mbit, Limits: 160 * mbit, Room: true}}
+		turn.Opinion.Verdict = sense.Verdict{
+			Allow: ms, Soft: ms / 2, Tail: true,
+			Worst: sense.Reading{Tail: 5 * ms, Session: &plan.Session{Pause: tt.pause}, Base: plan.Base{Known: true}},
+		}
+		b := Budget{
+			Total: 160 * mbit, Phase: plan.Draining, Link: Link{EffectBy: t0.Add(-tt.since)},
+			Trouble: Trouble{Cuts: 1, Depth: 0.3, Doubted: t0.Add(-time.Second), Found: Found{Used: 220 * mbit, Tail: 5 * ms}},
+		}
+		if r := turn.draining(&b); (r.Cause == plan.AwaitEffect) != tt.gone {
+			t.Errorf("%v after a cut, with a pause of %v: %v %v", tt.since, tt.pause, r.Action, r.Cause)
+		}
+	}
+}
+
 // A queue leaves as fast as the link is: beside others who use most of it, next to nothing is
 // sent until it has.
 func TestACutBesideOthersIsAsDeepAsTheLinkNeeds(t *testing.T) {

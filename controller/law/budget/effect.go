@@ -70,9 +70,14 @@ func (t *Turn) draining(b *Budget) plan.Reason {
 }
 
 // mixed reports whether packets that find the path empty may have come after those that are
-// late: a short queue that leaves looks like what is late by itself.
+// late: a short queue that leaves looks like what is late by itself. Where agents report less often,
+// the newest packets that are known are as much older.
 func (t *Turn) mixed(b *Budget) bool {
-	return t.Opinion.Trouble() && t.byItself(b) && t.Now.Sub(b.Link.EffectBy) < t.Sense.Window*3/2
+	long := t.Sense.Window * 3 / 2
+	if s := t.Opinion.Worst.Session; s != nil {
+		long += s.Pause
+	}
+	return t.Opinion.Trouble() && t.byItself(b) && t.Now.Sub(b.Link.EffectBy) < long
 }
 
 // unwritten reports whether nothing of the last cut is in force after the time it
