@@ -163,24 +163,36 @@ func TestADeposedLeaderWritesNothing(t *testing.T) {
 	var cut atomic.Bool // the first leader's way to its lease
 	first := elect(t, config, &cut)
 	<-first.leads
+	guarded := rest.CopyConfig(config)
+	guarded.Wrap(first.held.Guard)
+	writer := kubernetes.NewForConfigOrDie(guarded)
+	write := func() (revision int, err error) {
+		o, err := writer.CoreV1().ConfigMaps("default").Patch(t.Context(), "written", "application/merge-patch+json", []byte(`{"data":{"by":"first","at":"`+time.Now().String()+`"}}`), metav1.PatchOptions{})
+		if err == nil {
+			revision, err = strconv.Atoi(o.ResourceVersion)
+		}
+		return revision, err
+	}
+	last, err := write()
+	for err != nil { // on a busy machine its lead may be over for a moment
+		time.Sleep(10 * time.Millisecond)
+		last, err = write()
+	}
 	second := elect(t, config, new(atomic.Bool))
 
 	lasts := make(chan int, 1)
 	go func() { // it writes as fast as it can, until it is refused
-		guarded := rest.CopyConfig(config)
-		guarded.Wrap(first.held.Guard)
-		writer := kubernetes.NewForConfigOrDie(guarded)
-		last := 0
 		for {
-			o, err := writer.CoreV1().ConfigMaps("default").Patch(t.Context(), "written", "application/merge-patch+json", []byte(`{"data":{"by":"first","at":"`+time.Now().String()+`"}}`), metav1.PatchOptions{})
+			revision, err := write()
 			if errors.Is(err, ErrNotLeading) {
 				break
 			}
 			if err == nil {
-				last, _ = strconv.Atoi(o.ResourceVersion)
+				last = revision
 				cut.Store(true)
 			}
 		}
+		cut.Store(true)
 		lasts <- last
 	}()
 	<-second.leads
