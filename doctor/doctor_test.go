@@ -280,22 +280,26 @@ func TestTrialNamespaceRefuses(t *testing.T) {
 	if err := c.Status().Update(t.Context(), quota); err != nil {
 		t.Fatal(err)
 	}
-	if f := finding(t, Examine(t.Context(), c, install), "pods are stamped"); !strings.Contains(f.Problem, "without a class") {
-		t.Errorf("under a quota of limits: %+v, want the pod made, and unstamped", f)
+	until := func(what string, is func(Finding) bool) { // admission learns of a quota and its status by watching
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+			f := finding(t, Examine(t.Context(), c, install), "pods are stamped")
+			if is(f) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %+v", what, f)
+			}
+		}
 	}
+	until("under a quota of limits the pod is made, and unstamped", func(f Finding) bool { return strings.Contains(f.Problem, "without a class") })
 	quota.Status.Used = quota.Spec.Hard
 	if err := c.Status().Update(t.Context(), quota); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		f := finding(t, Examine(t.Context(), c, install), "pods are stamped")
-		if strings.Contains(f.Problem, "can't be created in namespace default") && strings.Contains(f.Problem, "exceeded quota") && strings.Contains(f.Advice, "--trial-namespace") {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("under an exhausted quota: %+v", f)
-		}
-	}
+	until("under an exhausted quota", func(f Finding) bool {
+		return strings.Contains(f.Problem, "can't be created in namespace default") && strings.Contains(f.Problem, "exceeded quota") && strings.Contains(f.Advice, "--trial-namespace")
+	})
 }
 
 func finding(t *testing.T, findings []Finding, check string) Finding {

@@ -116,6 +116,8 @@ func TestGuard(t *testing.T) {
 	free := newPod(ns, nil, nil)
 	c.create(t, free)
 	tenant := c.as(t, "tenant", "system:authenticated")
+	// The authorizer learns of roles by watching: until then all is refused, and not by the guard.
+	eventually(t, func() bool { return patch(tenant, annotate(workload.AnnotationEgressBandwidth, `"1G"`)) == nil })
 	for _, form := range []string{"policy", "webhook"} {
 		remove := c.installGuard(t, form)
 		eventually(t, func() bool { return patch(tenant, annotate(workload.AnnotationEgressBandwidth, `"1G"`)) != nil })

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -113,5 +114,14 @@ func editor(t *testing.T, cluster *rest.Config, admin kubernetes.Interface, name
 	}
 	as := rest.CopyConfig(cluster)
 	as.Impersonate = rest.ImpersonationConfig{UserName: "tenant", Groups: []string{"system:authenticated"}}
-	return kubernetes.NewForConfigOrDie(as)
+	tenant := kubernetes.NewForConfigOrDie(as)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) { // the authorizer learns of roles by watching
+		_, err := tenant.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
+		if err == nil {
+			return tenant
+		}
+		if !apierrors.IsForbidden(err) || time.Now().After(deadline) {
+			t.Fatalf("the tenant may not do what its role allows: %v", err)
+		}
+	}
 }
