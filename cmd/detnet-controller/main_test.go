@@ -44,8 +44,12 @@ func TestServe(t *testing.T) {
 	}
 
 	static := filepath.Join(t.TempDir(), "critical-apps.yaml")
-	write := func(text string) {
-		if err := os.WriteFile(static, []byte(text), 0o600); err != nil {
+	write := func(text string) { // as a whole, or it may be read when it is empty
+		err := os.WriteFile(static+".next", []byte(text), 0o600)
+		if err == nil {
+			err = os.Rename(static+".next", static)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
