@@ -24,6 +24,7 @@ import (
 type Informers struct {
 	cached client.Reader
 	live   client.Reader
+	known  known
 	left   departures
 	named  []string // labels that name a workload, before anything else does
 }
@@ -73,7 +74,9 @@ func NewInformers(ctx context.Context, c cache.Cache, live client.Reader, siblin
 		if object.GetObjectKind().GroupVersionKind().Kind != "Pod" {
 			continue
 		}
-		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: i.forget}); err != nil {
+		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc: func(now any) { i.note(nil, now) }, UpdateFunc: i.note, DeleteFunc: i.forget,
+		}); err != nil {
 			return nil, fmt.Errorf("follow pods: %w", err)
 		}
 	}

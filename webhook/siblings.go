@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -58,7 +60,13 @@ func (i *Informers) Siblings(ctx context.Context, namespace string, pod *corev1.
 			}
 		}
 	}
-	if last, ok := i.left.last(namespace+"/"+id, time.Now()); ok && len(out) == 0 {
+	if len(out) > 0 {
+		return out, nil
+	}
+	for _, member := range members { // before those that left: who leaves this moment is among either
+		out = append(out, i.known.pods(namespace+"/"+member)...)
+	}
+	if last, ok := i.left.last(namespace+"/"+id, time.Now()); ok {
 		out = append(out, last)
 	}
 	return out, nil
@@ -128,6 +136,23 @@ func onlyOwners(object any) (any, error) {
 	return object, nil
 }
 
+// note is told of pods that are there, and how they were before; nil: not at all.
+func (i *Informers) note(before, now any) {
+	var here, there place
+	if pod, ok := now.(client.Object); ok {
+		if sibling, limited := siblingOf(pod); limited && i.workload(pod) != "" {
+			here = i.placeOf(pod)
+			i.known.add(here, sibling)
+		}
+	}
+	if pod, ok := before.(client.Object); ok {
+		there = i.placeOf(pod)
+	}
+	if there != here {
+		i.known.remove(there)
+	}
+}
+
 // forget is told of pods that ended or were deleted, and remembers their limits.
 func (i *Informers) forget(object any) {
 	if stone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
@@ -137,6 +162,7 @@ func (i *Informers) forget(object any) {
 	if !ok {
 		return
 	}
+	defer i.note(pod, nil) // last: until then it is known
 	sibling, limited := siblingOf(pod)
 	id := i.workload(pod)
 	if id == "" || !limited {
@@ -146,6 +172,49 @@ func (i *Informers) forget(object any) {
 		id = cron
 	}
 	i.left.add(pod.GetNamespace()+"/"+id, sibling, time.Now())
+}
+
+// known are the pods with a limit, by workload, of which the cache has told. It tells of a pod's
+// end a moment after it has dropped the pod: in between the pod is known here alone.
+type known struct {
+	mu sync.Mutex
+	of map[string]map[types.UID]policies.Sibling
+}
+
+// place is a pod among those of its workload.
+type place struct {
+	id  string
+	pod types.UID
+}
+
+func (i *Informers) placeOf(pod client.Object) place {
+	return place{pod.GetNamespace() + "/" + i.workload(pod), pod.GetUID()}
+}
+
+func (k *known) add(at place, s policies.Sibling) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.of == nil {
+		k.of = map[string]map[types.UID]policies.Sibling{}
+	}
+	if k.of[at.id] == nil {
+		k.of[at.id] = map[types.UID]policies.Sibling{}
+	}
+	k.of[at.id][at.pod] = s
+}
+
+func (k *known) remove(at place) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if delete(k.of[at.id], at.pod); len(k.of[at.id]) == 0 {
+		delete(k.of, at.id)
+	}
+}
+
+func (k *known) pods(id string) []policies.Sibling {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Collect(maps.Values(k.of[id]))
 }
 
 // A pod that ended stands for its workload for a while, and of so many
