@@ -195,7 +195,7 @@ func (t *term) run(ctx context.Context) {
 			t.collector.rested(time.Now())
 		}
 		early = nil
-		pause.Reset(max(leastPeriod, took)) // reports have their turn too
+		pause.Reset(min(max(leastPeriod, took), Period)) // reports have their turn too
 	}
 	turn(time.Time{}) // agents hear of a new leader as soon as there is one
 	for ctx.Err() == nil {

@@ -56,7 +56,7 @@ func (t *term) pace(decided []outcome, now time.Time) {
 	if least == before.least {
 		t.busy.were, t.busy.changed = before.were, before.changed
 	}
-	told := agents.Pace{Least: least, Soft: soft}
+	told := agents.Pace{Least: max(least, t.again()), Strained: least > 0, Soft: soft}
 	if all {
 		if before.all {
 			t.busy.since = before.since
@@ -72,6 +72,13 @@ func (t *term) pace(decided []outcome, now time.Time) {
 		told.Busy[agent] = true
 	}
 	t.loop.Measurements.Pace(told)
+}
+
+// again is the time between what an agent tells at once and what it tells at once after that, while a
+// session hurries: where many are there, many can have something to tell.
+func (t *term) again() time.Duration {
+	each := time.Second * time.Duration(len(t.snapshot.Agents)) / quickReports
+	return min(each, Period).Truncate(time.Millisecond)
 }
 
 // onItsWay reports whether something that was decided about a bottleneck has yet to show.

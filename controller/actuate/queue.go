@@ -21,24 +21,40 @@ type held struct {
 // queue holds at most one change per pod.
 type queue map[plan.PodID]waiting
 
-// next returns the change to write first, and drops those that come too late. Pods in busy have a write in flight. It looks
-// at all, which for thousands of pods and tens of writes a second costs little.
-func (q queue) next(busy map[plan.PodID]bool, now time.Time) *waiting {
-	var best *waiting
+// next returns the change to write first, and drops those that come too late; false: there is none. Pods in busy
+// have a write in flight. It looks at all, which for thousands of pods and tens of writes a second costs little.
+func (q queue) next(busy map[plan.PodID]bool, now time.Time) (best waiting, some bool) {
 	for pod, w := range q {
 		if busy[pod] {
 			continue
 		}
-		if w.ToLow && now.Sub(w.since) >= behindCuts { // what waited there is nearly gone
+		if w.late(now) {
 			delete(q, pod)
 			continue
 		}
-		if best == nil || before(w, *best, now) {
-			best = &w
+		if !some || before(w, best, now) {
+			best, some = w, true
 		}
 	}
-	return best
+	return best, some
 }
+
+// some reports whether next would return one, as soon as it is sure.
+func (q queue) some(busy map[plan.PodID]bool, now time.Time) bool {
+	for pod, w := range q {
+		switch {
+		case busy[pod]:
+		case w.late(now):
+			delete(q, pod)
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// late reports whether a change comes too late: what waited there is nearly gone.
+func (w waiting) late(now time.Time) bool { return w.ToLow && now.Sub(w.since) >= behindCuts }
 
 // behindCuts is how long a raise that ends a low limit waits for cuts, and what begins
 // one for anything.

@@ -36,7 +36,7 @@ func TestElephantsFirst(t *testing.T) {
 		t.Errorf("waiting %+v, want 3 cuts and 2 others", w)
 	}
 	var order []string
-	for next := a.waiting.next(nil, time.Now()); next != nil; next = a.waiting.next(nil, time.Now()) {
+	for next, some := a.waiting.next(nil, time.Now()); some; next, some = a.waiting.next(nil, time.Now()) {
 		order = append(order, next.Pod.Name)
 		delete(a.waiting, next.Pod)
 	}
@@ -57,7 +57,7 @@ func TestALowLimitEndsSoon(t *testing.T) {
 		a := New(nil, DefaultConfig(), slog.New(slog.DiscardHandler), nil)
 		order := func() (names []string) {
 			rest := maps.Clone(a.waiting)
-			for next := rest.next(nil, time.Now()); next != nil; next = rest.next(nil, time.Now()) {
+			for next, some := rest.next(nil, time.Now()); some; next, some = rest.next(nil, time.Now()) {
 				names = append(names, next.Pod.Name)
 				delete(rest, next.Pod)
 			}

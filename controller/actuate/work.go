@@ -65,7 +65,7 @@ const idle = time.Hour
 func (a *Actuator) due(now time.Time) (pause time.Duration, ready bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.waiting.next(a.busy, now) != nil {
+	if a.waiting.some(a.busy, now) {
 		return a.resume.Sub(now), true
 	}
 	pause = idle
@@ -86,10 +86,10 @@ func (a *Actuator) take() (w waiting, try, ok bool) {
 	defer a.mu.Unlock()
 	defer a.signal() // for the next worker
 	now := time.Now()
-	if next := a.waiting.next(a.busy, now); next != nil {
+	if next, some := a.waiting.next(a.busy, now); some {
 		delete(a.waiting, next.Pod)
 		a.busy[next.Pod] = true
-		return *next, false, true
+		return next, false, true
 	}
 	for pod, h := range a.held {
 		if !a.busy[pod] && !now.Before(h.again) {

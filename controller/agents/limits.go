@@ -24,7 +24,9 @@ type Pace struct {
 	Calm  time.Duration      // between reports of those that see nothing worth telling; 0: as always
 	Busy  map[types.UID]bool // who reports as always for all that
 	Least time.Duration      // between any two reports of one agent, whatever it sees; 0: as always
-	Soft  float64            // share of what is allowed above which lateness is worth a decision
+	// Strained: Least is that long because more comes than is read in time.
+	Strained bool
+	Soft     float64 // share of what is allowed above which lateness is worth a decision
 }
 
 // Pace has agents report at another pace.
@@ -33,7 +35,7 @@ func (p *Pool) Pace(pace Pace) {
 	defer p.mu.Unlock()
 	was := p.pace
 	p.pace = pace
-	p.strained.Store(pace.Least > 0)
+	p.strained.Store(pace.Strained)
 	for uid, l := range p.byUID {
 		if was.Calm != pace.Calm || was.Least != pace.Least || was.Busy[uid] != pace.Busy[uid] {
 			p.push(l)

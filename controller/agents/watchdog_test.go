@@ -56,9 +56,10 @@ func TestWhoIsLateIsKnownByTheLoop(t *testing.T) {
 	if p.late(epoch.Add(time.Second)) || !p.late(epoch.Add(3*time.Second)) {
 		t.Error("a loop that looks each second is late, or one that does not is in time")
 	}
-	p.Pace(Pace{Least: time.Second})
-	if !p.late(epoch) {
-		t.Error("a pool that was asked to take less is in time")
+	for _, strained := range []bool{false, true} {
+		if p.Pace(Pace{Least: time.Second, Strained: strained}); p.late(epoch) != strained {
+			t.Errorf("strained %v, a pool that was asked to take less is late: %v", strained, !strained)
+		}
 	}
 }
 

@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
 )
 
 const (
@@ -130,4 +133,30 @@ func TestCapacityFromWhatStood(t *testing.T) {
 			t.Errorf("%s: %.0f, want %.0f", name, got, tt.want)
 		}
 	}
+}
+
+// What several sessions saw is in the order of sending, the first session's first at the same time.
+func TestARampIsInTheOrderOfSending(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var paths []*plan.Session
+		var want []Delay
+		for range rapid.IntRange(0, 4).Draw(t, "sessions") {
+			s := &plan.Session{}
+			at := t0
+			for range rapid.IntRange(0, 20).Draw(t, "samples") {
+				at = at.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "later")) * ms)
+				x := plan.Sample{At: plan.At(at), RTT: time.Duration(rapid.IntRange(1, 50).Draw(t, "rtt")) * ms, Lost: rapid.Bool().Draw(t, "lost")}
+				s.Samples = append(s.Samples, x)
+				if !x.Lost && at.After(t0.Add(2*ms)) {
+					want = append(want, Delay{at, x.RTT})
+				}
+			}
+			paths = append(paths, s)
+		}
+		slices.SortStableFunc(want, func(a, b Delay) int { return a.At.Compare(b.At) })
+		got := Ramp(paths, t0.Add(2*ms))
+		if !slices.EqualFunc(got, want, func(a, b Delay) bool { return a.At.Equal(b.At) && a.Above == b.Above }) {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	})
 }

@@ -24,15 +24,33 @@ func Ramp(paths []*plan.Session, from time.Time) []Delay {
 	var ramp []Delay
 	since := plan.At(from)
 	for _, session := range paths {
-		base := sense.Above(session.Base)
+		base, before := sense.Above(session.Base), len(ramp)
 		for i := range session.Samples {
 			if s := &session.Samples[i]; !s.Lost && s.At.Compare(since) > 0 {
 				ramp = append(ramp, Delay{s.At.Time(), s.RTT - base})
 			}
 		}
+		merge(ramp, before)
 	}
-	slices.SortStableFunc(ramp, func(a, b Delay) int { return a.At.Compare(b.At) })
 	return ramp
+}
+
+// merge puts two lists that follow each other, each in the order of time, in that order; at the
+// same time the first one's come first.
+func merge(both []Delay, second int) {
+	if second == 0 || second == len(both) || !both[second].At.Before(both[second-1].At) {
+		return
+	}
+	rest := slices.Clone(both[second:])
+	for i, k := second-1, len(both)-1; len(rest) > 0; k-- {
+		last := rest[len(rest)-1]
+		if i >= 0 && last.At.Before(both[i].At) {
+			both[k] = both[i]
+			i--
+			continue
+		}
+		both[k], rest = last, rest[:len(rest)-1]
+	}
 }
 
 // RampTime is how far back a rise of the queue is looked for.
