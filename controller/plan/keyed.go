@@ -8,11 +8,17 @@ import (
 // Keyed is what is kept in the order of its keys: of pods, or of bottlenecks.
 type Keyed[K any] interface{ Key() K }
 
+// Place is where one that is kept lies: it is asked for its key there, since some are large.
+type Place[T, K any] interface {
+	*T
+	Keyed[K]
+}
+
 type key[K any] interface{ Compare(K) int }
 
 // Find is the place of a key in what is kept in the order of its keys, and whether it is there.
-func Find[T Keyed[K], K key[K]](all []T, k K) (at int, found bool) {
-	return sort.Find(len(all), func(i int) int { return k.Compare(all[i].Key()) })
+func Find[T any, K key[K], P Place[T, K]](all []T, k K) (at int, found bool) {
+	return sort.Find(len(all), func(i int) int { return k.Compare(P(&all[i]).Key()) })
 }
 
 // Sort puts what is kept in the order of its keys in that order.

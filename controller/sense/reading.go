@@ -2,6 +2,7 @@ package sense
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
@@ -125,18 +126,15 @@ func (c Config) countLoss(r *Reading, since, now time.Time) {
 	if since.After(from) {
 		from = since
 	}
-	counted, first := 0, plan.At(from)
-	for i := range slices.Backward(r.Session.Samples) {
-		s := &r.Session.Samples[i]
-		if s.At.Compare(first) < 0 {
-			break
-		}
-		if counted++; s.Lost {
+	first, counted := plan.At(from), r.Session.Samples
+	counted = counted[sort.Search(len(counted), func(i int) bool { return counted[i].At.Compare(first) >= 0 }):]
+	for i := range counted {
+		if counted[i].Lost {
 			r.LostCount++
 		}
 	}
-	if counted > 0 {
-		r.Lost = float64(r.LostCount) / float64(counted)
+	if len(counted) > 0 {
+		r.Lost = float64(r.LostCount) / float64(len(counted))
 	}
 }
 

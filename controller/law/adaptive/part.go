@@ -23,10 +23,10 @@ func (s State) Part(o plan.Observation, nodes func(string) bool) State {
 }
 
 // known are those of all that are wanted; both in the same order.
-func known[T, W plan.Keyed[plan.PodID]](all []T, wanted []W) []T {
+func known[T any, W plan.Keyed[plan.PodID], P plan.Place[T, plan.PodID]](all []T, wanted []W) []T {
 	var out []T
 	for i := range wanted {
-		if k, found := plan.Find(all, wanted[i].Key()); found {
+		if k, found := plan.Find[T, plan.PodID, P](all, wanted[i].Key()); found {
 			out = append(out, all[k])
 		}
 	}

@@ -145,8 +145,8 @@ func explain(r plan.Reason, o *blame.Opinion) plan.Reason {
 }
 
 // find is what there is of a bottleneck; zero where there is nothing.
-func find[T plan.Keyed[plan.Bottleneck]](all []T, b plan.Bottleneck) (x T) {
-	if i, found := plan.Find(all, b); found {
+func find[T any, P plan.Place[T, plan.Bottleneck]](all []T, b plan.Bottleneck) (x T) {
+	if i, found := plan.Find[T, plan.Bottleneck, P](all, b); found {
 		x = all[i]
 	}
 	return x
