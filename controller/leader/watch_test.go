@@ -28,7 +28,6 @@ func TestAStandbyAsksNothingWhileTheLeaderRenews(t *testing.T) {
 		client := fake.NewClientset()
 		leads, stands := lockOf(client, "one"), lockOf(client, "two")
 		go stands.watch(t.Context(), client)
-		synctest.Wait() // the fake forgets what changes between its list and its watch
 		record := resourcelock.LeaderElectionRecord{HolderIdentity: "one", AcquireTime: metav1.Now()}
 		if err := leads.LeaseLock.Create(t.Context(), record); err != nil {
 			t.Fatal(err)
