@@ -20,20 +20,24 @@ func init() { runtime.LockOSThread() }
 
 // yield has the other threads, and those that come of them, run after the rest.
 func yield() error {
-	threads, err := filepath.Glob("/proc/self/task/*")
-	if err != nil {
-		return err
-	}
-	for _, thread := range threads {
-		id, err := strconv.Atoi(filepath.Base(thread))
+	for before := true; before; { // until none is left that a thread began which was before the rest itself
+		threads, err := filepath.Glob("/proc/self/task/*")
 		if err != nil {
-			return fmt.Errorf("read which threads there are: %w", err)
+			return err
 		}
-		if id == os.Getpid() {
-			continue
-		}
-		if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, niceness); err != nil && !errors.Is(err, syscall.ESRCH) { // it has ended
-			return fmt.Errorf("have thread %d of the agents run after the controllers: %w", id, err)
+		before = false
+		for _, thread := range threads {
+			id, err := strconv.Atoi(filepath.Base(thread))
+			if err != nil {
+				return fmt.Errorf("read which threads there are: %w", err)
+			}
+			if now, err := syscall.Getpriority(syscall.PRIO_PROCESS, id); id == os.Getpid() || err == nil && now == 20-niceness { // getpriority(2): the kernel's own is 20 less niceness
+				continue
+			}
+			before = true
+			if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, niceness); err != nil && !errors.Is(err, syscall.ESRCH) { // it has ended
+				return fmt.Errorf("have thread %d of the agents run after the controllers: %w", id, err)
+			}
 		}
 	}
 	return nil
