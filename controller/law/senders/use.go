@@ -28,11 +28,11 @@ type Use struct {
 func (u Use) Key() plan.PodID { return u.Pod }
 
 // Idle reports whether a sender was quiet for a while.
-func (u Use) Idle(now time.Time) bool { return !u.Quiet.IsZero() && now.Sub(u.Quiet) >= idleAfter }
+func (u *Use) Idle(now time.Time) bool { return !u.Quiet.IsZero() && now.Sub(u.Quiet) >= idleAfter }
 
 // Unused is how much of its limit nobody needs to reckon with: of an idle pod's floor all
 // but what it uses. A floor is a promise for when it is used.
-func (u Use) Unused(s *plan.Sender, now time.Time) bitrate.Rate {
+func (u *Use) Unused(s *plan.Sender, now time.Time) bitrate.Rate {
 	if !u.Idle(now) || len(s.Rates) == 0 {
 		return 0
 	}
@@ -41,10 +41,10 @@ func (u Use) Unused(s *plan.Sender, now time.Time) bitrate.Rate {
 }
 
 // Recent is the peak of one epoch to two.
-func (u Use) Recent() bitrate.Rate { return max(u.Now, u.Last) }
+func (u *Use) Recent() bitrate.Rate { return max(u.Now, u.Last) }
 
 // Bursts is what a sender uses when it sends, also if it is quiet now.
-func (u Use) Bursts() bitrate.Rate { return max(u.Recent(), u.High) }
+func (u *Use) Bursts() bitrate.Rate { return max(u.Recent(), u.High) }
 
 func (u *Use) add(at time.Time, r bitrate.Rate) {
 	if u.Since.IsZero() {
