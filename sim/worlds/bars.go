@@ -85,14 +85,19 @@ var edtBars = map[string]score.Bar{
 	"second-hop":     {Violation: 0.01, Goodput: 140 * mbit, Recovery: 10 * time.Second},
 	"longer-route":   {Violation: 0.01, Goodput: 187 * mbit, Clean: time.Second},
 	"aqm-tcp":        {Violation: 0.01, Goodput: 188 * mbit},
-	"udp-overload":   {Violation: 0.01, Goodput: 145 * mbit, Clean: time.Second},
-	"jitter-spike":   {Violation: 0.01, Goodput: 130 * mbit, Clean: time.Second},
-	"sustained-load": {Violation: 0.01, Goodput: 130 * mbit, Clean: time.Second},
-	"many-pods":      {Violation: 0.01, Goodput: 270 * mbit, Clean: time.Second},
-	"incast":         {Violation: 0.01, Goodput: 95 * mbit, Clean: time.Second},
-	"diurnal":        {Violation: 0.01, Goodput: 90 * mbit, Clean: time.Second},
-	"all-at-once":    {Violation: 0.065, Goodput: 410 * mbit}, // who is told all has 3.9 % of the same: what fq held back comes at once
-	"bursts":         {Violation: 0.01, Clean: time.Second},
+	"udp-overload":   {Violation: 0.01, Goodput: 150 * mbit, Clean: time.Second},
+	"jitter-spike":   {Violation: 0.01, Goodput: 149 * mbit, Clean: time.Second},
+	"sustained-load": {Violation: 0.01, Goodput: 138 * mbit, Clean: time.Second},
+	"many-pods":      {Violation: 0.01, Goodput: 275 * mbit, Clean: time.Second},
+	"incast":         {Violation: 0.01, Goodput: 101 * mbit, Clean: time.Second},
+	"diurnal":        {Violation: 0.01, Goodput: 100 * mbit, Clean: time.Second},
+	"all-at-once":    {Violation: 0.025, Goodput: 540 * mbit},
+	"bursts":         {Violation: 0.01, Goodput: 71 * mbit, Clean: time.Second},
+	"slow-patches":   {Violation: 0.012, Goodput: 150 * mbit, Clean: time.Second},
+	"aqm-udp":        {Violation: 0.01, Goodput: 149 * mbit, Clean: time.Second},
+	"cross-traffic":  {Violation: 0.012, Clean: time.Second},
+
+	"capacity-drop-udp": {Violation: 0.01, Goodput: 65 * mbit, Clean: time.Second},
 }
 
 // hostRoutingBars are those under Cilium's BPF host routing: those of a token bucket where all

@@ -38,6 +38,7 @@ func (r *round) take(b plan.Bottleneck, known *State) {
 // bottleneck decides on one budget and divides it.
 func (r *round) bottleneck(b *budget.Budget, account *budget.Account) {
 	place := r.blame.Place(b.Bottleneck)
+	r.senders.Reconsider(place.Senders)
 	part := limits.Part{At: len(r.plan.Reasons), Group: r.senders.Group(place.Senders)}
 	load := &part.Load
 	load.Paced = load.Paced || load.Sockets && (part.Held || b.Link.Paced(r.view.At))
@@ -109,6 +110,7 @@ func (r *round) escalate(place blame.Place, out budget.Outcome, tried bool) {
 // cut notes for whom a cut was made, and at the first in a row how it was before.
 func (r *round) cut(b *budget.Budget, account *budget.Account, g *senders.Group) {
 	if b.CutAnew(r.view.At) {
+		r.senders.Presume(g.Members)
 		b.Trouble.Before.Limits = r.returning.Before(g, &r.senders)
 	}
 	app := r.opinion.App

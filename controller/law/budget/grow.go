@@ -32,6 +32,9 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	case b.Link.spent(b.Total, t.Config.Settle, t.Now), t.shows(b, used):
 		return t.hold(b, plan.Calm)
 	}
+	if t.futile(b) {
+		return t.forgo(b)
+	}
 	if senders.Fills(t.Load.Peak, b.Total) {
 		b.Link.Proven = max(b.Link.Proven, b.Total)
 	}
@@ -43,7 +46,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.reason(b, plan.Grow, plan.Calm)
 	}
 	b.Search.Raised, b.Search.Small.Good = t.Now, 0
-	if b.back(spare, t.Now) { // to what once fitted through
+	if b.back(spare, t.Now) && !t.lost(b) { // to what once fitted through
 		b.Total = bitrate.Scale(b.Link.Best, t.Config.Settle)
 		b.Link.learn(b.Link.Best, b.Link.Measured)
 		b.Phase, b.Search.At = b.rest(), t.Now.Add(t.Config.ProbeEvery)
@@ -65,6 +68,23 @@ func (t *Turn) pauses(b *Budget) bool {
 // all that it offers: then there is nothing to lose by a try for so much.
 func (t *Turn) lost(b *Budget) bool {
 	return t.Load.Lacks > 0 && t.Load.Peak < bitrate.Scale(b.Total, nothing)
+}
+
+// futile reports whether nobody gets anything of less than was too much lately.
+func (t *Turn) futile(b *Budget) bool {
+	return t.lost(b) && b.Total+t.Load.Lacks >= b.Link.Upper && t.Now.Sub(b.Link.Cut) < max(t.Config.ProbeEvery, b.Search.Wait)
+}
+
+// forgo ends a search below that: what is given out is of no use, nor does it harm anybody.
+func (t *Turn) forgo(b *Budget) plan.Reason {
+	if !b.Search.Even {
+		return t.hold(b, plan.Calm)
+	}
+	b.Total = max(b.Total, bitrate.Scale(b.Link.Upper, t.Config.Settle))
+	b.Link.learn(b.Link.Upper, false)
+	b.Search.end()
+	b.Phase, b.Search.Raised = b.rest(), t.Now
+	return t.reason(b, plan.Grow, plan.Calm)
 }
 
 // shows reports whether the last raise has yet to show.

@@ -98,6 +98,9 @@ func (t *Turn) episode(b *Budget) episode {
 	first, last := queue.Foot(e.ramp, turn), queue.End(e.ramp, turn)
 	windows := senders.Sums(t.Senders, e.ramp[first].At.Add(w*9/10), e.ramp[last].At.Add(w/10))
 	e.passed = queue.Passed(windows, senders.Sums(t.Senders, e.ramp[last].At.Add(w/2), t.Now))
+	if t.lost(b) { // of a cut that leaves nobody anything what was sent after it is no measure
+		windows = slices.DeleteFunc(windows, func(s senders.Sum) bool { return s.At.After(b.Link.Cut) })
+	}
 	stands := max(t.Opinion.Soft/2, t.Opinion.Worst.Base.Idle)
 	whole := windows
 	if t.Load.Streams {
@@ -123,7 +126,7 @@ func (t *Turn) episode(b *Budget) episode {
 		e.full = min(e.full, e.down.Alone())
 	}
 	e.full = min(e.full, b.Trouble.InForce)
-	e.fell = windows[len(windows)-1].At.Sub(e.ramp[turn].At) > w*7/10
+	e.fell = len(windows) > 0 && windows[len(windows)-1].At.Sub(e.ramp[turn].At) > w*7/10
 	return e
 }
 

@@ -100,7 +100,13 @@ type Load struct {
 	// Lacks is how much more would have one more of those get all that it offers that do not
 	// slow down, and get next to nothing; 0: there is none.
 	Lacks bitrate.Rate
+	Whole bitrate.Rate // the least that leaves one of them all that it offers, of which less would leave next to nothing; 0: nobody
 }
+
+const (
+	small  = 0.5                    // of the mean offer: who offers less has a fair share of its own
+	looked = 300 * time.Millisecond // how long what is late is looked at, and a little more
+)
 
 // Worth is the share of a limit of which a change is worth a write.
 const Worth = 0.01
@@ -109,8 +115,9 @@ const Worth = 0.01
 func (l *Look) Group(members []int32) Group {
 	g := Group{Members: members, Senders: make([]*plan.Sender, len(members)), Unused: make([]bitrate.Rate, len(members))}
 	load, heeds := &g.Load, false
-	var least bitrate.Rate       // that can be written
-	var spare, want bitrate.Rate // of those that do not slow down: limits above floors, and the least that one needs beside all that
+	presumed, served := false, false // of some that they get nothing; and somebody gets all that it offers
+	var least bitrate.Rate           // that can be written
+	var spare, want bitrate.Rate     // of those that do not slow down: limits above floors, and the least that one needs beside all that
 	for k, i := range members {
 		s, use := &l.All[i], &l.Uses[i]
 		g.Senders[k] = s
@@ -130,8 +137,10 @@ func (l *Look) Group(members []int32) Group {
 		if from, to := Newest(s); to.After(load.Seen) {
 			load.SeenFrom, load.Seen, load.Pause = from, to, s.Pause
 		}
+		presumed = presumed || use.Offer.Presumed && use.Offer.Lost()
+		served = served || use.Offer.Rate() > 0 && use.Offer.Through(limit)
 		load.Drops = load.Drops || !use.Offer.Above.IsZero()
-		load.Resuming = load.Resuming || use.Offer.Steady && l.At.Before(use.Offer.Ahead.Gone)
+		load.Resuming = load.Resuming || use.Offer.Steady && l.At.Before(use.Offer.Ahead.Gone.Add(looked))
 		if offer := &use.Offer; !offer.Lost() {
 			heeds = heeds || bound
 		} else {
@@ -145,17 +154,49 @@ func (l *Look) Group(members []int32) Group {
 		g.Pending = g.Pending || l.awaited[i]
 		g.wait(s, l.Flush(s.Pod))
 	}
-	if load.InVain = load.Bound && !heeds; load.InVain {
+	if load.InVain = load.Bound && !heeds && (served || !presumed); load.InVain { // many flows that do not slow down get all of a limit
 		load.Lacks = max(want-spare, 0)
 		l.passed(&g)
 	}
 	load.Peak = PeakSum(g.Senders)
+	if load.Paced {
+		load.Whole = l.whole(members)
+	}
 	// What is promised to all may be more than there is.
 	shrunk := max(load.Peak/2, least)
 	if much := shrunk + shrunk/8; load.Bound && load.Floors > much {
 		load.Floors, load.Room = shrunk, load.Room || load.Limits > much
 	}
 	return g
+}
+
+// whole is the least that some may have together for one of those that get all that they offer, if that
+// is no small part of it, to do so still; 0: there is none, or one of them slows down.
+func (l *Look) whole(members []int32) bitrate.Rate {
+	var sum bitrate.Rate
+	for _, i := range members {
+		sum += l.Uses[i].Offer.Rate()
+	}
+	if sum == 0 || heeds(l.Uses, members, l.At) {
+		return 0
+	}
+	var all, least bitrate.Rate
+	for _, i := range members {
+		s, offer := &l.All[i], l.Uses[i].Offer.Rate()
+		floor, _ := Bounds(s)
+		more := max(Enough(offer)-floor, 0)
+		all += floor
+		switch {
+		case float64(offer) < small*float64(sum)/float64(len(members)):
+			all += more
+		case l.Most(s) >= offer && (least == 0 || more < least):
+			least = more
+		}
+	}
+	if least == 0 {
+		return 0
+	}
+	return Enough(all + least) // not all may be seen yet of what it offers
 }
 
 // wait counts a sender in whose limiter packets may wait.

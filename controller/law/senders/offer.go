@@ -19,6 +19,8 @@ type Offer struct {
 	// Steady says that a limit does not have it send less: of one below what it offers it gets
 	// next to nothing.
 	Steady        bool
+	Presumed      bool         // that is not known, nor the contrary of any beside it
+	Heeds         bool         // it was seen to slow down for a limit
 	Now, Last     bitrate.Rate // as those of Use, of what is counted
 	Since         time.Time
 	Above, Yields time.Time // since when it sends more than its limit, and keeps to one; zero: it does not
@@ -63,9 +65,9 @@ func (o *Offer) add(s *plan.Sender, now time.Time, shows time.Duration) {
 	}
 	switch {
 	case !o.Above.IsZero() && now.Sub(o.Above) >= steady+shows && o.Excess >= plan.Horizon:
-		o.Steady = true
-	case !o.Yields.IsZero() && now.Sub(o.Yields) >= yields:
-		o.Steady = false
+		o.Steady, o.Presumed, o.Heeds = true, false, false
+	case !o.Yields.IsZero() && now.Sub(o.Yields) >= yields, (o.Presumed || !o.Steady) && s.Limit != 0 && s.Limit < o.Rate() && newest(s.Rates) < o.Rate()/2:
+		o.Steady, o.Presumed, o.Heeds = false, false, true
 	}
 }
 

@@ -63,6 +63,11 @@ func (u *Use) add(at time.Time, r bitrate.Rate) {
 	}
 }
 
+// heeds reports whether one of some that send is known to slow down for a limit.
+func heeds(uses []Use, of []int32, now time.Time) bool {
+	return slices.ContainsFunc(of, func(i int32) bool { return uses[i].Offer.Heeds && !uses[i].Idle(now) })
+}
+
 // passed leaves of what the senders of a group were counted to send what passed their limits: next to
 // nothing of one that does not slow down, for as long as its limit is below what it offers. Many flows
 // of UDP get all of any limit, and are not told apart: where others do slow down nothing is left away, as

@@ -15,6 +15,7 @@ type Claim struct {
 	Demand         bitrate.Rate // what it could use; the ceiling if it is held back
 	Rank, Weight   int
 	Offer          bitrate.Rate // all of it or next to nothing is what it gets; 0: what it is given
+	Enough         bitrate.Rate // by which it gets all of that
 	Whole          bool         // it gets it now
 }
 
@@ -34,7 +35,10 @@ func spare(peak bitrate.Rate) bitrate.Rate { return peak + peak*15/100 + 5*bitra
 // Steady has a claim be that of a sender that offers so much whatever comes of it, and before
 // Cilium's limiter gets next to nothing of a limit below that. Its limit is what it has or was promised.
 func (c *Claim) Steady(offer, limit bitrate.Rate) {
-	c.Offer, c.Whole = offer, limit >= offer
+	c.Offer, c.Enough, c.Whole = offer, senders.Enough(offer), limit >= offer
+	if c.Whole { // it keeps that, though a little more is seen of what it offers
+		c.Enough = min(c.Enough, limit)
+	}
 	c.Demand = min(spare(offer), c.Ceiling)
 }
 

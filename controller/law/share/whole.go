@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/law/senders"
 )
 
 // whole gives what those of one rank have got together whose offer a lower limit is of no use to
@@ -16,10 +15,10 @@ func whole(members []int, claims []Claim, got []bitrate.Rate) {
 	var rest bitrate.Rate // beside the floors
 	helps := false
 	for _, i := range members {
-		if c := &claims[i]; c.Offer > 0 && c.Ceiling >= senders.Enough(c.Offer) {
+		if c := &claims[i]; c.Offer > 0 && c.Ceiling >= c.Enough {
 			steady = append(steady, i)
 			rest += got[i] - c.Floor
-			helps = helps || got[i] < senders.Enough(c.Offer)
+			helps = helps || got[i] < c.Enough
 		}
 	}
 	if !helps {
@@ -27,7 +26,7 @@ func whole(members []int, claims []Claim, got []bitrate.Rate) {
 	}
 	first := func(i int) int {
 		switch c := &claims[i]; {
-		case got[i] >= senders.Enough(c.Offer):
+		case got[i] >= c.Enough:
 			return 0
 		case c.Whole:
 			return 1
@@ -40,7 +39,7 @@ func whole(members []int, claims []Claim, got []bitrate.Rate) {
 	var served, others []int
 	for _, i := range steady {
 		c := &claims[i]
-		if need := max(senders.Enough(c.Offer)-c.Floor, 0); need <= rest {
+		if need := max(c.Enough-c.Floor, 0); need <= rest {
 			rest -= need
 			got[i] = c.Floor + need
 			served = append(served, i)

@@ -21,8 +21,7 @@ func TestWholeOffers(t *testing.T) {
 			c := &claims[i]
 			*c = Claim{Floor: rate(t, "floor", 1, 50), Ceiling: 1000 * mbit, Weight: rapid.IntRange(1, 4).Draw(t, "weight"), Rank: rapid.IntRange(0, 1).Draw(t, "rank")}
 			if floors += c.Floor; rapid.Bool().Draw(t, "steady") {
-				c.Offer, c.Whole = rate(t, "offer", 1, 500), rapid.Bool().Draw(t, "whole")
-				c.Demand = min(spare(c.Offer), c.Ceiling)
+				c.Steady(rate(t, "offer", 1, 500), rate(t, "limit", 1, 1000))
 			} else {
 				c.Demand = rate(t, "demand", 1, 1000)
 			}
@@ -38,7 +37,7 @@ func TestWholeOffers(t *testing.T) {
 		whole, wholeWithout := 0, 0
 		for i, c := range claims {
 			sum, sumWithout = sum+got[i], sumWithout+without[i]
-			enough := senders.Enough(c.Offer)
+			enough := c.Enough
 			switch {
 			case got[i] < c.Floor:
 				t.Fatalf("%d has %v, less than its floor: %+v", i, got[i], claims)
@@ -66,27 +65,40 @@ func rate(t *rapid.T, what string, least, most int64) bitrate.Rate {
 
 // Of two that offer as much and do not fit together one has all of it, and keeps it.
 func TestWhoHasItsWholeOfferKeepsIt(t *testing.T) {
-	claims := []Claim{steadily(151, false), steadily(150, true)}
+	claims := []Claim{steadily(151, 10), steadily(150, 180)}
 	for range 3 {
 		got := Of(194*mbit, claims)
 		if got[1] < 150*mbit || got[0] < 10*mbit || got[0]+got[1] > 194*mbit {
 			t.Fatalf("got %v", got)
 		}
 	}
-	claims[0] = steadily(80, false) // within its fair share: that comes first
+	claims[0] = steadily(80, 10) // within its fair share: that comes first
 	if got := Of(194*mbit, claims); got[0] < 80*mbit {
 		t.Errorf("who offers less than its fair share has %v", got)
 	}
 }
 
-func steadily(offer bitrate.Rate, whole bool) Claim {
-	return Claim{Floor: 10 * mbit, Ceiling: 1000 * mbit, Demand: spare(offer * mbit), Weight: 1, Offer: offer * mbit, Whole: whole}
+func steadily(offer, limit bitrate.Rate) Claim {
+	c := Claim{Floor: 10 * mbit, Ceiling: 1000 * mbit, Weight: 1}
+	c.Steady(offer*mbit, limit*mbit)
+	return c
 }
 
 // Who has its whole offer and is not to keep it, as less fits through, is not in the way of those whose offers fit.
 func TestAnOfferThatDoesNotFitLeavesRoomForThoseThatDo(t *testing.T) {
-	got := Of(120*mbit, []Claim{steadily(150, true), steadily(75, false), steadily(90, false)})
+	got := Of(120*mbit, []Claim{steadily(150, 180), steadily(75, 10), steadily(90, 10)})
 	if got[1] < senders.Enough(75*mbit) {
 		t.Errorf("of 120M offers of 150M, 75M and 90M have %v: nobody has enough", got)
+	}
+}
+
+// Who gets all that it offers goes on to, though a little more is seen of that than its share is enough for.
+func TestALittleMoreOfAnOfferTakesItFromNobody(t *testing.T) {
+	got := Of(163*mbit, []Claim{steadily(150, 153), steadily(150, 10)})
+	if got[0] < 153*mbit {
+		t.Errorf("it had 153M, offers 150M and has %v now", got[0])
+	}
+	if got = Of(163*mbit, []Claim{steadily(150, 140), steadily(150, 10)}); got[0] > 100*mbit {
+		t.Errorf("of an offer that does not fit it has %v", got[0])
 	}
 }

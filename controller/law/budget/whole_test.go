@@ -1,0 +1,108 @@
+package budget
+
+import (
+	"testing"
+	"time"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/blame"
+	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
+)
+
+// A first cut leaves one of those that get nothing of less all that it offers, where that may fit through. One that was
+// not enough does not.
+func TestAFirstCutLeavesOneAllThatItOffers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		phase plan.Phase
+		whole bitrate.Rate
+		want  bitrate.Rate
+	}{
+		"of nobody":                {plan.Settled, 0, 100 * mbit},
+		"that fits":                {plan.Settled, 165 * mbit, 165 * mbit},
+		"of which nothing need go": {plan.Settled, 80 * mbit, 100 * mbit},
+		"that hardly does":         {plan.Settled, 195 * mbit, 100 * mbit},
+		"after a cut":              {plan.Draining, 165 * mbit, 100 * mbit},
+	} {
+		turn := Turn{Config: config, Now: t0, Load: senders.Load{Whole: tt.whole}}
+		b := Budget{Phase: tt.phase, Total: 300 * mbit, Link: Link{Known: true, Capacity: 200 * mbit}}
+		if turn.lower(&b, 300*mbit, 1, config.MaxCut); b.Total != tt.want {
+			t.Errorf("an offer %s: %v, want %v", name, b.Total, tt.want)
+		}
+	}
+}
+
+// futile is a turn at which nobody gets anything of 50M, and 160M are what one of them needs.
+func futile() (Turn, Budget) {
+	turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}}
+	turn.Load = senders.Load{Paced: true, Bound: true, InVain: true, More: true, Room: true, Lacks: 110 * mbit, Limits: 50 * mbit}
+	b := Budget{Phase: plan.Exploring, Total: 50 * mbit, Search: Search{Even: true, At: t0}}
+	b.Link = Link{Known: true, Capacity: 50 * mbit, Upper: 150 * mbit, Cut: t0.Add(-10 * time.Second)}
+	return turn, b
+}
+
+// Where nobody gets anything of less than was too much lately, none of that is tried for: what is given out is just below
+// it at once, which is of no use to anybody and costs nobody. It is tried for later, and sooner where it was not too much.
+func TestWhatWasTooMuchIsNotTriedForWhereLessIsOfNoUse(t *testing.T) {
+	turn, b := futile()
+	if r := turn.grow(&b); r.Action != plan.Grow || b.Phase != plan.Settled || b.Total != bitrate.Scale(150*mbit, config.Settle) {
+		t.Fatalf("%+v: %+v", r, b)
+	}
+	turn.Now = t0.Add(10 * time.Second)
+	turn.Load.Limits, turn.Load.Lacks = b.Total, 15*mbit
+	if r := turn.grow(&b); r.Action != plan.Hold {
+		t.Errorf("after 20 s: %+v", r)
+	}
+	b.Link.Cut = turn.Now.Add(-config.ProbeEvery)
+	if r := turn.grow(&b); r.Action != plan.Grow || b.Phase != plan.Trying {
+		t.Errorf("later: %+v", r)
+	}
+	turn, b = futile()
+	b.Link.Upper = 200 * mbit
+	if r := turn.grow(&b); r.Action != plan.Grow || b.Phase != plan.Trying {
+		t.Errorf("160M were not too much: %+v", r)
+	}
+	turn, b = futile()
+	turn.Load.Peak = 45 * mbit
+	if r := turn.grow(&b); b.Phase == plan.Settled {
+		t.Errorf("somebody gets something: %+v", r)
+	}
+}
+
+// Limits of which nobody gets anything prove nothing: that more of them is given out than fitted through is no sign that
+// all is back that once was.
+func TestWhatNobodyGetsDoesNotProveThatCapacityIsBack(t *testing.T) {
+	for peak, want := range map[bitrate.Rate]bool{0: false, 58 * mbit: true} {
+		turn, b := futile()
+		b.Phase, b.Search.Even, b.Total, b.Link.Best, b.Link.Upper = plan.Settled, false, 60*mbit, 300*mbit, 0
+		b.Link.Cut = t0.Add(-time.Hour)
+		turn.Load.Peak, turn.Load.Limits = peak, b.Total
+		turn.Load.InVain = peak == 0
+		turn.grow(&b)
+		if back := b.Total == bitrate.Scale(300*mbit, config.Settle); back != want {
+			t.Errorf("%v of 60M are used: %v", peak, b.Total)
+		}
+	}
+}
+
+// What is sent after a cut that leaves nobody anything is no measure of what went through as its queue stood.
+func TestWhatIsSentAfterACutThatLeavesNobodyAnythingIsNoMeasure(t *testing.T) {
+	for lacks, want := range map[bitrate.Rate]bool{0: false, 110 * mbit: true} {
+		b, turn, see := youngQueue(150*mbit, func(time.Duration) time.Duration { return 40 * ms })
+		see(-400, 190)
+		sender := plan.Sender{Pod: plan.PodID{Name: "s"}, Node: "n1"}
+		for i := -400; i <= 200; i += 100 {
+			sent := 150 * mbit
+			if i > 0 {
+				sent = 2 * mbit
+			}
+			sender.Rates = append(sender.Rates, plan.TxRate{At: plan.At(t0.Add(time.Duration(i) * ms)), Tx: sent})
+		}
+		turn.Now, turn.Senders, turn.Load.Paced = t0.Add(200*ms), []*plan.Sender{&sender}, true
+		turn.Load.Peak, turn.Load.Lacks = 2*mbit, lacks
+		b.Link.Cut, b.Link.Upper, b.Trouble.InForce, b.Total = t0, 150*mbit, 200*mbit, 39*mbit
+		if e := turn.episode(&b); (e.full > 140*mbit) != want {
+			t.Errorf("nobody gets anything %v: %v went through", want, e.full)
+		}
+	}
+}
