@@ -16,6 +16,7 @@ type Look struct {
 	Feedback Feedback
 	Usual    time.Duration // from patch to effect, 95th percentile
 	awaited  []bool        // by sender: it has yet to obey
+	changed  bool          // Uses are not those of before any more
 }
 
 // Observe takes in what the senders of o did since the step that remembered the rest. Where o

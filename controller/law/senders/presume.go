@@ -8,10 +8,9 @@ func (l *Look) Presume(members []int32) {
 	if heeds(l.Uses, members, l.At) {
 		return
 	}
-	l.Uses = slices.Clone(l.Uses)
 	for _, i := range members {
 		if o := &l.Uses[i].Offer; !o.Seen.IsZero() && !o.Steady {
-			o.Steady, o.Presumed = true, true
+			l.presume(i, true)
 		}
 	}
 }
@@ -22,10 +21,18 @@ func (l *Look) Reconsider(members []int32) {
 	if !presumed || !heeds(l.Uses, members, l.At) {
 		return
 	}
-	l.Uses = slices.Clone(l.Uses)
 	for _, i := range members {
-		if o := &l.Uses[i].Offer; o.Presumed {
-			o.Steady, o.Presumed = false, false
+		if l.Uses[i].Offer.Presumed {
+			l.presume(i, false)
 		}
 	}
+}
+
+// presume takes one not to slow down, or that back. What the step before remembered stays as it is.
+func (l *Look) presume(i int32, steady bool) {
+	if !l.changed {
+		l.Uses, l.changed = slices.Clone(l.Uses), true
+	}
+	o := &l.Uses[i].Offer
+	o.Steady, o.Presumed = steady, steady
 }
