@@ -46,17 +46,18 @@ func (t *term) pace(decided []outcome, now time.Time) {
 	if most := len(t.snapshot.Agents); all && most > mostBusy {
 		least = max(least, min(Period*time.Duration((most+mostBusy-1)/mostBusy), calmReports))
 	}
-	if t.paced && all == before.all && least == before.least && maps.Equal(wanted, before.wanted) {
+	again := t.again()
+	if t.paced && all == before.all && least == before.least && again == before.again && maps.Equal(wanted, before.wanted) {
 		return
 	}
 	t.paced, t.busy = true, busy{
 		wanted: wanted, nodes: map[string]time.Time{}, agents: map[types.UID]time.Time{}, all: all, since: now, asked: before.asked || !all,
-		least: least, were: max(least, before.least), changed: now,
+		least: least, again: again, were: max(least, before.least), changed: now,
 	}
 	if least == before.least {
 		t.busy.were, t.busy.changed = before.were, before.changed
 	}
-	told := agents.Pace{Least: max(least, t.again()), Strained: least > 0, Soft: soft}
+	told := agents.Pace{Least: max(least, again), Strained: least > 0, Soft: soft}
 	if all {
 		if before.all {
 			t.busy.since = before.since
@@ -78,7 +79,7 @@ func (t *term) pace(decided []outcome, now time.Time) {
 // session hurries: where many are there, many can have something to tell.
 func (t *term) again() time.Duration {
 	each := time.Second * time.Duration(len(t.snapshot.Agents)) / quickReports
-	return min(each, Period).Truncate(time.Millisecond)
+	return min(each, Period).Truncate(10 * time.Millisecond) // each word of it goes to all
 }
 
 // onItsWay reports whether something that was decided about a bottleneck has yet to show.
@@ -158,6 +159,7 @@ type busy struct {
 	since   time.Time     // they do
 	asked   bool          // agents were asked to report less often
 	least   time.Duration // between two reports of an agent; 0: Period
+	again   time.Duration // between what an agent tells at once
 	were    time.Duration // least, or until lately what it was
 	changed time.Time     // least was
 }

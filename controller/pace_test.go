@@ -91,13 +91,26 @@ func TestReportsArePacedByWhatIsDecided(t *testing.T) {
 
 // Who has become late tells at once, and again as soon as all who are there could be read.
 func TestWhatIsToldAtOnceAgainIsNoMoreThanIsRead(t *testing.T) {
-	for n, want := range map[int]time.Duration{8: 2 * time.Millisecond, 80: 20 * time.Millisecond, 200: 50 * time.Millisecond, 400: Period, 10_000: Period} {
+	for n, want := range map[int]time.Duration{8: 0, 80: 20 * time.Millisecond, 200: 50 * time.Millisecond, 400: Period, 10_000: Period} {
 		s := &stage{}
 		m := &term{loop: &Loop{Measurements: s}, settings: &Settings{Law: searching{name: law.Adaptive}}, snapshot: &inventory.Snapshot{Agents: make([]inventory.Agent, n)}}
 		m.pace(nil, time.Now())
 		if s.paced.Least != want || s.paced.Strained {
 			t.Errorf("%d agents tell again after %v at the least, strained: %v; want %v", n, s.paced.Least, s.paced.Strained, want)
 		}
+	}
+}
+
+// Agents that join while all is calm are told too.
+func TestWhoJoinsTellsAgainNoOftener(t *testing.T) {
+	s := &stage{}
+	m := &term{loop: &Loop{Measurements: s}, settings: &Settings{Law: searching{name: law.Adaptive}}, snapshot: &inventory.Snapshot{}}
+	for _, n := range []int{0, 400} {
+		m.snapshot = &inventory.Snapshot{Agents: make([]inventory.Agent, n)}
+		m.pace(nil, time.Now())
+	}
+	if s.paced.Least != Period {
+		t.Errorf("400 agents, none of whom was there before, tell again after %v", s.paced.Least)
 	}
 }
 

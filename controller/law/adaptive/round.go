@@ -38,7 +38,9 @@ func (r *round) take(b plan.Bottleneck, known *State) {
 // bottleneck decides on one budget and divides it.
 func (r *round) bottleneck(b *budget.Budget, account *budget.Account) {
 	place := r.blame.Place(b.Bottleneck)
-	r.senders.Reconsider(place.Senders)
+	if !b.Bottleneck.Whole { // who slows down tells of those behind the same uplink
+		r.senders.Reconsider(place.Senders)
+	}
 	part := limits.Part{At: len(r.plan.Reasons), Group: r.senders.Group(place.Senders)}
 	load := &part.Load
 	load.Paced = load.Paced || load.Sockets && (part.Held || b.Link.Paced(r.view.At))

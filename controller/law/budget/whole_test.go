@@ -32,6 +32,15 @@ func TestAFirstCutLeavesOneAllThatItOffers(t *testing.T) {
 	}
 }
 
+// What is more than is sent is no cut.
+func TestAFirstCutLeavesLessThanIsSent(t *testing.T) {
+	turn := Turn{Config: config, Now: t0, Load: senders.Load{Whole: 310 * mbit}}
+	b := Budget{Phase: plan.Settled, Total: 500 * mbit, Link: Link{Known: true, Capacity: 400 * mbit}}
+	if turn.lower(&b, 300*mbit, 1, config.MaxCut); b.Total != 200*mbit {
+		t.Errorf("of 300M that are sent through 400M %v are left", b.Total)
+	}
+}
+
 // futile is a turn at which nobody gets anything of 50M, and 160M are what one of them needs.
 func futile() (Turn, Budget) {
 	turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}}

@@ -175,8 +175,12 @@ func (l *Look) Group(members []int32) Group {
 // is no small part of it, to do so still; 0: there is none, or one of them slows down.
 func (l *Look) whole(members []int32) bitrate.Rate {
 	var sum bitrate.Rate
+	sending := 0
 	for _, i := range members {
-		sum += l.Uses[i].Offer.Rate()
+		if use := &l.Uses[i]; !use.Idle(l.At) { // who is lends what it was promised
+			sum += use.Offer.Rate()
+			sending++
+		}
 	}
 	if sum == 0 || heeds(l.Uses, members, l.At) {
 		return 0
@@ -185,10 +189,11 @@ func (l *Look) whole(members []int32) bitrate.Rate {
 	for _, i := range members {
 		s, offer := &l.All[i], l.Uses[i].Offer.Rate()
 		floor, _ := Bounds(s)
+		floor -= min(floor, l.Uses[i].Unused(s, l.At))
 		more := max(Enough(offer)-floor, 0)
 		all += floor
 		switch {
-		case float64(offer) < small*float64(sum)/float64(len(members)):
+		case more == 0, float64(offer) < small*float64(sum)/float64(sending):
 			all += more
 		case l.Most(s) >= offer && (least == 0 || more < least):
 			least = more

@@ -98,6 +98,33 @@ func TestTheLeastThatLeavesOneAllThatItOffers(t *testing.T) {
 	}
 }
 
+// Who is idle lends its floor, and is not one of those that share.
+func TestWhoIsIdleIsNotReckonedWithAtAFirstCut(t *testing.T) {
+	l, members := offering(150, 150, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	for i := range l.All {
+		l.All[i].Rates = []plan.TxRate{{At: plan.At(l.At), Tx: l.Uses[i].Offer.Now}}
+		if l.Uses[i].Offer.Now == 0 {
+			l.Uses[i].Quiet = l.At.Add(-idleAfter)
+		}
+	}
+	if got, want := l.whole(members), Enough(10*mbit+Enough(12*mbit)+Enough(150*mbit)); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// Who has enough of its floor is served whoever else is, and whatever it is called.
+func TestWhoHasEnoughOfItsFloorIsNotTheOne(t *testing.T) {
+	for _, k := range []int{0, 1} {
+		offers := []bitrate.Rate{150, 150}
+		offers[k] = 90
+		l, members := offering(offers...)
+		l.All[k].Min = 100 * mbit
+		if got, want := l.whole(members), Enough(100*mbit+Enough(150*mbit)); got != want {
+			t.Errorf("the first offers %v: %v, want %v", offers[0], got, want)
+		}
+	}
+}
+
 // What was late while somebody came back is still looked at a moment later.
 func TestWhoCameBackJustNowIsReckonedWith(t *testing.T) {
 	for ago, want := range map[time.Duration]bool{looked - ms: true, looked: false} {
