@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/detnet/detnet/workload"
@@ -24,9 +25,11 @@ func BenchmarkCached(b *testing.B) {
 				return []string{i.workload(o.(*metav1.PartialObjectMetadata))}, nil
 			}})
 			for n := range pods {
-				if err := kept.Add(cachedPod(b, n)); err != nil {
+				pod := cachedPod(b, n)
+				if err := kept.Add(pod); err != nil {
 					b.Fatal(err)
 				}
+				i.note(nil, pod)
 			}
 			runtime.GC()
 			runtime.ReadMemStats(&after)
@@ -55,7 +58,7 @@ func cachedPod(b *testing.B, n int) *metav1.PartialObjectMetadata {
 	b.Helper()
 	yes := true
 	from := metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "factory", Name: fmt.Sprintf("telemetry-%d-7d9c5b6f4-%05d", n/20, n), UID: "0123456789abcdef0123456789abcdef0123", ResourceVersion: "123456789",
+		Namespace: "factory", Name: fmt.Sprintf("telemetry-%d-7d9c5b6f4-%05d", n/20, n), UID: types.UID(fmt.Sprintf("0123456789abcdef0123456789abcd%06d", n)), ResourceVersion: "123456789",
 		GenerateName:    fmt.Sprintf("telemetry-%d-7d9c5b6f4-", n/20),
 		Labels:          map[string]string{"app.kubernetes.io/name": "telemetry", "pod-template-hash": "7d9c5b6f4", workload.LabelClass: "best-effort", workload.LabelPriority: "best-effort"},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: fmt.Sprintf("telemetry-%d-7d9c5b6f4", n/20), UID: "0123456789abcdef0123456789abcdef0123", Controller: &yes, BlockOwnerDeletion: &yes}},
