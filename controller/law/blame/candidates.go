@@ -19,8 +19,8 @@ func candidates(v *sense.Verdict, afar bool, sending Sending) []plan.Bottleneck 
 		order = []plan.Bottleneck{far, own, plan.Cluster}
 	}
 	// Near the app there is nothing, or nothing that stays: who sends at the far node is cut, or at its own, and nobody else.
-	clear := v.Paths.ClearFrom != 0 && (v.Worst.Forward > 2*v.Worst.Back || !v.Lossy && v.Paths.Seen > 1)
-	if (afar || clear) && sending[far] {
+	wellFrom := v.Paths.ClearFrom != 0 && (v.Worst.Forward > 2*v.Worst.Back || !v.Lossy && v.Paths.Seen > 1)
+	if (afar || wellFrom) && sending[far] {
 		order = slices.DeleteFunc(order, func(name plan.Bottleneck) bool { return name.Whole })
 	}
 	elsewhere := len(sending)

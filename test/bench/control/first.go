@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
-	"syscall"
+
+	"github.com/detnet/detnet/test/bench/threads"
 )
 
 // ahead is the niceness of the instruments: five times the weight of the cluster's cgroup.
@@ -22,25 +22,8 @@ const autogroup = "/proc/self/autogroup"
 // five seconds an agent gives its caller up. What the cluster runs began before, as it was.
 // undo gives the session back what it had.
 func first() (undo func() error, err error) {
-	for behind := true; behind; { // until none is left that a thread began which was behind itself
-		threads, err := filepath.Glob("/proc/self/task/*")
-		if err != nil {
-			return nil, err
-		}
-		behind = false
-		for _, thread := range threads {
-			id, err := strconv.Atoi(filepath.Base(thread))
-			if err != nil {
-				return nil, fmt.Errorf("read which threads there are: %w", err)
-			}
-			if now, err := syscall.Getpriority(syscall.PRIO_PROCESS, id); err == nil && now == 20-ahead { // getpriority(2): the kernel's own is 20 less niceness
-				continue
-			}
-			behind = true
-			if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, ahead); err != nil && !errors.Is(err, syscall.ESRCH) { // it has ended
-				return nil, fmt.Errorf("have thread %d of the instruments run first: %w", id, err)
-			}
-		}
+	if err := threads.Nice(ahead); err != nil {
+		return nil, fmt.Errorf("have the instruments run first: %w", err)
 	}
 	before, err := sessionNiceness()
 	if errors.Is(err, fs.ErrNotExist) {
