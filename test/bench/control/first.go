@@ -25,26 +25,43 @@ func first() (undo func() error, err error) {
 	if err := threads.Nice(ahead); err != nil {
 		return nil, fmt.Errorf("have the instruments run first: %w", err)
 	}
-	before, err := sessionNiceness()
-	if errors.Is(err, fs.ErrNotExist) {
-		return func() error { return nil }, nil
-	}
+	before, grouped, err := sessionNiceness()
 	if err != nil {
 		return nil, err
+	}
+	if !grouped {
+		return func() error { return nil }, nil
 	}
 	return func() error { return niceSession(before) }, niceSession(ahead)
 }
 
-func sessionNiceness() (niceness int, err error) {
+// sessionNiceness reads the niceness of this session's group, where it has one.
+func sessionNiceness() (niceness int, grouped bool, err error) {
 	text, err := os.ReadFile(autogroup)
+	if errors.Is(err, fs.ErrNotExist) { // a kernel that groups none
+		return 0, false, nil
+	}
 	if err != nil {
-		return 0, err
+		return 0, false, err
+	}
+	niceness, grouped, err = parseAutogroup(string(text))
+	if err != nil {
+		return 0, false, fmt.Errorf("read %s: %w", autogroup, err)
+	}
+	return niceness, grouped, nil
+}
+
+// parseAutogroup reads what the kernel says of a session: nothing of one that began with the machine,
+// as a container's may have, for it is in no group but the root's.
+func parseAutogroup(text string) (niceness int, grouped bool, err error) {
+	if text == "" {
+		return 0, false, nil
 	}
 	var number int
-	if _, err := fmt.Sscanf(string(text), "/autogroup-%d nice %d", &number, &niceness); err != nil {
-		return 0, fmt.Errorf("read %s, %q: %w", autogroup, text, err)
+	if _, err := fmt.Sscanf(text, "/autogroup-%d nice %d", &number, &niceness); err != nil {
+		return 0, false, fmt.Errorf("%q is no group of a session: %w", text, err)
 	}
-	return niceness, nil
+	return niceness, true, nil
 }
 
 func niceSession(niceness int) error {

@@ -15,9 +15,8 @@ func TestInstrumentsRunFirst(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root may go ahead of others")
 	}
-	before, err := sessionNiceness()
-	grouped := !errors.Is(err, fs.ErrNotExist)
-	if grouped && err != nil {
+	before, grouped, err := sessionNiceness()
+	if err != nil {
 		t.Fatal(err)
 	}
 	undo, err := first()
@@ -38,13 +37,31 @@ func TestInstrumentsRunFirst(t *testing.T) {
 			t.Errorf("%s: %q, %v", thread, text, err)
 		}
 	}
-	if during, err := sessionNiceness(); grouped && (err != nil || during != ahead) {
+	if during, _, err := sessionNiceness(); grouped && (err != nil || during != ahead) {
 		t.Errorf("the session's niceness is %d, %v", during, err)
 	}
 	if err := undo(); err != nil {
 		t.Fatal(err)
 	}
-	if after, err := sessionNiceness(); grouped && (err != nil || after != before) {
+	if after, _, err := sessionNiceness(); grouped && (err != nil || after != before) {
 		t.Errorf("the session's niceness was %d and is %d, %v", before, after, err)
+	}
+}
+
+func TestSessionsOutsideAnyGroupHaveNoNiceness(t *testing.T) {
+	for text, want := range map[string]struct {
+		niceness       int
+		grouped, wrong bool
+	}{
+		"":                          {},
+		"/autogroup-1414 nice 0\n":  {grouped: true},
+		"/autogroup-7 nice -20\n":   {niceness: -20, grouped: true},
+		"/autogroup-7\n":            {wrong: true},
+		"something else altogether": {wrong: true},
+	} {
+		niceness, grouped, err := parseAutogroup(text)
+		if niceness != want.niceness || grouped != want.grouped || (err != nil) != want.wrong {
+			t.Errorf("%q: %d, %v, %v", text, niceness, grouped, err)
+		}
 	}
 }
