@@ -27,12 +27,12 @@ func TestEndpointComesBack(t *testing.T) {
 	other.Close()
 
 	stream := dial(t, &Server{Node: "n1", Role: api.Role_ROLE_PROBE, Probes: true})
-	session := func(id, host string, port uint32) *api.Session {
-		return &api.Session{Id: id, Protocol: api.Protocol_PROTOCOL_TCP, Host: host, Port: port,
+	session := func(id string, port uint32) *api.Session {
+		return &api.Session{Id: id, Protocol: api.Protocol_PROTOCOL_TCP, Host: "127.0.0.1", Port: port,
 			MeanIntervalUs: uint32((5 * time.Millisecond).Microseconds()), TimeoutUs: 5_000_000}
 	}
 	if err := stream.Send(&api.Assignment{Sessions: []*api.Session{
-		session("healthy", "localhost", port(healthy)), session("other", "127.0.0.1", port(other))}}); err != nil {
+		session("healthy", port(healthy)), session("other", port(other))}}); err != nil {
 		t.Fatal(err)
 	}
 	// report waits until the other session is as it should be.

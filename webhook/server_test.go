@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/detnet/detnet/internal/freeport"
 )
 
 // A request that is under way when the shutdown begins gets its answer, the
@@ -37,7 +39,7 @@ func TestServerDrains(t *testing.T) {
 	if server.Ready(nil) == nil {
 		t.Error("ready before it serves")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", freeport.Addr(t)) // nobody else's after it
 	if err != nil {
 		t.Fatal(err)
 	}

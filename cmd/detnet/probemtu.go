@@ -21,7 +21,7 @@ import (
 const (
 	triesOfSize  = 3
 	tryInterval  = 20 * time.Millisecond
-	tryTimeout   = 500 * time.Millisecond
+	mostTries    = 10   // of a size, where this host stands still meanwhile
 	leastMTU     = 576  // of IPv4: what every host takes (RFC 791)
 	leastMTUSix  = 1280 // of IPv6 (RFC 8200 §5)
 	everyPathMTU = 68   // that IPv4 passes without fragments
@@ -44,14 +44,14 @@ func findMTU(ctx context.Context, sessions []probe.Session, opts probe.Options, 
 }
 
 func findMTUOf(ctx context.Context, sender *probe.Sender, s probe.Session, out io.Writer) error {
-	s.DontFragment, s.Count, s.Interval, s.Timeout = true, triesOfSize, tryInterval, tryTimeout
+	s.DontFragment, s.Count, s.Interval = true, triesOfSize, tryInterval
 	first := s
 	first.ID = "as short as may be"
 	seen, err := try(ctx, sender, first)
 	if err != nil {
 		return err
 	}
-	if seen.Totals.Received == 0 {
+	if !answered(seen) {
 		return asFinding(errors.Join(errNoAnswer, seen.Err))
 	}
 	low, local := leastMTU, interfaceMTU(ctx, seen)
@@ -62,7 +62,7 @@ func findMTUOf(ctx context.Context, sender *probe.Sender, s probe.Session, out i
 	answers := func(size int) (bool, error) {
 		s.ID, s.Size = strconv.Itoa(size), size
 		seen, err := try(ctx, sender, s)
-		return seen.Totals.Received > 0, err
+		return answered(seen), err
 	}
 	if ok, err := answers(min(low, high)); err != nil || !ok {
 		if err == nil {
@@ -90,30 +90,51 @@ func findMTUOf(ctx context.Context, sender *probe.Sender, s probe.Session, out i
 	return err
 }
 
-// try sends the packets of one session and waits for their fate.
+// answered reports whether a packet passed: an answer that comes too late says so too.
+func answered(r probe.Result) bool { return r.Totals.Received+r.Totals.Late > 0 }
+
+// try sends the packets of one session and waits for their fate. That nothing was answered
+// says nothing of the path where this host stood still for half the time that an answer had:
+// then it sends others.
 func try(ctx context.Context, sender *probe.Sender, s probe.Session) (seen probe.Result, err error) {
+	id := s.ID
+	for n := range mostTries {
+		var still time.Duration
+		s.ID = fmt.Sprintf("%s, try %d", id, n+1)
+		seen, still, err = tryOnce(ctx, sender, s)
+		if err != nil || answered(seen) || still < s.Timeout/2 {
+			break
+		}
+	}
+	return seen, err
+}
+
+// tryOnce also returns for how long this program had no processor at most.
+func tryOnce(ctx context.Context, sender *probe.Sender, s probe.Session) (seen probe.Result, still time.Duration, err error) {
 	if err := sender.Assign([]probe.Session{s}); err != nil {
-		return seen, unusable{err}
+		return seen, 0, unusable{err}
 	}
 	var unopened *probe.OpenError
 	ticker := time.NewTicker(tryInterval)
 	defer ticker.Stop()
-	for {
+	for looked := time.Now(); ; {
 		select {
 		case <-ctx.Done():
-			return seen, ctx.Err()
+			return seen, still, ctx.Err()
 		case <-ticker.C:
 		}
 		sender.Collect(func(r probe.Result) { seen = r })
+		now := time.Now()
+		still, looked = max(still, now.Sub(looked)), now
 		switch {
-		case seen.Totals.Received > 0, seen.Totals.Sent >= s.Count && seen.Open == 0:
-			return seen, nil
+		case answered(seen), seen.Totals.Sent >= s.Count && seen.Open == 0:
+			return seen, still, nil
 		case errors.Is(seen.Err, unix.EMSGSIZE):
-			return seen, nil // the interface or a router says so: no need to wait
+			return seen, still, nil // the interface or a router says so: no need to wait
 		case errors.As(seen.Err, &unopened):
-			return seen, unusable{seen.Err}
+			return seen, still, unusable{seen.Err}
 		case seen.Failures >= patience:
-			return seen, found("gave up after %d tries: %w", seen.Failures, seen.Err)
+			return seen, still, found("gave up after %d tries: %w", seen.Failures, seen.Err)
 		}
 	}
 }

@@ -182,6 +182,34 @@ func TestFindMTU(t *testing.T) {
 	}
 }
 
+// An answer that takes as long as --timeout lets it shows that its packet passed.
+func TestFindMTUWaits(t *testing.T) {
+	far, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	go func() {
+		b := make([]byte, probe.MaxSize)
+		for n := 0; ; n++ {
+			size, from, err := far.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			if n == 0 {
+				time.Sleep(600 * time.Millisecond)
+			}
+			_, _ = far.WriteToUDPAddrPort(b[:size], from)
+		}
+	}()
+	s := toLoopback(uint16(far.LocalAddr().(*net.UDPAddr).Port), "x", 0)
+	s.Protocol = workload.UDP
+	var out bytes.Buffer
+	if err := findMTU(t.Context(), []probe.Session{s}, probe.Options{}, &out); err != nil || !strings.Contains(out.String(), "path MTU") {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
 // That no packet passes is an answer; that none can be sent, that the search was interrupted
 // and that its answer can't be written are none.
 func TestNoMTUIsNoFailure(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/detnet/detnet/internal/freeport"
 )
 
 // A dial that is given up before the other end says a word ends with the reason, and leaves
@@ -46,12 +48,7 @@ func TestADialThatIsGivenUp(t *testing.T) {
 
 // Where nobody listens a dial says so.
 func TestADialThatIsRefused(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := freeport.Addr(t)
 	d, err := newDialer(insecure.NewCredentials())
 	if err != nil {
 		t.Fatal(err)

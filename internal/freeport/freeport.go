@@ -3,32 +3,65 @@
 package freeport
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strconv"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
-// The kernel gives nobody one of these by itself (Linux begins at 32768, the IANA's dynamic
-// ports at 49152), so nobody takes one between the question and its use by accident.
+// Linux gives nobody one of these by itself, unless it is told to: it begins at 32768.
 const lowest, highest = 20_000, 30_000
 
 var asked atomic.Int64
 
-// Port returns a TCP port that is free on every address. No port is returned twice, and
-// processes that ask at the same time begin far from each other.
+// Port returns a TCP port that is free on every address, and keeps it for this process and
+// for those that it names the port to: until this process ends, neither another that asks
+// here nor the kernel takes it.
 func Port() (int, error) {
 	for range highest - lowest {
 		port := lowest + (os.Getpid()*101+int(asked.Add(1)))%(highest-lowest)
-		l, err := net.ListenTCP("tcp", &net.TCPAddr{Port: port})
-		if err != nil {
+		if err := keep(port); errors.Is(err, unix.EADDRINUSE) {
 			continue // somebody has it
+		} else if err != nil {
+			return 0, fmt.Errorf("keep TCP port %d: %w", port, err)
 		}
-		return port, l.Close()
+		return port, nil
 	}
 	return 0, fmt.Errorf("find a free TCP port: every one from %d to %d is taken", lowest, highest)
+}
+
+// keep binds a socket to the port, which never listens. Only once it has the port, by itself,
+// does it say that it shares: who listens, as Go's servers do, with SO_REUSEADDR may do so
+// then, one at a time, as if nobody had the port.
+func keep(port int) error {
+	family, any := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: port})
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		family, any = unix.AF_INET, &unix.SockaddrInet4{Port: port}
+		fd, err = unix.Socket(family, unix.SOCK_STREAM, 0)
+	}
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	unix.CloseOnExec(fd)
+	if family == unix.AF_INET6 {
+		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)) // IPv4's addresses too
+	}
+	if err == nil {
+		err = os.NewSyscallError("bind", unix.Bind(fd, any))
+	}
+	if err == nil {
+		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+	}
+	if err != nil {
+		unix.Close(fd)
+	}
+	return err
 }
 
 // Addr returns an address of the loopback with such a port.

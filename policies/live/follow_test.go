@@ -55,7 +55,7 @@ func TestFollowTakesTheGoodAndKeepsTheLast(t *testing.T) {
 	}
 	active := NewActive(mustLoad(t, site), time.Now(), prometheus.NewRegistry())
 
-	refused := make(chan error)
+	refused := make(chan error, 10)
 	done := make(chan error)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {

@@ -31,7 +31,7 @@ func TestShadowCountsWhatWouldChange(t *testing.T) {
 	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry()).WithShadow(shadow)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	refused := make(chan error, 1)
+	refused := make(chan error, 10)
 	go func() { done <- shadow.Run(ctx) }()
 	go func() {
 		done <- Follow(ctx, m.dir, shadow, slog.New(slog.DiscardHandler), func(err error) { refused <- err })

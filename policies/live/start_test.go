@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/policies"
 )
 
@@ -67,6 +68,7 @@ func TestStartWithoutTheServer(t *testing.T) {
 		t.Errorf("without a fallback %q is in force", start.Instead)
 	}
 	server.Close()
+	server.URL = "http://" + freeport.Addr(t) // what nobody else may have got meanwhile
 	start, err = begin(kept, true)
 	want("away", keptBundle, "refused", start, err)
 	start, err = begin("", true)
