@@ -65,7 +65,7 @@ func (o *own) take(c *crowd, l *agents.Look) {
 func (o *own) look(l *agents.Look) {
 	l.Measured, l.Usage = l.Measured[:0], l.Usage[:0]
 	for i := range l.Sessions {
-		l.Measured = append(l.Measured, agents.Measurement{Samples: o.samples[i]})
+		l.Measured = append(l.Measured, agents.Measurement{Samples: o.samples[i], Lossless: true})
 	}
 	for i := range l.Senders {
 		l.Usage = append(l.Usage, agents.Usage{Rates: o.rates[i]})
@@ -73,7 +73,7 @@ func (o *own) look(l *agents.Look) {
 }
 
 func (c *crowd) Session(string, time.Time) agents.Measurement {
-	return agents.Measurement{Samples: c.samples}
+	return agents.Measurement{Samples: c.samples, Lossless: true}
 }
 func (c *crowd) Look(l *agents.Look, now time.Time) {
 	if c.own != nil && len(c.own.samples) > 0 {

@@ -51,6 +51,7 @@ type Inventory interface {
 type Measurements interface {
 	Assign(context.Context, []agents.Assignment, []*inventory.Sender)
 	Look(*agents.Look, time.Time)
+	News([]agents.News, time.Time) []agents.News
 	Session(id string, now time.Time) agents.Measurement
 	State(inventory.Agent) agents.State
 	Urgent() <-chan struct{} // receives when an agent has reported before its time
@@ -208,7 +209,11 @@ func (t *term) run(ctx context.Context) {
 		case <-early:
 			turn(time.Time{})
 		case due := <-ticker.C:
-			if early == nil && took > Period/2 || t.rests(time.Now()) {
+			if early == nil && took > Period/2 {
+				continue
+			}
+			if now := time.Now(); t.rests(now) {
+				t.takeIn(now)
 				continue
 			}
 			turn(due)
@@ -230,8 +235,11 @@ type term struct {
 	assignments []agents.Assignment
 	paths       []*paths // in the order of the snapshot's apps
 	look        agents.Look
+	measured    []plan.PodID // by each session of it
+	news        []agents.News
 	room        room // for the next observation
 	modes       modes
+	inOrder     bool // apps and senders of the snapshot are
 	busy        busy
 	paced       bool // and the agents were told
 	begins      bool // nobody was assigned anything yet
@@ -368,7 +376,7 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 	placed := !samePlaces(t.snapshot, snapshot) || t.settings == nil || settings.Vantages != t.settings.Vantages || settings.Law != t.settings.Law
 	if placed {
 		t.assignments, t.paths = t.placing.place(snapshot, settings.Vantages, urgent(settings.Law))
-		t.look.Sessions = idsOf(t.paths)
+		t.look.Sessions, t.measured = idsOf(t.paths, snapshot.Apps)
 		t.paced = false
 	}
 	nodes := moved(t.snapshot, snapshot)
@@ -387,6 +395,8 @@ func (t *term) adopt(ctx context.Context, settings *Settings, snapshot *inventor
 		t.journal.problems(t.loop, snapshot.Problems)
 	}
 	t.settings, t.snapshot, t.modes = settings, snapshot, modesOf(snapshot)
+	t.inOrder = slices.IsSortedFunc(snapshot.Apps, func(a, b *inventory.App) int { return a.Pod.Compare(b.Pod) }) &&
+		slices.IsSortedFunc(snapshot.Senders, func(a, b *inventory.Sender) int { return a.Pod.Compare(b.Pod) })
 	return nodes
 }
 

@@ -317,7 +317,7 @@ func TestNodeSessionIsObservedAndShown(t *testing.T) {
 			t.Errorf("shown %+v with node session %+v, want 5 ms of jitter that the node session does not see", session, session.NodeSession)
 		}
 		_, placed := new(placing).place(s.snapshot, 2, true)
-		o := (&term{loop: l, paths: placed, look: agents.Look{Sessions: idsOf(placed)}}).observe(s.snapshot, time.Now())
+		o := (&term{loop: l, paths: placed, look: agents.Look{Sessions: sessionsOf(placed, s.snapshot.Apps)}}).observe(s.snapshot, time.Now())
 		if w := o.Apps[0].NodeSessions; len(w) != 1 || w[0].Vantage != "2" || len(w[0].Samples) != 21 {
 			t.Errorf("node sessions %+v, want one from node 2 with its samples", w)
 		}
@@ -348,7 +348,7 @@ func TestQueryIsObservedAndShown(t *testing.T) {
 			t.Errorf("shown %+v, want 3 ms of jitter, violated, 90 s late", got)
 		}
 		_, placed := new(placing).place(s.snapshot, 2, true)
-		o := (&term{loop: l, paths: placed, look: agents.Look{Sessions: idsOf(placed)}}).observe(s.snapshot, time.Now())
+		o := (&term{loop: l, paths: placed, look: agents.Look{Sessions: sessionsOf(placed, s.snapshot.Apps)}}).observe(s.snapshot, time.Now())
 		if seen := o.Apps[1].Sessions; len(seen) != 1 || seen[0].Lag != 90*time.Second || len(seen[0].Samples) != 2 {
 			t.Errorf("observed %+v", seen)
 		}

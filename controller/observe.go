@@ -19,7 +19,7 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 		n += len(known.sessions) + len(known.nodeSessions)
 	}
 	t.room.fit(len(s.Apps), n, len(s.Senders))
-	o := plan.Observation{At: now, Told: t.uplinks.of(s, t.loop.Measurements.State, now), Apps: t.room.apps, Senders: t.room.senders}
+	o := plan.Observation{At: now, Told: t.uplinks.of(s, t.loop.Measurements.State, now), Apps: t.room.apps, Senders: t.room.senders, InOrder: t.inOrder}
 	sessions := t.room.sessions // as many as there will be: it stays where it is
 	measured := t.look.Measured // in the order of idsOf
 	take := func(paths []session) []plan.Session {
@@ -29,7 +29,7 @@ func (t *term) observe(s *inventory.Snapshot, now time.Time) plan.Observation {
 				sessions = append(sessions, t.answered(&paths[i], now))
 				continue
 			}
-			sessions = append(sessions, plan.Session{ID: paths[i].id, Vantage: paths[i].agent.Node, Samples: measured[0].Samples, Pause: t.busy.ofAgent(paths[i].agent.UID, now)})
+			sessions = append(sessions, plan.Session{ID: paths[i].id, Vantage: paths[i].agent.Node, Samples: measured[0].Samples, Lossless: measured[0].Lossless, Pause: t.busy.ofAgent(paths[i].agent.UID, now)})
 			measured = measured[1:]
 		}
 		return sessions[first:len(sessions):len(sessions)]
@@ -85,19 +85,29 @@ func (t *term) answered(path *session, now time.Time) plan.Session {
 	return plan.Session{ID: path.id, Vantage: path.agent.Node, Samples: a.Samples, Lag: a.Lag}
 }
 
-// idsOf are the sessions of agents, in the order in which observe takes them.
-func idsOf(all []*paths) []string {
-	var ids []string
-	for _, known := range all {
+// takeIn takes in what agents measured since they were last looked at, between rounds: those who wait for a
+// decision would wait for that.
+func (t *term) takeIn(now time.Time) {
+	t.news = t.loop.Measurements.News(t.news[:0], now)
+	for i := range t.news {
+		n := &t.news[i]
+		t.sense.Take(t.measured[n.Session], &plan.Session{ID: t.look.Sessions[n.Session], Samples: n.Samples, Lossless: n.Lossless})
+	}
+	clear(t.news) // the samples are kept for nobody
+}
+
+// idsOf are the sessions of agents, in the order in which observe takes them, and what each measures.
+func idsOf(all []*paths, apps []*inventory.App) (ids []string, measured []plan.PodID) {
+	for i, known := range all {
 		for _, each := range [2][]session{known.sessions, known.nodeSessions} {
 			for _, path := range each {
 				if path.query == "" {
-					ids = append(ids, path.id)
+					ids, measured = append(ids, path.id), append(measured, apps[i].Pod)
 				}
 			}
 		}
 	}
-	return ids
+	return ids, measured
 }
 
 // within keeps the apps and senders whose mode allows what is to be done: in
@@ -109,7 +119,7 @@ func (t *term) within(v sense.View, mode workload.ControlMode) sense.View {
 	if len(t.refused) == 0 && (mode == workload.Observe || !t.modes.observe) {
 		return v
 	}
-	part := sense.View{Observation: plan.Observation{At: v.At, Told: v.Told}}
+	part := sense.View{Observation: plan.Observation{At: v.At, Told: v.Told, InOrder: v.InOrder}}
 	for i := range s.Apps {
 		if mode == workload.Observe || s.Apps[i].Mode == workload.Enforce {
 			part.Apps = append(part.Apps, v.Apps[i])

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
@@ -136,6 +137,40 @@ func TestDecisionsRestWhileAllIsCalm(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What agents measured is taken in between rounds: a delay that is seen only then is known in the next round.
+func TestWhatIsMeasuredIsTakenInBetweenRounds(t *testing.T) {
+	for _, calm := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			robot := app("robot", workload.Enforce)
+			robot.Node = "1"
+			s := &nodeSessionStage{stage{calm: calm, snapshot: &inventory.Snapshot{Apps: []*inventory.App{robot}, Agents: []inventory.Agent{
+				{UID: "1", Role: api.Role_ROLE_PROBE, Node: "1", IP: "10.1.0.1", STAMP: 862},
+				{UID: "2", Role: api.Role_ROLE_PROBE, Node: "2", IP: "10.1.0.2", STAMP: 862},
+			}}}}
+			const least = 7 * time.Microsecond
+			s.news = []agents.News{{Session: 0, Measurement: agents.Measurement{Samples: []plan.Sample{{At: plan.At(time.Now().Add(time.Hour)), RTT: least}}}}}
+			var seen plan.Base
+			l := s.loop(Settings{Law: shown{searching{law.Adaptive, plan.Uplink("1"), plan.Open}, &seen}, Vantages: 2})
+			l.Measurements = s
+			run(t, l, 2*time.Second)
+			if known := seen.Delay == least; known != calm {
+				t.Errorf("calm %v: the least delay is %v, want %v where rounds are seldom and only there", calm, seen.Delay, least)
+			}
+		})
+	}
+}
+
+// shown notes the base of the first session.
+type shown struct {
+	searching
+	base *plan.Base
+}
+
+func (l shown) Step(s law.State, v sense.View) (law.State, plan.Plan) {
+	*l.base = v.Apps[0].Sessions[0].Base
+	return l.searching.Step(s, v)
 }
 
 // That nothing new comes is no blindness where agents were asked to pause, and is where

@@ -39,6 +39,7 @@ type stage struct {
 	urgent    chan struct{}
 	held      map[string]agents.Held // by the pod's name
 	calm      bool                   // nobody has anything to tell
+	news      []agents.News
 	paced     agents.Pace
 	reports   uint64
 	alone     bool // a pace was said before anybody was assigned anything
@@ -52,7 +53,8 @@ func (s *stage) Synced() <-chan struct{}       { c := make(chan struct{}); close
 func (s *stage) Assign(_ context.Context, a []agents.Assignment, _ []*inventory.Sender) {
 	s.assigned = a
 }
-func (s *stage) Look(l *agents.Look, now time.Time) { look(s, l, now) }
+func (s *stage) Look(l *agents.Look, now time.Time)                 { look(s, l, now) }
+func (s *stage) News(news []agents.News, _ time.Time) []agents.News { return append(news, s.news...) }
 
 // seen is what one session or pod shows, for tests that show it one by one.
 type seen interface {
@@ -186,4 +188,9 @@ func submittedPods(changes []actuate.Change) []string {
 		}
 	}
 	return names
+}
+
+func sessionsOf(all []*paths, apps []*inventory.App) []string {
+	ids, _ := idsOf(all, apps)
+	return ids
 }

@@ -2,7 +2,10 @@ package quantile
 
 import (
 	"math/big"
+	"slices"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestNearestRank(t *testing.T) {
@@ -62,4 +65,22 @@ func TestWholeProducts(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Select says what Of says of the same values in order, and loses none of them.
+func TestSelect(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		values := rapid.SliceOfN(rapid.Int64Range(-20, 20), 0, 200).Draw(t, "values")
+		if rapid.Bool().Draw(t, "in order") {
+			slices.Sort(values)
+		}
+		q := float64(rapid.IntRange(0, 1000).Draw(t, "permille")) / 1000
+		ascending := slices.Sorted(slices.Values(values))
+		if got, want := Select(values, q), Of(ascending, q); got != want {
+			t.Fatalf("the %v-quantile is %d, want %d", q, got, want)
+		}
+		if slices.Sort(values); !slices.Equal(values, ascending) {
+			t.Fatalf("values became %v, were %v", values, ascending)
+		}
+	})
 }

@@ -64,9 +64,10 @@ type Pool struct {
 	holding  map[netip.AddrPort]int     // agents that answer there and hold the key
 	asking   map[netip.AddrPort][]*link // that have a session there
 	limits   map[string]*api.Limits     // by node
-	limiters map[string]plan.Limiter    // by node, as its agent last let know
+	limiters map[string]*plan.Limiter   // by node, as its agent last let know
 	reports  uint64                     // received
 	found    found                      // of the maps, since they last changed
+	heard    []*session                 // of which anything came since it was last asked for
 }
 
 // session is one measured path.
@@ -74,6 +75,9 @@ type session struct {
 	agent   types.UID // the only one whose word counts
 	number  uint32
 	samples window[plan.Sample]
+	lost    plan.Instant // the newest sample that is
+	place   int          // in what was last found
+	heard   bool         // it is among the pool's
 	err     string
 	report  uint64   // the last one that spoke of it
 	watch   lateness // of its round trips
@@ -81,8 +85,9 @@ type session struct {
 
 // Measurement is what is known of one session.
 type Measurement struct {
-	Samples []plan.Sample // the recent past, oldest first; shared: do not modify
-	Error   string        // why the agent can't measure
+	Samples  []plan.Sample // the recent past, oldest first; shared: do not modify
+	Lossless bool          // none of them is lost
+	Error    string        // why the agent can't measure
 }
 
 // rates is one pod's usage.
@@ -132,12 +137,12 @@ func (p *Pool) connect(ctx context.Context, addr string) (*connection, error) {
 }
 
 func (p *Pool) clear() {
-	p.found = found{}
+	p.found, p.heard = found{}, nil
 	p.byUID, p.sessions, p.numbers = map[types.UID]*link{}, map[string]*session{}, map[uint32]*session{}
 	p.want, p.senders, p.byNode = nil, nil, map[string][]*link{}
 	p.holding, p.asking = map[netip.AddrPort]int{}, map[netip.AddrPort][]*link{}
 	p.rates, p.limits = map[plan.PodID]*rates{}, map[string]*api.Limits{}
-	p.limiters = map[string]plan.Limiter{}
+	p.limiters = map[string]*plan.Limiter{}
 }
 
 // Session returns what is known of a session; nothing of an unknown one.
@@ -148,7 +153,21 @@ func (p *Pool) Session(id string, now time.Time) Measurement {
 	if s == nil {
 		return Measurement{}
 	}
-	return Measurement{s.samples.view(now), s.err}
+	return s.measurement(now)
+}
+
+// add takes in a batch that is in order.
+func (s *session) add(batch []plan.Sample, now time.Time, long time.Duration) {
+	for i := range batch {
+		if x := &batch[i]; x.Lost && x.At.Compare(s.lost) > 0 {
+			s.lost = x.At
+		}
+	}
+	s.samples.add(batch, now, long)
+}
+
+func (s *session) measurement(now time.Time) Measurement {
+	return Measurement{s.samples.view(now), s.lost == 0 || s.lost.Compare(s.samples.oldest) < 0, s.err}
 }
 
 // Urgent receives when an agent has reported before its time, because a session

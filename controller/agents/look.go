@@ -39,6 +39,7 @@ type found struct {
 	senders  []*inventory.Sender
 	sessions []*session
 	rates    []*rates
+	limiters []*plan.Limiter // of each sender's node
 }
 
 // find looks up each in a list, unless that is the one it was last asked for: of thousands
@@ -47,14 +48,17 @@ func (p *Pool) find(l *Look) *found {
 	f := &p.found
 	if !sameList(f.ids, l.Sessions) {
 		f.ids, f.sessions = l.Sessions, f.sessions[:0]
-		for _, id := range l.Sessions {
-			f.sessions = append(f.sessions, p.sessions[id])
+		for i, id := range l.Sessions {
+			s := p.sessions[id]
+			if f.sessions = append(f.sessions, s); s != nil {
+				s.place = i
+			}
 		}
 	}
 	if !sameList(f.senders, l.Senders) {
-		f.senders, f.rates = l.Senders, f.rates[:0]
+		f.senders, f.rates, f.limiters = l.Senders, f.rates[:0], f.limiters[:0]
 		for _, sender := range l.Senders {
-			f.rates = append(f.rates, p.rates[sender.Pod])
+			f.rates, f.limiters = append(f.rates, p.rates[sender.Pod]), append(f.limiters, p.limiters[sender.Node])
 		}
 	}
 	return f
@@ -68,19 +72,52 @@ func (p *Pool) Look(l *Look, now time.Time) {
 	l.Measured, l.Usage = l.Measured[:0], l.Usage[:0]
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.forget()
 	f := p.find(l)
 	for _, s := range f.sessions {
 		var m Measurement
 		if s != nil {
-			m = Measurement{s.samples.view(now), s.err}
+			m = s.measurement(now)
 		}
 		l.Measured = append(l.Measured, m)
 	}
 	for i, r := range f.rates {
-		u := Usage{Limiter: p.limiters[l.Senders[i].Node]}
+		var u Usage
+		if known := f.limiters[i]; known != nil {
+			u.Limiter = *known
+		}
 		if r != nil {
 			u.Rates, u.Held, u.Fresh = r.tx.view(now), r.held, now.Sub(r.held.At) < patience(r.calm)
 		}
 		l.Usage = append(l.Usage, u)
 	}
+}
+
+// News is what is known of a session, by its place in the list of a Look.
+type News struct {
+	Session int
+	Measurement
+}
+
+// News appends those of the sessions last looked at of which anything came since they were, or since the
+// last call: so that what is measured need not be taken in all at once.
+func (p *Pool) News(news []News, now time.Time) []News {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.heard {
+		if at := s.place; at < len(p.found.sessions) && p.found.sessions[at] == s {
+			news = append(news, News{at, s.measurement(now)})
+		}
+	}
+	p.forget()
+	return news
+}
+
+// forget begins anew with what is heard. The pool's lock is held.
+func (p *Pool) forget() {
+	for _, s := range p.heard {
+		s.heard = false
+	}
+	clear(p.heard)
+	p.heard = p.heard[:0]
 }

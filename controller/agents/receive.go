@@ -6,6 +6,7 @@ import (
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/controller/plan"
 )
 
 // receive stores a report that arrived from an agent at now. An agent speaks
@@ -67,7 +68,12 @@ func (p *Pool) learn(from inventory.Agent, r *api.Report) {
 		l.uplinks = uplinks(r.GetUplinks(), l.uplinks)
 	}
 	if from.Role == api.Role_ROLE_NODE {
-		p.limiters[from.Node] = limiterOf(r.GetTakesLimits(), l.uplinks)
+		known := p.limiters[from.Node]
+		if known == nil {
+			known = new(plan.Limiter)
+			p.limiters[from.Node], p.found = known, found{}
+		}
+		*known = limiterOf(r.GetTakesLimits(), l.uplinks)
 	}
 }
 
@@ -90,8 +96,10 @@ func (p *Pool) measured(from inventory.Agent, d *digest, now time.Time, long tim
 		if s.watch.notable(m.batch, p.pace.Soft, now) || s.err != m.why {
 			p.stirred.Store(true)
 		}
-		s.samples.add(m.batch, now, long)
-		s.err = m.why
+		s.add(m.batch, now, long)
+		if s.err = m.why; !s.heard {
+			s.heard, p.heard = true, append(p.heard, s)
+		}
 	}
 	return nil
 }

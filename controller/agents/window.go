@@ -22,8 +22,9 @@ const (
 // with readers without copying: the writer only ever appends behind them, or
 // moves on to a new array.
 type window[T any] struct {
-	at    func(T) plan.Instant
-	items []T
+	at     func(T) plan.Instant
+	items  []T
+	oldest plan.Instant // of them, so that they need not be touched
 }
 
 // add takes a batch that is in order, and forgets what is older than long.
@@ -43,6 +44,7 @@ func (w *window[T]) add(batch []T, now time.Time, long time.Duration) {
 		w.items = moved(w.items, batch)
 	}
 	w.items = w.items[max(0, len(w.items)-maxItems):]
+	w.oldest = w.at(w.items[0])
 }
 
 // moved is a new array of both, with room for as many as came now twice more, or a quarter of
@@ -76,7 +78,7 @@ func (w *window[T]) view(now time.Time) []T {
 // old counts the items that are older than that.
 func (w *window[T]) old(now time.Time, than time.Duration) int {
 	oldest := plan.At(now.Add(-than))
-	if len(w.items) == 0 || w.at(w.items[0]).Compare(oldest) >= 0 {
+	if len(w.items) == 0 || w.oldest.Compare(oldest) >= 0 {
 		return 0 // as nearly always: the rest of it is left alone
 	}
 	return sort.Search(len(w.items), func(i int) bool { return w.at(w.items[i]).Compare(oldest) >= 0 })

@@ -21,19 +21,36 @@ func Find[T any, K key[K], P Place[T, K]](all []T, k K) (at int, found bool) {
 	return sort.Find(len(all), func(i int) int { return k.Compare(P(&all[i]).Key()) })
 }
 
+// FindNear is Find, which looks first where the key is likely to be.
+func FindNear[T any, K key[K], P Place[T, K]](all []T, k K, likely int) (at int, found bool) {
+	if likely < len(all) && k.Compare(P(&all[likely]).Key()) == 0 {
+		return likely, true
+	}
+	return Find[T, K, P](all, k)
+}
+
+// InOrder reports whether all are in the order of their keys.
+func InOrder[T any, K key[K], P Place[T, K]](all []T) bool {
+	for i := 1; i < len(all); i++ {
+		if P(&all[i-1]).Key().Compare(P(&all[i]).Key()) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Sort puts what is kept in the order of its keys in that order.
 func Sort[T Keyed[K], K key[K]](all []T) {
 	slices.SortFunc(all, func(a, b T) int { return a.Key().Compare(b.Key()) })
 }
 
 // Ordered is all in the order of their keys. It copies only what is out of order.
-func Ordered[T Keyed[K], K key[K]](all []T) []T {
-	compare := func(a, b T) int { return a.Key().Compare(b.Key()) }
-	if slices.IsSortedFunc(all, compare) {
+func Ordered[T any, K key[K], P Place[T, K]](all []T) []T {
+	if InOrder[T, K, P](all) {
 		return all
 	}
 	all = slices.Clone(all)
-	slices.SortStableFunc(all, compare)
+	slices.SortStableFunc(all, func(a, b T) int { return P(&a).Key().Compare(P(&b).Key()) })
 	return all
 }
 

@@ -20,16 +20,21 @@ func TestFindTellsWhereAndWhether(t *testing.T) {
 		if found != (want >= 0) || found && at != want {
 			t.Errorf("%s: found %v at %d, want %d", name, found, at, want)
 		}
+		for likely := range 5 { // wherever it is looked for first
+			if at, found := FindNear(all, PodID{Namespace: "office", Name: name}, likely); found != (want >= 0) || found && at != want {
+				t.Errorf("%s near %d: found %v at %d, want %d", name, likely, found, at, want)
+			}
+		}
 	}
 }
 
 // What is out of order is copied before it is put in order, and else not.
 func TestOrderedChangesNothingThatItIsGiven(t *testing.T) {
 	mixed, sorted := limitsOf("d", "b", "f"), limitsOf("b", "d", "f")
-	if got := Ordered(mixed); !slices.Equal(got, sorted) || !slices.Equal(mixed, limitsOf("d", "b", "f")) {
+	if got := Ordered[Limit, PodID](mixed); !slices.Equal(got, sorted) || !slices.Equal(mixed, limitsOf("d", "b", "f")) {
 		t.Errorf("%v of %v", got, mixed)
 	}
-	if got := Ordered(sorted); &got[0] != &sorted[0] {
+	if got := Ordered[Limit, PodID](sorted); &got[0] != &sorted[0] {
 		t.Error("what is in order was copied")
 	}
 }

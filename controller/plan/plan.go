@@ -5,6 +5,7 @@
 package plan
 
 import (
+	"sort"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -33,6 +34,7 @@ type Observation struct {
 	Apps    []App     // critical workloads, in the order of their PodID
 	Senders []Sender  // throttleable pods, in the order of their PodID
 	Told    []Told    // what is said of uplinks, in the order of their nodes
+	InOrder bool      `json:"-"` // Apps and Senders are known to be, and need not be looked through for that
 }
 
 // Told is what others say of a node's uplink. It is where to begin, and never the
@@ -86,6 +88,8 @@ type Session struct {
 	Vantage string   // node of the session-sender
 	Samples []Sample // the recent past, oldest first
 	Base    Base     // what its delays are compared with
+	// Lossless says that none of the samples is lost: they need not be looked through. Else one may be.
+	Lossless bool `json:"-"`
 	// Lag is how long a change of the network may take to show in a sample,
 	// beyond its RTT: 0 for packets, the query's range and the scrape interval
 	// for a PromQL source.
@@ -116,6 +120,27 @@ type Sample struct {
 	// Forward is the one-way delay there, with the unknown clock offset still in it: only its
 	// variation means something.
 	Forward time.Duration
+}
+
+// FirstAt is the place of the first of samples that was sent at a time or later. They are sent at about even
+// intervals, so it is looked for around where it would be then: of many samples few are touched.
+func FirstAt(samples []Sample, at Instant) int {
+	before := func(i int) bool { return samples[i].At.Compare(at) < 0 }
+	low, high := 0, len(samples)-1
+	switch {
+	case high < 0 || before(high):
+		return high + 1
+	case !before(low):
+		return low
+	}
+	oldest := samples[low].At
+	guess := int(float64(high) * (float64(at.Sub(oldest)) / float64(samples[high].At.Sub(oldest))))
+	for step := 1; ; step *= 2 { // low stays before at, and high does not
+		from, to := max(guess-step, low), min(guess+step, high)
+		if (from == low || before(from)) && (to == high || !before(to)) {
+			return from + 1 + sort.Search(to-from-1, func(i int) bool { return !before(from + 1 + i) })
+		}
+	}
 }
 
 // Backward is the one-way delay back, with the unknown clock offset in it: what the round

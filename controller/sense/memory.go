@@ -65,6 +65,16 @@ func (m *Memory) Observe(c Config, o plan.Observation) View {
 	return v
 }
 
+// Take takes in what is new of a path to an app before it is judged, so that there is less to do then. What is
+// known of paths does not depend on when that is; of an unknown one nothing is taken in.
+func (m *Memory) Take(app plan.PodID, s *plan.Session) {
+	if known := m.apps[app]; known != nil {
+		if p := known.of(s); p != nil {
+			p.add(s)
+		}
+	}
+}
+
 // leastPart is how many apps are worth a goroutine.
 const leastPart = 64
 

@@ -2,7 +2,6 @@ package sense
 
 import (
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
@@ -122,12 +121,15 @@ func (c Config) window(window []plan.Sample, session *plan.Session, since, now t
 const slowSamples = 2
 
 func (c Config) countLoss(r *Reading, since, now time.Time) {
+	if r.Session.Lossless {
+		return
+	}
 	from := now.Add(-c.LossWindow)
 	if since.After(from) {
 		from = since
 	}
-	first, counted := plan.At(from), r.Session.Samples
-	counted = counted[sort.Search(len(counted), func(i int) bool { return counted[i].At.Compare(first) >= 0 }):]
+	counted := r.Session.Samples
+	counted = counted[plan.FirstAt(counted, plan.At(from)):]
 	for i := range counted {
 		if counted[i].Lost {
 			r.LostCount++

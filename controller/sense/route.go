@@ -98,9 +98,8 @@ func glanceAt(samples []plan.Sample, from, to plan.Instant) glance {
 	var g glance
 	var room [2 * most]time.Duration
 	trips := room[:0]
-	first, _ := slices.BinarySearchFunc(samples, from, func(s plan.Sample, from plan.Instant) int { return s.At.Compare(from) })
-	for i := range samples[first:] {
-		s := &samples[first+i]
+	for i := plan.FirstAt(samples, from); i < len(samples); i++ {
+		s := &samples[i]
 		if s.At.Compare(to) >= 0 {
 			break
 		}
@@ -124,7 +123,6 @@ func (g glance) of(trips []time.Duration) glance {
 		g.n = 0
 		return g
 	}
-	slices.Sort(trips)
-	g.least, g.median = trips[0], quantile.Of(trips, 0.5)
+	g.least, g.median = slices.Min(trips), quantile.Select(trips, 0.5)
 	return g
 }

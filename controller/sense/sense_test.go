@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/workload"
@@ -268,4 +270,45 @@ func TestWhatIsNotMeasuredIsForgotten(t *testing.T) {
 	if base := p.o.Apps[0].Sessions[0].Base.Delay; base < 600*us {
 		t.Errorf("the base is %v, want that of the path as it is now, 0.6ms", base)
 	}
+}
+
+// When samples are taken in changes nothing of what is known of a path, nor of what is judged.
+func TestWhatIsTakenInBeforeIsKnownAllTheSame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var at, before Memory
+		o := func(now time.Time, samples []plan.Sample) plan.Observation {
+			return plan.Observation{At: now, Apps: []plan.App{{
+				Pod: plan.PodID{Namespace: "factory", Name: "robot"}, Node: "n1", SLO: workload.SLO{Jitter: ms},
+				Sessions: []plan.Session{{ID: "app", Vantage: "n2", Samples: samples}},
+			}}}
+		}
+		var all []plan.Sample
+		now, level := t0, 300*us
+		for range rapid.IntRange(1, 60).Draw(t, "seconds") {
+			if rapid.IntRange(0, 10).Draw(t, "it changes") == 0 {
+				level = time.Duration(rapid.IntRange(200, 3000).Draw(t, "level")) * us
+			}
+			spread := rapid.IntRange(1, 500).Draw(t, "spread")
+			for i := range 50 {
+				now = now.Add(20 * ms)
+				s := plan.Sample{At: plan.At(now), RTT: level + time.Duration(i*7919%spread)*us, HasOneWay: true, Forward: level / 2}
+				if i == spread%97 {
+					s = plan.Sample{At: plan.At(now), Lost: true}
+				}
+				all = append(all, s)
+				if i%10 == spread%10 {
+					before.Take(plan.PodID{Namespace: "factory", Name: "robot"}, &plan.Session{ID: "app", Samples: all})
+				}
+			}
+			all = all[max(0, len(all)-250):]
+			want, got := at.Observe(DefaultConfig(), o(now, all)), before.Observe(DefaultConfig(), o(now, all))
+			if w, g := want.Apps[0].Sessions[0].Base, got.Apps[0].Sessions[0].Base; w != g {
+				t.Fatalf("base %+v, want %+v", g, w)
+			}
+			w, g := &want.Verdicts[0], &got.Verdicts[0]
+			if w.Excess != g.Excess || w.Standing != g.Standing || w.Tail != g.Tail || w.Lossy != g.Lossy || w.Worst.Median != g.Worst.Median {
+				t.Fatalf("verdict %+v, want %+v", g, w)
+			}
+		}
+	})
 }

@@ -85,7 +85,10 @@ func (s *State) clusterCounts(now time.Time) bool {
 
 // ordered returns v with all in their order, so that equal observations give equal plans.
 func ordered(v sense.View) sense.View {
-	v.Apps, v.Verdicts = plan.Ordered(v.Apps), plan.Ordered(v.Verdicts)
-	v.Senders, v.Told = plan.Ordered(v.Senders), plan.Ordered(v.Told)
+	if !v.InOrder {
+		v.Apps, v.Verdicts = plan.Ordered[plan.App, plan.PodID](v.Apps), plan.Ordered[sense.Verdict, plan.PodID](v.Verdicts)
+		v.Senders = plan.Ordered[plan.Sender, plan.PodID](v.Senders)
+	}
+	v.Told = plan.Ordered[plan.Told, plan.Bottleneck](v.Told)
 	return v
 }

@@ -27,7 +27,10 @@ type round struct {
 
 // take goes on with what was known of a bottleneck.
 func (r *round) take(b plan.Bottleneck, known *State) {
-	next, account := find(known.Budgets, b), find(known.Accounts, b)
+	next, account := budget.Budget{}, find(known.Accounts, b)
+	if i, found := plan.FindNear(known.Budgets, b, len(r.budgets)); found { // they are mostly those of before
+		next = known.Budgets[i]
+	}
 	next.Bottleneck = b
 	r.budgets = append(r.budgets, next)
 	if r.bottleneck(&r.budgets[len(r.budgets)-1], &account); account.Open() {

@@ -81,7 +81,7 @@ func diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 			s.Bottleneck = candidates(v, s.Afar, sending)[0]
 			s.part(ends(v, sending))
 		}
-		if k, found := plan.Find(known, s.App); found {
+		if k, found := plan.FindNear(known, s.App, i); found {
 			s.goOn(&known[k], behind, trouble && known[k].cleared(v), now)
 		}
 		if trouble || v.Trouble() && now.Sub(s.Since) < lasting {

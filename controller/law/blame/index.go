@@ -24,7 +24,7 @@ type node struct {
 const perNode = 12
 
 func indexOf(v sense.View, diagnoses []Diagnosis) index {
-	x := index{nodes: map[string]*node{}}
+	x := index{nodes: make(map[string]*node, len(v.Apps))}
 	for i := range v.Senders {
 		n := x.nodes[v.Senders[i].Node]
 		if n == nil {

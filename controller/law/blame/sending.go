@@ -11,7 +11,7 @@ type Sending map[plan.Bottleneck]bool
 
 // Active finds them.
 func Active(all []plan.Sender, uses []senders.Use) Sending {
-	names := Sending{}
+	names := make(Sending, len(all)/perNode)
 	last := ""
 	for i := range all {
 		if uses[i].Recent() < bitrate.Mbit || all[i].Node == last {

@@ -44,7 +44,7 @@ type towards struct {
 func (t towards) everybody() bool { return (t.several || t.replies) && !t.clear }
 
 func vantages(verdicts []sense.Verdict) map[string]towards {
-	seen := map[string]towards{}
+	seen := make(map[string]towards, len(verdicts))
 	for i := range verdicts {
 		v := &verdicts[i]
 		if v.Trouble() && v.Paths.Late == v.Paths.Seen && v.Paths.ForwardLate == 0 {

@@ -46,8 +46,12 @@ func (r *round) bursts(s *plan.Sender, to bitrate.Rate) bool {
 		r.burst, r.eases = map[string]bool{}, map[string]bool{}
 		for i := range r.budgets {
 			l, node := &r.budgets[i].Link, r.budgets[i].Bottleneck.Node
-			r.burst[node] = r.burst[node] || l.Bursts(r.look.At)
-			r.eases[node] = r.eases[node] || l.Eases(r.look.At)
+			if l.Bursts(r.look.At) {
+				r.burst[node] = true
+			}
+			if l.Eases(r.look.At) {
+				r.eases[node] = true
+			}
 		}
 	}
 	of := r.burst

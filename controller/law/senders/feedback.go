@@ -45,6 +45,9 @@ func (f Feedback) Observe(senders []plan.Sender, now time.Time) Feedback {
 		}
 		delay, seen := effect(senders[i].Rates, p)
 		if !seen {
+			if next.Pending == nil {
+				next.Pending = make([]Limit, 0, len(f.Pending))
+			}
 			next.Pending = append(next.Pending, p)
 			continue
 		}

@@ -15,7 +15,8 @@ type Look struct {
 	Flushes  []Flush
 	Feedback Feedback
 	Usual    time.Duration // from patch to effect, 95th percentile
-	awaited  []bool        // by sender: it has yet to obey
+	counts   []count       // by sender, as is
+	awaited  []bool        // it has yet to obey
 	changed  bool          // Uses are not those of before any more
 }
 
@@ -27,7 +28,7 @@ func Observe(uses []Use, flushes []Flush, f Feedback, o plan.Observation, elsewh
 	if elsewhere != nil {
 		l.Feedback.Delays = elsewhere.Delays
 	}
-	l.Uses = observeUse(uses, o.Senders, o.At, l.Feedback.P95(minFeedback))
+	l.Uses, l.counts = observeUse(uses, o.Senders, o.At, l.Feedback.P95(minFeedback))
 	l.Flushes = l.Feedback.flushed(flushes, o.Senders, l.Uses, o.At)
 	l.Uses = hold(l.Uses, uses, l.Flushes, o.At)
 	l.Usual = l.Feedback.P95(assumed)
@@ -118,7 +119,8 @@ func (l *Look) Group(members []int32) Group {
 	load, heeds := &g.Load, false
 	presumed, served := false, false // of some that they get nothing; and somebody gets all that it offers
 	var least bitrate.Rate           // that can be written
-	var spare, want bitrate.Rate     // of those that do not slow down: limits above floors, and the least that one needs beside all that
+	var sums sums
+	var spare, want bitrate.Rate // of those that do not slow down: limits above floors, and the least that one needs beside all that
 	for k, i := range members {
 		s, use := &l.All[i], &l.Uses[i]
 		g.Senders[k] = s
@@ -135,8 +137,8 @@ func (l *Look) Group(members []int32) Group {
 		least += min(promised, bitrate.Min)
 		load.Limits += limit - g.Unused[k]
 		load.Unused += g.Unused[k]
-		if from, to := Newest(s); to.After(load.Seen) {
-			load.SeenFrom, load.Seen, load.Pause = from, to, s.Pause
+		if counted := &l.counts[i]; sums.add(counted) {
+			load.SeenFrom, load.Seen, load.Pause = counted.from.Time(), counted.to.Time(), s.Pause
 		}
 		presumed = presumed || use.Offer.Presumed && use.Offer.Lost()
 		served = served || use.Offer.Rate() > 0 && use.Offer.Through(limit)
@@ -155,11 +157,12 @@ func (l *Look) Group(members []int32) Group {
 		g.Pending = g.Pending || l.awaited[i]
 		g.wait(s, l.Flush(s.Pod))
 	}
+	load.Peak = sums.peak(g.Senders)
 	if load.InVain = load.Bound && !heeds && (served || !presumed); load.InVain { // many flows that do not slow down get all of a limit
 		load.Lacks = max(want-spare, 0)
 		l.passed(&g)
+		load.Peak = PeakSum(g.Senders)
 	}
-	load.Peak = PeakSum(g.Senders)
 	if load.Paced {
 		load.Whole = l.whole(members)
 	}

@@ -75,18 +75,18 @@ func TestWhatPassesOfWhoDoesNotSlowDown(t *testing.T) {
 	l := Look{At: o.Above, Uses: []Use{{Pod: a.Pod, Now: 150 * mbit, Offer: o}, {Pod: b.Pod, Now: 150 * mbit, Offer: o}}}
 	l.awaited = make([]bool, 2)
 	l.All = []plan.Sender{a, b}
-	if g := l.Group([]int32{0, 1}); g.Load.Peak != 0 || g.Load.Lacks != 0 {
+	if g := groupOf(&l, []int32{0, 1}); g.Load.Peak != 0 || g.Load.Lacks != 0 {
 		t.Errorf("what two limits of 97M let through is %v, and %v are lacking for one of them to have 150M", g.Load.Peak, g.Load.Lacks)
 	}
 	l.All[0].Limit, l.All[1].Limit = 50*mbit, 50*mbit
-	if got, want := l.Group([]int32{0, 1}).Load.Lacks, Enough(150*mbit)-100*mbit+bitrate.Min; got != want {
+	if got, want := groupOf(&l, []int32{0, 1}).Load.Lacks, Enough(150*mbit)-100*mbit+bitrate.Min; got != want {
 		t.Errorf("two limits of 50M lack %v for one to have 150M, want %v", got, want)
 	}
 	if s.Rates[0].Tx != 150*mbit {
 		t.Error("the observation was changed")
 	}
 	l.Uses[1].Offer = Offer{} // it slows down, and keeps to its limit
-	if g := l.Group([]int32{0, 1}); g.Load.Peak != 100*mbit || g.Load.Lacks != 0 {
+	if g := groupOf(&l, []int32{0, 1}); g.Load.Peak != 100*mbit || g.Load.Lacks != 0 {
 		t.Errorf("beside one that slows down %v pass two limits of 50M, want both, and %v are lacking", g.Load.Peak, g.Load.Lacks)
 	}
 }
@@ -100,11 +100,11 @@ func TestWhoGetsAllThatItOffersIsNotHeldBack(t *testing.T) {
 	through := Offer{Steady: true, Now: 115 * mbit}
 	l := Look{At: o.Above, awaited: make([]bool, 2), All: []plan.Sender{lost, served}}
 	l.Uses = []Use{{Pod: lost.Pod, Now: 79 * mbit, Offer: o}, {Pod: served.Pod, Now: 115 * mbit, Offer: through}}
-	if g := l.Group([]int32{0, 1}); !g.Load.InVain || g.Load.Resuming || g.Load.Peak != 115*mbit {
+	if g := groupOf(&l, []int32{0, 1}); !g.Load.InVain || g.Load.Resuming || g.Load.Peak != 115*mbit {
 		t.Errorf("%+v: want 115M of the one that is served", g.Load)
 	}
 	l.Uses[1].Offer.Ahead.Gone = l.At.Add(time.Second)
-	if g := l.Group([]int32{0, 1}); !g.Load.Resuming {
+	if g := groupOf(&l, []int32{0, 1}); !g.Load.Resuming {
 		t.Errorf("%+v: want one that comes back", g.Load)
 	}
 }
@@ -173,4 +173,13 @@ func TestWhoDoesNotSlowDownIsJudgedInAPartAsInTheWhole(t *testing.T) {
 	if uses[0].Offer.Steady {
 		t.Errorf("%+v", uses[0].Offer)
 	}
+}
+
+// groupOf is the group of some, who were counted to send what All says.
+func groupOf(l *Look, members []int32) Group {
+	l.counts = make([]count, len(l.All))
+	for i := range l.All {
+		l.counts[i] = countOf(&l.All[i])
+	}
+	return l.Group(members)
 }

@@ -92,7 +92,7 @@ func TestTheLeastThatLeavesOneAllThatItOffers(t *testing.T) {
 		l, members := offering(tt.offers...)
 		tt.change(&l)
 		l.awaited = make([]bool, len(members))
-		if got := l.Group(members).Load.Whole; got != tt.want {
+		if got := groupOf(&l, members).Load.Whole; got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}
@@ -131,7 +131,7 @@ func TestWhoCameBackJustNowIsReckonedWith(t *testing.T) {
 		l, members := offering(150)
 		l.awaited = make([]bool, 1)
 		l.Uses[0].Offer.Steady, l.Uses[0].Offer.Ahead.Gone = true, l.At.Add(-ago)
-		if got := l.Group(members).Load.Resuming; got != want {
+		if got := groupOf(&l, members).Load.Resuming; got != want {
 			t.Errorf("%v ago: %v", ago, got)
 		}
 	}
@@ -160,7 +160,7 @@ func TestThatNobodyGetsAnythingIsNotPresumed(t *testing.T) {
 			}
 		}
 		l.awaited = make([]bool, 2)
-		if got := l.Group(members).Load.InVain; got != tt.vain {
+		if got := groupOf(&l, members).Load.InVain; got != tt.vain {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

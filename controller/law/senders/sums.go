@@ -11,27 +11,63 @@ import (
 // longest is what a sub-window can take; what is longer is a gap.
 const longest = windows * Window
 
+// count is what a sender was counted to send in the newest sub-windows, by bins of time back from the newest
+// one, of which a bin without a value has the last one before. Where there is none all is zero.
+type count struct {
+	from, to plan.Instant // of the newest sub-window
+	sent     [windows]bitrate.Rate
+}
+
+func countOf(s *plan.Sender) (c count) {
+	n := len(s.Rates)
+	if n == 0 {
+		return c
+	}
+	c.from, c.to = plan.At(began(s.Rates, n-1)), s.Rates[n-1].At
+	rates := s.Rates
+	for i := range c.sent {
+		rates = until(rates, c.to.Add(-time.Duration(i)*Window))
+		c.sent[i] = usable(s, newest(rates))
+	}
+	return c
+}
+
+// sums are those of counts, by bins: agents report with different phases.
+type sums struct {
+	newest plan.Instant
+	sent   [windows]bitrate.Rate
+}
+
+// add reports whether a count is newer than those before.
+func (s *sums) add(c *count) (newer bool) {
+	for i := range s.sent {
+		s.sent[i] += c.sent[i]
+	}
+	if newer = c.to.Compare(s.newest) > 0; newer {
+		s.newest = c.to
+	}
+	return newer
+}
+
+// peak is the highest of them; where nobody counts, the limits are all there is to go by.
+func (s *sums) peak(senders []*plan.Sender) bitrate.Rate {
+	if s.newest == 0 {
+		return SumLimits(senders)
+	}
+	return slices.Max(s.sent[:])
+}
+
 // PeakSum is the highest sum over the senders in any of the newest
-// sub-windows. Agents report with different phases, so sums are taken over
-// bins of time; a sender without a value in a bin counts with its last one, also one
+// sub-windows. A sender without a value in one counts with its last one, also one
 // whose agent has fallen silent: that is no reason to think that it sends nothing.
 // Where nobody counts, the limits are all there is to go by.
 func PeakSum(senders []*plan.Sender) bitrate.Rate {
-	if !slices.ContainsFunc(senders, func(s *plan.Sender) bool { return len(s.Rates) > 0 }) {
-		return SumLimits(senders)
-	}
-	var sums [windows]bitrate.Rate
+	var all sums
 	for _, s := range senders {
-		if len(s.Rates) == 0 {
-			continue
-		}
-		end, rates := s.Rates[len(s.Rates)-1].At, s.Rates
-		for i := range sums {
-			rates = until(rates, end.Add(-time.Duration(i)*Window))
-			sums[i] += usable(s, newest(rates))
-		}
+		c := countOf(s)
+		all.add(&c)
 	}
-	return slices.Max(sums[:])
+	return all.peak(senders)
 }
 
 // Sum is what all senders sent over one sub-window.
@@ -128,14 +164,6 @@ func began(rates []plan.TxRate, i int) time.Time {
 		return end.Time().Add(-Window)
 	}
 	return rates[i-1].At.Time()
-}
-
-// Newest is when a sender's newest sub-window began and ended; zero where there is none.
-func Newest(s *plan.Sender) (from, to time.Time) {
-	if n := len(s.Rates); n > 0 {
-		return began(s.Rates, n-1), s.Rates[n-1].At.Time()
-	}
-	return from, to
 }
 
 // until is the sub-windows that ended by at, give or take half a sub-window.

@@ -89,12 +89,12 @@ func (l *Look) passed(g *Group) {
 	}
 }
 
-// observeUse brings the peaks up to date; senders in the order of their PodID, to whom a new limit
-// shows after so long.
-// Where nothing is new it returns what was known.
-func observeUse(known []Use, senders []plan.Sender, now time.Time, shows time.Duration) []Use {
+// observeUse brings the peaks up to date, and sees what each sender was counted to send; senders in the order
+// of their PodID, to whom a new limit shows after so long.
+// Where nothing is new it returns the uses that were known.
+func observeUse(known []Use, senders []plan.Sender, now time.Time, shows time.Duration) ([]Use, []count) {
 	uses, k := known, 0
-	same := len(known) == len(senders)
+	same, counts := len(known) == len(senders), make([]count, len(senders))
 	for i := range senders {
 		s := &senders[i]
 		for k < len(known) && known[k].Pod.Compare(s.Pod) < 0 {
@@ -104,6 +104,7 @@ func observeUse(known []Use, senders []plan.Sender, now time.Time, shows time.Du
 		if k < len(known) && known[k].Pod == s.Pod {
 			use = known[k]
 		}
+		counts[i] = countOf(s)
 		use.add(now, Peak(s, now))
 		if use.Offer.add(s, now, shows); same && use == known[i] {
 			continue
@@ -114,5 +115,5 @@ func observeUse(known []Use, senders []plan.Sender, now time.Time, shows time.Du
 		}
 		uses[i] = use
 	}
-	return uses[:len(senders)]
+	return uses[:len(senders)], counts
 }
