@@ -20,6 +20,9 @@ func TestInstrumentsRunFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	undo, err := first()
+	if errors.Is(err, fs.ErrPermission) { // a container may be root without that
+		t.Skip("only who may go ahead of others can: ", err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
