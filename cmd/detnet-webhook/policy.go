@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/detnet/detnet/internal/httpurl"
 	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/live"
@@ -65,7 +66,7 @@ func (o *options) checkBundle() error {
 		return errors.New("--policy-bundle must be an http or https URL with a host, and without a user or password (--policy-bundle-token-file), such as https://policies.example/bundle.tar.gz")
 	case o.bundleEvery < live.LeastEvery || o.bundleEvery > live.MostEvery:
 		return fmt.Errorf("--policy-bundle-interval=%v must be from %v to %v", o.bundleEvery, live.LeastEvery, live.MostEvery)
-	case o.bundleAccess.Secret() && !live.Encrypted(o.bundleURL):
+	case o.bundleAccess.Secret() && !httpurl.Encrypted(o.bundleURL):
 		return errors.New("--policy-bundle: credentials go over https only")
 	}
 	return nil

@@ -19,6 +19,7 @@ func TestMisuseIsRefused(t *testing.T) {
 		"surplus", "doctor surplus", "explain ns/pod surplus", "import file surplus", "record surplus",
 		"replay file surplus", "restore surplus", "simulate surplus", "top surplus", "reflect surplus", "probe",
 		"policy surplus", "policy test surplus", "policy check surplus", "policy shadow surplus",
+		"nosuch --help", "-h nosuch", "policy nosuch --help", "policy --help nosuch", "policy -d dir -h nosuch", "completion nosuch --help", "help nosuch --help",
 		"nosuch", "policy nosuch", "completion nosuch", "completion nosuch bash", "completion bash zsh",
 		"doctor -n detnet", "record -n detnet", "policy shadow -n detnet", "policy eval -n detnet file",
 		"explain -n a b/c", "explain /", "explain a/", "explain /a", "explain a/b/c", "explain pod/",
@@ -63,6 +64,24 @@ func TestMisuseSaysWhatThereIs(t *testing.T) {
 		_, err := runRoot(strings.Fields(line)...)
 		if err == nil || !strings.Contains(err.Error(), want) || exitCode(err) != program.Misuse {
 			t.Errorf("detnet %s: %v lacks %q", line, err, want)
+		}
+	}
+}
+
+// The version is the one that the linker was told, as in detnet's other programs; groups still
+// say in their help what they have.
+func TestVersionAndHelp(t *testing.T) {
+	for line, want := range map[string]string{
+		"--version":     "detnet version dev\n",
+		"--help":        "policy ",
+		"policy --help": "check ",
+		"policy -h":     "-h, --help ",
+		"help policy":   "-h, --help ",
+		"policy":        "check ",
+	} {
+		out, err := runRoot(strings.Fields(line)...)
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("detnet %s: %v, and %q lacks %q", line, err, out, want)
 		}
 	}
 }

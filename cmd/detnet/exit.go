@@ -80,6 +80,7 @@ func refuseMisuse(c *cobra.Command) {
 		return misuse("%s: %w: see %[1]s --help", c.CommandPath(), err)
 	})
 	if c.HasSubCommands() {
+		sayItself(c)
 		c.Args = oneOfItsCommands
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	} else if args := c.Args; args != nil {
@@ -98,6 +99,19 @@ func refuseMisuse(c *cobra.Command) {
 		refuseMisuse(sub)
 	}
 }
+
+// sayItself has --help change nothing about a command that gives help anyway: where it is a
+// flag that cobra sees set, whatever else stands on the line is not looked at, such as the name
+// of no command.
+func sayItself(c *cobra.Command) {
+	c.Flags().VarPF(itself{}, "help", "h", "help for "+c.Name()).NoOptDefVal = "true"
+}
+
+type itself struct{}
+
+func (itself) Set(string) error { return nil }
+func (itself) String() string   { return "false" }
+func (itself) Type() string     { return "bool" }
 
 // oneOfItsCommands refuses what is left over where a group of commands runs: the name of none.
 func oneOfItsCommands(c *cobra.Command, given []string) error {

@@ -12,6 +12,9 @@ import (
 	"github.com/detnet/detnet/internal/program"
 )
 
+// version is set by the linker.
+var version = "dev"
+
 func main() { os.Exit(run()) }
 
 func run() int {
@@ -26,6 +29,7 @@ func newRootCommand() *cobra.Command {
 		Short:        "Deterministic networking for Kubernetes",
 		Long:         "Deterministic networking for Kubernetes.\n\nThe exit code is 0 if all is well, 1 if the answer is no (a command says in its help what that is),\nand 2 if there is no answer: a flag, an argument or a file that is no good, a cluster out of reach.",
 		SilenceUsage: true,
+		Version:      version,
 	}
 	root.AddCommand(newDoctorCommand(), newPolicyCommand())
 	root.AddCommand(newSimulateCommand())
@@ -34,6 +38,7 @@ func newRootCommand() *cobra.Command {
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"})
+	sayItself(help)
 	help.Args = func(_ *cobra.Command, topic []string) error {
 		if of, left, err := root.Find(topic); err != nil || len(left) > 0 {
 			return fmt.Errorf("there is no command %q: %s has %s", strings.Join(topic, " "), of.CommandPath(), names(of))

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"path"
 	"time"
+
+	"github.com/detnet/detnet/internal/httpurl"
 )
 
 // Config says which server is asked and how.
@@ -54,7 +56,7 @@ func (c Config) Validate() error {
 		case f.path == "":
 		case !path.IsAbs(f.path):
 			errs = append(errs, fmt.Errorf("%s: %q must be empty or an absolute path", f.name, f.path))
-		case !encrypted(c.URL):
+		case !httpurl.Encrypted(c.URL):
 			errs = append(errs, fmt.Errorf("%s: url must be an https URL: over http nobody vouches for the server, and anybody on the way reads the token", f.name))
 		}
 	}
@@ -79,12 +81,6 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("maxAge: %v must be more than scrapeInterval, %v: data is that old before the next scrape", c.MaxAge, c.ScrapeInterval))
 	}
 	return errors.Join(errs...)
-}
-
-// encrypted reports whether a URL is one of https: schemes are told in either case.
-func encrypted(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && u.Scheme == "https"
 }
 
 // validURL refuses passwords, and hides them: the configuration is no place for

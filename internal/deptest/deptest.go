@@ -16,9 +16,12 @@ const Module = "github.com/detnet/detnet"
 func Refuse(t *testing.T, paths ...string) {
 	t.Helper()
 	// go test runs each test in the folder of its package.
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").CombinedOutput()
+	list := exec.CommandContext(t.Context(), "go", "list", "-deps", ".")
+	var said strings.Builder
+	list.Stderr = &said // which also tells what is being fetched
+	out, err := list.Output()
 	if err != nil {
-		t.Fatalf("go list: %v\n%s", err, out)
+		t.Fatalf("go list: %v\n%s", err, said.String())
 	}
 	for dependency := range strings.FieldsSeq(string(out)) {
 		for _, path := range paths {

@@ -23,12 +23,6 @@ func ValidURL(text string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil
 }
 
-// Encrypted reports whether a URL is one of https: schemes are told in either case.
-func Encrypted(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && u.Scheme == "https"
-}
-
 // Access is what a bundle's server wants to see, as files in PEM form; "" is
 // none. They are read again when they change.
 type Access struct {
