@@ -364,11 +364,7 @@ func TestSolicitationsAreNoWayPastTheLimit(t *testing.T) {
 	}
 	waited := uint64(0)
 	for end := time.Now().Add(30 * time.Second); waited < sent*1000 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		link, err := n.host.LinkByName(ifbName("uid-1"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		waited = link.Attrs().Statistics.TxBytes
+		waited = n.passed(t)
 	}
 	if waited < sent*1000 {
 		t.Errorf("%d of %d octets that are routed passed the limiter", waited, sent*1000)
@@ -379,14 +375,7 @@ func TestSolicitationsAreNoWayPastTheLimit(t *testing.T) {
 // back, and returns how many octets passed the limiter meanwhile.
 func (n *node) transfer(t *testing.T, client, server *nstest.Net, address string) uint64 {
 	t.Helper()
-	limiter := func() uint64 {
-		link, err := n.host.LinkByName(ifbName("uid-1"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return link.Attrs().Statistics.TxBytes
-	}
-	before := limiter()
+	before := n.passed(t)
 	var listener net.Listener
 	var conn net.Conn
 	var err error
@@ -414,7 +403,7 @@ func (n *node) transfer(t *testing.T, client, server *nstest.Net, address string
 	if got, err := io.Copy(io.Discard, conn); got != 100_000 {
 		t.Fatalf("received %d octets: %v", got, err)
 	}
-	return limiter() - before
+	return n.passed(t) - before
 }
 
 // Traffic control of others is refused and left as it was.
