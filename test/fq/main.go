@@ -37,14 +37,18 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	play := flag.String("play", "throughput,change,bands,raise,demo,agents", "scenarios, comma-separated; throughput/udp-1 is a single case")
+	play := flag.String("play", "throughput,change,bands,raise,demo,agents", "scenarios, comma-separated; throughput/udp-1 is a single case, and demo/tcp@4 one of 4 s")
 	seed := flag.Int("seed", 1, "of everything that is random")
 	seconds := flag.Float64("seconds", 5, "virtual seconds of each case")
 	out := flag.String("o", "../out", "folder for fq.json")
 	verbose := flag.Bool("v", false, "show what the guest prints")
 	limiter := flag.String("limiter", "", "ours if empty; Cilium's own programs are cilium, and cilium- with host-routing, netkit, netkit-l2, wireguard, wireguard-host-routing, wireguard-netkit, vxlan or vxlan-host-routing")
 	flag.Parse()
-	figures, err := Play(ctx, Run{*play, *seconds, *seed, *limiter}, *verbose)
+	inside, err := buildPrograms(ctx)
+	if err != nil {
+		return err
+	}
+	figures, err := inside.Play(ctx, Run{*play, *seconds, *seed, *limiter}, *verbose)
 	if err != nil {
 		return err
 	}
@@ -67,26 +71,36 @@ var modules = []string{"veth", "sch_fq", "sch_tbf"}
 // Run is what a guest is to do.
 type Run struct {
 	Play    string  // scenarios, comma-separated
-	Seconds float64 // virtual, of each case
+	Seconds float64 // virtual, of each case that does not say its own
 	Seed    int
 	Limiter string // ours if empty
 }
 
 // programs are the guest's, and the agent's as it is in its image.
-var programs = []string{"github.com/detnet/detnet/test/fq/guest", "github.com/detnet/detnet/cmd/detnet-agent"}
+type programs struct{ guest, agent []byte }
 
-// build builds a static program into dir.
-func build(ctx context.Context, program, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", dir+"/", program)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", program, err, out)
+// buildPrograms builds them, static.
+func buildPrograms(ctx context.Context) (p programs, err error) {
+	dir, err := os.MkdirTemp("", "detnet-fq-")
+	if err != nil {
+		return p, err
 	}
-	return nil
+	defer func() { _ = os.RemoveAll(dir) }() // left over, it is in the way of nothing
+	for name, to := range map[string]*[]byte{"test/fq/guest": &p.guest, "cmd/detnet-agent": &p.agent} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", dir+"/", "github.com/detnet/detnet/"+name)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return p, fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
+		if *to, err = os.ReadFile(filepath.Join(dir, filepath.Base(name))); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
 }
 
 // Play boots the guest and returns what it found.
-func Play(ctx context.Context, r Run, verbose bool) ([]figure.Figure, error) {
+func (p programs) Play(ctx context.Context, r Run, verbose bool) ([]figure.Figure, error) {
 	cache, err := assets.Open()
 	if err != nil {
 		return nil, err
@@ -96,28 +110,14 @@ func Play(ctx context.Context, r Run, verbose bool) ([]figure.Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "detnet-fq-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }() // left over, it is in the way of nothing
-	for _, program := range programs {
-		if err := build(ctx, program, dir); err != nil {
-			return nil, err
-		}
-	}
-	agent, err := os.ReadFile(filepath.Join(dir, "detnet-agent"))
-	if err != nil {
-		return nil, err
-	}
 	var printed bytes.Buffer
 	out := io.Writer(&printed)
 	if verbose {
 		out = io.MultiWriter(&printed, os.Stderr)
 	}
 	guest := vm.Guest{
-		Program: filepath.Join(dir, "guest"), Modules: slices.Concat(modules, tunnelOf(r.Limiter).modules), Memory: 1024,
-		Files: map[string][]byte{"detnet-agent": agent},
+		Program: p.guest, Modules: slices.Concat(modules, tunnelOf(r.Limiter).modules), Memory: 1024,
+		Files: map[string][]byte{"detnet-agent": p.agent},
 		Args: map[string]string{
 			"play": r.Play, "seconds": strconv.FormatFloat(r.Seconds, 'g', -1, 64), "seed": strconv.Itoa(r.Seed), "limiter": r.Limiter,
 		},

@@ -1,7 +1,7 @@
 // Command guest is the first and only process of a virtual machine in which a
 // limiter like Cilium's paces real traffic through a real fq. It plays the
 // scenarios, or single cases of them, that the kernel's command line names
-// (play=a,b/case) and prints a figure a line, as JSON behind the word FIGURE; then it ends the machine.
+// (play=a,b/case,c@SECONDS) and prints a figure a line, as JSON behind the word FIGURE; then it ends the machine.
 package main
 
 import (
@@ -40,15 +40,19 @@ func run() error {
 	if os.Getenv(seeded) == "" {
 		return beginAnew(args["seed"])
 	}
-	seconds, err := strconv.ParseFloat(args["seconds"], 64)
-	if err != nil {
-		return fmt.Errorf("seconds=%q: %w", args["seconds"], err)
-	}
 	var known bool
 	if limitedBy, known = limiters[args["limiter"]]; !known {
 		return fmt.Errorf("no limiter %q", args["limiter"])
 	}
 	for _, play := range strings.Split(args["play"], ",") {
+		play, length, given := strings.Cut(play, "@")
+		if !given {
+			length = args["seconds"]
+		}
+		seconds, err := strconv.ParseFloat(length, 64)
+		if err != nil {
+			return fmt.Errorf("seconds of %s are %q: %w", play, length, err)
+		}
 		name, variant, _ := strings.Cut(play, "/")
 		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
 		if i < 0 {
