@@ -182,6 +182,9 @@ func (t *Turn) lower(b *Budget, used bitrate.Rate, depth, most float64) {
 	if l.Known {
 		reference = l.Capacity
 	}
+	if t.Load.Costly() && l.Known && t.raised(b) && !b.again() && senders.InUse(t.Load.Peak, reference) { // limits are low for longer than the queue takes to leave
+		depth = min(depth, 1-t.Config.Settle)
+	}
 	others := float64(reference+l.Others) / float64(reference) // a queue leaves as fast as the link is, not as our part of it
 	depth = min(max(depth*others, t.Config.MinCut), max(most, min(most*others, deepest)))
 	b.Total = max(bitrate.Scale(reference, 1-depth), min(t.Load.Floors, b.Total))
@@ -239,7 +242,11 @@ func (t *Turn) tooMuch(b *Budget) bitrate.Rate {
 	}
 	// What was in use before the raise may not be in use again yet.
 	used = max(used, min(b.Link.Proven, b.Total))
-	if t.Load.SeenFrom.Before(b.Search.Raised) && senders.InUse(t.Load.Peak, b.Total) { // partly of before
+	since := b.Search.Raised
+	if t.Load.Costly() { // they come back from a low limit
+		since = since.Add(t.Feedback + 2*senders.Window)
+	}
+	if t.Load.SeenFrom.Before(since) && senders.InUse(t.Load.Peak, b.Total) { // partly of before
 		used = max(used, b.Limits())
 	}
 	return used

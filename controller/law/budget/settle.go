@@ -41,6 +41,9 @@ func (t *Turn) settle(b *Budget) {
 		s.SpareWait = 0
 	}
 	l.Proven = min(b.Total, t.Load.Peak) // the queue emptied although this came in
+	if t.Load.Costly() && !senders.InUse(t.Load.Peak, b.Total) {
+		l.Proven = 0 // limits were low for the change: that says nothing
+	}
 	b.Total = max(b.Total, bitrate.Scale(l.Capacity, t.Config.Settle))
 	b.Phase = b.rest()
 	b.Search.Raised, s.At = t.Now, t.Now.Add(max(wait, t.pause(b)))
@@ -50,6 +53,9 @@ func (t *Turn) settle(b *Budget) {
 func (t *Turn) gauge(b *Budget, e episode) {
 	l, before := &b.Link, &b.Trouble.Before.Link
 	room, others, known := queue.Between(b.Trouble.Rise, e.down)
+	if t.Load.Costly() && before.Known && exceeds(room+others, before.Capacity+before.Others) {
+		known = false // more came on the way down than was counted
+	}
 	if !known && before.shared() { // the link is as it was, what others use of it is not
 		room, others, known = queue.Beside(before.Capacity+before.Others, e.down)
 	}
@@ -98,7 +104,8 @@ func (t *Turn) episode(b *Budget) episode {
 	first, last := queue.Foot(e.ramp, turn), queue.End(e.ramp, turn)
 	windows := senders.Sums(t.Senders, e.ramp[first].At.Add(w*9/10), e.ramp[last].At.Add(w/10))
 	e.passed = queue.Passed(windows, senders.Sums(t.Senders, e.ramp[last].At.Add(w/2), t.Now))
-	if t.lost(b) { // of a cut that leaves nobody anything what was sent after it is no measure
+	// Of a cut that leaves nobody anything what was sent after it is no measure, nor where the way up was, as old packets leave unseen.
+	if t.lost(b) || t.Load.Costly() && b.Link.Known {
 		windows = slices.DeleteFunc(windows, func(s senders.Sum) bool { return s.At.After(b.Link.Cut) })
 	}
 	stands := max(t.Opinion.Soft/2, t.Opinion.Worst.Base.Idle)

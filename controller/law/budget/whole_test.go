@@ -108,7 +108,7 @@ func TestWhatIsSentAfterACutThatLeavesNobodyAnythingIsNoMeasure(t *testing.T) {
 			sender.Rates = append(sender.Rates, plan.TxRate{At: plan.At(t0.Add(time.Duration(i) * ms)), Tx: sent})
 		}
 		turn.Now, turn.Senders, turn.Load.Paced = t0.Add(200*ms), []*plan.Sender{&sender}, true
-		turn.Load.Peak, turn.Load.Lacks = 2*mbit, lacks
+		turn.Load.Peak, turn.Load.Lacks, b.Link.Known = 2*mbit, lacks, false
 		b.Link.Cut, b.Link.Upper, b.Trouble.InForce, b.Total = t0, 150*mbit, 200*mbit, 39*mbit
 		if e := turn.episode(&b); (e.full > 140*mbit) != want {
 			t.Errorf("nobody gets anything %v: %v went through", want, e.full)

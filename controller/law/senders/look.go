@@ -105,6 +105,9 @@ type Load struct {
 	Whole bitrate.Rate // the least that leaves one of them all that it offers, of which less would leave next to nothing; 0: nobody
 }
 
+// Costly reports whether each change of a limit costs what is let through for a while.
+func (l *Load) Costly() bool { return l.Paced && !l.Sockets }
+
 const (
 	small  = 0.5                    // of the mean offer: who offers less has a fair share of its own
 	looked = 300 * time.Millisecond // how long what is late is looked at, and a little more

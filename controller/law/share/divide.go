@@ -38,6 +38,9 @@ func Divide(b *budget.Budget, g *senders.Group, l *senders.Look, raise bool) Div
 	}
 	Shrink(b.Limits(), claims)
 	d := Division{Of(b.Limits(), claims), make([]bitrate.Rate, len(claims))}
+	if g.Load.Costly() {
+		d.few(g, l, claims)
+	}
 	for k, unused := range g.Unused {
 		d.To[k] += unused
 		d.Floors[k] = claims[k].Floor + unused
