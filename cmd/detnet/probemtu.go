@@ -21,10 +21,11 @@ import (
 const (
 	triesOfSize  = 3
 	tryInterval  = 20 * time.Millisecond
-	mostTries    = 10   // of a size, where this host stands still meanwhile
-	leastMTU     = 576  // of IPv4: what every host takes (RFC 791)
-	leastMTUSix  = 1280 // of IPv6 (RFC 8200 §5)
-	everyPathMTU = 68   // that IPv4 passes without fragments
+	leastWait    = 5 * tryInterval // for an answer: a shorter --timeout would take a moment without processor for a size that does not pass
+	mostTries    = 10              // of a size, where this host stands still meanwhile
+	leastMTU     = 576             // of IPv4: what every host takes (RFC 791)
+	leastMTUSix  = 1280            // of IPv6 (RFC 8200 §5)
+	everyPathMTU = 68              // that IPv4 passes without fragments
 )
 
 // findMTU searches, for each session, for the longest packet that is answered.
@@ -44,7 +45,7 @@ func findMTU(ctx context.Context, sessions []probe.Session, opts probe.Options, 
 }
 
 func findMTUOf(ctx context.Context, sender *probe.Sender, s probe.Session, out io.Writer) error {
-	s.DontFragment, s.Count, s.Interval = true, triesOfSize, tryInterval
+	s.DontFragment, s.Count, s.Interval, s.Timeout = true, triesOfSize, tryInterval, max(s.Timeout, leastWait)
 	first := s
 	first.ID = "as short as may be"
 	seen, err := try(ctx, sender, first)

@@ -66,7 +66,8 @@ func (m *Memory) Observe(c Config, o plan.Observation) View {
 }
 
 // Take takes in what is new of a path to an app before it is judged, so that there is less to do then. What is
-// known of paths does not depend on when that is; of an unknown one nothing is taken in.
+// known of a path does not depend on when that is, but that a route which became longer is found sooner; of an unknown one nothing
+// is taken in.
 func (m *Memory) Take(app plan.PodID, s *plan.Session) {
 	if known := m.apps[app]; known != nil {
 		if p := known.of(s); p != nil {

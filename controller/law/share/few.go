@@ -1,6 +1,8 @@
 package share
 
 import (
+	"slices"
+
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
@@ -36,7 +38,8 @@ func (d *Division) few(g *senders.Group, l *senders.Look, claims []Claim) {
 			pools[claims[k].Rank] = p
 		}
 		p.all = append(p.all, k)
-		if l.Flush(s.Pod) == nil && near(s.Limit, d.To[k]) {
+		promised := claims[k].Floor <= s.Limit && s.Limit <= claims[k].Ceiling
+		if promised && l.Flush(s.Pod) == nil && near(s.Limit, d.To[k]) {
 			p.kept = append(p.kept, k)
 			p.rest += d.To[k] - s.Limit
 		} else {
@@ -83,7 +86,7 @@ func (p *pool) will() bool {
 		return false
 	}
 	for _, k := range p.all {
-		if to := p.part(k); to < p.claims[k].Floor || to > p.claims[k].Ceiling {
+		if to := p.part(k); !slices.Contains(p.kept, k) && (to < p.claims[k].Floor || to > p.claims[k].Ceiling) {
 			return false
 		}
 	}

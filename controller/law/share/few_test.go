@@ -44,19 +44,22 @@ func TestFewLimitsChangeWhereEachChangeCosts(t *testing.T) {
 		change func(*senders.Group, *senders.Look)
 		want   []bitrate.Rate
 	}{
-		"a little more":                  {[]bitrate.Rate{94, 94}, 192, none, []bitrate.Rate{98, 94}},
-		"a little more again":            {[]bitrate.Rate{98, 94}, 196, none, []bitrate.Rate{98, 98}},
-		"a little less":                  {[]bitrate.Rate{98, 94}, 186, none, []bitrate.Rate{92, 94}},
-		"nothing":                        {[]bitrate.Rate{98, 92}, 190, none, []bitrate.Rate{98, 92}},
-		"less than a write is worth":     {[]bitrate.Rate{98, 92}, 191, none, []bitrate.Rate{98, 92}},
-		"much":                           {[]bitrate.Rate{98, 94}, 120, none, []bitrate.Rate{60, 60}},
-		"some are far from it":           {[]bitrate.Rate{120, 70}, 190, none, []bitrate.Rate{95, 95}},
-		"one changes anyhow":             {[]bitrate.Rate{98, 98}, 190, low(1, 85), []bitrate.Rate{98, 92}},
-		"one does, and is far from it":   {[]bitrate.Rate{98, 98}, 160, low(1, 85), []bitrate.Rate{80, 80}},
-		"a change costs nothing":         {[]bitrate.Rate{94, 94}, 192, func(g *senders.Group, _ *senders.Look) { g.Load.Paced = false }, []bitrate.Rate{96, 96}},
-		"and nothing under host routing": {[]bitrate.Rate{94, 94}, 192, func(g *senders.Group, _ *senders.Look) { g.Load.Sockets = true }, []bitrate.Rate{96, 96}},
-		"one was promised more":          {[]bitrate.Rate{98, 94}, 186, func(_ *senders.Group, l *senders.Look) { l.All[0].Min = 93 * mbit }, []bitrate.Rate{93, 93}},
-		"one is of a better class":       {[]bitrate.Rate{98, 94}, 186, func(_ *senders.Group, l *senders.Look) { l.All[0].Rank, l.All[0].Max = 1, 98*mbit }, []bitrate.Rate{98, 88}},
+		"a little more":                    {[]bitrate.Rate{94, 94}, 192, none, []bitrate.Rate{98, 94}},
+		"a little more again":              {[]bitrate.Rate{98, 94}, 196, none, []bitrate.Rate{98, 98}},
+		"a little less":                    {[]bitrate.Rate{98, 94}, 186, none, []bitrate.Rate{92, 94}},
+		"nothing":                          {[]bitrate.Rate{98, 92}, 190, none, []bitrate.Rate{98, 92}},
+		"less than a write is worth":       {[]bitrate.Rate{98, 92}, 191, none, []bitrate.Rate{98, 92}},
+		"much":                             {[]bitrate.Rate{98, 94}, 120, none, []bitrate.Rate{60, 60}},
+		"some are far from it":             {[]bitrate.Rate{120, 70}, 190, none, []bitrate.Rate{95, 95}},
+		"one changes anyhow":               {[]bitrate.Rate{98, 98}, 190, low(1, 85), []bitrate.Rate{98, 92}},
+		"one does, and is far from it":     {[]bitrate.Rate{98, 98}, 160, low(1, 85), []bitrate.Rate{80, 80}},
+		"a change costs nothing":           {[]bitrate.Rate{94, 94}, 192, func(g *senders.Group, _ *senders.Look) { g.Load.Paced = false }, []bitrate.Rate{96, 96}},
+		"and nothing under host routing":   {[]bitrate.Rate{94, 94}, 192, func(g *senders.Group, _ *senders.Look) { g.Load.Sockets = true }, []bitrate.Rate{96, 96}},
+		"one was promised more":            {[]bitrate.Rate{98, 94}, 186, func(_ *senders.Group, l *senders.Look) { l.All[0].Min = 93 * mbit }, []bitrate.Rate{93, 93}},
+		"one is promised more than it has": {[]bitrate.Rate{94, 94}, 188, func(_ *senders.Group, l *senders.Look) { l.All[0].Min = 100 * mbit }, []bitrate.Rate{100, 88}},
+		"one may have no more than it has": {[]bitrate.Rate{50, 94, 94}, 242, func(_ *senders.Group, l *senders.Look) { l.All[0].Max = 50 * mbit }, []bitrate.Rate{50, 98, 94}},
+		"one may have less than it has":    {[]bitrate.Rate{94, 94}, 188, func(_ *senders.Group, l *senders.Look) { l.All[0].Max = 88 * mbit }, []bitrate.Rate{88, 100}},
+		"one is of a better class":         {[]bitrate.Rate{98, 94}, 186, func(_ *senders.Group, l *senders.Look) { l.All[0].Rank, l.All[0].Max = 1, 98*mbit }, []bitrate.Rate{98, 88}},
 	} {
 		g, l := held(tt.limits...)
 		tt.change(&g, &l)
