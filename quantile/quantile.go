@@ -4,9 +4,7 @@
 // formulas of their own: those that they reproduce.
 package quantile
 
-import (
-	"math"
-)
+import "math"
 
 // rounding is what q·n may exceed a whole number by because q, as a binary
 // fraction, is not quite what was written: 0.07·100 is a little more than 7.

@@ -122,7 +122,7 @@ func (l *Look) Group(members []int32) Group {
 	load, heeds := &g.Load, false
 	presumed, served := false, false // of some that they get nothing; and somebody gets all that it offers
 	var least bitrate.Rate           // that can be written
-	var sums sums
+	var counted sums
 	var spare, want bitrate.Rate // of those that do not slow down: limits above floors, and the least that one needs beside all that
 	for k, i := range members {
 		s, use := &l.All[i], &l.Uses[i]
@@ -140,8 +140,8 @@ func (l *Look) Group(members []int32) Group {
 		least += min(promised, bitrate.Min)
 		load.Limits += limit - g.Unused[k]
 		load.Unused += g.Unused[k]
-		if counted := &l.counts[i]; sums.add(counted) {
-			load.SeenFrom, load.Seen, load.Pause = counted.from.Time(), counted.to.Time(), s.Pause
+		if c := &l.counts[i]; counted.add(c) {
+			load.SeenFrom, load.Seen, load.Pause = c.from.Time(), c.to.Time(), s.Pause
 		}
 		presumed = presumed || use.Offer.Presumed && use.Offer.Lost()
 		served = served || use.Offer.Rate() > 0 && use.Offer.Through(limit)
@@ -160,7 +160,7 @@ func (l *Look) Group(members []int32) Group {
 		g.Pending = g.Pending || l.awaited[i]
 		g.wait(s, l.Flush(s.Pod))
 	}
-	load.Peak = sums.peak(g.Senders)
+	load.Peak = counted.peak(g.Senders)
 	if load.InVain = load.Bound && !heeds && (served || !presumed); load.InVain { // many flows that do not slow down get all of a limit
 		load.Lacks = max(want-spare, 0)
 		l.passed(&g)
