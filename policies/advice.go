@@ -80,7 +80,7 @@ func (e *Engine) evaluationError(ctx context.Context, err error) error {
 		return fmt.Errorf("evaluate policy %s: %w%s", e.hash, ctx.Err(), e.site.where())
 	}
 	if topdown.IsCancel(err) {
-		return fmt.Errorf("%w %s: evaluate: it took longer than %v%s: some rule goes through too many values", ErrPolicy, e.hash, maxDecision, e.site.where())
+		return fmt.Errorf("%w %s: evaluate: %w, more than %v%s: some rule goes through too many values, or the machine has no time", ErrPolicy, e.hash, ErrSlow, maxDecision, e.site.where())
 	}
 	var tip string
 	if inner := (*topdown.Error)(nil); errors.As(err, &inner) && advice[inner.Code] != "" {

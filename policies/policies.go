@@ -32,6 +32,10 @@ const maxDecision = 3 * time.Second
 // decision is missing, contradictory or not usable. The error names the place.
 var ErrPolicy = errors.New("policy")
 
+// ErrSlow marks an evaluation that took longer than it may, beside ErrPolicy. The set is at fault
+// if it does so again: on a machine that stood still or has no time, any set does.
+var ErrSlow = errors.New("it took too long")
+
 // Engine is a compiled policy set. It is safe for concurrent use.
 type Engine struct {
 	set     Set

@@ -13,6 +13,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/tester"
+	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/detnet/detnet/workload"
 )
@@ -25,6 +26,8 @@ type TestResult struct {
 	Failed bool   `json:"failed,omitempty"`
 	Error  string `json:"error,omitempty"` // why it could not be evaluated
 	Output string `json:"output,omitempty"`
+
+	slow bool // it was ended: it took longer than testTimeout
 }
 
 // testTimeout bounds one Rego test.
@@ -77,6 +80,7 @@ func newTestResult(r *tester.Result) TestResult {
 	return TestResult{
 		Name: r.Package + "." + r.Name, File: location(r.Location).File, Line: location(r.Location).Row,
 		Failed: !r.Pass(), Error: errText(r.Error), Output: string(r.Output),
+		slow: topdown.IsCancel(r.Error),
 	}
 }
 
@@ -103,6 +107,9 @@ func Load(ctx context.Context, set Set) (*Engine, error) {
 			err := fmt.Errorf("%w: %s:%d: test %s failed: %s", ErrPolicy, r.File, r.Line, r.Name, r.Reason())
 			if tip := set.replacing(); tip != "" {
 				err = fmt.Errorf("%w\n\t%s", err, tip)
+			}
+			if r.slow {
+				err = fmt.Errorf("%w: %w, more than %v", err, ErrSlow, testTimeout)
 			}
 			return nil, err
 		}

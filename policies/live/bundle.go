@@ -29,7 +29,7 @@ type Bundle struct {
 	url    string
 	client *http.Client
 	verify *bundle.VerificationConfig
-	etag   string // of the last one read
+	etag   string // of the last one read, "" if the server's is to be read again
 	raw    []byte // the last one read, until it is kept
 	keepIn string // directory for the last good one; "": none is kept
 }
@@ -126,17 +126,20 @@ func fileName(path string) string {
 }
 
 // Follow fetches the bundle every interval and puts it in force over the
-// default set, until ctx ends. A server that is away changes nothing.
+// default set, until ctx ends. A server that is away changes nothing. A bundle that
+// took too long is tried again.
 func (b *Bundle) Follow(ctx context.Context, every time.Duration, active *Active, log *slog.Logger, refused func(error)) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	last := active.Engine().Hash()
-	for {
+	timer := time.NewTimer(every)
+	defer timer.Stop()
+	last, next := active.Engine().Hash(), every
+	for ; ; timer.Reset(next) {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
 		}
+		pause := next
+		next = every
 		set, err := b.Fetch(ctx)
 		switch {
 		case errors.Is(err, errNotModified), ctx.Err() != nil:
@@ -148,10 +151,13 @@ func (b *Bundle) Follow(ctx context.Context, every time.Duration, active *Active
 			log.Warn("policy bundle is out of reach; the set in force stays", "err", err)
 		default:
 			set = set.Over(policies.Default())
-			if last = active.take(ctx, set, log, refused, last); active.hash() != set.Hash() {
-				continue // refused
+			last = active.take(ctx, set, log, refused, last)
+			switch {
+			case active.hash() == set.Hash():
+				b.keepOrWarn(log)
+			case last == untried:
+				b.etag, next = "", min(2*pause, max(every, lastRetry))
 			}
-			b.keepOrWarn(log)
 		}
 	}
 }

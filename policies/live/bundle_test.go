@@ -20,6 +20,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/bundle"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/policies"
 )
 
@@ -153,9 +154,53 @@ func TestBundleFollow(t *testing.T) {
 		t.Error("nonsense took effect")
 	}
 	shelf.put(ours.sign(t, everyoneStandard, nil), `"2"`)
-	for deadline := time.Now().Add(time.Minute); active.Status().Hash == before; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the good bundle did not take effect")
+	await.Until(t, "the good bundle takes effect", func() bool { return active.Status().Hash != before })
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// endless is a set whose evaluation is ended: it took too long.
+const endless = `package detnet.site
+
+class := "standard" if {
+	some i in numbers.range(1, 2000)
+	some j in numbers.range(1, 2000)
+	some k in numbers.range(1, 2000)
+	i + j + k == 0
+}
+`
+
+// What took too long may be good: on a machine that stood still any set takes too long. So it is
+// tried again, by who starts with the bundle and by who follows it.
+func TestBundleThatTookTooLong(t *testing.T) {
+	ours := newSigner(t)
+	shelf := &shelf{}
+	server := httptest.NewServer(shelf)
+	defer server.Close()
+	b, err := NewBundle(server.URL, ours.public, server.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shelf.put(ours.sign(t, endless, nil), `"1"`)
+	start, err := b.Start(t.Context(), true, quiet)
+	if err != nil || start.Instead != defaultSet || !errors.Is(start.Why, policies.ErrSlow) {
+		t.Fatalf("%q because of %v, %v", start.Instead, start.Why, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	refused, done := make(chan error), make(chan error)
+	go func() {
+		done <- b.Follow(ctx, time.Millisecond, NewActive(start.Engine, time.Now(), prometheus.NewRegistry()), quiet, func(err error) {
+			select {
+			case refused <- err:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	for range 2 {
+		if err := <-refused; !errors.Is(err, policies.ErrSlow) {
+			t.Errorf("refused for %v", err)
 		}
 	}
 	cancel()

@@ -13,16 +13,27 @@ import (
 )
 
 // taker tries a policy set unless it was the last one tried, reports what came
-// of it and returns its hash; Active and Shadow do.
+// of it and returns its hash, or untried; Active and Shadow do.
 type taker interface {
 	take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string
 	hash() string // of the set it has, "" if none
 }
 
+// untried stands for the hash of a set that is to be tried again: it took too long, which a
+// machine that stood still or has no time makes any set do.
+const untried = ""
+
+// How soon a set is tried again at first, and at most: one that takes too long always does not
+// keep a processor from the others.
+const (
+	firstRetry = time.Second
+	lastRetry  = 5 * time.Minute
+)
+
 // Follow reloads an Active or a Shadow from dir, laid over the default set,
 // whenever it changes, until ctx ends. A mounted ConfigMap changes by one rename
 // of its ..data symbolic link; a burst of changes is one reload. Refused is told
-// why a set was not taken; the one before stays.
+// why a set was not taken; the one before stays. One that took too long is tried again.
 func Follow(ctx context.Context, dir string, to taker, log *slog.Logger, refused func(error)) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -35,7 +46,7 @@ func Follow(ctx context.Context, dir string, to taker, log *slog.Logger, refused
 	const settle = 100 * time.Millisecond
 	timer := time.NewTimer(0) // what changed before the watch began
 	defer timer.Stop()
-	last := to.hash()
+	last, retry := to.hash(), firstRetry
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,18 +57,23 @@ func Follow(ctx context.Context, dir string, to taker, log *slog.Logger, refused
 		case <-watcher.Events:
 			timer.Reset(settle)
 		case <-timer.C:
-			last = followOnce(ctx, dir, to, log, refused, last)
+			if last = followOnce(ctx, dir, to, log, refused, last); last != untried {
+				retry = firstRetry
+				continue
+			}
+			timer.Reset(retry)
+			retry = min(2*retry, lastRetry)
 		}
 	}
 }
 
 // followOnce reads and reloads once, and returns the hash it tried, so that a
-// refused set is reported once.
+// refused set is reported once, or untried.
 func followOnce(ctx context.Context, dir string, to taker, log *slog.Logger, refused func(error), last string) string {
 	site, err := policies.ReadDir(dir)
 	if err != nil {
 		log.Warn("policy directory is unreadable; the set in force stays", "dir", dir, "err", err)
-		return last
+		return untried
 	}
 	return to.take(ctx, site.Over(policies.Default()), log, refused, last)
 }
@@ -72,10 +88,15 @@ func (a *Active) take(ctx context.Context, set policies.Set, log *slog.Logger, r
 	changed, of, err := a.reload(ctx, set, time.Now())
 	switch {
 	case errors.Is(err, errUnchanged):
+	case ctx.Err() != nil:
+		return last // it ends: nothing is wrong with the set
 	case err != nil:
 		a.refuse(err)
 		log.Error("policy set refused; the last good one stays", "refused", hash, "active", a.Engine().Hash(), "err", err)
 		refused(err)
+		if errors.Is(err, policies.ErrSlow) {
+			return untried
+		}
 	default:
 		log.Info("policy set in force", "hash", hash, "recent_pods", of, "decided_otherwise", changed)
 	}

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/policies"
 )
 
@@ -64,18 +66,12 @@ func TestFollowTakesTheGoodAndKeepsTheLast(t *testing.T) {
 	pod := podInput(t, nil)
 	classBecomes := func(class string) {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-			d, err := active.Decide(ctx, pod)
-			if err != nil {
-				t.Fatal(err)
+		await.Success(t, "the class becomes "+class, func() error {
+			if d, err := active.Decide(ctx, pod); err != nil || d.Class != class {
+				return fmt.Errorf("it is %q, %w", d.Class, err)
 			}
-			if d.Class == class {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("class is %q, want %q", d.Class, class)
-			}
-		}
+			return nil
+		})
 	}
 	classBecomes("standard")
 	m.put(t, unlabelled("best-effort"))
@@ -99,5 +95,50 @@ func TestFollowTakesTheGoodAndKeepsTheLast(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// slowAtFirst is a taker on a machine that has no time the first time.
+type slowAtFirst struct {
+	tries int
+	taken chan string
+}
+
+func (s *slowAtFirst) hash() string { return "before" }
+
+func (s *slowAtFirst) take(_ context.Context, set policies.Set, _ *slog.Logger, _ func(error), _ string) string {
+	if s.tries++; s.tries == 1 {
+		return untried
+	}
+	s.taken <- set.Hash()
+	return set.Hash()
+}
+
+// A set that took too long is tried again, though nothing in the directory changes.
+func TestFollowTriesAgain(t *testing.T) {
+	to := &slowAtFirst{taken: make(chan string)}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- Follow(ctx, t.TempDir(), to, quiet, func(error) {}) }()
+	if got := <-to.taken; got != policies.Default().Hash() {
+		t.Errorf("took %s", got)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// Who ends while a set is tried says nothing against the set.
+func TestFollowEndsMeanwhile(t *testing.T) {
+	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	refused := func(err error) { t.Errorf("refused for %v", err) }
+	set := policies.Set{"site.yaml": "defaults: {unlabelled: high}"}.Over(policies.Default())
+	active.take(ctx, set, quiet, refused, "")
+	NewShadow(prometheus.NewRegistry()).take(ctx, set, quiet, refused, "")
+	if s := active.Status(); s.LastError != "" {
+		t.Errorf("status %+v", s)
 	}
 }

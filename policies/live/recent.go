@@ -95,9 +95,14 @@ func (r *recent) copes(ctx context.Context, inForce, next *policies.Engine) (cha
 		return 0, 0, err
 	}
 	for _, d := range differences {
-		if d.Error != "" {
-			return 0, 0, fmt.Errorf("%w: it fails on a pod seen lately, %s: %s", policies.ErrPolicy, d.Source, d.Error)
+		if d.Error == "" {
+			continue
 		}
+		err := fmt.Errorf("%w: it fails on a pod seen lately, %s: %s", policies.ErrPolicy, d.Source, d.Error)
+		if d.Slow {
+			err = fmt.Errorf("%w: %w", err, policies.ErrSlow)
+		}
+		return 0, 0, err
 	}
 	return len(differences), len(subjects), nil
 }

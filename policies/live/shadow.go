@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -96,12 +97,18 @@ func (s *Shadow) take(ctx context.Context, set policies.Set, log *slog.Logger, r
 		return last
 	}
 	candidate, err := policies.Load(ctx, set)
+	if ctx.Err() != nil {
+		return last
+	}
 	if err != nil {
 		s.mu.Lock()
 		s.status.LastError = err.Error()
 		s.mu.Unlock()
 		log.Error("candidate policy refused; the one before, if any, is still tried", "refused", hash, "err", err)
 		refused(err)
+		if errors.Is(err, policies.ErrSlow) {
+			return untried
+		}
 		return hash
 	}
 	s.put(candidate, time.Now())

@@ -9,19 +9,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/workload"
 )
-
-// until waits for what another goroutine does.
-func until(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not come about: " + what)
-		}
-	}
-}
 
 func TestShadowCountsWhatWouldChange(t *testing.T) {
 	defer goleak.VerifyNone(t)
@@ -44,14 +35,14 @@ func TestShadowCountsWhatWouldChange(t *testing.T) {
 			}
 		}
 	}()
-	until(t, "a candidate", func() bool { return shadow.Status().Hash != "" })
+	await.Until(t, "a candidate", func() bool { return shadow.Status().Hash != "" })
 
 	for _, priority := range []string{"best-effort", "best-effort", "critical", "none"} {
 		if d, err := active.Decide(ctx, podInput(t, map[string]string{workload.LabelPriority: priority})); err != nil || d.Bandwidth.Max.String() == "500M" {
 			t.Fatalf("decision %+v, %v: the candidate must have no effect", d, err)
 		}
 	}
-	until(t, "four comparisons", func() bool { return shadow.Status().Pods == 4 })
+	await.Until(t, "four comparisons", func() bool { return shadow.Status().Pods == 4 })
 	got := active.Status().Shadow
 	if got.Changed != 2 || got.Fields["bandwidth.max"] != 2 || got.Failed != 0 {
 		t.Errorf("status %+v, want 2 of 4 changed in bandwidth.max", got)
@@ -68,7 +59,7 @@ func TestShadowCountsWhatWouldChange(t *testing.T) {
 		t.Errorf("status %+v, want the last good candidate and what is wrong with the newest", s)
 	}
 	m.put(t, policies.Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 600M}}}"})
-	until(t, "the next candidate", func() bool { return shadow.Status().Hash != got.Hash })
+	await.Until(t, "the next candidate", func() bool { return shadow.Status().Hash != got.Hash })
 	if s := shadow.Status(); s.Pods != 0 || s.LastError != "" || len(s.Examples) != 0 {
 		t.Errorf("status %+v, want a new count", s)
 	}

@@ -44,6 +44,9 @@ func (b *Bundle) Start(ctx context.Context, withDefault bool, log *slog.Logger) 
 			b.keepOrWarn(log)
 			return Start{Engine: engine}, nil
 		}
+		if errors.Is(why, policies.ErrSlow) {
+			b.etag = ""
+		}
 	}
 	if ctx.Err() != nil {
 		return Start{}, why

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/policies"
 )
@@ -105,15 +106,10 @@ func TestStandInEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- b.Follow(ctx, time.Millisecond, active, quiet, func(error) {}) }()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+	await.Until(t, "the bundle is in effect and kept", func() bool {
 		_, err := os.Stat(filepath.Join(kept, keptName))
-		if err == nil && active.Status().Instead == "" {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the bundle did not take effect, or was not kept")
-		}
-	}
+		return err == nil && active.Status().Instead == ""
+	})
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

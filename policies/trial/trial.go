@@ -4,6 +4,7 @@ package trial
 
 import (
 	"context"
+	"errors"
 
 	"github.com/detnet/detnet/policies"
 )
@@ -20,6 +21,8 @@ type Difference struct {
 	Changes []Change `json:"changes,omitempty"`
 	// Error says that the second set could not decide.
 	Error string `json:"error,omitempty"`
+	// Slow says that it took too long (policies.ErrSlow).
+	Slow bool `json:"-"`
 }
 
 // Run decides on every subject by both engines and returns those on which
@@ -34,7 +37,7 @@ func Run(ctx context.Context, from, to *policies.Engine, subjects []Subject) ([]
 		}
 		switch {
 		case errAfter != nil && errBefore == nil:
-			out = append(out, Difference{Source: s.Source, Error: errAfter.Error()})
+			out = append(out, Difference{Source: s.Source, Error: errAfter.Error(), Slow: errors.Is(errAfter, policies.ErrSlow)})
 		case errAfter == nil:
 			if changes := Compare(before, after); len(changes) > 0 {
 				out = append(out, Difference{Source: s.Source, Changes: changes})

@@ -1,0 +1,47 @@
+// Package await is how tests wait for what others do in their own time: the kernel, an
+// API server, another goroutine.
+package await
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+const (
+	// pause is between two looks.
+	pause = 10 * time.Millisecond
+	// patience is for how long is looked before a test fails, and most of it what one look and the
+	// pause after it take: in the time that a machine stood still, nobody else did anything either.
+	patience = 5 * time.Minute
+	most     = time.Second
+)
+
+// Until looks again and again until something holds, and fails the test where it never does.
+func Until(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	Success(t, what, func() error {
+		if holds() {
+			return nil
+		}
+		return errNot
+	})
+}
+
+var errNot = errors.New("it never was so")
+
+// Success tries again and again until something succeeds, and fails the test with the last
+// error where it never does.
+func Success(t testing.TB, what string, try func() error) {
+	t.Helper()
+	var err error
+	for waited := time.Duration(0); waited < patience; {
+		began := time.Now()
+		if err = try(); err == nil {
+			return
+		}
+		time.Sleep(pause)
+		waited += min(time.Since(began), most)
+	}
+	t.Fatalf("%s: %v", what, err)
+}
