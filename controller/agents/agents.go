@@ -76,7 +76,7 @@ type session struct {
 	number  uint32
 	samples window[plan.Sample]
 	lost    plan.Instant // the newest sample that is
-	place   int          // in what was last found
+	place   int          // in what was last found, the last of them
 	heard   bool         // it is among the pool's
 	err     string
 	report  uint64   // the last one that spoke of it

@@ -38,6 +38,7 @@ type found struct {
 	ids      []string
 	senders  []*inventory.Sender
 	sessions []*session
+	earlier  []int // for each session the place before at which it is in the list too, -1 if there is none
 	rates    []*rates
 	limiters []*plan.Limiter // of each sender's node
 }
@@ -47,12 +48,16 @@ type found struct {
 func (p *Pool) find(l *Look) *found {
 	f := &p.found
 	if !sameList(f.ids, l.Sessions) {
-		f.ids, f.sessions = l.Sessions, f.sessions[:0]
+		f.ids, f.sessions, f.earlier = l.Sessions, f.sessions[:0], f.earlier[:0]
 		for i, id := range l.Sessions {
-			s := p.sessions[id]
-			if f.sessions = append(f.sessions, s); s != nil {
+			s, earlier := p.sessions[id], -1
+			if s != nil {
+				if f.has(s) {
+					earlier = s.place
+				}
 				s.place = i
 			}
+			f.sessions, f.earlier = append(f.sessions, s), append(f.earlier, earlier)
 		}
 	}
 	if !sameList(f.senders, l.Senders) {
@@ -63,6 +68,9 @@ func (p *Pool) find(l *Look) *found {
 	}
 	return f
 }
+
+// has reports whether a session is in the list, at its place.
+func (f *found) has(s *session) bool { return s.place < len(f.sessions) && f.sessions[s.place] == s }
 
 // Look fills in what is known at now: all at once, since a tick that waited for its
 // turn among the reports with each session would wait thousands of times. Its lists must not be
@@ -100,13 +108,17 @@ type News struct {
 }
 
 // News appends those of the sessions last looked at of which anything came since they were, or since the
-// last call: so that what is measured need not be taken in all at once.
+// last call, one for each place: so that what is measured need not be taken in all at once.
 func (p *Pool) News(news []News, now time.Time) []News {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.heard {
-		if at := s.place; at < len(p.found.sessions) && p.found.sessions[at] == s {
-			news = append(news, News{at, s.measurement(now)})
+		if !p.found.has(s) {
+			continue
+		}
+		m := s.measurement(now)
+		for at := s.place; at >= 0; at = p.found.earlier[at] {
+			news = append(news, News{at, m})
 		}
 	}
 	p.forget()

@@ -40,7 +40,7 @@ func TestLossless(t *testing.T) {
 	})
 }
 
-// Of each session that was looked at is told once what came since, and of no other one.
+// Of each session that was looked at is told once what came since, at each of its places, and of no other one.
 func TestNews(t *testing.T) {
 	p := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler))
 	a := inventory.Agent{UID: "a1", Node: "worker-1"}
@@ -92,5 +92,16 @@ func TestNews(t *testing.T) {
 	}
 	if got := told(); len(got) > 0 {
 		t.Errorf("told twice: %v", got)
+	}
+	shared := Look{Sessions: []string{"one", "two", "one", "gone", "one"}} // as an app's is that several measure
+	p.Look(&shared, now)
+	report("one")
+	if got := told(); !slices.Equal(got, []int{0, 2, 4}) {
+		t.Errorf("%v, want that of each place of one session", got)
+	}
+	p.Look(&l, now)
+	report("one", "two")
+	if got := told(); !slices.Equal(got, []int{1, 2}) {
+		t.Errorf("%v, want those of the list before", got)
 	}
 }
