@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"sync/atomic"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -26,6 +29,7 @@ import (
 
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 )
 
 // foreign is what another issuer writes: a certificate of an authority.
@@ -94,7 +98,7 @@ func serve(t *testing.T, first, second Config, data map[string][]byte) *served {
 	}})
 	mutating, validating := webhooks(port)
 	apply(t, c, mutating, validating)
-	eventually(t, "both replicas serve and are trusted", func() bool {
+	await.Until(t, "both replicas serve and are trusted", func() bool {
 		ok := s.first.Ready(nil) == nil && s.second.Ready(nil) == nil
 		for range 2 {
 			ok = ok && c.Create(t.Context(), configMap()) == nil
@@ -113,7 +117,7 @@ func serve(t *testing.T, first, second Config, data map[string][]byte) *served {
 // callUntil calls all the time until something is so, and a while after.
 func (s *served) callUntil(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	eventually(t, what, func() bool { s.call(); return is() })
+	await.Until(t, what, func() bool { s.call(); return is() })
 	for range 50 {
 		s.call()
 	}
@@ -144,7 +148,7 @@ func TestDeletedSecretIsMadeAgain(t *testing.T) {
 	if err := s.c.Update(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the replicas have seen the label", func() bool { return s.first.Ready(nil) == nil })
+	await.Until(t, "the replicas have seen the label", func() bool { return s.first.Ready(nil) == nil })
 	if err := s.c.Delete(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +160,7 @@ func TestDeletedSecretIsMadeAgain(t *testing.T) {
 	if len(again.Data[nextCertFile]) == 0 || len(parseBundle(again.Data[certs.CAFile])) < 2 {
 		t.Error("no replacement is announced")
 	}
-	eventually(t, "an Event says so", func() bool {
+	await.Until(t, "an Event says so", func() bool {
 		var list eventsv1.EventList
 		if err := s.c.List(t.Context(), &list, client.InNamespace("default")); err != nil {
 			t.Fatal(err)
@@ -267,6 +271,46 @@ func TestNoRotationPastAMissingConfigMap(t *testing.T) {
 	if secret := looks(); !bytes.Equal(serving(s), secret.Data[certs.CertFile]) {
 		t.Error("the new one is not used though all are told")
 	}
+
+	// Who may not be told is waited for until the one in use has expired, and no longer; it is said.
+	known, s.client = serving(s), tellsNobody{c}
+	secret = looks()
+	secret.Data = nil
+	if err := c.Update(t.Context(), &secret); err != nil {
+		t.Fatal(err)
+	}
+	refused := func() {
+		t.Helper()
+		var err error
+		for range 4 { // in the first there is nothing to tell of yet
+			_, err = s.Reconcile(t.Context(), reconcile.Request{})
+		}
+		if !apierrors.IsForbidden(err) {
+			t.Errorf("it is not said that somebody can't be told: %v", err)
+		}
+		if err := c.Get(t.Context(), key, &secret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if refused(); len(secret.Data[certs.CertFile]) == 0 || !bytes.Equal(serving(s), known) {
+		t.Error("a certificate is used that could not be told of, in place of one that all trust")
+	}
+	if s.inUse, _, err = aging.advance(nil, inSecret, time.Now().Add(-91*24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if refused(); !bytes.Equal(serving(s), secret.Data[certs.CertFile]) {
+		t.Error("the one in use has expired, and the next one is still waited with")
+	}
+}
+
+// tellsNobody may not write ConfigMaps.
+type tellsNobody struct{ client.Client }
+
+func (c tellsNobody) Update(ctx context.Context, object client.Object, opts ...client.UpdateOption) error {
+	if _, public := object.(*corev1.ConfigMap); public {
+		return apierrors.NewForbidden(corev1.Resource("configmaps"), object.GetName(), errors.New("by an administrator"))
+	}
+	return c.Client.Update(ctx, object, opts...)
 }
 
 // From detnet's own certificates to another issuer's: that issuer writes into the

@@ -49,7 +49,7 @@ func (s *Secret) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 		return reconcile.Result{}, nil // whoever issues it has not done so yet
 	}
 	known := s.known.of(secret.Data[certs.CertFile])
-	if !known.everywhere {
+	if !known.everywhere && !s.ended(now) {
 		return reconcile.Result{}, untold
 	}
 	if settled := known.since.Add(s.config.Settle); now.Before(settled) && s.mustSettle(now) {
@@ -96,6 +96,13 @@ func (s *Secret) forgetAt() time.Time {
 		since = known
 	}
 	return since.Add(forget * s.config.Settle)
+}
+
+// ended reports whether the certificate in use has expired, which nobody takes any more: with the
+// next one is waited no longer, not even for those who can't be told of it.
+func (s *Secret) ended(now time.Time) bool {
+	inUse := parseBundle(s.inUse[certs.CertFile])
+	return len(inUse) > 0 && !now.Before(inUse[0].NotAfter)
 }
 
 // mustSettle reports whether the API server may not trust the new certificate
