@@ -19,7 +19,7 @@ func TestMisuseIsRefused(t *testing.T) {
 		"surplus", "doctor surplus", "explain ns/pod surplus", "import file surplus", "record surplus",
 		"replay file surplus", "restore surplus", "simulate surplus", "top surplus", "reflect surplus", "probe",
 		"policy surplus", "policy test surplus", "policy check surplus", "policy shadow surplus",
-		"nosuch --help", "-h nosuch", "policy nosuch --help", "policy --help nosuch", "policy -d dir -h nosuch", "completion nosuch --help", "help nosuch --help",
+		"nosuch --help", "-h nosuch", "nosuch --version", "-v nosuch", "policy nosuch --help", "policy --help nosuch", "policy -d dir -h nosuch", "completion nosuch --help", "help nosuch --help",
 		"nosuch", "policy nosuch", "completion nosuch", "completion nosuch bash", "completion bash zsh",
 		"doctor -n detnet", "record -n detnet", "policy shadow -n detnet", "policy eval -n detnet file",
 		"explain -n a b/c", "explain /", "explain a/", "explain /a", "explain a/b/c", "explain pod/",
@@ -73,6 +73,7 @@ func TestMisuseSaysWhatThereIs(t *testing.T) {
 func TestVersionAndHelp(t *testing.T) {
 	for line, want := range map[string]string{
 		"--version":     "detnet version dev\n",
+		"-v":            "detnet version dev\n",
 		"--help":        "policy ",
 		"policy --help": "check ",
 		"policy -h":     "-h, --help ",

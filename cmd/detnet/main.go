@@ -23,13 +23,26 @@ func run() int {
 	return exitCode(newRootCommand().ExecuteContext(ctx))
 }
 
+// sayVersion has --version say it. Cobra's own flag does before it looks at what else stands on
+// the line, such as the name of no command.
+func sayVersion(root *cobra.Command) {
+	asked := root.Flags().BoolP("version", "v", false, "version for "+root.Name())
+	help := root.RunE
+	root.RunE = func(c *cobra.Command, args []string) error {
+		if !*asked {
+			return help(c, args)
+		}
+		_, err := fmt.Fprintf(c.OutOrStdout(), "%s version %s\n", c.Name(), version)
+		return err
+	}
+}
+
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:          "detnet",
 		Short:        "Deterministic networking for Kubernetes",
 		Long:         "Deterministic networking for Kubernetes.\n\nThe exit code is 0 if all is well, 1 if the answer is no (a command says in its help what that is),\nand 2 if there is no answer: a flag, an argument or a file that is no good, a cluster out of reach.",
 		SilenceUsage: true,
-		Version:      version,
 	}
 	root.AddCommand(newDoctorCommand(), newPolicyCommand())
 	root.AddCommand(newSimulateCommand())
@@ -46,5 +59,6 @@ func newRootCommand() *cobra.Command {
 		return nil
 	}
 	refuseMisuse(root)
+	sayVersion(root)
 	return root
 }

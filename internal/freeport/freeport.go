@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -40,15 +41,14 @@ func Port() (int, error) {
 // then, one at a time, as if nobody had the port.
 func keep(port int) error {
 	family, any := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: port})
-	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	fd, err := socket(family)
 	if errors.Is(err, unix.EAFNOSUPPORT) {
 		family, any = unix.AF_INET, &unix.SockaddrInet4{Port: port}
-		fd, err = unix.Socket(family, unix.SOCK_STREAM, 0)
+		fd, err = socket(family)
 	}
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
-	unix.CloseOnExec(fd)
 	if family == unix.AF_INET6 {
 		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)) // IPv4's addresses too
 	}
@@ -62,6 +62,18 @@ func keep(port int) error {
 		unix.Close(fd)
 	}
 	return err
+}
+
+// socket makes one that no program inherits that another goroutine starts meanwhile: it would
+// keep the port for as long as it runs.
+func socket(family int) (int, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fd)
+	}
+	return fd, err
 }
 
 // Addr returns an address of the loopback with such a port.

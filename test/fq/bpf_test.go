@@ -113,6 +113,10 @@ func same(t *testing.T, ours, ciliums figures) {
 		{cutMany, "before_mbit", 0.01}, {cutMany, "after_mbit", 0.03}, {cutMany, "effect_ms", 0.1}, {cutMany, "surplus_kb", 0.05},
 		{bandsOfBoth, "probe_p99_ms", 0.1},
 	} {
+		if len(ours[f.name]) == 0 || len(ciliums[f.name]) == 0 {
+			t.Errorf("%s was played %d times with ours and %d times with Cilium's: nothing to compare", f.name, len(ours[f.name]), len(ciliums[f.name]))
+			continue
+		}
 		a, b := ours[f.name][0][f.figure], ciliums[f.name][0][f.figure]
 		t.Logf("%s of %s: %.3f of ours, %.3f of Cilium's", f.figure, f.name, a, b)
 		if b <= 0 || math.Abs(a-b) > f.within*b {
