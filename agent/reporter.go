@@ -121,22 +121,22 @@ func (r *reporter) first(now time.Time) bool {
 }
 
 // waits reports whether the next report is not due yet: the controller has too much to read,
-// or all is calm.
+// or all is calm. What is new after a calm second is told at once, for a cut may wait for it.
 func (r *reporter) waits(now time.Time) bool {
-	calm, least := time.Duration(r.calm.Load()), time.Duration(r.least.Load())
-	if !r.begun {
+	calm, least, ago := time.Duration(r.calm.Load()), time.Duration(r.least.Load()), now.Sub(r.last)
+	rests, strained := now.Sub(r.stirred) >= settled, ago <= least-ReportEvery/2
+	switch {
+	case !r.begun:
 		return false
-	}
-	if now.Sub(r.last) <= least-ReportEvery/2 {
+	case strained && !rests:
 		return true
-	}
-	if calm == 0 {
+	case calm == 0:
+		return strained
+	case r.news():
+		r.stirred = now
 		return false
 	}
-	if r.news() {
-		r.stirred = now
-	}
-	return now.Sub(r.stirred) >= settled && now.Sub(r.last) <= calm-ReportEvery/2
+	return strained || rests && ago <= calm-ReportEvery/2
 }
 
 // settled is for how long after something was worth telling nothing waits: what

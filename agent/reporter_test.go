@@ -168,6 +168,32 @@ func TestNobodyReportsMoreOftenThanIsRead(t *testing.T) {
 	}
 }
 
+// What pods begin to send after a calm second is told at once to a controller that has too much to
+// read, and what follows when its time has come.
+func TestWhatBeginsIsToldAtOnce(t *testing.T) {
+	const least = 800 * time.Millisecond
+	pod := usage.Rate{Namespace: "factory", Name: "bulk", UID: "u1", At: time.Now(), Tx: 50 * bitrate.Mbit}
+	meter := &lastRates{[]usage.Rate{pod}}
+	r := &reporter{Server: &Server{Metrics: NewMetrics(prometheus.NewRegistry()), Meter: meter}, sender: probe.NewSender(probe.Options{}), handed: &handover{}}
+	r.take(&api.Assignment{Packed: true, CalmReportMs: uint32(maxCalm.Milliseconds()), LeastReportMs: uint32(least.Milliseconds())})
+	r.next()
+	if !r.waits(r.last.Add(ReportEvery)) {
+		t.Error("a report waits for nothing although all is as it was")
+	}
+	for k, waits := range []bool{false, true} {
+		pod.Tx *= 3
+		meter.rates = []usage.Rate{pod}
+		if got := r.waits(r.last.Add(ReportEvery)); got != waits {
+			t.Errorf("at change %d the next report waits: %v, want %v", k+1, got, waits)
+		}
+		r.next()
+	}
+	meter.rates = nil
+	if r.waits(r.last.Add(least)) {
+		t.Error("nothing is told when its time has come")
+	}
+}
+
 // Before the first report, and where nobody asked, nothing waits.
 func TestNothingWaitsUnasked(t *testing.T) {
 	r := &reporter{Server: &Server{Metrics: NewMetrics(prometheus.NewRegistry())}, sender: probe.NewSender(probe.Options{})}

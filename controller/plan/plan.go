@@ -60,6 +60,8 @@ type Elsewhere struct {
 	// Afar are the apps that are late because the nodes they are measured from are, towards
 	// others as well.
 	Afar []PodID `json:"afar,omitempty"`
+	// Unsure are the apps for whom everybody would have to be cut, and is not to be yet.
+	Unsure []PodID `json:"unsure,omitempty"`
 	// Turns is how many limits may begin to be low now (senders.Flush).
 	Turns int `json:"turns,omitempty"`
 }

@@ -32,7 +32,7 @@ func Step(c Config, s State, v sense.View) (State, plan.Plan) {
 	v = c.assume(ordered(v))
 	r := round{config: c, view: v, plan: plan.Plan{At: v.At}}
 	r.senders = senders.Observe(s.Uses, s.Flushes, s.Feedback, v.Observation, v.Elsewhere, c.Budget.Feedback)
-	r.blame = blame.Observe(c.Blame, c.Sense, s.Diagnoses, s.behind, s.raised(v.At), v, r.senders)
+	r.blame = blame.Observe(c.Blame, c.Sense, s.Diagnoses, s.behind, s.full(v), v, r.senders)
 	all := r.blame.Bottlenecks(s.clusterCounts(v.At))
 	r.budgets = make([]budget.Budget, 0, len(all)+1)
 	r.plan.Reasons = slices.Grow(r.plan.Reasons, len(all))
@@ -62,13 +62,20 @@ func (s *State) behind(b plan.Bottleneck) bool {
 	return found
 }
 
-// shows is how long it takes at most until a raise that was too much is seen.
+// shows is how long it takes at most until a raise that was too much is seen, and until a queue that was
+// cut for has left and is forgotten.
 const shows = 2 * time.Second
 
-// raised reports whether more was given out behind a bottleneck just now.
-func (s *State) raised(now time.Time) func(plan.Bottleneck) bool {
-	return func(b plan.Bottleneck) bool {
-		return now.Sub(find(s.Budgets, b).Search.Raised) < shows
+// full reports whether an uplink is what an app is late by, as far as others show: more was given out
+// behind it just now, or less for an app of another node.
+func (s *State) full(v sense.View) func(plan.Bottleneck, *plan.App) bool {
+	return func(b plan.Bottleneck, app *plan.App) bool {
+		known := find(s.Budgets, b)
+		if v.At.Sub(known.Search.Raised) < shows {
+			return true
+		}
+		i, found := plan.Find(v.Apps, find(s.Accounts, b).App)
+		return found && v.Apps[i].Node != app.Node && v.At.Sub(known.Link.Cut) < shows
 	}
 }
 

@@ -64,6 +64,9 @@ func (s State) Elsewhere(all, part plan.Observation, nodes func(string) bool) pl
 		if d.Afar {
 			e.Afar = append(e.Afar, d.App)
 		}
+		if d.Bottleneck == (plan.Bottleneck{}) {
+			e.Unsure = append(e.Unsure, d.App)
+		}
 	}
 	for _, f := range known(s.Flushes, part.Senders) {
 		if f.At.Equal(all.At) {

@@ -34,7 +34,7 @@ func all(nodes ...string) Sending {
 }
 
 func after(known []Diagnosis, v sense.Verdict, sending Sending) Diagnosis {
-	return diagnose(known, func(plan.Bottleneck) bool { return true }, []sense.Verdict{v}, nil, sending, time.Unix(0, 0))[0]
+	return diagnose(known, func(plan.Bottleneck) bool { return true }, []sense.Verdict{v}, nil, nil, sending, time.Unix(0, 0))[0]
 }
 
 // Who is late both ways is so by several uplinks: its own, if all ways back are late, and those of

@@ -32,13 +32,14 @@ type Config struct {
 // Diagnosis is where the trouble of an app is looked for.
 type Diagnosis struct {
 	App        plan.PodID
-	Bottleneck plan.Bottleneck
+	Bottleneck plan.Bottleneck   // zero: it is not known yet, and nobody is cut for it
 	Also       []plan.Bottleneck // uplinks across which it is late as well; Apart
 	Apart      bool              // each is judged by the way across it alone
 	Tried      []plan.Bottleneck // others that were of no help in the present trouble
 	InVain     bool              // somebody was cut in it without effect
 	Afar       bool              // the nodes it is measured from are late towards others as well
 	Since      time.Time         // last in trouble
+	Late       time.Time         // since when it is, without a look at which it was not; zero: it is not
 
 	// No bottleneck is to blame: cuts did not help anywhere. Until RetryAt
 	// the app is not acted upon, unless it gets much worse than Level.
@@ -68,18 +69,21 @@ func (s *Diagnosis) letBe(v *sense.Verdict, now time.Time) bool {
 
 // diagnose says for every app where its trouble is looked for: kept while it
 // lasts, chosen by evidence when it starts, and again while nobody is behind it.
-// Apps, those that are late by what is Afar, and what is known of them are in the order
-// of their PodID.
-func diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []sense.Verdict, afar []plan.PodID, sending Sending, now time.Time) []Diagnosis {
+// Apps, those that are late by what is Afar, those for whom everybody is not to be cut yet,
+// and what is known of them are in the order of their PodID.
+func diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []sense.Verdict, afar, unsure []plan.PodID, sending Sending, now time.Time) []Diagnosis {
 	next := make([]Diagnosis, 0, len(verdicts))
 	for i := range verdicts {
 		v := &verdicts[i]
 		s := Diagnosis{App: v.App.Pod, Bottleneck: plan.Uplink(v.App.Node), Seen: now}
 		trouble := !v.App.SLO.IsZero() && sense.Crosses(v.App) && (v.Standing || v.Lossy)
 		if trouble {
-			_, s.Afar = slices.BinarySearchFunc(afar, s.App, plan.PodID.Compare)
+			s.Late, s.Afar = now, contains(afar, s.App)
 			s.Bottleneck = candidates(v, s.Afar, sending)[0]
 			s.part(ends(v, sending))
+			if s.Bottleneck.Whole && contains(unsure, s.App) {
+				s.Bottleneck = plan.Bottleneck{}
+			}
 		}
 		if k, found := plan.FindNear(known, s.App, i); found {
 			s.goOn(&known[k], behind, trouble && known[k].cleared(v), now)
@@ -92,12 +96,20 @@ func diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 	return next
 }
 
+func contains(apps []plan.PodID, app plan.PodID) bool {
+	_, found := slices.BinarySearchFunc(apps, app, plan.PodID.Compare)
+	return found
+}
+
 // goOn takes over what still holds of an older diagnosis; cleared says that it is not of
 // the trouble that is left.
 func (s *Diagnosis) goOn(old *Diagnosis, behind func(plan.Bottleneck) bool, cleared bool, now time.Time) {
 	anew := *s
 	*s = *old
-	s.Afar = anew.Afar
+	s.Afar, s.Late = anew.Afar, anew.Late
+	if !old.Late.IsZero() && !anew.Late.IsZero() {
+		s.Late = old.Late
+	}
 	if s.Apart && cleared {
 		s.Also, s.Apart = nil, false
 		cleared = !slices.Contains(s.Tried, anew.Bottleneck)

@@ -21,8 +21,8 @@ type Look struct {
 }
 
 // Observe goes on from the diagnoses of the step before; a budget is there for the
-// bottlenecks that behind reports, and gave out more just now for those that raised does.
-func Observe(c Config, sc sense.Config, known []Diagnosis, behind, raised func(plan.Bottleneck) bool, v sense.View, s senders.Look) Look {
+// bottlenecks that behind reports, and full reports whether one is by what others than an app show.
+func Observe(c Config, sc sense.Config, known []Diagnosis, behind func(plan.Bottleneck) bool, full func(plan.Bottleneck, *plan.App) bool, v sense.View, s senders.Look) Look {
 	l := Look{config: c, sense: sc, view: v, sending: Active(v.Senders, s.Uses)}
 	if v.Elsewhere != nil {
 		for _, b := range v.Elsewhere.Sending {
@@ -35,11 +35,11 @@ func Observe(c Config, sc sense.Config, known []Diagnosis, behind, raised func(p
 			l.view.Verdicts[i] = *believed(&v.Verdicts[i], l.sending)
 		}
 	}
-	afar := lateFromAfar(l.view.Verdicts, raised)
+	afar, early := lateFromAfar(l.view.Verdicts, full), unsure(known, l.view.Verdicts, l.sending, v.At)
 	if v.Elsewhere != nil { // those it takes to say so are not all shown
-		afar = v.Elsewhere.Afar
+		afar, early = v.Elsewhere.Afar, v.Elsewhere.Unsure
 	}
-	l.Diagnoses = diagnose(known, behind, l.view.Verdicts, afar, l.sending, v.At)
+	l.Diagnoses = diagnose(known, behind, l.view.Verdicts, afar, early, l.sending, v.At)
 	l.index = indexOf(v, l.Diagnoses)
 	return l
 }

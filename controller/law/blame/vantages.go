@@ -2,16 +2,18 @@ package blame
 
 import (
 	"math/bits"
+	"slices"
+	"time"
 
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 )
 
 // lateFromAfar finds the apps that are late from wherever they are measured, because each node
-// they are measured from is late towards others as well, or was just given more: it is the
+// they are measured from is late towards others as well, or was just found full without it: it is the
 // uplinks of those nodes that are full, and nothing that the app is near. Both in the order
 // of their PodID.
-func lateFromAfar(verdicts []sense.Verdict, raised func(plan.Bottleneck) bool) (apps []plan.PodID) {
+func lateFromAfar(verdicts []sense.Verdict, full func(plan.Bottleneck, *plan.App) bool) (apps []plan.PodID) {
 	var seen map[string]towards
 	for i := range verdicts {
 		v := &verdicts[i]
@@ -24,9 +26,37 @@ func lateFromAfar(verdicts []sense.Verdict, raised func(plan.Bottleneck) bool) (
 		alone := false // late from a node that is not late towards others
 		for k := range v.App.Sessions {
 			late, vantage := v.Paths.LateFrom&(1<<k) != 0, v.App.Sessions[k].Vantage
-			alone = alone || late && !seen[vantage].everybody() && !raised(plan.Uplink(vantage))
+			alone = alone || late && !seen[vantage].everybody() && !full(plan.Uplink(vantage), v.App)
 		}
 		if !alone {
+			apps = append(apps, v.App.Pod)
+		}
+	}
+	return apps
+}
+
+const (
+	few     = 10                     // nodes that send are cut together as soon as it looks as if they had to be
+	another = 5 * time.Millisecond   // that it has to look so for each one more
+	longest = 500 * time.Millisecond // and for all of a large cluster: who is late has been reported by then
+)
+
+// unsure finds the apps that are late from wherever they are measured for so short a time that those
+// who know better may not have said so yet: the more nodes there are the longer they take,
+// and the more would be cut in error. Where a vantage does not send there is nothing to be known.
+func unsure(known []Diagnosis, verdicts []sense.Verdict, sending Sending, now time.Time) (apps []plan.PodID) {
+	nodes := len(sending) - 1 // beside the cluster
+	sure := min(time.Duration(max(nodes-few, 0))*another, longest)
+	for i := range verdicts {
+		v, late := &verdicts[i], now
+		if !v.Trouble() || v.Paths.Seen < 2 || bits.OnesCount64(v.Paths.LateFrom) != v.Paths.Seen {
+			continue
+		}
+		if k, found := plan.FindNear(known, v.App.Pod, i); found && !known[k].Late.IsZero() {
+			late = known[k].Late
+		}
+		silent := func(x plan.Session) bool { return !sending[plan.Uplink(x.Vantage)] }
+		if now.Sub(late) < sure && !slices.ContainsFunc(v.App.Sessions, silent) {
 			apps = append(apps, v.App.Pod)
 		}
 	}

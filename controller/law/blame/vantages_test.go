@@ -1,6 +1,7 @@
 package blame
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -62,10 +63,52 @@ func TestFullUplinksOfVantagesAreNotTakenForTheWholeCluster(t *testing.T) {
 		"one was, and the other is for all": {[]sense.Verdict{replies("c", "v2")}, plan.Uplink("v2"), []plan.Bottleneck{plan.Uplink("v1")}},
 	} {
 		verdicts := append([]sense.Verdict{seen("a", "n1", "v1", "v2", 3)}, tc.others...)
-		afar := lateFromAfar(verdicts, func(b plan.Bottleneck) bool { return slices.Contains(tc.raised, b) })
-		got := diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, afar, sending, time.Unix(0, 0))
+		afar := lateFromAfar(verdicts, func(b plan.Bottleneck, _ *plan.App) bool { return slices.Contains(tc.raised, b) })
+		got := diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, afar, nil, sending, time.Unix(0, 0))
 		if got[0].Bottleneck != tc.want {
 			t.Errorf("%s: %v is to blame, want %v", name, got[0].Bottleneck, tc.want)
+		}
+	}
+}
+
+// Where everybody would have to be cut, in a large cluster, those who know better are heard first.
+func TestALargeClusterIsCutOnlyOnceOthersHaveBeenHeard(t *testing.T) {
+	nodes := []string{"v1", "v2", "n1", "n2", "n3"}
+	for k := range 200 {
+		nodes = append(nodes, fmt.Sprint("x", k))
+	}
+	begun, nobody := time.Unix(0, 0), plan.Bottleneck{}
+	late, others := seen("a", "n1", "v1", "v2", 3), []sense.Verdict{replies("b", "v1"), replies("c", "v2")}
+	for name, tc := range map[string]struct {
+		nodes  int
+		after  time.Duration // of the second look
+		others []sense.Verdict
+		full   bool   // the uplinks were cut for others
+		silent string // a node that does not send
+		want   [2]plan.Bottleneck
+	}{
+		"a small one":                  {nodes: 5, want: [2]plan.Bottleneck{plan.Cluster, plan.Cluster}},
+		"at once":                      {nodes: 205, after: 300 * time.Millisecond, want: [2]plan.Bottleneck{nobody, nobody}},
+		"nobody else was late by then": {nodes: 205, after: 600 * time.Millisecond, want: [2]plan.Bottleneck{nobody, plan.Cluster}},
+		"others were":                  {nodes: 205, after: 100 * time.Millisecond, others: others, want: [2]plan.Bottleneck{nobody, plan.Uplink("v2")}},
+		"they were cut for others":     {nodes: 205, after: 600 * time.Millisecond, full: true, want: [2]plan.Bottleneck{nobody, plan.Uplink("v2")}},
+		"one of a few more":            {nodes: 20, after: 100 * time.Millisecond, want: [2]plan.Bottleneck{nobody, plan.Cluster}},
+		"a vantage does not send":      {nodes: 205, silent: "v1", want: [2]plan.Bottleneck{plan.Cluster, plan.Cluster}},
+	} {
+		sending := all(nodes[:tc.nodes]...)
+		delete(sending, plan.Uplink(tc.silent))
+		var known []Diagnosis
+		look := func(verdicts []sense.Verdict, full bool, now time.Time) plan.Bottleneck {
+			afar := lateFromAfar(verdicts, func(plan.Bottleneck, *plan.App) bool { return full })
+			known = diagnose(known, func(b plan.Bottleneck) bool { return b != nobody }, verdicts, afar, unsure(known, verdicts, sending, now), sending, now)
+			return known[0].Bottleneck
+		}
+		got := [2]plan.Bottleneck{look([]sense.Verdict{late}, false, begun)}
+		if known[0].concerns(plan.Cluster, late.App, true) == (got[0] == nobody) {
+			t.Errorf("%s: %v is to blame, and yet somebody is cut, or nobody", name, got[0])
+		}
+		if got[1] = look(append([]sense.Verdict{late}, tc.others...), tc.full, begun.Add(tc.after)); got != tc.want {
+			t.Errorf("%s: %v are to blame, want %v", name, got, tc.want)
 		}
 	}
 }
@@ -76,7 +119,7 @@ func TestWhatIsClearIsNotBlamedAnyMore(t *testing.T) {
 	behind := func(plan.Bottleneck) bool { return true }
 	known := []Diagnosis{{App: plan.PodID{Namespace: "factory", Name: "a"}, Bottleneck: plan.Uplink("v1"), Since: time.Unix(0, 0)}}
 	for late, want := range map[uint64]string{1: "v1", 2: "v2"} {
-		got := diagnose(known, behind, []sense.Verdict{seen("a", "n1", "v1", "v2", late)}, nil, sending, time.Unix(0, 1))
+		got := diagnose(known, behind, []sense.Verdict{seen("a", "n1", "v1", "v2", late)}, nil, nil, sending, time.Unix(0, 1))
 		if got[0].Bottleneck != plan.Uplink(want) {
 			t.Errorf("late from %b: %v is to blame, want %v", late, got[0].Bottleneck, want)
 		}
@@ -111,7 +154,7 @@ func TestFullUplinksOfVantagesHaveNobodyElseCut(t *testing.T) {
 			v.Tail, v.Standing, v.Lossy = true, tc.lossy, tc.lossy
 			v.Worst = sense.Reading{Session: &v.App.Sessions[0], Samples: 4, Tail: 10 * allowed, Ways: sense.Ways{Forward: allowed / 40, Back: allowed / 20}}
 		}
-		s := diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, lateFromAfar(verdicts, func(plan.Bottleneck) bool { return false }), sending, time.Unix(0, 0))[0]
+		s := diagnose(nil, func(plan.Bottleneck) bool { return true }, verdicts, lateFromAfar(verdicts, func(plan.Bottleneck, *plan.App) bool { return false }), nil, sending, time.Unix(0, 0))[0]
 		whole := s.Bottleneck.Whole
 		for range 5 {
 			next, moved := s.move(Config{Backoff: time.Second, MaxBackoff: time.Minute}, s.Bottleneck, &verdicts[0], sending, true, time.Unix(0, 0))

@@ -328,12 +328,15 @@ func (o *outbox) next(f *fleet, s *sampler, urgent bool, now time.Time) *api.Rep
 		o.rates = append(o.rates, s.node.rates(f.takes)...)
 		stirred = stirred || !packed || o.names.News(o.rates, capacity/20)
 	}
+	rests := now.Sub(o.stir) >= settled
 	if stirred || urgent {
 		o.stir = now
 	}
 	switch ago := now.Sub(o.last); {
 	case urgent && now.Sub(o.hurried) >= least:
 		o.hurried = now
+	case rests && stirred: // as the agent does
+		urgent = false
 	case ago < least-agent.ReportEvery/2, now.Sub(o.stir) >= settled && ago < calm-agent.ReportEvery/2:
 		return nil
 	default:
