@@ -98,7 +98,9 @@ var edtBars = map[string]score.Bar{
 	"bursts":         {Violation: 0.01, Goodput: 71 * mbit, Clean: time.Second},
 	"slow-patches":   {Violation: 0.012, Goodput: 150 * mbit, Clean: time.Second},
 	"aqm-udp":        {Violation: 0.01, Goodput: 149 * mbit, Clean: time.Second},
-	"cross-traffic":  {Violation: 0.012, Clean: time.Second},
+	"recovery":       {Violation: 0.01, Goodput: 54 * mbit, Clean: time.Second},
+	"cross-traffic":  {Violation: 0.019, Goodput: 48 * mbit, Clean: time.Second},
+	"own-traffic":    {Violation: 0.008, Clean: time.Second},
 
 	"capacity-drop-udp": {Violation: 0.01, Goodput: 65 * mbit, Clean: time.Second},
 }

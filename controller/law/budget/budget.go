@@ -115,6 +115,7 @@ type Search struct {
 	// No sooner than SpareAt is a quieter link taken for room again.
 	SpareAt   time.Time
 	SpareWait time.Duration
+	Vacated   time.Time // when what others had left was last taken
 	Used      time.Time // when about as much was last sent as has gone through
 	// When the budget was last raised, given back, and shifted between senders.
 	Raised, Released, Shared time.Time

@@ -147,7 +147,7 @@ func (t *Turn) cut(b *Budget) {
 	first := !again && !raised && !b.Link.Known
 	b.Link.Upper = t.tooMuch(b)
 	if !again {
-		x.Rise = queue.Way{Slope: queue.Rising(t.ramp(b, t.Now)), Inflow: b.Link.Upper}
+		x.Rise = t.rise(b, raised)
 		x.Found.Used, x.Tried = min(b.Limits(), t.Load.Peak), b.Phase == plan.Trying
 	}
 	if !again && !raised && b.Link.Known && !t.together(b) {
@@ -172,6 +172,20 @@ func (t *Turn) cut(b *Budget) {
 		x.Resume = plan.Testing
 	}
 	b.Phase = plan.Cutting
+}
+
+// rise is how the queue came. What leaves the node besides what they send is others', where that is much of the link, and
+// nothing of a change before can still be leaving.
+func (t *Turn) rise(b *Budget, raised bool) queue.Way {
+	rise := queue.Way{Slope: queue.Rising(t.ramp(b, t.Now)), Inflow: b.Link.Upper}
+	if raised || t.Held || t.Load.Out == 0 {
+		return rise
+	}
+	if rise.Others = t.Load.Others; !counts(rise.Others, rise.Alone()) {
+		rise.Others = 0
+	}
+	b.Link.Others = rise.Others
+	return rise
 }
 
 // lower takes such a share of what fits through, or was used if that is not known, and notes

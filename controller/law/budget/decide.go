@@ -246,7 +246,6 @@ const (
 	// again as it keeps of one (flow_limit, 100 packets): bits.
 	atOnceOf    = 1.5 * 100 * 1514 * 8
 	leaving     = 2                      // samples in a row after the highest tell that a queue leaves
-	beyond      = 1.05                   // times its limit: who sends more sends what it had waiting beside it
 	burstTime   = 500 * time.Millisecond // after a raise, that a burst is waited for to leave
 	burstMemory = 10 * time.Minute       // after a burst, that sockets are taken to have more waiting
 )

@@ -3,6 +3,7 @@ package budget
 import (
 	"time"
 
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/plan"
 )
 
@@ -113,12 +114,19 @@ func (t *Turn) insist(b *Budget) plan.Reason {
 // waited for: else another cut is made.
 const leaves = time.Second
 
+// shown reports whether no more leaves the node than the limits in force let through beside others: who does not slow down for
+// a limit is not seen to obey it.
+func (t *Turn) shown(b *Budget) bool {
+	may := t.Load.Limits + t.Load.Unused + b.Link.Others
+	return t.Load.Out > 0 && t.Load.Out <= bitrate.Scale(may, beyond)
+}
+
 // emptying reports whether the queue is on its way out after a cut, or may be:
 // the patch has not been seen to work yet, or samples sent since are still
 // late but so much less and less that it is gone soon.
 func (t *Turn) emptying(b *Budget) bool {
 	trouble := t.Opinion.Trouble()
-	if t.Held || trouble && t.Pending { // what waited before the cut still goes on
+	if t.Held || trouble && t.Pending && !t.shown(b) { // what waited before the cut still goes on
 		b.Link.EffectBy = t.Now
 		return true
 	}

@@ -24,6 +24,8 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		return t.hold(b, plan.Blind)
 	case !t.Load.More:
 		return t.hold(b, plan.Unused)
+	case t.vacated(b):
+		return t.reason(b, plan.Grow, plan.Calm)
 	case !used && (!t.Load.Bound || t.Load.InVain && !t.lost(b) || b.Search.Overbooked.By > 0 || t.pauses(b)): // what is not used says nothing of what fits
 		if t.withdraw(b) {
 			return t.reason(b, plan.Cut, plan.Unused)
@@ -64,6 +66,23 @@ func (t *Turn) pauses(b *Budget) bool {
 	return b.Link.fallen() && b.Search.Used.Before(t.Now) && t.Now.Sub(b.Search.Used) < t.Config.ProbeEvery
 }
 
+// vacated takes what others use less of the link than as it was cut, where that is enough for one of those of whom nobody
+// gets anything: nothing of what they send tells that there is room. Where others come and go it is not taken each time.
+func (t *Turn) vacated(b *Budget) bool {
+	l, s := &b.Link, &b.Search
+	room := l.Capacity + max(l.Others-t.Load.Others, 0)
+	total := bitrate.Scale(room, t.Config.Settle)
+	if !t.lost(b) || !l.Known || total < b.Total+t.Load.Lacks || t.Now.Sub(s.Raised) < t.pause(b) || t.Now.Sub(s.Vacated) < t.comeback(b) {
+		return false
+	}
+	l.learn(room, l.Measured)
+	l.Others = min(l.Others, t.Load.Others)
+	s.end()
+	b.Total, b.Phase = total, b.rest()
+	s.Raised, s.Vacated, s.At = t.Now, t.Now, t.Now.Add(t.Config.ProbeEvery)
+	return true
+}
+
 // lost reports whether nobody gets anything, since none slows down for a limit that is too little for
 // all that it offers: then there is nothing to lose by a try for so much.
 func (t *Turn) lost(b *Budget) bool {
@@ -72,7 +91,7 @@ func (t *Turn) lost(b *Budget) bool {
 
 // futile reports whether nobody gets anything of less than was too much lately.
 func (t *Turn) futile(b *Budget) bool {
-	return t.lost(b) && b.Total+t.Load.Lacks >= b.Link.Upper && t.Now.Sub(b.Link.Cut) < max(t.Config.ProbeEvery, b.Search.Wait)
+	return t.lost(b) && b.Total+t.Load.Lacks >= bitrate.Scale(b.Link.Upper, t.Config.Settle) && t.Now.Sub(b.Link.Cut) < max(t.Config.ProbeEvery, b.Search.Wait)
 }
 
 // forgo ends a search below that: what is given out is of no use, nor does it harm anybody.

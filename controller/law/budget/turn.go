@@ -71,6 +71,7 @@ func (t *Turn) ramp(b *Budget, at time.Time) []queue.Delay {
 
 const (
 	proven   = 0.985       // share of what was good before that is given out again
+	beyond   = 1.05        // times its limit: who sends more sends what it had waiting beside it
 	cleanFor = time.Second // without a violation, for cuts to count as having helped: a cause elsewhere comes and goes
 )
 

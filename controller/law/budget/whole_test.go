@@ -67,6 +67,11 @@ func TestWhatWasTooMuchIsNotTriedForWhereLessIsOfNoUse(t *testing.T) {
 		t.Errorf("later: %+v", r)
 	}
 	turn, b = futile()
+	b.Link.Upper = 163 * mbit // limits are 3 % above what is offered under them
+	if turn.grow(&b); b.Phase != plan.Settled {
+		t.Errorf("160M were about too much: %v", b.Phase)
+	}
+	turn, b = futile()
 	b.Link.Upper = 200 * mbit
 	if r := turn.grow(&b); r.Action != plan.Grow || b.Phase != plan.Trying {
 		t.Errorf("160M were not too much: %+v", r)

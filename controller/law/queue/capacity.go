@@ -17,11 +17,14 @@ import (
 type Way struct {
 	Slope  float64      // seconds a second; 0: not seen
 	Inflow bitrate.Rate // what the senders sent meanwhile
+	Others bitrate.Rate // and others, as far as that was seen
 }
 
-// Alone is what fits through if nobody else is there: C = B/(1 + slope). If others are
-// there it is too little, never too much, as long as the queue falls.
-func (w Way) Alone() bitrate.Rate { return bitrate.Rate(float64(w.Inflow) * (1 / (1 + w.Slope))) }
+// Alone is what fits through if nobody else is there than was seen: C = (B + X)/(1 + slope), of which X is others'. If
+// more are there it is too little, never too much, as long as the queue falls. Where they take all of it, it is what can be written.
+func (w Way) Alone() bitrate.Rate {
+	return max(bitrate.Rate(float64(w.Inflow+w.Others)*(1/(1+w.Slope)))-w.Others, min(w.Inflow, bitrate.Min))
+}
 
 // Between is what the senders may have, where the slope would be 0, and what others have
 // of the link: two equations for C and X.
@@ -109,7 +112,7 @@ func Throughput(ramp []Delay, sums []senders.Sum, stands time.Duration) []bitrat
 		before, seen := level(ramp, w.From)
 		after, known := level(ramp, w.At)
 		if seen && known && before >= stands && after >= stands {
-			all = append(all, Way{(after - before).Seconds() / w.At.Sub(w.From).Seconds(), w.Tx}.Alone())
+			all = append(all, Way{Slope: (after - before).Seconds() / w.At.Sub(w.From).Seconds(), Inflow: w.Tx}.Alone())
 		}
 	}
 	slices.Sort(all)

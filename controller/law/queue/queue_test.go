@@ -44,24 +44,31 @@ func TestCapacityFromSlopes(t *testing.T) {
 	if slope, _, _ := Falling(faltered); math.Abs(slope+0.25) > 0.02 {
 		t.Errorf("the way down after faltering is %v, want -0.25", slope)
 	}
-	if c := (Way{down, 150 * mbit}).Alone(); max(c-200*mbit, 200*mbit-c) > 3*mbit {
+	if c := (Way{Slope: down, Inflow: 150 * mbit}).Alone(); max(c-200*mbit, 200*mbit-c) > 3*mbit {
 		t.Errorf("capacity %v, want 200M", c)
 	}
-	if room, others, known := Between(Way{up, 300 * mbit}, Way{down, 150 * mbit}); !known || others > 6*mbit || room < 194*mbit || room > 206*mbit {
+	if room, others, known := Between(Way{Slope: up, Inflow: 300 * mbit}, Way{Slope: down, Inflow: 150 * mbit}); !known || others > 6*mbit || room < 194*mbit || room > 206*mbit {
 		t.Errorf("%v fit, others use %v, want 200M and none", room, others)
 	}
 	// With 60 of others in it, 90 falls by a quarter and 240 rises by a half.
-	if room, others, known := Between(Way{0.5, 240 * mbit}, Way{-0.25, 90 * mbit}); !known || room != 140*mbit || others != 60*mbit {
+	if room, others, known := Between(Way{Slope: 0.5, Inflow: 240 * mbit}, Way{Slope: -0.25, Inflow: 90 * mbit}); !known || room != 140*mbit || others != 60*mbit {
 		t.Errorf("%v fit, others use %v, want 140M and 60M", room, others)
 	}
-	if room, others, known := Beside(200*mbit, Way{-0.25, 90 * mbit}); !known || room != 140*mbit || others != 60*mbit {
+	if room, others, known := Beside(200*mbit, Way{Slope: -0.25, Inflow: 90 * mbit}); !known || room != 140*mbit || others != 60*mbit {
 		t.Errorf("of a link of 200M, by the way down, room %v beside %v, known %v; want 140M beside 60M", room, others, known)
 	}
-	if _, _, known := Beside(200*mbit, Way{0, 90 * mbit}); known {
+	if _, _, known := Beside(200*mbit, Way{Slope: 0, Inflow: 90 * mbit}); known {
 		t.Error("something is said of a queue of which the way down is unclear")
 	}
-	if _, _, known := Between(Way{0, 240 * mbit}, Way{-0.25, 90 * mbit}); known {
+	if _, _, known := Between(Way{Slope: 0, Inflow: 240 * mbit}, Way{Slope: -0.25, Inflow: 90 * mbit}); known {
 		t.Error("one slope told both")
+	}
+	// 298 beside 50 of others that are seen, into 200, rise by 0.74.
+	if c := (Way{Slope: 0.74, Inflow: 298 * mbit, Others: 50 * mbit}).Alone(); c != 150*mbit {
+		t.Errorf("%v fit beside 50M of others, want 150M", c)
+	}
+	if c := (Way{Slope: 1, Inflow: 100 * mbit, Others: 300 * mbit}).Alone(); c != bitrate.Min {
+		t.Errorf("%v fit where others fill the link, want the least that can be written", c)
 	}
 	for _, little := range [][]Delay{nil, ramp(42*ms, 0, -0.25)[:2]} {
 		if slope, _, _ := Falling(little); slope != 0 || Rising(little) != 0 {

@@ -1,6 +1,7 @@
 package senders
 
 import (
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -102,7 +103,10 @@ type Load struct {
 	// Lacks is how much more would have one more of those get all that it offers that do not
 	// slow down, and get next to nothing; 0: there is none.
 	Lacks bitrate.Rate
-	Whole bitrate.Rate // the least that leaves one of them all that it offers, of which less would leave next to nothing; 0: nobody
+	// Out is what left their node in the newest sub-window, and Others the most that did lately besides what they sent: others'
+	// traffic. Before Cilium's limiter, and 0 where nobody tells.
+	Out, Others bitrate.Rate
+	Whole       bitrate.Rate // the least that leaves one of them all that it offers, of which less would leave next to nothing; 0: nobody
 }
 
 // Costly reports whether each change of a limit costs what is let through for a while.
@@ -166,8 +170,9 @@ func (l *Look) Group(members []int32) Group {
 		l.passed(&g)
 		load.Peak = PeakSum(g.Senders)
 	}
-	if load.Paced {
+	if load.Costly() {
 		load.Whole = l.whole(members)
+		load.Out, load.Others = l.left(&g)
 	}
 	// What is promised to all may be more than there is.
 	shrunk := max(load.Peak/2, least)
@@ -209,6 +214,29 @@ func (l *Look) whole(members []int32) bitrate.Rate {
 		return 0
 	}
 	return Enough(all + least) // not all may be seen yet of what it offers
+}
+
+// left is what left a node in the newest sub-window, and the most that did in any of those that are new besides what its senders were let send.
+func (l *Look) left(g *Group) (out, others bitrate.Rate) {
+	first := g.Members[0]
+	node, rates := l.All[first].Node, l.All[first].Rates
+	if len(rates) == 0 || slices.ContainsFunc(g.Senders, func(s *plan.Sender) bool { return s.Node != node }) {
+		return 0, 0
+	}
+	out = rates[len(rates)-1].Out
+	for n := range windows {
+		if rates = until(rates, l.counts[first].to.Add(-time.Duration(n)*Window)); len(rates) == 0 {
+			break
+		}
+		rest := rates[len(rates)-1].Out
+		for _, i := range g.Members {
+			if !l.Uses[i].Offer.Lost() {
+				rest -= l.counts[i].sent[n]
+			}
+		}
+		others = max(others, rest)
+	}
+	return out, others
 }
 
 // wait counts a sender in whose limiter packets may wait.
