@@ -11,7 +11,6 @@ import (
 	"errors"
 	"io"
 	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,7 +113,7 @@ func exchange(t *testing.T, server, client *tls.Config) (string, error) {
 		_, err = io.Copy(conn, conn)
 		served <- err
 	}()
-	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: client}
+	dialer := &tls.Dialer{Config: client}
 	conn, err := dialer.DialContext(t.Context(), "tcp", listener.Addr().String())
 	if err != nil {
 		return "", errors.Join(err, <-served)

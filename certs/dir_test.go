@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/detnet/detnet/internal/await"
 )
 
 // mount imitates kubelet: each write is a new directory, and what the program
@@ -62,18 +64,6 @@ func run(t *testing.T, d *Dir) {
 	})
 }
 
-// eventually waits for what the kernel's file events bring about.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !is() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 func TestDirFollowsTheSymlinkSwap(t *testing.T) {
 	ca := newAuthority(t)
 	hour := time.Now().Add(time.Hour)
@@ -95,7 +85,7 @@ func TestDirFollowsTheSymlinkSwap(t *testing.T) {
 	next := newAuthority(t)
 	cert, key = next.issue(t, "second", hour, bothUsages...)
 	m.write(cert, key, next.pem)
-	eventually(t, "the second certificate is in use on both sides", func() bool {
+	await.Until(t, "the second certificate is in use on both sides", func() bool {
 		name, err := exchange(t, server, client)
 		return err == nil && name == "second"
 	})
@@ -125,7 +115,7 @@ func TestDirKeepsTheLastGoodPair(t *testing.T) {
 	}
 	cert, key = ca.issue(t, "again", hour, bothUsages...)
 	m.write(cert, key, ca.pem)
-	eventually(t, "a good certificate after the bad ones is taken up", func() bool {
+	await.Until(t, "a good certificate after the bad ones is taken up", func() bool {
 		name, err := exchange(t, d.ServerConfig(), d.MutualClientConfig("again"))
 		return err == nil && name == "again"
 	})

@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/webhook"
 )
@@ -45,7 +46,7 @@ func TestClaimedPriorityClasses(t *testing.T) {
 	}
 
 	// Nobody serves. What nobody claims is created, as failurePolicy Ignore says.
-	waitFor(t, "a claim without an answer is refused", func() bool {
+	await.Until(t, "a claim without an answer is refused", func() bool {
 		_, err := enter("tenant", "detnet-critical", "")
 		return err != nil && strings.Contains(err.Error(), "claims.detnet.dev")
 	})
@@ -67,7 +68,7 @@ func TestClaimedPriorityClasses(t *testing.T) {
 		{"trusted", "detnet-critical", "critical", "detnet-critical"},
 		{"trusted", "", "critical", "detnet-critical"},
 	} {
-		waitFor(t, "the webhook is asked", func() bool {
+		await.Until(t, "the webhook is asked", func() bool {
 			pod, err := enter(tt.namespace, tt.claim, tt.label)
 			if err == nil && pod.Spec.PriorityClassName != tt.want {
 				t.Errorf("%+v: %q", tt, pod.Spec.PriorityClassName)

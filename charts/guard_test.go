@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/detnet/detnet/internal/await"
 )
 
 // Nobody lifts their throttle through any of the ways in which the API server lets a
@@ -59,7 +61,7 @@ func TestGuardOfEverySubresource(t *testing.T) {
 			return tenant.Bind(t.Context(), &corev1.Binding{ObjectMeta: object, Target: corev1.ObjectReference{Kind: "Node", Name: "worker-1"}}, metav1.CreateOptions{})
 		}
 	}
-	waitFor(t, "the guard is in force", func() bool {
+	await.Until(t, "the guard is in force", func() bool {
 		_, err := tenant.Patch(t.Context(), "upload", types.StrategicMergePatchType, fmt.Appendf(nil, merge, ""), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 		return apierrors.IsForbidden(err)
 	})

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -28,6 +27,7 @@ import (
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/certs/issuer"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 )
 
 // apiServer starts a real API server for the test and writes a kubeconfig.
@@ -68,13 +68,7 @@ func manage(t *testing.T, cfg *rest.Config, account string, config issuer.Config
 		}
 	})
 	t.Cleanup(end)
-	deadline := time.Now().Add(30 * time.Second)
-	for secret.Ready(nil) != nil {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: no certificate: %v", account, secret.Ready(nil))
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	await.Success(t, account+" has a certificate", func() error { return secret.Ready(nil) })
 	return end
 }
 

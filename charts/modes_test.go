@@ -3,7 +3,6 @@ package charts
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -19,7 +18,9 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 )
 
 // certManagerKinds are the kinds of cert-manager, which anybody may have applied.
@@ -142,9 +143,7 @@ func TestWhoIssuesIsKept(t *testing.T) {
 	}
 	i.helm("install", "detnet", "detnet")
 	secrets := is("nothing of cert-manager", "self", nil)
-	if _, err := envtest.InstallCRDs(i.cfg, envtest.CRDInstallOptions{CRDs: certManagerKinds()}); err != nil {
-		t.Fatal(err)
-	}
+	apitest.Install(t, i.cfg, certManagerKinds()...)
 	i.helm("upgrade", "detnet", "detnet", "--set", "logLevel=debug")
 	is("its kinds alone", "self", secrets)
 	i.create(answering()...)
@@ -228,8 +227,8 @@ func TestProgramsMakeAgainWhatTheyNeed(t *testing.T) {
 				return err != nil
 			}
 		}
-		waitFor(t, account+" may not make another Secret", refused(secret("another", corev1.SecretTypeOpaque)))
-		waitFor(t, account+" may not make a token of another account", refused(secret(name, corev1.SecretTypeServiceAccountToken)))
+		await.Until(t, account+" may not make another Secret", refused(secret("another", corev1.SecretTypeOpaque)))
+		await.Until(t, account+" may not make a token of another account", refused(secret(name, corev1.SecretTypeServiceAccountToken)))
 		if err := i.as(account).Create(t.Context(), secret(name, corev1.SecretTypeOpaque)); err != nil {
 			t.Errorf("%s can't make its Secret: %v", account, err)
 		}
@@ -263,16 +262,6 @@ func TestReleaseHasHooksAndAnOwner(t *testing.T) {
 		}
 		if owners := object.GetOwnerReferences(); len(owners) != 1 || owners[0].UID != ns.UID {
 			t.Errorf("%T: owners %v", object, owners)
-		}
-	}
-}
-
-// waitFor waits for what the API server brings about.
-func waitFor(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not: %s", what)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/restore"
 )
 
@@ -53,7 +54,7 @@ func TestWhoMayRestore(t *testing.T) {
 		}
 		return pod.Annotations["kubernetes.io/egress-bandwidth"]
 	}
-	waitFor(t, "the guard is in force", func() bool {
+	await.Until(t, "the guard is in force", func() bool {
 		as := rest.CopyConfig(i.cfg)
 		as.Impersonate = rest.ImpersonationConfig{UserName: "somebody", Groups: []string{"tenants", "system:authenticated"}}
 		_, err := kubernetes.NewForConfigOrDie(as).CoreV1().Pods("default").Patch(t.Context(), "upload", "application/merge-patch+json",

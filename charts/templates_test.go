@@ -18,9 +18,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
+	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/policies/manifest"
 	"github.com/detnet/detnet/webhook"
 )
@@ -92,7 +93,7 @@ func template(labels, annotations map[string]string) corev1.PodTemplateSpec {
 func jobSets(t *testing.T, cfg *rest.Config) {
 	t.Helper()
 	any := true
-	_, err := envtest.InstallCRDs(cfg, envtest.CRDInstallOptions{CRDs: []*apiextensionsv1.CustomResourceDefinition{{
+	apitest.Install(t, cfg, &apiextensionsv1.CustomResourceDefinition{
 		ObjectMeta: metav1.ObjectMeta{Name: "jobsets.jobset.x-k8s.io"},
 		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
 			Group: "jobset.x-k8s.io", Scope: apiextensionsv1.NamespaceScoped,
@@ -102,10 +103,7 @@ func jobSets(t *testing.T, cfg *rest.Config) {
 				Schema: &apiextensionsv1.CustomResourceValidation{OpenAPIV3Schema: &apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: &any}},
 			}},
 		},
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 }
 
 func plain(t *testing.T, p corev1.PodTemplateSpec) map[string]any {
@@ -195,7 +193,7 @@ func TestTemplatesAreReadAtTheDoor(t *testing.T) {
 			"spec": map[string]any{"replicatedJobs": []any{job(template(nil, nil)), job(p)}},
 		})
 	}
-	waitFor(t, "the policy is in force", func() bool {
+	await.Until(t, "the policy is in force", func() bool {
 		if err := c.Create(t.Context(), kinds["Deployment"](template(map[string]string{"detnet.dev/x": "y"}, nil))); err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +244,7 @@ func TestTemplatesAreReadAtTheDoor(t *testing.T) {
 		t.Errorf("a controller is told: %v", err)
 	}
 	i.helm("upgrade", "detnet", "detnet", "--set", "webhook.warnTemplates=false")
-	waitFor(t, "switched off", func() bool {
+	await.Until(t, "switched off", func() bool {
 		if err := c.Create(t.Context(), kinds["Deployment"](template(map[string]string{"detnet.dev/x": "y"}, nil))); err != nil {
 			t.Fatal(err)
 		}

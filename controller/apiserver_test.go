@@ -28,14 +28,12 @@ import (
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/signature"
 )
 
-const (
-	capacity = 200 * bitrate.Mbit
-	patience = 2 * time.Minute
-)
+const capacity = 200 * bitrate.Mbit
 
 // TestProtectsOnARealAPIServer runs the whole controller against a real API
 // server. Node and agents are stand-ins: the round trip is long while the
@@ -291,9 +289,5 @@ func (c cluster) limit(name string) bitrate.Rate {
 
 func (c cluster) eventually(what string, is func() bool) {
 	c.t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			c.t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
+	await.Until(c.t, what, is)
 }

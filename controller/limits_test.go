@@ -29,6 +29,7 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/controller/write"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -221,10 +222,10 @@ func TestLimitsMoveWhileTheAPIServerIsAway(t *testing.T) {
 		step.observe(s.snapshot, time.Now())
 		return step.look.Usage[0]
 	}
-	eventually(t, "the agent says that it takes limits", func() bool { u := held(); return u.Fresh && !u.Held.At.IsZero() })
+	await.Until(t, "the agent says that it takes limits", func() bool { u := held(); return u.Fresh && !u.Held.At.IsZero() })
 	for _, rate := range []bitrate.Rate{50 * mbit, 30 * mbit, 70 * mbit} {
 		step.limit([]actuate.Change{changeOf(s.snapshot.Senders[0], plan.Limit{Pod: telemetry, From: 100 * mbit, To: rate})}, time.Now())
-		eventually(t, "the limit is in force on the node", func() bool { u := held(); return u.Fresh && u.Held.Rate == rate })
+		await.Until(t, "the limit is in force on the node", func() bool { u := held(); return u.Fresh && u.Held.Rate == rate })
 	}
 	to.mu.Lock()
 	if to.written != nil {
@@ -232,7 +233,7 @@ func TestLimitsMoveWhileTheAPIServerIsAway(t *testing.T) {
 	}
 	to.back = true
 	to.mu.Unlock()
-	eventually(t, "the newest is recorded", func() bool {
+	await.Until(t, "the newest is recorded", func() bool {
 		to.mu.Lock()
 		defer to.mu.Unlock()
 		return to.written[workload.AnnotationEgressBandwidth] == "70M" && to.written[workload.AnnotationLimitDecision] == "7.3 70M"
@@ -272,14 +273,5 @@ func TestOnlyNodesThatChangedAreTold(t *testing.T) {
 	}
 	if moved(nil, before) != nil || moved(before, &inventory.Snapshot{Senders: before.Senders}) != nil {
 		t.Error("another agent, or the first inventory, concerns some nodes only")
-	}
-}
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
 	}
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 )
 
 // apiServer starts a real API server for the test.
@@ -212,20 +214,14 @@ func TestExamineFindsEachCause(t *testing.T) {
 		}
 		step.cure()
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		healthy := true
+	await.Success(t, "a healthy install has no problem", func() error { // the API server compiles the stamping policy a moment after it is there
 		for _, f := range Examine(t.Context(), c, install) {
 			if f.Problem != "" {
-				healthy = false
-				if time.Now().After(deadline) {
-					t.Fatalf("a healthy install has a problem: %+v", f)
-				}
+				return fmt.Errorf("%+v", f)
 			}
 		}
-		if healthy {
-			return // the API server compiles the stamping policy a moment after it is there
-		}
-	}
+		return nil
+	})
 }
 
 // trialReady waits for the service account that pods of the namespace need.
@@ -282,15 +278,12 @@ func TestTrialNamespaceRefuses(t *testing.T) {
 	}
 	until := func(what string, is func(Finding) bool) { // admission learns of a quota and its status by watching
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-			f := finding(t, Examine(t.Context(), c, install), "pods are stamped")
-			if is(f) {
-				return
+		await.Success(t, what, func() error {
+			if f := finding(t, Examine(t.Context(), c, install), "pods are stamped"); !is(f) {
+				return fmt.Errorf("%+v", f)
 			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: %+v", what, f)
-			}
-		}
+			return nil
+		})
 	}
 	until("under a quota of limits the pod is made, and unstamped", func(f Finding) bool { return strings.Contains(f.Problem, "without a class") })
 	quota.Status.Used = quota.Spec.Hard

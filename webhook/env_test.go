@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	crds "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/client/crds/v2"
 	"github.com/go-logr/logr"
@@ -30,6 +29,7 @@ import (
 
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/webhook"
@@ -83,23 +83,21 @@ func startCluster(ctx context.Context) (*testCluster, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	env, err := apitest.New()
-	if err != nil {
-		return nil, nil, err
-	}
 	port, err := freeport.Port()
 	if err != nil {
 		return nil, nil, err
 	}
-	env.CRDs = []*apiextensionsv1.CustomResourceDefinition{crd}
-	env.WebhookInstallOptions = envtest.WebhookInstallOptions{MutatingWebhooks: mutatingWebhooks(), LocalServingHost: "127.0.0.1", LocalServingPort: port}
-	config, err := env.Start()
+	env, err := apitest.Begin(func(env *envtest.Environment) {
+		env.CRDs = []*apiextensionsv1.CustomResourceDefinition{crd.DeepCopy()}
+		o := &env.WebhookInstallOptions
+		o.MutatingWebhooks, o.LocalServingHost, o.LocalServingPort = mutatingWebhooks(), "127.0.0.1", port
+	})
 	if err != nil {
 		return nil, nil, err
 	}
 	stop := func() { _ = env.Stop() }
-	c := &testCluster{config: config, registry: prometheus.NewRegistry(), warnings: &warnings{}}
-	config = rest.CopyConfig(config)
+	c := &testCluster{config: env.Config, registry: prometheus.NewRegistry(), warnings: &warnings{}}
+	config := rest.CopyConfig(env.Config)
 	config.WarningHandler = c.warnings
 	config.QPS = -1
 	if c.client, err = client.New(config, client.Options{}); err != nil {
@@ -243,13 +241,7 @@ func (w *warnings) take() []string {
 // time.
 func eventually(t *testing.T, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !f() {
-		if time.Now().After(deadline) {
-			t.Fatal("the state waited for did not come")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	await.Until(t, "the state waited for", f)
 }
 
 // installGuard puts one form of the guard in force until remove is called.

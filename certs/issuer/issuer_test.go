@@ -29,6 +29,7 @@ import (
 
 	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 )
 
 const secretName = "detnet-webhook-tls"
@@ -184,7 +185,7 @@ func TestSelfManagedWebhookRotatesWithoutAFailedCall(t *testing.T) {
 	mutating, validating := webhooks(port)
 	apply(t, c, mutating, validating)
 
-	eventually(t, "both webhooks trust the certificate", func() bool {
+	await.Until(t, "both webhooks trust the certificate", func() bool {
 		ctx := t.Context()
 		return first.Ready(nil) == nil && second.Ready(nil) == nil &&
 			c.Get(ctx, client.ObjectKeyFromObject(mutating), mutating) == nil && len(mutating.Webhooks[0].ClientConfig.CABundle) > 0 &&
@@ -196,7 +197,7 @@ func TestSelfManagedWebhookRotatesWithoutAFailedCall(t *testing.T) {
 		return p != nil && !bytes.Equal(p, old[certs.CertFile]) && bytes.Equal(p, q)
 	}
 	calls := 0
-	eventually(t, "both replicas serve the replacement", func() bool {
+	await.Until(t, "both replicas serve the replacement", func() bool {
 		calls++
 		if err := c.Create(t.Context(), configMap()); err != nil {
 			t.Fatalf("call %d: %v", calls, err)
@@ -240,7 +241,7 @@ func TestSelfManagedFillsTheEmptySecretOnce(t *testing.T) {
 		p := serving(first)
 		return p != nil && bytes.Equal(p, serving(second))
 	}
-	eventually(t, "both replicas have the same certificate", agree)
+	await.Until(t, "both replicas have the same certificate", agree)
 	if err := handshake(t, first.MutualServerConfig(), second.MutualClientConfig("detnet-agent")); err != nil {
 		t.Error(err)
 	}
@@ -253,7 +254,7 @@ func TestSelfManagedFillsTheEmptySecretOnce(t *testing.T) {
 	if err := c.Update(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "both replicas have the same new certificate", func() bool {
+	await.Until(t, "both replicas have the same new certificate", func() bool {
 		return !bytes.Equal(serving(first), leaked[certs.CertFile]) && agree()
 	})
 	if err := c.Get(t.Context(), key, secret); err != nil {
@@ -280,7 +281,7 @@ func TestPublishesWhomToTrust(t *testing.T) {
 	public := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	apply(t, c, secret) // the ConfigMap is late
 	s := replica(t, admin, Config{Secret: key, DNSNames: []string{"detnet-controller"}, Publish: true})
-	eventually(t, "there is a certificate without the ConfigMap", func() bool { return serving(s) != nil })
+	await.Until(t, "there is a certificate without the ConfigMap", func() bool { return serving(s) != nil })
 	apply(t, c, public)
 	published := func() bool {
 		if err := c.Get(t.Context(), key, public); err != nil {
@@ -288,7 +289,7 @@ func TestPublishesWhomToTrust(t *testing.T) {
 		}
 		return len(public.Data) == 1 && bytes.HasPrefix([]byte(public.Data[certs.CAFile]), serving(s))
 	}
-	eventually(t, "it is published", published)
+	await.Until(t, "it is published", published)
 	first := serving(s)
 	if err := c.Get(t.Context(), key, secret); err != nil {
 		t.Fatal(err)
@@ -297,7 +298,7 @@ func TestPublishesWhomToTrust(t *testing.T) {
 	if err := c.Update(t.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "so is the next one", func() bool { return !bytes.Equal(first, serving(s)) && published() })
+	await.Until(t, "so is the next one", func() bool { return !bytes.Equal(first, serving(s)) && published() })
 }
 
 // refused is a replica that may read a kind of object beside the Secret and not change it,
@@ -339,9 +340,9 @@ func refused(t *testing.T, managed Config, kind string) (c client.Client, aging 
 func TestRotatesAsFarAsTheConfigMapKnows(t *testing.T) {
 	key := types.NamespacedName{Namespace: "default", Name: secretName}
 	c, aging, s := refused(t, Config{Secret: key, DNSNames: []string{"detnet-controller"}, Publish: true}, "configmaps")
-	eventually(t, "the certificate that all trust is used", func() bool { return bytes.Equal(serving(s), aging) })
+	await.Until(t, "the certificate that all trust is used", func() bool { return bytes.Equal(serving(s), aging) })
 	var secret corev1.Secret
-	eventually(t, "the next one is announced", func() bool {
+	await.Until(t, "the next one is announced", func() bool {
 		return c.Get(t.Context(), key, &secret) == nil && len(secret.Data[nextCertFile]) > 0 && len(parseBundle(secret.Data[certs.CAFile])) == 2
 	})
 	if !bytes.Equal(secret.Data[certs.CertFile], aging) {
@@ -353,7 +354,7 @@ func TestRotatesAsFarAsTheConfigMapKnows(t *testing.T) {
 	if err := c.Update(t.Context(), &secret); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "there is a new one", func() bool {
+	await.Until(t, "there is a new one", func() bool {
 		return c.Get(t.Context(), key, &secret) == nil && len(secret.Data[certs.CertFile]) > 0
 	})
 	if err := c.Update(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "limited"}, Rules: []rbacv1.PolicyRule{
@@ -361,7 +362,7 @@ func TestRotatesAsFarAsTheConfigMapKnows(t *testing.T) {
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is used once it may be told", func() bool {
+	await.Until(t, "it is used once it may be told", func() bool {
 		now, named := serving(s), new(corev1.ConfigMap)
 		if bytes.Equal(now, aging) {
 			return false
@@ -377,7 +378,7 @@ func TestRotatesAsFarAsTheConfigMapKnows(t *testing.T) {
 func TestOneConfigurationKeepsNoOtherFromTrust(t *testing.T) {
 	key := types.NamespacedName{Namespace: "default", Name: secretName}
 	c, aging, s := refused(t, Config{Secret: key, DNSNames: []string{"localhost"}, Webhooks: "detnet-webhook"}, "mutatingwebhookconfigurations")
-	eventually(t, "the other trusts the certificate", func() bool {
+	await.Until(t, "the other trusts the certificate", func() bool {
 		validating := new(registrationv1.ValidatingWebhookConfiguration)
 		if err := c.Get(t.Context(), types.NamespacedName{Name: "detnet-webhook"}, validating); err != nil {
 			t.Fatal(err)
@@ -420,16 +421,4 @@ func handshake(t *testing.T, server, client *tls.Config) error {
 		conn.Close()
 	}
 	return errors.Join(err, <-served)
-}
-
-// eventually waits for what the API server brings about.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !is() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }

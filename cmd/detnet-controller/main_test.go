@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/internal/program"
 )
@@ -67,7 +67,7 @@ func TestServe(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- serve(ctx, o, slog.New(slog.NewTextHandler(t.Output(), nil))) }()
 
-	eventually(t, "ready", func() bool { code, _ := get(o.healthAddr, "/readyz"); return code == http.StatusOK })
+	await.Until(t, "ready", func() bool { code, _ := get(o.healthAddr, "/readyz"); return code == http.StatusOK })
 	apps := func(names ...string) bool {
 		_, body := get(o.uiAddr, "/status")
 		var s status.Status
@@ -76,7 +76,7 @@ func TestServe(t *testing.T) {
 		}
 		return slices.EqualFunc(s.Apps, names, func(a status.App, name string) bool { return a.Pod == "(static)/"+name })
 	}
-	eventually(t, "leading", func() bool { return apps("plc") })
+	await.Until(t, "leading", func() bool { return apps("plc") })
 	followTargets(t, client, o, write, apps)
 	_, body := get(o.metricsAddr, "/metrics")
 	for _, want := range []string{"\ndetnet_leader 1\n", `detnet_certificate_expiry_timestamp_seconds{certificate="controller"}`} {
@@ -84,11 +84,11 @@ func TestServe(t *testing.T) {
 			t.Errorf("/metrics lacks %s", want)
 		}
 	}
-	eventually(t, "agents learn whom to trust", func() bool {
+	await.Until(t, "agents learn whom to trust", func() bool {
 		public, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "detnet-controller-tls", metav1.GetOptions{})
 		return err == nil && public.Data["ca.crt"] != ""
 	})
-	eventually(t, "recording", func() bool {
+	await.Until(t, "recording", func() bool {
 		code, body := get(o.uiAddr, "/recording")
 		return code == http.StatusOK && strings.HasPrefix(body, `{"recording":{"format":5,"version":"dev","law":"adaptive"`) && strings.Contains(body, `"Name":"scanner"`)
 	})
@@ -105,9 +105,9 @@ func TestServe(t *testing.T) {
 func followTargets(t *testing.T, client kubernetes.Interface, o options, write func(string), apps func(...string) bool) {
 	t.Helper()
 	write("kind: ConfigMap\ndata: {critical-apps.yaml: 'critical_apps: [{name: plc, port: 1, max_jitter_ms: 1}, {name: scanner, port: 2, max_jitter_ms: 1}]'}")
-	eventually(t, "static targets change", func() bool { return apps("plc", "scanner") })
+	await.Until(t, "static targets change", func() bool { return apps("plc", "scanner") })
 	write("critical_apps: [{name: plc, port: 70000, max_jitter_ms: 1}]")
-	eventually(t, "an Event says what is wrong with them", func() bool {
+	await.Until(t, "an Event says what is wrong with them", func() bool {
 		events, err := client.EventsV1().Events("default").List(t.Context(), metav1.ListOptions{})
 		return err == nil && slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool {
 			return e.Regarding.Name == "detnet-controller-0" && e.Reason == "SettingsRefused" && strings.Contains(e.Note, "critical_apps[0].port: 70000 must be from 1 to 65535")
@@ -139,13 +139,4 @@ func get(addr, path string) (int, string) {
 		return 0, ""
 	}
 	return resp.StatusCode, string(body)
-}
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
 }

@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/policies"
@@ -102,17 +102,13 @@ func TestServe(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- serve(ctx, o, slog.New(slog.DiscardHandler)) }()
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		if r, err := http.Get("http://" + o.healthAddr + "/readyz"); err == nil {
+	await.Until(t, "it is ready", func() bool {
+		r, err := http.Get("http://" + o.healthAddr + "/readyz")
+		if err == nil {
 			r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				break
-			}
 		}
-		if time.Now().After(deadline) {
-			t.Fatal("it did not become ready")
-		}
-	}
+		return err == nil && r.StatusCode == http.StatusOK
+	})
 	r, err := http.Get("http://" + o.metricsAddr + "/status")
 	if err != nil {
 		t.Fatal(err)

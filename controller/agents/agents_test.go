@@ -24,6 +24,7 @@ import (
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/status"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/workload"
 )
@@ -196,7 +197,7 @@ func TestPool(t *testing.T) {
 	}
 	assign("s1")
 
-	eventually(t, "samples and rates arrive", func() bool {
+	await.Until(t, "samples and rates arrive", func() bool {
 		m := p.Session("s1", time.Now())
 		return len(m.Samples) > 3 && len(usage(p, telemetry, "worker-1", time.Now()).Rates) > 3
 	})
@@ -226,31 +227,22 @@ func TestPool(t *testing.T) {
 
 	before := len(p.Session("s1", time.Now()).Samples)
 	assign("s1", "s2")
-	eventually(t, "the new assignment arrives", func() bool { return len(agent.assigned.Load().GetSessions()) == 2 })
+	await.Until(t, "the new assignment arrives", func() bool { return len(agent.assigned.Load().GetSessions()) == 2 })
 	if after := len(p.Session("s1", time.Now()).Samples); after < before {
 		t.Errorf("a session that stays lost samples: %d, then %d", before, after)
 	}
 
 	stopAgent()
-	eventually(t, "the loss of the agent is seen", func() bool { return !p.State(one).Connected })
+	await.Until(t, "the loss of the agent is seen", func() bool { return !p.State(one).Connected })
 	if got := usage(p, telemetry, "worker-1", time.Now()).Limiter; got != plan.EDT {
 		t.Errorf("without its agent the node's limiter is %q", got)
 	}
 	agent.assigned.Store(nil)
 	_, stopAgent = agent.serve(t, addr)
 	defer stopAgent()
-	eventually(t, "the agent is back and knows its sessions", func() bool {
+	await.Until(t, "the agent is back and knows its sessions", func() bool {
 		return p.State(one).Connected && len(agent.assigned.Load().GetSessions()) == 2
 	})
-}
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
-	}
 }
 
 // A Pool whose streams have ended begins anew for the next term: it dials again, and
@@ -265,12 +257,12 @@ func TestPoolOfTheNextTerm(t *testing.T) {
 	for term := uint64(7); term < 9; term++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		p.Assign(ctx, want, nil)
-		eventually(t, "the agent takes limits", p.Taken)
+		await.Until(t, "the agent takes limits", p.Taken)
 		if said := agent.assigned.Load().GetLimits(); term > 7 && said.GetTerm() != 0 {
 			t.Errorf("the next leader begins with term %d", said.GetTerm())
 		}
 		p.Limit(term, "worker-1", nil)
-		eventually(t, "it hears them", func() bool { return agent.assigned.Load().GetLimits().GetTerm() == term })
+		await.Until(t, "it hears them", func() bool { return agent.assigned.Load().GetLimits().GetTerm() == term })
 		cancel()
 		p.Wait()
 		agent.assigned.Store(nil)
@@ -288,7 +280,7 @@ func TestDeposedByAnAgent(t *testing.T) {
 		addr := serve(t, refusing)
 		ctx, cancel := context.WithCancel(t.Context())
 		p.Assign(ctx, []Assignment{{Agent: inventory.Agent{UID: "a1", Addr: addr}}}, nil)
-		eventually(t, "it was asked twice", func() bool { return refusing.asked.Load() > 1 })
+		await.Until(t, "it was asked twice", func() bool { return refusing.asked.Load() > 1 })
 		cancel()
 		p.Wait()
 		if deposed.Load() != want {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/internal/await"
 )
 
 // inFull is what sessions of 200 packets a second and pods report in 100 ms, by an
@@ -131,14 +132,14 @@ func TestAHostileStreamDelaysNobody(t *testing.T) {
 	p.Assign(ctx, []Assignment{
 		{Agent: one, Sessions: []*api.Session{{Id: "hostile"}}}, {Agent: two, Sessions: []*api.Session{{Id: "honest"}}},
 	}, nil)
-	eventually(t, "the hostile agent loses its stream", func() bool {
+	await.Until(t, "the hostile agent loses its stream", func() bool {
 		s := p.State(one)
 		return s.Refused > 0 && !s.Connected && strings.Contains(s.Why, errTooMuch.Error())
 	})
 	p.mu.Lock()
 	before := p.sessions["honest"].report
 	p.mu.Unlock()
-	eventually(t, "the other's reports go on", func() bool {
+	await.Until(t, "the other's reports go on", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.sessions["honest"].report > before+20

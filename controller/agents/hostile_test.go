@@ -14,6 +14,7 @@ import (
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/internal/logtest"
 )
 
@@ -43,7 +44,7 @@ func TestWhyAStreamEndsIsBounded(t *testing.T) {
 			defer cancel()
 			one := inventory.Agent{UID: "a1", Node: "worker-1", Addr: addr}
 			p.Assign(ctx, []Assignment{{Agent: one}}, nil)
-			eventually(t, "the stream ends", func() bool { return strings.Contains(told.String(), "unreachable") })
+			await.Until(t, "the stream ends", func() bool { return strings.Contains(told.String(), "unreachable") })
 			if why := p.State(one).Why; len(why) > longestWhy {
 				t.Errorf("%d octets of why are kept", len(why))
 			}
@@ -88,7 +89,7 @@ func TestWhoAnswersForAnotherNodeIsNotHeard(t *testing.T) {
 	defer cancel()
 	one := inventory.Agent{UID: "a1", Node: "worker-1", Role: api.Role_ROLE_NODE, Addr: addr}
 	p.Assign(ctx, []Assignment{{Agent: one, Sessions: []*api.Session{{Id: "s1"}}}}, nil)
-	eventually(t, "it is said who answers", func() bool {
+	await.Until(t, "it is said who answers", func() bool {
 		why := p.State(one).Why
 		return strings.Contains(why, "worker-2") && strings.Contains(why, "worker-1")
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/internal/freeport"
 )
 
@@ -46,7 +47,7 @@ func TestSessionsAreAuthenticated(t *testing.T) {
 		}
 		return false
 	}
-	eventually(t, "each agent has the key", func() bool {
+	await.Until(t, "each agent has the key", func() bool {
 		a, b := one.assigned.Load(), two.assigned.Load()
 		return len(a.GetSessions()) == 2 && len(a.GetStampKey()) == keySize && string(a.GetStampKey()) == string(b.GetStampKey())
 	})
@@ -54,16 +55,16 @@ func TestSessionsAreAuthenticated(t *testing.T) {
 		t.Error("authenticated before the reflector holds the key")
 	}
 	two.report.Store(&api.Report{Node: "worker-2", StampKeyHeld: true})
-	eventually(t, "the session is authenticated", func() bool { return authenticated("agent") })
+	await.Until(t, "the session is authenticated", func() bool { return authenticated("agent") })
 	if authenticated("app") {
 		t.Error("an app's reflector is asked for what it cannot know")
 	}
 
 	stopTwo()
-	eventually(t, "the session is as before while the reflector is away", func() bool { return !authenticated("agent") })
+	await.Until(t, "the session is as before while the reflector is away", func() bool { return !authenticated("agent") })
 	_, stopTwo = two.serve(t, addrTwo)
 	defer stopTwo()
-	eventually(t, "it is authenticated again", func() bool { return authenticated("agent") })
+	await.Until(t, "it is authenticated again", func() bool { return authenticated("agent") })
 
 	if other := New(insecure.NewCredentials(), slog.New(slog.DiscardHandler)); string(other.key) == string(p.key) {
 		t.Error("two controllers have one key")

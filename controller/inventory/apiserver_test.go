@@ -1,9 +1,9 @@
 package inventory
 
 import (
+	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/signature"
 )
@@ -25,11 +26,7 @@ func TestFollowsARealAPIServer(t *testing.T) {
 	inv.SetStatic(staticTargets(t))
 	done := make(chan error, 1)
 	go func() { done <- inv.Start(t.Context()) }()
-	select {
-	case <-inv.Synced():
-	case <-time.After(30 * time.Second):
-		t.Fatal("not synced within 30 s")
-	}
+	<-inv.Synced()
 	s := inv.Snapshot()
 	var senders, unstamped []string
 	for _, sender := range s.Senders {
@@ -56,11 +53,12 @@ func TestFollowsARealAPIServer(t *testing.T) {
 	if _, err := client.CoreV1().Namespaces().Patch(t.Context(), "factory", "application/merge-patch+json", patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); len(inv.Snapshot().Senders)+len(inv.Snapshot().Unstamped) > 0; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("30 s after the namespace was set to off: %+v", inv.Snapshot())
+	await.Success(t, "the namespace is off", func() error {
+		if s := inv.Snapshot(); len(s.Senders)+len(s.Unstamped) > 0 {
+			return fmt.Errorf("%+v", s)
 		}
-	}
+		return nil
+	})
 }
 
 // likeTheChart is the configuration that the chart installs, as far as it
@@ -133,18 +131,16 @@ func retarget(t *testing.T, inv *Inventory) {
 	next := staticTargets(t)
 	next.Deployments[0].Name = "erp"
 	inv.SetStatic(next)
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	await.Until(t, "the other static target is taken", func() bool {
 		s := inv.Snapshot()
 		var names []string
 		for _, sender := range s.Senders {
 			names = append(names, sender.Pod.Name)
 		}
 		got := strings.Join(names, " ")
-		if got == "another stamped" {
-			break
-		}
-		if got != "stamped static" || time.Now().After(deadline) {
+		if got != "another stamped" && got != "stamped static" {
 			t.Fatalf("senders %q on the way from one static target to another", got)
 		}
-	}
+		return got == "another stamped"
+	})
 }

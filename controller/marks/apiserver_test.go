@@ -19,6 +19,7 @@ import (
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/signature"
 )
@@ -118,20 +119,18 @@ func TestNotesOnARealAPIServer(t *testing.T) {
 	now := time.Now()
 	until := func(what string, noted int) {
 		t.Helper()
-		for deadline := time.Now().Add(30 * sec); ; time.Sleep(20 * time.Millisecond) {
+		await.Success(t, what, func() error {
 			found := 0
 			for _, m := range known.Snapshot().Marks {
 				if m.Found.Fresh(now) == 194*mbit {
 					found++
 				}
 			}
-			if found == noted {
-				return
+			if found != noted {
+				return fmt.Errorf("%d nodes have a note, want %d", found, noted)
 			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: %d nodes have a note, want %d", what, found, noted)
-			}
-		}
+			return nil
+		})
 	}
 	marker.once(t.Context(), now)
 	now = now.Add(2 * time.Minute)
@@ -179,7 +178,7 @@ type stage struct {
 // until lets time pass until the node carries what is wanted.
 func (s *stage) until(what string, congested bool, bandwidth string) {
 	s.t.Helper()
-	for deadline := time.Now().Add(30 * sec); ; time.Sleep(20 * time.Millisecond) {
+	await.Success(s.t, what, func() error {
 		s.now = s.now.Add(interval)
 		s.marker.once(s.t.Context(), s.now)
 		got, err := s.nodes.Get(s.t.Context(), "n1", metav1.GetOptions{})
@@ -192,10 +191,8 @@ func (s *stage) until(what string, congested bool, bandwidth string) {
 		}
 		q := got.Status.Capacity[workload.BestEffortBandwidth]
 		if slices.Equal(taints(got), want) && (q.String() == bandwidth || bandwidth == "" && q.IsZero() && len(got.Status.Capacity) == 0) {
-			return
+			return nil
 		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("%s: taints %v, capacity %v", what, got.Spec.Taints, got.Status.Capacity)
-		}
-	}
+		return fmt.Errorf("taints %v, capacity %v", got.Spec.Taints, got.Status.Capacity)
+	})
 }

@@ -25,11 +25,11 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/ask"
 )
@@ -83,9 +83,7 @@ func ciliumKinds(t *testing.T, old bool) []*apiextensionsv1.CustomResourceDefini
 
 func (w *world) installCilium(old bool) {
 	w.t.Helper()
-	if _, err := envtest.InstallCRDs(w.config, envtest.CRDInstallOptions{CRDs: ciliumKinds(w.t, old)}); err != nil {
-		w.t.Fatal(err)
-	}
+	apitest.Install(w.t, w.config, ciliumKinds(w.t, old)...)
 }
 
 // writer counts what is sent.
@@ -215,11 +213,12 @@ func (w *world) policies() map[string]unstructured.Unstructured {
 
 func (w *world) eventually(what string, is func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("not within a minute: %s; there are %v, Events %q", what, w.policies(), w.events)
+	await.Success(w.t, what, func() error {
+		if !is() {
+			return fmt.Errorf("there are %v, Events %q", w.policies(), w.events)
 		}
-	}
+		return nil
+	})
 }
 
 func (w *world) is(want ...string) func() bool {

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/detnet/detnet/controller/promql/promtest"
+	"github.com/detnet/detnet/internal/await"
 )
 
 // What the queries of the manual mean is for a real server to say.
@@ -29,7 +30,7 @@ func TestRealPrometheus(t *testing.T) {
 
 	const query = `histogram_quantile(0.95, rate(hubble_flow_latency_seconds_bucket[60s]))`
 	var d time.Duration
-	eventually(t, "the query yields a delay", func() (err error) { d, err = ask(query); return err })
+	await.Success(t, "the query yields a delay", func() (err error) { d, err = ask(query); return err })
 	// All observations are in the bucket from 1 to 2 ms; of the two series the worse counts.
 	if d < time.Millisecond || d > 2*time.Millisecond {
 		t.Errorf("%v, want from 1 to 2 ms", d)
@@ -50,7 +51,7 @@ func TestRealPrometheus(t *testing.T) {
 	// rate() goes on to yield numbers for a minute after the target is gone; the
 	// age of its series says at once that they are history.
 	exporter.Down.Store(true)
-	eventually(t, "a vanished target is seen", func() error {
+	await.Success(t, "a vanished target is seen", func() error {
 		if d, err := ask(query); err == nil {
 			return errStillSees(d)
 		}
@@ -61,16 +62,3 @@ func TestRealPrometheus(t *testing.T) {
 type errStillSees time.Duration
 
 func (e errStillSees) Error() string { return "still sees " + time.Duration(e).String() }
-
-func eventually(t *testing.T, what string, try func() error) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s: %v", what, err)
-		}
-	}
-}

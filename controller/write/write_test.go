@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 )
 
 type recorded []string
@@ -74,7 +75,7 @@ func TestRefusalOnARealAPIServer(t *testing.T) {
 	var log strings.Builder
 	w := New(client, NewBudget(1000, 1000), &events, slog.New(slog.NewTextHandler(&log, nil)))
 	change := Change{Target: Target{Kind: "Pod", Namespace: "default", Name: "legacy", UID: pod.UID}, Annotations: map[string]string{"kubernetes.io/egress-bandwidth": "50M"}}
-	eventually(t, "the policy is in force", func() bool {
+	await.Until(t, "the policy is in force", func() bool {
 		change.DryRun = true
 		_, refused := AsRefusal(w.Do(t.Context(), change))
 		return refused
@@ -96,7 +97,7 @@ func TestRefusalOnARealAPIServer(t *testing.T) {
 		t.Errorf("refused pods: %v", w.Refused())
 	}
 	lift()
-	eventually(t, "a dry run finds the policy gone", func() bool {
+	await.Until(t, "a dry run finds the policy gone", func() bool {
 		try := change
 		try.DryRun = true
 		return w.Do(t.Context(), try) == nil
@@ -134,14 +135,5 @@ func TestPinnedToTheObject(t *testing.T) {
 func TestNoteFits(t *testing.T) {
 	if got := Note(strings.Repeat("ä", 2000)); len(got) > 1024 || !strings.HasSuffix(got, "ä …") {
 		t.Errorf("%d bytes, %q at the end", len(got), got[len(got)-10:])
-	}
-}
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
 	}
 }

@@ -2,6 +2,7 @@
 package apitest
 
 import (
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -10,16 +11,39 @@ import (
 	"testing"
 	"time"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/detnet/detnet/internal/freeport"
 )
 
-// New is an API server that has not started. A machine that compiles beside the
-// tests is slow, so it has longer than the 20 s that envtest gives it, and ports that
-// nobody takes until it listens.
-func New() (*envtest.Environment, error) {
-	env := &envtest.Environment{ControlPlaneStartTimeout: 3 * time.Minute, ControlPlaneStopTimeout: time.Minute}
+// patience is how long is waited for what an API server does on a machine that compiles beside the
+// tests: envtest waits from 10 to 20 s.
+const patience = 3 * time.Minute
+
+// starts is how often a start is tried: for the namespace default envtest waits 5 s, whatever it is told.
+const starts = 3
+
+// Begin starts an API server, as prepare changes it, until it is stopped.
+func Begin(prepare func(*envtest.Environment)) (env *envtest.Environment, err error) {
+	for range starts {
+		if env, err = create(); err != nil {
+			return nil, err
+		}
+		prepare(env)
+		if _, err = env.Start(); err == nil {
+			return env, nil
+		}
+		_ = env.Stop() // what of it runs already
+	}
+	return nil, fmt.Errorf("start an API server: %w", err)
+}
+
+// create is an API server that has not started, with ports that nobody takes until it listens.
+func create() (*envtest.Environment, error) {
+	env := &envtest.Environment{ControlPlaneStartTimeout: patience, ControlPlaneStopTimeout: time.Minute}
+	env.CRDInstallOptions.MaxTime, env.WebhookInstallOptions.MaxTime = patience, patience
 	server, etcd, err := ports()
 	if err != nil {
 		return nil, err
@@ -50,23 +74,28 @@ func Start(t *testing.T, flags ...string) *envtest.Environment {
 		}
 		t.Skip("KUBEBUILDER_ASSETS is not set: it names the directory with etcd and kube-apiserver")
 	}
-	env, err := New()
+	env, err := Begin(func(env *envtest.Environment) {
+		for _, flag := range flags {
+			name, value, _ := strings.Cut(flag, "=")
+			env.ControlPlane.GetAPIServer().Configure().Set(name, value)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, flag := range flags {
-		name, value, _ := strings.Cut(flag, "=")
-		env.ControlPlane.GetAPIServer().Configure().Set(name, value)
-	}
-	cfg, err := env.Start()
-	if err != nil {
-		t.Fatalf("start an API server: %v", err)
-	}
-	cfg.QPS = -1
+	env.Config.QPS = -1
 	t.Cleanup(func() {
 		if err := env.Stop(); err != nil {
 			t.Errorf("stop the API server: %v", err)
 		}
 	})
 	return env
+}
+
+// Install has an API server know more kinds, and waits until it does.
+func Install(t *testing.T, cfg *rest.Config, kinds ...*apiextensionsv1.CustomResourceDefinition) {
+	t.Helper()
+	if _, err := envtest.InstallCRDs(cfg, envtest.CRDInstallOptions{CRDs: kinds, MaxTime: patience}); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -78,7 +78,7 @@ func populate(t *testing.T, client kubernetes.Interface) {
 func serveMutator(t *testing.T, env *envtest.Environment, h http.Handler) {
 	t.Helper()
 	path, fail, none := "/mutate", admissionregv1.Fail, admissionregv1.SideEffectClassNone
-	o := &envtest.WebhookInstallOptions{MutatingWebhooks: []*admissionregv1.MutatingWebhookConfiguration{{
+	o := &envtest.WebhookInstallOptions{MaxTime: 3 * time.Minute, MutatingWebhooks: []*admissionregv1.MutatingWebhookConfiguration{{
 		ObjectMeta: metav1.ObjectMeta{Name: "detnet-webhook"},
 		Webhooks: []admissionregv1.MutatingWebhook{{
 			Name: "mutate.detnet.dev", AdmissionReviewVersions: []string{"v1"}, FailurePolicy: &fail, SideEffects: &none,

@@ -3,7 +3,6 @@ package attack
 import (
 	"slices"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/signature"
 )
@@ -79,11 +79,7 @@ func TestControllerBelievesNoTenant(t *testing.T) {
 	inv := inventory.New(admin, "detnet", workload.Enforce)
 	inv.SetKeys(signature.Keys{Current: key})
 	go func() { _ = inv.Start(t.Context()) }()
-	select {
-	case <-inv.Synced():
-	case <-time.After(time.Minute):
-		t.Fatal("not synced within a minute")
-	}
+	<-inv.Synced()
 	s := inv.Snapshot()
 	for what, pod := range all {
 		if slices.ContainsFunc(s.Apps, func(a *inventory.App) bool { return a.Pod.Name == pod.Name }) {
@@ -115,13 +111,12 @@ func editor(t *testing.T, cluster *rest.Config, admin kubernetes.Interface, name
 	as := rest.CopyConfig(cluster)
 	as.Impersonate = rest.ImpersonationConfig{UserName: "tenant", Groups: []string{"system:authenticated"}}
 	tenant := kubernetes.NewForConfigOrDie(as)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) { // the authorizer learns of roles by watching
+	await.Success(t, "the tenant may do what its role allows", func() error { // the authorizer learns of roles by watching
 		_, err := tenant.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
-		if err == nil {
-			return tenant
+		if err != nil && !apierrors.IsForbidden(err) {
+			t.Fatal(err)
 		}
-		if !apierrors.IsForbidden(err) || time.Now().After(deadline) {
-			t.Fatalf("the tenant may not do what its role allows: %v", err)
-		}
-	}
+		return err
+	})
+	return tenant
 }

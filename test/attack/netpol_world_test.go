@@ -27,13 +27,13 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
 	"github.com/detnet/detnet/controller/hook"
 	"github.com/detnet/detnet/controller/netpol"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/test/attack/selfsigned"
 	"github.com/detnet/detnet/webhook"
@@ -124,8 +124,7 @@ func (w *policed) installCilium() {
 		w.must(yaml.UnmarshalStrict(raw, crd))
 		kinds = append(kinds, crd)
 	}
-	_, err := envtest.InstallCRDs(w.config, envtest.CRDInstallOptions{CRDs: kinds})
-	w.must(err)
+	apitest.Install(w.t, w.config, kinds...)
 }
 
 // serve runs the webhook as cmd/detnet-webhook wires it and returns its port.
@@ -235,11 +234,7 @@ func (w *policed) heard(text string) func() bool {
 
 func (w *policed) eventually(what string, is func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("not within a minute: %s", what)
-		}
-	}
+	await.Until(w.t, what, is)
 }
 
 // upload is a pod that declares a port.

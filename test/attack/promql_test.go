@@ -3,6 +3,7 @@ package attack
 import (
 	"compress/gzip"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/detnet/detnet/controller/promql"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -79,18 +81,16 @@ func TestPrometheusThatMisbehaves(t *testing.T) {
 				t.Fatal(err)
 			}
 			poller.Ask(ctx, []promql.Wanted{{Query: query, Namespace: "shop"}})
-			for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			await.Success(t, "it is said what is wrong", func() error {
 				a := poller.Answer(query.Text, time.Now())
 				if len(a.Samples) > 0 {
 					t.Fatalf("%v was taken for an answer", a.Samples)
 				}
-				if strings.Contains(a.Error, "age of x") {
-					break
+				if !strings.Contains(a.Error, "age of x") {
+					return fmt.Errorf("no more than %q", a.Error)
 				}
-				if time.Now().After(deadline) {
-					t.Fatalf("nothing is said of it: %q", a.Error)
-				}
-			}
+				return nil
+			})
 			var memory runtime.MemStats
 			if runtime.ReadMemStats(&memory); memory.HeapAlloc > 256<<20 {
 				t.Errorf("%d MiB in use", memory.HeapAlloc>>20)

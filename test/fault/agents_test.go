@@ -14,6 +14,7 @@ import (
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/controller/agents"
 	"github.com/detnet/detnet/controller/inventory"
+	"github.com/detnet/detnet/internal/await"
 )
 
 // mute is an agent that takes the stream and never reports; talking reports.
@@ -66,11 +67,11 @@ func TestAgentHangs(t *testing.T) {
 	defer pool.Wait()
 	defer cancel()
 	pool.Assign(ctx, []agents.Assignment{{Agent: hung}, {Agent: mute}, {Agent: well, Sessions: []*api.Session{{Id: "s"}}}}, nil)
-	eventually(t, "the agent that is well measures", func() bool {
+	await.Until(t, "the agent that is well measures", func() bool {
 		return pool.State(well).Connected && len(pool.Session("s", time.Now()).Samples) > 3
 	})
 	for name, agent := range map[string]inventory.Agent{"one that accepts nothing": hung, "one that never reports": mute} {
-		eventually(t, name+" is given up, and said why", func() bool {
+		await.Until(t, name+" is given up, and said why", func() bool {
 			s := pool.State(agent)
 			return !s.Connected && strings.Contains(s.Why, "no report")
 		})

@@ -20,6 +20,7 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/signature"
 )
@@ -106,14 +107,14 @@ func TestSlowAPIServer(t *testing.T) {
 	inv := inventory.New(client, "detnet", workload.Enforce)
 	inv.SetKeys(signature.Keys{Current: faultKey})
 	go func() { _ = inv.Start(t.Context()) }()
-	eventually(t, "the pods are known", func() bool { return len(inv.Snapshot().Senders) == 5 })
+	await.Until(t, "the pods are known", func() bool { return len(inv.Snapshot().Senders) == 5 })
 
 	a, _ := actuator(t, client, 20)
 	for _, to := range []bitrate.Rate{80 * mbit, 60 * mbit, 40 * mbit} {
 		a.Submit(pods.cut(to))
 	}
-	eventually(t, "what was decided last is in force", func() bool { return pods.limits()["40M"] == 5 })
-	eventually(t, "and known to be", func() bool {
+	await.Until(t, "what was decided last is in force", func() bool { return pods.limits()["40M"] == 5 })
+	await.Until(t, "and known to be", func() bool {
 		for _, s := range inv.Snapshot().Senders {
 			if s.Limit != 40*mbit {
 				return false
@@ -132,13 +133,13 @@ func TestAPIServerThatHangs(t *testing.T) {
 	a, _ := actuator(t, hung.through(t, env.Config), 20)
 	hung.hold()
 	a.Submit(pods.cut(80 * mbit))
-	eventually(t, "somebody tries", func() bool { return hung.attempts.Load() > 0 })
+	await.Until(t, "somebody tries", func() bool { return hung.attempts.Load() > 0 })
 	a.Submit(pods.cut(30 * mbit))
 	if got := pods.limits(); got["100M"] != 3 {
 		t.Fatalf("limits %v while nothing is answered, want them as they were", got)
 	}
 	hung.let()
-	eventually(t, "the newest decision is in force", func() bool { return pods.limits()["30M"] == 3 })
+	await.Until(t, "the newest decision is in force", func() bool { return pods.limits()["30M"] == 3 })
 }
 
 // A leader goes while it writes to many pods, and another one decides otherwise:
@@ -150,9 +151,9 @@ func TestLeaderGoesWhileItWrites(t *testing.T) {
 	slow := newLine(t, hostOf(t, env.Config))
 	slow.late.Store(int64(50 * time.Millisecond))
 	client := slow.through(t, env.Config)
-	first, goes := actuator(t, client, 5) // seven seconds of writing
+	first, goes := actuator(t, client, 1) // forty seconds of writing
 	first.Submit(pods.cut(80 * mbit))
-	eventually(t, "the first leader is in the middle of it", func() bool { return pods.limits()["80M"] > 3 })
+	await.Until(t, "the first leader is in the middle of it", func() bool { return pods.limits()["80M"] > 3 })
 	goes()
 	begun := pods.limits()
 	if begun["100M"] == 0 {
@@ -165,7 +166,7 @@ func TestLeaderGoesWhileItWrites(t *testing.T) {
 	}
 	second, _ := actuator(t, direct, 200)
 	second.Submit(pods.cut(20 * mbit))
-	eventually(t, "the second leader's word stands for all", func() bool { return pods.limits()["20M"] == 40 })
+	await.Until(t, "the second leader's word stands for all", func() bool { return pods.limits()["20M"] == 40 })
 	first.Submit(pods.cut(80 * mbit)) // nobody works for it
 	slow.late.Store(0)
 	if got := pods.limits(); got["20M"] != 40 {
@@ -182,7 +183,7 @@ func TestNodeIsDrainedWhileItsPodsAreCut(t *testing.T) {
 	inv := inventory.New(client, "detnet", workload.Enforce)
 	inv.SetKeys(signature.Keys{Current: faultKey})
 	go func() { _ = inv.Start(t.Context()) }()
-	eventually(t, "the pods are known", func() bool { return len(inv.Snapshot().Senders) == 20 })
+	await.Until(t, "the pods are known", func() bool { return len(inv.Snapshot().Senders) == 20 })
 	a, _ := actuator(t, client, 20)
 	a.Submit(pods.cut(50 * mbit))
 	now := int64(0) // no kubelet ends the pods here
@@ -196,10 +197,10 @@ func TestNodeIsDrainedWhileItsPodsAreCut(t *testing.T) {
 			t.Fatalf("evict %s: %v", name, err)
 		}
 	}
-	eventually(t, "the one that stays is cut", func() bool { return pods.limits()["50M"] == 1 })
+	await.Until(t, "the one that stays is cut", func() bool { return pods.limits()["50M"] == 1 })
 	a.Submit(pods.cut(30 * mbit))
-	eventually(t, "and cut again", func() bool { return pods.limits()["30M"] == 1 })
-	eventually(t, "nobody else is known", func() bool { return len(inv.Snapshot().Senders) == 1 })
+	await.Until(t, "and cut again", func() bool { return pods.limits()["30M"] == 1 })
+	await.Until(t, "nobody else is known", func() bool { return len(inv.Snapshot().Senders) == 1 })
 	if got := pods.limits(); len(got) != 1 {
 		t.Errorf("limits %v: pods came back", got)
 	}

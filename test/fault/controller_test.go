@@ -5,7 +5,6 @@ package fault
 import (
 	"log/slog"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/signature"
 )
@@ -26,7 +26,7 @@ func TestKeyOfTheStampsIsLost(t *testing.T) {
 	keys := &signature.Secret{Client: client, Namespace: "default", Log: slog.New(slog.NewTextHandler(t.Output(), nil)), OnChange: inv.SetKeys}
 	go func() { _ = keys.Start(t.Context()) }()
 	go func() { _ = inv.Start(t.Context()) }()
-	eventually(t, "the missing Secret is made", func() bool { return keys.Keys().CanSign() })
+	await.Until(t, "the missing Secret is made", func() bool { return keys.Keys().CanSign() })
 	first := keys.Keys().Current
 
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
@@ -39,13 +39,13 @@ func TestKeyOfTheStampsIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	throttled := func() bool { return len(inv.Snapshot().Senders) == 1 }
-	eventually(t, "the pod is throttled", throttled)
+	await.Until(t, "the pod is throttled", throttled)
 
 	secrets := client.CoreV1().Secrets("default")
 	if err := secrets.Delete(t.Context(), signature.SecretName, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the deleted Secret is back", func() bool {
+	await.Until(t, "the deleted Secret is back", func() bool {
 		if !throttled() {
 			t.Fatal("the pod's stamps stopped counting with the Secret")
 		}
@@ -64,18 +64,9 @@ func TestKeyOfTheStampsIsLost(t *testing.T) {
 	if _, err := secrets.Update(t.Context(), empty, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "another key is in force", func() bool { return string(keys.Keys().Current) != string(first) && !throttled() })
+	await.Until(t, "another key is in force", func() bool { return string(keys.Keys().Current) != string(first) && !throttled() })
 	got, err := client.CoreV1().Pods("default").Get(t.Context(), "upload", metav1.GetOptions{})
 	if err != nil || got.Annotations[workload.AnnotationEgressBandwidth] != "12M" {
 		t.Errorf("the limit in force went to %q, %v; want 12M", got.Annotations[workload.AnnotationEgressBandwidth], err)
-	}
-}
-
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
-		}
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/detnet/detnet/controller/sense"
 	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 	"github.com/detnet/detnet/workload/signature"
 )
@@ -160,7 +161,7 @@ func TestLimitsMoveWhileTheAPIServerHangs(t *testing.T) {
 	moves := func(what string, term uint64) uint64 {
 		t.Helper()
 		before := decided()
-		eventually(t, what, func() bool {
+		await.Until(t, what, func() bool {
 			now := decided()
 			return now.Compare(before) > 0 && (now.Term == term || term == 0) && now.Sequence > 3
 		})
@@ -168,7 +169,7 @@ func TestLimitsMoveWhileTheAPIServerHangs(t *testing.T) {
 	}
 	one := moves("the first leader's limits move", 0)
 	hung.hold()
-	eventually(t, "its lead is not certain any more", func() bool { return !first.held.Leads() })
+	await.Until(t, "its lead is not certain any more", func() bool { return !first.held.Leads() })
 	written := pods.limits()
 	moves("limits move while the API server hangs", one)
 	moves("and go on to", one)
@@ -176,10 +177,10 @@ func TestLimitsMoveWhileTheAPIServerHangs(t *testing.T) {
 		t.Errorf("written: %v, then %v", written, now)
 	}
 	hung.let()
-	eventually(t, "it leads again", first.held.Leads)
+	await.Until(t, "it leads again", first.held.Leads)
 	moves("and decides under the same number", one)
 	before := pods.limits()
-	eventually(t, "and writes", func() bool {
+	await.Until(t, "and writes", func() bool {
 		for limit := range before {
 			if pods.limits()[limit] == 0 {
 				return true
@@ -190,12 +191,12 @@ func TestLimitsMoveWhileTheAPIServerHangs(t *testing.T) {
 
 	hung.hold()
 	second := startReplica(t, env.Config.Host, addr, env)
-	eventually(t, "another leads", second.held.Leads)
-	eventually(t, "the agent hears it", func() bool { return decided().Term > one })
+	await.Until(t, "another leads", second.held.Leads)
+	await.Until(t, "the agent hears it", func() bool { return decided().Term > one })
 	two := decided().Term
-	eventually(t, "the one before is silent", func() bool { return !first.held.Speaks() })
+	await.Until(t, "the one before is silent", func() bool { return !first.held.Speaks() })
 	hung.let()
 	moves("its word stays", two)
 	second.end()
-	eventually(t, "the one before leads again", func() bool { return decided().Term > two })
+	await.Until(t, "the one before leads again", func() bool { return decided().Term > two })
 }

@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/test/sandbox"
 	"github.com/detnet/detnet/test/sandbox/assets"
 	"github.com/detnet/detnet/test/sandbox/instance"
@@ -22,16 +24,13 @@ import (
 // this one and make mounts and interfaces for a moment.
 func awaitHostState(t *testing.T, want []string) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+	await.Success(t, "the host is as it was", func() error {
 		got := hostState(t)
-		if slices.Equal(got, want) {
-			return
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("before:\n%s\nand after:\n%s", strings.Join(want, "\n"), strings.Join(got, "\n"))
 		}
-		if time.Now().After(deadline) {
-			t.Errorf("the host before:\n%s\nand after:\n%s", strings.Join(want, "\n"), strings.Join(got, "\n"))
-			return
-		}
-	}
+		return nil
+	})
 }
 
 // hostState is what a sandbox must leave as it was: mounts, interfaces and the
@@ -133,11 +132,12 @@ func TestClusterOfKilledKeeper(t *testing.T) {
 	if err := syscall.Kill(spec.Keeper, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); len(livingProcesses(t)) > 0; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("processes of a killed sandbox live on:\n%s", strings.Join(livingProcesses(t), "\n"))
+	await.Success(t, "no process of a killed sandbox lives on", func() error {
+		if living := livingProcesses(t); len(living) > 0 {
+			return errors.New(strings.Join(living, "\n"))
 		}
-	}
+		return nil
+	})
 	if err := c.Close(); err != nil {
 		t.Errorf("close what is gone: %v", err)
 	}

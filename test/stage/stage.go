@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/test/install"
 	"github.com/detnet/detnet/test/sandbox"
 	"github.com/detnet/detnet/test/scene"
@@ -133,18 +134,14 @@ func (s *Stage) MustPod(t *testing.T, app string) *corev1.Pod {
 	return p
 }
 
-// patience is there to end a broken run, not to judge speed: a kubelet alone may take a minute
-// and a half to refresh a mounted ConfigMap.
-const patience = 3 * time.Minute
-
-// Eventually polls until check is content.
+// Eventually polls until check is content, seldom: a look at a cluster takes time from it.
 func Eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	var err error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-		if err = check(); err == nil {
-			return
+	await.Success(t, what, func() error {
+		err := check()
+		if err != nil {
+			time.Sleep(200 * time.Millisecond)
 		}
-	}
-	t.Fatalf("%s: %v", what, err)
+		return err
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/detnet/detnet/internal/apitest"
+	"github.com/detnet/detnet/internal/await"
 )
 
 func TestAdvance(t *testing.T) {
@@ -83,7 +84,7 @@ func TestReplicasAgreeOnAKey(t *testing.T) {
 	if err := secrets.Delete(t.Context(), SecretName, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the Secret was made again with the key it had", func() bool {
+	await.Until(t, "the Secret was made again with the key it had", func() bool {
 		secret, err := secrets.Get(t.Context(), SecretName, metav1.GetOptions{})
 		return err == nil && bytes.Equal(secret.Data[dataCurrent], first)
 	})
@@ -101,7 +102,7 @@ func TestReplicasAgreeOnAKey(t *testing.T) {
 // agreed waits until all have the same key, another than before.
 func agreed(t *testing.T, all []*Secret, before Key) Key {
 	t.Helper()
-	eventually(t, "all have the same key", func() bool {
+	await.Until(t, "all have the same key", func() bool {
 		for _, s := range all {
 			k := s.Keys().Current
 			if len(k) == 0 || bytes.Equal(k, before) || !bytes.Equal(k, all[0].Keys().Current) {
@@ -111,15 +112,6 @@ func agreed(t *testing.T, all []*Secret, before Key) Key {
 		return true
 	})
 	return all[0].Keys().Current
-}
-
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !f(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("did not happen: %s", what)
-		}
-	}
 }
 
 func permit(t *testing.T, admin kubernetes.Interface) {
