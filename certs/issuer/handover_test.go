@@ -126,7 +126,7 @@ func (s *served) callUntil(t *testing.T, what string, is func() bool) {
 func managedConfig(followed bool) Config {
 	return Config{
 		Secret: types.NamespacedName{Namespace: "default", Name: secretName}, DNSNames: []string{"localhost"},
-		Webhooks: "detnet-webhook", Settle: time.Second, Followed: followed,
+		Webhooks: "detnet-webhook", Settle: 3 * time.Second, Followed: followed,
 	}
 }
 

@@ -168,7 +168,7 @@ func TestSelfManagedWebhookRotatesWithoutAFailedCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := types.NamespacedName{Namespace: "default", Name: secretName}
-	managed := Config{Secret: key, DNSNames: []string{"localhost"}, Webhooks: "detnet-webhook", Spread: 4 * time.Second}
+	managed := Config{Secret: key, DNSNames: []string{"localhost"}, Webhooks: "detnet-webhook", Spread: 10 * time.Second}
 
 	aging := rotation{names: managed.DNSNames, validity: 90 * 24 * time.Hour, spread: managed.Spread}
 	old, _, err := aging.advance(nil, inSecret, time.Now().Add(-61*24*time.Hour))

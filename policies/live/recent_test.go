@@ -26,6 +26,10 @@ func TestReloadIsRefusedWhereARecordedPodFails(t *testing.T) {
 	if !errors.Is(err, policies.ErrPolicy) || !strings.Contains(err.Error(), "shop/p-") {
 		t.Errorf("error %v, want one that names the pod", err)
 	}
+	slow := policies.Set{"site.rego": strings.Replace(endless, "if {", "if {\n\tinput.pod.metadata.labels.team == \"b\"", 1)}.Over(policies.Default())
+	if _, _, err := active.reload(t.Context(), slow, time.Now()); !errors.Is(err, policies.ErrSlow) || !strings.Contains(err.Error(), "shop/p-") {
+		t.Errorf("error %v, want one that names the pod and says that it took too long", err)
+	}
 	good := policies.Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"}.Over(policies.Default())
 	changed, of, err := active.reload(t.Context(), good, time.Now())
 	if err != nil || changed != 1 || of != 1 {
