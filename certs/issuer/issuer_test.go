@@ -284,10 +284,7 @@ func TestPublishesWhomToTrust(t *testing.T) {
 	await.Until(t, "there is a certificate without the ConfigMap", func() bool { return serving(s) != nil })
 	apply(t, c, public)
 	published := func() bool {
-		if err := c.Get(t.Context(), key, public); err != nil {
-			t.Fatal(err)
-		}
-		return len(public.Data) == 1 && bytes.HasPrefix([]byte(public.Data[certs.CAFile]), serving(s))
+		return c.Get(t.Context(), key, public) == nil && len(public.Data) == 1 && bytes.HasPrefix([]byte(public.Data[certs.CAFile]), serving(s))
 	}
 	await.Until(t, "it is published", published)
 	first := serving(s)

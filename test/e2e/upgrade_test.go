@@ -105,7 +105,7 @@ func (w *world) shareKey(t *testing.T) {
 		}
 	}
 	for _, object := range []string{"deployment/detnet-controller", "daemonset/" + agentSets[0], "daemonset/" + agentSets[1]} {
-		if out, err := w.Cluster.Kubectl(ctx, "rollout", "status", "--timeout=2m", "--namespace", install.Namespace, object); err != nil {
+		if out, err := w.Cluster.Kubectl(ctx, "rollout", "status", "--timeout=5m", "--namespace", install.Namespace, object); err != nil {
 			t.Fatal(fmt.Errorf("%w: %s", err, out))
 		}
 	}

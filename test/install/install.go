@@ -81,7 +81,7 @@ func Detnet(ctx context.Context, cluster *sandbox.Cluster, values map[string]str
 // arguments for helm.
 func Chart(ctx context.Context, cluster *sandbox.Cluster, values map[string]string, more ...string) error {
 	args := []string{"upgrade", "--install", "detnet", filepath.Join(root(), "charts", "detnet"),
-		"--namespace", Namespace, "--create-namespace", "--wait", "--timeout", "2m",
+		"--namespace", Namespace, "--create-namespace", "--wait", "--timeout", "5m",
 		"--set", "image.tag=" + Tag, "--set", "image.pullPolicy=Never"}
 	args = append(args, more...)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -95,7 +95,7 @@ func Chart(ctx context.Context, cluster *sandbox.Cluster, values map[string]stri
 
 // Uninstall removes it.
 func Uninstall(ctx context.Context, cluster *sandbox.Cluster) error {
-	if _, err := cluster.Helm(ctx, "uninstall", "detnet", "--namespace", Namespace, "--wait", "--timeout", "1m"); err != nil {
+	if _, err := cluster.Helm(ctx, "uninstall", "detnet", "--namespace", Namespace, "--wait", "--timeout", "3m"); err != nil {
 		return fmt.Errorf("uninstall detnet: %w", err)
 	}
 	return nil
@@ -153,7 +153,7 @@ func get(ctx context.Context, caller *http.Client, url string) (s status.Status,
 // AwaitMeasured waits until the controller sees apps critical workloads and
 // senders throttleable ones, and is blind to none of them.
 func AwaitMeasured(ctx context.Context, cluster *sandbox.Cluster, apps, senders int) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
 		s, err := Status(ctx, cluster)

@@ -20,7 +20,7 @@ func (c *Cluster) ApplyCiliumCRDs(ctx context.Context) error {
 			return fmt.Errorf("apply Cilium's %s: %w", file, err)
 		}
 	}
-	_, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=30s",
+	_, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=2m",
 		"crd/ciliumnetworkpolicies.cilium.io", "crd/ciliumclusterwidenetworkpolicies.cilium.io")
 	return err
 }

@@ -199,7 +199,7 @@ func render(name, tag string) (string, error) {
 // awaitPods waits until n pods of a namespace are ready and no other is left,
 // and returns their addresses by app label.
 func (s *Scene) awaitPods(ctx context.Context, namespace string, n int) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
 		pods, err := s.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})

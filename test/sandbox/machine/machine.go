@@ -195,7 +195,7 @@ func (h *host) keep(ctx context.Context, program string, failed chan<- error) {
 
 // loadPauseImage waits for containerd and gives it the image of every pod.
 func (h *host) loadPauseImage(ctx context.Context) error {
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute) // on a machine that compiles beside it
 	for {
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", containerdSocket)
 		if err == nil {
