@@ -195,7 +195,11 @@ func (s *Diagnosis) move(c Config, from plan.Bottleneck, v *sense.Verdict, sendi
 	if s.leave(from, v) {
 		return next, false
 	}
-	for _, name := range candidates(v, s.Afar, sending) {
+	elsewhere := candidates(v, s.Afar, sending)
+	if !v.Standing && !v.Lossy { // a packet that is late now and then does not say where it waited
+		elsewhere = nil
+	}
+	for _, name := range elsewhere {
 		if name != s.Bottleneck && !slices.Contains(s.Tried, name) {
 			s.Tried = append(slices.Clip(s.Tried), s.Bottleneck)
 			s.Bottleneck = name

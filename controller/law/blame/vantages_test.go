@@ -165,3 +165,17 @@ func TestFullUplinksOfVantagesHaveNobodyElseCut(t *testing.T) {
 		}
 	}
 }
+
+// What was cut in vain for packets that are late now and then has nobody else cut.
+func TestLateNowAndThenIsNotLookedForElsewhere(t *testing.T) {
+	now := time.Unix(0, 0)
+	for standing, want := range map[bool]plan.Bottleneck{true: plan.Uplink("v1"), false: {}} {
+		v := seen("a", "n1", "v1", "v2", 1)
+		v.Standing, v.Tail = standing, !standing
+		s := Diagnosis{App: v.App.Pod, Bottleneck: plan.Uplink("n1")}
+		next, moved := s.move(Config{Backoff: time.Second, MaxBackoff: time.Minute}, s.Bottleneck, &v, all("n1", "v1", "v2"), true, now)
+		if next != want || moved != standing || now.Before(s.RetryAt) == standing {
+			t.Errorf("a queue stands: %v: %v is to blame next, moved: %v, let be until %v", standing, next, moved, s.RetryAt)
+		}
+	}
+}
