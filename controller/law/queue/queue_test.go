@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -147,7 +148,7 @@ func TestARampIsInTheOrderOfSending(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var paths []*plan.Session
 		var want []Delay
-		for range rapid.IntRange(0, 4).Draw(t, "sessions") {
+		for range rapid.IntRange(0, 9).Draw(t, "sessions") {
 			s := &plan.Session{}
 			at := t0
 			for range rapid.IntRange(0, 20).Draw(t, "samples") {
@@ -166,4 +167,24 @@ func TestARampIsInTheOrderOfSending(t *testing.T) {
 			t.Fatalf("%v, want %v", got, want)
 		}
 	})
+}
+
+// BenchmarkRamp is of an uplink's sessions, and of all in a cluster of 1,000 nodes.
+func BenchmarkRamp(b *testing.B) {
+	for _, n := range []int{4, 2000} {
+		paths := make([]*plan.Session, n)
+		for k := range paths {
+			paths[k] = &plan.Session{}
+			for i := range 75 {
+				at := t0.Add(time.Duration(i)*20*time.Millisecond + time.Duration(k*7919%20000)*time.Microsecond)
+				paths[k].Samples = append(paths[k].Samples, plan.Sample{At: plan.At(at)})
+			}
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Ramp(paths, t0.Add(-time.Second))
+			}
+		})
+	}
 }

@@ -19,18 +19,28 @@ type Delay struct {
 	Above time.Duration
 }
 
-// Ramp is the delays that sessions saw since a time, in the order of sending.
+// Ramp is the delays that sessions saw since a time, in the order of sending. Behind the whole
+// cluster thousands of sessions are merged: two by two, so that none is moved by each other one.
 func Ramp(paths []*plan.Session, from time.Time) []Delay {
 	var ramp []Delay
-	since := plan.At(from)
+	since, ends := plan.At(from), make([]int, 0, len(paths))
 	for _, session := range paths {
-		base, before := sense.Above(session.Base), len(ramp)
+		base := sense.Above(session.Base)
 		for i := range session.Samples {
 			if s := &session.Samples[i]; !s.Lost && s.At.Compare(since) > 0 {
 				ramp = append(ramp, Delay{s.At.Time(), s.RTT - base})
 			}
 		}
-		merge(ramp, before)
+		ends = append(ends, len(ramp))
+	}
+	for len(ends) > 1 {
+		begin, merged := 0, ends[:0]
+		for i := 0; i < len(ends); i += 2 {
+			end := ends[min(i+1, len(ends)-1)]
+			merge(ramp[begin:end], ends[i]-begin)
+			begin, merged = end, append(merged, end)
+		}
+		ends = merged
 	}
 	return ramp
 }
