@@ -135,7 +135,7 @@ func TestFollowEndsMeanwhile(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	refused := func(err error) { t.Errorf("refused for %v", err) }
-	set := policies.Set{"site.yaml": "defaults: {unlabelled: high}"}.Over(policies.Default())
+	set := policies.Set{"site.rego": endless}.Over(policies.Default())
 	active.take(ctx, set, quiet, refused, "")
 	NewShadow(prometheus.NewRegistry()).take(ctx, set, quiet, refused, "")
 	if s := active.Status(); s.LastError != "" {
