@@ -18,7 +18,7 @@ const (
 	worthCutting = 0.05            // of a limit, where nothing is wrong
 	worthLosing  = 0.25            // of a limit that is of next to no use then as now, which a change makes low first
 	overcommit   = 1.03            // sum of limits over the total that is let pass
-	comesBack    = 2 * time.Second // after a raise before Cilium: until then what is not used of it is not given to others
+	comesBack    = 2 * time.Second // after a change before Cilium: until then what is not used of a limit is not given to others
 )
 
 // wish is what all bottlenecks of one sender come to.
@@ -148,7 +148,7 @@ func (r *round) wish(p *Part, wishes []wish) {
 		switch {
 		case may.cut && less > 0:
 			w.cut, w.reason = true, int32(p.At)
-		case may.shift && (may.lend || senders.Bound(p.Senders[k], r.look.Uses[i].Recent())) && less >= max(bitrate.Mbit, bitrate.Scale(limit, worthCutting)):
+		case may.shift && (r.lends(i) || senders.Bound(p.Senders[k], r.look.Uses[i].Recent())) && less >= max(bitrate.Mbit, bitrate.Scale(limit, worthCutting)):
 			w.cut, w.reason = true, int32(p.At)
 			b.Search.Shared = r.look.At
 		case less < 0 && (may.raise || may.shift && r.look.Uses[i].Offer.Lost() && r.waits(int(i), p.To[k])): // of a low limit it gets as little, until there is room
@@ -160,9 +160,13 @@ func (r *round) wish(p *Part, wishes []wish) {
 	}
 }
 
+// lends reports whether what one does not use may be given to others: before Cilium who had another limit just now comes back slowly.
+func (r *round) lends(i int32) bool {
+	return r.look.At.Sub(r.look.Uses[i].Offer.Ahead.Gone) >= comesBack
+}
+
 // changes are those that a bottleneck's shares may lead to.
-// lend says that what one does not use may be shifted.
-type changes struct{ cut, shift, lend, raise bool }
+type changes struct{ cut, shift, raise bool }
 
 func (r *round) changes(p *Part, b *budget.Budget, reason *plan.Reason) changes {
 	total, learned := b.Limits(), b.Learned() // else the total is just the sum of the limits
@@ -177,7 +181,6 @@ func (r *round) changes(p *Part, b *budget.Budget, reason *plan.Reason) changes 
 	return changes{
 		cut:   reason.Action == plan.Cut || over,
 		shift: due && starved && raises > room && !reason.Trouble(),
-		lend:  !p.Load.Costly() || r.look.At.Sub(b.Search.Raised) >= comesBack,
 		raise: fits && (acting || starved),
 	}
 }

@@ -149,35 +149,35 @@ func TestALittleMoreThatIsAllOfAnOfferIsWorthAWrite(t *testing.T) {
 	}
 }
 
-// Who was raised a moment ago before Cilium comes back slowly: what it does not use yet is not given to others, unless it has
-// too much by its own use.
+// Who had another limit a moment ago before Cilium comes back slowly: what it does not use yet is not given to others, unless it
+// has too much by its own use. Others lend meanwhile.
 func TestWhatIsNotUsedYetAfterARaiseIsNotGivenToOthers(t *testing.T) {
 	for name, tt := range map[string]struct {
-		ago     time.Duration
-		limiter plan.Limiter
-		used    bitrate.Rate // of 90M by the first, as far as is known
-		cut     bool
+		ago  time.Duration
+		used bitrate.Rate // of 90M by the first, as far as is known
+		cut  bool
 	}{
-		"a moment ago":                        {time.Second, plan.EDT, 20 * mbit, false},
-		"long ago":                            {time.Minute, plan.EDT, 20 * mbit, true},
-		"a moment ago, and it uses it":        {time.Second, plan.EDT, 90 * mbit, true},
-		"a moment ago, before a token bucket": {time.Second, plan.TokenBucket, 20 * mbit, true},
+		"a moment ago":                             {time.Second, 20 * mbit, false},
+		"long ago, as others have just now":        {time.Minute, 20 * mbit, true},
+		"a moment ago, and it uses it":             {time.Second, 90 * mbit, true},
+		"never, as is known before a token bucket": {t0.Sub(time.Time{}), 20 * mbit, true},
 	} {
 		look := senders.Look{At: t0}
-		part := Part{Group: senders.Group{Members: []int32{0, 1}, Load: senders.Load{Limits: 180 * mbit, Paced: tt.limiter == plan.EDT}}}
+		part := Part{Group: senders.Group{Members: []int32{0, 1}, Load: senders.Load{Limits: 180 * mbit, Paced: true}}}
 		part.To = []bitrate.Rate{30 * mbit, 150 * mbit}
 		for i, used := range []bitrate.Rate{tt.used, 90 * mbit} {
-			s := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: string(rune('a' + i))}, Node: "n1", Weight: 1, Min: 10 * mbit, Max: 1000 * mbit, Limit: 90 * mbit, Limiter: tt.limiter}
+			s := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: string(rune('a' + i))}, Node: "n1", Weight: 1, Min: 10 * mbit, Max: 1000 * mbit, Limit: 90 * mbit, Limiter: plan.EDT}
 			s.Rates = []plan.TxRate{{At: plan.At(t0), Tx: used}}
 			look.All = append(look.All, s)
 			look.Uses = append(look.Uses, senders.Use{Pod: s.Pod, Now: used})
 		}
+		look.Uses[0].Offer.Ahead.Gone = t0.Add(-tt.ago)
 		part.Senders = []*plan.Sender{&look.All[0], &look.All[1]}
 		p := plan.Plan{At: t0, Reasons: []plan.Reason{{Bottleneck: plan.Uplink("n1"), Action: plan.Hold, Cause: plan.Calm}}}
-		b := budget.Budget{Total: 180 * mbit, Link: budget.Link{Known: true}, Search: budget.Search{Raised: t0.Add(-tt.ago)}}
+		b := budget.Budget{Total: 180 * mbit, Link: budget.Link{Known: true}, Search: budget.Search{Raised: t0.Add(-100 * time.Millisecond)}}
 		Plan(config, &look, nil, []budget.Budget{b}, []Part{part}, &p)
 		if got := len(p.Limits) > 0 && p.Limits[0].To < 90*mbit; got != tt.cut {
-			t.Errorf("raised %s: %+v", name, p.Limits)
+			t.Errorf("it had another limit %s: %+v", name, p.Limits)
 		}
 	}
 }
