@@ -183,7 +183,7 @@ func (l *Look) Group(members []int32) Group {
 }
 
 // whole is the least that some may have together for one of those that get all that they offer, if that
-// is no small part of it, to do so still; 0: there is none, or one of them slows down.
+// is no small part of it, to do so still: the highest class is served first. 0: there is none, or one of them slows down.
 func (l *Look) whole(members []int32) bitrate.Rate {
 	var sum bitrate.Rate
 	sending := 0
@@ -197,6 +197,7 @@ func (l *Look) whole(members []int32) bitrate.Rate {
 		return 0
 	}
 	var all, least bitrate.Rate
+	rank := 0
 	for _, i := range members {
 		s, offer := &l.All[i], l.Uses[i].Offer.Rate()
 		floor, _ := Bounds(s)
@@ -206,8 +207,8 @@ func (l *Look) whole(members []int32) bitrate.Rate {
 		switch {
 		case more == 0, float64(offer) < small*float64(sum)/float64(sending):
 			all += more
-		case l.Most(s) >= offer && (least == 0 || more < least):
-			least = more
+		case l.Most(s) >= offer && (least == 0 || s.Rank > rank || s.Rank == rank && more < least):
+			least, rank = more, s.Rank
 		}
 	}
 	if least == 0 {

@@ -83,11 +83,12 @@ func TestTheLeastThatLeavesOneAllThatItOffers(t *testing.T) {
 		change func(*Look)
 		want   bitrate.Rate
 	}{
-		"of two as large":          {[]bitrate.Rate{150, 151}, func(*Look) {}, Enough(10*mbit + Enough(150*mbit))},
-		"beside a small one":       {[]bitrate.Rate{150, 150, 40}, func(*Look) {}, Enough(10*mbit + Enough(40*mbit) + Enough(150*mbit))},
-		"the least has it no more": {[]bitrate.Rate{150, 160}, func(l *Look) { l.All[0].Limit = 10 * mbit }, Enough(10*mbit + Enough(160*mbit))},
-		"nobody has":               {[]bitrate.Rate{150, 160}, func(l *Look) { l.All[0].Limit, l.All[1].Limit = 10*mbit, 10*mbit }, 0},
-		"one slows down":           {[]bitrate.Rate{150, 150}, func(l *Look) { l.Uses[0].Offer.Heeds = true }, 0},
+		"of two as large":               {[]bitrate.Rate{150, 151}, func(*Look) {}, Enough(10*mbit + Enough(150*mbit))},
+		"beside a small one":            {[]bitrate.Rate{150, 150, 40}, func(*Look) {}, Enough(10*mbit + Enough(40*mbit) + Enough(150*mbit))},
+		"the least has it no more":      {[]bitrate.Rate{150, 160}, func(l *Look) { l.All[0].Limit = 10 * mbit }, Enough(10*mbit + Enough(160*mbit))},
+		"the least is of a lower class": {[]bitrate.Rate{150, 160}, func(l *Look) { l.All[1].Rank = 1 }, Enough(10*mbit + Enough(160*mbit))},
+		"nobody has":                    {[]bitrate.Rate{150, 160}, func(l *Look) { l.All[0].Limit, l.All[1].Limit = 10*mbit, 10*mbit }, 0},
+		"one slows down":                {[]bitrate.Rate{150, 150}, func(l *Look) { l.Uses[0].Offer.Heeds = true }, 0},
 	} {
 		l, members := offering(tt.offers...)
 		tt.change(&l)
