@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/agent/pods"
+	uplinks "github.com/detnet/detnet/agent/uplink"
 	"github.com/detnet/detnet/agent/usage"
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law"
@@ -66,14 +68,18 @@ func newLoop(s *stand, limited int, seed uint64) (*loop, error) {
 		}
 	}
 	return l, s.node.do(func() (err error) {
-		l.meter, err = usage.New(list, nil, nil, slog.New(slog.DiscardHandler))
+		if l.meter, err = usage.New(list, nil, nil, slog.New(slog.DiscardHandler)); err != nil {
+			return err
+		}
+		l.meter.Uplinks, err = uplinks.NewWatch(slog.New(slog.DiscardHandler))
 		return err
 	})
 }
 
 // run looks each step until ctx ends.
 func (l *loop) run(ctx context.Context) error {
-	metering := make(chan error, 1)
+	metering := make(chan error, 2)
+	go func() { metering <- l.meter.Uplinks.Run(ctx) }()
 	go func() { metering <- l.meter.Run(ctx) }()
 	ticker := time.NewTicker(step)
 	defer ticker.Stop()
@@ -81,7 +87,7 @@ func (l *loop) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return <-metering
+			return errors.Join(<-metering, <-metering)
 		case <-ticker.C:
 		}
 		now := time.Now()
@@ -117,7 +123,7 @@ func (l *loop) observe(now time.Time) plan.Observation {
 		s := &l.senders[i]
 		for _, r := range rates {
 			if r.Name == s.Pod.Name {
-				s.Rates = append(s.Rates, plan.TxRate{At: plan.At(r.At), Tx: r.Tx})
+				s.Rates = append(s.Rates, plan.TxRate{At: plan.At(r.At), Tx: r.Tx, Out: r.Out})
 			}
 		}
 		for len(s.Rates) > 0 && now.Sub(s.Rates[0].At.Time()) > remembered {
