@@ -214,10 +214,13 @@ func (w *world) policies() map[string]unstructured.Unstructured {
 func (w *world) eventually(what string, is func() bool) {
 	w.t.Helper()
 	await.Success(w.t, what, func() error {
-		if !is() {
-			return fmt.Errorf("there are %v, Events %q", w.policies(), w.events)
+		if is() {
+			return nil
 		}
-		return nil
+		w.mu.Lock()
+		events := slices.Clone(w.events)
+		w.mu.Unlock()
+		return fmt.Errorf("there are %v, Events %q", w.policies(), events)
 	})
 }
 
