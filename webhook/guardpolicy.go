@@ -33,7 +33,7 @@ func GuardPolicy(t Trusted) (*admissionregv1.ValidatingAdmissionPolicy, *admissi
 			}}},
 			MatchConditions: GuardConditions(t),
 			// Asked only where something changed: kubelet updates every pod's status.
-			Variables: []admissionregv1.Variable{mayChangeStamps()},
+			Variables: []admissionregv1.Variable{MayChangeStamps()},
 			Validations: []admissionregv1.Validation{
 				{Expression: unchanged("labels", guardedLabels), Message: t.refusal("its labels"), Reason: &forbidden},
 				{Expression: unchanged("annotations", workload.ManagedAnnotations), Message: t.refusal("its annotations"), Reason: &forbidden},
@@ -68,7 +68,7 @@ func denyingBy(policy string) *admissionregv1.ValidatingAdmissionPolicyBinding {
 	}
 }
 
-func mayChangeStamps() admissionregv1.Variable {
+func MayChangeStamps() admissionregv1.Variable {
 	return admissionregv1.Variable{
 		Name:       "trusted",
 		Expression: fmt.Sprintf("authorizer.group('').resource('pods').subresource('%s').check('%s').allowed()", trustSubresource, trustVerb),

@@ -63,10 +63,10 @@ func Patch(pod *corev1.Pod, d policies.Decision, set Setting) ([]jsonpatch.Opera
 	return s.ops, s.warnings
 }
 
-// Strip returns the operations that take from a pod for which nothing could be
+// strip returns the operations that take from a pod for which nothing could be
 // decided what only a decision gives: stamps, Cilium's priority and detnet's
 // PriorityClasses. What people ask for stays, for whoever mends the pod.
-func Strip(pod *corev1.Pod) []jsonpatch.Operation {
+func strip(pod *corev1.Pod) []jsonpatch.Operation {
 	var s stamp
 	var labels, annotations []string
 	for _, key := range workload.Managed {

@@ -56,7 +56,7 @@ func readPriority(spec map[string]any, pod *corev1.Pod) {
 	}
 }
 
-// strippable reads what Strip needs, of an object that podOf may refuse.
+// strippable reads what strip needs, of an object that podOf may refuse.
 func strippable(o policies.Object) (*corev1.Pod, error) {
 	if pod, err := podOf(o); err == nil {
 		return pod, nil

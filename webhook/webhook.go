@@ -113,7 +113,7 @@ func (m *Mutator) undecided(_ context.Context, req *request, why string) *admiss
 	if err != nil {
 		return response // it has no labels and annotations that could be read by anybody
 	}
-	if err := withPatch(response, Strip(pod)); err != nil {
+	if err := withPatch(response, strip(pod)); err != nil {
 		return failed(why + "; and its stamps could not be removed: " + err.Error())
 	}
 	return response

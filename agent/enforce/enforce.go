@@ -293,7 +293,7 @@ func (e *Enforcer) set(a *applied, egress, ingress bitrate.Rate) (usage.Enforced
 			e.draining = append(e.draining, &draining{remove: func(last bool) (bool, error) { return e.removeUnused(a, ifb, last) }})
 		}
 		now.Egress, now.Behind, now.Newest = 0, 0, workload.Order{}
-	} else if !errors.Is(err, ErrForeign) {
+	} else if !errors.Is(err, errForeign) {
 		errs = append(errs, fmt.Errorf("free egress: %w", err))
 	}
 	if ingress > 0 {
@@ -307,7 +307,7 @@ func (e *Enforcer) set(a *applied, egress, ingress bitrate.Rate) (usage.Enforced
 			e.draining = append(e.draining, &draining{remove: func(last bool) (bool, error) { return e.removeIngress(a, last) }})
 		}
 		now.Ingress = 0
-	} else if !errors.Is(err, ErrForeign) {
+	} else if !errors.Is(err, errForeign) {
 		errs = append(errs, fmt.Errorf("free ingress: %w", err))
 	}
 	return now, errors.Join(errs...)

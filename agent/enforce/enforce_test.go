@@ -421,7 +421,7 @@ func TestForeign(t *testing.T) {
 			before := n.tc(t, "qdisc show dev vethpod") + n.tc(t, "filter show dev vethpod parent ffff:")
 			n.annotate("100M", "100M")
 			n.enforcer.reconcile(true)
-			if text := n.enforcer.applied["uid-1"].err; !strings.Contains(text, ErrForeign.Error()) {
+			if text := n.enforcer.applied["uid-1"].err; !strings.Contains(text, errForeign.Error()) {
 				t.Errorf("reported %q", text)
 			}
 			n.annotate("", "")

@@ -11,8 +11,8 @@ import (
 	"github.com/detnet/detnet/bitrate"
 )
 
-// ErrForeign says that somebody else shapes the interface; detnet leaves it be.
-var ErrForeign = errors.New("foreign traffic control on the interface")
+// errForeign says that somebody else shapes the interface; detnet leaves it be.
+var errForeign = errors.New("foreign traffic control on the interface")
 
 // What is ours is known by the handles of our qdiscs and the priority of
 // our filter. They survive a restart of the agent in the kernel itself.
@@ -112,7 +112,7 @@ func (k kernel) ingressOf(index int) (ingress, error) {
 	for _, q := range qdiscs {
 		switch q.Type() {
 		case "clsact":
-			return found, fmt.Errorf("a clsact qdisc: %w", ErrForeign)
+			return found, fmt.Errorf("a clsact qdisc: %w", errForeign)
 		case "ingress":
 			found.present = true
 		}
@@ -126,7 +126,7 @@ func (k kernel) ingressOf(index int) (ingress, error) {
 	}
 	for _, f := range filters {
 		if p := f.Attrs().Priority; p < firstPriority || p > ourPriority || f.Type() != "u32" {
-			return found, fmt.Errorf("a %s filter with priority %d: %w", f.Type(), p, ErrForeign)
+			return found, fmt.Errorf("a %s filter with priority %d: %w", f.Type(), p, errForeign)
 		}
 		if u, ok := f.(*netlink.U32); ok && u.RedirIndex != 0 {
 			found.redirects = u.RedirIndex
@@ -320,7 +320,7 @@ func (k kernel) limiter(index int) (now limiter, err error) {
 		case a.Handle == rootHandle && q.Type() == "htb", a.Handle == formerHandle && isTbf:
 			now.root = q
 		default:
-			return now, fmt.Errorf("a %s qdisc with handle %s at the root: %w", q.Type(), netlink.HandleStr(a.Handle), ErrForeign)
+			return now, fmt.Errorf("a %s qdisc with handle %s at the root: %w", q.Type(), netlink.HandleStr(a.Handle), errForeign)
 		}
 	}
 	if now.root == nil || now.root.Attrs().Handle != rootHandle {

@@ -31,7 +31,7 @@ func TestASetClockMovesNoLead(t *testing.T) {
 		if h.Leads() || !h.Speaks() {
 			t.Errorf("set by %v: the lead lasts on, or who led falls silent early", by)
 		}
-		h.renewed = clockstep.Set(now.Add(-Carry), -by)
+		h.renewed = clockstep.Set(now.Add(-carry), -by)
 		if h.Speaks() {
 			t.Errorf("set by %v: speaks on", by)
 		}

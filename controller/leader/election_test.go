@@ -86,7 +86,7 @@ func TestSpeaks(t *testing.T) {
 		speaks("and told of another", false, false)
 		renew(mine)
 		speaks("renewed after all", true, true)
-		time.Sleep(Carry)
+		time.Sleep(carry)
 		speaks("without a word for long", false, false)
 		mine.AcquireTime.Time = mine.AcquireTime.Truncate(time.Microsecond) // as it is read
 		renew(mine)

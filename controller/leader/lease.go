@@ -32,10 +32,10 @@ const (
 // ErrNotLeading is why a write was not sent.
 var ErrNotLeading = errors.New("this replica does not lead, or could not renew its lease in time")
 
-// Carry is how long a leader that can neither renew its lease nor learn whose it is
+// carry is how long a leader that can neither renew its lease nor learn whose it is
 // goes on to decide and to tell agents, who refuse it as soon as they hear another.
 // It is for an API server that is away: without writes, and not for ever.
-const Carry = 10 * time.Minute
+const carry = 10 * time.Minute
 
 // Held is the lease as this replica holds it: a lock for leader election that
 // knows until when the lead is certain. Its clock is monotonic, so a process that
@@ -201,7 +201,7 @@ func (h *Held) Depose() {
 func (h *Held) Speaks() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.term != nil && !h.deposed && time.Since(h.renewed) < Carry
+	return h.term != nil && !h.deposed && time.Since(h.renewed) < carry
 }
 
 // Until returns until when this replica certainly leads; false: it does not.

@@ -60,7 +60,7 @@ func TCP(ctx context.Context, name, addr string, limits Limits, log *slog.Logger
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s: %w", name, err)
 	}
-	l := Within(inner, name, limits, log)
+	l := within(inner, name, limits, log)
 	if r == nil {
 		return l, nil
 	}
@@ -76,8 +76,8 @@ func TCP(ctx context.Context, name, addr string, limits Limits, log *slog.Logger
 	return l, nil
 }
 
-// Within keeps the connections of inner within limits.
-func Within(inner net.Listener, name string, limits Limits, log *slog.Logger) *Listener {
+// within keeps the connections of inner within limits.
+func within(inner net.Listener, name string, limits Limits, log *slog.Logger) *Listener {
 	return &Listener{Listener: inner, limits: limits, name: name, log: log, open: map[*conn]struct{}{}}
 }
 

@@ -41,7 +41,7 @@ func (q *queue) Accept() (net.Conn, error) {
 
 func newQueue(limits Limits) (*Listener, func(addr string) (*stranger, net.Conn)) {
 	q := &queue{}
-	l := Within(q, "test", limits, slog.New(slog.DiscardHandler))
+	l := within(q, "test", limits, slog.New(slog.DiscardHandler))
 	return l, func(addr string) (*stranger, net.Conn) {
 		q.next = &stranger{from: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr))}
 		s := q.next

@@ -110,7 +110,7 @@ func TestASlowReaderGivesWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := Within(inner, "test", Few, slog.New(slog.DiscardHandler))
+	l := within(inner, "test", Few, slog.New(slog.DiscardHandler))
 	server := l.HTTP(InTurn(1, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, page) })))
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(l) })

@@ -27,10 +27,10 @@ import (
 // Settings are those of Cilium's ConfigMap, which are the agent's flags.
 type Settings map[string]string
 
-// Native routes natively, without endpoint routes and with a bandwidth manager
+// native routes natively, without endpoint routes and with a bandwidth manager
 // that enforces: the host firewall, for which there is no policy, has the
 // program attached to the native device. IPv6 follows the cluster.
-func Native(c *sandbox.Cluster) Settings {
+func native(c *sandbox.Cluster) Settings {
 	return Settings{
 		"enable-ipv4":               "true",
 		"enable-ipv6":               strconv.FormatBool(c.IPv6First()),
@@ -57,7 +57,7 @@ func Native(c *sandbox.Cluster) Settings {
 // Tunnel carries what pods of different nodes say to each other in VXLAN. (Geneve
 // is another module of the kernel's, and the same to Cilium's limiter.)
 func Tunnel(c *sandbox.Cluster) Settings {
-	s := Native(c)
+	s := native(c)
 	s["routing-mode"], s["tunnel-protocol"] = "tunnel", "vxlan"
 	delete(s, "ipv4-native-routing-cidr")
 	delete(s, "ipv6-native-routing-cidr")

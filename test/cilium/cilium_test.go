@@ -73,7 +73,7 @@ func setUp(t *testing.T) *world {
 		t.Fatalf("DETNET_TEST_CILIUM_RELEASE: %v", err)
 	}
 	w := &world{Stage: stage.Up(t, "cilium")}
-	settings := Native(w.Cluster)
+	settings := native(w.Cluster)
 	if os.Getenv("DETNET_TEST_CILIUM_TUNNEL") != "" {
 		settings = Tunnel(w.Cluster)
 	}

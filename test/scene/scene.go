@@ -47,9 +47,9 @@ const (
 // bottleneck.
 const Node = "node1"
 
-// QueueBytes is the uplink's queue: 1 MB, 40 ms at 200 Mbit/s, as in many
+// queueBytes is the uplink's queue: 1 MB, 40 ms at 200 Mbit/s, as in many
 // switches and NICs without active queue management.
-const QueueBytes = 1_000_000
+const queueBytes = 1_000_000
 
 var critical = []target{
 	{"robot-control", api.Protocol_PROTOCOL_UDP, 5201, time.Millisecond},
@@ -94,7 +94,7 @@ func Deploy(ctx context.Context, cluster *sandbox.Cluster, tag string, capacity 
 		beside: newClient(fromNode(cluster)),
 	}
 	for _, node := range cluster.Nodes() {
-		if err := cluster.ShapeUplink(ctx, node, capacity, QueueBytes); err != nil {
+		if err := cluster.ShapeUplink(ctx, node, capacity, queueBytes); err != nil {
 			return nil, err
 		}
 	}
@@ -314,7 +314,7 @@ func (s *Scene) SetLimit(ctx context.Context, sender string, limit bitrate.Rate)
 
 // SetCapacity changes the capacity of the bottleneck.
 func (s *Scene) SetCapacity(ctx context.Context, capacity bitrate.Rate) error {
-	return s.cluster.ShapeUplink(ctx, Node, capacity, QueueBytes)
+	return s.cluster.ShapeUplink(ctx, Node, capacity, queueBytes)
 }
 
 // attempts at a control request: on a flooded host a connection may fail, and

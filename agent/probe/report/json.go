@@ -106,7 +106,7 @@ func (r Report) MarshalJSON() ([]byte, error) {
 		PDV: inMillis(s.PDV, sampled), IPDV: inMillis(s.IPDV, s.Samples-s.Lost > 1),
 		Jitter: ifKnown(Millis(s.Jitter), s.Samples-s.Lost > 1), IQR: ifKnown(Millis(s.IQR), sampled),
 		Forward: inMillis(s.Forward, s.HasOneWay), Backward: inMillis(s.Backward, s.HasOneWay), Queue: inMillis(s.Queue, s.HasQueue),
-		Direction: ifKnown(stats.Direction(s, Threshold), sampled),
+		Direction: ifKnown(stats.Direction(s, threshold), sampled),
 		Routes:    s.RouteChanges, ClockSteps: s.ClockSteps, Impossible: r.Impossible,
 		TTLThere: ifKnown(r.TTLThere, r.TTLThere != 0), TTLBack: ifKnown(r.TTLBack, r.TTLBack != 0),
 		CoS: r.cos(), Direct: r.direct(), Dropped: r.Drops.ByReason(), Missing: map[string]string{},

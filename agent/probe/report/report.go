@@ -13,8 +13,8 @@ import (
 	"github.com/detnet/detnet/agent/probe/stats"
 )
 
-// Threshold is the wait at the median from which a direction is named.
-const Threshold = 200 * time.Microsecond
+// threshold is the wait at the median from which a direction is named.
+const threshold = 200 * time.Microsecond
 
 // Report is one session's result.
 type Report struct {

@@ -61,7 +61,7 @@ func (r Report) Text(w io.Writer) error {
 			row("own queue", s.Queue)
 		}
 		fmt.Fprintf(&b, "mean %.3f ms, standard deviation %.3f ms, base %.3f ms, RFC 3550 jitter %.3f ms, interquartile range %.3f ms, waits: %s\n",
-			Millis(s.Mean), Millis(s.StdDev), Millis(s.Base), Millis(s.Jitter), Millis(s.IQR), stats.Direction(s, Threshold))
+			Millis(s.Mean), Millis(s.StdDev), Millis(s.Base), Millis(s.Jitter), Millis(s.IQR), stats.Direction(s, threshold))
 		r.window(&b)
 		r.extensions(&b)
 	}

@@ -78,6 +78,3 @@ func Estimate(error uint64, synchronised, ptp bool) ErrorEstimate {
 
 // IsPTP reports whether timestamps are in the PTPv2 format.
 func (e ErrorEstimate) IsPTP() bool { return e&flagZ != 0 }
-
-// IsSynchronised reports whether the clock follows an external source.
-func (e ErrorEstimate) IsSynchronised() bool { return e&flagS != 0 }

@@ -92,19 +92,6 @@ func (c Cache) Cilium(which Which) string {
 // PauseArchive is the docker-archive of [PauseImage].
 func (c Cache) PauseArchive() string { return filepath.Join(string(c), "images", "pause.tar") }
 
-// APIServerDir returns a folder with etcd, kube-apiserver and kubectl:
-// KUBEBUILDER_ASSETS where it is set, else the cache's, built if missing.
-func APIServerDir(ctx context.Context, log *slog.Logger) (string, error) {
-	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
-		return dir, nil
-	}
-	c, err := Open()
-	if err != nil {
-		return "", err
-	}
-	return c.Bin(), c.Ensure(ctx, log, APIServer)
-}
-
 // Ensure builds what is missing. When nothing is, it costs a few dozen stat
 // calls. Interrupted, it leaves finished programs and no half ones; two at once
 // wait for each other.

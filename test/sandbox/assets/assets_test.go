@@ -221,14 +221,6 @@ func place(t *testing.T, c Cache, m missing) {
 	}
 }
 
-func TestAPIServerDirHonoursKubebuilder(t *testing.T) {
-	t.Setenv("KUBEBUILDER_ASSETS", "/somewhere")
-	dir, err := APIServerDir(t.Context(), slog.New(slog.DiscardHandler))
-	if dir != "/somewhere" || err != nil {
-		t.Errorf("got %s, %v", dir, err)
-	}
-}
-
 func TestLockWaitsForItsContext(t *testing.T) {
 	c := Cache(t.TempDir())
 	log := slog.New(slog.DiscardHandler)

@@ -35,8 +35,8 @@ func PortName(i int) string { return fmt.Sprintf("port%d", i) }
 // node itself Cilium would take it away to put its own queues there.
 func QueueName(i int) string { return fmt.Sprintf("uplink%d", i) }
 
-// MaxNodes bounds Spec.Nodes.
-const MaxNodes = 5
+// maxNodes bounds Spec.Nodes.
+const maxNodes = 5
 
 // Spec is what every part of an instance needs to know.
 type Spec struct {
@@ -67,8 +67,8 @@ func New(cache assets.Cache, name string, nodes int, hierarchies []cgroups.Hiera
 	if !nameForm.MatchString(name) {
 		return nil, fmt.Errorf("instance name %q: want 1 to 40 of a-z, 0-9 and inner dashes", name)
 	}
-	if nodes < 1 || nodes > MaxNodes {
-		return nil, fmt.Errorf("%d nodes: want 1 to %d", nodes, MaxNodes)
+	if nodes < 1 || nodes > maxNodes {
+		return nil, fmt.Errorf("%d nodes: want 1 to %d", nodes, maxNodes)
 	}
 	for _, h := range hidden {
 		if string(cache) == h || strings.HasPrefix(string(cache), h+"/") {

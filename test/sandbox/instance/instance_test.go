@@ -25,7 +25,7 @@ func TestNewRefuses(t *testing.T) {
 		"upper case":                 {"/root/c", "A", 1},
 		"too long":                   {"/root/c", "abcdefghijklmnopqrstuvwxyzabcdefghijklmnop", 1},
 		"no nodes":                   {"/root/c", "a", 0},
-		"too many nodes":             {"/root/c", "a", MaxNodes + 1},
+		"too many nodes":             {"/root/c", "a", maxNodes + 1},
 		"cache that nodes can't see": {"/tmp/cache", "a", 1},
 		"cache under /var/lib":       {"/var/lib/ci", "a", 1},
 	}
@@ -105,12 +105,12 @@ func TestAddressesAreDistinct(t *testing.T) {
 			t.Errorf("the API server's Service, %v, is outside the Services' range", f.ServiceIP())
 		}
 		seen := map[netip.Addr]bool{f.FabricIP(): true}
-		for i := 1; i <= MaxNodes; i++ {
+		for i := 1; i <= maxNodes; i++ {
 			if ip := f.NodeIP(i); seen[ip] || !f.Fabric.Contains(ip) {
 				t.Errorf("node %d has %s", i, ip)
 			}
 			seen[f.NodeIP(i)] = true
-			if p := f.PodCIDR(i); !f.Cluster.Overlaps(p) || p.Overlaps(f.PodCIDR(i%MaxNodes+1)) {
+			if p := f.PodCIDR(i); !f.Cluster.Overlaps(p) || p.Overlaps(f.PodCIDR(i%maxNodes+1)) {
 				t.Errorf("pods of node %d have %s", i, p)
 			}
 		}

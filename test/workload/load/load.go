@@ -41,8 +41,8 @@ func (l Load) Active(since time.Duration) bool {
 	return l.On == 0 || since%(l.On+l.Off) < l.On
 }
 
-// MaxFor is the longest load.
-const MaxFor = 10 * time.Minute
+// maxFor is the longest load.
+const maxFor = 10 * time.Minute
 
 // Parse reads and checks a load.
 func Parse(data []byte) (Load, error) {
@@ -57,8 +57,8 @@ func Parse(data []byte) (Load, error) {
 		return Load{}, fmt.Errorf("load: rate is %v, must be from %v to %v", l.Rate, bitrate.Min, bitrate.Gbit)
 	case l.Kind != TCP && l.Kind != UDP && l.Kind != CPU:
 		return Load{}, fmt.Errorf("load: kind is %q, must be %s, %s or %s", l.Kind, TCP, UDP, CPU)
-	case l.For <= 0 || l.For > MaxFor:
-		return Load{}, fmt.Errorf("load: for is %v, must be more than 0 and at most %v", l.For, MaxFor)
+	case l.For <= 0 || l.For > maxFor:
+		return Load{}, fmt.Errorf("load: for is %v, must be more than 0 and at most %v", l.For, maxFor)
 	case l.On < 0 || l.Off < 0 || (l.On == 0) != (l.Off == 0):
 		return Load{}, fmt.Errorf("load: on is %v and off is %v, give both or neither", l.On, l.Off)
 	}
