@@ -2,12 +2,13 @@ package probe
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -36,22 +37,24 @@ func TestCodepointIsOnTheWire(t *testing.T) {
 			want[there] = s.DSCP
 		}
 	}
-	deadline := time.After(patient)
-	for len(want) > 0 {
-		select {
-		case p := <-seen:
-			dscp, ours := want[p.flow]
-			if !ours {
-				continue
+	await.Success(t, "packets of all sessions", func() error {
+		for len(want) > 0 {
+			select {
+			case p := <-seen:
+				dscp, ours := want[p.flow]
+				if !ours {
+					continue
+				}
+				if p.dscp != dscp {
+					t.Errorf("%+v: codepoint %d on the wire, want %d", p.flow, p.dscp, dscp)
+				}
+				delete(want, p.flow)
+			default:
+				return fmt.Errorf("not seen: %+v", want)
 			}
-			if p.dscp != dscp {
-				t.Errorf("%+v: codepoint %d on the wire, want %d", p.flow, p.dscp, dscp)
-			}
-			delete(want, p.flow)
-		case <-deadline:
-			t.Fatalf("not seen: %+v", want)
 		}
-	}
+		return nil
+	})
 }
 
 // flow is a direction of a session, as far as a capture tells.

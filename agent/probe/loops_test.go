@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/detnet/detnet/agent/probe/stamp"
+	"github.com/detnet/detnet/internal/await"
 )
 
 func openKeys(t *testing.T, lines string) *Keyring {
@@ -18,19 +19,6 @@ func openKeys(t *testing.T, lines string) *Keyring {
 		t.Fatal(err)
 	}
 	return ring
-}
-
-// patient is how long a test waits for what must come to pass, before it fails.
-const patient = time.Minute
-
-// until waits for what must come to pass sooner or later.
-func until(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patient); !done(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s did not come", what)
-		}
-	}
 }
 
 // A packet that was forged to come from one reflector is answered by the other
@@ -67,7 +55,7 @@ func TestReflectorsDoNotAnswerEachOther(t *testing.T) {
 			}
 			dropped := func() uint64 { return a.Stats().Total() + b.Stats().Total() }
 			answered := func() uint64 { return a.Stats().Answered + b.Stats().Answered }
-			until(t, "the end of the loop", func() bool { return dropped() > 0 && answered() > 0 }) // an answer counts when it has left
+			await.Until(t, "the end of the loop", func() bool { return dropped() > 0 && answered() > 0 }) // an answer counts when it has left
 			if n := answered(); n > tt.most {
 				t.Errorf("%d answers, want %d at most", n, tt.most)
 			}
@@ -133,7 +121,7 @@ func TestReflectorRefusesForged(t *testing.T) {
 				from = port
 			}
 			l.sendFrom(t, from, netip.AddrPortFrom(netip.MustParseAddr(tt.to), port), tt.packet)
-			until(t, "the refusal", func() bool { return r.Stats().Total()+r.Stats().Answered > 0 })
+			await.Until(t, "the refusal", func() bool { return r.Stats().Total()+r.Stats().Answered > 0 })
 			if n := r.ledger.dropped[tt.want].Load(); n != 1 || r.Stats().Answered != 0 {
 				t.Errorf("%+v", r.Stats())
 			}
@@ -148,7 +136,7 @@ func TestLowestPortOne(t *testing.T) {
 	to := netip.AddrPortFrom(netip.MustParseAddr("10.99.0.2"), port)
 	l.sendFrom(t, port, to, testPacket(1))
 	l.sendFrom(t, 862, to, testPacket(2))
-	until(t, "both answers", func() bool { return r.Stats().Answered == 2 })
+	await.Until(t, "both answers", func() bool { return r.Stats().Answered == 2 })
 }
 
 // An echo is bounded by rate and source as a reflector is.
@@ -160,7 +148,7 @@ func TestEchoIsBounded(t *testing.T) {
 		burst[i] = []byte{byte(i), 1, 2, 3}
 	}
 	l.sendFrom(t, 4999, netip.AddrPortFrom(netip.MustParseAddr("10.99.0.2"), port), burst...)
-	until(t, "the burst", func() bool { return r.Stats().Total()+r.Stats().Answered == 20 })
+	await.Until(t, "the burst", func() bool { return r.Stats().Total()+r.Stats().Answered == 20 })
 	if r.Stats().Answered > 8 {
 		t.Errorf("at 1 a second, a burst of 20 got %d answers", r.Stats().Answered)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/agent/probe/stamp"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -117,15 +118,10 @@ func exchange(t *testing.T, l lab, port uint16, r *Reflector, packets ...[]byte)
 			t.Fatal(err)
 		}
 	}
-	until(t, "what becomes of each packet", func() bool { return r.Stats().Answered+r.Stats().Total() == uint64(len(packets)) })
+	await.Until(t, "what becomes of each packet", func() bool { return r.Stats().Answered+r.Stats().Total() == uint64(len(packets)) })
 	for range r.Stats().Answered {
 		b := make([]byte, 2048)
-		_ = conn.SetReadDeadline(time.Now().Add(patient))
-		n, err := conn.Read(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answers = append(answers, b[:n])
+		answers = append(answers, b[:await.Read(t, "an answer that left", conn, b)])
 	}
 	return answers
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/detnet/detnet/agent/probe/stamp"
 	"github.com/detnet/detnet/internal/alive"
+	"github.com/detnet/detnet/internal/await"
 )
 
 // A reflector that hangs, here on a file of keys that nobody ends, is seen by
@@ -20,7 +21,7 @@ func TestReflectorHangs(t *testing.T) {
 	watch := alive.New()
 	port, _ := l.reflect(t, ReflectorOptions{Keys: keys, Turns: watch.Part("reflector", time.Millisecond)})
 	time.Sleep(10 * time.Millisecond) // longer than a turn may take
-	until(t, "word of a reflector that only waits", func() bool { return watch.Check(nil) == nil })
+	await.Until(t, "word of a reflector that only waits", func() bool { return watch.Check(nil) == nil })
 	if err := os.Remove(keys.path); err != nil {
 		t.Fatal(err)
 	}
@@ -29,11 +30,11 @@ func TestReflectorHangs(t *testing.T) {
 	}
 	packet := stamp.Test{Seq: 1, At: stamp.NTP(time.Now().UnixNano()), Error: 1}.AppendMarshal(nil, nil)
 	l.sendFrom(t, 40000, netip.AddrPortFrom(netip.MustParseAddr("10.99.0.2"), port), packet)
-	until(t, "word of a reflector that hangs", func() bool { return watch.Check(nil) != nil })
+	await.Until(t, "word of a reflector that hangs", func() bool { return watch.Check(nil) != nil })
 	pipe, err := os.OpenFile(keys.path, os.O_WRONLY, 0) // its end ends the reading
 	if err != nil {
 		t.Fatal(err)
 	}
 	pipe.Close()
-	until(t, "word of a reflector that goes on", func() bool { return watch.Check(nil) == nil })
+	await.Until(t, "word of a reflector that goes on", func() bool { return watch.Check(nil) == nil })
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/detnet/detnet/agent/probe/stamp"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -122,7 +123,7 @@ func TestDropsSayWhy(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.run(t, s)
-			until(t, tt.want.String(), func() bool { return s.Drops()[tt.want] > 0 })
+			await.Until(t, tt.want.String(), func() bool { return s.Drops()[tt.want] > 0 })
 			s.Collect(func(r Result) {
 				if r.Totals.Received != 0 {
 					t.Errorf("%+v", r.Totals)
@@ -163,7 +164,7 @@ func TestJumbo(t *testing.T) {
 	} {
 		target.ID, target.Interval, target.Timeout, target.DontFragment, target.Size = "x", 5*time.Millisecond, noLoss, true, 9000
 		s := l.start(t, target)
-		if r := gather(t, s, samples("x", 10))["x"]; r.Timestamps != SourceKernel || r.Totals.Lost != 0 {
+		if r := gather(t, s, samples("x", 10))["x"]; r.Timestamps != SourceKernel || r.Totals.Lost != r.Totals.Late {
 			t.Errorf("%s: timestamps by %v, %+v, %v", name, r.Timestamps, r.Totals, r.Err)
 		}
 		target.Size = 9001

@@ -16,6 +16,7 @@ import (
 	"github.com/detnet/detnet/agent/pods"
 	"github.com/detnet/detnet/agent/uplink"
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/internal/await"
 )
 
 // Each layout is how a CNI joins a pod to its node. The pod is 10.77.0.2 and
@@ -124,9 +125,6 @@ func send(t *testing.T, pod, host *nstest.Net, n, size int) {
 		t.Fatal(err)
 	}
 	defer to.Close()
-	if err := to.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
 	pod.Do(t, func() { from, err = net.Dial("udp", to.LocalAddr().String()) })
 	if err != nil {
 		t.Fatal(err)
@@ -136,9 +134,7 @@ func send(t *testing.T, pod, host *nstest.Net, n, size int) {
 		if _, err := from.Write(make([]byte, size)); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := to.ReadFrom(make([]byte, 2000)); err != nil {
-			t.Fatal(err)
-		}
+		await.Read(t, "a datagram", to.(net.Conn), make([]byte, 2000))
 	}
 }
 

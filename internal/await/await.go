@@ -4,6 +4,7 @@ package await
 
 import (
 	"errors"
+	"net"
 	"testing"
 	"time"
 )
@@ -44,4 +45,16 @@ func Success(t testing.TB, what string, try func() error) {
 		waited += min(time.Since(began), most)
 	}
 	t.Fatalf("%s: %v", what, err)
+}
+
+// Read reads what somebody sends, and fails the test where nothing ever comes.
+func Read(t testing.TB, what string, from net.Conn, into []byte) (n int) {
+	t.Helper()
+	Success(t, what, func() (err error) {
+		if err = from.SetReadDeadline(time.Now().Add(most)); err == nil {
+			n, err = from.Read(into)
+		}
+		return err
+	})
+	return n
 }
