@@ -3,9 +3,11 @@ package policies
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,6 +17,22 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/workload"
 )
+
+// A file that is too large or may never end is refused, and nobody waits for it.
+func TestReadDirIsBounded(t *testing.T) {
+	for want, write := range map[string]func(path string) error{
+		"more than 4 MiB": func(path string) error { return os.WriteFile(path, make([]byte, maxFile+1), 0o600) },
+		"want a file":     func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	} {
+		dir := t.TempDir()
+		if err := write(filepath.Join(dir, "site.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadDir(dir); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "site.yaml") {
+			t.Errorf("%v, want that site.yaml has %s", err, want)
+		}
+	}
+}
 
 func mustLoad(t testing.TB, site Set) *Engine {
 	t.Helper()

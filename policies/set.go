@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -58,13 +59,34 @@ func readFS(fsys fs.FS, dir string) (Set, error) {
 		if strings.HasPrefix(name, ".") || !isPolicyFile(name) {
 			continue // kubelet's ..data and ..2026_… among them
 		}
-		content, err := fs.ReadFile(fsys, filepath.ToSlash(filepath.Join(dir, name)))
+		content, err := readFile(fsys, filepath.ToSlash(filepath.Join(dir, name)))
 		if err != nil {
 			return nil, err
 		}
-		set[name] = string(content)
+		set[name] = content
 	}
 	return set, nil
+}
+
+// maxFile bounds a file of a set, in bytes: a ConfigMap holds a quarter of it.
+const maxFile = 4 << 20
+
+func readFile(fsys fs.FS, path string) (string, error) {
+	if about, err := fs.Stat(fsys, path); err != nil {
+		return "", err
+	} else if about.Mode()&(fs.ModeNamedPipe|fs.ModeDevice|fs.ModeSocket) != 0 { // it may never end
+		return "", fmt.Errorf("%s is a pipe, a device or a socket: want a file", path)
+	}
+	f, err := fsys.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(content) > maxFile {
+		err = fmt.Errorf("%s has more than %d MiB: leave out data that no rule reads", path, maxFile>>20)
+	}
+	return string(content), err
 }
 
 func isPolicyFile(name string) bool {

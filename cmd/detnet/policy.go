@@ -107,16 +107,25 @@ func skipped(m manifest.Manifest) string {
 }
 
 func readManifest(stdin io.Reader, name string) (manifest.Manifest, error) {
-	if name == "-" {
-		return manifest.Read(stdin)
+	from := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return manifest.Manifest{}, err
+		}
+		defer f.Close()
+		from = f
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return manifest.Manifest{}, err
+	bounded := &io.LimitedReader{R: from, N: maxManifest}
+	m, err := manifest.Read(bounded)
+	if bounded.N == 0 {
+		return m, fmt.Errorf("it has %d MiB or more: split it", maxManifest>>20)
 	}
-	defer f.Close()
-	return manifest.Read(f)
+	return m, err
 }
+
+// maxManifest bounds a manifest, in bytes: thousands of pods, as kubectl writes them.
+const maxManifest = 64 << 20
 
 // subjects are the pods of m in their namespaces; labels are added to those
 // that the manifests do not describe.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/detnet/detnet/cmd/detnet/text"
 	"github.com/detnet/detnet/controller/config"
+	"github.com/detnet/detnet/controller/config/strict"
 	"github.com/detnet/detnet/controller/flight"
 	"github.com/detnet/detnet/controller/law"
 )
@@ -108,7 +109,7 @@ func (o replayOptions) replay(cmd *cobra.Command, name string, from io.Reader) e
 func (o replayOptions) choose(recorded flight.Header) (law.Law, error) {
 	name, constants := recorded.Law, recorded.Config
 	if o.config != "" {
-		content, err := os.ReadFile(o.config)
+		content, err := strict.ReadFile(o.config)
 		if err != nil {
 			return nil, fmt.Errorf("read the configuration: %w", err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/config"
+	"github.com/detnet/detnet/controller/config/strict"
 	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/sim"
@@ -161,7 +162,7 @@ func (o simulateOptions) configure(s *report.Suite) error {
 	if o.config == "" {
 		return nil
 	}
-	text, err := os.ReadFile(o.config)
+	text, err := strict.ReadFile(o.config)
 	if err != nil {
 		return fmt.Errorf("read --config: %w", err)
 	}

@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rsa"
@@ -21,8 +22,12 @@ import (
 	"github.com/detnet/detnet/policies"
 )
 
-// maxBundle bounds a bundle and each file in it, in bytes.
-const maxBundle = 4 << 20
+// Bounds in bytes: of a bundle and of each file in it, and of all that is packed in it. Whoever
+// sends it may be somebody else than who signed it.
+const (
+	maxBundle   = 4 << 20
+	maxUnpacked = 16 << 20
+)
 
 // Bundle is a signed OPA bundle behind a URL.
 type Bundle struct {
@@ -85,11 +90,11 @@ func (b *Bundle) Fetch(ctx context.Context) (policies.Set, error) {
 	default:
 		return nil, fmt.Errorf("policy bundle: GET %s: %s", b.url, res.Status)
 	}
-	raw, err := io.ReadAll(io.LimitReader(res.Body, maxBundle))
+	raw, err := io.ReadAll(io.LimitReader(res.Body, maxBundle+1))
 	if err != nil {
 		return nil, fmt.Errorf("policy bundle: read the answer of %s: %w", b.url, err)
 	}
-	set, err := b.read(bytes.NewReader(raw))
+	set, err := b.read(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: bundle %s: %w", policies.ErrPolicy, b.url, err)
 	}
@@ -97,8 +102,11 @@ func (b *Bundle) Fetch(ctx context.Context) (policies.Set, error) {
 	return set, nil
 }
 
-func (b *Bundle) read(r io.Reader) (policies.Set, error) {
-	content, err := bundle.NewReader(r).
+func (b *Bundle) read(raw []byte) (policies.Set, error) {
+	if err := fits(raw); err != nil {
+		return nil, err
+	}
+	content, err := bundle.NewReader(bytes.NewReader(raw)).
 		WithBundleVerificationConfig(b.verify).
 		WithSizeLimitBytes(maxBundle).
 		WithProcessAnnotations(true).
@@ -118,6 +126,21 @@ func (b *Bundle) read(r io.Reader) (policies.Set, error) {
 		set["data.yaml"] = string(data)
 	}
 	return set, nil
+}
+
+// fits is an error where a bundle is too large, which is told before anything of it is kept.
+func fits(raw []byte) error {
+	if len(raw) > maxBundle {
+		return fmt.Errorf("it has more than %d MiB: leave out data that no rule reads", maxBundle>>20)
+	}
+	packed, err := gzip.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		return fmt.Errorf("it is no .tar.gz, as \"opa build\" writes it: %w", err)
+	}
+	if n, _ := io.Copy(io.Discard, io.LimitReader(packed, maxUnpacked+1)); n > maxUnpacked { // who reads it says what is broken
+		return fmt.Errorf("it has more than %d MiB when unpacked: leave out data that no rule reads", maxUnpacked>>20)
+	}
+	return nil
 }
 
 // fileName is a path inside a bundle as the name of a file of a set.

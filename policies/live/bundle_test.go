@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,9 +10,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -97,16 +98,44 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 const everyoneStandard = "package detnet.site\n\nclass := \"standard\"\n"
 
-func TestBundle(t *testing.T) {
-	ours, theirs := newSigner(t), newSigner(t)
-	shelf := &shelf{}
-	server := httptest.NewServer(shelf)
-	defer server.Close()
+// serve serves a shelf, of which a Bundle is read whose signer is returned.
+func (s *shelf) serve(t *testing.T) (signer, *Bundle) {
+	t.Helper()
+	ours := newSigner(t)
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
 	b, err := NewBundle(server.URL, ours.public, server.Client())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ours, b
+}
 
+// follow follows a bundle until the test ends, and gives why the first sets were refused.
+func follow(t *testing.T, b *Bundle, active *Active) <-chan error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	refused, done := make(chan error, 10), make(chan error)
+	go func() {
+		done <- b.Follow(ctx, time.Millisecond, active, quiet, func(err error) {
+			select {
+			case refused <- err:
+			default:
+			}
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return refused
+}
+
+func TestBundle(t *testing.T) {
+	theirs, shelf := newSigner(t), &shelf{}
+	ours, b := shelf.serve(t)
 	shelf.put(ours.sign(t, everyoneStandard, map[string]any{"defaults": map[string]any{"unlabelled": "high"}}), `"1"`)
 	set, err := b.Fetch(t.Context())
 	if err != nil {
@@ -128,37 +157,37 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-func TestBundleFollow(t *testing.T) {
-	ours := newSigner(t)
+// What is too large is refused for that, packed and unpacked, before anything is kept of it.
+func TestBundleTooLarge(t *testing.T) {
 	shelf := &shelf{}
-	server := httptest.NewServer(shelf)
-	defer server.Close()
-	b, err := NewBundle(server.URL, ours.public, server.Client())
-	if err != nil {
+	_, b := shelf.serve(t)
+	var bomb bytes.Buffer
+	packed := gzip.NewWriter(&bomb)
+	if _, err := packed.Write(make([]byte, maxUnpacked+1)); err != nil {
 		t.Fatal(err)
 	}
+	if err := packed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for want, content := range map[string][]byte{"more than 4 MiB": make([]byte, maxBundle+1), "more than 16 MiB when unpacked": bomb.Bytes(), "no .tar.gz": []byte("x")} {
+		shelf.put(content, want)
+		if _, err := b.Fetch(t.Context()); !errors.Is(err, policies.ErrPolicy) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want that it has %s", err, want)
+		}
+	}
+}
+
+func TestBundleFollow(t *testing.T) {
+	shelf := &shelf{}
+	ours, b := shelf.serve(t)
 	shelf.put([]byte("nonsense"), `"1"`)
 	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry())
 	before := active.Status().Hash
-	ctx, cancel := context.WithCancel(t.Context())
-	refused, done := make(chan error, 100), make(chan error)
-	go func() {
-		done <- b.Follow(ctx, time.Millisecond, active, slog.New(slog.DiscardHandler), func(err error) {
-			select {
-			case refused <- err:
-			default:
-			}
-		})
-	}()
-	if err := <-refused; err == nil || active.Status().Hash != before {
+	if err := <-follow(t, b, active); err == nil || active.Status().Hash != before {
 		t.Error("nonsense took effect")
 	}
 	shelf.put(ours.sign(t, everyoneStandard, nil), `"2"`)
 	await.Until(t, "the good bundle takes effect", func() bool { return active.Status().Hash != before })
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 }
 
 // endless is a set whose evaluation is ended: it took too long.
@@ -175,37 +204,18 @@ class := "standard" if {
 // What took too long may be good: on a machine that stood still any set takes too long. So it is
 // tried again, by who starts with the bundle and by who follows it.
 func TestBundleThatTookTooLong(t *testing.T) {
-	ours := newSigner(t)
 	shelf := &shelf{}
-	server := httptest.NewServer(shelf)
-	defer server.Close()
-	b, err := NewBundle(server.URL, ours.public, server.Client())
-	if err != nil {
-		t.Fatal(err)
-	}
+	ours, b := shelf.serve(t)
 	shelf.put(ours.sign(t, endless, nil), `"1"`)
 	start, err := b.Start(t.Context(), true, quiet)
 	if err != nil || start.Instead != defaultSet || !errors.Is(start.Why, policies.ErrSlow) {
 		t.Fatalf("%q because of %v, %v", start.Instead, start.Why, err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	refused, done := make(chan error), make(chan error)
-	go func() {
-		done <- b.Follow(ctx, time.Millisecond, NewActive(start.Engine, time.Now(), prometheus.NewRegistry()), quiet, func(err error) {
-			select {
-			case refused <- err:
-			case <-ctx.Done():
-			}
-		})
-	}()
+	refused := follow(t, b, NewActive(start.Engine, time.Now(), prometheus.NewRegistry()))
 	for range 2 {
 		if err := <-refused; !errors.Is(err, policies.ErrSlow) {
 			t.Errorf("refused for %v", err)
 		}
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
 	}
 }
 

@@ -116,5 +116,9 @@ func (b *Bundle) kept() (policies.Set, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return b.read(io.LimitReader(f, maxBundle))
+	raw, err := io.ReadAll(io.LimitReader(f, maxBundle+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the bundle that was kept: %w", err)
+	}
+	return b.read(raw)
 }

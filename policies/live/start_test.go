@@ -1,7 +1,6 @@
 package live
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -85,14 +84,8 @@ func TestStartWithoutTheServer(t *testing.T) {
 
 // What stands in is said until the server's bundle is in force, which is kept.
 func TestStandInEnds(t *testing.T) {
-	ours, kept := newSigner(t), t.TempDir()
-	shelf := &shelf{content: []byte("nonsense"), etag: `"0"`}
-	server := httptest.NewServer(shelf)
-	defer server.Close()
-	b, err := NewBundle(server.URL, ours.public, server.Client())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kept, shelf := t.TempDir(), &shelf{content: []byte("nonsense"), etag: `"0"`}
+	ours, b := shelf.serve(t)
 	start, err := b.KeepIn(kept).Start(t.Context(), true, quiet)
 	if err != nil {
 		t.Fatal(err)
@@ -103,17 +96,11 @@ func TestStandInEnds(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 	shelf.put(ours.sign(t, everyoneStandard, nil), `"1"`)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- b.Follow(ctx, time.Millisecond, active, quiet, func(error) {}) }()
+	follow(t, b, active)
 	await.Until(t, "the bundle is in effect and kept", func() bool {
 		_, err := os.Stat(filepath.Join(kept, keptName))
 		return err == nil && active.Status().Instead == ""
 	})
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 	if s := active.Status(); s.LastError != "" || testutil.CollectAndCount(active.standIn) != 0 {
 		t.Errorf("it still says that something stands in: %+v", s)
 	}
