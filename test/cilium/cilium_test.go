@@ -26,7 +26,7 @@ import (
 	"github.com/detnet/detnet/test/scene"
 	"github.com/detnet/detnet/test/scene/record"
 	"github.com/detnet/detnet/test/stage"
-	"github.com/detnet/detnet/test/workload/load"
+	"github.com/detnet/detnet/test/traffic/load"
 	"github.com/detnet/detnet/workload"
 )
 

@@ -107,7 +107,7 @@ func simplePod(name, priority string, annotations map[string]string) *corev1.Pod
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{workload.LabelPriority: priority, "app": name}, Annotations: annotations},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{
-			Name: "c", Image: "detnet.local/workload:" + install.Tag, ImagePullPolicy: corev1.PullNever, Args: []string{"echo"},
+			Name: "c", Image: "detnet.local/traffic:" + install.Tag, ImagePullPolicy: corev1.PullNever, Args: []string{"echo"},
 			Ports: []corev1.ContainerPort{{ContainerPort: 5201, Protocol: corev1.ProtocolUDP}},
 		}}},
 	}

@@ -37,23 +37,23 @@ func root() string {
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }
 
-// BuildImages builds detnet's images and the demo's workload, and returns the
+// BuildImages builds detnet's images and that of the demo's traffic, and returns the
 // archives to load.
 func BuildImages(ctx context.Context) ([]string, error) {
 	dist := filepath.Join(root(), "dist")
-	archives := []string{filepath.Join(dist, "detnet-images.tar"), filepath.Join(dist, "workload-image.tar")}
+	archives := []string{filepath.Join(dist, "detnet-images.tar"), filepath.Join(dist, "traffic-image.tar")}
 	if err := goCommand(ctx, "run", "./image", "-o", archives[0], "-tag", Tag); err != nil {
 		return nil, fmt.Errorf("build detnet's images: %w", err)
 	}
-	binary := filepath.Join(dist, "workload")
-	if err := goCommand(ctx, "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./workload"); err != nil {
-		return nil, fmt.Errorf("build the demo's workload: %w", err)
+	binary := filepath.Join(dist, "traffic")
+	if err := goCommand(ctx, "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./traffic"); err != nil {
+		return nil, fmt.Errorf("build the demo's traffic: %w", err)
 	}
-	workload, err := image.New("detnet.local/workload:"+Tag, binary, runtime.GOARCH)
+	traffic, err := image.New("detnet.local/traffic:"+Tag, binary, runtime.GOARCH)
 	if err != nil {
 		return nil, err
 	}
-	return archives, image.Write(archives[1], workload)
+	return archives, image.Write(archives[1], traffic)
 }
 
 // goCommand runs the go command in the test module.

@@ -7,7 +7,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/test/scene/record"
-	"github.com/detnet/detnet/test/workload/load"
+	"github.com/detnet/detnet/test/traffic/load"
 )
 
 // Loads is what each sender does in a phase; none in an idle one.

@@ -1,8 +1,8 @@
-// Package scene sets the stage on which detnet is shown and judged: two
+// Package scene is the world in which detnet is shown and judged: two
 // critical services and two best-effort senders behind one shaped uplink of a
 // real cluster, an instrument that measures the services, and a sink that
 // counts what the senders get through. The demo, the end-to-end tests and the
-// benchmarks all play on it.
+// benchmarks all play in it.
 package scene
 
 import (
@@ -30,7 +30,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/test/sandbox"
 	"github.com/detnet/detnet/test/scene/record"
-	"github.com/detnet/detnet/test/workload/load"
+	"github.com/detnet/detnet/test/traffic/load"
 	"github.com/detnet/detnet/workload"
 )
 

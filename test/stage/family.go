@@ -32,7 +32,7 @@ func (s *Stage) MeasuresByFamily(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{workload.LabelPriority: "critical", "app": name},
 				Annotations: map[string]string{workload.AnnotationProbe: probe, workload.AnnotationMaxJitter: "10ms"}},
 			Spec: corev1.PodSpec{TerminationGracePeriodSeconds: new(int64), Containers: []corev1.Container{{
-				Name: "c", Image: "detnet.local/workload:" + install.Tag, ImagePullPolicy: corev1.PullNever, Args: []string{"echo"},
+				Name: "c", Image: "detnet.local/traffic:" + install.Tag, ImagePullPolicy: corev1.PullNever, Args: []string{"echo"},
 				Ports: []corev1.ContainerPort{{ContainerPort: 5201, Protocol: corev1.ProtocolUDP}},
 			}}},
 		}

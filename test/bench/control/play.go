@@ -12,7 +12,7 @@ import (
 	"github.com/detnet/detnet/test/scene"
 	"github.com/detnet/detnet/test/scene/picture"
 	"github.com/detnet/detnet/test/scene/record"
-	"github.com/detnet/detnet/test/workload/load"
+	"github.com/detnet/detnet/test/traffic/load"
 )
 
 // play is all that was seen of a contender in a world.

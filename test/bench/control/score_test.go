@@ -11,7 +11,7 @@ import (
 	"github.com/detnet/detnet/test/scene"
 	"github.com/detnet/detnet/test/scene/picture"
 	"github.com/detnet/detnet/test/scene/record"
-	"github.com/detnet/detnet/test/workload/load"
+	"github.com/detnet/detnet/test/traffic/load"
 )
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

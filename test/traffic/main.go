@@ -1,4 +1,4 @@
-// Command workload plays the parts of the demo and of the end-to-end tests: the
+// Command traffic plays the parts of the demo and of the end-to-end tests: the
 // critical services that answer probes, the best-effort senders that flood the
 // uplink, and the sink that counts what arrives. One static binary, one role a
 // pod.
@@ -20,10 +20,10 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root := &cobra.Command{Use: "workload", SilenceUsage: true, SilenceErrors: true}
+	root := &cobra.Command{Use: "traffic", SilenceUsage: true, SilenceErrors: true}
 	root.AddCommand(newEchoCommand(), newAcceptCommand(), newSinkCommand(), newSenderCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "workload:", err)
+		fmt.Fprintln(os.Stderr, "traffic:", err)
 		return 1
 	}
 	return 0

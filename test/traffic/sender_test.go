@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/test/workload/load"
+	"github.com/detnet/detnet/test/traffic/load"
 )
 
 // slow takes a packet of a UDP sender every so often, as a limiter does.
