@@ -19,13 +19,32 @@ const recent = 8
 
 // Top writes the whole status as tables.
 func Top(out io.Writer, s *status.Status) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	troubles := troublesOf(s)
+	summary(w, s, troubles)
+	critical(w, s)
+	throttleable(w, s, troubles)
+	decided(w, s)
+	for i, p := range troubles.Problems {
+		if i == 0 {
+			fmt.Fprint(w, "\nPROBLEMS\n")
+		}
+		fmt.Fprintf(w, "%s: %s\n", p.Object, p.Text)
+	}
+	if s.Totals != nil {
+		more(w, s.Totals.Problems-len(troubles.Problems), "problems")
+	}
+	return w.Flush()
+}
+
+// summary says who leads and what is not as it should be as a whole.
+func summary(w io.Writer, s *status.Status, troubles status.Troubles) {
 	connected := 0
 	for _, a := range s.Agents {
 		if a.Connected {
 			connected++
 		}
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	agents := len(s.Agents)
 	if t := s.Totals; t != nil {
 		connected, agents = t.Connected, t.Agents
@@ -34,7 +53,6 @@ func Top(out io.Writer, s *status.Status) error {
 	if t := s.Totals; t != nil && (len(s.Apps) < t.Apps || len(s.Senders) < t.Senders) {
 		fmt.Fprintf(w, "shown are %d of %d critical pods (%d in violation, %d blind) and %d of %d throttleable ones\n", len(s.Apps), t.Apps, t.Violated, t.Blind, len(s.Senders), t.Senders)
 	}
-	troubles := troublesOf(s)
 	for _, a := range troubles.Agents {
 		fmt.Fprintf(w, "%s agent %s on %s does not report %s: %s\n", a.Role, a.Pod, a.Node, since(a.Since), a.Why)
 	}
@@ -49,6 +67,9 @@ func Top(out io.Writer, s *status.Status) error {
 	if s.Unstamped > 0 {
 		fmt.Fprintf(w, "%d pods carry no stamps of admission's and are neither protected nor limited yet\n", s.Unstamped)
 	}
+}
+
+func critical(w io.Writer, s *status.Status) {
 	fmt.Fprint(w, "\nCRITICAL\tNODE\tSTATE\tJITTER p90\tLATENCY p90\tLOSS\tIN VIOLATION\tFROM\n")
 	for _, a := range s.Apps {
 		m := []string{"-", "-", "-", "-"}
@@ -65,6 +86,9 @@ func Top(out io.Writer, s *status.Status) error {
 	if s.Totals == nil && len(s.Apps) == 0 {
 		fmt.Fprintf(w, "none: label pods %s=critical, in a namespace with the label %s=true\n", workload.LabelPriority, workload.LabelAllowCritical)
 	}
+}
+
+func throttleable(w io.Writer, s *status.Status, troubles status.Troubles) {
 	fmt.Fprint(w, "\nTHROTTLEABLE\tNODE\tRANK\tUSAGE\tLIMIT\tFLOOR\tCEILING\t\n")
 	for _, p := range s.Senders {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%v\t%v\t%s\n", p.Pod, p.Node, p.Rank, usage(p), limit(p.LimitBps), p.MinBps, p.MaxBps, bar(p))
@@ -83,6 +107,9 @@ func Top(out io.Writer, s *status.Status) error {
 	if s.Totals != nil {
 		more(w, s.Totals.Uncontrolled-len(troubles.Senders), "pods are not controlled")
 	}
+}
+
+func decided(w io.Writer, s *status.Status) {
 	fmt.Fprint(w, "\nBOTTLENECK\tACTION\tCAUSE\tBUDGET\tBECAUSE\n")
 	for _, r := range s.Reasons {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Bottleneck, action(r), r.Cause, limit(r.ToBps), because(r))
@@ -91,16 +118,6 @@ func Top(out io.Writer, s *status.Status) error {
 	for _, d := range s.Decisions[:min(recent, len(s.Decisions))] {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.At.Format("15:04:05"), action(d.Reason), d.Cause, because(d.Reason), limits(d.Limits))
 	}
-	for i, p := range troubles.Problems {
-		if i == 0 {
-			fmt.Fprint(w, "\nPROBLEMS\n")
-		}
-		fmt.Fprintf(w, "%s: %s\n", p.Object, p.Text)
-	}
-	if s.Totals != nil {
-		more(w, s.Totals.Problems-len(troubles.Problems), "problems")
-	}
-	return w.Flush()
 }
 
 // troublesOf are those of s, which names them only where it is a part.
