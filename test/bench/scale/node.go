@@ -40,6 +40,7 @@ type node struct {
 	mu     sync.Mutex
 	pods   []pod
 	queue  float64   // bits that wait
+	left   float64   // bits that left by the uplink, since rates was last asked
 	at     time.Time // of the last step
 	rated  time.Time // up to when rates has told
 	ledger limits.Ledger
@@ -60,7 +61,9 @@ func (n *node) sending() (sum float64) {
 func (n *node) step(now time.Time, dt time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.at, n.queue = now, min(max(0, n.queue+(n.sending()-capacity)*dt.Seconds()), buffer)
+	came := n.queue + n.sending()*dt.Seconds()
+	leaves := min(came, capacity*dt.Seconds())
+	n.at, n.queue, n.left = now, min(came-leaves, buffer), n.left+leaves
 	for i := range n.pods {
 		p := &n.pods[i]
 		p.sent += min(p.offered, p.limit) * dt.Seconds()
@@ -88,9 +91,10 @@ func (n *node) congest(offered float64, now time.Time) {
 	n.onset, n.firstCut, n.lastLate, n.before = now, time.Time{}, time.Time{}, n.sending()
 }
 
-// cut notes when the uplink got relief for the first time.
+// cut notes when less came to the uplink than leaves it for the first time: a cut of which its queue does not
+// leave has no effect.
 func (n *node) cut(now time.Time) {
-	if !n.onset.IsZero() && n.firstCut.IsZero() && n.sending() < 0.99*n.before {
+	if !n.onset.IsZero() && n.firstCut.IsZero() && n.sending() < capacity {
 		n.firstCut = now
 	}
 }
@@ -144,10 +148,11 @@ func (n *node) rates(takes bool) []wire.Rate {
 		return nil
 	}
 	n.rated = n.at
-	out := make([]wire.Rate, len(n.pods))
+	out, left := make([]wire.Rate, len(n.pods)), uint64(n.left/took.Seconds())
+	n.left = 0
 	for i := range n.pods {
 		p := &n.pods[i]
-		out[i] = wire.Rate{Pod: wire.Pod{Namespace: namespace, Name: p.name, UID: p.uid}, At: n.at, Tx: uint64(p.sent / took.Seconds())}
+		out[i] = wire.Rate{Pod: wire.Pod{Namespace: namespace, Name: p.name, UID: p.uid}, At: n.at, Tx: uint64(p.sent / took.Seconds()), Out: left}
 		p.sent = 0
 		if takes {
 			out[i].Limit, out[i].Term, out[i].Sequence = uint64(p.held.Rate), p.held.Newest.Term, p.held.Newest.Sequence
