@@ -169,11 +169,15 @@ func (a *Actuator) Submit(changes []Change) {
 			a.held[c.Pod] = h
 			continue
 		}
-		since := now
-		if w, ok := a.waiting[c.Pod]; ok && w.UID == c.UID && (w.ToLow || !c.ToLow) { // what begins a low limit waits from now
-			since = w.since
+		next := waiting{c, now, now}
+		w, waits := a.waiting[c.Pod]
+		if waits = waits && w.UID == c.UID; waits && (w.ToLow || !c.ToLow) { // what begins a low limit waits from now
+			next.since = w.since
 		}
-		a.waiting[c.Pod] = waiting{c, since}
+		if next.from = writable(c, next.since, now); waits && w.To == c.To && w.from.Before(next.from) {
+			next.from = w.from
+		}
+		a.waiting[c.Pod] = next
 	}
 	a.signal()
 }

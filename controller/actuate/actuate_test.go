@@ -372,7 +372,7 @@ func TestWhatIsTriedIsNotRecorded(t *testing.T) {
 			t.Errorf("%d writes for five tries that were undone, want none", n)
 		}
 		w.Submit([]actuate.Change{told(11, 50*mbit, 60*mbit, false)})
-		synctest.Wait()
+		time.Sleep(2 * time.Second)
 		if got := w.limit("a"); got != "60M" {
 			t.Errorf("limit = %s, want what stays to be recorded: 60M", got)
 		}
@@ -382,6 +382,46 @@ func TestWhatIsTriedIsNotRecorded(t *testing.T) {
 		synctest.Wait()
 		if got := w.limit("b"); got != "51M" {
 			t.Errorf("limit = %s where nobody else is told of it, want 51M", got)
+		}
+	})
+}
+
+// A record is written once its value has stood for a second, so that a value which changes again at once costs no
+// write of its own, and after five seconds however often it changes. Where the annotation is the only road nothing waits.
+func TestARecordIsWrittenOnceItsValueStands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, actuate.DefaultConfig())
+		w.run()
+		change, sequence := w.pod("a", 100*mbit), uint64(0)
+		record := func(to bitrate.Rate) {
+			sequence++
+			c := change(to)
+			c.Recorded, c.Order = 100*mbit, workload.Order{Term: 7, Sequence: sequence}
+			w.Submit([]actuate.Change{c})
+		}
+		for _, to := range []bitrate.Rate{60 * mbit, 30 * mbit, 40 * mbit, 40 * mbit} { // asked for again is no other value
+			record(to)
+			time.Sleep(400 * time.Millisecond)
+		}
+		if n := len(w.written()); n != 0 {
+			t.Errorf("%d writes while the value changes, want none", n)
+		}
+		time.Sleep(400 * time.Millisecond)
+		if n := len(w.written()); n != 1 || w.limit("a") != "40M" {
+			t.Errorf("%d writes, %s recorded, want 40M once", n, w.limit("a"))
+		}
+		for i := range 13 { // 5.2 s
+			record(bitrate.Rate(50+i) * mbit)
+			time.Sleep(400 * time.Millisecond)
+		}
+		if n := len(w.written()); n != 2 {
+			t.Errorf("%d writes, want one of a value that changes for more than five seconds", n)
+		}
+		alone := w.pod("b", 100*mbit)(20 * mbit)
+		w.Submit([]actuate.Change{alone})
+		synctest.Wait()
+		if got := w.limit("b"); got != "20M" {
+			t.Errorf("limit = %s where the annotation is the only road, want 20M at once", got)
 		}
 	})
 }

@@ -6,10 +6,28 @@ import (
 	"github.com/detnet/detnet/controller/plan"
 )
 
-// waiting is a change and the time since when its pod has been waiting.
+// waiting is a change, the time since when its pod has been waiting, and from when on it may be written.
 type waiting struct {
 	Change
-	since time.Time
+	since, from time.Time
+}
+
+// A record is written once its value has stood for a while, or has waited for long: after a cut the values of many
+// pods change a few times, and what is in force is so without it.
+const (
+	stood      = time.Second
+	waitedLong = 5 * time.Second
+)
+
+// writable is from when on a change may be written that was asked for now, after one that has waited since then.
+func writable(c Change, since, now time.Time) time.Time {
+	if !c.record() {
+		return now
+	}
+	if most := since.Add(waitedLong); now.Add(stood).After(most) {
+		return most
+	}
+	return now.Add(stood)
 }
 
 // held is a change that was refused, the newest one, and when to ask again.
@@ -32,6 +50,9 @@ func (q queue) next(busy map[plan.PodID]bool, now time.Time) (best waiting, some
 			delete(q, pod)
 			continue
 		}
+		if w.from.After(now) {
+			continue
+		}
 		if !some || before(w, best, now) {
 			best, some = w, true
 		}
@@ -39,18 +60,20 @@ func (q queue) next(busy map[plan.PodID]bool, now time.Time) (best waiting, some
 	return best, some
 }
 
-// some reports whether next would return one, as soon as it is sure.
-func (q queue) some(busy map[plan.PodID]bool, now time.Time) bool {
+// due is how long until next would return one; false: nothing waits.
+func (q queue) due(busy map[plan.PodID]bool, now time.Time) (pause time.Duration, some bool) {
 	for pod, w := range q {
 		switch {
 		case busy[pod]:
 		case w.late(now):
 			delete(q, pod)
-		default:
-			return true
+		case !w.from.After(now):
+			return 0, true
+		case !some || w.from.Sub(now) < pause:
+			pause, some = w.from.Sub(now), true
 		}
 	}
-	return false
+	return pause, some
 }
 
 // late reports whether a change comes too late: what waited there is nearly gone.

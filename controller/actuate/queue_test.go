@@ -36,7 +36,8 @@ func TestElephantsFirst(t *testing.T) {
 		t.Errorf("waiting %+v, want 3 cuts and 2 others", w)
 	}
 	var order []string
-	for next, some := a.waiting.next(nil, time.Now()); some; next, some = a.waiting.next(nil, time.Now()) {
+	later := time.Now().Add(stood) // the record has stood
+	for next, some := a.waiting.next(nil, later); some; next, some = a.waiting.next(nil, later) {
 		order = append(order, next.Pod.Name)
 		delete(a.waiting, next.Pod)
 	}

@@ -65,10 +65,13 @@ const idle = time.Hour
 func (a *Actuator) due(now time.Time) (pause time.Duration, ready bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.waiting.some(a.busy, now) {
-		return a.resume.Sub(now), true
-	}
 	pause = idle
+	switch first, some := a.waiting.due(a.busy, now); {
+	case some && first <= 0:
+		return a.resume.Sub(now), true
+	case some:
+		pause = first
+	}
 	for pod, h := range a.held {
 		if !a.busy[pod] {
 			pause = min(pause, h.again.Sub(now))
@@ -94,7 +97,7 @@ func (a *Actuator) take() (w waiting, try, ok bool) {
 	for pod, h := range a.held {
 		if !a.busy[pod] && !now.Before(h.again) {
 			a.busy[pod] = true
-			return waiting{h.Change, now}, true, true
+			return waiting{h.Change, now, now}, true, true
 		}
 	}
 	return waiting{}, false, false

@@ -27,6 +27,7 @@ type stage struct {
 	idle      func(int) bool         // senders that send nothing; nil: none
 	sending   bitrate.Rate           // what each sender would send
 	each      func(int) bitrate.Rate // or what this one would; nil: all as much
+	out       bitrate.Rate           // what leaves their node; 0: nobody tells
 	reasons   []plan.Reason          // of the last step
 	writes    int
 	probes    int
@@ -90,7 +91,7 @@ func (s *stage) run(d time.Duration) {
 				rate = 0
 			}
 			x.Rates = append(last(x.Rates, keptRates),
-				plan.TxRate{At: plan.At(s.o.At.Add(-100 * ms)), Tx: rate}, plan.TxRate{At: plan.At(s.o.At), Tx: rate})
+				plan.TxRate{At: plan.At(s.o.At.Add(-100 * ms)), Tx: rate, Out: s.out}, plan.TxRate{At: plan.At(s.o.At), Tx: rate, Out: s.out})
 		}
 		p := s.Step(s.o)
 		s.reasons = p.Reasons

@@ -210,20 +210,55 @@ func (t *Turn) lower(b *Budget, used bitrate.Rate, depth, most float64) {
 	l.Cut, l.EffectBy = t.Now, t.Now.Add(t.Feedback)
 }
 
-// deepen cuts more of a link that was cut when its queue had just begun, once packets from before
+// deepen cuts more before a cut has shown, on what is told only after it: how much left the node, or how fast the
+// queue grew.
+func (t *Turn) deepen(b *Budget) bool {
+	x := &b.Trouble
+	together := b.Search.Overbooked.Recalled.Equal(b.Link.Cut) // that says enough, and nothing of the link
+	if !t.Now.Before(b.Link.EffectBy) || x.Cuts != 1 || x.Found.Loss > 0 || x.Overshot || together {
+		return false
+	}
+	return t.passesLess(b) || t.grew(b)
+}
+
+// lowerMore is lower, unless what is in force is as deep.
+func (t *Turn) lowerMore(b *Budget, depth, most float64) bool {
+	before := *b
+	if t.lower(b, b.Trouble.Found.Used, depth, most); b.Total >= before.Total {
+		*b = before
+		return false
+	}
+	return true
+}
+
+// passesLess cuts a link that nothing was known of to what leaves the node.
+func (t *Turn) passesLess(b *Budget) bool {
+	x := &b.Trouble
+	if x.Before.Link.Known || x.Guess != 0 {
+		return false
+	}
+	before := *b
+	if x.Guess = t.guess(b); x.Guess == 0 {
+		return false
+	}
+	b.Link.forget()
+	if !t.lowerMore(b, t.toGuess(b, x.Found.Used), 1) {
+		*b = before
+		return false
+	}
+	return true
+}
+
+// grew cuts more of a link that was cut when its queue had just begun, once packets from before
 // the cut tell how fast that grew, and so what fits through. Of one that nothing was known of that is
 // done where a change costs nothing, and what was sent was taken for what fits: how the queue leaves is what tells of it.
-func (t *Turn) deepen(b *Budget) bool {
+func (t *Turn) grew(b *Budget) bool {
 	x, l := &b.Trouble, &b.Link
-	together := b.Search.Overbooked.Recalled.Equal(l.Cut) // that says enough, and nothing of the link
 	unknown, enough := !x.Before.Link.Known, l.Capacity
 	if unknown { // what was sent was taken for it at the most
 		enough = b.Total
 	}
-	if !t.Now.Before(l.EffectBy) || x.Cuts != 1 || x.Rise.Slope != 0 || x.Found.Loss > 0 || x.Overshot || together {
-		return false
-	}
-	if unknown && (!l.Known || x.Guess != 0 || !t.Load.Streams) {
+	if x.Rise.Slope != 0 || unknown && (!l.Known || x.Guess != 0 || !t.Load.Streams) {
 		return false
 	}
 	ramp := t.ramp(b, l.Cut)
@@ -240,12 +275,7 @@ func (t *Turn) deepen(b *Budget) bool {
 	} else {
 		l.learn(x.Rise.Alone(), true)
 	}
-	before := *b
-	if t.lower(b, x.Found.Used, depth, most); b.Total >= before.Total { // it is deep enough
-		*b = before
-		return false
-	}
-	return true
+	return t.lowerMore(b, depth, most)
 }
 
 // tooMuch is what was used, or was let through by a raise: more than fits through.
@@ -312,10 +342,16 @@ func (t *Turn) estimate(b *Budget) (depth, most float64, explore bool) {
 	}
 	l.forget()
 	if x.Guess = t.guess(b); !again && x.Guess != 0 {
-		to := bitrate.Scale(x.Guess, 1-min(max(depth, c.MinCut), most))
-		return 1 - float64(to)/float64(l.Upper), 1, false
+		return t.toGuess(b, l.Upper), 1, false
 	}
 	return 1, t.most(x), false
+}
+
+// toGuess is the depth of a cut of what was sent that goes to a guess, and below it for the queue to leave.
+func (t *Turn) toGuess(b *Budget, sent bitrate.Rate) float64 {
+	depth := t.queue().Seconds() / t.Config.Drain.Seconds()
+	to := bitrate.Scale(b.Trouble.Guess, 1-min(max(depth, t.Config.MinCut), t.Config.MaxCut))
+	return 1 - float64(to)/float64(sent)
 }
 
 // most is the depth of a cut where the capacity is not known: a half is left of what was sent, then a

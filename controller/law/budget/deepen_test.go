@@ -140,3 +140,37 @@ func TestAFirstCutIsDeepenedOnceTheQueueTellsHowFastItGrew(t *testing.T) {
 		}
 	}
 }
+
+// What leaves the node while far more comes to its uplink is told a little after the cut: more than that does not fit.
+func TestAFirstCutIsDeepenedOnceAgentsTellWhatLeavesTheNode(t *testing.T) {
+	for name, tt := range map[string]struct {
+		out         bitrate.Rate
+		least, most bitrate.Rate
+	}{
+		"a third of what comes":       {200 * mbit, 99 * mbit, 190 * mbit},
+		"most of it":                  {520 * mbit, 259 * mbit, 261 * mbit}, // below it, for the queue to leave
+		"all, the queue is elsewhere": {600 * mbit, 300 * mbit, 300 * mbit},
+	} {
+		b, turn, see := youngQueue(600*mbit, func(time.Duration) time.Duration { return 40 * ms }) // it is at its limit
+		b.Phase, b.Total, b.Link = plan.Open, bitrate.Gbit, Link{}
+		sender := plan.Sender{Pod: plan.PodID{Name: "s"}, Node: "n1", Limiter: plan.TokenBucket}
+		turn.Senders = []*plan.Sender{&sender}
+		see(-150, -50)
+		turn.Opinion.Worst.Recent = 40 * ms
+		if turn.Decide(&b); b.Total != 300*mbit {
+			t.Fatalf("%s: cut to %v, want half of what was sent", name, b.Total)
+		}
+		turn.Now, turn.Load.Seen = t0.Add(20*ms), t0
+		for i := -400; i <= 0; i += 100 {
+			sender.Rates = append(sender.Rates, plan.TxRate{At: plan.At(t0.Add(time.Duration(i) * ms)), Tx: 600 * mbit, Out: tt.out})
+		}
+		if turn.Decide(&b); b.Total < tt.least || b.Total > tt.most {
+			t.Errorf("%s: %v after that was told, want %v to %v", name, b.Total, tt.least, tt.most)
+		}
+		told := b.Total
+		turn.Now = t0.Add(40 * ms)
+		if turn.Decide(&b); b.Total != told {
+			t.Errorf("%s: cut to %v once more before that has shown", name, b.Total)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
@@ -38,14 +39,19 @@ func (b *Budget) Believe(c Config, load senders.Load, told plan.Told) {
 	b.Link.Best = b.Link.Capacity
 }
 
-// guess is what fits through by what is said of the link; 0 where nothing is, or what is
-// seen speaks against it: a queue stands although less is sent, or more went through
+// guess is what fits through by what is said of the link, or by what leaves the node now; 0 where nothing
+// says so, or what is seen speaks against it: a queue stands although less is sent, or more went through
 // without one.
 func (t *Turn) guess(b *Budget) bitrate.Rate {
 	found := bitrate.Scale(t.Told.Found, 1/t.Config.Settle)
-	c := min(cmp.Or(found, bitrate.Max), cmp.Or(t.Told.Rate, bitrate.Max))
+	c := min(cmp.Or(found, bitrate.Max), cmp.Or(t.Told.Rate, bitrate.Max), cmp.Or(t.passes(), bitrate.Max))
 	if c >= b.Link.Upper || c < b.Link.Proven {
 		return 0
 	}
 	return c
+}
+
+// passes is what fits through by what leaves the node while far more comes to its uplink; 0: that says nothing.
+func (t *Turn) passes() bitrate.Rate {
+	return queue.Passes(senders.Sums(t.Senders, t.Load.Seen.Add(-3*senders.Window), t.Load.Seen))
 }

@@ -84,7 +84,7 @@ func Falling(ramp []Delay) (slope float64, from, to time.Time) {
 func Passed(standing, after []senders.Sum) bitrate.Rate {
 	var passing []bitrate.Rate
 	for _, w := range standing {
-		if w.Out != 0 && float64(w.Tx) > overfull*float64(w.Out) {
+		if overfills(w) {
 			passing = append(passing, w.Out)
 		}
 	}
@@ -95,6 +95,22 @@ func Passed(standing, after []senders.Sum) bitrate.Rate {
 	now := after[len(after)-1]
 	return max(now.Tx+quantile.Upper(passing, 0.5)-now.Out, 0)
 }
+
+// Passes is the same while the queue is there, by the newest of two sub-windows or more: what leaves the uplink, less
+// what others sent in the one before. Where that queue began in the newest it is too little, and never too much.
+func Passes(sums []senders.Sum) bitrate.Rate {
+	if len(sums) < 2 {
+		return 0
+	}
+	before, last := sums[len(sums)-2], sums[len(sums)-1]
+	if !overfills(last) {
+		return 0
+	}
+	return max(last.Out-max(before.Out-before.Tx, 0), 0)
+}
+
+// overfills reports whether far more came to an uplink than left it.
+func overfills(w senders.Sum) bool { return w.Out != 0 && float64(w.Tx) > overfull*float64(w.Out) }
 
 // overfull is by how much more must come to an uplink than leaves it: what it sends is
 // counted with other headers than what pods do.

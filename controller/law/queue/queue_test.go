@@ -102,6 +102,29 @@ func TestCapacityFromWhatPassed(t *testing.T) {
 	}
 }
 
+// While it is overfull what leaves it says so, less what others sent just before.
+func TestCapacityFromWhatPasses(t *testing.T) {
+	w := func(tx, out bitrate.Rate) senders.Sum { return senders.Sum{Tx: tx * mbit, Out: out * mbit} }
+	for name, tt := range map[string]struct {
+		seen []senders.Sum
+		want bitrate.Rate
+	}{
+		"overfull":                     {[]senders.Sum{w(50, 50), w(600, 200)}, 200},
+		"beside others":                {[]senders.Sum{w(50, 80), w(600, 200)}, 170},
+		"for longer":                   {[]senders.Sum{w(600, 200), w(600, 200)}, 200},
+		"it began in the last one":     {[]senders.Sum{w(50, 50), w(325, 125)}, 125},
+		"it is just full":              {[]senders.Sum{w(50, 50), w(205, 200)}, 0},
+		"the queue is further on":      {[]senders.Sum{w(50, 50), w(600, 610)}, 0},
+		"nobody tells what passes":     {[]senders.Sum{w(50, 0), w(600, 0)}, 0},
+		"nobody knows what was before": {[]senders.Sum{w(600, 200)}, 0},
+		"others fill it":               {[]senders.Sum{w(50, 300), w(600, 200)}, 0},
+	} {
+		if got := Passes(tt.seen); got != tt.want*mbit {
+			t.Errorf("%s: %v, want %dM", name, got, tt.want)
+		}
+	}
+}
+
 // A sub-window of no length, as one that was told twice, says nothing.
 func TestASubWindowOfNoLengthSaysNothing(t *testing.T) {
 	ramp := []Delay{{t0, 10 * ms}, {t0.Add(100 * ms), 10 * ms}, {t0.Add(200 * ms), 10 * ms}}
