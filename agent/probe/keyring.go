@@ -77,16 +77,16 @@ func (k *Keyring) reread() error {
 		}
 		secret, err := secretOf(string(line))
 		if err != nil {
-			return fmt.Errorf("%s, key %d: %w", k.path, len(keys)+1, err)
+			return fmt.Errorf("read the STAMP keys in %s: key %d: %w", k.path, len(keys)+1, err)
 		}
 		key, err := stamp.NewKey(secret)
 		if err != nil {
-			return fmt.Errorf("%s, key %d: %w", k.path, len(keys)+1, err)
+			return fmt.Errorf("read the STAMP keys in %s: key %d: %w", k.path, len(keys)+1, err)
 		}
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 || len(keys) > maxKeys {
-		return fmt.Errorf("%s: %d keys, want one or two, each on a line", k.path, len(keys))
+		return fmt.Errorf("read the STAMP keys in %s: %d keys, want one or two, each on a line", k.path, len(keys))
 	}
 	k.read, k.keys = content, keys
 	return nil

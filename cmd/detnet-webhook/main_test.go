@@ -40,6 +40,17 @@ func TestBrokenPolicyDoesNotStart(t *testing.T) {
 	}
 }
 
+// A key that is none is told by the name of its file.
+func TestBadBundleKey(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bundle.pub")
+	if err := os.WriteFile(file, []byte("ssh-rsa AAAA"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openPolicy(options{bundleURL: "https://policies.example/b", bundleKey: file}); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("error %v, want the file's name", err)
+	}
+}
+
 func TestFlags(t *testing.T) {
 	for args, want := range map[string]int{
 		"--port=x":                           2,

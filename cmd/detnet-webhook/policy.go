@@ -39,10 +39,11 @@ func openPolicy(o options) (policySource, error) {
 	if err != nil {
 		return s, err
 	}
-	if s.bundle, err = live.NewBundle(o.bundleURL, key, client); err == nil {
-		s.bundle.KeepIn(o.bundleKeep)
+	if s.bundle, err = live.NewBundle(o.bundleURL, key, client); err != nil {
+		return s, fmt.Errorf("read --policy-bundle-key %s: %w", o.bundleKey, err)
 	}
-	return s, err
+	s.bundle.KeepIn(o.bundleKeep)
+	return s, nil
 }
 
 // What is in force where there is no bundle, neither the server's nor a kept one.

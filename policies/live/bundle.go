@@ -47,7 +47,7 @@ const keyID = "detnet"
 func NewBundle(url string, publicKey []byte, client *http.Client) (*Bundle, error) {
 	block, _ := pem.Decode(publicKey)
 	if block == nil {
-		return nil, errors.New("bundle key: no PEM block in it")
+		return nil, errors.New("bundle key: no PEM block in it: want a public key, -----BEGIN PUBLIC KEY-----")
 	}
 	key, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
