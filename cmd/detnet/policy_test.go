@@ -151,3 +151,15 @@ func TestPolicyEvalNamesWhatItSkips(t *testing.T) {
 		t.Errorf("error %v, output\n%s", err, out)
 	}
 }
+
+// endless never ends.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// A manifest that never ends is refused, and not read into all memory.
+func TestManifestIsBounded(t *testing.T) {
+	if _, err := readManifest(endless{}, "-"); err == nil || !strings.Contains(err.Error(), "64 MiB or more") {
+		t.Errorf("error %v, want that it is too long", err)
+	}
+}
