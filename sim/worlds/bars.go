@@ -83,7 +83,7 @@ var edtBars = map[string]score.Bar{
 	"restart":        {Violation: 0.01, Goodput: 184 * mbit, Clean: time.Second},
 	"capacity-drop":  {Violation: 0.01, Goodput: 146 * mbit, Clean: time.Second},
 	"degradation":    {Violation: 0.012, Goodput: 141 * mbit, Clean: time.Second},
-	"low-limits":     {Violation: 0.01, Goodput: 182 * mbit, Clean: time.Second},
+	"low-limits":     {Violation: 0.01, Goodput: 186 * mbit, Clean: time.Second},
 	"ten-gigabit":    {Violation: 0.007, Goodput: 9600 * mbit},
 	"second-hop":     {Violation: 0.01, Goodput: 148 * mbit, Recovery: 10 * time.Second},
 	"longer-route":   {Violation: 0.01, Goodput: 187 * mbit, Clean: time.Second},
@@ -103,6 +103,7 @@ var edtBars = map[string]score.Bar{
 	"own-traffic":    {Violation: 0.008, Clean: time.Second},
 
 	"capacity-drop-udp": {Violation: 0.01, Goodput: 65 * mbit, Clean: time.Second},
+	"policer-udp":       {Violation: 0.01, Goodput: 149 * mbit, Clean: time.Second},
 }
 
 // hostRoutingBars are those under Cilium's BPF host routing: those of a token bucket where all

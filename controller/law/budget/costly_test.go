@@ -101,3 +101,36 @@ func TestAQueueIsOfTheLimitsWhilePodsComeBack(t *testing.T) {
 		}
 	}
 }
+
+// Where nothing is known of the link each step is twice the first: there are fewer of them.
+func TestAnUnknownLinkIsTriedForInLargerStepsWhereChangesCost(t *testing.T) {
+	for name, load := range before {
+		turn, b := Turn{Config: config, Now: t0, Load: load}, Budget{Phase: plan.Open, Total: 100 * mbit}
+		for range 2 {
+			turn.raise(&b, turn.step(&b, false))
+		}
+		want := 169 * mbit
+		if load.Costly() {
+			want = 208 * mbit
+		}
+		if !near(b.Total, want, 0.01) {
+			t.Errorf("%s: after two steps %v are given out, want %v", name, b.Total, want)
+		}
+	}
+}
+
+// What so large a step met is rough, and more is tried for soon. What the first one did is not.
+func TestWhatALargeStepMetIsTriedForAnewSoon(t *testing.T) {
+	for steps, soon := range map[int]bool{1: false, 2: true} {
+		turn, b := losing(2, 300*mbit), Budget{Phase: plan.Open, Total: 100 * mbit}
+		turn.Load.Paced = true
+		for range steps {
+			turn.raise(&b, turn.step(&b, false))
+		}
+		b.Phase, b.Search.Raised = plan.Trying, t0.Add(-500*ms)
+		turn.cut(&b)
+		if got := b.Search.Wait < config.ProbeEvery; got != soon {
+			t.Errorf("after %d steps more is tried for in %v", steps, b.Search.Wait)
+		}
+	}
+}

@@ -202,7 +202,12 @@ func (t *Turn) lower(b *Budget, used bitrate.Rate, depth, most float64) {
 	others := float64(reference+l.Others) / float64(reference) // a queue leaves as fast as the link is, not as our part of it
 	depth = min(max(depth*others, t.Config.MinCut), max(most, min(most*others, deepest)))
 	b.Total = max(bitrate.Scale(reference, 1-depth), min(t.Load.Floors, b.Total))
-	if whole := t.Load.Whole; !b.again() && whole < used && whole <= bitrate.Scale(reference, 1-t.Config.MinCut) {
+	room := reference
+	if x.Found.Loss > 0 { // few probes tell only about what fits
+		_, off := t.losses(b)
+		room += bitrate.Scale(used, 2*off)
+	}
+	if whole := t.Load.Whole; !b.again() && whole < used && whole <= bitrate.Scale(room, 1-t.Config.MinCut) {
 		b.Total = max(b.Total, whole)
 	}
 	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)

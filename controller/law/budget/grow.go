@@ -116,6 +116,8 @@ func (t *Turn) shows(b *Budget, used bool) bool {
 func (t *Turn) raise(b *Budget, step float64) {
 	best, raised := bitrate.Scale(b.Link.Best, t.Config.Settle), bitrate.Scale(b.Total, 1+step)
 	switch {
+	case !b.Link.Known && t.Load.Costly():
+		b.Search.Step = step
 	case b.Total < best && raised > best: // not in one leap beyond what ever fitted through
 		raised, b.Search.Step = best, t.Config.RaiseStep
 	case b.Search.Fine:
@@ -152,7 +154,9 @@ func (b *Budget) back(spare bool, now time.Time) bool {
 func (t *Turn) step(b *Budget, spare bool) float64 {
 	step := max(b.Search.Step, t.Config.RaiseStep)
 	switch {
-	case !b.Link.Known: // limits of before may be far too low
+	case !b.Link.Known && t.Load.Costly(): // limits of before may be far too low, and fewer changes cost less
+		return min(max(2*b.Search.Step, t.Config.MaxRaise), 2*t.Config.MaxRaise)
+	case !b.Link.Known:
 		return t.Config.MaxRaise
 	case t.lost(b): // less is of no use to anybody
 		return min(float64(t.Load.Lacks)/float64(b.Total), 1)
@@ -216,7 +220,10 @@ func (t *Turn) wait(b *Budget, raised bool) {
 		least = t.comeback(b)
 	}
 	wait := 2 * b.Search.Wait
-	if !b.Link.Measured || !raised {
+	switch {
+	case raised && b.Search.Step > t.Config.MaxRaise: // so large a step tells little of what fits
+		least, wait = t.soon(), 0
+	case !b.Link.Measured || !raised:
 		wait = 0
 	}
 	b.Search.Wait = max(least, 20*t.Opinion.Lag, min(wait, t.Config.MaxProbeEvery)) // a touch is seen late and lasts

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -33,9 +34,15 @@ func (t *Turn) loses(b *Budget) bool {
 // loss is the share of the probes on the worst path that are lost, since the first that
 // was, of those that say anything of the last cut.
 func (t *Turn) loss(b *Budget) float64 {
+	lost, _ := t.losses(b)
+	return lost
+}
+
+// losses is the same, with how far that may be off (the standard error of a share of so few probes).
+func (t *Turn) losses(b *Budget) (share, off float64) {
 	session := t.Opinion.Worst.Session
 	if session == nil {
-		return 0
+		return 0, 0
 	}
 	seen, all, lost := 0, 0, 0
 	for _, s := range slices.Backward(session.Samples) {
@@ -47,9 +54,10 @@ func (t *Turn) loss(b *Budget) float64 {
 		}
 	}
 	if all == 0 {
-		return 0
+		return 0, 0
 	}
-	return min(float64(lost)/float64(all), mostBelief)
+	share = float64(lost) / float64(all)
+	return min(share, mostBelief), math.Sqrt(share * (1 - share) / float64(all))
 }
 
 // fits learns what fits through from how much is lost, and reports whether more is to be

@@ -32,6 +32,19 @@ func TestAFirstCutLeavesOneAllThatItOffers(t *testing.T) {
 	}
 }
 
+// Loss tells only about what fits, by few probes: the first cut leaves one all that it offers where that may fit by as much
+// as they may be off.
+func TestWhatFitsByLossIsRough(t *testing.T) {
+	for whole, want := range map[bitrate.Rate]bool{165 * mbit: true, 230 * mbit: false} {
+		turn, b := losing(2, 300*mbit), Budget{Total: 2000 * mbit}
+		turn.Load.Whole = whole
+		turn.count(&b)
+		if turn.cut(&b); (b.Total == whole) != want {
+			t.Errorf("half of 300M is lost, and one needs %v: %v are left", whole, b.Total)
+		}
+	}
+}
+
 // What is more than is sent is no cut.
 func TestAFirstCutLeavesLessThanIsSent(t *testing.T) {
 	turn := Turn{Config: config, Now: t0, Load: senders.Load{Whole: 310 * mbit}}
