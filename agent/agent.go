@@ -1,5 +1,5 @@
 // Package agent serves the gRPC contract of agent/api: a controller says over
-// one stream what to probe, and every 100 ms gets what was measured.
+// one stream what to probe, and every 100 ms, less often while all is calm, gets what was measured.
 package agent
 
 import (

@@ -1,5 +1,5 @@
 // Package controller is the loop: observe, let the law decide, actuate, show.
-// Every 100 ms it joins the inventory with what the agents measured, hands that
+// Every 100 ms, each second while all is calm, it joins the inventory with what the agents measured, hands that
 // to the law, submits the limits that the law wants changed and publishes one
 // status that all else is read from. Whatever must survive a restart is in the
 // pods' annotations.

@@ -137,7 +137,7 @@ func (e *Engine) tryOut(ctx context.Context) error {
 			Pod: Object{"metadata": map[string]any{"name": "trial", "labels": labels}, "spec": map[string]any{
 				"containers": []any{map[string]any{"name": "c", "image": "i", "ports": []any{map[string]any{"containerPort": json.Number("80")}}}},
 			}},
-			Namespace: Namespace{Name: "default", Labels: map[string]string{"detnet.dev/allow-critical": "true"}},
+			Namespace: Namespace{Name: "default", Labels: map[string]string{workload.LabelAllowCritical: "true"}},
 			Operation: "CREATE",
 		})
 		if err != nil {

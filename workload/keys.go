@@ -14,6 +14,7 @@ const (
 
 // Labels of a namespace, which its owner sets and tenants can't.
 const (
+	LabelAllowCritical = "detnet.dev/allow-critical" // "true": its pods may claim the trusted classes
 	// The classes between which those of the
 	// namespace's pods lie, whatever the pods say.
 	LabelPriorityAtMost  = "detnet.dev/priority-at-most"

@@ -2,9 +2,6 @@ package workload
 
 import "slices"
 
-// LabelAllowCritical on a namespace lets its pods claim the trusted classes.
-const LabelAllowCritical = "detnet.dev/allow-critical"
-
 // What detnet reads or writes, by where it stands: other keys with its prefix
 // are somebody's typing errors.
 var (

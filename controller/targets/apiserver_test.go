@@ -70,7 +70,7 @@ func TestImportIsApplied(t *testing.T) {
 	}
 	for _, name := range []string{"default", "factory"} {
 		ns, err := client.CoreV1().Namespaces().Get(t.Context(), name, metav1.GetOptions{})
-		if err != nil || ns.Labels[allowCritical] != "true" {
+		if err != nil || ns.Labels[workload.LabelAllowCritical] != "true" {
 			t.Errorf("namespace %s: %v, %v", name, ns.Labels, err)
 		}
 	}

@@ -126,15 +126,12 @@ func service(host string) (name, namespace string, inCluster bool) {
 	return parts[0], parts[1], true
 }
 
-// allowCritical is the label that the default policy asks of a namespace.
-const allowCritical = "detnet.dev/allow-critical"
-
 // trust lets the pods of a namespace be critical.
 func trust(namespace string) any {
 	return map[string]any{
 		"apiVersion": "v1",
 		"kind":       "Namespace",
-		"metadata":   map[string]any{"name": namespace, "labels": map[string]string{allowCritical: "true"}},
+		"metadata":   map[string]any{"name": namespace, "labels": map[string]string{workload.LabelAllowCritical: "true"}},
 	}
 }
 
