@@ -21,12 +21,16 @@ import (
 // everywhere, then swaps the two, then drops the old one. It is not safe for
 // concurrent use. Those of Secrets follow what was handed over instead of a file.
 type Keyring struct {
-	from   *Secrets // nil: path
-	taken  uint64   // of from
-	path   string
-	read   []byte
-	keys   []*stamp.Key
-	lookAt time.Time
+	// Refused is told once when the file cannot be used any more; nil: nobody is.
+	Refused func(error)
+
+	from    *Secrets // nil: path
+	taken   uint64   // of from
+	path    string
+	read    []byte
+	keys    []*stamp.Key
+	lookAt  time.Time
+	refused bool
 }
 
 const (
@@ -55,7 +59,11 @@ func (k *Keyring) Keys(now time.Time) []*stamp.Key {
 	}
 	if now.After(k.lookAt) {
 		k.lookAt = now.Add(rereadIn)
-		_ = k.reread()
+		err := k.reread()
+		if err != nil && !k.refused && k.Refused != nil {
+			k.Refused(err)
+		}
+		k.refused = err != nil
 	}
 	return k.keys
 }

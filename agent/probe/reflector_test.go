@@ -36,6 +36,8 @@ func TestKeyringRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	refused := 0
+	ring.Refused = func(error) { refused++ }
 	now := time.Now()
 	if n := len(ring.Keys(now)); n != 1 {
 		t.Fatalf("%d keys", n)
@@ -56,6 +58,15 @@ func TestKeyringRotation(t *testing.T) {
 		if _, err := OpenKeyring(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("file %q was accepted", bad)
 		}
+	}
+	if refused != 1 {
+		t.Errorf("the file went bad, which was told %d times, want once", refused)
+	}
+	writeKeys(t, path, newSecret)
+	ring.Keys(now.Add(time.Hour))
+	writeKeys(t, path, "short\n")
+	if ring.Keys(now.Add(2 * time.Hour)); refused != 2 {
+		t.Errorf("it went bad once more, and that was told %d times in all, want twice", refused)
 	}
 	if (*Keyring)(nil).Keys(now) != nil {
 		t.Error("no keyring has keys")

@@ -59,7 +59,7 @@ func (o *options) Serve(ctx context.Context, log *slog.Logger) error {
 	switch opts.role {
 	case "probe":
 		server.Role, server.Probes, server.FIN = api.Role_ROLE_PROBE, true, opts.tcpClose == "fin"
-		err = startReflector(ctx, group, opts, server, registry)
+		err = startReflector(ctx, group, opts, server, registry, log)
 	case "node":
 		server.Role = api.Role_ROLE_NODE
 		ready, err = startNode(ctx, group, opts, server, registry, log)
@@ -88,7 +88,7 @@ func (o *options) Serve(ctx context.Context, log *slog.Logger) error {
 }
 
 // startReflector opens the session-reflector and gives the sessions the same keys.
-func startReflector(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, registry *prometheus.Registry) error {
+func startReflector(ctx context.Context, group *errgroup.Group, opts options, server *agent.Server, registry *prometheus.Registry, log *slog.Logger) error {
 	if opts.stampKeys != "" {
 		// Keyrings are not shared: each goroutine reads the file by itself.
 		server.Keys = func() (*probe.Keyring, error) { return probe.OpenKeyring(opts.stampKeys) }
@@ -105,6 +105,7 @@ func startReflector(ctx context.Context, group *errgroup.Group, opts options, se
 		if err != nil {
 			return err
 		}
+		keys.Refused = func(err error) { log.Warn("the STAMP keys that were read last stay in force", "err", err) }
 		settings.Keys, server.Reflecting = keys, nil
 	}
 	settings.Turns = server.Alive.Part("reflector", alive.Patience)
