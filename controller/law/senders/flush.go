@@ -29,8 +29,8 @@ const (
 	// patience is how long a limit stays low where a raise is forbidden: then it is again
 	// what it was, or less where that was wanted.
 	patience = plan.Horizon + 3*time.Second
-	// leastFlush is how long what waits is given at the least: TCP may send nothing for a
-	// moment although its packets still wait.
+	// leastFlush is how long what waits is given at the least where that is no more its socket's: TCP
+	// may send nothing for a moment although its packets still wait.
 	leastFlush = 200 * time.Millisecond
 	// low is what a limit lets through of what it did while what waits leaves: less than
 	// is left free beside what the limit is to be then.
@@ -58,7 +58,8 @@ func (u *Use) Waits(s *plan.Sender, burst bool) bool {
 // flushed brings flushes up to date: the senders in the order of their PodID, as the
 // flushes are. What waited is gone once a sender is seen to obey the low limit, or
 // where that cannot be seen, as of UDP that offers more whatever comes of it, after
-// the horizon, or sooner where less waited than that. A flush ends when its low limit is seen to be another one: writes take
+// the horizon, or sooner where less waited than that. A packet that leaves a full socket has
+// another one come, so of who is seen to obey nothing more leaves at the old rate. A flush ends when its low limit is seen to be another one: writes take
 // their time. One whose low limit is never seen ends when it is late, and one after which
 // the limit is to be no other at once.
 func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now time.Time) []Flush {
@@ -77,7 +78,8 @@ func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now 
 		_, pending := plan.Find(f.Pending, x.Pod)
 		took := now.Sub(x.At) - f.P95(minFeedback)
 		left := x.Shown && uses[i].Offer.Steady && now.After(uses[i].Offer.Ahead.Gone)
-		x.Over = x.Over || (!pending || left) && took >= leastFlush || took > plan.Horizon
+		told := senders[i].Limiter == plan.EDTHostRouting || took >= leastFlush
+		x.Over = x.Over || (!pending || left) && told || took > plan.Horizon
 		if x.Over && low && x.To.Quantise() <= senders[i].Limit {
 			continue // it has what it is to be
 		}

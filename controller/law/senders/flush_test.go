@@ -49,6 +49,29 @@ func TestWhatWaitsOfWhoDoesNotSlowDownIsGoneSooner(t *testing.T) {
 	}
 }
 
+// Under BPF host routing what waits is its socket's, and another packet comes as one of it leaves: of who is seen to obey nothing more
+// leaves at the old rate. Under legacy host routing it may wait although nothing comes, and is given some time.
+func TestWhatWaitsInSocketsIsGoneAsItsSenderObeys(t *testing.T) {
+	pod := plan.PodID{Namespace: "office", Name: "a"}
+	low := Low(50 * mbit)
+	for limiter, over := range map[plan.Limiter]time.Duration{plan.EDTHostRouting: 200 * ms, plan.EDT: 300 * ms} {
+		known := []Flush{{Pod: pod, At: t0, Was: 50 * mbit, To: 80 * mbit}}
+		f := Feedback{Pending: []Limit{{Pod: pod, Limit: low, At: t0}}}
+		s := []plan.Sender{{Pod: pod, Limiter: limiter, Limit: low}}
+		for after := 100 * ms; len(known) == 1 && !known[0].Over; after += 100 * ms {
+			sent := 30 * mbit // partly of before
+			if after > 100*ms {
+				sent = low
+			}
+			s[0].Rates = append(s[0].Rates, plan.TxRate{At: plan.At(t0.Add(after)), Tx: sent})
+			f = f.Observe(s, t0.Add(after))
+			if known = f.flushed(known, s, make([]Use, 1), t0.Add(after)); known[0].Over && after != over {
+				t.Errorf("%s: it is over after %v, want %v", limiter, after, over)
+			}
+		}
+	}
+}
+
 // Of who gets all that it offers nothing waits, however near its limit that is.
 func TestNothingWaitsOfWhoGetsAllThatItOffers(t *testing.T) {
 	s := plan.Sender{Limiter: plan.EDT, Limit: 155 * mbit}
