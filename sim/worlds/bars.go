@@ -117,6 +117,7 @@ var hostRoutingBars = map[string]score.Bar{
 	"udp-overload": {Violation: 0.012, Goodput: 188 * mbit},
 	"many-pods":    {Violation: 0.012, Goodput: 350 * mbit},
 	"on-off":       {Violation: 0.013, Goodput: 140 * mbit},
+	"recovery":     {Violation: 0.01, Goodput: 144 * mbit, Clean: time.Second},
 	"idle-floors":  {Violation: 0.012, Goodput: 185 * mbit},
 
 	"capacity-drop-udp": {Violation: 0.013, Goodput: 140 * mbit},
