@@ -24,7 +24,7 @@ func TestTheFirstCutGoesToWhatLeavesTheNode(t *testing.T) {
 		for i := range s.o.Senders {
 			s.o.Senders[i].Limiter = tt.limiter
 		}
-		s.sending = 10 * mbit
+		s.sending, s.out = 10*mbit, min(tt.out, 20*mbit)
 		s.run(2 * time.Second)
 		s.sending, s.delay, s.out = 300*mbit, 20*ms, tt.out
 		for range 8 {

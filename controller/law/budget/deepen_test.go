@@ -163,6 +163,9 @@ func TestAFirstCutIsDeepenedOnceAgentsTellWhatLeavesTheNode(t *testing.T) {
 		turn.Now, turn.Load.Seen = t0.Add(20*ms), t0
 		for i := -400; i <= 0; i += 100 {
 			sender.Rates = append(sender.Rates, plan.TxRate{At: plan.At(t0.Add(time.Duration(i) * ms)), Tx: 600 * mbit, Out: tt.out})
+			if i < -100 { // it was calm
+				sender.Rates[len(sender.Rates)-1].Tx, sender.Rates[len(sender.Rates)-1].Out = 50*mbit, 50*mbit
+			}
 		}
 		if turn.Decide(&b); b.Total < tt.least || b.Total > tt.most {
 			t.Errorf("%s: %v after that was told, want %v to %v", name, b.Total, tt.least, tt.most)

@@ -53,5 +53,5 @@ func (t *Turn) guess(b *Budget) bitrate.Rate {
 
 // passes is what fits through by what leaves the node while far more comes to its uplink; 0: that says nothing.
 func (t *Turn) passes() bitrate.Rate {
-	return queue.Passes(senders.Sums(t.Senders, t.Load.Seen.Add(-3*senders.Window), t.Load.Seen))
+	return queue.Passes(senders.Sums(t.Senders, t.Load.Seen.Add(-8*senders.Window), t.Load.Seen))
 }

@@ -96,17 +96,20 @@ func Passed(standing, after []senders.Sum) bitrate.Rate {
 	return max(now.Tx+quantile.Upper(passing, 0.5)-now.Out, 0)
 }
 
-// Passes is the same while the queue is there, by the newest of two sub-windows or more: what leaves the uplink, less
-// what others sent in the one before. Where that queue began in the newest it is too little, and never too much.
+// Passes is the same while the queue is there, by the newest sub-window: what leaves the uplink, less what others sent
+// of it just before the queue, and more by what senders sent that never comes to it, to others on their node. Where the queue
+// began in the newest sub-window it is too little, and never too much. Where far more is sent than leaves all the time, that says nothing.
 func Passes(sums []senders.Sum) bitrate.Rate {
-	if len(sums) < 2 {
+	if len(sums) == 0 || !overfills(sums[len(sums)-1]) {
 		return 0
 	}
-	before, last := sums[len(sums)-2], sums[len(sums)-1]
-	if !overfills(last) {
-		return 0
+	last := sums[len(sums)-1]
+	for _, w := range slices.Backward(sums) {
+		if w.Out != 0 && !overfills(w) {
+			return max(last.Out+w.Tx-w.Out, 0)
+		}
 	}
-	return max(last.Out-max(before.Out-before.Tx, 0), 0)
+	return 0
 }
 
 // overfills reports whether far more came to an uplink than left it.

@@ -111,7 +111,9 @@ func TestCapacityFromWhatPasses(t *testing.T) {
 	}{
 		"overfull":                     {[]senders.Sum{w(50, 50), w(600, 200)}, 200},
 		"beside others":                {[]senders.Sum{w(50, 80), w(600, 200)}, 170},
-		"for longer":                   {[]senders.Sum{w(600, 200), w(600, 200)}, 200},
+		"for longer":                   {[]senders.Sum{w(50, 50), w(325, 125), w(600, 200), w(600, 200)}, 200},
+		"some of it stays on the node": {[]senders.Sum{w(53, 50), w(603, 200)}, 203},
+		"most of it does, all along":   {[]senders.Sum{w(950, 50), w(1100, 200)}, 0},
 		"it began in the last one":     {[]senders.Sum{w(50, 50), w(325, 125)}, 125},
 		"it is just full":              {[]senders.Sum{w(50, 50), w(205, 200)}, 0},
 		"the queue is further on":      {[]senders.Sum{w(50, 50), w(600, 610)}, 0},
