@@ -243,7 +243,7 @@ func (t *Turn) passesLess(b *Budget) bool {
 		return false
 	}
 	before := *b
-	if x.Guess = t.guess(b); x.Guess == 0 {
+	if x.Guess = b.Link.plausible(t.passes()); x.Guess == 0 { // what is said of the link was looked at before the cut
 		return false
 	}
 	b.Link.forget()

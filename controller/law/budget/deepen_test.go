@@ -161,6 +161,7 @@ func TestAFirstCutIsDeepenedOnceAgentsTellWhatLeavesTheNode(t *testing.T) {
 			t.Fatalf("%s: cut to %v, want half of what was sent", name, b.Total)
 		}
 		turn.Now, turn.Load.Seen = t0.Add(20*ms), t0
+		turn.Told.Found = 50 * mbit // what is said of the link is for the cut itself
 		for i := -400; i <= 0; i += 100 {
 			sender.Rates = append(sender.Rates, plan.TxRate{At: plan.At(t0.Add(time.Duration(i) * ms)), Tx: 600 * mbit, Out: tt.out})
 			if i < -100 { // it was calm

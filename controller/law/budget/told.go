@@ -40,15 +40,19 @@ func (b *Budget) Believe(c Config, load senders.Load, told plan.Told) {
 }
 
 // guess is what fits through by what is said of the link, or by what leaves the node now; 0 where nothing
-// says so, or what is seen speaks against it: a queue stands although less is sent, or more went through
-// without one.
+// says so, or what is seen speaks against it.
 func (t *Turn) guess(b *Budget) bitrate.Rate {
 	found := bitrate.Scale(t.Told.Found, 1/t.Config.Settle)
-	c := min(cmp.Or(found, bitrate.Max), cmp.Or(t.Told.Rate, bitrate.Max), cmp.Or(t.passes(), bitrate.Max))
-	if c >= b.Link.Upper || c < b.Link.Proven {
+	return b.Link.plausible(min(cmp.Or(found, bitrate.Max), cmp.Or(t.Told.Rate, bitrate.Max), cmp.Or(t.passes(), bitrate.Max)))
+}
+
+// plausible is what is guessed to fit, or 0 where what is seen speaks against it: a queue stands although less is
+// sent, or more went through without one.
+func (l *Link) plausible(guess bitrate.Rate) bitrate.Rate {
+	if guess >= l.Upper || guess < l.Proven {
 		return 0
 	}
-	return c
+	return guess
 }
 
 // passes is what fits through by what leaves the node while far more comes to its uplink; 0: that says nothing.
