@@ -137,7 +137,7 @@ func (a *Actuator) Waiting() Waiting {
 		} else {
 			w.Others++
 		}
-		w.Longest = max(w.Longest, time.Since(each.since))
+		w.Longest = max(w.Longest, each.waited(time.Now()))
 	}
 	return w
 }

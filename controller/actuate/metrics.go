@@ -15,7 +15,7 @@ func newMetrics(to prometheus.Registerer, waiting func() Waiting) *metrics {
 	m := &metrics{
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                           "detnet_patch_duration_seconds",
-			Help:                           "Time from the decision to the API server's answer for a limit, by direction (cut or raise).",
+			Help:                           "Time from the decision to the API server's answer for a limit, by direction (cut or raise); for a record of what an agent enforces from a second after its value last changed.",
 			Buckets:                        prometheus.ExponentialBuckets(0.004, 2, 12),
 			NativeHistogramBucketFactor:    1.1,
 			NativeHistogramMaxBucketNumber: 100,

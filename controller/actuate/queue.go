@@ -30,6 +30,14 @@ func writable(c Change, since, now time.Time) time.Time {
 	return now.Add(stood)
 }
 
+// waited is how long a change has waited for its turn: that a record is to stand first is none of it.
+func (w waiting) waited(now time.Time) time.Duration {
+	if w.record() {
+		return max(now.Sub(w.from), 0)
+	}
+	return now.Sub(w.since)
+}
+
 // held is a change that was refused, the newest one, and when to ask again.
 type held struct {
 	Change

@@ -156,7 +156,7 @@ func (a *Actuator) done(w waiting, try bool, err error) {
 		}
 	case err == nil:
 		a.written[w.Pod] = value{w.UID, w.To, time.Now()}
-		a.metrics.wrote(w, time.Since(w.since))
+		a.metrics.wrote(w, w.waited(time.Now()))
 		if next, ok := a.waiting[w.Pod]; ok && next.UID == w.UID && next.To == w.To {
 			delete(a.waiting, w.Pod) // asked for again while it was on its way
 		}
