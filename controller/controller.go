@@ -176,6 +176,7 @@ func (t *term) run(ctx context.Context) {
 	ticker, pause := time.NewTicker(Period), time.NewTimer(0)
 	defer ticker.Stop()
 	defer pause.Stop()
+	defer t.collector.hurry(false)
 	var early <-chan struct{} // nil until leastPeriod has passed since the last decision
 	var took time.Duration    // the last turn
 	turn := func(due time.Time) {
@@ -192,7 +193,8 @@ func (t *term) run(ctx context.Context) {
 		if !due.IsZero() {
 			t.strain.turn(time.Since(due))
 		}
-		if t.calm() {
+		calm := t.calm()
+		if t.collector.hurry(!calm); calm {
 			t.collector.rested(time.Now())
 		}
 		early = nil

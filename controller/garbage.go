@@ -1,7 +1,9 @@
 package controller
 
 import (
+	"math"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
@@ -9,8 +11,10 @@ import (
 
 // collector has the garbage collector run in the second between two rounds while all is calm: a
 // round that meets it takes twice as long. While rounds follow each other there is no such time, and
-// the runtime chooses by itself. It is for one goroutine.
+// the runtime chooses by itself, but later than usual. It is for one goroutine.
 type collector struct {
+	hurries bool // it chooses later
+	usual   int  // GOGC, if so
 	running atomic.Bool
 	made    uint64    // octets, up to at
 	at      time.Time // the last calm round ended
@@ -29,6 +33,23 @@ func heapNow() heap {
 	s := [...]metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/goal:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(s[:])
 	return heap{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64(), s[3].Value.Uint64()}
+}
+
+// hurried is GOGC while rounds follow each other: the processor is what somebody waits for then, and memory may be what
+// the limit leaves of it.
+const hurried = 200
+
+// hurry is told whether the next round follows at once. Without a limit on memory all stays as it is.
+func (c *collector) hurry(hurries bool) {
+	switch {
+	case hurries == c.hurries || debug.SetMemoryLimit(-1) == math.MaxInt64:
+		return
+	case hurries:
+		c.usual = debug.SetGCPercent(hurried)
+	default:
+		debug.SetGCPercent(c.usual)
+	}
+	c.hurries = hurries
 }
 
 // rested is told that a round has ended and the next is calmReports away. It waits for no collection.

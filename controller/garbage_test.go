@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"math"
+	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -36,6 +38,26 @@ func TestCollectsBetweenRoundsWhatWouldMeetOne(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Where memory has a limit, garbage is collected later while rounds follow each other, and as early as before once they
+// do not; without one nothing changes.
+func TestCollectsLaterWhileRoundsFollowEachOther(t *testing.T) {
+	usual := debug.SetGCPercent(50)
+	defer debug.SetGCPercent(usual)
+	percent := func() int { p := debug.SetGCPercent(50); debug.SetGCPercent(p); return p }
+	for limit, want := range map[int64]int{math.MaxInt64: 50, 1 << 40: hurried} {
+		before := debug.SetMemoryLimit(limit)
+		var c collector
+		c.hurry(true)
+		if c.hurry(true); percent() != want {
+			t.Errorf("limit %d, in a hurry: GOGC=%d, want %d", limit, percent(), want)
+		}
+		if c.hurry(false); percent() != 50 {
+			t.Errorf("limit %d, calm again: GOGC=%d, want 50", limit, percent())
+		}
+		debug.SetMemoryLimit(before)
 	}
 }
 
