@@ -1,9 +1,9 @@
 package agents
 
 import (
+	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/detnet/detnet/agent/api"
@@ -54,14 +54,14 @@ func (p *Pool) Reports() uint64 {
 // those that it may limit. It goes down the stream at once, and again at the
 // beginning of each stream; agents that enforce nothing are not told.
 func (p *Pool) Limit(term uint64, node string, pods []Limit) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if says(p.limits[node], term, pods) {
+		return
+	}
 	said := &api.Limits{Term: term, Pods: make([]*api.PodLimit, len(pods))}
 	for i, l := range pods {
 		said.Pods[i] = &api.PodLimit{Uid: string(l.UID), EgressBps: uint64(l.Egress), Sequence: l.Sequence}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if proto.Equal(p.limits[node], said) {
-		return
 	}
 	p.limits[node] = said
 	for _, l := range p.byNode[node] {
@@ -69,6 +69,13 @@ func (p *Pool) Limit(term uint64, node string, pods []Limit) {
 			p.push(l)
 		}
 	}
+}
+
+// says reports whether that is what was said. Reflection would take longer than a tick may, for thousands of agents.
+func says(said *api.Limits, term uint64, pods []Limit) bool {
+	return said != nil && said.Term == term && slices.EqualFunc(said.Pods, pods, func(a *api.PodLimit, b Limit) bool {
+		return a.Uid == string(b.UID) && a.EgressBps == uint64(b.Egress) && a.Sequence == b.Sequence
+	})
 }
 
 // Taken reports whether an agent enforces what it is told, and has a stream.

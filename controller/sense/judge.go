@@ -177,7 +177,7 @@ func (c Config) often(r *Reading, allow time.Duration, since time.Time) bool {
 		if s.At.Compare(from) < 0 || samples[len(samples)-1].At.Sub(s.At) > 4*c.Window {
 			break
 		}
-		if all++; s.Lost || r.leg.above(s, &r.Base) > allow {
+		if all++; s.Lost || r.leg.Above(s, &r.Base) > allow {
 			late++
 		}
 	}

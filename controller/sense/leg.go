@@ -1,8 +1,6 @@
 package sense
 
 import (
-	"slices"
-	"sort"
 	"time"
 
 	"github.com/detnet/detnet/controller/plan"
@@ -39,9 +37,9 @@ func Above(b plan.Base) time.Duration {
 	return b.Delay
 }
 
-// above is by how much a packet was later on a leg than on one that is empty; on all of its
+// Above is by how much a packet was later on a leg than on one that is empty; on all of its
 // way, where one way is not known.
-func (l Leg) above(s *plan.Sample, base *plan.Base) time.Duration {
+func (l Leg) Above(s *plan.Sample, base *plan.Base) time.Duration {
 	trip := s.RTT - Above(*base)
 	if l == RoundTrip || !s.HasOneWay {
 		return trip
@@ -66,28 +64,11 @@ func (l Leg) part(trip time.Duration, w Ways) time.Duration {
 	return min(w.Forward, trip-w.Back)
 }
 
-// begins is when a packet came to a leg, as far as that is known: what waited on the way there
+// Begins is when a packet came to a leg, as far as that is known: what waited on the way there
 // came to the way back as much later.
-func (l Leg) begins(s *plan.Sample, base *plan.Base) plan.Instant {
+func (l Leg) Begins(s *plan.Sample, base *plan.Base) plan.Instant {
 	if l == Back && s.HasOneWay {
 		return plan.At(s.At.Time().Add(max(s.Forward-base.Forward, 0)))
 	}
 	return s.At
-}
-
-// Of is what a session saw on a leg since a time, as if that were all of its path.
-func (l Leg) Of(session *plan.Session, from time.Time) *plan.Session {
-	if l == RoundTrip {
-		return session
-	}
-	part, base := *session, Above(session.Base)
-	since := plan.At(from)
-	first := sort.Search(len(session.Samples), func(i int) bool { return session.Samples[i].At.Compare(since) > 0 })
-	part.Samples = slices.Clone(session.Samples[first:])
-	for i := range part.Samples {
-		if s := &part.Samples[i]; !s.Lost {
-			s.At, s.RTT = l.begins(s, &session.Base), base+l.above(s, &session.Base)
-		}
-	}
-	return &part
 }

@@ -64,8 +64,8 @@ func (c Config) read(session *plan.Session, leg Leg, since, now time.Time) Readi
 	var line Line
 	for i := range window {
 		s := &window[i]
-		above := leg.above(s, &session.Base)
-		s.At = leg.begins(s, &session.Base)
+		above := leg.Above(s, &session.Base)
+		s.At = leg.Begins(s, &session.Base)
 		line.Add(s.At.Sub(window[0].At), above)
 		delays = append(delays, above)
 	}

@@ -116,9 +116,9 @@ func (l *Look) troubled(app int, b plan.Bottleneck) bool {
 
 // Paths are the sessions by which a bottleneck's queue is measured: of all apps
 // that have a say in it. Several apps of a node have the same node session.
-func (l *Look) Paths(p Place) []*plan.Session {
+func (l *Look) Paths(p Place) []queue.Path {
 	type path struct{ id, vantage string }
-	var all []*plan.Session
+	var all []queue.Path
 	beside := map[path]bool{}
 	for _, i := range p.apps {
 		app, s, v := &l.view.Apps[i], &l.Diagnoses[i], &l.view.Verdicts[i]
@@ -131,12 +131,11 @@ func (l *Look) Paths(p Place) []*plan.Session {
 			if session.Lag > 0 || own && session.Vantage == app.Node || !own && !p.Whole && p.Node != session.Vantage {
 				continue
 			}
-			knows := sense.OfQueues(app, session)
+			knows := queue.Path{Session: sense.OfQueues(app, session)}
 			if s.Apart {
-				leg, _ := sense.LegAcross(app, session, p.Node)
-				knows = leg.Of(knows, l.view.At.Add(-queue.RampTime))
+				knows.Leg, _ = sense.LegAcross(app, session, p.Node)
 			}
-			if id := (path{knows.ID, knows.Vantage}); knows != session {
+			if id := (path{knows.ID, knows.Vantage}); knows.Session != session || knows.Leg != sense.RoundTrip {
 				if beside[id] {
 					continue
 				}

@@ -239,7 +239,7 @@ func TestHowLongAFirstCutWaits(t *testing.T) {
 			}
 			path.Samples = append(path.Samples, x)
 		}
-		turn := Turn{Now: t0, Paths: []*plan.Session{path}, Opinion: &blame.Opinion{}}
+		turn := Turn{Now: t0, Paths: []queue.Path{{Session: path}}, Opinion: &blame.Opinion{}}
 		turn.Load = senders.Load{Peak: 100 * mbit, SeenFrom: onset.Add(tt.from), Seen: onset.Add(tt.to)}
 		turn.Sense.Window = 250 * ms
 		if got := turn.early(&Budget{Total: 2000 * mbit}); got != tt.early {
@@ -293,7 +293,7 @@ func TestWhatIsSentSinceAnOnset(t *testing.T) {
 				}
 				path.Samples = append(path.Samples, x)
 			}
-			turn := Turn{Now: t0, Senders: []*plan.Sender{s}, Paths: []*plan.Session{path}, Load: senders.Load{Peak: 150 * mbit}}
+			turn := Turn{Now: t0, Senders: []*plan.Sender{s}, Paths: []queue.Path{{Session: path}}, Load: senders.Load{Peak: 150 * mbit}}
 			turn.Sense.Window = 250 * ms
 			if got := turn.sinceOnset(&Budget{}); !near(got, tt.want, 0.01) {
 				t.Errorf("%v are sent by now, want %v", got, tt.want)

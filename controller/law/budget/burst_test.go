@@ -7,6 +7,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/blame"
+	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
@@ -55,7 +56,7 @@ func TestABurstOfSocketsIsNotCutFor(t *testing.T) {
 		v := sense.Verdict{Standing: true, Allow: ms, Soft: ms / 2}
 		v.Worst = sense.Reading{Recent: 5 * ms}
 		turn := Turn{
-			Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 100 * ms, Opinion: &blame.Opinion{Verdict: v}, Paths: []*plan.Session{&session},
+			Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 100 * ms, Opinion: &blame.Opinion{Verdict: v}, Paths: []queue.Path{{Session: &session}},
 			Load: senders.Load{Peak: b.Total, Limits: b.Total, Bound: true, More: true, Room: true, Sockets: tt.sockets, Paced: tt.paced},
 			Senders: []*plan.Sender{{Limit: limit, Rates: []plan.TxRate{
 				{At: plan.At(t0.Add(-tt.ago)), Tx: cmp.Or(tt.before, limit)}, {At: plan.At(t0), Tx: tt.sent},

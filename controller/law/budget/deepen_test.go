@@ -6,6 +6,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/blame"
+	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
@@ -13,16 +14,16 @@ import (
 
 // youngQueue is a budget of a link of 200M before which a queue has begun, and the turn that cuts for it, of
 // what see shows: packets of each 10 ms between two times, in ms, as late as the queue was.
-func youngQueue(used bitrate.Rate, queue func(at time.Duration) time.Duration) (b Budget, turn Turn, see func(from, to int)) {
+func youngQueue(used bitrate.Rate, delay func(at time.Duration) time.Duration) (b Budget, turn Turn, see func(from, to int)) {
 	session := &plan.Session{ID: "a", Vantage: "n2", Base: plan.Base{Known: true}}
 	see = func(from, to int) {
 		for i := from; i <= to; i += 10 {
 			at := time.Duration(i) * ms
-			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(at)), RTT: max(0, queue(at))})
+			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(at)), RTT: max(0, delay(at))})
 		}
 	}
 	b = Budget{Phase: plan.Settled, Total: 194 * mbit, Link: Link{Known: true, Measured: true, Capacity: 200 * mbit, Best: 200 * mbit}}
-	turn = Turn{Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 300 * ms, Opinion: &blame.Opinion{}, Paths: []*plan.Session{session}}
+	turn = Turn{Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 300 * ms, Opinion: &blame.Opinion{}, Paths: []queue.Path{{Session: session}}}
 	turn.Load = senders.Load{Peak: used, Limits: used, Bound: true, Room: true, Seen: t0, SeenFrom: t0.Add(-100 * ms)}
 	v := turn.Opinion
 	v.Allow, v.Soft, v.Standing, v.Worst.Session, v.Worst.Base = ms, ms/2, true, session, session.Base

@@ -6,6 +6,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/blame"
+	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/controller/sense"
@@ -106,7 +107,7 @@ func TestAFallDuringASmallTryIsAFall(t *testing.T) {
 		queue := max(0, time.Duration(i-4)*5*ms)
 		session.Samples = append(session.Samples, plan.Sample{At: plan.At(turn.Now.Add(time.Duration(i-12) * 10 * ms)), RTT: queue})
 	}
-	turn.Paths = []*plan.Session{session}
+	turn.Paths = []queue.Path{{Session: session}}
 	w := &turn.Opinion.Worst
 	w.Session, w.Base, w.Recent, w.Slope, turn.Opinion.Standing = session, session.Base, 30*ms, 0.5, true
 	r := turn.Decide(&b)
@@ -126,7 +127,7 @@ func TestAQueueThatWouldStayIsAFall(t *testing.T) {
 			queue := time.Duration(growth * float64(max(0, time.Duration(i-20))*5*ms))
 			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i-60) * 5 * ms)), RTT: queue})
 		}
-		turn.Paths = []*plan.Session{session}
+		turn.Paths = []queue.Path{{Session: session}}
 		w := &turn.Opinion.Worst
 		w.Session, w.Base, w.Recent, turn.Opinion.Standing = session, session.Base, time.Duration(growth*float64(200*ms)), true
 		turn.Load = senders.Load{Peak: 100 * mbit, Limits: 100 * mbit, Bound: true, More: true, Room: true, Streams: true, Seen: t0}
@@ -225,7 +226,7 @@ func TestTheNextTryGoesToWhereTheQueueBegan(t *testing.T) {
 		queue := max(0, time.Duration(i-40)) * 5 * ms / 50
 		session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i-60) * 5 * ms)), RTT: queue})
 	}
-	turn.Paths = []*plan.Session{session}
+	turn.Paths = []queue.Path{{Session: session}}
 	w := &turn.Opinion.Worst
 	w.Session, w.Base, w.Recent, turn.Opinion.Standing = session, session.Base, 2*ms, true
 	turn.Load = senders.Load{Peak: 100 * mbit, Limits: 100 * mbit, Bound: true, More: true, Room: true, Streams: true, Seen: t0}

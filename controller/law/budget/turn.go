@@ -24,7 +24,7 @@ type Turn struct {
 	Load     senders.Load
 	Told     plan.Told // of the link; zero: nothing
 	Senders  []*plan.Sender
-	Paths    []*plan.Session // of all that have a say, for measuring
+	Paths    []queue.Path // of all that have a say, for measuring
 
 	Outcome
 	from bitrate.Rate

@@ -97,6 +97,7 @@ func (r *round) limits() {
 	for i := range r.parts {
 		r.wish(&r.parts[i], wishes)
 	}
+	changed := len(r.look.Flushes)
 	for i := range wishes {
 		w, s := &wishes[i], &r.look.All[i]
 		_, ceiling := senders.Bounds(s)
@@ -109,9 +110,11 @@ func (r *round) limits() {
 		}
 		if w.may(senders.LimitOf(s), to, worth) {
 			w.to = to
+			changed++
 		}
 	}
 	r.turns(wishes)
+	r.plan.Limits = slices.Grow(r.plan.Limits, changed)
 	for i := range wishes {
 		w, s := &wishes[i], &r.look.All[i]
 		if to := r.next(i, w); to != s.Limit {

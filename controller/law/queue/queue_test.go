@@ -171,7 +171,7 @@ func TestCapacityFromWhatStood(t *testing.T) {
 // What several sessions saw is in the order of sending, the first session's first at the same time.
 func TestARampIsInTheOrderOfSending(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var paths []*plan.Session
+		var paths []Path
 		var want []Delay
 		for range rapid.IntRange(0, 9).Draw(t, "sessions") {
 			s := &plan.Session{}
@@ -184,7 +184,7 @@ func TestARampIsInTheOrderOfSending(t *testing.T) {
 					want = append(want, Delay{at, x.RTT})
 				}
 			}
-			paths = append(paths, s)
+			paths = append(paths, Path{Session: s})
 		}
 		slices.SortStableFunc(want, func(a, b Delay) int { return a.At.Compare(b.At) })
 		got := Ramp(paths, t0.Add(2*ms))
@@ -197,9 +197,9 @@ func TestARampIsInTheOrderOfSending(t *testing.T) {
 // BenchmarkRamp is of an uplink's sessions, and of all in a cluster of 1,000 nodes.
 func BenchmarkRamp(b *testing.B) {
 	for _, n := range []int{4, 2000} {
-		paths := make([]*plan.Session, n)
+		paths := make([]Path, n)
 		for k := range paths {
-			paths[k] = &plan.Session{}
+			paths[k].Session = &plan.Session{}
 			for i := range 75 {
 				at := t0.Add(time.Duration(i)*20*time.Millisecond + time.Duration(k*7919%20000)*time.Microsecond)
 				paths[k].Samples = append(paths[k].Samples, plan.Sample{At: plan.At(at)})

@@ -5,6 +5,7 @@ package queue
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/detnet/detnet/controller/law/senders"
@@ -19,16 +20,26 @@ type Delay struct {
 	Above time.Duration
 }
 
-// Ramp is the delays that sessions saw since a time, in the order of sending. Behind the whole
+// Path is a session, and the leg of its way by which a queue is measured.
+type Path struct {
+	*plan.Session
+	Leg sense.Leg
+}
+
+// Ramp is the delays that were seen on paths since a time, in the order of sending. Behind the whole
 // cluster thousands of sessions are merged: two by two, so that none is moved by each other one.
-func Ramp(paths []*plan.Session, from time.Time) []Delay {
-	var ramp []Delay
-	since, ends := plan.At(from), make([]int, 0, len(paths))
-	for _, session := range paths {
-		base := sense.Above(session.Base)
-		for i := range session.Samples {
-			if s := &session.Samples[i]; !s.Lost && s.At.Compare(since) > 0 {
-				ramp = append(ramp, Delay{s.At.Time(), s.RTT - base})
+func Ramp(paths []Path, from time.Time) []Delay {
+	most, ends := 0, make([]int, 0, len(paths))
+	since, first := plan.At(from), make([]int, len(paths))
+	for k, p := range paths {
+		first[k] = sort.Search(len(p.Samples), func(i int) bool { return p.Samples[i].At.Compare(since) > 0 })
+		most += len(p.Samples) - first[k]
+	}
+	ramp := make([]Delay, 0, most)
+	for k, p := range paths {
+		for i := first[k]; i < len(p.Samples); i++ {
+			if s := &p.Samples[i]; !s.Lost {
+				ramp = append(ramp, Delay{p.Leg.Begins(s, &p.Base).Time(), p.Leg.Above(s, &p.Base)})
 			}
 		}
 		ends = append(ends, len(ramp))

@@ -24,7 +24,7 @@ func (a *Ahead) add(s *plan.Sender, last, now time.Time, shows time.Duration) {
 		first--
 	}
 	for i := first; i < len(s.Rates); i++ {
-		a.send(s.Rates[i].Tx, s.Rates[i].At.Time().Sub(latest(began(s.Rates, i), last)))
+		a.send(s.Rates[i].Tx, s.Rates[i].At.Time().Sub(latest(began(s.Rates, i).Time(), last)))
 	}
 	if s.Limit != a.Limit {
 		if a.Limit != 0 {

@@ -38,8 +38,10 @@ const (
 // Observe looks for the effect of what was asked for.
 func (f Feedback) Observe(senders []plan.Sender, now time.Time) Feedback {
 	next := Feedback{Delays: slices.Clone(f.Delays)}
+	at := -1 // both are in the order of their PodID, and often neighbours
 	for _, p := range f.Pending {
-		i, found := plan.Find(senders, p.Pod)
+		i, found := plan.FindNear(senders, p.Pod, at+1)
+		at = i
 		if !found || now.Sub(p.At) > wait(&senders[i]) {
 			continue
 		}
@@ -86,11 +88,13 @@ func (f *Feedback) Expect(p plan.Plan, senders []plan.Sender) {
 		_, anew := plan.Find(p.Limits, l.Pod)
 		return anew
 	})
+	at := -1 // both are in the order of their PodID, and often neighbours
 	for _, limit := range p.Limits {
 		if !limit.Urgent() {
 			continue
 		}
-		i, _ := plan.Find(senders, limit.Pod)
+		i, _ := plan.FindNear(senders, limit.Pod, at+1)
+		at = i
 		to, used := limit.To, Peak(&senders[i], p.At)
 		if senders[i].Limiter.Departures() {
 			to = max(to, used/3) // TCP sends a little more than next to nothing before the limiter

@@ -80,7 +80,7 @@ func (o *Offer) count(s *plan.Sender, i int, now time.Time) {
 	case !over && Fills(sent, limit), sent < o.Rate()/2: // it keeps to its limit, or slows down if not so far, as many flows of TCP to a low one
 		o.Excess = 0
 	case over && seen.After(o.Seen):
-		o.Excess += time.Duration((float64(sent)/float64(limit) - above) * float64(seen.Sub(began(s.Rates, i))))
+		o.Excess += time.Duration((float64(sent)/float64(limit) - above) * float64(s.Rates[i].At.Sub(began(s.Rates, i))))
 	}
 	o.Seen = seen
 	lasts(&o.Above, over, now)

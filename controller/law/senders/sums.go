@@ -2,6 +2,7 @@ package senders
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -23,7 +24,7 @@ func countOf(s *plan.Sender) (c count) {
 	if n == 0 {
 		return c
 	}
-	c.from, c.to = plan.At(began(s.Rates, n-1)), s.Rates[n-1].At
+	c.from, c.to = began(s.Rates, n-1), s.Rates[n-1].At
 	rates := s.Rates
 	for i := range c.sent {
 		rates = until(rates, c.to.Add(-time.Duration(i)*Window))
@@ -80,12 +81,14 @@ type Sum struct {
 // Sums are the sums over the senders in the sub-windows of the one that sends
 // most that ended from one time to another.
 func Sums(senders []*plan.Sender, from, to time.Time) []Sum {
-	var most *plan.Sender
+	first, last := plan.At(from), plan.At(to)
+	var most []plan.TxRate // of that one
+	var node string
 	var busiest bitrate.Rate
 	for _, s := range senders {
-		for _, r := range s.Rates {
-			if r.Tx > busiest && !r.At.Before(from) && !r.At.After(to) {
-				most, busiest = s, r.Tx
+		for i := since(s.Rates, first); i < len(s.Rates) && s.Rates[i].At.Compare(last) <= 0; i++ {
+			if s.Rates[i].Tx > busiest {
+				most, node, busiest = s.Rates, s.Node, s.Rates[i].Tx
 			}
 		}
 	}
@@ -93,18 +96,16 @@ func Sums(senders []*plan.Sender, from, to time.Time) []Sum {
 		return nil
 	}
 	// On several nodes, or counted before a limiter, they are not what comes to an uplink.
-	comparable := !slices.ContainsFunc(senders, func(s *plan.Sender) bool { return s.Node != most.Node || s.Limiter != plan.TokenBucket })
+	comparable := !slices.ContainsFunc(senders, func(s *plan.Sender) bool { return s.Node != node || s.Limiter != plan.TokenBucket })
 	var all []Sum
-	for i, r := range most.Rates {
-		if r.At.Before(from) || r.At.After(to) {
-			continue
-		}
-		w := Sum{From: began(most.Rates, i), At: r.At.Time()}
+	for i := since(most, first); i < len(most) && most[i].At.Compare(last) <= 0; i++ {
+		from := began(most, i)
+		w := Sum{From: from.Time(), At: most[i].At.Time()}
 		for _, s := range senders {
-			w.Tx += Over(s.Rates, w.From, w.At)
+			w.Tx += mean(s.Rates, from, most[i].At)
 		}
 		if comparable {
-			w.Out = r.Out
+			w.Out = most[i].Out
 		}
 		all = append(all, w)
 	}
@@ -117,11 +118,12 @@ func MeanSum(senders []*plan.Sender, from, to time.Time) (counted, passed bitrat
 	if !to.After(from) {
 		return 0, 0
 	}
+	first, last := plan.At(from), plan.At(to)
 	var all, part float64 // bits
 	for _, s := range senders {
-		for i, r := range s.Rates {
-			took := within(s.Rates, i, from, to)
-			all, part = all+float64(r.Tx)*took, part+float64(usable(s, r.Tx))*took
+		for i := since(s.Rates, first); i < len(s.Rates); i++ {
+			took := within(s.Rates, i, first, last)
+			all, part = all+float64(s.Rates[i].Tx)*took, part+float64(usable(s, s.Rates[i].Tx))*took
 		}
 	}
 	took := to.Sub(from).Seconds()
@@ -131,27 +133,40 @@ func MeanSum(senders []*plan.Sender, from, to time.Time) (counted, passed bitrat
 // Over is the mean of what is known of the time from one to another, or what was last
 // known where nothing is.
 func Over(rates []plan.TxRate, from, to time.Time) bitrate.Rate {
+	return mean(rates, plan.At(from), plan.At(to))
+}
+
+func mean(rates []plan.TxRate, from, to plan.Instant) bitrate.Rate {
 	var bits, known float64
-	for i, r := range rates {
-		if r.At.Time().Equal(to) && began(rates, i).Equal(from) {
-			return r.Tx
+	for i := since(rates, from); i < len(rates); i++ {
+		start := began(rates, i)
+		if start.Compare(from) == 0 && rates[i].At.Compare(to) == 0 {
+			return rates[i].Tx
+		}
+		if start.Compare(to) >= 0 {
+			break
 		}
 		took := within(rates, i, from, to)
-		bits, known = bits+float64(r.Tx)*took, known+took
+		bits, known = bits+float64(rates[i].Tx)*took, known+took
 	}
 	if known == 0 {
-		return newest(until(rates, plan.At(to)))
+		return newest(until(rates, to))
 	}
 	return bitrate.Rate(bits / known)
 }
 
+// since is the first sub-window that ended at a time or later.
+func since(rates []plan.TxRate, at plan.Instant) int {
+	return sort.Search(len(rates), func(i int) bool { return rates[i].At.Compare(at) >= 0 })
+}
+
 // within is how many seconds of a sub-window are from one time to another.
-func within(rates []plan.TxRate, i int, from, to time.Time) float64 {
-	start, end := began(rates, i), rates[i].At.Time()
-	if from.After(start) {
+func within(rates []plan.TxRate, i int, from, to plan.Instant) float64 {
+	start, end := began(rates, i), rates[i].At
+	if from.Compare(start) > 0 {
 		start = from
 	}
-	if to.Before(end) {
+	if to.Compare(end) < 0 {
 		end = to
 	}
 	return max(end.Sub(start).Seconds(), 0)
@@ -159,11 +174,11 @@ func within(rates []plan.TxRate, i int, from, to time.Time) float64 {
 
 // began is when a sub-window did: each follows the one before, and where the agent's host
 // stood still it is longer than usual.
-func began(rates []plan.TxRate, i int) time.Time {
+func began(rates []plan.TxRate, i int) plan.Instant {
 	if end := rates[i].At; i == 0 || end.Sub(rates[i-1].At) > longest {
-		return end.Time().Add(-Window)
+		return end.Add(-Window)
 	}
-	return rates[i-1].At.Time()
+	return rates[i-1].At
 }
 
 // until is the sub-windows that ended by at, give or take half a sub-window.
