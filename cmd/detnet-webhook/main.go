@@ -46,7 +46,7 @@ type options struct {
 	policyDir, shadowDir               string
 	bundleURL, bundleKey               string
 	bundleEvery                        time.Duration
-	bundleKeep, bundleFallback         string
+	policyKeep, policyFallback         string
 	bundleAccess                       live.Access
 	certDir                            string
 	certSecret, service, webhookConfig string
@@ -78,8 +78,8 @@ func (o *options) Flags(f *flag.FlagSet) {
 	f.StringVar(&o.bundleURL, "policy-bundle", "", "URL of a signed OPA bundle laid over the default set, instead of --policy-dir")
 	f.StringVar(&o.bundleKey, "policy-bundle-key", "", "file with the public key (PEM) that verifies the bundle")
 	f.DurationVar(&o.bundleEvery, "policy-bundle-interval", time.Minute, "how often to look for a new bundle")
-	f.StringVar(&o.bundleKeep, "policy-bundle-keep", "", "directory for the last good bundle, which stands in at a start without its server; empty: none is kept")
-	f.StringVar(&o.bundleFallback, "policy-bundle-fallback", fallbackDefault, "what is in force at a start without the server and a kept bundle: default, the default set; none: do not start")
+	f.StringVar(&o.policyKeep, "policy-keep", "", "directory for the last good policy, which stands in at a start at which the site's can't be had or is refused; empty: none is kept")
+	f.StringVar(&o.policyFallback, "policy-fallback", fallbackDefault, "what is in force at such a start where none was kept: default, the default set; none: do not start")
 	f.StringVar(&o.bundleAccess.TokenFile, "policy-bundle-token-file", "", "file with the bearer token for the bundle's server")
 	f.StringVar(&o.bundleAccess.CAFile, "policy-bundle-ca-file", "", "file with the authorities (PEM) that vouch for the bundle's server; empty: the system's")
 	f.StringVar(&o.bundleAccess.CertFile, "policy-bundle-cert-file", "", "file with the client certificate (PEM) for the bundle's server")
@@ -105,7 +105,7 @@ func (o *options) Flags(f *flag.FlagSet) {
 
 // Check implements program.Program.
 func (o *options) Check() error {
-	if err := o.checkBundle(); err != nil {
+	if err := o.checkPolicy(); err != nil {
 		return err
 	}
 	if o.certIssuer != "self" && o.certIssuer != "cert-manager" {
@@ -166,10 +166,16 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		return err
 	}
 	checks["serving"] = server.Ready
+	if checks["policy"], err = addStandby(mgr, o.namespace, active, log); err != nil {
+		return err
+	}
 	if err := addPages(ctx, mgr, o, active, living, checks, log); err != nil {
 		return err
 	}
 	if err := mgr.Add(program.EveryReplica(func(ctx context.Context) error {
+		if start.Instead != "" {
+			event("PolicyStandIn", "LoadPolicy", fmt.Sprintf("the %s is in force instead of the site's policy: %v", start.Instead, start.Why))
+		}
 		return source.follow(ctx, start, active, log, refused)
 	})); err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -17,17 +19,21 @@ import (
 	"github.com/detnet/detnet/policies/live"
 )
 
-// policySource is where the policy comes from: the default set alone, or a
-// directory or a signed bundle laid over it.
+// policySource is where the site's policy comes from: a directory or a signed bundle laid over the
+// default set, or nowhere.
 type policySource struct {
-	dir         string
+	dir         *live.Dir
 	bundle      *live.Bundle
 	every       time.Duration
-	withDefault bool // where there is no bundle
+	withDefault bool // where it can't be used
 }
 
-func openPolicy(o options) (policySource, error) {
-	s := policySource{dir: o.policyDir, every: o.bundleEvery, withDefault: o.bundleFallback == fallbackDefault}
+func openPolicy(o options) (s policySource, err error) {
+	s = policySource{every: o.bundleEvery, withDefault: o.policyFallback == fallbackDefault}
+	if o.policyDir != "" {
+		s.dir, err = live.NewDir(o.policyDir, o.policyKeep)
+		return s, err
+	}
 	if o.bundleURL == "" {
 		return s, nil
 	}
@@ -42,27 +48,27 @@ func openPolicy(o options) (policySource, error) {
 	if s.bundle, err = live.NewBundle(o.bundleURL, key, client); err != nil {
 		return s, fmt.Errorf("read --policy-bundle-key %s: %w", o.bundleKey, err)
 	}
-	s.bundle.KeepIn(o.bundleKeep)
+	s.bundle.KeepIn(o.policyKeep)
 	return s, nil
 }
 
-// What is in force where there is no bundle, neither the server's nor a kept one.
+// What is in force where the site's policy can't be used, and none was kept.
 const (
 	fallbackDefault = "default"
 	fallbackNone    = "none"
 )
 
-// checkBundle refuses flags of the bundle that contradict each other.
-func (o *options) checkBundle() error {
+// checkPolicy refuses flags of the policy that contradict each other.
+func (o *options) checkPolicy() error {
 	switch {
+	case o.policyFallback != fallbackDefault && o.policyFallback != fallbackNone:
+		return fmt.Errorf("--policy-fallback %q: want default or none", o.policyFallback)
 	case o.bundleURL == "":
 		return nil
 	case o.policyDir != "":
 		return errors.New("--policy-dir and --policy-bundle exclude each other")
 	case o.bundleKey == "":
 		return errors.New("--policy-bundle needs --policy-bundle-key: unsigned policies are not taken")
-	case o.bundleFallback != fallbackDefault && o.bundleFallback != fallbackNone:
-		return fmt.Errorf("--policy-bundle-fallback %q: want default or none", o.bundleFallback)
 	case !live.ValidURL(o.bundleURL):
 		return errors.New("--policy-bundle must be an http or https URL with a host, and without a user or password (--policy-bundle-token-file), such as https://policies.example/bundle.tar.gz")
 	case o.bundleEvery < live.LeastEvery || o.bundleEvery > live.MostEvery:
@@ -73,20 +79,15 @@ func (o *options) checkBundle() error {
 	return nil
 }
 
-// load reads, compiles and tests the policy: a broken one must not start. A
-// bundle that can't be had has something stand in.
+// load reads, compiles and tests the policy. Where the site's can't be used something stands in.
 func (s policySource) load(ctx context.Context, log *slog.Logger) (live.Start, error) {
-	if s.bundle != nil {
+	switch {
+	case s.bundle != nil:
 		return s.bundle.Start(ctx, s.withDefault, log)
+	case s.dir != nil:
+		return s.dir.Start(ctx, s.withDefault, log)
 	}
-	var site policies.Set
-	if s.dir != "" {
-		var err error
-		if site, err = policies.ReadDir(s.dir); err != nil {
-			return live.Start{}, err
-		}
-	}
-	engine, err := policies.Load(ctx, site.Over(policies.Default()))
+	engine, err := policies.Load(ctx, policies.Default())
 	return live.Start{Engine: engine}, err
 }
 
@@ -98,22 +99,29 @@ func activate(start live.Start, log *slog.Logger) *live.Active {
 		return active
 	}
 	active.StandIn(start.Instead, start.Why)
-	log.Error("the policy bundle could not be had; something stands in until it can", "instead", start.Instead, "hash", start.Engine.Hash(), "err", start.Why)
+	log.Error("the site's policy can't be used; something stands in until it can", "instead", start.Instead, "hash", start.Engine.Hash(), "err", start.Why)
 	return active
 }
 
-// follow reloads until ctx ends. An Event says what the program started with.
+// follow reloads until ctx ends.
 func (s policySource) follow(ctx context.Context, start live.Start, active *live.Active, log *slog.Logger, refused func(error)) error {
-	if start.Instead != "" {
-		refused(fmt.Errorf("the %s stands in for the bundle: %w", start.Instead, start.Why))
-	}
 	switch {
 	case s.bundle != nil:
 		return s.bundle.Follow(ctx, s.every, active, log, refused)
-	case s.dir != "":
-		return live.Follow(ctx, s.dir, active, log, refused)
+	case s.dir != nil:
+		return s.dir.Follow(ctx, start, active, log, refused)
 	}
 	return nil
+}
+
+// addStandby keeps this replica from being ready with the default set alone while another one is there.
+func addStandby(mgr manager.Manager, namespace string, active *live.Active, log *slog.Logger) (healthz.Checker, error) {
+	client, err := kubernetes.NewForConfig(mgr.GetConfig())
+	if err != nil {
+		return nil, fmt.Errorf("prepare the connection to the API server: %w", err)
+	}
+	standby := &live.Standby{Active: active, Client: client, Namespace: namespace, Self: os.Getenv("POD_NAME"), Log: log}
+	return standby.Ready, mgr.Add(program.EveryReplica(standby.Run))
 }
 
 // addShadow evaluates the candidate in dir beside the policy in force.
@@ -126,5 +134,5 @@ func addShadow(mgr manager.Manager, dir string, active *live.Active, log *slog.L
 	if err := mgr.Add(program.EveryReplica(shadow.Run)); err != nil {
 		return err
 	}
-	return mgr.Add(program.EveryReplica(func(ctx context.Context) error { return live.Follow(ctx, dir, shadow, log, refused) }))
+	return mgr.Add(program.EveryReplica(func(ctx context.Context) error { return shadow.Follow(ctx, dir, log, refused) }))
 }

@@ -43,6 +43,7 @@ func newDoctorCommand() *cobra.Command {
 			}
 			install.Namespace = at.install
 			findings := doctor.Examine(cmd.Context(), c, install)
+			findings = append(findings, doctor.AskWebhook(cmd.Context(), asking, install.Namespace)...)
 			findings = append(findings, doctor.AskController(cmd.Context(), asking, install.Namespace)...)
 			return reportFindings(cmd.OutOrStdout(), output, findings)
 		},

@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/detnet/detnet/policies/live"
@@ -71,46 +68,19 @@ To try a policy on the pods that run already: detnet policy diff --cluster.`,
 	return answers(cmd, "a pod would change")
 }
 
-// metricsPort is where the chart's webhook answers; the API server does not look
-// names of ports up.
-const metricsPort = "8080"
-
-// webhookStatuses asks every running replica, by the name of its pod.
+// webhookStatuses asks every replica that is ready, by the name of its pod.
 func webhookStatuses(ctx context.Context, client kubernetes.Interface, namespace string) (map[string]live.Status, error) {
-	pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: "app.kubernetes.io/name=detnet,app.kubernetes.io/component=webhook", FieldSelector: "status.phase=Running",
-	})
-	if err != nil {
-		return nil, fmt.Errorf("find the webhook: %w", err)
-	}
+	replicas, err := live.Replicas(ctx, client, namespace)
 	out := map[string]live.Status{}
-	for _, pod := range pods.Items {
-		if !ready(&pod) {
-			continue
-		}
-		raw, err := client.CoreV1().Pods(namespace).ProxyGet("http", pod.Name, metricsPort, "status", nil).DoRaw(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("ask pod %s/%s for its status (this takes the permission get on pods/proxy): %w", namespace, pod.Name, err)
-		}
-		var answer struct{ Policy live.Status }
-		if err := json.Unmarshal(raw, &answer); err != nil {
-			return nil, fmt.Errorf("read the status of pod %s/%s: %w", namespace, pod.Name, err)
-		}
-		out[pod.Name] = answer.Policy
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("no webhook is ready in namespace %s: see kubectl -n %s get pods, or name detnet's namespace with --%s", namespace, namespace, installFlag)
-	}
-	return out, nil
-}
-
-func ready(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
+	for _, r := range replicas {
+		if r.Ready {
+			out[r.Pod] = r.Status
 		}
 	}
-	return false
+	if err == nil && len(out) == 0 {
+		err = fmt.Errorf("no webhook is ready in namespace %s: see kubectl -n %s get pods, or name detnet's namespace with --%s", namespace, namespace, installFlag)
+	}
+	return out, err
 }
 
 var errNoShadow = errors.New("the webhook tries no candidate: give it one in the chart's policy.shadow (--policy-shadow-dir)")

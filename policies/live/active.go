@@ -23,7 +23,7 @@ type Active struct {
 	engine  *policies.Engine
 	since   time.Time
 	failed  error  // the last reload's, nil if it took effect
-	instead string // what is in force in the bundle's place, "" if nothing is
+	instead string // what is in force in the place of the site's policy, "" if that is
 
 	recent recent
 	shadow *Shadow // nil: none
@@ -40,8 +40,8 @@ type Status struct {
 	Since     time.Time `json:"since"`
 	LastError string    `json:"lastError,omitempty"`
 	Files     []string  `json:"files"`
-	// Instead says what is in force because the bundle could not be had when the
-	// program started: the last good bundle or the default set.
+	// Instead says what is in force because the site's policy could not be used when
+	// the program started: the last good set or the default set.
 	Instead string `json:"instead,omitempty"`
 	// Shadow is what a candidate would change; nil where there is none.
 	Shadow *ShadowStatus `json:"shadow,omitempty"`
@@ -65,14 +65,14 @@ func NewActive(engine *policies.Engine, now time.Time, registerer prometheus.Reg
 	}
 	a.standIn = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "detnet_policy_stand_in",
-		Help: "1 while the policy bundle could not be had since the start, by what is in force instead: last good bundle or default set.",
+		Help: "1 while the site's policy could not be used since the start, by what is in force instead: last good set or default set.",
 	}, []string{"instead"})
 	registerer.MustRegister(a.info, a.reloads, a.broken, a.standIn)
 	a.put(engine, now)
 	return a
 }
 
-// StandIn says that the engine stands in for what could not be had, until a reload
+// StandIn says that the engine stands in for what could not be used, until a reload
 // takes effect.
 func (a *Active) StandIn(instead string, why error) {
 	a.mu.Lock()
@@ -107,6 +107,12 @@ func (a *Active) Engine() *policies.Engine {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return a.engine
+}
+
+func (a *Active) standsIn() string {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.instead
 }
 
 // Status describes the engine in force and the last attempt to replace it.

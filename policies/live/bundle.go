@@ -36,7 +36,7 @@ type Bundle struct {
 	verify *bundle.VerificationConfig
 	etag   string // of the last one read, "" if the server's is to be read again
 	raw    []byte // the last one read, until it is kept
-	keepIn string // directory for the last good one; "": none is kept
+	keeper keeper
 }
 
 // keyID stands for the one key, whatever the bundle calls it.
@@ -64,6 +64,53 @@ func NewBundle(url string, publicKey []byte, client *http.Client) (*Bundle, erro
 	}
 	keys := map[string]*bundle.KeyConfig{keyID: {Key: string(publicKey), Algorithm: algorithm}}
 	return &Bundle{url: url, client: client, verify: bundle.NewVerificationConfig(keys, keyID, "", nil)}, nil
+}
+
+// KeepIn has the bundle in force written to a directory of this program's own. It
+// is for the time before Start.
+func (b *Bundle) KeepIn(dir string) *Bundle {
+	b.keeper = keeper{dir, "bundle.tar.gz"}
+	return b
+}
+
+// startPatience is how long a start waits for the server of the bundle.
+const startPatience = 10 * time.Second
+
+// Start loads what the server has, or has something stand in.
+func (b *Bundle) Start(ctx context.Context, withDefault bool, log *slog.Logger) (Start, error) {
+	begun, err := start(ctx, b, withDefault, log)
+	if errors.Is(begun.Why, policies.ErrSlow) {
+		b.etag = ""
+	}
+	return begun, err
+}
+
+func (b *Bundle) read(ctx context.Context) (policies.Set, error) {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	return b.Fetch(ctx)
+}
+
+// keep writes the bundle that was fetched last, as the server signed it.
+func (b *Bundle) keep() error {
+	if b.raw == nil {
+		return nil
+	}
+	err := b.keeper.write(b.raw)
+	if err == nil {
+		b.raw = nil
+	}
+	return err
+}
+
+// kept reads the bundle that was last in force. Its signature is verified as if
+// it came from the server: a disk proves nothing.
+func (b *Bundle) kept() (policies.Set, error) {
+	raw, err := b.keeper.read(maxBundle + 1)
+	if err != nil {
+		return nil, err
+	}
+	return b.open(raw)
 }
 
 // errNotModified reports that the server still has the bundle read last.
@@ -94,7 +141,7 @@ func (b *Bundle) Fetch(ctx context.Context) (policies.Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy bundle: read the answer of %s: %w", b.url, err)
 	}
-	set, err := b.read(raw)
+	set, err := b.open(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: bundle %s: %w", policies.ErrPolicy, b.url, err)
 	}
@@ -102,7 +149,7 @@ func (b *Bundle) Fetch(ctx context.Context) (policies.Set, error) {
 	return set, nil
 }
 
-func (b *Bundle) read(raw []byte) (policies.Set, error) {
+func (b *Bundle) open(raw []byte) (policies.Set, error) {
 	if err := fits(raw); err != nil {
 		return nil, err
 	}
@@ -176,8 +223,8 @@ func (b *Bundle) Follow(ctx context.Context, every time.Duration, active *Active
 			set = set.Over(policies.Default())
 			last = active.take(ctx, set, log, refused, last)
 			switch {
-			case active.hash() == set.Hash():
-				b.keepOrWarn(log)
+			case active.Engine().Hash() == set.Hash():
+				keepOrWarn(b, log)
 			case last == untried:
 				b.etag, next = "", min(2*pause, max(every, lastRetry))
 			}

@@ -16,7 +16,6 @@ import (
 // of it and returns its hash, or untried; Active and Shadow do.
 type taker interface {
 	take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string
-	hash() string // of the set it has, "" if none
 }
 
 // untried stands for the hash of a set that is to be tried again: it took too long, which a
@@ -30,11 +29,11 @@ const (
 	lastRetry  = 5 * time.Minute
 )
 
-// Follow reloads an Active or a Shadow from dir, laid over the default set,
-// whenever it changes, until ctx ends. A mounted ConfigMap changes by one rename
+// followDir has a taker take what is in dir, laid over the default set, whenever it changes, until ctx
+// ends; last is the hash of what it took before. A mounted ConfigMap changes by one rename
 // of its ..data symbolic link; a burst of changes is one reload. Refused is told
 // why a set was not taken; the one before stays. One that took too long is tried again.
-func Follow(ctx context.Context, dir string, to taker, log *slog.Logger, refused func(error)) error {
+func followDir(ctx context.Context, dir, last string, to taker, log *slog.Logger, refused func(error)) error {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch policy directory: %w", err)
@@ -46,7 +45,7 @@ func Follow(ctx context.Context, dir string, to taker, log *slog.Logger, refused
 	const settle = 100 * time.Millisecond
 	timer := time.NewTimer(0) // what changed before the watch began
 	defer timer.Stop()
-	last, retry := to.hash(), firstRetry
+	retry := firstRetry
 	for {
 		select {
 		case <-ctx.Done():
@@ -77,8 +76,6 @@ func followOnce(ctx context.Context, dir string, to taker, log *slog.Logger, ref
 	}
 	return to.take(ctx, site.Over(policies.Default()), log, refused, last)
 }
-
-func (a *Active) hash() string { return a.Engine().Hash() }
 
 func (a *Active) take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string {
 	hash := set.Hash()

@@ -51,17 +51,14 @@ func TestFollowTakesTheGoodAndKeepsTheLast(t *testing.T) {
 		return policies.Set{"site.yaml": "defaults: {unlabelled: " + class + "}\n"}
 	}
 	m.put(t, unlabelled("standard"))
-	site, err := policies.ReadDir(m.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	active := NewActive(mustLoad(t, site), time.Now(), prometheus.NewRegistry())
+	dir, start := begin(t, m.dir, "")
+	active := NewActive(start.Engine, time.Now(), prometheus.NewRegistry())
 
 	refused := make(chan error, 10)
 	done := make(chan error)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		done <- Follow(ctx, m.dir, active, slog.New(slog.DiscardHandler), func(err error) { refused <- err })
+		done <- dir.Follow(ctx, start, active, quiet, func(err error) { refused <- err })
 	}()
 	pod := podInput(t, nil)
 	classBecomes := func(class string) {
@@ -104,8 +101,6 @@ type slowAtFirst struct {
 	taken chan string
 }
 
-func (s *slowAtFirst) hash() string { return "before" }
-
 func (s *slowAtFirst) take(_ context.Context, set policies.Set, _ *slog.Logger, _ func(error), _ string) string {
 	if s.tries++; s.tries == 1 {
 		return untried
@@ -119,7 +114,7 @@ func TestFollowTriesAgain(t *testing.T) {
 	to := &slowAtFirst{taken: make(chan string)}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- Follow(ctx, t.TempDir(), to, quiet, func(error) {}) }()
+	go func() { done <- followDir(ctx, t.TempDir(), "before", to, quiet, func(error) {}) }()
 	if got := <-to.taken; got != policies.Default().Hash() {
 		t.Errorf("took %s", got)
 	}

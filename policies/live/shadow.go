@@ -81,14 +81,18 @@ func (s *Shadow) engine() *policies.Engine {
 	return s.candidate
 }
 
-func (s *Shadow) hash() string { return s.Status().Hash }
-
 // put tries another candidate, and counts anew.
 func (s *Shadow) put(candidate *policies.Engine, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.candidate = candidate
 	s.status = ShadowStatus{Hash: candidate.Hash(), Since: now, Fields: map[string]int{}}
+}
+
+// Follow tries what is in a directory whenever it changes, until ctx ends. Refused is told why a
+// candidate is not tried.
+func (s *Shadow) Follow(ctx context.Context, dir string, log *slog.Logger, refused func(error)) error {
+	return followDir(ctx, dir, untried, s, log, refused)
 }
 
 func (s *Shadow) take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string {

@@ -25,7 +25,7 @@ func TestShadowCountsWhatWouldChange(t *testing.T) {
 	refused := make(chan error, 10)
 	go func() { done <- shadow.Run(ctx) }()
 	go func() {
-		done <- Follow(ctx, m.dir, shadow, slog.New(slog.DiscardHandler), func(err error) { refused <- err })
+		done <- shadow.Follow(ctx, m.dir, quiet, func(err error) { refused <- err })
 	}()
 	defer func() {
 		cancel()

@@ -49,7 +49,7 @@ func TestStartWithoutTheServer(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		case start.Instead != instead || start.Why == nil || !strings.Contains(start.Why.Error(), why):
 			t.Errorf("%s: %q stands in because of %v, want %q because of %s", name, start.Instead, start.Why, instead, why)
-		case instead == keptBundle && start.Engine.Hash() != inForce:
+		case instead == lastGood && start.Engine.Hash() != inForce:
 			t.Errorf("%s: the bundle before is lost", name)
 		case instead == defaultSet && start.Engine.Hash() != policies.Default().Hash():
 			t.Errorf("%s: it is not the default set", name)
@@ -58,10 +58,10 @@ func TestStartWithoutTheServer(t *testing.T) {
 
 	shelf.put(theirs.sign(t, "package detnet.site\n\nclass := \"critical\"\n", nil), `"2"`)
 	start, err := begin(kept, false)
-	want("signed by somebody else", keptBundle, "signature", start, err)
+	want("signed by somebody else", lastGood, "signature", start, err)
 	shelf.put(ours.sign(t, "package detnet.site\n\nclass := \"no such\"\n", nil), `"3"`)
 	start, err = begin(kept, false)
-	want("refused by detnet", keptBundle, "no such", start, err)
+	want("refused by detnet", lastGood, "no such", start, err)
 	start, err = begin(t.TempDir(), true)
 	want("refused, and nothing kept", defaultSet, "no such", start, err)
 	if start, err := begin(t.TempDir(), false); err == nil {
@@ -70,12 +70,12 @@ func TestStartWithoutTheServer(t *testing.T) {
 	server.Close()
 	server.URL = "http://" + freeport.Addr(t) // what nobody else may have got meanwhile
 	start, err = begin(kept, true)
-	want("away", keptBundle, "refused", start, err)
+	want("away", lastGood, "refused", start, err)
 	start, err = begin("", true)
 	want("away, and nothing is ever kept", defaultSet, "refused", start, err)
 
 	// What somebody wrote to the disk is no bundle of ours.
-	if err := os.WriteFile(filepath.Join(kept, keptName), theirs.sign(t, everyoneStandard, nil), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(kept, "bundle.tar.gz"), theirs.sign(t, everyoneStandard, nil), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	start, err = begin(kept, true)
@@ -98,7 +98,7 @@ func TestStandInEnds(t *testing.T) {
 	shelf.put(ours.sign(t, everyoneStandard, nil), `"1"`)
 	follow(t, b, active)
 	await.Until(t, "the bundle is in effect and kept", func() bool {
-		_, err := os.Stat(filepath.Join(kept, keptName))
+		_, err := os.Stat(filepath.Join(kept, "bundle.tar.gz"))
 		return err == nil && active.Status().Instead == ""
 	})
 	if s := active.Status(); s.LastError != "" || testutil.CollectAndCount(active.standIn) != 0 {
