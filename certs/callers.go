@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
+
+	"github.com/detnet/detnet/internal/plainfile"
 )
 
 // Callers says who may call a server: who holds a certificate for clients of an
@@ -89,8 +90,8 @@ func (c Callers) authorities() (*x509.CertPool, error) {
 	roots := x509.NewCertPool()
 	var errs []error
 	known := false
-	for _, file := range c.Files {
-		pem, err := os.ReadFile(file)
+	for _, name := range c.Files {
+		pem, err := plainfile.Read(name)
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/detnet/detnet/internal/plainfile"
 )
 
 // Dir follows the certificate in a directory: tls.crt, tls.key and ca.crt, as a
@@ -67,7 +68,7 @@ func (d *Dir) read() error {
 	var content [3][]byte
 	for i, name := range []string{CertFile, KeyFile, CAFile} {
 		var err error
-		if content[i], err = os.ReadFile(filepath.Join(d.path, name)); err != nil {
+		if content[i], err = plainfile.Read(filepath.Join(d.path, name)); err != nil {
 			return fmt.Errorf("read the certificate in %s: %w", d.path, err)
 		}
 	}

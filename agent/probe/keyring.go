@@ -7,11 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/detnet/detnet/agent/probe/stamp"
+	"github.com/detnet/detnet/internal/plainfile"
 )
 
 // Keyring is the secrets of STAMP's authenticated mode, read from a file that
@@ -69,7 +69,7 @@ func (k *Keyring) Keys(now time.Time) []*stamp.Key {
 }
 
 func (k *Keyring) reread() error {
-	content, err := os.ReadFile(k.path)
+	content, err := plainfile.Read(k.path)
 	if err != nil {
 		return fmt.Errorf("read the STAMP keys: %w", err)
 	}

@@ -2,9 +2,12 @@ package main
 
 import (
 	"io"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/detnet/detnet/agent/probe"
 	"github.com/detnet/detnet/internal/deptest"
 	"github.com/detnet/detnet/internal/program"
 )
@@ -52,6 +55,23 @@ func TestParse(t *testing.T) {
 		if err == nil && (o.node != "n1" || o.listen == "" || o.metricsAddr == "") {
 			t.Errorf("%s: %+v", tt.args, o)
 		}
+	}
+}
+
+// A pipe would keep the agent waiting, at the start or as it reads the file again.
+func TestPipesAreNoFiles(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{"--stamp-key-file", "--controller-ca-file", "--metrics-client-ca-file"} {
+		_, err := program.Parse("detnet-agent", []string{"--role=probe", "--node-name=n1", flag + "=" + pipe}, new(options), io.Discard)
+		if err == nil || !strings.Contains(err.Error(), flag+": "+pipe+" is a pipe") {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
+	if _, err := probe.OpenKeyring(pipe); err == nil || !strings.Contains(err.Error(), "is a pipe") {
+		t.Errorf("as it is read: %v", err)
 	}
 }
 

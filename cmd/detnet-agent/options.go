@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/detnet/detnet/agent/probe"
+	"github.com/detnet/detnet/internal/plainfile"
 )
 
 type options struct {
@@ -98,5 +99,7 @@ func (o *options) Check() error {
 	if o.metricsAddr == "" {
 		o.metricsAddr = d.metrics
 	}
-	return nil
+	return plainfile.Flags(map[string]string{
+		"--stamp-key-file": o.stampKeys, "--controller-ca-file": o.controllerCA, "--metrics-client-ca-file": o.metricsClientCA,
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/detnet/detnet/internal/plainfile"
 	"github.com/detnet/detnet/internal/program"
 )
 
@@ -55,7 +56,9 @@ func (o *options) Check() error {
 	if o.metricsClientCA != "" && o.agentTLSSecret == "" && o.agentTLSDir == "" {
 		return errors.New("--metrics-client-ca-file needs a certificate to serve with: --agent-tls-secret or --agent-tls-dir")
 	}
-	return nil
+	return plainfile.Flags(map[string]string{
+		"--config": o.config, "--static-targets": o.staticTargets, "--kubeconfig": o.kubeconfig, "--metrics-client-ca-file": o.metricsClientCA,
+	})
 }
 
 // Serve implements program.Program.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/detnet/detnet/controller/config"
 	"github.com/detnet/detnet/controller/status"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/internal/await"
@@ -125,6 +127,23 @@ func TestFlags(t *testing.T) {
 		if _, err := program.Parse("detnet-controller", strings.Fields(args), new(options), io.Discard); err == nil {
 			t.Errorf("%q is taken", args)
 		}
+	}
+}
+
+// A pipe would keep the controller waiting, at the start or as it looks at the file again.
+func TestPipesAreNoFiles(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{"--config", "--static-targets", "--kubeconfig", "--metrics-client-ca-file"} {
+		_, err := program.Parse("detnet-controller", []string{flag + "=" + pipe}, new(options), io.Discard)
+		if err == nil || !strings.Contains(err.Error(), flag+": "+pipe+" is a pipe") {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
+	if _, _, err := config.Open(pipe, "", nil); err == nil || !strings.Contains(err.Error(), "is a pipe") {
+		t.Errorf("as it is read: %v", err)
 	}
 }
 

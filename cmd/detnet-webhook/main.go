@@ -32,6 +32,7 @@ import (
 	"github.com/detnet/detnet/certs/issuer"
 	"github.com/detnet/detnet/internal/alive"
 	"github.com/detnet/detnet/internal/listen"
+	"github.com/detnet/detnet/internal/plainfile"
 	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/policies/live"
 	"github.com/detnet/detnet/webhook"
@@ -117,7 +118,15 @@ func (o *options) Check() error {
 	if o.certDir == "" && o.namespace == "" {
 		return errors.New("a self-managed certificate needs POD_NAMESPACE in the environment; set it or give --cert-dir")
 	}
-	return nil
+	for _, name := range strings.Split(o.clientCAFiles, ",") {
+		if err := plainfile.Flags(map[string]string{"--client-ca-files": name}); err != nil {
+			return err
+		}
+	}
+	return plainfile.Flags(map[string]string{
+		"--policy-bundle-key": o.bundleKey, "--policy-bundle-token-file": o.bundleAccess.TokenFile, "--policy-bundle-ca-file": o.bundleAccess.CAFile,
+		"--policy-bundle-cert-file": o.bundleAccess.CertFile, "--policy-bundle-cert-key-file": o.bundleAccess.KeyFile,
+	})
 }
 
 func serve(ctx context.Context, o options, log *slog.Logger) error {

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
+	"github.com/detnet/detnet/certs"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/internal/freeport"
@@ -43,6 +45,28 @@ func TestBrokenPolicyDoesNotStart(t *testing.T) {
 	}
 	if code := program.Run("detnet-webhook", []string{"--policy-dir=" + dir, "--policy-fallback=none", "--cert-dir=" + dir}, new(options)); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
+	}
+}
+
+// A pipe or a device would keep the webhook, or each handshake of it, waiting.
+func TestPipesAreNoFiles(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{
+		"--client-ca-files=/none,", "--policy-bundle-key=", "--policy-bundle-token-file=", "--policy-bundle-ca-file=", "--policy-bundle-cert-file=", "--policy-bundle-cert-key-file=",
+	} {
+		_, err := program.Parse("detnet-webhook", []string{"--cert-dir=/nowhere", flag + pipe}, new(options), io.Discard)
+		if name, _, _ := strings.Cut(flag, "="); err == nil || !strings.Contains(err.Error(), name+": "+pipe+" is a pipe") {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
+	if err := os.Symlink(pipe, filepath.Join(filepath.Dir(pipe), "tls.crt")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := certs.OpenDir(filepath.Dir(pipe)); err == nil || !strings.Contains(err.Error(), "is a pipe") {
+		t.Errorf("--cert-dir: %v", err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/detnet/detnet/internal/httpurl"
+	"github.com/detnet/detnet/internal/plainfile"
 	"github.com/detnet/detnet/internal/program"
 	"github.com/detnet/detnet/policies"
 	"github.com/detnet/detnet/policies/live"
@@ -37,7 +38,7 @@ func openPolicy(o options) (s policySource, err error) {
 	if o.bundleURL == "" {
 		return s, nil
 	}
-	key, err := os.ReadFile(o.bundleKey)
+	key, err := plainfile.Read(o.bundleKey)
 	if err != nil {
 		return s, fmt.Errorf("read the key of the policy bundle: %w", err)
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/detnet/detnet/controller/config/strict"
 	"github.com/detnet/detnet/controller/targets"
+	"github.com/detnet/detnet/internal/plainfile"
 )
 
 // Settings is what the files say together.
@@ -50,7 +50,7 @@ func Open(configPath, targetsPath string, over func(Config) (Config, error)) (*F
 		if one.path == "" {
 			continue
 		}
-		text, err := strict.ReadFile(one.path)
+		text, err := plainfile.Read(one.path)
 		if err != nil {
 			return nil, Settings{}, fmt.Errorf("read %s: %w", one.name, err)
 		}
@@ -174,7 +174,7 @@ func (f *file) look() bool {
 	if f.path == "" {
 		return false
 	}
-	text, err := strict.ReadFile(f.path)
+	text, err := plainfile.Read(f.path)
 	if err != nil {
 		f.gone++
 		return f.gone == 2

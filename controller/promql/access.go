@@ -5,29 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
+
+	"github.com/detnet/detnet/internal/plainfile"
 )
-
-// maxSecret is more than any token or bundle of certificates has.
-const maxSecret = 1 << 20
-
-// readSecret reads a mounted file. Its content is no part of any error.
-func readSecret(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err == nil && len(content) > maxSecret {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxSecret)
-	}
-	return content, err
-}
 
 // bearer reads the token that the server wants, "" where none is configured.
 // It is read for each request: mounted tokens are replaced before they expire.
@@ -35,7 +18,7 @@ func bearer(path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	content, err := readSecret(path)
+	content, err := plainfile.Read(path)
 	if err != nil {
 		return "", fmt.Errorf("read prometheus.tokenFile: %w", err)
 	}
@@ -78,7 +61,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *transport) trusting(path string) (*http.Transport, error) {
 	var roots []byte
 	if path != "" {
-		content, err := readSecret(path)
+		content, err := plainfile.Read(path)
 		if err != nil {
 			return nil, err
 		}

@@ -21,6 +21,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/detnet/detnet/internal/plainfile"
 )
 
 // secured is a Prometheus server that has a certificate and wants a token, both
@@ -155,11 +157,11 @@ func TestNoSecretInErrorsAndLogs(t *testing.T) {
 		"refused":        {secret, s.caPEM(), "401 Unauthorized (the token of prometheus.tokenFile is not accepted): refused: no such token: Bearer …"},
 		"two lines":      {secret + "\n" + secret, s.caPEM(), "holds more than a token"},
 		"empty":          {" \n", s.caPEM(), "is empty"},
-		"absent":         {"-", s.caPEM(), "read prometheus.tokenFile: open"},
-		"too large":      {strings.Repeat(secret, maxSecret/len(secret)+1), s.caPEM(), "larger than"},
+		"absent":         {"-", s.caPEM(), "read prometheus.tokenFile: stat"},
+		"too large":      {strings.Repeat(secret, plainfile.Most/len(secret)+1), s.caPEM(), "larger than"},
 		"CA is no PEM":   {secret, secret, "holds no certificate in PEM"},
 		"CA is empty":    {secret, "", "is empty"},
-		"CA is not read": {secret, "-", "read prometheus.caFile: open"},
+		"CA is not read": {secret, "-", "read prometheus.caFile: stat"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := s.config(t, tt.token, tt.ca)
