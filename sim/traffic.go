@@ -39,9 +39,8 @@ const (
 	atDownlink
 	atReceiver
 	ack
-	loss
 	mark
-	timeout
+	timer
 	arrive
 )
 
@@ -57,13 +56,11 @@ func (s *source) fire(now time.Duration, e event) {
 			s.w.schedule(now+s.w.scenario.Propagation, s, ack|flow<<3, e.sent)
 		}
 	case ack:
-		s.flows[flow].acked(now, e.sent)
-	case loss:
-		s.flows[flow].lost(now, int(e.sent))
+		s.flows[flow].acked(now, int(e.sent))
 	case mark:
-		s.flows[flow].reduce(now)
-	case timeout:
-		s.flows[flow].timedOut(now)
+		s.flows[flow].marked(now)
+	case timer:
+		s.flows[flow].ranOut(now)
 	case arrive:
 		s.transfer(now)
 	}
@@ -122,23 +119,21 @@ func (s *source) emit(now time.Duration) {
 		return
 	}
 	if s.limiter.room(s.turn) {
-		s.send(now, s.turn)
+		s.send(now, s.turn, 0)
 	}
 	s.turn = (s.turn + 1) % max(s.spec.Flows, 1)
 	gap := float64(airtime(s.w.segment, s.rate)) * (0.8 + 0.4*s.rng.Float64())
 	s.w.schedule(now+time.Duration(gap), s, tick, 0)
 }
 
-// send offers one packet of a flow to the limiter.
-func (s *source) send(now time.Duration, flow int) {
+// send offers a flow's packet of a number to the limiter.
+func (s *source) send(now time.Duration, flow, number int) {
 	s.offered += s.w.segment
 	s.backlog -= s.w.segment
 	if s.w.scenario.CountBefore {
 		s.counted += s.w.segment
 	}
-	if !s.limiter.push(now, now<<flowBits|time.Duration(flow)) {
-		s.dropped(now, flow)
-	}
+	s.limiter.push(now, time.Duration(number<<flowBits|flow))
 }
 
 // freed is called by a limiter that had a flow wait for room.
@@ -150,38 +145,24 @@ func (s *source) freed(now time.Duration, flow int) {
 
 // leave is called by the limiter: the packet is on its way to the uplink.
 func (s *source) leave(now time.Duration, tag time.Duration) {
-	flow, sent := int(tag&(maxFlows-1)), tag>>flowBits
+	flow, number := int(tag&(maxFlows-1)), tag>>flowBits
 	if !s.w.scenario.CountBefore {
 		s.counted += s.w.segment
 	}
 	if s.flows != nil && s.up.marks(now) {
 		s.w.schedule(now+s.flows[flow].srtt, s, mark|flow<<3, 0)
 	}
-	out, ok := s.up.push(now, s.w.segment)
-	if !ok {
-		s.dropped(now, flow)
-		return
-	}
+	then := atDownlink
 	if s.down == nil || s.down.rate == 0 {
-		s.w.schedule(out+s.w.scenario.Propagation, s, atReceiver|flow<<3, sent)
-		return
+		then = atReceiver
 	}
-	s.w.schedule(out+s.w.scenario.Propagation, s, atDownlink|flow<<3, sent)
+	if out, ok := s.up.push(now, s.w.segment); ok {
+		s.w.schedule(out+s.w.scenario.Propagation, s, then|flow<<3, number)
+	}
 }
 
-func (s *source) throughDownlink(now time.Duration, flow int, sent time.Duration) {
-	out, ok := s.down.push(now, s.w.segment)
-	if !ok {
-		s.dropped(now, flow)
-		return
-	}
-	s.w.schedule(out, s, atReceiver|flow<<3, sent)
-}
-
-// dropped tells a TCP flow about a loss when its sender would notice.
-func (s *source) dropped(now time.Duration, flow int) {
-	if s.flows != nil {
-		f := s.flows[flow]
-		s.w.schedule(now+f.srtt, s, loss|flow<<3, time.Duration(f.acks))
+func (s *source) throughDownlink(now time.Duration, flow int, number time.Duration) {
+	if out, ok := s.down.push(now, s.w.segment); ok {
+		s.w.schedule(out, s, atReceiver|flow<<3, number)
 	}
 }

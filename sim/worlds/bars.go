@@ -21,7 +21,7 @@ var bars = map[string]score.Bar{
 	"tcp-overload":        {Violation: 0.01, Goodput: 190 * mbit, Clean: time.Second},
 	"udp-overload":        {Violation: 0.01, Goodput: 190 * mbit, Clean: time.Second},
 	"slow-patches":        {Violation: 0.011, Goodput: 190 * mbit, Clean: 1200 * time.Millisecond},
-	"many-pods":           {Violation: 0.01, Goodput: 380 * mbit, Clean: time.Second},
+	"many-pods":           {Violation: 0.01, Goodput: 375 * mbit, Clean: time.Second},
 	"several-apps":        {Violation: 0.01, Goodput: 185 * mbit, Clean: time.Second},
 	"capacity-drop":       {Violation: 0.01, Goodput: 150 * mbit, Clean: time.Second, Recovery: 5 * time.Second},
 	"capacity-drop-udp":   {Violation: 0.01, Goodput: 150 * mbit, Clean: time.Second, Recovery: 5 * time.Second},
@@ -47,7 +47,7 @@ var bars = map[string]score.Bar{
 	"promql-only":         {Violation: 0.03, Goodput: 42 * mbit, Clean: 30 * time.Second},
 
 	"policer-udp":        {Violation: 0.015, Goodput: 180 * mbit},
-	"policer-tcp":        {Violation: 0.03, Goodput: 130 * mbit},
+	"policer-tcp":        {Violation: 0.01, Goodput: 185 * mbit},
 	"wandering-capacity": {Violation: 0.017, Goodput: 142 * mbit},
 	"cross-traffic":      {Violation: 0.018, Goodput: 92 * mbit},
 	"lying-vantage":      {Violation: 0.006, Goodput: 185 * mbit, Worst: 170 * mbit},
@@ -104,6 +104,7 @@ var edtBars = map[string]score.Bar{
 
 	"capacity-drop-udp": {Violation: 0.01, Goodput: 65 * mbit, Clean: time.Second},
 	"policer-udp":       {Violation: 0.01, Goodput: 149 * mbit, Clean: time.Second},
+	"policer-tcp":       {Violation: 0.01, Goodput: 180 * mbit},
 }
 
 // hostRoutingBars are those under Cilium's BPF host routing: those of a token bucket where all
@@ -119,6 +120,7 @@ var hostRoutingBars = map[string]score.Bar{
 	"on-off":       {Violation: 0.013, Goodput: 140 * mbit},
 	"recovery":     {Violation: 0.01, Goodput: 144 * mbit, Clean: time.Second},
 	"idle-floors":  {Violation: 0.012, Goodput: 185 * mbit},
+	"policer-tcp":  {Violation: 0.01, Goodput: 185 * mbit},
 
 	"capacity-drop-udp": {Violation: 0.013, Goodput: 140 * mbit},
 }
