@@ -3,6 +3,7 @@
 package await
 
 import (
+	"context"
 	"errors"
 	"net"
 	"testing"
@@ -45,6 +46,26 @@ func Success(t testing.TB, what string, try func() error) {
 		waited += min(time.Since(began), most)
 	}
 	t.Fatalf("%s: %v", what, err)
+}
+
+// Within is for what has to end in time: its context ends once d has passed in which this process had
+// the machine. A look that comes late counts as one in time.
+func Within(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancelCause(parent)
+	go func() {
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		for range d / pause {
+			select {
+			case <-ctx.Done():
+				return
+			case <-timer.C:
+				timer.Reset(pause)
+			}
+		}
+		stop(context.DeadlineExceeded)
+	}()
+	return ctx, func() { stop(nil) }
 }
 
 // Read reads what somebody sends, and fails the test where nothing ever comes.

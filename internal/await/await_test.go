@@ -1,6 +1,7 @@
 package await
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -46,6 +47,25 @@ func TestUntil(t *testing.T) {
 		}
 		if said := fails(func(t testing.TB) { Success(t, "a try", func() error { return errors.New("why not") }) }); said != "a try: why not" {
 			t.Errorf("failed with %q: want the last error", said)
+		}
+	})
+}
+
+// What hangs is ended, in time that the machine had.
+func TestWithin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ctx, stop := Within(t.Context(), 30*time.Second)
+		defer stop()
+		<-ctx.Done()
+		if took := time.Since(began); took != 30*time.Second || !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			t.Errorf("ended after %v: %v", took, context.Cause(ctx))
+		}
+		ctx, stop = Within(t.Context(), 30*time.Second)
+		stop()
+		synctest.Wait()
+		if time.Since(began) != 30*time.Second || ctx.Err() == nil {
+			t.Error("it goes on")
 		}
 	})
 }

@@ -1,11 +1,14 @@
 package attack
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/detnet/detnet/internal/await"
 )
 
 // roomy is what a program may take at most, in octets: three quarters of the
@@ -69,9 +72,14 @@ func TestListenersUnderAttack(t *testing.T) {
 
 func mib(octets uint64) float64 { return float64(octets) / (1 << 20) }
 
+// patience is for how long an answer is waited for, in time that the machine had.
+const patience = 30 * time.Second
+
 // get asks for url; anew as a kubelet does, with a connection for each request.
 func get(c *http.Client, url string, anew bool) error {
-	request, err := http.NewRequest(http.MethodGet, url, nil)
+	ctx, stop := await.Within(context.Background(), patience)
+	defer stop()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}

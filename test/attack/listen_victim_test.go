@@ -11,12 +11,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"github.com/detnet/detnet/agent/api"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/test/attack/selfsigned"
 )
 
@@ -69,7 +69,7 @@ func startVictim(t *testing.T, file, target string) *victim {
 		t.Fatal(err)
 	}
 	v := &victim{target: target, addr: strings.TrimSpace(addr), pid: cmd.Process.Pid, stays: target != "metrics"}
-	v.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	v.client = &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true,
 	}}
 	if target == "controllers" {
@@ -117,7 +117,7 @@ func (v *victim) serves() error {
 	if _, err := v.stream.Recv(); err != nil {
 		return fmt.Errorf("the stream that was there ended: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := await.Within(context.Background(), patience)
 	defer cancel()
 	conn, stream, err := v.open(ctx)
 	if err != nil {
