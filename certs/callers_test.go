@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/certs/certstest"
 )
 
 // authority signs certificates of its own.
@@ -71,25 +71,7 @@ func TestCallers(t *testing.T) {
 	callers := certs.Callers{Files: []string{file, file + ".missing"}, Names: []string{"apiserver"}}
 	server := callers.Require(&tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{theirs.issue(t, "server", from, to, x509.ExtKeyUsageServerAuth)}})
 	call := func(certificates ...tls.Certificate) error {
-		listener, err := tls.Listen("tcp", "127.0.0.1:0", server)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		served := make(chan error, 1)
-		go func() {
-			conn, err := listener.Accept()
-			if err == nil {
-				err = conn.(*tls.Conn).HandshakeContext(t.Context())
-				conn.Close()
-			}
-			served <- err
-		}()
-		conn, err := tls.Dial("tcp", listener.Addr().String(), &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, Certificates: certificates}) //nolint:gosec // the server judges here
-		if err == nil {
-			conn.Close()
-		}
-		return errors.Join(err, <-served)
+		return certstest.Handshake(t, server, &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, Certificates: certificates}) //nolint:gosec // the server judges here
 	}
 	client := x509.ExtKeyUsageClientAuth
 	good := ours.issue(t, "apiserver", from, to, client)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,6 +27,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/detnet/detnet/certs"
+	"github.com/detnet/detnet/certs/certstest"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/internal/await"
 )
@@ -242,7 +242,7 @@ func TestSelfManagedFillsTheEmptySecretOnce(t *testing.T) {
 		return p != nil && bytes.Equal(p, serving(second))
 	}
 	await.Until(t, "both replicas have the same certificate", agree)
-	if err := handshake(t, first.MutualServerConfig(), second.MutualClientConfig("detnet-agent")); err != nil {
+	if err := certstest.Handshake(t, first.MutualServerConfig(), second.MutualClientConfig("detnet-agent")); err != nil {
 		t.Error(err)
 	}
 
@@ -264,7 +264,7 @@ func TestSelfManagedFillsTheEmptySecretOnce(t *testing.T) {
 	if err := thief.Set(leaked[certs.CertFile], leaked[certs.KeyFile], secret.Data[certs.CAFile]); err != nil {
 		t.Fatal(err)
 	}
-	if err := handshake(t, first.MutualServerConfig(), thief.MutualClientConfig("detnet-agent")); err == nil {
+	if err := certstest.Handshake(t, first.MutualServerConfig(), thief.MutualClientConfig("detnet-agent")); err == nil {
 		t.Error("the leaked certificate is still trusted")
 	}
 }
@@ -394,28 +394,4 @@ func serving(s *Secret) []byte {
 		return nil
 	}
 	return encodeCertificate(certificate.Leaf)
-}
-
-// handshake returns what either side has to say against the other.
-func handshake(t *testing.T, server, client *tls.Config) error {
-	t.Helper()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	served := make(chan error, 1)
-	go func() {
-		conn, err := listener.Accept()
-		if err == nil {
-			err = conn.(*tls.Conn).HandshakeContext(t.Context())
-			conn.Close()
-		}
-		served <- err
-	}()
-	conn, err := tls.Dial("tcp", listener.Addr().String(), client)
-	if err == nil {
-		conn.Close()
-	}
-	return errors.Join(err, <-served)
 }

@@ -11,11 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/detnet/detnet/controller/flight"
-	"github.com/detnet/detnet/controller/law"
 	"github.com/detnet/detnet/controller/leader"
-	"github.com/detnet/detnet/sim"
-	"github.com/detnet/detnet/sim/worlds"
 )
 
 // On a full disk nothing is recorded, and that is said; the recording that was there
@@ -26,18 +22,7 @@ func TestRecordingOnAFullDisk(t *testing.T) {
 		t.Skipf("mount a small disk, which takes root: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	world, err := worlds.Named("tcp-overload")
-	if err != nil {
-		t.Fatal(err)
-	}
-	chosen, err := law.New(law.Adaptive, law.DefaultConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var recorder flight.Recorder
-	recorder.Begin("v1.2.3", law.Adaptive, law.DefaultConfig())
-	sim.Run(world, flight.Law{Law: chosen, Recorder: &recorder}, 1)
-	server := httptest.NewServer(&recorder)
+	server := httptest.NewServer(recorded(t))
 	defer server.Close()
 	path := filepath.Join(dir, "incident.jsonl.gz")
 	if err := os.WriteFile(path, []byte("the one before"), 0o600); err != nil {

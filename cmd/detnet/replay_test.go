@@ -15,9 +15,9 @@ import (
 	"github.com/detnet/detnet/sim/worlds"
 )
 
-// What a simulated controller recorded is fetched, and replayed by its own law
-// and by others.
-func TestRecordAndReplay(t *testing.T) {
+// recorded is what a simulated controller recorded.
+func recorded(t *testing.T) *flight.Recorder {
+	t.Helper()
 	world, err := worlds.Named("tcp-overload")
 	if err != nil {
 		t.Fatal(err)
@@ -26,11 +26,17 @@ func TestRecordAndReplay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var recorder flight.Recorder
+	recorder := new(flight.Recorder)
 	recorder.Begin("v1.2.3", law.Adaptive, law.DefaultConfig())
-	sim.Run(world, flight.Law{Law: chosen, Recorder: &recorder}, 1)
+	sim.Run(world, flight.Law{Law: chosen, Recorder: recorder}, 1)
+	return recorder
+}
+
+// What a simulated controller recorded is fetched, and replayed by its own law
+// and by others.
+func TestRecordAndReplay(t *testing.T) {
 	mux := http.NewServeMux()
-	mux.Handle(leader.RecordingPath, &recorder)
+	mux.Handle(leader.RecordingPath, recorded(t))
 	server := httptest.NewServer(mux)
 	defer server.Close()
 

@@ -4,11 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -17,60 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/bundle"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/policies/live/bundletest"
 )
-
-// signer signs bundles as "opa sign" does.
-type signer struct{ private, public []byte }
-
-func newSigner(t *testing.T) signer {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signer{
-		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private}),
-		pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}),
-	}
-}
-
-func (s signer) sign(t *testing.T, rego string, data map[string]any) []byte {
-	t.Helper()
-	module, err := ast.ParseModule("site.rego", rego)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if data == nil {
-		data = map[string]any{}
-	}
-	b := bundle.Bundle{
-		Modules: []bundle.ModuleFile{{Path: "/site.rego", URL: "/site.rego", Raw: []byte(rego), Parsed: module}},
-		Data:    data,
-	}
-	b.Manifest.Init()
-	if err := b.GenerateSignature(bundle.NewSigningConfig(string(s.private), "ES256", ""), "theirs", false); err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	if err := bundle.NewWriter(&out).DisableFormat(true).Write(b); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
-}
 
 // shelf serves one bundle.
 type shelf struct {
@@ -99,12 +46,12 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 const everyoneStandard = "package detnet.site\n\nclass := \"standard\"\n"
 
 // serve serves a shelf, of which a Bundle is read whose signer is returned.
-func (s *shelf) serve(t *testing.T) (signer, *Bundle) {
+func (s *shelf) serve(t *testing.T) (bundletest.Signer, *Bundle) {
 	t.Helper()
-	ours := newSigner(t)
+	ours := bundletest.NewSigner(t)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	b, err := NewBundle(server.URL, ours.public, server.Client())
+	b, err := NewBundle(server.URL, ours.Public, server.Client())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,9 +81,9 @@ func follow(t *testing.T, b *Bundle, active *Active) <-chan error {
 }
 
 func TestBundle(t *testing.T) {
-	theirs, shelf := newSigner(t), &shelf{}
+	theirs, shelf := bundletest.NewSigner(t), &shelf{}
 	ours, b := shelf.serve(t)
-	shelf.put(ours.sign(t, everyoneStandard, map[string]any{"defaults": map[string]any{"unlabelled": "high"}}), `"1"`)
+	shelf.put(ours.Sign(t, everyoneStandard, map[string]any{"defaults": map[string]any{"unlabelled": "high"}}), `"1"`)
 	set, err := b.Fetch(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +94,7 @@ func TestBundle(t *testing.T) {
 	if _, err := b.Fetch(t.Context()); !errors.Is(err, errNotModified) {
 		t.Errorf("second fetch: %v", err)
 	}
-	shelf.put(theirs.sign(t, everyoneStandard, nil), `"2"`)
+	shelf.put(theirs.Sign(t, everyoneStandard, nil), `"2"`)
 	if set, err := b.Fetch(t.Context()); !errors.Is(err, policies.ErrPolicy) {
 		t.Errorf("signed by somebody else: %v, %v", set, err)
 	}
@@ -186,7 +133,7 @@ func TestBundleFollow(t *testing.T) {
 	if err := <-follow(t, b, active); err == nil || active.Status().Hash != before {
 		t.Error("nonsense took effect")
 	}
-	shelf.put(ours.sign(t, everyoneStandard, nil), `"2"`)
+	shelf.put(ours.Sign(t, everyoneStandard, nil), `"2"`)
 	await.Until(t, "the good bundle takes effect", func() bool { return active.Status().Hash != before })
 }
 
@@ -206,7 +153,7 @@ class := "standard" if {
 func TestBundleThatTookTooLong(t *testing.T) {
 	shelf := &shelf{}
 	ours, b := shelf.serve(t)
-	shelf.put(ours.sign(t, endless, nil), `"1"`)
+	shelf.put(ours.Sign(t, endless, nil), `"1"`)
 	start, err := b.Start(t.Context(), true, quiet)
 	if err != nil || start.Instead != defaultSet || !errors.Is(start.Why, policies.ErrSlow) {
 		t.Fatalf("%q because of %v, %v", start.Instead, start.Why, err)

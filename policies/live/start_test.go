@@ -19,6 +19,7 @@ import (
 	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/internal/freeport"
 	"github.com/detnet/detnet/policies"
+	"github.com/detnet/detnet/policies/live/bundletest"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -26,17 +27,17 @@ var quiet = slog.New(slog.DiscardHandler)
 // A bundle whose server is away, or has something else, is stood in for: by the
 // one that was last in force, verified again, or by the default set.
 func TestStartWithoutTheServer(t *testing.T) {
-	ours, theirs, kept := newSigner(t), newSigner(t), t.TempDir()
+	ours, theirs, kept := bundletest.NewSigner(t), bundletest.NewSigner(t), t.TempDir()
 	shelf := &shelf{}
 	server := httptest.NewServer(shelf)
 	begin := func(dir string, withDefault bool) (Start, error) {
-		b, err := NewBundle(server.URL, ours.public, server.Client())
+		b, err := NewBundle(server.URL, ours.Public, server.Client())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return b.KeepIn(dir).Start(t.Context(), withDefault, quiet)
 	}
-	shelf.put(ours.sign(t, everyoneStandard, nil), `"1"`)
+	shelf.put(ours.Sign(t, everyoneStandard, nil), `"1"`)
 	first, err := begin(kept, false)
 	if err != nil || first.Instead != "" {
 		t.Fatalf("%q, %v", first.Instead, err)
@@ -56,10 +57,10 @@ func TestStartWithoutTheServer(t *testing.T) {
 		}
 	}
 
-	shelf.put(theirs.sign(t, "package detnet.site\n\nclass := \"critical\"\n", nil), `"2"`)
+	shelf.put(theirs.Sign(t, "package detnet.site\n\nclass := \"critical\"\n", nil), `"2"`)
 	start, err := begin(kept, false)
 	want("signed by somebody else", lastGood, "signature", start, err)
-	shelf.put(ours.sign(t, "package detnet.site\n\nclass := \"no such\"\n", nil), `"3"`)
+	shelf.put(ours.Sign(t, "package detnet.site\n\nclass := \"no such\"\n", nil), `"3"`)
 	start, err = begin(kept, false)
 	want("refused by detnet", lastGood, "no such", start, err)
 	start, err = begin(t.TempDir(), true)
@@ -75,7 +76,7 @@ func TestStartWithoutTheServer(t *testing.T) {
 	want("away, and nothing is ever kept", defaultSet, "refused", start, err)
 
 	// What somebody wrote to the disk is no bundle of ours.
-	if err := os.WriteFile(filepath.Join(kept, "bundle.tar.gz"), theirs.sign(t, everyoneStandard, nil), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(kept, "bundle.tar.gz"), theirs.Sign(t, everyoneStandard, nil), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	start, err = begin(kept, true)
@@ -95,7 +96,7 @@ func TestStandInEnds(t *testing.T) {
 	if s := active.Status(); s.Instead != defaultSet || s.LastError == "" || testutil.ToFloat64(active.standIn.WithLabelValues(defaultSet)) != 1 {
 		t.Errorf("status %+v", s)
 	}
-	shelf.put(ours.sign(t, everyoneStandard, nil), `"1"`)
+	shelf.put(ours.Sign(t, everyoneStandard, nil), `"1"`)
 	follow(t, b, active)
 	await.Until(t, "the bundle is in effect and kept", func() bool {
 		_, err := os.Stat(filepath.Join(kept, "bundle.tar.gz"))
@@ -111,8 +112,8 @@ func TestStandInEnds(t *testing.T) {
 
 // The server sees the token and the client certificate; nobody else does.
 func TestBundleCredentials(t *testing.T) {
-	ours, dir := newSigner(t), t.TempDir()
-	content := ours.sign(t, everyoneStandard, nil)
+	ours, dir := bundletest.NewSigner(t), t.TempDir()
+	content := ours.Sign(t, everyoneStandard, nil)
 	var elsewhere string
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -156,7 +157,7 @@ func TestBundleCredentials(t *testing.T) {
 			return err
 		}
 		defer client.CloseIdleConnections()
-		b, err := NewBundle(server.URL+path, ours.public, client)
+		b, err := NewBundle(server.URL+path, ours.Public, client)
 		if err != nil {
 			return err
 		}

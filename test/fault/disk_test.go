@@ -1,12 +1,6 @@
 package fault
 
 import (
-	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,11 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/bundle"
 	"golang.org/x/sys/unix"
 
 	"github.com/detnet/detnet/policies/live"
+	"github.com/detnet/detnet/policies/live/bundletest"
 )
 
 // fullDisk is a directory on a disk of 64 KiB, without a byte left.
@@ -40,48 +33,17 @@ func fill(t *testing.T, dir string) {
 	}
 }
 
-// bundleOf is a bundle that is signed as "opa sign" does, and the key to verify it.
-func bundleOf(t *testing.T, rego string) (content, public []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	module, err := ast.ParseModule("site.rego", rego)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := bundle.Bundle{Modules: []bundle.ModuleFile{{Path: "/site.rego", URL: "/site.rego", Raw: []byte(rego), Parsed: module}}, Data: map[string]any{}}
-	b.Manifest.Init()
-	signing := bundle.NewSigningConfig(string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private})), "ES256", "")
-	if err := b.GenerateSignature(signing, "key", false); err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	if err := bundle.NewWriter(&out).DisableFormat(true).Write(b); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes(), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-}
-
 // The disk for the last good bundle is full: the server's bundle is in force all the
 // same, it is said that none is kept, and what was kept before is whole.
 func TestDiskIsFull(t *testing.T) {
 	dir := fullDisk(t)
-	content, public := bundleOf(t, "package detnet.site\n\nclass := \"standard\"\n")
+	signer := bundletest.NewSigner(t)
+	content := signer.Sign(t, "package detnet.site\n\nclass := \"standard\"\n", nil)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }))
 	start := func() (live.Start, string) {
 		t.Helper()
 		var said strings.Builder
-		b, err := live.NewBundle(server.URL, public, server.Client())
+		b, err := live.NewBundle(server.URL, signer.Public, server.Client())
 		if err != nil {
 			t.Fatal(err)
 		}
