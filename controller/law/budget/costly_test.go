@@ -134,3 +134,18 @@ func TestWhatALargeStepMetIsTriedForAnewSoon(t *testing.T) {
 		}
 	}
 }
+
+// Below an upper bound half of the way is tried for at a time where each change costs, and a third elsewhere.
+func TestHalfOfTheWayIsTriedForWhereEachChangeCosts(t *testing.T) {
+	for name, load := range before {
+		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Load: load}
+		b := Budget{Total: 100 * mbit, Link: Link{Known: true, Capacity: 103 * mbit, Upper: 200 * mbit}, Search: Search{Even: true}}
+		want := 126 * mbit
+		if load.Costly() {
+			want = 141 * mbit
+		}
+		if to := bitrate.Scale(b.Total, 1+turn.step(&b, false)); !near(to, want, 0.01) {
+			t.Errorf("%s: %v between 100M and 200M is tried for, want %v", name, to, want)
+		}
+	}
+}

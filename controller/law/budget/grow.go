@@ -160,7 +160,7 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 		return t.Config.MaxRaise
 	case t.lost(b): // less is of no use to anybody
 		return min(float64(t.Load.Lacks)/float64(b.Total), 1)
-	case b.Search.Even && t.Load.Paced: // half of it: each change costs
+	case b.Search.Even && t.Load.Costly(): // half of it: each change costs
 		return max(math.Sqrt(float64(b.Link.Upper)/float64(b.Total))-1, leastStep)
 	case b.Search.Fine:
 		return max(b.Search.Step, fineStep)

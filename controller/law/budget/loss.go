@@ -66,7 +66,11 @@ func (t *Turn) fits(b *Budget) (explore bool) {
 	l := &b.Link
 	l.Loses = true
 	if !b.again() && t.raised(b) && l.Proven > 0 { // back to what was good
-		l.learn(bitrate.Scale(l.Proven, proven/t.Config.Settle), true)
+		good := bitrate.Scale(l.Proven, proven/t.Config.Settle)
+		if b.Search.Even && t.Load.Sockets { // what a low limit left waiting went through beside it
+			good = bitrate.Scale(l.Proven, 1/t.Config.Settle)
+		}
+		l.learn(good, true)
 		return exceeds(l.Upper, l.Capacity)
 	}
 	l.learn(bitrate.Scale(l.Upper, 1-t.loss(b)), false)

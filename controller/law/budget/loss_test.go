@@ -100,3 +100,20 @@ func TestWhatWasPentUpIsWaitedFor(t *testing.T) {
 		t.Error("it is waited for ever")
 	}
 }
+
+// What went through before a try that lost packets fits, and where a low limit had left more waiting beside it, all of it does.
+func TestAllThatWentThroughBesideALowLimitFits(t *testing.T) {
+	for _, tt := range []struct {
+		even, sockets bool
+		want          bitrate.Rate
+	}{{true, true, 190 * mbit}, {true, false, 187 * mbit}, {false, true, 187 * mbit}} {
+		turn := losing(5, 200*mbit)
+		turn.Load.Sockets = tt.sockets
+		b := Budget{Phase: plan.Trying, Total: 200 * mbit, Link: Link{Known: true, Capacity: 196 * mbit, Proven: 190 * mbit}}
+		b.Search.Even, b.Search.Raised = tt.even, t0.Add(-500*ms)
+		turn.cut(&b)
+		if got := bitrate.Scale(b.Link.Capacity, config.Settle); !near(got, tt.want, 0.002) {
+			t.Errorf("%+v: %v is to be given out again, want %v", tt, got, tt.want)
+		}
+	}
+}

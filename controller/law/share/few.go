@@ -29,7 +29,7 @@ func (d *Division) few(g *senders.Group, l *senders.Look, claims []Claim) {
 	pools := map[int]*pool{}
 	for k, i := range g.Members {
 		s, use := g.Senders[k], &l.Uses[i]
-		if s.Limiter != plan.EDT || use.Offer.Steady || g.Unused[k] > 0 || !senders.Bound(s, use.Recent()) {
+		if !s.Limiter.Departures() || use.Offer.Steady || g.Unused[k] > 0 || !senders.Bound(s, use.Recent()) {
 			continue
 		}
 		p := pools[claims[k].Rank]

@@ -29,6 +29,14 @@ func held(limits ...bitrate.Rate) (g senders.Group, l senders.Look) {
 	return g, l
 }
 
+// hostRouted has pods be under BPF host routing.
+func hostRouted(g *senders.Group, l *senders.Look) {
+	g.Load.Sockets = true
+	for i := range l.All {
+		l.All[i].Limiter = plan.EDTHostRouting
+	}
+}
+
 // Where each change costs, as few limits change as will do: nobody is far from its fair share by that.
 func TestFewLimitsChangeWhereEachChangeCosts(t *testing.T) {
 	low := func(k int, to bitrate.Rate) func(*senders.Group, *senders.Look) {
@@ -54,7 +62,7 @@ func TestFewLimitsChangeWhereEachChangeCosts(t *testing.T) {
 		"one changes anyhow":               {[]bitrate.Rate{98, 98}, 190, low(1, 85), []bitrate.Rate{98, 92}},
 		"one does, and is far from it":     {[]bitrate.Rate{98, 98}, 160, low(1, 85), []bitrate.Rate{80, 80}},
 		"a change costs nothing":           {[]bitrate.Rate{94, 94}, 192, func(g *senders.Group, _ *senders.Look) { g.Load.Paced = false }, []bitrate.Rate{96, 96}},
-		"and nothing under host routing":   {[]bitrate.Rate{94, 94}, 192, func(g *senders.Group, _ *senders.Look) { g.Load.Sockets = true }, []bitrate.Rate{96, 96}},
+		"and little under host routing":    {[]bitrate.Rate{94, 94}, 192, hostRouted, []bitrate.Rate{96, 96}},
 		"one was promised more":            {[]bitrate.Rate{98, 94}, 186, func(_ *senders.Group, l *senders.Look) { l.All[0].Min = 93 * mbit }, []bitrate.Rate{93, 93}},
 		"one is promised more than it has": {[]bitrate.Rate{94, 94}, 188, func(_ *senders.Group, l *senders.Look) { l.All[0].Min = 100 * mbit }, []bitrate.Rate{100, 88}},
 		"one may have no more than it has": {[]bitrate.Rate{50, 94, 94}, 242, func(_ *senders.Group, l *senders.Look) { l.All[0].Max = 50 * mbit }, []bitrate.Rate{50, 98, 94}},
@@ -90,5 +98,21 @@ func TestOfManySomeChange(t *testing.T) {
 	}
 	if changed != 3 || sum < 611*mbit || sum > 612*mbit {
 		t.Errorf("%d change, to %v together", changed, sum)
+	}
+}
+
+// Where loss tells what fits there are more tries, so that few limits change under BPF host routing as well once each change costs.
+func TestFewLimitsChangeUnderHostRoutingOnALinkThatLoses(t *testing.T) {
+	for _, tt := range []struct {
+		paced, loses bool
+		want         bitrate.Rate // of the one that changes
+	}{{true, true, 98}, {true, false, 96}, {false, true, 96}} {
+		g, l := held(94, 94)
+		hostRouted(&g, &l)
+		g.Load.Paced = tt.paced
+		b := budget.Budget{Total: 192 * mbit, Link: budget.Link{Known: true, Loses: tt.loses}}
+		if got := Divide(&b, &g, &l, false).To[0]; got != tt.want*mbit {
+			t.Errorf("%+v: 94M of 94M and 94M become %v", tt, got)
+		}
 	}
 }
