@@ -159,9 +159,7 @@ func TestServe(t *testing.T) {
 	if s := statusOf(t, o); s.Hash != policies.Default().Hash() || s.Instead != "default set" || !strings.Contains(s.LastError, "site.rego:3") {
 		t.Errorf("status %+v", s)
 	}
-	if class := stamped(t, o); class != "high" {
-		t.Errorf("a pod of the class high is stamped %q", class)
-	}
+	await.Until(t, "a pod is stamped by the default set", func() bool { return stamped(t, o) == "high" })
 	figures := get(t, o, "/metrics")
 	for _, want := range []string{
 		`detnet_certificate_expiry_timestamp_seconds\{certificate="webhook"\} 1\.\d+e\+09`,
@@ -177,9 +175,7 @@ func TestServe(t *testing.T) {
 	})
 	write("package detnet.site\n\nclass := \"best-effort\"\n")
 	await.Until(t, "the site's policy is in force", func() bool { return statusOf(t, o).Instead == "" })
-	if class := stamped(t, o); class != "best-effort" {
-		t.Errorf("by the site's policy it is %q", class)
-	}
+	await.Until(t, "and stamped by it", func() bool { return stamped(t, o) == "best-effort" })
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("shutdown: %v", err)
@@ -247,7 +243,7 @@ func statusOf(t *testing.T, o options) live.Status {
 	return status.Policy
 }
 
-// stamped is the class that a pod of the class high comes out with.
+// stamped is the class that a pod that asks for high comes out with, "" where the machine had no time.
 func stamped(t *testing.T, o options) string {
 	t.Helper()
 	const review = `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u","operation":"CREATE","namespace":"factory",
@@ -265,7 +261,7 @@ func stamped(t *testing.T, o options) string {
 	}
 	found := regexp.MustCompile(`detnet.dev(?:/|~1)class"(?::|,"value":)"([a-z-]+)"`).FindSubmatch(answer.Response.Patch)
 	if found == nil {
-		t.Fatalf("not stamped: %s", answer.Response.Patch)
+		return ""
 	}
 	return string(found[1])
 }

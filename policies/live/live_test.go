@@ -3,17 +3,30 @@ package live
 import (
 	"encoding/json"
 	"testing"
+	"testing/synctest"
 
 	"github.com/detnet/detnet/policies"
 )
 
-func mustLoad(t testing.TB, site policies.Set) *policies.Engine {
+func mustLoad(t *testing.T, site policies.Set) (engine *policies.Engine) {
+	t.Helper()
+	unhurried(t, func(t *testing.T) { engine = load(t, site) })
+	return engine
+}
+
+func load(t *testing.T, site policies.Set) *policies.Engine {
 	t.Helper()
 	engine, err := policies.Load(t.Context(), site.Over(policies.Default()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return engine
+}
+
+// unhurried runs f by a clock that a busy machine does not move: no policy takes too long by it.
+func unhurried(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
 }
 
 // podInput is a pod of a namespace that trusts its critical pods.

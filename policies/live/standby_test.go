@@ -30,7 +30,7 @@ func replica(name string, ready corev1.ConditionStatus) *corev1.Pod {
 // standby is a replica "me" of which something stands in, with others in the cluster, while it runs.
 func standby(t *testing.T, instead string, others ...runtime.Object) (*Standby, *fake.Clientset) {
 	t.Helper()
-	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry())
+	active := NewActive(load(t, nil), time.Now(), prometheus.NewRegistry())
 	if instead != "" {
 		active.StandIn(instead, errors.New("it is broken"))
 	}
