@@ -80,11 +80,11 @@ func TestStandInForADirectoryEnds(t *testing.T) {
 	dir, start := begin(t, m.dir, kept)
 	active := NewActive(start.Engine, time.Now(), prometheus.NewRegistry())
 	active.StandIn(start.Instead, start.Why)
+	again := func(err error) { t.Errorf("told again: %v", err) }
+	followOnce(t.Context(), m.dir, active, quiet, again, start.last)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() {
-		done <- dir.Follow(ctx, start, active, quiet, func(err error) { t.Errorf("told again: %v", err) })
-	}()
+	go func() { done <- dir.Follow(ctx, start, active, quiet, again) }()
 	m.put(t, policies.Set{"site.rego": "package detnet.site\nclass := \"high\"\n"})
 	await.Until(t, "the good set is in force and kept", func() bool {
 		_, err := os.Stat(filepath.Join(kept, "files.json"))
