@@ -11,8 +11,9 @@ import (
 	"github.com/detnet/detnet/controller/sense"
 )
 
-// informed is told all that is so at the moment, and nothing of what comes: what each link
-// carries, what waits before it and in each limiter, and what everybody offers. It decides
+// informed is told all that is so at the moment, and nothing of what comes: what waits before each
+// link and in each limiter, what everybody offers, and what each link carries, but where it carries
+// more than before: that nothing tells before more is sent, so informed tries as well. It decides
 // when a law decides, and its limits take as long to be in force, so that what it cannot keep
 // no law can that waits for something to happen.
 type informed struct {
@@ -21,6 +22,8 @@ type informed struct {
 	flush bool    // a pod with packets waiting is changed by way of little
 	low   map[plan.PodID]*lowered
 	quiet map[*source]time.Duration // since when a source offers nothing
+	tries Tries
+	links map[*link]*carried
 }
 
 // lowered is a pod whose limit is low until its old packets have left.
@@ -95,7 +98,7 @@ func (x *informed) divide(all []plan.Sender, side func(*source) *link, to []bitr
 // room is what fits through a link beside those that nobody limits, less what a queue needs
 // to leave by.
 func (x *informed) room(l *link, side func(*source) *link) bitrate.Rate {
-	room := float64(l.rate) * (1 - x.spare)
+	room := float64(x.carries(l)) * (1 - x.spare)
 	for _, s := range x.w.sources {
 		if s.spec.Uncontrolled && side(s) == l {
 			room -= float64(s.offers())
@@ -156,46 +159,84 @@ func (x *informed) next(s *plan.Sender, to bitrate.Rate) bitrate.Rate {
 var spares = []float64{0.005, 0.015, 0.03, 0.06, 0.12}
 
 // Way is how one who is told all that is so at each moment sets limits: the share of a link that
-// is left free, and whether limits are changed by way of little where packets wait. What it does
-// is a bound for laws, which are not told.
+// is left free, whether limits are changed by way of little where packets wait, and how capacity that
+// a link has lost is tried for. What it does is a bound for laws, which are not told.
 type Way struct {
 	Spare float64
 	Flush bool
+	Tries Tries
 }
 
 // Run plays a scenario with these limits.
 func (y Way) Run(s Scenario, seed uint64) *Record {
-	return Run(s, &informed{spare: y.Spare, flush: y.Flush, low: map[plan.PodID]*lowered{}, quiet: map[*source]time.Duration{}}, seed)
+	return Run(s, &informed{
+		spare: y.Spare, flush: y.Flush, low: map[plan.PodID]*lowered{}, quiet: map[*source]time.Duration{},
+		tries: y.Tries, links: map[*link]*carried{},
+	}, seed)
 }
 
 // BestWay is the one with the most best effort of those with about the fewest violations.
 func BestWay(s Scenario, seed uint64) Way {
-	ways := []bool{false}
+	flushes := []bool{false}
 	if s.Limiter.Departures() {
-		ways = append(ways, true)
+		flushes = append(flushes, true)
 	}
-	type tried struct {
-		way   Way
-		score Score
-	}
-	var all []tried
-	least := 1.0
+	var all outcomes
 	for _, spare := range spares {
-		for _, flush := range ways {
-			y := Way{spare, flush}
-			score := y.Run(s, seed).Score()
-			if all, least = append(all, tried{y, score}), min(least, score.Violation); least <= alike {
-				return y // whoever leaves more free has less, and is late as seldom
+		for _, flush := range flushes {
+			y := Way{Spare: spare, Flush: flush, Tries: Tries{told: true}}
+			if all.play(s, y, seed); all.least() <= alike {
+				return y.trying(s, seed) // whoever leaves more free has less, and is late as seldom
 			}
 		}
 	}
-	var best tried
-	for _, x := range all {
-		if x.score.Violation <= least+alike && x.score.Goodput > best.score.Goodput {
-			best = x
+	return all.best().trying(s, seed)
+}
+
+// trying is the best of a way with each of the ways to try.
+func (y Way) trying(s Scenario, seed uint64) Way {
+	y.Tries = Tries{}
+	if !s.rises() {
+		return y
+	}
+	all := outcomes{}
+	all.play(s, y, seed)
+	for _, tries := range allTries {
+		all.play(s, Way{y.Spare, y.Flush, tries}, seed)
+	}
+	return all.best()
+}
+
+// outcomes is what came of some ways.
+type outcomes []struct {
+	way   Way
+	score Score
+}
+
+func (o *outcomes) play(s Scenario, y Way, seed uint64) {
+	*o = append(*o, struct {
+		way   Way
+		score Score
+	}{y, y.Run(s, seed).Score()})
+}
+
+// least is the fewest violations of any.
+func (o outcomes) least() float64 {
+	least := 1.0
+	for _, x := range o {
+		least = min(least, x.score.Violation)
+	}
+	return least
+}
+
+func (o outcomes) best() (y Way) {
+	least, most := o.least(), bitrate.Rate(0)
+	for _, x := range o {
+		if x.score.Violation <= least+alike && x.score.Goodput > most {
+			y, most = x.way, x.score.Goodput
 		}
 	}
-	return best.way
+	return y
 }
 
 // alike is by how much two shares of violations may differ that are as good.

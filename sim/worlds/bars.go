@@ -102,7 +102,8 @@ var edtBars = map[string]score.Bar{
 	"cross-traffic":  {Violation: 0.019, Goodput: 48 * mbit, Clean: time.Second},
 	"own-traffic":    {Violation: 0.008, Clean: time.Second},
 
-	"capacity-drop-udp": {Violation: 0.01, Goodput: 65 * mbit, Clean: time.Second},
+	"capacity-drop-udp": {Violation: 0.01, Goodput: 84 * mbit, Clean: time.Second},
+	"comeback":          {Violation: 0.014, Goodput: 82 * mbit, Clean: time.Second},
 	"policer-udp":       {Violation: 0.01, Goodput: 149 * mbit, Clean: time.Second},
 	"policer-tcp":       {Violation: 0.01, Goodput: 180 * mbit},
 }

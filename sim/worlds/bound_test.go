@@ -47,6 +47,23 @@ func TestTheBoundIsNotToldWhatComes(t *testing.T) {
 	}
 }
 
+// Capacity that is back shows only once more is sent: who does not try for it never has it, who does
+// has it from its first try after that on, and one before is in vain. Where nothing was lost nothing is tried for.
+func TestTheBoundTriesForWhatIsBack(t *testing.T) {
+	score := func(name string, tries sim.Tries) sim.Score {
+		return sim.Way{Spare: 0.03, Tries: tries}.Run(Limited(worldNamed(t, name), plan.EDT), 1).Score()
+	}
+	never, soon, after := score("comeback", sim.Tries{}), score("comeback", sim.Tries{After: 10 * time.Second}), score("comeback", sim.Tries{After: 30 * time.Second})
+	t.Logf("never: %.2f %% late, %v; from 10 s on: %.2f %%, %v; from 30 s on, 5 s after it is back: %.2f %%, %v",
+		100*never.Violation, never.Goodput, 100*soon.Violation, soon.Goodput, 100*after.Violation, after.Goodput)
+	if never.Goodput > 60*mbit || after.Goodput < 80*mbit || soon.Violation < never.Violation+0.001 {
+		t.Error("want it had by who tries, and what is tried in vain late")
+	}
+	if none, some := score("udp-overload", sim.Tries{}), score("udp-overload", sim.Tries{After: time.Second}); none != some {
+		t.Errorf("a link that lost nothing is tried: %+v, %+v", none, some)
+	}
+}
+
 // Under BPF host routing, where full sockets go on at the low limit beside the new one, it
 // matters most how much is left free beside others that come and go: 6 % instead of 3 % has
 // much less late and more best effort, since there are fewer changes. At once they make a queue each.

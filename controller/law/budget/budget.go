@@ -115,8 +115,9 @@ type Search struct {
 	// No sooner than SpareAt is a quieter link taken for room again.
 	SpareAt   time.Time
 	SpareWait time.Duration
-	Vacated   time.Time // when what others had left was last taken
-	Used      time.Time // when about as much was last sent as has gone through
+	Whole     time.Duration // that the last try was waited for of which anybody gets anything, since the link fell
+	Vacated   time.Time     // when what others had left was last taken
+	Used      time.Time     // when about as much was last sent as has gone through
 	// When the budget was last raised, given back, and shifted between senders.
 	Raised, Released, Shared time.Time
 }

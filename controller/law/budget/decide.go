@@ -178,8 +178,12 @@ func (t *Turn) ripples(b *Budget) bool {
 // ripple reports whether what is late is no later than that.
 func (t *Turn) ripple(b *Budget) bool {
 	v, most := t.Opinion, ripple*t.Opinion.Allow
-	if c := b.Link.Capacity; t.Load.Resuming && c > 0 {
-		most = max(most, time.Duration(atOnceOf/float64(c)*float64(time.Second)))
+	c, atOnce := b.Link.Capacity, atOnceMost
+	if b.Phase == plan.Trying { // if that fits it is gone as soon, and else each tenth of a second counts
+		c, atOnce = max(c, b.Total), atOnceOf
+	}
+	if t.Load.Resuming && c > 0 {
+		most = max(most, time.Duration(atOnce/float64(c)*float64(time.Second)))
 	}
 	return !b.burst() && !v.Lossy && v.Worst.Recent < most
 }
@@ -242,9 +246,10 @@ func (l *Link) Paced(now time.Time) bool { return l.Bursts(now) || now.Sub(l.Eas
 
 const (
 	ripple = 4 // times what is allowed: how late ripples make packets at most
-	// atOnceOf is what fq lets out of a flow at once that it held back behind packets of before a change, half as much
-	// again as it keeps of one (flow_limit, 100 packets): bits.
-	atOnceOf    = 1.5 * 100 * 1514 * 8
+	// atOnceOf is what fq keeps of a flow (flow_limit, 100 packets), and lets out at once that it held back behind packets of
+	// before a change: bits. Half as much again is the most that is taken for it.
+	atOnceOf    = 100.0 * 1514 * 8
+	atOnceMost  = 1.5 * atOnceOf
 	leaving     = 2                      // samples in a row after the highest tell that a queue leaves
 	burstTime   = 500 * time.Millisecond // after a raise, that a burst is waited for to leave
 	burstMemory = 10 * time.Minute       // after a burst, that sockets are taken to have more waiting

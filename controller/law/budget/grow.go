@@ -14,6 +14,9 @@ import (
 // finds an empty queue doubles the next.
 func (t *Turn) grow(b *Budget) plan.Reason {
 	used := senders.InUse(t.Load.Peak, b.Total)
+	if !b.Link.fallen() {
+		b.Search.Whole = 0
+	}
 	if senders.InUse(t.Load.Peak, b.Link.Proven) {
 		b.Search.Used = t.Now
 	}
@@ -37,12 +40,16 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	if t.futile(b) {
 		return t.forgo(b)
 	}
-	if senders.Fills(t.Load.Peak, b.Total) {
+	vain := t.vain(b)
+	if !vain && senders.Fills(t.Load.Peak, b.Total) {
 		b.Link.Proven = max(b.Link.Proven, b.Total)
 	}
 	spare := t.spare(b, used)
-	if t.Now.Before(b.Search.At) && !spare {
+	switch {
+	case t.Now.Before(b.Search.At) && !spare:
 		return t.hold(b, plan.Calm)
+	case vain:
+		return t.hold(b, plan.Unused)
 	}
 	if !spare && t.probe(b) {
 		return t.reason(b, plan.Grow, plan.Calm)
@@ -53,6 +60,9 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		b.Link.learn(b.Link.Best, b.Link.Measured)
 		b.Phase, b.Search.At = b.rest(), t.Now.Add(t.Config.ProbeEvery)
 		return t.reason(b, plan.Grow, plan.Calm)
+	}
+	if t.lost(b) {
+		b.Search.Whole = t.whole(b)
 	}
 	t.raise(b, t.step(b, spare))
 	b.Phase, b.Search.At = plan.Trying, t.Now
@@ -89,9 +99,24 @@ func (t *Turn) lost(b *Budget) bool {
 	return t.Load.Lacks > 0 && t.Load.Peak < bitrate.Scale(b.Total, nothing)
 }
 
+// vain reports whether far less leaves the node than is counted under limits that all exceed, though not all are known not to
+// slow down, as one that paused: that there is no queue says nothing then.
+func (t *Turn) vain(b *Budget) bool {
+	return t.Load.Over && b.Link.Known && t.Load.Out > 0 && !t.lost(b) && t.Load.Out < t.Load.Peak/2
+}
+
 // futile reports whether nobody gets anything of less than was too much lately.
 func (t *Turn) futile(b *Budget) bool {
-	return t.lost(b) && b.Total+t.Load.Lacks >= bitrate.Scale(b.Link.Upper, t.Config.Settle) && t.Now.Sub(b.Link.Cut) < max(t.Config.ProbeEvery, b.Search.Wait)
+	return t.lost(b) && b.Total+t.Load.Lacks >= bitrate.Scale(b.Link.Upper, t.Config.Settle) && t.Now.Sub(b.Link.Cut) < t.whole(b)
+}
+
+// whole is how long a try is waited for of which anybody gets anything. What the link itself has lost may come back any
+// time, and nothing else tells of it: each time that it has not it is waited for twice as long.
+func (t *Turn) whole(b *Budget) time.Duration {
+	if !b.Link.fallen() || b.Link.shared() {
+		return max(t.Config.ProbeEvery, b.Search.Wait)
+	}
+	return min(max(2*b.Search.Whole, t.Config.ProbeEvery/4), t.Config.MaxProbeEvery)
 }
 
 // forgo ends a search below that: what is given out is of no use, nor does it harm anybody.

@@ -12,26 +12,30 @@ import (
 )
 
 // What fq lets out at once of one that comes back from a low limit, 100 packets that take 6 ms of a link of
-// 200 Mbit/s, is no queue of the link's.
+// 200 Mbit/s, is no queue of the link's. Where more is tried for it takes no longer than if that fits.
 func TestWhoComesBackIsNotCutForItsBursts(t *testing.T) {
 	for name, tt := range map[string]struct {
-		late     time.Duration
-		resuming bool
-		want     bool
+		late         time.Duration
+		resuming     bool
+		want, trying bool
 	}{
-		"a ripple, and nobody comes back": {3 * ms, false, true},
-		"more, and nobody does":           {7 * ms, false, false},
-		"more, and somebody does":         {7 * ms, true, true},
-		"more than comes at once":         {12 * ms, true, false},
+		"a ripple, and nobody comes back": {3 * ms, false, true, true},
+		"more, and nobody does":           {7 * ms, false, false, false},
+		"what comes at once":              {6 * ms, true, true, true},
+		"more than that":                  {8 * ms, true, true, false},
+		"half as much again":              {12 * ms, true, false, false},
 	} {
-		for _, phase := range []plan.Phase{plan.Settled, plan.Trying} {
+		for phase, want := range map[plan.Phase]bool{plan.Settled: tt.want, plan.Trying: tt.trying} {
 			v := sense.Verdict{Allow: ms, Standing: true}
 			v.Worst.Recent, v.Worst.Tail = tt.late, tt.late
 			turn := Turn{Config: config, Now: t0, Feedback: 100 * ms, Opinion: &blame.Opinion{Verdict: v}}
 			turn.Load = senders.Load{Paced: true, Resuming: tt.resuming, Peak: 150 * mbit, Limits: 190 * mbit}
 			b := Budget{Phase: phase, Total: 190 * mbit, Link: Link{Known: true, Capacity: 196 * mbit}, Search: Search{Raised: t0.Add(-time.Second)}}
-			if got := turn.ripples(&b); got != tt.want {
-				t.Errorf("%s, %v: a ripple %v, want %v", name, phase, got, tt.want)
+			if phase == plan.Trying { // half of it was lost
+				b.Link.Capacity /= 2
+			}
+			if got := turn.ripples(&b); got != want {
+				t.Errorf("%s, %v: a ripple %v, want %v", name, phase, got, want)
 			}
 		}
 	}

@@ -96,6 +96,53 @@ func TestWhatWasTooMuchIsNotTriedForWhereLessIsOfNoUse(t *testing.T) {
 	}
 }
 
+// What a link has lost by itself may come back any time, and of what nobody gets anything of nothing tells when: it is tried
+// for after half a minute, then twice as long after each try in vain, and as soon as at first once it has fallen anew.
+func TestWhatALinkHasLostIsTriedForWhereLessIsOfNoUse(t *testing.T) {
+	turn, b := futile()
+	b.Phase, b.Search.Even, b.Link.Best = plan.Settled, false, 200*mbit
+	waits := func() time.Duration {
+		cut := turn.Now
+		for b.Link.Cut = cut; turn.grow(&b).Action != plan.Grow; turn.Now = turn.Now.Add(time.Second) {
+			if turn.Now.Sub(cut) > time.Hour {
+				t.Fatal("never")
+			}
+		}
+		b.Phase, b.Total = plan.Settled, 50*mbit
+		return turn.Now.Sub(cut)
+	}
+	for _, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute} {
+		if got := waits(); got != want {
+			t.Errorf("tried for after %v, want %v", got, want)
+		}
+	}
+	link := b.Link
+	b.Link.Best = b.Link.Capacity
+	turn.grow(&b) // all is back
+	if b.Link = link; waits() != 30*time.Second {
+		t.Error("what it loses then is not tried for as soon")
+	}
+	turn, b = futile()
+	b.Phase, b.Search.Even, b.Link.Best, b.Link.Others = plan.Settled, false, 200*mbit, 100*mbit
+	if got := waits(); got != config.ProbeEvery {
+		t.Errorf("what others took of it is tried for after %v, want %v", got, config.ProbeEvery)
+	}
+}
+
+// Where far less leaves the node than is sent under limits, as of one that has just come back from a pause and is not known
+// yet not to slow down, that there is no queue proves nothing, and nothing is tried for.
+func TestWhatDoesNotLeaveTheNodeProvesNothing(t *testing.T) {
+	for out, want := range map[bitrate.Rate]plan.Action{0: plan.Grow, 5 * mbit: plan.Hold, 55 * mbit: plan.Grow} {
+		turn, b := futile()
+		b.Phase, b.Search.Even, b.Total = plan.Settled, false, 60*mbit
+		turn.Load.InVain, turn.Load.Lacks, turn.Load.Over = false, 0, true
+		turn.Load.Peak, turn.Load.Limits, turn.Load.Out = 58*mbit, 60*mbit, out
+		if r := turn.grow(&b); r.Action != want || want == plan.Hold && b.Link.Proven > 0 {
+			t.Errorf("%v leave of 58M: %+v, proven %v", out, r, b.Link.Proven)
+		}
+	}
+}
+
 // Limits of which nobody gets anything prove nothing: that more of them is given out than fitted through is no sign that
 // all is back that once was.
 func TestWhatNobodyGetsDoesNotProveThatCapacityIsBack(t *testing.T) {

@@ -36,7 +36,7 @@ func (r *round) next(i int, w *wish) bitrate.Rate {
 // waits reports whether a limit is to be changed by way of a low one.
 func (r *round) waits(i int, to bitrate.Rate) bool {
 	s := &r.look.All[i]
-	return senders.Low(s.Limit) < min(to, s.Limit) && r.look.Uses[i].Waits(s, r.bursts(s, to))
+	return senders.Low(s.Limit) < min(to, s.Limit) && r.look.Uses[i].Waits(s, to, r.bursts(s, to))
 }
 
 // bursts reports whether what a sender's sockets have waiting is taken to make a queue of a change

@@ -35,6 +35,8 @@ const (
 	// low is what a limit lets through of what it did while what waits leaves: less than
 	// is left free beside what the limit is to be then.
 	low = 0.03
+	// idles is the share of a limit that is next to nothing where no more leaves the whole node.
+	idles = 0.1
 )
 
 // Back is what a limit goes back to, whoever is in trouble.
@@ -50,9 +52,22 @@ func Low(limit bitrate.Rate) bitrate.Rate {
 
 // Waits reports whether packets wait in a sender's limiter that a change does not
 // hold back: where a sender notices the queue at its own limit only if a burst was seen
-// after a change.
-func (u *Use) Waits(s *plan.Sender, burst bool) bool {
+// after a change. Where next to nothing leaves the node, as under limits that are less than those offer that
+// do not slow down, what waits is little, and no less after a low limit: who is to have less, or all that it offers, need not wait.
+func (u *Use) Waits(s *plan.Sender, to bitrate.Rate, burst bool) bool {
+	useful := to < s.Limit || to >= u.Offer.Rate()
+	if out := newestOut(s.Rates); useful && u.Offer.Lost() && out > 0 && out < bitrate.Scale(s.Limit, idles) {
+		return false
+	}
 	return (s.Limiter == plan.EDT && !u.Offer.Through(s.Limit) || s.Limiter == plan.EDTHostRouting && burst) && Bound(s, u.Recent())
+}
+
+// newestOut is what left a sender's node in the newest sub-window; 0: nobody tells.
+func newestOut(rates []plan.TxRate) bitrate.Rate {
+	if len(rates) == 0 {
+		return 0
+	}
+	return rates[len(rates)-1].Out
 }
 
 // flushed brings flushes up to date: the senders in the order of their PodID, as the

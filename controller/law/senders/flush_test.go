@@ -72,6 +72,30 @@ func TestWhatWaitsInSocketsIsGoneAsItsSenderObeys(t *testing.T) {
 	}
 }
 
+// Where next to nothing leaves the node, as where nobody gets anything of its limit, what waits of who does not slow down is
+// little. Else it may be flows so many that they get all of it.
+func TestNothingIsWaitedForWhereNothingLeavesTheNode(t *testing.T) {
+	steady := Offer{Steady: true, Now: 150 * mbit, Above: t0}
+	for _, tt := range []struct {
+		out, to bitrate.Rate
+		offer   Offer
+		waits   bool
+	}{
+		{3, 155, steady, false},
+		{3, 10, steady, false},
+		{3, 140, steady, true}, // it gets nothing of that either, but for a burst
+		{48, 155, steady, true},
+		{0, 155, steady, true},                 // nobody tells
+		{3, 155, Offer{Now: 150 * mbit}, true}, // TCP
+	} {
+		s := plan.Sender{Limiter: plan.EDT, Limit: 48 * mbit, Rates: []plan.TxRate{{At: plan.At(t0), Tx: 150 * mbit, Out: tt.out * mbit}}}
+		u := Use{Now: 150 * mbit, Offer: tt.offer}
+		if got := u.Waits(&s, tt.to*mbit, false); got != tt.waits {
+			t.Errorf("%v leave, to %vM: waits %v, want %v", tt.out*mbit, int64(tt.to), got, tt.waits)
+		}
+	}
+}
+
 // Of who gets all that it offers nothing waits, however near its limit that is.
 func TestNothingWaitsOfWhoGetsAllThatItOffers(t *testing.T) {
 	s := plan.Sender{Limiter: plan.EDT, Limit: 155 * mbit}
@@ -85,7 +109,7 @@ func TestNothingWaitsOfWhoGetsAllThatItOffers(t *testing.T) {
 		"TCP, held back by it":   {Offer{Now: 154 * mbit}, true},
 	} {
 		u := Use{Now: 150 * mbit, Offer: tt.offer}
-		if got := u.Waits(&s, false); got != tt.waits {
+		if got := u.Waits(&s, 200*mbit, false); got != tt.waits {
 			t.Errorf("%s: waits %v, want %v", name, got, tt.waits)
 		}
 	}

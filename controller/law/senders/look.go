@@ -93,6 +93,7 @@ type Load struct {
 	Room     bool         // somebody is above the floor
 	More     bool         // somebody is below the ceiling
 	Paced    bool         // what waits behind a limit leaves at the old rate as it is changed
+	Over     bool         // before Cilium all who are held back by a limit send more than that
 	Drops    bool         // somebody sends more than its limit before Cilium, of which less than that may pass
 	Resuming bool         // of somebody who does not slow down packets of before a change wait among those that come after it
 	// Sockets says that so does what sockets have waiting there: of TCP next to nothing,
@@ -122,6 +123,7 @@ const Worth = 0.01
 
 // Group finds what the members do, each by its place in All.
 func (l *Look) Group(members []int32) Group {
+	over := true
 	g := Group{Members: members, Senders: make([]*plan.Sender, len(members)), Unused: make([]bitrate.Rate, len(members))}
 	load, heeds := &g.Load, false
 	presumed, served := false, false // of some that they get nothing; and somebody gets all that it offers
@@ -134,7 +136,7 @@ func (l *Look) Group(members []int32) Group {
 		floor, ceiling := Bounds(s)
 		limit := LimitOf(s)
 		bound := Bound(s, use.Recent()) && !use.Offer.Through(limit)
-		load.Bound = load.Bound || bound
+		load.Bound, over = load.Bound || bound, over && !(bound && use.Offer.Above.IsZero())
 		if !use.Idle(l.At) {
 			load.Sending++
 		}
@@ -164,6 +166,7 @@ func (l *Look) Group(members []int32) Group {
 		g.Pending = g.Pending || l.awaited[i]
 		g.wait(s, l.Flush(s.Pod))
 	}
+	load.Over = load.Bound && over
 	load.Peak = counted.peak(g.Senders)
 	if load.InVain = load.Bound && !heeds && (served || !presumed); load.InVain { // many flows that do not slow down get all of a limit
 		load.Lacks = max(want-spare, 0)

@@ -85,7 +85,14 @@ func TestWhatPassesOfWhoDoesNotSlowDown(t *testing.T) {
 	if s.Rates[0].Tx != 150*mbit {
 		t.Error("the observation was changed")
 	}
+	l.Uses[1].Offer = Offer{Above: o.Above} // it has just come
+	if g := groupOf(&l, []int32{0, 1}); g.Load.InVain || !g.Load.Over {
+		t.Errorf("%+v: want two that send more than their limits", g.Load)
+	}
 	l.Uses[1].Offer = Offer{} // it slows down, and keeps to its limit
+	if g := groupOf(&l, []int32{0, 1}); g.Load.Over {
+		t.Errorf("%+v: want one that keeps to its limit", g.Load)
+	}
 	if g := groupOf(&l, []int32{0, 1}); g.Load.Peak != 100*mbit || g.Load.Lacks != 0 {
 		t.Errorf("beside one that slows down %v pass two limits of 50M, want both, and %v are lacking", g.Load.Peak, g.Load.Lacks)
 	}
