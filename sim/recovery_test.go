@@ -167,6 +167,22 @@ func TestWhatCameAfterAllWasNotLost(t *testing.T) {
 	}
 }
 
+// What a timeout took for lost and came after all leaves the timer running: a loss of all that is sent for a while is found.
+func TestTheTimerRunsAfterAFalseTimeout(t *testing.T) {
+	const ms = time.Millisecond
+	w, f, _ := gated(0, func(now time.Duration, n int) (time.Duration, bool) {
+		if now >= 100*ms && now < 200*ms { // until just after the timeout
+			return 320*ms - now + 5*ms*time.Duration(n%2), true
+		}
+		return 0, now < 4*time.Second || now > 4100*ms
+	})
+	w.run(4200 * ms)
+	before := f.s.arrived
+	if w.run(7 * time.Second); f.s.arrived-before < 1000*defaultSegment {
+		t.Errorf("%d octets came in the seconds after all was lost for 0.1 s; phase %d, %d in flight", f.s.arrived-before, f.phase, f.inflight)
+	}
+}
+
 func b(is bool) int {
 	if is {
 		return 1

@@ -35,7 +35,7 @@ func (f *tcpFlow) watch() {
 }
 
 func (f *tcpFlow) ranOut(now time.Duration) {
-	if now == f.wake {
+	if now >= f.wake { // what was due before now is looked at now
 		f.wake = 0
 	}
 	switch {
