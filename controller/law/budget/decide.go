@@ -179,7 +179,7 @@ func (t *Turn) ripples(b *Budget) bool {
 func (t *Turn) ripple(b *Budget) bool {
 	v, most := t.Opinion, ripple*t.Opinion.Allow
 	c, atOnce := b.Link.Capacity, atOnceMost
-	if b.Phase == plan.Trying { // if that fits it is gone as soon, and else each tenth of a second counts
+	if b.Phase == plan.Trying && c > 0 { // if that fits it is gone as soon, and else each tenth of a second counts
 		c, atOnce = max(c, b.Total), atOnceOf
 	}
 	if t.Load.Resuming && c > 0 {

@@ -61,7 +61,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 		b.Phase, b.Search.At = b.rest(), t.Now.Add(t.Config.ProbeEvery)
 		return t.reason(b, plan.Grow, plan.Calm)
 	}
-	if t.lost(b) {
+	if t.beyond(b) {
 		b.Search.Whole = t.whole(b)
 	}
 	t.raise(b, t.step(b, spare))
@@ -105,16 +105,22 @@ func (t *Turn) vain(b *Budget) bool {
 	return t.Load.Over && b.Link.Known && t.Load.Out > 0 && !t.lost(b) && t.Load.Out < t.Load.Peak/2
 }
 
-// futile reports whether nobody gets anything of less than was too much lately.
-func (t *Turn) futile(b *Budget) bool {
-	return t.lost(b) && b.Total+t.Load.Lacks >= bitrate.Scale(b.Link.Upper, t.Config.Settle) && t.Now.Sub(b.Link.Cut) < t.whole(b)
+// beyond reports whether nobody gets anything of less than was too much once.
+func (t *Turn) beyond(b *Budget) bool {
+	return t.lost(b) && b.Total+t.Load.Lacks >= bitrate.Scale(b.Link.Upper, t.Config.Settle)
 }
+
+// futile reports whether that was lately.
+func (t *Turn) futile(b *Budget) bool { return t.beyond(b) && t.Now.Sub(b.Link.Cut) < t.whole(b) }
 
 // whole is how long a try is waited for of which anybody gets anything. What the link itself has lost may come back any
 // time, and nothing else tells of it: each time that it has not it is waited for twice as long.
 func (t *Turn) whole(b *Budget) time.Duration {
-	if !b.Link.fallen() || b.Link.shared() {
+	switch {
+	case !b.Link.fallen() || b.Link.shared():
 		return max(t.Config.ProbeEvery, b.Search.Wait)
+	case b.Phase == plan.Trying && b.Search.Whole > 0: // it was, and takes several raises
+		return b.Search.Whole
 	}
 	return min(max(2*b.Search.Whole, t.Config.ProbeEvery/4), t.Config.MaxProbeEvery)
 }

@@ -129,6 +129,21 @@ func TestWhatALinkHasLostIsTriedForWhereLessIsOfNoUse(t *testing.T) {
 	}
 }
 
+// A try that takes several raises is one, and nothing is waited for between them.
+func TestATryOfSeveralRaisesIsOne(t *testing.T) {
+	turn, b := futile()
+	b.Phase, b.Search.Even, b.Link.Best, b.Link.Upper = plan.Settled, false, 200*mbit, 163*mbit
+	turn.Load.Lacks = 120 * mbit
+	b.Link.Cut, turn.Now = t0, t0.Add(config.ProbeEvery/4)
+	if r := turn.grow(&b); r.Action != plan.Grow || b.Total != 100*mbit || b.Search.Whole != config.ProbeEvery/4 {
+		t.Fatalf("%+v: %v, waited for %v; want 100M after %v", r, b.Total, b.Search.Whole, config.ProbeEvery/4)
+	}
+	turn.Now, turn.Load.Lacks, turn.Load.Limits = turn.Now.Add(5*time.Second), 70*mbit, b.Total
+	if r := turn.grow(&b); r.Action != plan.Grow || b.Total != 170*mbit || b.Search.Whole != config.ProbeEvery/4 {
+		t.Errorf("%+v: %v, waited for %v; want 170M at once", r, b.Total, b.Search.Whole)
+	}
+}
+
 // Where far less leaves the node than is sent under limits, as of one that has just come back from a pause and is not known
 // yet not to slow down, that there is no queue proves nothing, and nothing is tried for.
 func TestWhatDoesNotLeaveTheNodeProvesNothing(t *testing.T) {
