@@ -45,7 +45,9 @@ func (c *collector) hurry(hurries bool) {
 	case hurries == c.hurries || debug.SetMemoryLimit(-1) == math.MaxInt64:
 		return
 	case hurries:
-		c.usual = debug.SetGCPercent(hurried)
+		if c.usual = debug.SetGCPercent(hurried); c.usual < 0 || c.usual > hurried {
+			debug.SetGCPercent(c.usual) // it is later as it is
+		}
 	default:
 		debug.SetGCPercent(c.usual)
 	}

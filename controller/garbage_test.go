@@ -47,15 +47,19 @@ func TestCollectsLaterWhileRoundsFollowEachOther(t *testing.T) {
 	usual := debug.SetGCPercent(50)
 	defer debug.SetGCPercent(usual)
 	percent := func() int { p := debug.SetGCPercent(50); debug.SetGCPercent(p); return p }
-	for limit, want := range map[int64]int{math.MaxInt64: 50, 1 << 40: hurried} {
-		before := debug.SetMemoryLimit(limit)
+	for _, tt := range []struct {
+		limit               int64
+		calm, whileHurrying int
+	}{{math.MaxInt64, 50, 50}, {1 << 40, 50, hurried}, {1 << 40, 400, 400}, {1 << 40, -1, -1}} {
+		before := debug.SetMemoryLimit(tt.limit)
+		debug.SetGCPercent(tt.calm)
 		var c collector
 		c.hurry(true)
-		if c.hurry(true); percent() != want {
-			t.Errorf("limit %d, in a hurry: GOGC=%d, want %d", limit, percent(), want)
+		if c.hurry(true); percent() != tt.whileHurrying {
+			t.Errorf("%+v: GOGC=%d in a hurry", tt, percent())
 		}
-		if c.hurry(false); percent() != 50 {
-			t.Errorf("limit %d, calm again: GOGC=%d, want 50", limit, percent())
+		if c.hurry(false); percent() != tt.calm {
+			t.Errorf("%+v: GOGC=%d when calm again", tt, percent())
 		}
 		debug.SetMemoryLimit(before)
 	}

@@ -3,7 +3,9 @@ package config
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,6 +42,7 @@ type file struct {
 	name, path string
 	seen, good []byte // good is that of the configuration alone
 	gone       int    // looks in a row at which it could not be read
+	why        error  // that was so at the last one
 }
 
 // Open reads the files; an empty path is a file that says nothing. over lays
@@ -160,7 +163,7 @@ func (f *Files) Follow(ctx context.Context, changed func(now Settings, refused m
 		refused := f.load()
 		for _, one := range []*file{&f.config, &f.targets} {
 			if one.gone > 1 {
-				refused[one.name] = fmt.Errorf("%s %s: can't be read, the last good one stays", one.name, one.path)
+				refused[one.name] = fmt.Errorf("%s %s: can't be read, the last good one stays: %w", one.name, one.path, one.why)
 			}
 		}
 		f.report(refused)
@@ -168,14 +171,17 @@ func (f *Files) Follow(ctx context.Context, changed func(now Settings, refused m
 	}
 }
 
-// look reads the file and reports whether there is news. A file that can't be
-// read once is between two mounts; twice, that is news.
+// look reads the file and reports whether there is news. A file that is not there
+// once is between two mounts; twice, that is news.
 func (f *file) look() bool {
 	if f.path == "" {
 		return false
 	}
 	text, err := plainfile.Read(f.path)
 	if err != nil {
+		if f.why = err; f.gone == 0 && !errors.Is(err, fs.ErrNotExist) {
+			f.gone++
+		}
 		f.gone++
 		return f.gone == 2
 	}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"syscall"
 )
 
 // Most is how long a file may be, in bytes: what a ConfigMap or a Secret holds.
@@ -21,6 +22,10 @@ func Check(path string) error {
 	if err != nil {
 		return err
 	}
+	return plain(path, about)
+}
+
+func plain(path string, about fs.FileInfo) error {
 	if kind := kindOf(about.Mode()); kind != "" {
 		return fmt.Errorf("%s is %s: want a file", path, kind)
 	}
@@ -60,11 +65,18 @@ func Read(path string) ([]byte, error) {
 	if err := Check(path); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // what is a pipe by now is not waited for
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	about, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := plain(path, about); err != nil {
+		return nil, err
+	}
 	content, err := io.ReadAll(io.LimitReader(f, Most+1))
 	if err == nil && len(content) > Most {
 		return nil, fmt.Errorf("%s is larger than %d bytes", path, Most)

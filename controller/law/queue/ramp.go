@@ -32,14 +32,18 @@ func Ramp(paths []Path, from time.Time) []Delay {
 	most, ends := 0, make([]int, 0, len(paths))
 	since, first := plan.At(from), make([]int, len(paths))
 	for k, p := range paths {
-		first[k] = sort.Search(len(p.Samples), func(i int) bool { return p.Samples[i].At.Compare(since) > 0 })
+		if p.Leg != sense.Back { // to which one may come later that was sent before
+			first[k] = sort.Search(len(p.Samples), func(i int) bool { return p.Samples[i].At.Compare(since) > 0 })
+		}
 		most += len(p.Samples) - first[k]
 	}
 	ramp := make([]Delay, 0, most)
 	for k, p := range paths {
 		for i := first[k]; i < len(p.Samples); i++ {
 			if s := &p.Samples[i]; !s.Lost {
-				ramp = append(ramp, Delay{p.Leg.Begins(s, &p.Base).Time(), p.Leg.Above(s, &p.Base)})
+				if at := p.Leg.Begins(s, &p.Base); at.Compare(since) > 0 {
+					ramp = append(ramp, Delay{at.Time(), p.Leg.Above(s, &p.Base)})
+				}
 			}
 		}
 		ends = append(ends, len(ramp))
