@@ -93,7 +93,7 @@ func TestNullIsTheDefault(t *testing.T) {
 }
 
 // What an older chart did not know is missing in its values, with which
-// helm upgrade --reuse-values renders the new chart.
+// helm upgrade --reuse-values renders the new chart; what it had and the new one has not is there.
 func TestOlderValues(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("detnet")); err != nil {
@@ -103,12 +103,40 @@ func TestOlderValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Without anything that is not a section of its own right: the oldest thinkable.
-	if err := os.WriteFile(dir+"/values.yaml", []byte("image: {registry: docker.io/detnet}\nwebhook: {replicas: 2}\n"), 0o644); err != nil {
+	before, err := os.ReadFile("testdata/before.values.yaml") // of the chart that had policy.bundle.fallback
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := helm(t, "template", "detnet", dir, "--namespace", namespace); err != nil || got != want {
-		t.Errorf("renders differently: %v", err)
+	for name, values := range map[string][]byte{
+		// Without anything that is not a section of its own right.
+		"oldest thinkable": []byte("image: {registry: docker.io/detnet}\nwebhook: {replicas: 2}\n"),
+		"before":           before,
+	} {
+		if err := os.WriteFile(dir+"/values.yaml", values, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := helm(t, "template", "detnet", dir, "--namespace", namespace); err != nil || got != want {
+			t.Errorf("%s: renders differently: %v", name, err)
+		}
+	}
+}
+
+// Who said none for bundles in an older chart does not get the default set instead.
+func TestOlderFallback(t *testing.T) {
+	for set, want := range map[string]string{
+		"policy.fallback=default":                             "default",
+		"policy.fallback=none":                                "none",
+		"policy.bundle.fallback=default":                      "default",
+		"policy.bundle.fallback=none":                         "none",
+		"policy.bundle.fallback=null":                         "default",
+		"policy.bundle.fallback=default,policy.fallback=none": "none",
+		"policy.bundle.fallback=none,policy.fallback=default": "none",
+	} {
+		out, err := helm(t, "template", "detnet", "detnet", "--show-only", "templates/webhook/deployment.yaml",
+			"--set", "policy.bundle.url=https://policies.example/bundle.tar.gz,policy.bundle.publicKey=key", "--set", set)
+		if err != nil || !strings.Contains(out, "--policy-fallback="+want+"\n") {
+			t.Errorf("%s: want %s (%v)", set, want, err)
+		}
 	}
 }
 

@@ -109,6 +109,11 @@ func (a *Active) Engine() *policies.Engine {
 	return a.engine
 }
 
+// hasInForce says whether the engine in force is of the site's files over the default set.
+func (a *Active) hasInForce(site policies.Set) bool {
+	return a.Engine().Hash() == site.Over(policies.Default()).Hash()
+}
+
 func (a *Active) standsIn() string {
 	a.mu.RLock()
 	defer a.mu.RUnlock()

@@ -210,7 +210,7 @@ func (b *Bundle) Follow(ctx context.Context, every time.Duration, active *Active
 		}
 		pause := next
 		next = every
-		set, err := b.Fetch(ctx)
+		site, err := b.Fetch(ctx)
 		switch {
 		case errors.Is(err, errNotModified), ctx.Err() != nil:
 		case errors.Is(err, policies.ErrPolicy):
@@ -220,10 +220,9 @@ func (b *Bundle) Follow(ctx context.Context, every time.Duration, active *Active
 		case err != nil:
 			log.Warn("policy bundle is out of reach; the set in force stays", "err", err)
 		default:
-			set = set.Over(policies.Default())
-			last = active.take(ctx, set, log, refused, last)
+			last = active.take(ctx, site, log, refused, last)
 			switch {
-			case active.Engine().Hash() == set.Hash():
+			case active.hasInForce(site):
 				keepOrWarn(b, log)
 			case last == untried:
 				b.etag, next = "", min(2*pause, max(every, lastRetry))

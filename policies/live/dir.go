@@ -13,7 +13,7 @@ import (
 // Dir is a directory of policy files, such as a mounted ConfigMap.
 type Dir struct {
 	path   string
-	last   policies.Set // the one read last
+	last   policies.Set // its files as last read or taken, without the default ones
 	keeper keeper
 }
 
@@ -39,16 +39,16 @@ func (d *Dir) Follow(ctx context.Context, begun Start, active *Active, log *slog
 	return followDir(ctx, d.path, begun.last, keeping{active, d}, log, refused)
 }
 
-// keeping is an Active of which the good sets are kept.
+// keeping is an Active of which the site's good files are kept.
 type keeping struct {
 	*Active
 	dir *Dir
 }
 
-func (k keeping) take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string {
-	last = k.Active.take(ctx, set, log, refused, last)
-	if set.Hash() == k.Engine().Hash() {
-		k.dir.last = set
+func (k keeping) take(ctx context.Context, site policies.Set, log *slog.Logger, refused func(error), last string) string {
+	last = k.Active.take(ctx, site, log, refused, last)
+	if k.hasInForce(site) {
+		k.dir.last = site
 		keepOrWarn(k.dir, log)
 	}
 	return last
@@ -64,11 +64,15 @@ func (d *Dir) keep() error {
 	if err != nil {
 		return fmt.Errorf("keep the policy: %w", err)
 	}
+	if len(raw) > maxKept {
+		return fmt.Errorf("keep the policy: the files of %s take more than %d MiB: leave out data that no rule reads", d.path, maxKept>>20)
+	}
 	return d.keeper.write(raw)
 }
 
-// maxKept bounds what was kept, in bytes: a directory has several files.
-const maxKept = 64 << 20
+// maxKept bounds what is kept, in bytes. A full ConfigMap, of 1 MiB, is 6 MiB as JSON at most, and
+// the chart's emptyDir holds two of maxKept: one is being written while the one before is there.
+const maxKept = 12 << 20
 
 func (d *Dir) kept() (set policies.Set, err error) {
 	raw, err := d.keeper.read(maxKept)

@@ -12,10 +12,10 @@ import (
 	"github.com/detnet/detnet/policies"
 )
 
-// taker tries a policy set unless it was the last one tried, reports what came
-// of it and returns its hash, or untried; Active and Shadow do.
+// taker tries the site's files, laid over the default set, unless that was the last set tried,
+// reports what came of it and returns its hash, or untried; Active and Shadow do.
 type taker interface {
-	take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string
+	take(ctx context.Context, site policies.Set, log *slog.Logger, refused func(error), last string) string
 }
 
 // untried stands for the hash of a set that is to be tried again: it took too long, which a
@@ -29,7 +29,7 @@ const (
 	lastRetry  = 5 * time.Minute
 )
 
-// followDir has a taker take what is in dir, laid over the default set, whenever it changes, until ctx
+// followDir has a taker take what is in dir whenever it changes, until ctx
 // ends; last is the hash of what it took before. A mounted ConfigMap changes by one rename
 // of its ..data symbolic link; a burst of changes is one reload. Refused is told
 // why a set was not taken; the one before stays. One that took too long is tried again.
@@ -74,10 +74,11 @@ func followOnce(ctx context.Context, dir string, to taker, log *slog.Logger, ref
 		log.Warn("policy directory is unreadable; the set in force stays", "dir", dir, "err", err)
 		return untried
 	}
-	return to.take(ctx, site.Over(policies.Default()), log, refused, last)
+	return to.take(ctx, site, log, refused, last)
 }
 
-func (a *Active) take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string {
+func (a *Active) take(ctx context.Context, site policies.Set, log *slog.Logger, refused func(error), last string) string {
+	set := site.Over(policies.Default())
 	hash := set.Hash()
 	if hash == last && hash != a.Engine().Hash() {
 		return last // refused before

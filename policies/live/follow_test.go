@@ -115,7 +115,7 @@ func TestFollowTriesAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- followDir(ctx, t.TempDir(), "before", to, quiet, func(error) {}) }()
-	if got := <-to.taken; got != policies.Default().Hash() {
+	if got := <-to.taken; got != (policies.Set{}).Hash() {
 		t.Errorf("took %s", got)
 	}
 	cancel()
@@ -130,7 +130,7 @@ func TestFollowEndsMeanwhile(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	refused := func(err error) { t.Errorf("refused for %v", err) }
-	set := policies.Set{"site.rego": endless}.Over(policies.Default())
+	set := policies.Set{"site.rego": endless}
 	active.take(ctx, set, quiet, refused, "")
 	NewShadow(prometheus.NewRegistry()).take(ctx, set, quiet, refused, "")
 	if s := active.Status(); s.LastError != "" {

@@ -11,12 +11,15 @@ import (
 // keeper keeps a file in a directory of this program's own; "" keeps nothing.
 type keeper struct{ dir, name string }
 
+// unfinished is what a write that does not end leaves behind, for the next one to write over.
+func (k keeper) unfinished() string { return filepath.Join(k.dir, k.name+".new") }
+
 // write replaces the file in one step.
 func (k keeper) write(raw []byte) error {
 	if k.dir == "" {
 		return nil
 	}
-	f, err := os.CreateTemp(k.dir, k.name+".*")
+	f, err := os.OpenFile(k.unfinished(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("keep the policy: %w", err)
 	}

@@ -95,7 +95,8 @@ func (s *Shadow) Follow(ctx context.Context, dir string, log *slog.Logger, refus
 	return followDir(ctx, dir, untried, s, log, refused)
 }
 
-func (s *Shadow) take(ctx context.Context, set policies.Set, log *slog.Logger, refused func(error), last string) string {
+func (s *Shadow) take(ctx context.Context, site policies.Set, log *slog.Logger, refused func(error), last string) string {
+	set := site.Over(policies.Default())
 	hash := set.Hash()
 	if hash == last {
 		return last
