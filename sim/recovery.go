@@ -39,6 +39,7 @@ type recovery struct {
 	probe   int           // the number of a probe that is out, plus one
 	repairs bool          // it is the last segment again
 	since   time.Duration // the newest transmission or acknowledgement
+	held    time.Duration // when it was last seen that the limiter has no room
 	due     time.Duration // when the timer runs out
 	wake    time.Duration // when it is looked at next; 0: not
 	backoff int

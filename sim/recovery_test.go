@@ -15,7 +15,8 @@ type gate struct {
 	clock *clock
 	fate  func(now time.Duration, number int) (after time.Duration, passes bool)
 	out   func(now, tag time.Duration)
-	at    []time.Duration // of each transmission
+	full  func(now time.Duration) bool // nil: never
+	at    []time.Duration              // of each transmission
 }
 
 func (g *gate) push(now, tag time.Duration) bool {
@@ -31,7 +32,7 @@ func (g *gate) fire(now time.Duration, e event)         { g.out(now, e.sent) }
 func (g *gate) setRate(_ time.Duration, _ bitrate.Rate) {}
 func (g *gate) limit() bitrate.Rate                     { return 0 }
 func (g *gate) waiting() int                            { return 0 }
-func (g *gate) room(int) bool                           { return true }
+func (g *gate) room(int) bool                           { return g.full == nil || !g.full(g.clock.now) }
 
 // gated is one flow over a path of 5 ms there and back, of which a gate takes what it wants; it sends
 // octets, or without end if they are 0.
@@ -180,6 +181,39 @@ func TestTheTimerRunsAfterAFalseTimeout(t *testing.T) {
 	before := f.s.arrived
 	if w.run(7 * time.Second); f.s.arrived-before < 1000*defaultSegment {
 		t.Errorf("%d octets came in the seconds after all was lost for 0.1 s; phase %d, %d in flight", f.s.arrived-before, f.phase, f.inflight)
+	}
+}
+
+// What was overtaken in a limiter that is full is not lost yet: it is looked for again each tick.
+func TestNothingIsLostWhileTheLimiterIsFull(t *testing.T) {
+	const lost = 2 // of four, the last of which overtakes it by too little
+	w, f, g := gated(4*defaultSegment, func(_ time.Duration, n int) (time.Duration, bool) { return 0, n != lost })
+	step := func() event {
+		e := w.events.pop()
+		w.now = e.at
+		e.h.fire(w.now, e)
+		return e
+	}
+	for f.una >= f.newest && w.now < time.Second {
+		step()
+	}
+	if f.una != lost {
+		t.Fatalf("%d is the first in flight, want that %d is missing", f.una, lost)
+	}
+	g.full = func(now time.Duration) bool { return now < 2*time.Second }
+	for looks := 0; w.now < 2*time.Second; {
+		if e := step(); e.arg&7 == timer && e.h == f.s {
+			looks++
+		}
+		if looks > 600 {
+			t.Fatalf("looked %d times by %v", looks, w.now)
+		}
+	}
+	if came := f.s.arrived; came != 3*defaultSegment {
+		t.Errorf("%d octets came while there was no room", came)
+	}
+	if w.run(3 * time.Second); f.s.arrived != 4*defaultSegment {
+		t.Errorf("%d octets came in all", f.s.arrived)
 	}
 }
 

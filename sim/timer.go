@@ -10,7 +10,7 @@ func (f *tcpFlow) arm() {
 		f.due = 0
 		return
 	case f.una < f.newest:
-		f.due = f.segment(f.una).at + f.trip + f.patience() + timerTick
+		f.due = max(f.segment(f.una).at+f.trip+f.patience(), f.held) + timerTick
 	case f.probing():
 		f.due = f.since + min(2*f.srtt+timerTick, f.timeout())
 	default:
@@ -45,7 +45,7 @@ func (f *tcpFlow) ranOut(now time.Duration) {
 		f.watch()
 		return
 	case !f.s.limiter.room(f.id): // what has not left yet is not lost
-		f.since = now
+		f.since, f.held = now, now
 	case f.una < f.newest:
 		if f.find(now) > 0 {
 			if f.phase != recovering {
