@@ -68,8 +68,8 @@ func play(t *testing.T, r Run) figures {
 // before a link of 200 Mbit/s that real TCP fills: it cuts at once, and goes by way of little
 // to nearly all that fits through. Of 4 s, 0.4 s are late at the onset, and some more on the
 // way, which takes one round or three, by when what happens: any change of the program may
-// move that for one onset, so the median of three counts.
-const lawBeforeTCP = "demo/tcp@4,demo/tcp@4,demo/tcp@4"
+// move that for one onset, by 9 to 23 % so far, so the median of seven counts: of three it was 12 to 20 %.
+const lawBeforeTCP = "demo/tcp@4,demo/tcp@4,demo/tcp@4,demo/tcp@4,demo/tcp@4,demo/tcp@4,demo/tcp@4"
 
 func holdsLaw(t *testing.T, got figures) {
 	if v := medians(t, got["demo/tcp"]); v["late_percent"] > 20 || v["best_effort_mbit"] < 100 || v["writes"] > 14 {
