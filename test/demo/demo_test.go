@@ -8,6 +8,7 @@ import (
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/scene/kernel"
 	"github.com/detnet/detnet/test/scene/record"
 )
 
@@ -58,7 +59,8 @@ func TestReport(t *testing.T) {
 		{Name: controlled, Start: at(20), End: at(30), Received: map[string]uint64{sender: 112_500_000},
 			Changes: []record.LimitChange{{At: at(20.6), Pod: sender, From: bitrate.Gbit, To: 90 * bitrate.Mbit}}},
 	}
-	r := newReport(run{options: options{capacity: 100 * bitrate.Mbit}, phases: phases, apps: []record.App{app}})
+	limits := []kernel.Limited{{At: at(20.05), To: 49 * bitrate.Mbit}} // its record comes later
+	r := newReport(run{options: options{capacity: 100 * bitrate.Mbit}, phases: phases, apps: []record.App{app}, limits: limits})
 	for i, want := range []float64{0, 1, 0} {
 		if got := r.Phases[i].Critical[0].ViolationRatio; got != want {
 			t.Errorf("%s: violation ratio %v, want %v", r.Phases[i].Name, got, want)
@@ -67,7 +69,7 @@ func TestReport(t *testing.T) {
 	if got := r.Phases[2].BestEffort[0].Goodput; got != 90*bitrate.Mbit {
 		t.Errorf("goodput = %v, want 90M", got)
 	}
-	if r.OnsetToFirstCut == nil || *r.OnsetToFirstCut != 600 || r.OnsetToClean == nil || *r.OnsetToClean != 1450 || r.Patches != 1 {
+	if r.OnsetToFirstCut == nil || *r.OnsetToFirstCut != 50 || r.OnsetToClean == nil || *r.OnsetToClean != 1450 || r.Patches != 1 {
 		data, _ := json.Marshal(r)
 		t.Errorf("report = %s", data)
 	}

@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/detnet/detnet/test/install"
 	"github.com/detnet/detnet/test/sandbox"
 	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/scene/kernel"
 )
 
 // The phases of a run.
@@ -189,9 +191,16 @@ func play(ctx context.Context, cluster *sandbox.Cluster, s *scene.Scene, o optio
 	if err := install.AwaitMeasured(ctx, cluster, 2, 2); err != nil {
 		return run{}, err
 	}
-	if err := phase(controlled, o.duration, loads); err != nil {
+	limited, err := kernel.Watch(ctx, cluster)
+	if err != nil {
 		return run{}, err
 	}
+	err = phase(controlled, o.duration, loads)
+	limits, lost := limited()
+	if err := cmp.Or(err, lost); err != nil {
+		return run{}, err
+	}
+	r.limits = limits
 	r.apps, err = s.Recorded()
 	return r, err
 }

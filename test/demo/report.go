@@ -7,13 +7,13 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/scene/kernel"
 	"github.com/detnet/detnet/test/scene/picture"
 	"github.com/detnet/detnet/test/scene/record"
 )
@@ -27,7 +27,8 @@ type run struct {
 	options options
 	phases  []scene.Phase
 	apps    []record.App
-	kept    string // kubeconfig of the cluster, where it was left up
+	limits  []kernel.Limited // while detnet was there
+	kept    string           // kubeconfig of the cluster, where it was left up
 }
 
 // picture is the run with the phases' names spelt out.
@@ -101,8 +102,7 @@ func newReport(run run) Report {
 	if r.Verdict != "" || last.Name != controlled {
 		return r
 	}
-	usage := func(sender string) bitrate.Rate { return uncontrolledShare(phases, sender) }
-	r.OnsetToFirstCut = milliseconds(record.FirstEffectiveCut(last.Changes, last.Start, usage))
+	r.OnsetToFirstCut = milliseconds(kernel.FirstBelow(run.limits, last.Start, r.CapacityBPS/2))
 	r.OnsetToClean = milliseconds(record.CleanAfter(apps, last.Start, last.End))
 	r.PodRestarts, r.Patches = last.Restarts, len(last.Changes)
 	r.Outcome, r.Verdict = r.judge()
@@ -151,14 +151,6 @@ func (r Report) worst(phase string) (worst record.Critical) {
 		}
 	}
 	return worst
-}
-
-// uncontrolledShare is what a sender got while nothing held it back: a limit
-// below it takes effect.
-func uncontrolledShare(phases []scene.Phase, sender string) bitrate.Rate {
-	i := slices.IndexFunc(phases, func(p scene.Phase) bool { return p.Name == uncontrolled })
-	p := phases[i]
-	return scene.Goodput(p.Received[sender], p.End.Sub(p.Start))
 }
 
 func milliseconds(d time.Duration, ok bool) *int64 {

@@ -13,6 +13,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/quantile"
 	"github.com/detnet/detnet/test/scene"
+	"github.com/detnet/detnet/test/scene/kernel"
 )
 
 // onsets are some of one load, each met by a controller that knows nothing of the link,
@@ -64,7 +65,7 @@ func (b *bench) onset(ctx context.Context, c contender, w world, d time.Duration
 	if err := b.reset(ctx, c); err != nil {
 		return onset{}, err
 	}
-	limited, err := watchKernel(ctx, b.cluster)
+	limited, err := kernel.Watch(ctx, b.cluster)
 	if err != nil {
 		return onset{}, err
 	}
@@ -74,11 +75,8 @@ func (b *bench) onset(ctx context.Context, c contender, w world, d time.Duration
 		return onset{}, err
 	}
 	o := onset{newScore(c, w, p), -1}
-	for _, l := range limits {
-		if l.at.After(p.phase.Start) && l.to < capacity/2 {
-			o.InForce = p.since(l.at)
-			break
-		}
+	if d, ok := kernel.FirstBelow(limits, p.phase.Start, capacity/2); ok {
+		o.InForce = d
 	}
 	if keptAs == "" {
 		return o, nil

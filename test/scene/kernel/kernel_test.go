@@ -1,4 +1,4 @@
-package main
+package kernel
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -58,9 +59,24 @@ func TestWhatTheKernelDidNotTellIsSaid(t *testing.T) {
 			stop := watch(&told{lost: lost, closed: make(chan struct{})})
 			synctest.Wait()
 			seen, err := stop()
-			if !errors.Is(err, lost) || lost == nil && (len(seen) != 1 || seen[0].to != 50*bitrate.Mbit) {
+			if !errors.Is(err, lost) || lost == nil && (len(seen) != 1 || seen[0].To != 50*bitrate.Mbit) {
 				t.Errorf("%v: seen %v, %v", lost, seen, err)
 			}
 		})
+	}
+}
+
+// The first cut is the first limit below what a sender has of the link after the onset, not one of before or a loose one.
+func TestFirstBelow(t *testing.T) {
+	onset := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(ms int, mbit bitrate.Rate) Limited {
+		return Limited{onset.Add(time.Duration(ms) * time.Millisecond), mbit * bitrate.Mbit}
+	}
+	limits := []Limited{at(-10, 50), at(60, 150), at(80, 90), at(90, 40)}
+	if got, ok := FirstBelow(limits, onset, 100*bitrate.Mbit); !ok || got != 80*time.Millisecond {
+		t.Errorf("%v, %v; want 80ms", got, ok)
+	}
+	if got, ok := FirstBelow(limits[:2], onset, 100*bitrate.Mbit); ok {
+		t.Errorf("%v without a cut", got)
 	}
 }

@@ -1,4 +1,5 @@
-package main
+// Package kernel tells when limits are in force on the senders' node.
+package kernel
 
 import (
 	"context"
@@ -17,16 +18,26 @@ import (
 	"github.com/detnet/detnet/test/scene"
 )
 
-// limited is a rate that the senders' node was told to keep one of them to.
-type limited struct {
-	at time.Time
-	to bitrate.Rate // of frames
+// Limited is a rate that the senders' node was told to keep one of them to.
+type Limited struct {
+	At time.Time
+	To bitrate.Rate // of frames
 }
 
-// watchKernel notes the limits that are put in force on the senders' node from now on, as its
+// FirstBelow is how long after an onset a sender was first kept to less than that.
+func FirstBelow(limits []Limited, onset time.Time, rate bitrate.Rate) (time.Duration, bool) {
+	for _, l := range limits {
+		if l.At.After(onset) && l.To < rate {
+			return l.At.Sub(onset), true
+		}
+	}
+	return 0, false
+}
+
+// Watch notes the limits that are put in force on the senders' node from now on, as its
 // kernel tells (RTM_NEWTCLASS, rtnetlink(7)): what a client of the API server sees of them is
 // the record, which may come later. What it returns stops, and tells what was seen.
-func watchKernel(ctx context.Context, cluster *sandbox.Cluster) (stop func() ([]limited, error), err error) {
+func Watch(ctx context.Context, cluster *sandbox.Cluster) (stop func() ([]Limited, error), err error) {
 	var socket *nl.NetlinkSocket
 	err = cluster.InNode(ctx, scene.Node, func() (err error) {
 		socket, err = nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_TC)
@@ -46,9 +57,9 @@ type notices interface {
 
 // watch reads until it is stopped. What the kernel had no room for (ENOBUFS, netlink(7)) may have
 // been the first cut: then there is no saying what was seen.
-func watch(socket notices) (stop func() ([]limited, error)) {
+func watch(socket notices) (stop func() ([]Limited, error)) {
 	var mu sync.Mutex
-	var seen []limited
+	var seen []Limited
 	var failed error
 	stopped := false
 	go func() {
@@ -63,13 +74,13 @@ func watch(socket notices) (stop func() ([]limited, error)) {
 			}
 			for _, m := range messages {
 				if rate, ok := classRate(m.Header.Type, m.Data); ok {
-					seen = append(seen, limited{now, rate})
+					seen = append(seen, Limited{now, rate})
 				}
 			}
 			mu.Unlock()
 		}
 	}()
-	return func() ([]limited, error) {
+	return func() ([]Limited, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		stopped = true
