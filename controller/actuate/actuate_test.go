@@ -387,16 +387,17 @@ func TestWhatIsTriedIsNotRecorded(t *testing.T) {
 }
 
 // A record is written once its value has stood for a second, so that a value which changes again at once costs no
-// write of its own, and after five seconds however often it changes. Where the annotation is the only road nothing waits.
+// write of its own. What is less than is recorded is written after five seconds however often it changes, and what is more is
+// not: of limits that are raised together each would be recorded at another moment. Where the annotation is the only road nothing waits.
 func TestARecordIsWrittenOnceItsValueStands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, actuate.DefaultConfig())
 		w.run()
-		change, sequence := w.pod("a", 100*mbit), uint64(0)
+		change, recorded, sequence := w.pod("a", 100*mbit), 100*mbit, uint64(0)
 		record := func(to bitrate.Rate) {
 			sequence++
 			c := change(to)
-			c.Recorded, c.Order = 100*mbit, workload.Order{Term: 7, Sequence: sequence}
+			c.Recorded, c.Order = recorded, workload.Order{Term: 7, Sequence: sequence}
 			w.Submit([]actuate.Change{c})
 		}
 		for _, to := range []bitrate.Rate{60 * mbit, 30 * mbit, 40 * mbit, 40 * mbit} { // asked for again is no other value
@@ -415,7 +416,19 @@ func TestARecordIsWrittenOnceItsValueStands(t *testing.T) {
 			time.Sleep(400 * time.Millisecond)
 		}
 		if n := len(w.written()); n != 2 {
-			t.Errorf("%d writes, want one of a value that changes for more than five seconds", n)
+			t.Errorf("%d writes, want one of a value that is less than recorded and changes for more than five seconds", n)
+		}
+		recorded = 40 * mbit
+		for i := range 13 {
+			record(bitrate.Rate(70+i) * mbit)
+			time.Sleep(400 * time.Millisecond)
+		}
+		if n := len(w.written()); n != 2 {
+			t.Errorf("%d writes, want none of a value that is more than recorded and changes", n-2)
+		}
+		time.Sleep(600 * time.Millisecond)
+		if n := len(w.written()); n != 3 || w.limit("a") != "82M" {
+			t.Errorf("%d writes, %s recorded, want 82M once it stands", n, w.limit("a"))
 		}
 		alone := w.pod("b", 100*mbit)(20 * mbit)
 		w.Submit([]actuate.Change{alone})

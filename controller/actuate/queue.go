@@ -13,7 +13,8 @@ type waiting struct {
 }
 
 // A record is written once its value has stood for a while, or has waited for long: after a cut the values of many
-// pods change a few times, and what is in force is so without it.
+// pods change a few times, and what is in force is so without it. One that is more than is recorded waits until it has
+// stood: what was in force for a moment, on the way up, is never what somebody begins from.
 const (
 	stood      = time.Second
 	waitedLong = 5 * time.Second
@@ -24,7 +25,7 @@ func writable(c Change, since, now time.Time) time.Time {
 	if !c.record() {
 		return now
 	}
-	if most := since.Add(waitedLong); now.Add(stood).After(most) {
+	if most := since.Add(waitedLong); c.To < c.Recorded && now.Add(stood).After(most) {
 		return most
 	}
 	return now.Add(stood)

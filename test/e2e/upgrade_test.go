@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/test/install"
@@ -55,7 +56,7 @@ func (w *world) upgrades(t *testing.T) {
 			limits[c.Pod] = c.To
 			// A new leader tries what the uplink carries, by 30 % at most; half more is wanted.
 			if sum := sumOf(limits); sum >= capacity*3/2 {
-				t.Errorf("%s: the limits add up to %v after that of %s was changed from %v to %v", way.name, sum, c.Pod, c.From, c.To)
+				t.Errorf("%s: the limits add up to %v after that of %s was changed from %v to %v, of all changes %v", way.name, sum, c.Pod, c.From, c.To, changes)
 			}
 		}
 	}
@@ -74,35 +75,43 @@ func sumOf(limits map[string]bitrate.Rate) (sum bitrate.Rate) {
 func (w *world) shareKey(t *testing.T) {
 	t.Helper()
 	ctx, apps, core := t.Context(), w.Client.AppsV1(), w.Client.CoreV1()
-	controller, err := apps.Deployments(install.Namespace).Get(ctx, "detnet-controller", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	withArgs(&controller.Spec.Template.Spec, func(arg string) (string, bool) {
-		name, _, _ := strings.Cut(arg, "=")
-		if name == "--controller-tls-secret" {
-			return name + "=", true
+	again := func(what string, change func() error) { // its controller writes the status meanwhile
+		t.Helper()
+		if err := retry.RetryOnConflict(retry.DefaultBackoff, change); err != nil {
+			t.Fatalf("change %s: %v", what, err)
 		}
-		return arg, true
-	})
-	if _, err := apps.Deployments(install.Namespace).Update(ctx, controller, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
 	}
-	for _, name := range agentSets {
-		set, err := apps.DaemonSets(install.Namespace).Get(ctx, name, metav1.GetOptions{})
+	again("the controller", func() error {
+		controller, err := apps.Deployments(install.Namespace).Get(ctx, "detnet-controller", metav1.GetOptions{})
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		pod := &set.Spec.Template.Spec
-		withArgs(pod, func(arg string) (string, bool) { return arg, !strings.HasPrefix(arg, "--controller-ca-file=") })
-		pod.Volumes = slices.DeleteFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == "controller-ca" })
-		for i := range pod.Containers {
-			c := &pod.Containers[i]
-			c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "controller-ca" })
-		}
-		if _, err := apps.DaemonSets(install.Namespace).Update(ctx, set, metav1.UpdateOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		withArgs(&controller.Spec.Template.Spec, func(arg string) (string, bool) {
+			name, _, _ := strings.Cut(arg, "=")
+			if name == "--controller-tls-secret" {
+				return name + "=", true
+			}
+			return arg, true
+		})
+		_, err = apps.Deployments(install.Namespace).Update(ctx, controller, metav1.UpdateOptions{})
+		return err
+	})
+	for _, name := range agentSets {
+		again(name, func() error {
+			set, err := apps.DaemonSets(install.Namespace).Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			pod := &set.Spec.Template.Spec
+			withArgs(pod, func(arg string) (string, bool) { return arg, !strings.HasPrefix(arg, "--controller-ca-file=") })
+			pod.Volumes = slices.DeleteFunc(pod.Volumes, func(v corev1.Volume) bool { return v.Name == "controller-ca" })
+			for i := range pod.Containers {
+				c := &pod.Containers[i]
+				c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "controller-ca" })
+			}
+			_, err = apps.DaemonSets(install.Namespace).Update(ctx, set, metav1.UpdateOptions{})
+			return err
+		})
 	}
 	for _, object := range []string{"deployment/detnet-controller", "daemonset/" + agentSets[0], "daemonset/" + agentSets[1]} {
 		if out, err := w.Cluster.Kubectl(ctx, "rollout", "status", "--timeout=5m", "--namespace", install.Namespace, object); err != nil {
