@@ -35,20 +35,58 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// A line for each world, with what came of it before each limiter.
-func TestTable(t *testing.T) {
+// rows are what came of a world before each limiter, by the law and by the bound.
+func rows(world string, by, bound [3]outcome) map[plan.Limiter][]report.Row {
 	all := map[plan.Limiter][]report.Row{}
 	for i, l := range []plan.Limiter{plan.TokenBucket, plan.EDT, plan.EDTHostRouting} {
-		row := report.Row{}
-		row.Scenario, row.Law, row.Violation, row.Goodput = "edge", law.Adaptive, float64(i+1)/1000, 19*bitrate.Mbit
-		bound := row
-		bound.Law, bound.Violation = report.BoundName, 0
-		all[l] = []report.Row{row, bound}
+		for name, o := range map[string]outcome{law.Adaptive: by[i], report.BoundName: bound[i]} {
+			row := report.Row{}
+			row.Scenario, row.Law, row.Violation, row.Goodput = world, name, o.late, o.sent
+			all[l] = append(all[l], row)
+		}
 	}
-	got := table(all)
-	want := "| edge | 0.10 %, 19M | 0.20 %, 19M | 0.00 %, 19M | as tc | 0.30 %, 19M | 0.00 %, 19M | as tc |\n"
-	if !strings.Contains(got, want) || strings.Count(got, "\n| ") != len(worlds.All())+1 {
-		t.Errorf("want a line %q in\n%s", want, got)
+	return all
+}
+
+// A line for each world, with what came of it before each limiter, and of one that was played again by that.
+func TestTable(t *testing.T) {
+	none := [3]outcome{}
+	all := rows("edge", [3]outcome{of(0.1, 19), of(0.2, 19), of(0.3, 19)}, [3]outcome{of(0, 19), of(0, 19), of(0, 19)})
+	for again, want := range map[string]string{
+		"stall": "| edge | 0.10 %, 19M | 0.20 %, 19M | 0.00 %, 19M | as tc | 0.30 %, 19M | 0.00 %, 19M | as tc |\n",
+		"edge":  "| *edge* | 0.40 %, 18M | 0.50 %, 18M | 0.00 %, 0M | as tc | 1.00 %, 18M | 0.00 %, 0M | **short**: 0.6 % later |\n",
+	} {
+		got := table(all, rows(again, [3]outcome{of(0.4, 18), of(0.5, 18), of(1, 18)}, none))
+		if !strings.Contains(got, want) || strings.Count(got, "\n| ") != len(worlds.All())+1 {
+			t.Errorf("with %s played again: want a line %q in\n%s", again, want, got)
+		}
+	}
+}
+
+// A world is in doubt where a little more or less would make it another verdict, be it better or worse.
+func TestDoubtful(t *testing.T) {
+	clear, bound := of(0.3, 100), [3]outcome{of(0, 100), of(0, 100), of(0, 100)}
+	for _, tt := range []struct {
+		is   outcome
+		want bool
+	}{
+		{clear, false},
+		{of(0.69, 100), true},
+		{of(0.89, 100), true},
+		{of(1.2, 100), false},
+		{of(0.3, 98), true},
+		{of(0.3, 96), true},
+		{of(0.3, 90), false},
+	} {
+		for _, is := range [][3]outcome{{clear, tt.is, clear}, {clear, clear, tt.is}} {
+			var got bool
+			for _, w := range doubtful(rows("edge", is, bound)) {
+				got = got || w.Name == "edge"
+			}
+			if got != tt.want {
+				t.Errorf("%v beside %v: in doubt %v, want %v", tt.is, clear, got, tt.want)
+			}
+		}
 	}
 }
 
@@ -71,7 +109,7 @@ func TestThePageHasEveryWorld(t *testing.T) {
 	_, rest, _ := strings.Cut(string(page), begin)
 	table, _, _ := strings.Cut(rest, end)
 	for _, world := range worlds.All() {
-		if !strings.Contains(table, "\n| "+world.Name+" |") {
+		if !strings.Contains(table, "\n| "+world.Name+" |") && !strings.Contains(table, "\n| *"+world.Name+"* |") {
 			t.Errorf("no line on %s: make limiters", world.Name)
 		}
 	}

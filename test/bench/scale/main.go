@@ -44,7 +44,7 @@ func run() error {
 	pods := flag.Int("pods", 10, "throttleable pods a node, at most 60; there is one critical pod a node")
 	cached := flag.Int("cached", 10_000, "pods that the webhook has in its cache, at least, when creates are measured; 0: they are not")
 	road := flag.String("road", "tc", "tc: the agents enforce; annotation: limits act a while after they are written, as on Cilium")
-	hold := flag.Duration("hold", 10*time.Second, "how long each phase lasts; the calm one three times that")
+	hold := flag.Duration("hold", 10*time.Second, "how long each phase lasts; the calm one eleven times that")
 	out := flag.String("o", "", "`file` for the figures as JSON")
 	picture := flag.String("svg", "", "`file` for a picture of the figures against the number of nodes")
 	flag.Parse()

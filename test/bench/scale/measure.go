@@ -146,8 +146,8 @@ func (b *bench) firstTick(ctx context.Context, r *replica, since time.Time) (flo
 	}
 }
 
-// calmHolds is how many times as long as another phase the calm one lasts.
-const calmHolds = 3
+// calmHolds is how many times as long as another phase the calm one lasts: a p99 is of a hundred rounds at least, one a second.
+const calmHolds = 11
 
 // calm measures what it costs while nothing happens.
 func (b *bench) calm(ctx context.Context) error {
@@ -169,7 +169,7 @@ func (b *bench) calm(ctx context.Context) error {
 	}
 	waited := b.leader.waited()
 	reports, octets, measured, begun := b.fleet.reports.Load(), b.fleet.octets.Load(), b.fleet.measured.Load(), time.Now()
-	if err := sleep(ctx, calmHolds*b.hold); err != nil { // there is a round a second
+	if err := sleep(ctx, calmHolds*b.hold); err != nil {
 		return err
 	}
 	took := time.Since(begun).Seconds()
