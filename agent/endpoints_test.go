@@ -3,6 +3,7 @@ package agent
 import (
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,7 +19,17 @@ func TestEndpointComesBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { l.Close() })
+		var accepting sync.WaitGroup
+		accepting.Go(func() { // or its queue is full after a while
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				c.Close()
+			}
+		})
+		t.Cleanup(func() { l.Close(); accepting.Wait() })
 		return l
 	}
 	port := func(l net.Listener) uint32 { return uint32(l.Addr().(*net.TCPAddr).Port) }
@@ -60,7 +71,7 @@ func TestEndpointComesBack(t *testing.T) {
 	}
 	listen(address)
 	back, r := report("answers", func(r *api.SessionReport) bool { return r.GetError() == "" && r.GetReceived() > 10 })
-	if back.GetLost() != 0 || back.GetError() != "" {
+	if back.GetLost() != back.GetLate() || back.GetError() != "" {
 		t.Errorf("the healthy session: %v", back)
 	}
 	t.Logf("%d tries were lost", r.GetLost())

@@ -242,17 +242,20 @@ func conform(t *testing.T, l lab, target Session) {
 	unnamed.Host = "nowhere.test"
 	s := l.start(t, good, vanished, unnamed)
 	got := gather(t, s, func(got map[string]*Result) bool {
-		return samples("good", 50)(got) && samples("vanished", 1)(got) && got["unnamed"].Err != nil
+		return samples("good", 50)(got) && got["good"].Totals.Received >= 50 && samples("vanished", 1)(got) && got["unnamed"].Err != nil
 	})
 
 	r := got["good"]
 	if r.Err != nil || r.Timestamps != SourceKernel {
 		t.Errorf("good: error %v, timestamps by %v; want none, kernel", r.Err, r.Timestamps)
 	}
-	if r.Totals.Lost != 0 || r.Totals.Received < 50 || r.Totals.Duplicated+r.Totals.Reordered+r.Totals.Late != 0 {
+	if r.Totals.Lost != r.Totals.Late || r.Totals.Duplicated+r.Totals.Reordered != 0 {
 		t.Errorf("good: totals %+v", r.Totals)
 	}
 	for i, sample := range r.Samples {
+		if sample.Lost && r.Totals.Late > 0 {
+			continue
+		}
 		if sample.HasOneWay != (target.Protocol == workload.STAMP) {
 			t.Fatalf("good: sample %d has one-way delays: %v", i, sample.HasOneWay)
 		}
@@ -308,8 +311,9 @@ func TestMissingTimestamps(t *testing.T) {
 	})
 	l.run(t, s)
 	r := gather(t, s, samples("x", 20))["x"]
-	if r.Timestamps != SourceUser || r.Totals.Received < uint64(len(r.Samples)+patience) {
-		t.Errorf("timestamps by %v; %+v, %d samples", r.Timestamps, r.Totals, len(r.Samples))
+	measured := slices.DeleteFunc(r.Samples, func(s Sample) bool { return s.Lost })
+	if r.Timestamps != SourceUser || r.Totals.Received < uint64(len(measured)+patience) {
+		t.Errorf("timestamps by %v; %+v, %d samples", r.Timestamps, r.Totals, len(measured))
 	}
 }
 
