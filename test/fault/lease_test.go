@@ -179,9 +179,9 @@ func TestLimitsMoveWhileTheAPIServerHangs(t *testing.T) {
 	hung.let()
 	await.Until(t, "it leads again", first.held.Leads)
 	moves("and decides under the same number", one)
-	before := pods.limits()
+	recorded := pods.limits()
 	await.Until(t, "and writes", func() bool {
-		for limit := range before {
+		for limit := range recorded {
 			if pods.limits()[limit] == 0 {
 				return true
 			}
@@ -195,8 +195,12 @@ func TestLimitsMoveWhileTheAPIServerHangs(t *testing.T) {
 	await.Until(t, "the agent hears it", func() bool { return decided().Term > one })
 	two := decided().Term
 	await.Until(t, "the one before is silent", func() bool { return !first.held.Speaks() })
+	before := decided()
 	hung.let()
-	moves("its word stays", two)
+	await.Until(t, "its word stays", func() bool { // a machine that stands still for longer than the lease lasts costs it the lead
+		now := decided()
+		return now.Compare(before) > 0 && (now.Term == two || !second.held.Leads())
+	})
 	second.end()
 	await.Until(t, "the one before leads again", func() bool { return decided().Term > two })
 }
