@@ -67,11 +67,11 @@ func (s *State) behind(b plan.Bottleneck) bool {
 const shows = 2 * time.Second
 
 // full reports whether an uplink is what an app is late by, as far as others show: more was given out
-// behind it just now, or less for an app of another node.
+// behind it just now, or has yet to be found to fit, or less for an app of another node.
 func (s *State) full(v sense.View) func(plan.Bottleneck, *plan.App) bool {
 	return func(b plan.Bottleneck, app *plan.App) bool {
 		known := find(s.Budgets, b)
-		if v.At.Sub(known.Search.Raised) < shows {
+		if v.At.Sub(known.Search.Raised) < shows || known.Phase == plan.Trying {
 			return true
 		}
 		i, found := plan.Find(v.Apps, find(s.Accounts, b).App)

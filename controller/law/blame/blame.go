@@ -39,7 +39,7 @@ type Diagnosis struct {
 	InVain     bool              // somebody was cut in it without effect
 	Afar       bool              // the nodes it is measured from are late towards others as well
 	Since      time.Time         // last in trouble
-	Late       time.Time         // since when it is, without a look at which it was not; zero: it is not
+	Late       time.Time         // since when it is late from wherever it is measured, without a look at which it was not; zero: it is not
 
 	// No bottleneck is to blame: cuts did not help anywhere. Until RetryAt
 	// the app is not acted upon, unless it gets much worse than Level.
@@ -78,7 +78,9 @@ func diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 		s := Diagnosis{App: v.App.Pod, Bottleneck: plan.Uplink(v.App.Node), Seen: now}
 		trouble := !v.App.SLO.IsZero() && sense.Crosses(v.App) && (v.Standing || v.Lossy)
 		if trouble {
-			s.Late, s.Afar = now, contains(afar, s.App)
+			if s.Afar = contains(afar, s.App); everywhere(v) {
+				s.Late = now
+			}
 			s.Bottleneck = candidates(v, s.Afar, sending)[0]
 			s.part(ends(v, sending))
 			if s.Bottleneck.Whole && contains(unsure, s.App) {

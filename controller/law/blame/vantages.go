@@ -17,7 +17,7 @@ func lateFromAfar(verdicts []sense.Verdict, full func(plan.Bottleneck, *plan.App
 	var seen map[string]towards
 	for i := range verdicts {
 		v := &verdicts[i]
-		if !v.Trouble() || v.Paths.Seen < 2 || bits.OnesCount64(v.Paths.LateFrom) != v.Paths.Seen {
+		if !v.Trouble() || !everywhere(v) {
 			continue
 		}
 		if seen == nil {
@@ -35,10 +35,15 @@ func lateFromAfar(verdicts []sense.Verdict, full func(plan.Bottleneck, *plan.App
 	return apps
 }
 
+// everywhere reports whether an app is late from wherever it is measured, and that is more than one node.
+func everywhere(v *sense.Verdict) bool {
+	return v.Paths.Seen > 1 && bits.OnesCount64(v.Paths.LateFrom) == v.Paths.Seen
+}
+
 const (
-	few     = 10                     // nodes that send are cut together as soon as it looks as if they had to be
-	another = 5 * time.Millisecond   // that it has to look so for each one more
-	longest = 500 * time.Millisecond // and for all of a large cluster: who is late has been reported by then
+	few     = 10                   // nodes that send are cut together as soon as it looks as if they had to be
+	another = 5 * time.Millisecond // that it has to look so for each one more
+	longest = time.Second          // and for all of a large cluster: who is late has been reported by then, be the controller strained
 )
 
 // unsure finds the apps that are late from wherever they are measured for so short a time that those
@@ -49,7 +54,7 @@ func unsure(known []Diagnosis, verdicts []sense.Verdict, sending Sending, now ti
 	sure := min(time.Duration(max(nodes-few, 0))*another, longest)
 	for i := range verdicts {
 		v, late := &verdicts[i], now
-		if !v.Trouble() || v.Paths.Seen < 2 || bits.OnesCount64(v.Paths.LateFrom) != v.Paths.Seen {
+		if !v.Trouble() || !everywhere(v) {
 			continue
 		}
 		if k, found := plan.FindNear(known, v.App.Pod, i); found && !known[k].Late.IsZero() {

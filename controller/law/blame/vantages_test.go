@@ -20,7 +20,7 @@ func seen(name, node, first, second string, late uint64) sense.Verdict {
 		Pod: plan.PodID{Namespace: "factory", Name: name}, Node: node, SLO: workload.SLO{Jitter: allowed},
 		Sessions: []plan.Session{{Vantage: first}, {Vantage: second}},
 	}}
-	v.Paths = sense.Paths{Seen: 2, LateFrom: late, ClearFrom: ^late & 3}
+	v.Paths = sense.Paths{Seen: 2, LateFrom: late, ClearFrom: ^late & 3, LateThere: late, ClearBack: 3}
 	for k := range v.App.Sessions {
 		if late&(1<<k) != 0 {
 			v.Paths.Late++
@@ -35,7 +35,7 @@ func seen(name, node, first, second string, late uint64) sense.Verdict {
 // replies is an app that answers late, whoever asks.
 func replies(name, node string) sense.Verdict {
 	v := seen(name, node, "n2", "n3", 0)
-	v.Paths, v.Standing = sense.Paths{Seen: 2, Late: 2}, true
+	v.Paths, v.Standing = sense.Paths{Seen: 2, Late: 2, LateBack: 3}, true
 	v.Worst = sense.Reading{Session: &v.App.Sessions[0], Samples: 4, Recent: 40 * allowed, Ways: sense.Ways{Back: 40 * allowed}}
 	return v
 }
@@ -78,19 +78,21 @@ func TestALargeClusterIsCutOnlyOnceOthersHaveBeenHeard(t *testing.T) {
 		nodes = append(nodes, fmt.Sprint("x", k))
 	}
 	begun, nobody := time.Unix(0, 0), plan.Bottleneck{}
-	late, others := seen("a", "n1", "v1", "v2", 3), []sense.Verdict{replies("b", "v1"), replies("c", "v2")}
+	late, answers, others := seen("a", "n1", "v1", "v2", 3), replies("a", "n1"), []sense.Verdict{replies("b", "v1"), replies("c", "v2")}
 	for name, tc := range map[string]struct {
 		nodes  int
 		after  time.Duration // of the second look
 		others []sense.Verdict
 		full   bool   // the uplinks were cut for others
 		silent string // a node that does not send
+		before *sense.Verdict
 		want   [2]plan.Bottleneck
 	}{
 		"a small one":                  {nodes: 5, want: [2]plan.Bottleneck{plan.Cluster, plan.Cluster}},
 		"at once":                      {nodes: 205, after: 300 * time.Millisecond, want: [2]plan.Bottleneck{nobody, nobody}},
-		"nobody else was late by then": {nodes: 205, after: 600 * time.Millisecond, want: [2]plan.Bottleneck{nobody, plan.Cluster}},
+		"nobody else was late by then": {nodes: 205, after: 1100 * time.Millisecond, want: [2]plan.Bottleneck{nobody, plan.Cluster}},
 		"others were":                  {nodes: 205, after: 100 * time.Millisecond, others: others, want: [2]plan.Bottleneck{nobody, plan.Uplink("v2")}},
+		"late by its own node before":  {nodes: 205, after: 1100 * time.Millisecond, before: &answers, want: [2]plan.Bottleneck{plan.Uplink("n1"), nobody}},
 		"they were cut for others":     {nodes: 205, after: 600 * time.Millisecond, full: true, want: [2]plan.Bottleneck{nobody, plan.Uplink("v2")}},
 		"one of a few more":            {nodes: 20, after: 100 * time.Millisecond, want: [2]plan.Bottleneck{nobody, plan.Cluster}},
 		"a vantage does not send":      {nodes: 205, silent: "v1", want: [2]plan.Bottleneck{plan.Cluster, plan.Cluster}},
@@ -103,8 +105,12 @@ func TestALargeClusterIsCutOnlyOnceOthersHaveBeenHeard(t *testing.T) {
 			known = diagnose(known, func(b plan.Bottleneck) bool { return b != nobody }, verdicts, afar, unsure(known, verdicts, sending, now), sending, now)
 			return known[0].Bottleneck
 		}
-		got := [2]plan.Bottleneck{look([]sense.Verdict{late}, false, begun)}
-		if known[0].concerns(plan.Cluster, late.App, true) == (got[0] == nobody) {
+		first := late
+		if tc.before != nil {
+			first = *tc.before
+		}
+		got := [2]plan.Bottleneck{look([]sense.Verdict{first}, false, begun)}
+		if tc.before == nil && known[0].concerns(plan.Cluster, late.App, true) == (got[0] == nobody) {
 			t.Errorf("%s: %v is to blame, and yet somebody is cut, or nobody", name, got[0])
 		}
 		if got[1] = look(append([]sense.Verdict{late}, tc.others...), tc.full, begun.Add(tc.after)); got != tc.want {
