@@ -84,6 +84,7 @@ type Trouble struct {
 	Unwritten bool         // the last cut was not in force at the last step
 	Overshot  bool         // it followed a raise
 	Tried     bool         // the raise was a try for more
+	Waited    bool         // the queue was what sockets had waiting as limits were raised
 }
 
 // Before is how it was before the first of the cuts in a row.

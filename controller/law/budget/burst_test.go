@@ -14,11 +14,11 @@ import (
 )
 
 // What sockets had waiting as limits were raised makes a queue that is there at once and
-// leaves, or somebody is seen to send more than its limit: nobody is cut for it, and it is
-// remembered. One that goes on growing, and one
+// leaves, or somebody is seen to send more than its limit: it is remembered, and nobody is cut for it that leaves soon. For one
+// that does not a cut is made that says nothing of the link. One that goes on growing, and one
 // before another limiter, is of too much, and so is one after limits were changed so that
 // nothing waits.
-func TestABurstOfSocketsIsNotCutFor(t *testing.T) {
+func TestABurstOfSocketsSaysNothingOfTheLink(t *testing.T) {
 	soars, stands := func(i int) time.Duration { return time.Duration(5*i+5) * ms }, func(int) time.Duration { return 10 * ms }
 	late := func(i int) time.Duration { return max(time.Duration(26-i)*ms*time.Duration(min(max(i-12, 0), 1)), 0) }
 	leaves, grows := func(i int) time.Duration { return time.Duration(21-i) * ms }, func(i int) time.Duration { return time.Duration(i+1) * ms }
@@ -31,12 +31,13 @@ func TestABurstOfSocketsIsNotCutFor(t *testing.T) {
 		sent           bitrate.Rate
 		before         bitrate.Rate // sent before the raise; 0: as the limit
 		hold, burst    bool
+		empty          bool // it is cut for, and nothing else
 	}{
 		"a queue that leaves":                                      {sockets: true, ago: 450 * ms, above: leaves, sent: limit, hold: true, burst: true},
 		"one that grows":                                           {sockets: true, ago: 450 * ms, above: grows, sent: limit},
-		"one that grows, beside more than the limits":              {sockets: true, ago: 450 * ms, above: grows, sent: more, hold: true, burst: true},
+		"one that grows, beside more than the limits":              {sockets: true, ago: 450 * ms, above: grows, sent: more, empty: true, burst: true},
 		"one that grows, beside who lends and sent as much before": {sockets: true, ago: 450 * ms, above: grows, sent: more, before: more},
-		"one that grows faster than the limits let it":             {sockets: true, ago: 450 * ms, above: soars, sent: limit, hold: true, burst: true},
+		"one that grows faster than the limits let it":             {sockets: true, ago: 450 * ms, above: soars, sent: limit, empty: true, burst: true},
 		"one that stands as it is":                                 {sockets: true, ago: 450 * ms, above: stands, sent: limit},
 		"one that began later than the raise took effect":          {sockets: true, ago: 450 * ms, above: late, sent: limit},
 		"one long after the raise":                                 {sockets: true, ago: 700 * ms, above: leaves, sent: more},
@@ -49,12 +50,13 @@ func TestABurstOfSocketsIsNotCutFor(t *testing.T) {
 			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i-20) * 20 * ms)), RTT: tt.above(i)})
 		}
 		b := fine()
+		b.Total = 96 * mbit
 		b.Search.Raised = t0.Add(-tt.ago)
 		if tt.known > 0 {
 			b.Link.Burst = t0.Add(-tt.known)
 		}
 		v := sense.Verdict{Standing: true, Allow: ms, Soft: ms / 2}
-		v.Worst = sense.Reading{Recent: 5 * ms}
+		v.Worst = sense.Reading{Recent: 5 * ms, Slope: float64(tt.above(19)-tt.above(9)) / float64(200*ms)}
 		turn := Turn{
 			Config: config, Sense: sense.DefaultConfig(), Now: t0, Feedback: 100 * ms, Opinion: &blame.Opinion{Verdict: v}, Paths: []queue.Path{{Session: &session}},
 			Load: senders.Load{Peak: b.Total, Limits: b.Total, Bound: true, More: true, Room: true, Sockets: tt.sockets, Paced: tt.paced},
@@ -62,8 +64,17 @@ func TestABurstOfSocketsIsNotCutFor(t *testing.T) {
 				{At: plan.At(t0.Add(-tt.ago)), Tx: cmp.Or(tt.before, limit)}, {At: plan.At(t0), Tx: tt.sent},
 			}}},
 		}
-		if r := turn.Decide(&b); (r.Action == plan.Hold) != tt.hold || b.Link.Bursts(t0) != tt.burst {
-			t.Errorf("%s: %s, remembered: %v", name, r.Action, b.Link.Bursts(t0))
+		before := b.Total
+		r := turn.Decide(&b)
+		if (r.Action == plan.Hold) != tt.hold || b.Link.Bursts(t0) != tt.burst || b.Trouble.Waited != tt.empty {
+			t.Errorf("%s: %s, remembered: %v, %+v", name, r.Action, b.Link.Bursts(t0), b.Trouble)
+		}
+		if tt.empty {
+			turn.Now, turn.Opinion = t0.Add(time.Second), &blame.Opinion{}
+			turn.Load.Limits, turn.Load.Peak = b.Total, b.Total
+			if turn.Decide(&b); b.Total != before || b.Link.Capacity != 100*mbit {
+				t.Errorf("%s: once it is gone %v of %v is given out, before it %v", name, b.Total, b.Link.Capacity, before)
+			}
 		}
 		if b.Link.Bursts(t0.Add(burstMemory)) {
 			t.Errorf("%s: never forgotten", name)

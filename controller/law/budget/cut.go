@@ -162,7 +162,7 @@ func (t *Turn) cut(b *Budget) {
 	if first { // the search ends there
 		b.Link.Upper = min(total, t.sinceOnset(b))
 	}
-	x.Doubted = time.Time{}
+	x.Doubted, x.Waited = time.Time{}, false
 	x.Cuts++
 	b.Link.Proven = 0
 	b.Search.Overbooked.exceeded(t.Now)
@@ -171,6 +171,19 @@ func (t *Turn) cut(b *Budget) {
 	if x.Resume = plan.Draining; t.unsure() {
 		x.Resume = plan.Testing
 	}
+	b.Phase = plan.Cutting
+}
+
+// empty cuts for what sockets had waiting, and takes it for nothing else: what they are let send after it is what it was.
+func (t *Turn) empty(b *Budget) {
+	t.count(b)
+	x := &b.Trouble
+	x.Rise, x.Found.Used = queue.Way{}, min(b.Limits(), t.Load.Peak)
+	x.Tried, x.Overshot, x.Waited = b.Phase == plan.Trying, true, true
+	x.InForce = t.Load.Limits + t.Load.Unused
+	t.lower(b, x.Found.Used, t.queue().Seconds()/t.Config.Drain.Seconds(), t.Config.MaxCut)
+	x.Doubted, x.Resume = time.Time{}, plan.Draining
+	x.Cuts++
 	b.Phase = plan.Cutting
 }
 
@@ -220,7 +233,8 @@ func (t *Turn) lower(b *Budget, used bitrate.Rate, depth, most float64) {
 func (t *Turn) deepen(b *Budget) bool {
 	x := &b.Trouble
 	together := b.Search.Overbooked.Recalled.Equal(b.Link.Cut) // that says enough, and nothing of the link
-	if !t.Now.Before(b.Link.EffectBy) || x.Cuts != 1 || x.Found.Loss > 0 || x.Overshot || together {
+	first := b.Link.Cut.Add(senders.Window * 3 / 2)            // step after it, however soon it shows
+	if !t.Now.Before(later(b.Link.EffectBy, first)) || x.Cuts != 1 || x.Found.Loss > 0 || x.Overshot || together {
 		return false
 	}
 	return t.passesLess(b) || t.grew(b)

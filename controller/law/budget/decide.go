@@ -1,12 +1,9 @@
 package budget
 
 import (
-	"slices"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
-	"github.com/detnet/detnet/controller/law/queue"
-	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
 
@@ -103,7 +100,7 @@ func (t *Turn) settled(b *Budget) plan.Reason {
 func (t *Turn) trying(b *Budget) plan.Reason {
 	switch {
 	case t.awaits(b), t.Load.Resuming && (t.tooFar(b) || t.Opinion.Trouble()) && t.ripple(b):
-		return t.hold(b, plan.AwaitEffect)
+		return t.await(b)
 	case t.queued(b) && !t.undo(b):
 		return t.reason(b, plan.Cut, plan.NearTarget)
 	case b.Phase == plan.Settled: // that was no small try's doing
@@ -131,7 +128,7 @@ func (t *Turn) busy(b *Budget) (r plan.Reason, busy bool) {
 	v := t.Opinion
 	switch {
 	case t.awaits(b):
-		return t.hold(b, plan.AwaitEffect), true
+		return t.await(b), true
 	case v.Trouble() && !v.LetBe:
 		return t.relieve(b), true
 	case t.Held:
@@ -158,8 +155,15 @@ func (t *Turn) awaits(b *Budget) bool {
 	return t.Now.Before(b.Link.EffectBy) || t.waits() || t.bursts(b)
 }
 
-// tooFar reports whether a try for more has met the first sign of a queue.
-func (t *Turn) tooFar(b *Budget) bool { return b.Phase == plan.Trying && t.touched(b) }
+// await waits for the last change to show. What sockets had waiting is cut for where it would not be
+// gone soon: that is by way of little, and says nothing of the link.
+func (t *Turn) await(b *Budget) plan.Reason {
+	if !t.lasts(b) {
+		return t.hold(b, plan.AwaitEffect)
+	}
+	t.empty(b)
+	return t.reason(b, plan.Cut, plan.Violation)
+}
 
 // pentUp reports whether limits were just given back: what the limiters held is let out at
 // once, and a queue of it says nothing of the link.
@@ -187,70 +191,3 @@ func (t *Turn) ripple(b *Budget) bool {
 	}
 	return !b.burst() && !v.Lossy && v.Worst.Recent < most
 }
-
-// bursts reports whether a queue is what sockets had waiting as limits were raised: somebody
-// is seen to send more than its new limit, or the queue is there at once and leaves. From then
-// on limits are changed so that it does not come.
-func (t *Turn) bursts(b *Budget) bool {
-	v := t.Opinion
-	known := t.Load.Paced && !b.burst() // and limits were changed so that it does not come
-	if !t.Load.Sockets || known || !v.Trouble() && !t.tooFar(b) || t.Now.Sub(b.Search.Raised) >= t.Feedback+burstTime {
-		return false
-	}
-	if !t.over(b) && (v.Lossy || !v.Trouble() || !t.atOnce(b)) {
-		return false // it is a lasting excess
-	}
-	b.Link.Burst = t.Now
-	return true
-}
-
-// atOnce reports whether a queue came as a raise took effect, and leaves, or came faster than the
-// limits let it.
-func (t *Turn) atOnce(b *Budget) bool {
-	ramp, l := t.ramp(b, t.Now), &b.Link
-	onset := queue.Onset(ramp, t.Sense.Window)
-	if len(ramp) == 0 || onset.After(b.Search.Raised.Add(t.Feedback)) {
-		return false
-	}
-	rise := queue.Rising(ramp)
-	came := l.Capacity + bitrate.Scale(l.Capacity+l.Others, rise)
-	fast := rise != 0 && l.Measured && came > bitrate.Scale(b.Limits(), 2*beyond-1)
-	sudden := rise == 0 && t.Now.Sub(onset) < t.Sense.Window
-	return fast || sudden || len(ramp)-1-queue.Turning(ramp) >= leaving
-}
-
-// burst reports whether the newest raise was seen to make one.
-func (b *Budget) burst() bool { return b.Link.Burst.After(b.Search.Raised) }
-
-// over reports whether somebody has sent clearly more than its limit since a raise, and than before
-// it, as who lends to another one may: what waited in its sockets, beside what is new.
-func (t *Turn) over(b *Budget) bool {
-	raised := b.Search.Raised
-	return slices.ContainsFunc(t.Senders, func(s *plan.Sender) bool {
-		may := max(s.Limit, senders.Over(s.Rates, raised.Add(-senders.Window), raised))
-		return slices.ContainsFunc(s.Rates, func(r plan.TxRate) bool {
-			return r.At.After(raised.Add(senders.Window)) && r.Tx > bitrate.Scale(may, beyond)
-		})
-	})
-}
-
-// Bursts reports whether what sockets have waiting made a queue lately.
-func (l *Link) Bursts(now time.Time) bool { return !l.Burst.IsZero() && now.Sub(l.Burst) < burstMemory }
-
-// Eases reports whether a raise is to be one that what sockets have waiting makes no queue of: it did
-// lately, or it is the first to what a queue told, which nothing is known of.
-func (l *Link) Eases(now time.Time) bool { return l.Bursts(now) || l.Known && l.Eased.IsZero() }
-
-// Paced reports whether changes are made that way, or were just now.
-func (l *Link) Paced(now time.Time) bool { return l.Bursts(now) || now.Sub(l.Eased) < burstTime }
-
-const (
-	ripple = 4 // times what is allowed: how late ripples make packets at most
-	// atOnceOf is what fq keeps of a flow (flow_limit, 100 packets), and lets out at once that it held back behind packets of
-	// before a change: bits. Half as much again is the most that is taken for it.
-	atOnceOf    = 100.0 * 1514 * 8
-	atOnceMost  = 1.5 * atOnceOf
-	leaving     = 2                      // samples in a row after the highest tell that a queue leaves
-	burstTime   = 500 * time.Millisecond // after a raise, that a burst is waited for to leave
-	burstMemory = 10 * time.Minute       // after a burst, that sockets are taken to have more waiting
-)

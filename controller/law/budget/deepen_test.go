@@ -54,6 +54,21 @@ func TestACutIsDeepenedOnceTheQueueTellsHowFastItGrew(t *testing.T) {
 	}
 }
 
+// So it is at the first step after the cut where that is in force by then.
+func TestACutThatIsInForceAtTheNextStepIsDeepened(t *testing.T) {
+	b, turn, see := youngQueue(194*mbit, func(at time.Duration) time.Duration { return at + 70*ms })
+	turn.Feedback = 100 * ms
+	see(-150, -50)
+	turn.Decide(&b)
+	first := b.Total
+	turn.Now = t0.Add(100 * ms)
+	see(-40, 50)
+	turn.Opinion.Blind = true
+	if r := turn.Decide(&b); r.Action != plan.Cut || b.Total > 60*mbit {
+		t.Errorf("%+v: %v after a first cut to %v, want less than 60M", r, b.Total, first)
+	}
+}
+
 // A queue is judged by the limits that were in force as it stood, not by those of the cut that was deepened:
 // else a link that lost a seventh is taken to carry no more than the first cut let through.
 func TestADeepenedCutSaysNothingOfWhatWentThroughBefore(t *testing.T) {

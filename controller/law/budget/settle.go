@@ -8,6 +8,7 @@ import (
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/queue"
 	"github.com/detnet/detnet/controller/law/senders"
+	"github.com/detnet/detnet/controller/plan"
 	"github.com/detnet/detnet/quantile"
 )
 
@@ -15,6 +16,10 @@ import (
 // what fits through. Where the queue was too short to measure that, the budget
 // feels its way up from where the queue emptied.
 func (t *Turn) settle(b *Budget) {
+	if b.Trouble.Waited {
+		t.resume(b)
+		return
+	}
 	e := t.episode(b)
 	t.gauge(b, e)
 	l, s, before := &b.Link, &b.Search, &b.Trouble.Before.Link
@@ -47,6 +52,16 @@ func (t *Turn) settle(b *Budget) {
 	b.Total = max(b.Total, bitrate.Scale(l.Capacity, t.Config.Settle))
 	b.Phase = b.rest()
 	b.Search.Raised, s.At = t.Now, t.Now.Add(max(wait, t.pause(b)))
+}
+
+// resume gives out again what made a queue of what sockets had waiting.
+func (t *Turn) resume(b *Budget) {
+	x, s := &b.Trouble, &b.Search
+	b.Total, b.Phase = max(b.Total, x.Before.Total), b.rest()
+	if x.Tried {
+		b.Phase = plan.Trying
+	}
+	s.Raised, s.At = t.Now, later(s.At, t.Now.Add(t.pause(b)))
 }
 
 // gauge takes the capacity, and what others use of it, from what was seen of a queue.
