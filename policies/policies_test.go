@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/format"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/workload"
 )
 
@@ -34,9 +36,21 @@ func TestReadDirIsBounded(t *testing.T) {
 	}
 }
 
+func load(t testing.TB, set Set) (engine *Engine, err error) {
+	t.Helper()
+	await.Unhurried(t, func(ctx context.Context) { engine, err = Load(ctx, set) })
+	return engine, err
+}
+
+func decide(t testing.TB, e *Engine, in Input) (d Decision, err error) {
+	t.Helper()
+	await.Unhurried(t, func(ctx context.Context) { d, err = e.Decide(ctx, in) })
+	return d, err
+}
+
 func mustLoad(t testing.TB, site Set) *Engine {
 	t.Helper()
-	engine, err := Load(t.Context(), site.Over(Default()))
+	engine, err := load(t, site.Over(Default()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +78,7 @@ func podInput(t testing.TB, labels, annotations map[string]string) Input {
 
 func mustDecide(t testing.TB, e *Engine, in Input) Decision {
 	t.Helper()
-	d, err := e.Decide(t.Context(), in)
+	d, err := decide(t, e, in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +87,9 @@ func mustDecide(t testing.TB, e *Engine, in Input) Decision {
 
 // TestDefaultSet runs the Rego tests that ship with the default set.
 func TestDefaultSet(t *testing.T) {
-	report, err := Test(t.Context(), Default())
+	var report TestReport
+	var err error
+	await.Unhurried(t, func(ctx context.Context) { report, err = Test(ctx, Default()) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +232,7 @@ func TestBrokenSetsAreRefused(t *testing.T) {
 		"taken":        {Set{"x.yaml": "detnet: {}"}, []string{"x.yaml", "detnet"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Load(t.Context(), test.site.Over(Default()))
+			_, err := load(t, test.site.Over(Default()))
 			if !errors.Is(err, ErrPolicy) {
 				t.Fatalf("error %v, want ErrPolicy", err)
 			}
@@ -251,12 +267,12 @@ func TestUnusableDecisions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			set := Set{"site.rego": "package detnet.site\n\n" + test.rule + "\n"}.Over(Default())
-			if _, err := Load(t.Context(), set); !errors.Is(err, ErrPolicy) || !strings.Contains(err.Error(), test.want) {
+			if _, err := load(t, set); !errors.Is(err, ErrPolicy) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("loading: %v; want an error with %q", err, test.want)
 			}
 			late := assignment.ReplaceAllString(test.rule, `$1 := object.get({"v": $2}, "v", null) if input.pod.metadata.labels.app == "x"`)
 			e := mustLoad(t, Set{"site.rego": "package detnet.site\n\n" + late + "\n"})
-			d, err := e.Decide(t.Context(), podInput(t, map[string]string{"app": "x"}, nil))
+			d, err := decide(t, e, podInput(t, map[string]string{"app": "x"}, nil))
 			if !errors.Is(err, ErrPolicy) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("decision %+v, error %v; want an error with %q", d, err, test.want)
 			}
@@ -298,7 +314,10 @@ func TestHashDependsOnContentAlone(t *testing.T) {
 }
 
 func TestExplainNamesTheRules(t *testing.T) {
-	_, fired, err := mustLoad(t, nil).Explain(t.Context(), podInput(t, map[string]string{workload.LabelPriority: "critical"}, nil))
+	e, in := mustLoad(t, nil), podInput(t, map[string]string{workload.LabelPriority: "critical"}, nil)
+	var fired []Fired
+	var err error
+	await.Unhurried(t, func(ctx context.Context) { _, fired, err = e.Explain(ctx, in) })
 	if err != nil {
 		t.Fatal(err)
 	}

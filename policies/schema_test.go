@@ -42,7 +42,7 @@ func TestRulesThatCannotFire(t *testing.T) {
 		sitePrefix + "class := \"high\" if input.workload.nam == \"x\"":                                     `did you mean name?`,
 		sitePrefix + "class := \"high\" if input.ports[_].protcol == \"UDP\"":                               `did you mean protocol?`,
 	} {
-		_, err := Load(t.Context(), Set{"site.rego": rego + "\n"}.Over(Default()))
+		_, err := load(t, Set{"site.rego": rego + "\n"}.Over(Default()))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\nerror %v\nwant  %s", rego, err, want)
 		}

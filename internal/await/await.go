@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -78,4 +79,15 @@ func Read(t testing.TB, what string, from net.Conn, into []byte) (n int) {
 		return err
 	})
 	return n
+}
+
+// Unhurried runs f by a clock that a busy machine does not move: what is ended because it takes too
+// long, as a policy is, takes no time by it.
+func Unhurried(t testing.TB, f func(ctx context.Context)) {
+	t.Helper()
+	if t, is := t.(*testing.T); is {
+		synctest.Test(t, func(t *testing.T) { f(t.Context()) })
+		return
+	}
+	f(t.Context())
 }

@@ -1,9 +1,11 @@
 package live
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/detnet/detnet/policies"
 )
@@ -29,6 +31,15 @@ func unhurried(t *testing.T, f func(t *testing.T)) {
 	synctest.Test(t, f)
 }
 
+// far is a context that ends in an hour: no decision is given less time then, and no set by what it
+// decides as it is loaded.
+func far(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // podInput is a pod of a namespace that trusts its critical pods.
 func podInput(t testing.TB, labels map[string]string) policies.Input {
 	t.Helper()
@@ -48,9 +59,9 @@ func podInput(t testing.TB, labels map[string]string) policies.Input {
 	}}
 }
 
-func mustDecide(t testing.TB, e *policies.Engine, in policies.Input) policies.Decision {
+func mustDecide(t *testing.T, e *policies.Engine, in policies.Input) policies.Decision {
 	t.Helper()
-	d, err := e.Decide(t.Context(), in)
+	d, err := e.Decide(far(t), in)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,12 +17,12 @@ import (
 func TestReloadIsRefusedWhereARecordedPodFails(t *testing.T) {
 	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry())
 	in := podInput(t, map[string]string{workload.LabelPriority: "best-effort", "team": "b"})
-	if _, err := active.Decide(t.Context(), in); err != nil {
+	if _, err := active.Decide(far(t), in); err != nil {
 		t.Fatal(err)
 	}
 	// It compiles, and fails on this cluster's pods only.
 	bad := policies.Set{"site.rego": "package detnet.site\nlabels.team := concat(\" \", [\"no\", \"spaces\"]) if input.pod.metadata.labels.team == \"b\""}.Over(policies.Default())
-	_, _, err := active.reload(t.Context(), bad, time.Now())
+	_, _, err := active.reload(far(t), bad, time.Now())
 	if !errors.Is(err, policies.ErrPolicy) || !strings.Contains(err.Error(), "shop/p-") {
 		t.Errorf("error %v, want one that names the pod", err)
 	}
@@ -31,7 +31,7 @@ func TestReloadIsRefusedWhereARecordedPodFails(t *testing.T) {
 		t.Errorf("error %v, want one that names the pod and says that it took too long", err)
 	}
 	good := policies.Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"}.Over(policies.Default())
-	changed, of, err := active.reload(t.Context(), good, time.Now())
+	changed, of, err := active.reload(far(t), good, time.Now())
 	if err != nil || changed != 1 || of != 1 {
 		t.Errorf("%d of %d changed, error %v; want 1 of 1", changed, of, err)
 	}

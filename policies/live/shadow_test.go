@@ -20,7 +20,7 @@ func TestShadowCountsWhatWouldChange(t *testing.T) {
 	m.put(t, policies.Set{"site.yaml": "classes: {best-effort: {bandwidth: {max: 500M}}}"})
 	shadow := NewShadow(prometheus.NewRegistry())
 	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry()).WithShadow(shadow)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(far(t))
 	done := make(chan error)
 	refused := make(chan error, 10)
 	go func() { done <- shadow.Run(ctx) }()
@@ -71,7 +71,7 @@ func TestShadowWithoutACandidate(t *testing.T) {
 	active := NewActive(mustLoad(t, nil), time.Now(), prometheus.NewRegistry()).WithShadow(shadow)
 	shadow.take(t.Context(), policies.Set{"site.rego": "package"}, slog.New(slog.DiscardHandler), func(error) {}, "")
 	mustDecide(t, active.Engine(), podInput(t, nil))
-	if _, err := active.Decide(t.Context(), podInput(t, nil)); err != nil {
+	if _, err := active.Decide(far(t), podInput(t, nil)); err != nil {
 		t.Error(err)
 	}
 	if s := active.Status().Shadow; s.Pods != 0 || s.LastError == "" {

@@ -35,7 +35,7 @@ func TestStartWithoutTheServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return b.KeepIn(dir).Start(t.Context(), withDefault, quiet)
+		return b.KeepIn(dir).Start(far(t), withDefault, quiet)
 	}
 	shelf.put(ours.Sign(t, everyoneStandard, nil), `"1"`)
 	first, err := begin(kept, false)
@@ -87,7 +87,7 @@ func TestStartWithoutTheServer(t *testing.T) {
 func TestStandInEnds(t *testing.T) {
 	kept, shelf := t.TempDir(), &shelf{content: []byte("nonsense"), etag: `"0"`}
 	ours, b := shelf.serve(t)
-	start, err := b.KeepIn(kept).Start(t.Context(), true, quiet)
+	start, err := b.KeepIn(kept).Start(far(t), true, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,16 +1,19 @@
 package trial
 
 import (
+	"context"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/policies"
 )
 
-func mustLoad(t *testing.T, site policies.Set) *policies.Engine {
+func mustLoad(t *testing.T, site policies.Set) (engine *policies.Engine) {
 	t.Helper()
-	engine, err := policies.Load(t.Context(), site.Over(policies.Default()))
+	var err error
+	await.Unhurried(t, func(ctx context.Context) { engine, err = policies.Load(ctx, site.Over(policies.Default())) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +33,10 @@ const bestEffort = `{"metadata":{"labels":{"detnet.dev/priority":"best-effort"}}
 
 func TestCompareNamesTheFields(t *testing.T) {
 	decide := func(site policies.Set) policies.Decision {
-		d, err := mustLoad(t, site).Decide(t.Context(), pod(t, bestEffort))
+		e, in := mustLoad(t, site), pod(t, bestEffort)
+		var d policies.Decision
+		var err error
+		await.Unhurried(t, func(ctx context.Context) { d, err = e.Decide(ctx, in) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,11 +56,14 @@ func TestRunTellsChangesFromFailures(t *testing.T) {
 
 labels.team := input.pod.metadata.labels.team if input.pod.metadata.labels.app == "x"
 `})
-	got, err := Run(t.Context(), mustLoad(t, nil), to, []Subject{
+	from, subjects := mustLoad(t, nil), []Subject{
 		{"same", pod(t, bestEffort)},
 		{"changed", pod(t, `{"metadata":{"labels":{"detnet.dev/priority":"high","app":"x","team":"a"}},"spec":{}}`)},
 		{"failing", pod(t, `{"metadata":{"labels":{"detnet.dev/priority":"high","app":"x","team":"not a label"}},"spec":{}}`)},
-	})
+	}
+	var got []Difference
+	var err error
+	await.Unhurried(t, func(ctx context.Context) { got, err = Run(ctx, from, to, subjects) })
 	if err != nil {
 		t.Fatal(err)
 	}

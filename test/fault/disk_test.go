@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,7 +49,9 @@ func TestDiskIsFull(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := b.KeepIn(dir).Start(t.Context(), true, slog.New(slog.NewTextHandler(&said, nil)))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour) // or a policy would be given the time of a machine that runs
+		defer cancel()
+		s, err := b.KeepIn(dir).Start(ctx, true, slog.New(slog.NewTextHandler(&said, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
