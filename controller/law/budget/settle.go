@@ -184,6 +184,14 @@ func agrees(up queue.Way, capacity bitrate.Rate) bool {
 	return up.Slope != 0 && near(up.Alone(), capacity, vague-1)
 }
 
+// bothWays is what fits through by the way up and the way down, where they say about the same; 0 where they do not.
+func bothWays(up, down queue.Way) bitrate.Rate {
+	if up.Slope == 0 || down.Slope == 0 || !near(up.Alone(), down.Alone(), doubt-1) {
+		return 0
+	}
+	return max(up.Alone(), down.Alone())
+}
+
 // surely is what fits through by the way up, taken to be wrong by a tenth; 0 where that is
 // unclear.
 func surely(up queue.Way) bitrate.Rate {
@@ -214,9 +222,12 @@ func (t *Turn) measure(b *Budget, e episode) {
 		c = min(c, t.emptied(e)) // who sends on and off, or paused, bends the line
 	}
 	fallen := e.down.Slope != 0 && (e.long || !e.fell) && e.pinned
+	slopes := bothWays(up, e.down)
 	switch {
 	case fallen && !(t.Load.Drops && senders.Fills(c, e.full)): // else less came than the limits let through, and full is too much as well
 		l.learn(c, true)
+	case slopes != 0 && float64(e.full) > vague*float64(slopes): // what was counted is of more than the time that the queue stood
+		l.learn(slopes, true)
 	case !fallen && (e.fell || !e.pinned):
 		l.learn(e.full, true)
 	default:

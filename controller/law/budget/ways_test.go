@@ -1,0 +1,35 @@
+package budget
+
+import (
+	"testing"
+
+	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/blame"
+	"github.com/detnet/detnet/controller/law/queue"
+)
+
+// What was counted in windows longer than the queue stood may be of before and after it. Where the way up and the
+// way down say the same of a link, which is clearly less, these are believed.
+func TestWaysUpAndDownThatAgreeAreBelieved(t *testing.T) {
+	up, down := queue.Way{Slope: 0.529, Inflow: 297 * mbit}, queue.Way{Slope: -0.428, Inflow: 111 * mbit} // both of 194M
+	for name, tc := range map[string]struct {
+		up, down queue.Way
+		full     bitrate.Rate
+		pinned   bool
+		want     bitrate.Rate
+	}{
+		"they agree":                            {up, down, 222 * mbit, false, 194 * mbit},
+		"they agree, and it may have overflown": {up, down, 222 * mbit, true, 194 * mbit},
+		"nearly, and the greater counts":        {up, queue.Way{Slope: -0.445, Inflow: 111 * mbit}, 222 * mbit, false, 200 * mbit},
+		"they do not":                           {up, queue.Way{Slope: -0.5, Inflow: 111 * mbit}, 240 * mbit, false, 240 * mbit},
+		"the way up is unclear":                 {queue.Way{Inflow: 297 * mbit}, down, 222 * mbit, false, 222 * mbit},
+		"the way down is":                       {up, queue.Way{Inflow: 111 * mbit}, 222 * mbit, false, 222 * mbit},
+		"what was counted is about the same":    {up, down, 200 * mbit, false, 200 * mbit},
+	} {
+		turn, b := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}}, Budget{Total: 110 * mbit, Trouble: Trouble{Rise: tc.up}}
+		turn.measure(&b, episode{full: tc.full, down: tc.down, pinned: tc.pinned, fell: true})
+		if got := b.Link.Capacity; !near(got, tc.want, 0.005) || !b.Link.Measured {
+			t.Errorf("%s: %v fits, measured %v; want %v", name, got, b.Link.Measured, tc.want)
+		}
+	}
+}
