@@ -52,6 +52,9 @@ type Change struct {
 // record reports that the change is in force, or on its way there, without it.
 func (c Change) record() bool { return !c.Order.IsZero() }
 
+// tightens reports that the limit is less than what is recorded, or that none is.
+func (c Change) tightens() bool { return c.Recorded == 0 || c.To < c.Recorded }
+
 // undoes reports that the change goes back from a try to what is recorded: nobody is in trouble.
 func (c Change) undoes() bool { return c.record() && Fit(c) == c.Recorded }
 
@@ -171,7 +174,7 @@ func (a *Actuator) Submit(changes []Change) {
 		}
 		next := waiting{c, now, now}
 		w, waits := a.waiting[c.Pod]
-		if waits = waits && w.UID == c.UID; waits && (w.ToLow || !c.ToLow) { // what begins a low limit waits from now
+		if waits = waits && w.UID == c.UID; waits && (w.ToLow || !c.ToLow) && (!c.record() || w.tightens() || !c.tightens()) { // what begins a low limit waits from now, and what tightens the record again
 			next.since = w.since
 		}
 		if next.from = writable(c, next.since, now); waits && w.To == c.To && w.from.Before(next.from) {

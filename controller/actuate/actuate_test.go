@@ -426,9 +426,31 @@ func TestARecordIsWrittenOnceItsValueStands(t *testing.T) {
 		if n := len(w.written()); n != 2 {
 			t.Errorf("%d writes, want none of a value that is more than recorded and changes", n-2)
 		}
-		time.Sleep(600 * time.Millisecond)
+		time.Sleep(700 * time.Millisecond)
 		if n := len(w.written()); n != 3 || w.limit("a") != "82M" {
 			t.Errorf("%d writes, %s recorded, want 82M once it stands", n, w.limit("a"))
+		}
+		for i := range 13 { // raised, and never the same for long
+			record(bitrate.Rate(100+i) * mbit)
+			time.Sleep(400 * time.Millisecond)
+		}
+		recorded = 82 * mbit
+		record(30 * mbit)
+		time.Sleep(400 * time.Millisecond)
+		if n := len(w.written()); n != 3 {
+			t.Errorf("%d writes of a value that was cut just now, want none", n-3)
+		}
+		time.Sleep(700 * time.Millisecond)
+		if n := len(w.written()); n != 4 || w.limit("a") != "30M" {
+			t.Errorf("%d writes, %s recorded, want 30M once it stands", n-3, w.limit("a"))
+		}
+		change, recorded = w.pod("unlimited", 0), 0
+		for i := range 13 {
+			record(bitrate.Rate(50+i) * mbit)
+			time.Sleep(400 * time.Millisecond)
+		}
+		if n := len(w.written()); n != 5 {
+			t.Errorf("%d writes of a limit where none was recorded, that changes for more than five seconds, want one", n-4)
 		}
 		alone := w.pod("b", 100*mbit)(20 * mbit)
 		w.Submit([]actuate.Change{alone})

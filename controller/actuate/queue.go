@@ -25,7 +25,7 @@ func writable(c Change, since, now time.Time) time.Time {
 	if !c.record() {
 		return now
 	}
-	if most := since.Add(waitedLong); c.To < c.Recorded && now.Add(stood).After(most) {
+	if most := since.Add(waitedLong); c.tightens() && now.Add(stood).After(most) {
 		return most
 	}
 	return now.Add(stood)

@@ -40,11 +40,11 @@ func (w *world) upgrades(t *testing.T) {
 		name string
 		move func(*testing.T)
 	}{{"the upgrade", ownKey}, {"the way back", w.shareKey}} {
+		since := time.Now()
 		limits := map[string]bitrate.Rate{}
 		for _, name := range scene.Senders {
 			limits[name] = w.Scene.Limit(name)
 		}
-		since := time.Now()
 		_, before := w.Scene.Changes(since)
 		way.move(t)
 		w.AwaitMeasured(t)

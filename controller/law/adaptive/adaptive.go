@@ -66,12 +66,16 @@ func (s *State) behind(b plan.Bottleneck) bool {
 // cut for has left and is forgotten.
 const shows = 2 * time.Second
 
+// fits is how long after a raise nothing has to be seen of it for it to fit, where an uplink is tried for more: a little too
+// much makes a queue slowly.
+const fits = 10 * time.Second
+
 // full reports whether an uplink is what an app is late by, as far as others show: more was given out
 // behind it just now, or has yet to be found to fit, or less for an app of another node.
 func (s *State) full(v sense.View) func(plan.Bottleneck, *plan.App) bool {
 	return func(b plan.Bottleneck, app *plan.App) bool {
 		known := find(s.Budgets, b)
-		if v.At.Sub(known.Search.Raised) < shows || known.Phase == plan.Trying {
+		if ago := v.At.Sub(known.Search.Raised); ago < shows || known.Phase == plan.Trying && ago < fits {
 			return true
 		}
 		i, found := plan.Find(v.Apps, find(s.Accounts, b).App)

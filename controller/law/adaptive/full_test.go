@@ -9,7 +9,7 @@ import (
 	"github.com/detnet/detnet/controller/sense"
 )
 
-// More that was given out makes an uplink one that apps may be late by, until it is found to fit.
+// More that was given out makes an uplink one that apps may be late by, for a while.
 func TestAnUplinkMayBeFullWhileMoreIsTried(t *testing.T) {
 	now, b := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), plan.Uplink("n1")
 	for _, tt := range []struct {
@@ -20,6 +20,7 @@ func TestAnUplinkMayBeFullWhileMoreIsTried(t *testing.T) {
 		{plan.Settled, shows / 2, true},
 		{plan.Settled, 2 * shows, false},
 		{plan.Trying, 2 * shows, true},
+		{plan.Trying, 2 * fits, false},
 	} {
 		s := State{Budgets: []budget.Budget{{Bottleneck: b, Phase: tt.phase, Search: budget.Search{Raised: now.Add(-tt.ago)}}}}
 		if got := s.full(sense.View{Observation: plan.Observation{At: now}})(b, &plan.App{Node: "n2"}); got != tt.want {

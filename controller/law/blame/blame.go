@@ -39,7 +39,7 @@ type Diagnosis struct {
 	InVain     bool              // somebody was cut in it without effect
 	Afar       bool              // the nodes it is measured from are late towards others as well
 	Since      time.Time         // last in trouble
-	Late       time.Time         // since when it is late from wherever it is measured, without a look at which it was not; zero: it is not
+	Late       time.Time         // since when it is late from wherever it is measured, without a look at which it was clear from somewhere, or late on the way back alone; zero: it is not
 
 	// No bottleneck is to blame: cuts did not help anywhere. Until RetryAt
 	// the app is not acted upon, unless it gets much worse than Level.
@@ -88,6 +88,9 @@ func diagnose(known []Diagnosis, behind func(plan.Bottleneck) bool, verdicts []s
 			}
 		}
 		if k, found := plan.FindNear(known, s.App, i); found {
+			if trouble && !everywhere(v) && v.Paths.LateFrom != 0 && v.Paths.ClearFrom == 0 { // it may still be
+				s.Late = known[k].Late
+			}
 			s.goOn(&known[k], behind, trouble && known[k].cleared(v), now)
 		}
 		if trouble || v.Trouble() && now.Sub(s.Since) < lasting {

@@ -119,6 +119,28 @@ func TestALargeClusterIsCutOnlyOnceOthersHaveBeenHeard(t *testing.T) {
 	}
 }
 
+// A look at which an app is neither late from one of its vantages nor clear does not have it be late from everywhere anew.
+func TestAnUnclearLookDoesNotEndBeingLate(t *testing.T) {
+	sending, begun, behind := all("v1", "v2", "n1"), time.Unix(0, 0), func(plan.Bottleneck) bool { return true }
+	for name, tc := range map[string]struct {
+		clear uint64
+		want  time.Time
+	}{
+		"unclear from one": {0, begun},
+		"clear from one":   {2, time.Time{}},
+	} {
+		var known []Diagnosis
+		between := seen("a", "n1", "v1", "v2", 1)
+		between.Paths.ClearFrom = tc.clear
+		for i, v := range []sense.Verdict{seen("a", "n1", "v1", "v2", 3), between} {
+			known = diagnose(known, behind, []sense.Verdict{v}, nil, nil, sending, begun.Add(time.Duration(i)*time.Second))
+		}
+		if got := known[0].Late; !got.Equal(tc.want) {
+			t.Errorf("%s: late from everywhere since %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
 // Of several uplinks that are full each is blamed while it is.
 func TestWhatIsClearIsNotBlamedAnyMore(t *testing.T) {
 	sending := Sending{plan.Cluster: true, plan.Uplink("v1"): true, plan.Uplink("v2"): true}

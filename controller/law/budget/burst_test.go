@@ -31,11 +31,13 @@ func TestABurstOfSocketsSaysNothingOfTheLink(t *testing.T) {
 		sent           bitrate.Rate
 		before         bitrate.Rate // sent before the raise; 0: as the limit
 		hold, burst    bool
-		empty          bool // it is cut for, and nothing else
+		empty          bool         // it is cut for, and nothing else
+		given          bitrate.Rate // out; 0: 96M, about what fits
 	}{
 		"a queue that leaves":                                      {sockets: true, ago: 450 * ms, above: leaves, sent: limit, hold: true, burst: true},
 		"one that grows":                                           {sockets: true, ago: 450 * ms, above: grows, sent: limit},
 		"one that grows, beside more than the limits":              {sockets: true, ago: 450 * ms, above: grows, sent: more, empty: true, burst: true},
+		"one of less than fits":                                    {sockets: true, ago: 450 * ms, above: grows, sent: more, given: 60 * mbit, empty: true, burst: true},
 		"one that grows, beside who lends and sent as much before": {sockets: true, ago: 450 * ms, above: grows, sent: more, before: more},
 		"one that grows faster than the limits let it":             {sockets: true, ago: 450 * ms, above: soars, sent: limit, empty: true, burst: true},
 		"one that stands as it is":                                 {sockets: true, ago: 450 * ms, above: stands, sent: limit},
@@ -50,7 +52,7 @@ func TestABurstOfSocketsSaysNothingOfTheLink(t *testing.T) {
 			session.Samples = append(session.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i-20) * 20 * ms)), RTT: tt.above(i)})
 		}
 		b := fine()
-		b.Total = 96 * mbit
+		b.Total = cmp.Or(tt.given, 96*mbit)
 		b.Search.Raised = t0.Add(-tt.ago)
 		if tt.known > 0 {
 			b.Link.Burst = t0.Add(-tt.known)
@@ -70,6 +72,9 @@ func TestABurstOfSocketsSaysNothingOfTheLink(t *testing.T) {
 			t.Errorf("%s: %s, remembered: %v, %+v", name, r.Action, b.Link.Bursts(t0), b.Trouble)
 		}
 		if tt.empty {
+			if b.Total >= before {
+				t.Errorf("%s: cut from %v to %v", name, before, b.Total)
+			}
 			turn.Now, turn.Opinion = t0.Add(time.Second), &blame.Opinion{}
 			turn.Load.Limits, turn.Load.Peak = b.Total, b.Total
 			if turn.Decide(&b); b.Total != before || b.Link.Capacity != 100*mbit {

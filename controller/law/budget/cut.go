@@ -181,7 +181,11 @@ func (t *Turn) empty(b *Budget) {
 	x.Rise, x.Found.Used = queue.Way{}, min(b.Limits(), t.Load.Peak)
 	x.Tried, x.Overshot, x.Waited = b.Phase == plan.Trying, true, true
 	x.InForce = t.Load.Limits + t.Load.Unused
-	t.lower(b, x.Found.Used, t.queue().Seconds()/t.Config.Drain.Seconds(), t.Config.MaxCut)
+	total, depth := b.Total, t.queue().Seconds()/t.Config.Drain.Seconds()
+	if t.lower(b, x.Found.Used, depth, t.Config.MaxCut); b.Total > total { // less was given out than fits
+		b.Total = max(bitrate.Scale(total, 1-min(max(depth, t.Config.MinCut), t.Config.MaxCut)), min(t.Load.Floors, total))
+		x.Depth, x.Takes = 1-float64(b.Total)/float64(x.Found.Used), max(x.InForce-t.Load.Unused-b.Total, 0)
+	}
 	x.Doubted, x.Resume = time.Time{}, plan.Draining
 	x.Cuts++
 	b.Phase = plan.Cutting
@@ -286,7 +290,11 @@ func (t *Turn) grew(b *Budget) bool {
 		return false
 	}
 	newest := ramp[len(ramp)-1]
-	stands := newest.Above.Seconds() + x.Rise.Slope*t.Now.Add(t.Feedback).Sub(newest.At).Seconds()
+	until := t.Now.Add(t.Feedback) // it grows, unless the first cut shows before
+	if l.EffectBy.Before(until) {
+		until = l.EffectBy
+	}
+	stands := newest.Above.Seconds() + x.Rise.Slope*until.Sub(newest.At).Seconds()
 	depth, most := stands/t.Config.Drain.Seconds(), t.Config.MaxCut
 	if unknown {
 		l.forget()

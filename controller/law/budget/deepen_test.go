@@ -69,6 +69,24 @@ func TestACutThatIsInForceAtTheNextStepIsDeepened(t *testing.T) {
 	}
 }
 
+// The queue is taken to have grown until the first cut was in force, and not since: half of the link is deep enough for that.
+func TestACutIsNotDeepenedForTheTimeInWhichItWasInForce(t *testing.T) {
+	// Of 194M a link of 150M queues a third, from −70 ms until the cut is in force at 20 ms: 26 ms of it.
+	b, turn, see := youngQueue(194*mbit, func(at time.Duration) time.Duration {
+		return (min(at, 20*ms)+70*ms)*44/150 - max(at-20*ms, 0)/3
+	})
+	turn.Feedback = 20 * ms
+	see(-150, -50)
+	turn.Decide(&b)
+	first := b.Total
+	turn.Now = t0.Add(120 * ms)
+	see(-40, 100)
+	turn.Opinion.Blind = true
+	if r := turn.Decide(&b); b.Total != first {
+		t.Errorf("%+v: %v after a first cut to %v, which is enough for 26 ms of queue", r, b.Total, first)
+	}
+}
+
 // A queue is judged by the limits that were in force as it stood, not by those of the cut that was deepened:
 // else a link that lost a seventh is taken to carry no more than the first cut let through.
 func TestADeepenedCutSaysNothingOfWhatWentThroughBefore(t *testing.T) {

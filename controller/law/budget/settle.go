@@ -228,6 +228,7 @@ func (t *Turn) measure(b *Budget, e episode) {
 		l.learn(c, true)
 	case slopes != 0 && float64(e.full) > vague*float64(slopes): // what was counted is of more than the time that the queue stood
 		l.learn(slopes, true)
+		b.Search.Wait = t.Config.ProbeEvery / 6 // to be confirmed: a host that stood still bends both
 	case !fallen && (e.fell || !e.pinned):
 		l.learn(e.full, true)
 	default:
