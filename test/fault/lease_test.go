@@ -19,6 +19,7 @@ import (
 	"github.com/detnet/detnet/agent/api"
 	"github.com/detnet/detnet/agent/limits"
 	"github.com/detnet/detnet/agent/usage"
+	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller"
 	"github.com/detnet/detnet/controller/actuate"
 	"github.com/detnet/detnet/controller/agents"
@@ -35,19 +36,20 @@ import (
 	"github.com/detnet/detnet/workload/signature"
 )
 
-// restless decides something else each time.
+// restless decides something else again and again, for long enough that it is recorded.
 type restless struct{}
+
+const stands = 1500 // ms, for which a limit is the same
 
 func (restless) Name() string { return law.Adaptive }
 
 func (restless) Step(s law.State, v sense.View) (law.State, plan.Plan) {
 	p := plan.Plan{At: v.At, Reasons: []plan.Reason{{Bottleneck: plan.Cluster, Action: plan.Cut, Cause: plan.Violation}}}
+	to := 20*mbit + mbit*bitrate.Rate(v.At.UnixMilli()/stands%70)
 	for _, sender := range v.Senders {
-		to := sender.Limit + mbit
-		if to > 90*mbit {
-			to = 20 * mbit
+		if to != sender.Limit {
+			p.Limits = append(p.Limits, plan.Limit{Pod: sender.Pod, From: sender.Limit, To: to})
 		}
-		p.Limits = append(p.Limits, plan.Limit{Pod: sender.Pod, From: sender.Limit, To: to})
 	}
 	return s, p
 }
