@@ -15,10 +15,10 @@ type Tries struct {
 	told  bool    // all that a link carries is known at once, and nothing need be tried for
 }
 
-// allTries are those that a Way may have: for all or for a little, as soon or as
+// allTries are those that a Way may have: none, or for all or for a little, as soon or as
 // seldom as the law tries for what a link has lost.
 var allTries = []Tries{
-	{After: 10 * time.Second}, {After: 30 * time.Second}, {After: 2 * time.Minute},
+	{}, {After: 10 * time.Second}, {After: 30 * time.Second}, {After: 2 * time.Minute},
 	{After: 10 * time.Second, Step: 0.04}, {After: 30 * time.Second, Step: 0.04}, {After: 2 * time.Minute, Step: 0.04},
 }
 

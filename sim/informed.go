@@ -1,6 +1,9 @@
 package sim
 
 import (
+	"cmp"
+	"context"
+	"slices"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -175,8 +178,24 @@ func (y Way) Run(s Scenario, seed uint64) *Record {
 	}, seed)
 }
 
-// BestWay is the one with the most best effort of those with about the fewest violations.
-func BestWay(s Scenario, seed uint64) Way {
+// Bound plays a scenario with every seed by one Way: of those with about the fewest violations, the one with the most
+// best effort. Both are means of all seeds, so that a queue that a way leaves standing by any of them counts.
+func Bound(ctx context.Context, s Scenario, seeds []uint64) ([]*Record, error) {
+	best, err := told(ctx, s, seeds)
+	if err != nil || !s.rises() {
+		return best.records, err
+	}
+	var all outcomes
+	for _, tries := range allTries {
+		if err := all.play(ctx, s, Way{best.way.Spare, best.way.Flush, tries}, seeds); err != nil {
+			return nil, err
+		}
+	}
+	return all.best().records, nil
+}
+
+// told is the best of the ways of one who is told what links carry more as well.
+func told(ctx context.Context, s Scenario, seeds []uint64) (outcome, error) {
 	flushes := []bool{false}
 	if s.Limiter.Departures() {
 		flushes = append(flushes, true)
@@ -184,59 +203,61 @@ func BestWay(s Scenario, seed uint64) Way {
 	var all outcomes
 	for _, spare := range spares {
 		for _, flush := range flushes {
-			y := Way{Spare: spare, Flush: flush, Tries: Tries{told: true}}
-			if all.play(s, y, seed); all.least() <= alike {
-				return y.trying(s, seed) // whoever leaves more free has less, and is late as seldom
+			if err := all.play(ctx, s, Way{spare, flush, Tries{told: s.rises()}}, seeds); err != nil {
+				return outcome{}, err
+			}
+			if last := all[len(all)-1]; last.late <= alike {
+				return last, nil // whoever leaves more free has less, and is late as seldom
 			}
 		}
 	}
-	return all.best().trying(s, seed)
+	return all.best(), nil
 }
 
-// trying is the best of a way with each of the ways to try.
-func (y Way) trying(s Scenario, seed uint64) Way {
-	y.Tries = Tries{}
-	if !s.rises() {
-		return y
+// outcomes are those of ways that may yet be the best.
+type outcomes []outcome
+
+// outcome is what came of a way.
+type outcome struct {
+	way        Way
+	records    []*Record // one a seed
+	late, sent float64   // the means of violations and of best effort
+}
+
+// play adds a way, unless it is late too often to be the best, and drops those that are so beside it. The
+// first seeds may tell: then the others are not played.
+func (o *outcomes) play(ctx context.Context, s Scenario, y Way, seeds []uint64) error {
+	x := outcome{way: y}
+	for _, seed := range seeds {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r := y.Run(s, seed)
+		score := r.Score()
+		x.records = append(x.records, r)
+		x.late += score.Violation / float64(len(seeds))
+		x.sent += float64(score.Goodput) / float64(len(seeds))
+		if x.late > o.least()+alike {
+			return nil
+		}
 	}
-	all := outcomes{}
-	all.play(s, y, seed)
-	for _, tries := range allTries {
-		all.play(s, Way{y.Spare, y.Flush, tries}, seed)
-	}
-	return all.best()
-}
-
-// outcomes is what came of some ways.
-type outcomes []struct {
-	way   Way
-	score Score
-}
-
-func (o *outcomes) play(s Scenario, y Way, seed uint64) {
-	*o = append(*o, struct {
-		way   Way
-		score Score
-	}{y, y.Run(s, seed).Score()})
+	*o = slices.DeleteFunc(*o, func(other outcome) bool { return other.late > x.late+alike })
+	*o = append(*o, x)
+	return nil
 }
 
 // least is the fewest violations of any.
 func (o outcomes) least() float64 {
 	least := 1.0
 	for _, x := range o {
-		least = min(least, x.score.Violation)
+		least = min(least, x.late)
 	}
 	return least
 }
 
-func (o outcomes) best() (y Way) {
-	least, most := o.least(), bitrate.Rate(0)
-	for _, x := range o {
-		if x.score.Violation <= least+alike && x.score.Goodput > most {
-			y, most = x.way, x.score.Goodput
-		}
-	}
-	return y
+// best is the one with the most best effort.
+func (o outcomes) best() outcome {
+	return slices.MaxFunc(o, func(a, b outcome) int { return cmp.Compare(a.sent, b.sent) })
 }
 
 // alike is by how much two shares of violations may differ that are as good.

@@ -1,6 +1,6 @@
 // Command limiters plays every world before each limiter, and writes what comes of it into a
 // page of Markdown between two marks: beside a token bucket, and beside one who is told what is
-// so at each moment and whose limits take as long to be in force (sim.Way).
+// so at each moment and whose limits take as long to be in force (sim.Bound).
 package main
 
 import (

@@ -46,7 +46,7 @@ func TestContendersPlay(t *testing.T) {
 		if name == OracleName || decides(name) {
 			continue
 		}
-		r, err := suite.play(world, nil, name, 1)
+		r, err := suite.play(world, name, 1)
 		if err != nil || (r.Patches == 0) != (name == NothingName) {
 			t.Errorf("%s: %v, %d patches", name, err, r.Patches)
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"runtime"
 	"slices"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -119,19 +118,16 @@ func (s Suite) showAll(ctx context.Context, r *Results, next func(what, by strin
 func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by string) error) error {
 	type run struct {
 		scenario sim.Scenario
-		law      string
-		seed     uint64
-		score    *sim.Score  // nil: no oracle can help there
+		scores   []sim.Score
 		shown    *sim.Record // of the first seed only: records are large
 	}
 	var runs []*run
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, scenario := range s.Scenarios {
-		way := sync.OnceValue(func() sim.Way { return sim.BestWay(scenario, s.Seeds[0]) })
 		for _, seed := range s.Seeds {
 			for _, name := range s.Laws {
-				x := &run{scenario: scenario, law: name, seed: seed}
+				x := &run{scenario: scenario}
 				runs = append(runs, x)
 				if err := next(scenario.Name, name); err != nil {
 					return errors.Join(err, g.Wait())
@@ -140,16 +136,14 @@ func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by strin
 					if ctx.Err() != nil {
 						return ctx.Err()
 					}
-					record, err := s.play(scenario, way, name, seed)
-					if err != nil || record == nil {
-						return err
+					records, err := s.records(ctx, scenario, name, seed)
+					for _, r := range records {
+						x.scores = append(x.scores, r.Score())
+						if r.Seed == s.Seeds[0] {
+							x.shown = r
+						}
 					}
-					score := record.Score()
-					x.score = &score
-					if seed == s.Seeds[0] {
-						x.shown = record
-					}
-					return nil
+					return err
 				})
 			}
 		}
@@ -158,9 +152,7 @@ func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by strin
 		return err
 	}
 	for _, x := range runs {
-		if x.score != nil {
-			r.Scores = append(r.Scores, *x.score)
-		}
+		r.Scores = append(r.Scores, x.scores...)
 		if x.shown != nil {
 			r.Shown[x.scenario.Name] = append(r.Shown[x.scenario.Name], x.shown)
 		}
@@ -168,13 +160,26 @@ func (s Suite) playAll(ctx context.Context, r *Results, next func(what, by strin
 	return nil
 }
 
-// play returns nil where there is no oracle. The bound's way is that of the first seed.
-func (s Suite) play(scenario sim.Scenario, way func() sim.Way, name string, seed uint64) (*sim.Record, error) {
+// records are those of a law and a seed. The bound is one for all seeds, so that it has all of them with the first.
+func (s Suite) records(ctx context.Context, scenario sim.Scenario, name string, seed uint64) ([]*sim.Record, error) {
+	if name == BoundName {
+		if seed != s.Seeds[0] {
+			return nil, nil
+		}
+		return sim.Bound(ctx, scenario, s.Seeds)
+	}
+	r, err := s.play(scenario, name, seed)
+	if err != nil || r == nil {
+		return nil, err
+	}
+	return []*sim.Record{r}, nil
+}
+
+// play returns nil where there is no oracle.
+func (s Suite) play(scenario sim.Scenario, name string, seed uint64) (*sim.Record, error) {
 	switch name {
 	case OracleName:
 		return sim.Oracle(scenario, seed), nil
-	case BoundName:
-		return way().Run(scenario, seed), nil
 	case NothingName:
 		return sim.Run(scenario, sim.Nothing(), seed), nil
 	}

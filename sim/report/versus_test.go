@@ -18,7 +18,7 @@ func TestTheOriginalsBeginWhereTheyBegan(t *testing.T) {
 	world.Length = time.Second
 	suite := Suite{Config: law.DefaultConfig()}
 	for name, want := range map[string]bitrate.Rate{law.AIMD: 100 * bitrate.Mbit, law.Stepwise: 100 * bitrate.Mbit, law.Adaptive: bitrate.Gbit} {
-		r, err := suite.play(world, nil, name, 1)
+		r, err := suite.play(world, name, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
