@@ -117,6 +117,7 @@ var hostRoutingBars = map[string]score.Bar{
 	"second-hop":   {Violation: 0.01, Goodput: 150 * mbit, Recovery: 10 * time.Second},
 	"degradation":  {Violation: 0.012, Goodput: 140 * mbit, Clean: time.Second},
 	"udp-overload": {Violation: 0.012, Goodput: 188 * mbit},
+	"jitter-spike": {Violation: 0.01, Goodput: 181 * mbit, Clean: time.Second},
 	"many-pods":    {Violation: 0.012, Goodput: 350 * mbit},
 	"on-off":       {Violation: 0.013, Goodput: 140 * mbit},
 	"recovery":     {Violation: 0.01, Goodput: 144 * mbit, Clean: time.Second},

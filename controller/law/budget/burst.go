@@ -22,7 +22,11 @@ func (t *Turn) bursts(b *Budget) bool {
 	if !t.Load.Sockets || known || !v.Trouble() && !t.tooFar(b) || t.Now.Sub(b.Search.Raised) >= t.Feedback+burstTime {
 		return false
 	}
-	if !t.over(b) && (v.Lossy || !v.Trouble() || !t.atOnce(b)) {
+	over := t.over(b)
+	switch {
+	case !over && t.young(b):
+		return true
+	case !over && (v.Lossy || !v.Trouble() || !t.atOnce(b)), t.stands(b):
 		return false // it is a lasting excess
 	}
 	b.Link.Burst = t.Now
@@ -55,9 +59,6 @@ func (t *Turn) atOnce(b *Budget) bool {
 	return fast || sudden || len(ramp)-1-queue.Turning(ramp) >= leaving
 }
 
-// burst reports whether the newest raise was seen to make one.
-func (b *Budget) burst() bool { return b.Link.Burst.After(b.Search.Raised) }
-
 // over reports whether somebody has sent clearly more than its limit since a raise, and than before
 // it, as who lends to another one may: what waited in its sockets, beside what is new.
 func (t *Turn) over(b *Budget) bool {
@@ -86,7 +87,6 @@ const (
 	// before a change: bits. Half as much again is the most that is taken for it.
 	atOnceOf    = 100.0 * 1514 * 8
 	atOnceMost  = 1.5 * atOnceOf
-	leaving     = 2                      // samples in a row after the highest tell that a queue leaves
-	burstTime   = 500 * time.Millisecond // after a raise, that a burst is waited for to leave
-	burstMemory = 10 * time.Minute       // after a burst, that sockets are taken to have more waiting
+	leaving     = 2                // samples in a row after the highest tell that a queue leaves
+	burstMemory = 10 * time.Minute // after a burst, that sockets are taken to have more waiting
 )

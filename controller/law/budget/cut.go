@@ -424,6 +424,9 @@ func (t *Turn) remember(b *Budget) (learned, explore bool) {
 			l.Capacity = max(l.Capacity, min(good, l.Upper))
 		}
 		return true, false
+	case raised && t.stood(b) > 0:
+		l.learn(max(t.stood(b), l.Proven), true)
+		return true, false
 	case raised && l.Proven > 0 && (near(l.Upper, l.Proven, 0.125) || l.Loses || !t.shallow(l)):
 		l.learn(good, true)
 		return true, exceeds(l.Upper, l.Capacity)

@@ -51,7 +51,7 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	case vain:
 		return t.hold(b, plan.Unused)
 	}
-	if !spare && t.probe(b) {
+	if t.found(b) || !spare && t.probe(b) {
 		return t.reason(b, plan.Grow, plan.Calm)
 	}
 	b.Search.Raised, b.Search.Small.Good = t.Now, 0
