@@ -105,7 +105,7 @@ simulate: ## The laws side by side in simulated worlds; report in out/simulate
 	$(GO) run ./cmd/detnet simulate --out out/simulate $(ARGS)
 
 .PHONY: limiters
-limiters: ## Every world before each limiter beside its bound, into docs/benchmarks/cilium-worlds.md: half an hour of processor time (ARGS="-seeds 5 -more 15": more seeds)
+limiters: ## Every world before each limiter beside its bound, into docs/benchmarks/cilium-worlds.md: 40 minutes of processor time (ARGS="-seeds 5 -more 15": more seeds)
 	$(GO) run ./sim/limiters $(ARGS)
 
 .PHONY: image
