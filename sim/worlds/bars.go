@@ -123,8 +123,10 @@ var hostRoutingBars = map[string]score.Bar{
 	"recovery":     {Violation: 0.01, Goodput: 144 * mbit, Clean: time.Second},
 	"idle-floors":  {Violation: 0.012, Goodput: 185 * mbit},
 	"policer-tcp":  {Violation: 0.01, Goodput: 185 * mbit},
+	"pauses":       {Violation: 0.012, Goodput: 97 * mbit},
 
-	"capacity-drop-udp": {Violation: 0.013, Goodput: 140 * mbit},
+	"cross-traffic":     {Violation: 0.0195, Goodput: 97 * mbit},
+	"capacity-drop-udp": {Violation: 0.011, Goodput: 140 * mbit},
 }
 
 // Limited is a world whose pods are held to their limits by l, with the bar of that.

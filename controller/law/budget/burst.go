@@ -2,7 +2,6 @@ package budget
 
 import (
 	"slices"
-	"time"
 
 	"github.com/detnet/detnet/bitrate"
 	"github.com/detnet/detnet/controller/law/queue"
@@ -71,22 +70,11 @@ func (t *Turn) over(b *Budget) bool {
 	})
 }
 
-// Bursts reports whether what sockets have waiting made a queue lately.
-func (l *Link) Bursts(now time.Time) bool { return !l.Burst.IsZero() && now.Sub(l.Burst) < burstMemory }
-
-// Eases reports whether a raise is to be one that what sockets have waiting makes no queue of: it did
-// lately, or it is the first to what a queue told, which nothing is known of.
-func (l *Link) Eases(now time.Time) bool { return l.Bursts(now) || l.Known && l.Eased.IsZero() }
-
-// Paced reports whether changes are made that way, or were just now.
-func (l *Link) Paced(now time.Time) bool { return l.Bursts(now) || now.Sub(l.Eased) < burstTime }
-
 const (
 	ripple = 4 // times what is allowed: how late ripples make packets at most
 	// atOnceOf is what fq keeps of a flow (flow_limit, 100 packets), and lets out at once that it held back behind packets of
 	// before a change: bits. Half as much again is the most that is taken for it.
-	atOnceOf    = 100.0 * 1514 * 8
-	atOnceMost  = 1.5 * atOnceOf
-	leaving     = 2                // samples in a row after the highest tell that a queue leaves
-	burstMemory = 10 * time.Minute // after a burst, that sockets are taken to have more waiting
+	atOnceOf   = 100.0 * 1514 * 8
+	atOnceMost = 1.5 * atOnceOf
+	leaving    = 2 // samples in a row after the highest tell that a queue leaves
 )

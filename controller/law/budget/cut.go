@@ -192,13 +192,17 @@ func (t *Turn) empty(b *Budget) {
 }
 
 // rise is how the queue came. What leaves the node besides what they send is others', where that is much of the link, and
-// nothing of a change before can still be leaving.
+// nothing of a change before can still be leaving. Where a cut of all of them is in force at once, it is of use only with the slope.
 func (t *Turn) rise(b *Budget, raised bool) queue.Way {
 	rise := queue.Way{Slope: queue.Rising(t.ramp(b, t.Now)), Inflow: b.Link.Upper}
-	if raised || t.Held || t.Load.Out == 0 {
+	least := company
+	if t.Load.Sockets {
+		least = beside
+	}
+	if raised || t.Held || t.Load.Out == 0 || t.Load.Sockets && rise.Slope == 0 {
 		return rise
 	}
-	if rise.Others = t.Load.Others; !counts(rise.Others, rise.Alone()) {
+	if rise.Others = t.Load.Others; float64(rise.Others) <= least*float64(rise.Alone()+rise.Others) {
 		rise.Others = 0
 	}
 	b.Link.Others = rise.Others

@@ -13,6 +13,7 @@ func (t *Turn) Decide(b *Budget) plan.Reason {
 	if t.Held {
 		b.Link.Eased = t.Now
 	}
+	t.goesOn(b)
 	v := t.Opinion
 	if !v.Tail {
 		b.Trouble.Doubted = time.Time{}

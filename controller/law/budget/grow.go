@@ -146,10 +146,14 @@ func (t *Turn) shows(b *Budget, used bool) bool {
 // raise gives out a step more, and says how much the next one is to be.
 func (t *Turn) raise(b *Budget, step float64) {
 	best, raised := bitrate.Scale(b.Link.Best, t.Config.Settle), bitrate.Scale(b.Total, 1+step)
+	below := best
+	if t.Load.Sockets { // what was left free of that for what went on is not what it came back to
+		below = bitrate.Scale(best, 1-withheld)
+	}
 	switch {
 	case !b.Link.Known && t.Load.Costly():
 		b.Search.Step = step
-	case b.Total < best && raised > best: // not in one leap beyond what ever fitted through
+	case b.Total < below && raised > best: // not in one leap beyond what ever fitted through
 		raised, b.Search.Step = best, t.Config.RaiseStep
 	case b.Search.Fine:
 		if b.Link.Upper > bitrate.Scale(b.Link.Capacity, doubt) { // it may be far too low
@@ -205,6 +209,7 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 
 const (
 	doubt     = 1.1  // times what is right: how far an estimate may be wrong where hosts stand still
+	withheld  = 0.05 // share of what once fitted through, at the most, that is given out less for what goes on from low limits
 	leastStep = 0.08 // that is tried at a time where each change costs
 	nothing   = 0.1  // share of what was used, or may be: it counts for nothing
 	// fineStep is what is tried for where the capacity is nearly known: the queue of what is

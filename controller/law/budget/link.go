@@ -19,6 +19,7 @@ type Link struct {
 	Cut      time.Time    // when that was
 	EffectBy time.Time    // samples sent before this say nothing about it
 	Burst    time.Time    // when what sockets had waiting was last seen to make a queue
+	GoesOn   time.Time    // when it was last seen to go on beside a limit, after a low one
 	Eased    time.Time    // when limits were last changed so that what sockets have waiting makes no queue; zero: not by this leader
 	Falls    int          // how often it fell, each time within fallMemory of the one before
 	Fell     time.Time    // when it last did
@@ -78,5 +79,7 @@ func exceeds(rate, other bitrate.Rate) bool { return float64(rate) > 1.1*float64
 // fallen reports whether less fits through than once did.
 func (l *Link) fallen() bool { return l.Known && float64(l.Capacity) < 0.9*float64(l.Best) }
 
-// company is the share of the link that others use from which on it counts.
-const company = 0.2
+const (
+	company = 0.2  // share of the link that others use from which on it counts
+	beside  = 0.08 // the same, where what leaves the node tells it, and says more than by headers that are counted there alone
+)

@@ -49,9 +49,14 @@ func (t *Turn) settle(b *Budget) {
 	if t.Load.Costly() && !senders.InUse(t.Load.Peak, b.Total) {
 		l.Proven = 0 // limits were low for the change: that says nothing
 	}
-	b.Total = max(b.Total, bitrate.Scale(l.Capacity, t.Config.Settle))
+	b.Total = max(b.Total, t.gives(l.Capacity))
 	b.Phase = b.rest()
 	b.Search.Raised, s.At = t.Now, t.Now.Add(max(wait, t.pause(b)))
+}
+
+// gives is what is given out of a capacity. What sockets have waiting at low limits goes on beside that.
+func (t *Turn) gives(capacity bitrate.Rate) bitrate.Rate {
+	return min(bitrate.Scale(capacity, t.Config.Settle), bitrate.Scale(capacity, besides)-t.Load.Goes)
 }
 
 // resume gives out again what made a queue of what sockets had waiting.
@@ -77,8 +82,9 @@ func (t *Turn) gauge(b *Budget, e episode) {
 	if known {
 		l.Others = others
 	}
+	seen := t.Load.Sockets && b.Trouble.Rise.Others > 0 && near(others, b.Trouble.Rise.Others, 0.5) // as what leaves the node says, too
 	switch {
-	case known && counts(others, room):
+	case known && (counts(others, room) || seen):
 		l.learn(room, true)
 		b.Search.Even = !before.Known && b.between() // both slopes were short
 	case !l.Known:
@@ -200,6 +206,9 @@ func surely(up queue.Way) bitrate.Rate {
 	}
 	return bitrate.Scale(up.Alone(), 1/doubt)
 }
+
+// besides is the share of the capacity that is given out together with what goes on from low limits.
+const besides = 0.995
 
 // From vague times the capacity on, what went through while a queue stood contradicts it;
 // from overflow on it says nothing: it was dropped.

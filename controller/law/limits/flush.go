@@ -46,7 +46,7 @@ func (r *round) bursts(s *plan.Sender, to bitrate.Rate) bool {
 		r.burst, r.eases = map[string]bool{}, map[string]bool{}
 		for i := range r.budgets {
 			l, node := &r.budgets[i].Link, r.budgets[i].Bottleneck.Node
-			if l.Bursts(r.look.At) {
+			if l.Full(r.look.At) {
 				r.burst[node] = true
 			}
 			if l.Eases(r.look.At) {

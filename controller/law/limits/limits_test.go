@@ -80,7 +80,11 @@ func TestTheFirstRaiseUnderHostRoutingGoesByWayOfLittle(t *testing.T) {
 		"a raise of who knows less": {budget.Link{}, 80 * mbit, false},
 		"a cut":                     {budget.Link{Known: true}, 30 * mbit, false},
 		"a raise after a burst":     {budget.Link{Known: true, Eased: t0.Add(-time.Minute), Burst: t0.Add(-time.Minute)}, 80 * mbit, true},
-		"a cut after a burst":       {budget.Link{Known: true, Eased: t0.Add(-time.Minute), Burst: t0.Add(-time.Minute)}, 30 * mbit, true},
+		"where a full socket went on after a low limit":      {budget.Link{Known: true, Measured: true, Eased: t0.Add(-time.Minute), GoesOn: t0.Add(-time.Minute)}, 80 * mbit, true},
+		"a cut where one did":                                {budget.Link{Known: true, Measured: true, Eased: t0.Add(-time.Minute), GoesOn: t0.Add(-time.Minute)}, 30 * mbit, true},
+		"where one did, and what fits is searched for":       {budget.Link{Known: true, Eased: t0.Add(-time.Minute), GoesOn: t0.Add(-time.Minute)}, 80 * mbit, false},
+		"where one did so long ago that it may have changed": {budget.Link{Known: true, Measured: true, Eased: t0.Add(-time.Hour), GoesOn: t0.Add(-time.Hour)}, 80 * mbit, false},
+		"a cut after a burst":                                {budget.Link{Known: true, Eased: t0.Add(-time.Minute), Burst: t0.Add(-time.Minute)}, 30 * mbit, true},
 	} {
 		look := senders.Look{At: t0, All: []plan.Sender{x}, Uses: []senders.Use{{Pod: x.Pod, Now: 50 * mbit}}}
 		r := round{config: config, look: &look, budgets: []budget.Budget{{Bottleneck: plan.Uplink("n1"), Link: tt.link}}}

@@ -107,6 +107,7 @@ type Load struct {
 	// Out is what left their node in the newest sub-window, and Others the most that did lately besides what they sent: others'
 	// traffic. Before Cilium's limiter, and 0 where nobody tells.
 	Out, Others bitrate.Rate
+	Goes        bitrate.Rate // what sockets have waiting at low limits goes on at, beside what they are to have
 	Whole       bitrate.Rate // the least that leaves one of them all that it offers, of which less would leave next to nothing; 0: nobody
 }
 
@@ -164,7 +165,11 @@ func (l *Look) Group(members []int32) Group {
 		load.Room = load.Room || l.Meant(s) > bitrate.Scale(floor, 1+Worth)
 		load.More = load.More || limit < ceiling
 		g.Pending = g.Pending || l.awaited[i]
-		g.wait(s, l.Flush(s.Pod))
+		f := l.Flush(s.Pod)
+		if f != nil && f.Over && s.Limiter == plan.EDTHostRouting {
+			load.Goes += min(newest(s.Rates), s.Limit)
+		}
+		g.wait(s, f)
 	}
 	load.Over = load.Bound && over
 	load.Peak = counted.peak(g.Senders)
@@ -175,6 +180,8 @@ func (l *Look) Group(members []int32) Group {
 	}
 	if load.Costly() {
 		load.Whole = l.whole(members)
+	}
+	if load.Paced || load.Sockets {
 		load.Out, load.Others = l.left(&g)
 	}
 	// What is promised to all may be more than there is.
