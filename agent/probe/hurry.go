@@ -13,12 +13,13 @@ type Late struct {
 	RTT   time.Duration // the round trip itself, likewise
 }
 
-// When three of the newest four packets are late, and one of its node session's newest four, or
-// the newest three of both, the session is told about at once (Sender.Urgent), and
-// both are sent faster for hurryTime. A path whose node session is on time has no queue to hurry for:
-// the app's host is busy, and closer looks would make it busier. That
-// begins anew once none of the newest four was late, and no sooner than hurryRest
-// after it ended, so that a path which stays late costs no more than before.
+// When three of the newest four packets are late by half of what is allowed, and one of its node session's
+// newest four, or the newest two of both, the session is told about at once (Sender.Urgent): the controller
+// undoes a try for more by so much. Once none of four is, it is told anew. When so many are late by all that is
+// allowed, both are sent faster for hurryTime; that begins anew no sooner than hurryRest after it ended, so that
+// a path which stays late costs no more than before. A packet that is late is followed by the next as soon as one
+// is while they hurry, so that it is soon known whether so many are. A path whose node session is on time has no queue to hurry for:
+// the app's host is busy, and closer looks would make it busier.
 const (
 	newestFour = 4
 	lateOfFour = 3
@@ -26,7 +27,8 @@ const (
 	hurryRest  = time.Second
 	hurryBy    = 4
 	hurryLeast = 5 * time.Millisecond
-	hurryRead  = 5 * time.Millisecond // between two reads of answers meanwhile
+	hurryRead  = 3 * time.Millisecond  // between two reads of answers meanwhile
+	hurryLook  = 50 * time.Millisecond // after a late packet that answers are read so often
 
 	// A part of the allowance that is worth telling of before the next calm report.
 	stirs = 4
@@ -46,8 +48,7 @@ type hurry struct {
 	least, before time.Duration
 	since         int64
 
-	late  uint8 // one bit for each of the newest four, the newest the lowest
-	armed bool  // none of four was late since the last alarm
+	armed bool  // none of four was late by half since it was told of
 	calm  int64 // monotonic time of the newest packet of which that was so
 	until int64 // monotonic time until which packets are sent faster
 
@@ -73,7 +74,7 @@ func (s *session) spacing(now int64) time.Duration {
 	return s.Interval
 }
 
-// note takes a round trip into account and reports whether it is late, and may be told of.
+// note takes a round trip into account and reports whether it is late by half, and may be told of or hurried for.
 func (s *session) note(rtt time.Duration, now int64) bool {
 	h, limit := &s.hurry, s.Late
 	if h.noted == 0 {
@@ -90,36 +91,49 @@ func (s *session) note(rtt time.Duration, now int64) bool {
 		return false
 	}
 	s.restless = s.restless || delay > limit.Above/stirs && limit.Above > 0 || rtt > limit.RTT/2 && limit.RTT > 0
-	late := limit.Above > 0 && delay > limit.Above || limit.RTT > 0 && rtt > limit.RTT
-	h.late = h.late << 1 & (1<<newestFour - 1)
-	if late {
-		h.late |= 1
+	half := s.allowed() / 2
+	if h.above(half) == 0 {
+		h.calm, h.armed = now, true
 	}
-	if h.late == 0 {
-		h.calm, h.armed = now, h.armed || now-h.until > int64(hurryRest)
-	}
-	return h.suspects()
+	return delay > half && (h.armed || h.rested(now))
 }
 
-// suspects reports whether the newest packet was late, and more of them would be told of.
-func (h *hurry) suspects() bool { return h.armed && h.late&1 != 0 }
+// allowed is the delay above the least that is allowed, negative where the least itself is not.
+func (s *session) allowed() time.Duration {
+	left := s.Late.RTT - min(s.hurry.least, s.hurry.before)
+	switch {
+	case s.Late.RTT == 0:
+		return s.Late.Above
+	case s.Late.Above == 0:
+		return left
+	}
+	return min(s.Late.Above, left)
+}
 
-// begins reports whether a session that suspects has not for long: answers are read sooner
-// then. Of one that is late for ever, and is never told of, they are not.
+// rested reports whether a session has not hurried lately, and was calm since it did.
+func (h *hurry) rested(now int64) bool {
+	return h.until == 0 || h.calm >= h.until && now-h.until > int64(hurryRest)
+}
+
+// newest is how late the newest packet was.
+func (h *hurry) newest() time.Duration { return h.delays[(h.noted-1)%newestFour] }
+
+// begins reports whether a session has not been late for long: answers are read sooner
+// then. Of one that is late for ever they are not.
 func (h *hurry) begins(now int64) bool { return now-h.calm < int64(hurryTime) }
 
-// tells reports whether so many packets are late that it is told of: three of the newest four,
-// and one of the newest four of its node session w; or three in a row, the newest, of the
-// session and of w together, some of each. Where w is nil, or has seen nothing lately, the
+// tells reports whether so many packets are late by d that there is a queue: three of the newest four,
+// and one of the newest four of its node session w; or the newest two of the session and of w, which
+// are the four that the controller takes for one. Where w is nil, or has seen nothing lately, the
 // session's are all there is.
-func (s *session) tells(w *session, now int64) bool {
-	late, above := s.hurry.late, s.Late.Above
-	if w == nil || above == 0 || w.hurry.noted == 0 || now-w.hurry.at > int64(fresh) {
+func (s *session) tells(w *session, d time.Duration, now int64) bool {
+	late := s.hurry.above(d)
+	if w == nil || s.Late.Above == 0 || w.hurry.noted == 0 || now-w.hurry.at > int64(fresh) {
 		return bits.OnesCount8(late) >= lateOfFour
 	}
-	beside := w.hurry.above(above)
-	own, its := bits.TrailingZeros8(^late), bits.TrailingZeros8(^beside)
-	return beside != 0 && bits.OnesCount8(late) >= lateOfFour || own > 0 && its > 0 && own+its >= lateOfFour
+	const pair = 0b11
+	beside := w.hurry.above(d)
+	return beside != 0 && bits.OnesCount8(late) >= lateOfFour || late&beside&pair == pair
 }
 
 // above has one bit for each of the newest four packets: whether its delay was above d. The
@@ -133,11 +147,14 @@ func (h *hurry) above(d time.Duration) (late uint8) {
 	return late
 }
 
-// hasten has the session sent faster from now on; it is told about once.
+// hasten has the session sent faster from now on.
 func (s *session) hasten(now int64) {
-	s.hurry.armed, s.hurry.until = false, now+int64(hurryTime)
-	s.due = min(s.due, now+int64(s.hasty()))
+	s.hurry.until = now + int64(hurryTime)
+	s.again(now)
 }
+
+// again has the next packet sent as soon after the newest as one would be while the session hurries.
+func (s *session) again(now int64) { s.due = min(s.due, max(now, s.newest+int64(s.hasty()))) }
 
 // tell wakes whoever waits for Urgent. It is called with the lock held.
 func (s *Sender) tell() {
@@ -170,19 +187,27 @@ func (s *Sender) Quiet() bool {
 	return len(s.rejected) == 0
 }
 
-// hurried has those of late sessions hurry that tell, and their node sessions with them, and
+// hurried tells of late sessions, and has those hurry that are to, and their node sessions with them, and
 // wakes for as long as anybody hurries.
 func (s *Sender) hurried(late []*session, now int64) {
 	for _, l := range late {
-		if l.hurry.begins(now) { // a few more are soon known
-			s.collects = min(s.collects, now+int64(hurryRead))
+		h, allowed := &l.hurry, l.allowed()
+		if h.begins(now) { // a few more are soon known
+			s.closer = now + int64(hurryLook)
 		}
-		if !l.tells(l.beside, now) {
-			continue
+		if h.begins(now) && h.newest() > allowed {
+			if l.again(now); l.beside != nil {
+				l.beside.again(now)
+			}
 		}
-		l.hasten(now)
-		if l.beside != nil && l.beside.hurry.until <= now {
-			l.beside.hasten(now)
+		if h.armed && l.tells(l.beside, allowed/2, now) {
+			h.armed = false
+			s.tell()
+		}
+		if h.rested(now) && l.tells(l.beside, allowed, now) {
+			if l.hasten(now); l.beside != nil && l.beside.hurry.until <= now {
+				l.beside.hasten(now)
+			}
 		}
 	}
 	s.hurrying = false
@@ -191,6 +216,9 @@ func (s *Sender) hurried(late []*session, now int64) {
 	}
 	if s.hurrying {
 		s.tell()
+		s.closer = now + int64(hurryLook)
+	}
+	if now < s.closer {
 		s.collects = min(s.collects, now+int64(hurryRead))
 	}
 }

@@ -15,6 +15,20 @@ func watched(protocol workload.Protocol) *session {
 	return newSession(Session{ID: "a", Protocol: protocol, Interval: DefaultInterval, Timeout: DefaultTimeout, Late: Late{Above: ms, RTT: 10 * ms}}, 1, 0, 0)
 }
 
+// noted reports whether somebody is told of a session by itself as a round trip comes.
+func noted(s *session, rtt time.Duration, now int64) bool {
+	sender := NewSender(Options{})
+	if s.note(rtt, now) {
+		sender.hurried([]*session{s}, now)
+	}
+	select {
+	case <-sender.Urgent():
+		return true
+	default:
+		return false
+	}
+}
+
 // pair is a session of an app, and its node session.
 func pair(t *testing.T) (sender *Sender, app, beside *session) {
 	sender = NewSender(Options{})
@@ -27,15 +41,81 @@ func pair(t *testing.T) (sender *Sender, app, beside *session) {
 	return sender, sender.sessions[0], sender.sessions[1]
 }
 
+// What is late by half of what is allowed is told of once, again once it was not, and hurried for by nobody.
+func TestHalfIsToldAndNotHurriedFor(t *testing.T) {
+	const half = 900 * time.Microsecond
+	sender, app, beside := pair(t)
+	told := func(rtts ...time.Duration) bool {
+		for _, rtt := range rtts {
+			beside.note(rtt, 1)
+			if app.note(rtt, 1) {
+				sender.hurried([]*session{app}, 1)
+			}
+		}
+		select {
+		case <-sender.Urgent():
+			return true
+		default:
+			return false
+		}
+	}
+	const free = 300 * time.Microsecond
+	switch {
+	case told(free, free, half):
+		t.Error("one packet is told of")
+	case !told(half):
+		t.Error("two packets of both are not told of")
+	case told(half, half, half):
+		t.Error("it is told of twice")
+	case told(free, free, free, free) || !told(half, half):
+		t.Error("it is not told of again")
+	case app.hurry.until != 0 || beside.hurry.until != 0:
+		t.Error("it is hurried for")
+	}
+}
+
+// A late packet is followed by the next, of the session and of its node session, as soon as it is while
+// they hurry; one that is late by half only is not, nor one of a path that has been late for long.
+func TestALatePacketIsLookedAtCloser(t *testing.T) {
+	for _, tt := range []struct {
+		what   string
+		rtt    time.Duration
+		before time.Duration // for which it was late before
+		want   bool
+	}{
+		{"late", 5 * ms, 0, true}, {"late by half", 900 * time.Microsecond, 0, false}, {"late for long", 5 * ms, 2 * hurryTime, false},
+	} {
+		sender, app, beside := pair(t)
+		const usual = int64(time.Hour)
+		now := int64(time.Minute)
+		app.note(300*time.Microsecond, now)
+		for end := now + int64(tt.before); now < end; now += int64(20 * ms) {
+			if app.note(5*ms, now) {
+				sender.hurried([]*session{app}, now)
+			}
+		}
+		app.due, beside.due, app.newest = usual, usual, now-int64(ms)
+		if app.note(tt.rtt, now) {
+			sender.hurried([]*session{app}, now)
+		}
+		for _, each := range []*session{app, beside} {
+			if soon := each.due < usual; soon != tt.want {
+				t.Errorf("after a packet that was %s the next of %s is sent sooner: %v", tt.what, each.ID, soon)
+			}
+		}
+		if gap := time.Duration(app.due - app.newest); tt.want && gap != hurryLeast {
+			t.Errorf("the next comes %v after the newest, want %v", gap, hurryLeast)
+		}
+	}
+}
+
 // Three late packets of four are told once, until the path has been free again and
 // the hurry is over for a while.
 func TestLateIsToldOnce(t *testing.T) {
 	s, now := watched(workload.UDP), int64(0)
 	told := func(rtts ...time.Duration) (n int) {
 		for _, rtt := range rtts {
-			now += int64(20 * ms)
-			if s.note(rtt, now) && s.tells(nil, now) {
-				s.hasten(now)
+			if now += int64(20 * ms); noted(s, rtt, now) {
 				n++
 			}
 		}
@@ -51,7 +131,7 @@ func TestLateIsToldOnce(t *testing.T) {
 		{"two late packets", []time.Duration{late, late, free, free}, 0},
 		{"three of four", []time.Duration{late, late, free, late}, 1},
 		{"still late", []time.Duration{late, late, late, late, late}, 0},
-		{"free, and late again at once", []time.Duration{free, free, free, free, late, late, late}, 0},
+		{"free, and late again at once", []time.Duration{free, free, free, free, late, late, late}, 1},
 	} {
 		if got := told(step.rtts...); got != step.want {
 			t.Errorf("%s: told %d times, want %d", step.what, got, step.want)
@@ -61,7 +141,7 @@ func TestLateIsToldOnce(t *testing.T) {
 	if told(free, free, free, free) != 0 || told(late, late, late) != 1 {
 		t.Error("after a rest it is not told again")
 	}
-	if never := newSession(Session{ID: "b", Interval: DefaultInterval, Timeout: DefaultTimeout}, 2, 0, 0); never.note(time.Hour, 1) || never.hurry.suspects() {
+	if never := newSession(Session{ID: "b", Interval: DefaultInterval, Timeout: DefaultTimeout}, 2, 0, 0); never.note(time.Hour, 1) {
 		t.Error("a session without an allowance is late")
 	}
 }
@@ -72,8 +152,7 @@ func TestALongerRouteIsNotLateForEver(t *testing.T) {
 	s, told := watched(workload.UDP), 0
 	run := func(from, to time.Duration, rtt time.Duration) {
 		for at := from; at < to; at += time.Second {
-			if s.restless = false; s.note(rtt, int64(at)) && s.tells(nil, int64(at)) {
-				s.hasten(int64(at))
+			if s.restless = false; noted(s, rtt, int64(at)) {
 				told++
 			}
 		}
@@ -98,7 +177,7 @@ func TestLateByLatency(t *testing.T) {
 	s := newSession(Session{ID: "a", Interval: DefaultInterval, Timeout: DefaultTimeout, Late: Late{RTT: 10 * ms}}, 1, 0, 0)
 	told := false
 	for i := range 4 {
-		told = s.note(11*ms, int64(i)) && s.tells(nil, int64(i)) || told
+		told = noted(s, 11*ms, int64(i)) || told
 	}
 	if !told {
 		t.Error("four round trips above the target were not told")
@@ -144,10 +223,10 @@ func TestNodeSessionMustAgree(t *testing.T) {
 		{"never heard", 3, nil, 0, true},
 		{"never heard, and the app is late twice", 2, nil, 0, false},
 		{"on time, a while ago", 3, []time.Duration{free, free}, fresh + 1, true},
-		{"late once, and the app twice", 2, []time.Duration{free, free, late}, 0, true},
+		{"late twice, and the app twice", 2, []time.Duration{free, late, late}, 0, true},
+		{"late once, and the app twice", 2, []time.Duration{free, free, late}, 0, false},
 		{"late once and then on time, and the app twice", 2, []time.Duration{free, late, free}, 0, false},
-		{"late twice, and the app once", 1, []time.Duration{free, late, late}, 0, true},
-		{"late once, and the app once", 1, []time.Duration{free, free, late}, 0, false},
+		{"late twice, and the app once", 1, []time.Duration{free, late, late}, 0, false},
 	} {
 		sender, app, beside := pair(t)
 		app.note(free, 1)
@@ -248,8 +327,6 @@ func BenchmarkManyLate(b *testing.B) {
 
 // The node session hurries with the session, others do not; new samples are told of for
 // as long as anybody hurries.
-// The node session hurries with the session, others do not; new samples are told of for
-// as long as anybody hurries.
 func TestNodeSessionHurries(t *testing.T) {
 	sender := NewSender(Options{})
 	specs := []Session{
@@ -261,7 +338,9 @@ func TestNodeSessionHurries(t *testing.T) {
 		t.Fatal(err)
 	}
 	app, beside, other := sender.sessions[0], sender.sessions[1], sender.sessions[2]
-	app.hurry.late = 1<<lateOfFour - 1
+	for _, rtt := range []time.Duration{ms / 4, 5 * ms, 5 * ms, 5 * ms} {
+		app.note(rtt, 1)
+	}
 	sender.hurried([]*session{app}, 1)
 	if beside.hurry.until == 0 || other.hurry.until != 0 {
 		t.Errorf("the node session hurries until %d, another session until %d", beside.hurry.until, other.hurry.until)

@@ -67,6 +67,7 @@ type Sender struct {
 	collects int64 // monotonic time of the next collect
 	unread   int   // packets sent since the last collect
 	hurrying bool  // a session is
+	closer   int64 // monotonic time until which answers are read sooner
 	scratch  []completed
 }
 
@@ -249,7 +250,7 @@ const (
 	minTick         = time.Millisecond
 	maxTick         = 8 * time.Millisecond
 	tickOfGap       = 0.4
-	collectEvery    = 20 * time.Millisecond
+	collectEvery    = 8 * time.Millisecond
 	maxUnread       = 48
 	maxUnreadOctets = 64 << 10
 	maxWait         = 20 * time.Millisecond
@@ -344,19 +345,24 @@ func (s *Sender) step(now int64) int64 {
 	if waiting {
 		next = min(next, s.collects)
 	}
-	return max(next, now+s.tick())
+	if now < s.closer {
+		for _, each := range s.sessions {
+			next = min(next, each.due)
+		}
+	}
+	return max(next, now+s.tick(now))
 }
 
 // tick draws the least time until the next step. One session alone is served
 // when it is due.
-func (s *Sender) tick() int64 {
+func (s *Sender) tick(now int64) int64 {
 	if len(s.sessions) == 1 {
 		return 0
 	}
 	perSecond, shortest := 0.0, float64(time.Hour)
 	for _, each := range s.sessions {
 		gap := float64(each.Interval)
-		if s.hurrying {
+		if now < s.closer {
 			gap = float64(each.hasty())
 		}
 		perSecond += float64(time.Second) / gap
@@ -380,7 +386,7 @@ func (s *Sender) collect(now int64) {
 		}
 		each.expire(now)
 	}
-	if s.hurrying || len(late) > 0 {
+	if s.hurrying || now < s.closer || len(late) > 0 {
 		s.hurried(late, now)
 	}
 }

@@ -117,12 +117,12 @@ func TestRateIsKept(t *testing.T) {
 func TestTick(t *testing.T) {
 	s := NewSender(Options{})
 	s.sessions = []*session{newTestSession(MinInterval)}
-	if s.tick() != 0 {
+	if s.tick(0) != 0 {
 		t.Error("one session has to wait for a tick")
 	}
 	s.sessions = append(s.sessions, newTestSession(time.Second))
 	for range 100 {
-		if got := s.tick(); got > int64(MinInterval)*6/10 {
+		if got := s.tick(0); got > int64(MinInterval)*6/10 {
 			t.Fatalf("a tick of %v beside gaps of %v", time.Duration(got), MinInterval)
 		}
 	}
