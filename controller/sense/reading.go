@@ -45,6 +45,8 @@ func (c Config) Read(session *plan.Session, now time.Time) Reading {
 const (
 	newest = 4  // samples that say whether it is still so
 	most   = 64 // samples of a usual window: more need memory of their own
+	// closer packets than usual are sent after one that was late: of these two tell of a queue unless it leaves.
+	closer = 15 * time.Millisecond
 )
 
 // read looks at the newest samples that say what was from since on. It reports
@@ -72,6 +74,9 @@ func (c Config) read(session *plan.Session, leg Leg, since, now time.Time) Readi
 	r.Slope, _ = line.Fit()
 	last := delays[:min(newest, len(delays))]
 	r.surge, r.pair = slices.Min(last), slices.Min(last[:len(last)/2])
+	if len(last) > 1 && last[0] < last[1]*9/10 && window[0].At.Sub(window[1].At) < closer {
+		r.surge, r.pair = 0, 0 // a burst that leaves
+	}
 	var few [newest]time.Duration
 	r.Recent = median(append(few[:0], last...))
 	r.Median = median(delays) // now they are sorted

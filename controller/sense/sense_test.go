@@ -216,6 +216,37 @@ func TestTwoPathsSeeAQueueInHalfTheTime(t *testing.T) {
 	}
 }
 
+// Packets that are sent closer to each other than usual after one that was late are in a queue, unless that leaves: a burst
+// of a few milliseconds is gone by itself.
+func TestABurstThatLeavesIsNoQueue(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		delays []time.Duration // of the newest packets
+		gap    time.Duration
+		want   bool
+	}{
+		{"it grows", []time.Duration{2 * ms, 3 * ms, 5 * ms, 7 * ms}, 6 * ms, true},
+		{"it stands", []time.Duration{3 * ms, 3 * ms, 3 * ms, 29 * ms / 10}, 6 * ms, true},
+		{"it leaves", []time.Duration{6 * ms, 5 * ms, 4 * ms, 3 * ms}, 6 * ms, false},
+		{"it leaves, and was there for long", []time.Duration{6 * ms, 5 * ms, 4 * ms, 3 * ms}, 20 * ms, true},
+	} {
+		app := &plan.App{Pod: plan.PodID{Namespace: "factory", Name: "robot"}, Node: "n1", SLO: workload.SLO{Jitter: ms}}
+		s := plan.Session{ID: "a", Vantage: "n2", Base: plan.Base{Delay: 300 * us, Known: true}}
+		for i := range 12 {
+			s.Samples = append(s.Samples, plan.Sample{At: plan.At(t0.Add(time.Duration(i-12) * 20 * ms)), RTT: 320 * us})
+		}
+		at := t0
+		for _, d := range tt.delays {
+			s.Samples = append(s.Samples, plan.Sample{At: plan.At(at), RTT: 300*us + d})
+			at = at.Add(tt.gap)
+		}
+		app.Sessions = []plan.Session{s}
+		if v := DefaultConfig().Judge(app, time.Time{}, at); v.Standing != tt.want {
+			t.Errorf("%s: standing %v", tt.name, v.Standing)
+		}
+	}
+}
+
 // Of whom less is to be heard while all is calm nothing new is no blindness, until that
 // time is over too.
 func TestAPauseIsNoBlindness(t *testing.T) {

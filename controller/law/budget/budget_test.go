@@ -222,13 +222,16 @@ func TestHowLongAFirstCutWaits(t *testing.T) {
 	for _, tt := range []struct {
 		from, to, now time.Duration // of the newest sub-window, since the onset
 		early         bool
+		streams       bool // limits are in force at once
 	}{
-		{-60 * ms, 40 * ms, 50 * ms, true},
-		{-30 * ms, 70 * ms, 80 * ms, false},
-		{-25 * ms, 25 * ms, 40 * ms, true}, // a short one, as what is sent turned
-		{-10 * ms, 40 * ms, 50 * ms, false},
-		{-200 * ms, -100 * ms, 400 * ms, true},
-		{-200 * ms, -100 * ms, 600 * ms, false}, // nothing more is told
+		{-60 * ms, 40 * ms, 50 * ms, true, false},
+		{-30 * ms, 70 * ms, 80 * ms, false, false},
+		{-25 * ms, 25 * ms, 40 * ms, true, false}, // a short one, as what is sent turned
+		{-25 * ms, 25 * ms, 40 * ms, false, true},
+		{-18 * ms, 7 * ms, 20 * ms, true, true},
+		{-10 * ms, 40 * ms, 50 * ms, false, false},
+		{-200 * ms, -100 * ms, 400 * ms, true, false},
+		{-200 * ms, -100 * ms, 600 * ms, false, false}, // nothing more is told
 	} {
 		onset := t0.Add(-tt.now)
 		path := &plan.Session{Base: plan.Base{Delay: ms, Known: true}}
@@ -240,10 +243,51 @@ func TestHowLongAFirstCutWaits(t *testing.T) {
 			path.Samples = append(path.Samples, x)
 		}
 		turn := Turn{Now: t0, Paths: []queue.Path{{Session: path}}, Opinion: &blame.Opinion{}}
-		turn.Load = senders.Load{Peak: 100 * mbit, SeenFrom: onset.Add(tt.from), Seen: onset.Add(tt.to)}
+		turn.Load = senders.Load{Peak: 100 * mbit, SeenFrom: onset.Add(tt.from), Seen: onset.Add(tt.to), Streams: tt.streams}
 		turn.Sense.Window = 250 * ms
 		if got := turn.early(&Budget{Total: 2000 * mbit}); got != tt.early {
 			t.Errorf("a sub-window from %v to %v after an onset, %v after it: early = %v", tt.from, tt.to, tt.now, got)
+		}
+	}
+}
+
+// A try that meets a queue ends below what has met none, where limits are in force at once: of a queue so young little is
+// known, and a limit that is still too much makes packets late for as long as it takes to see that.
+func TestATryIsCutToWhatHadNoQueue(t *testing.T) {
+	for _, tt := range []struct {
+		streams bool
+		proven  bitrate.Rate
+		most    bitrate.Rate
+	}{
+		{true, 185 * mbit, 185 * mbit}, {false, 185 * mbit, 215 * mbit}, {true, 0, 215 * mbit},
+	} {
+		b := Budget{
+			Phase: plan.Trying, Total: 215 * mbit, Link: Link{Known: true, Measured: true, Capacity: 215 * mbit, Proven: tt.proven},
+			Search: Search{Raised: t0.Add(-60 * ms)},
+		}
+		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Feedback: 10 * ms}
+		turn.Opinion.Allow, turn.Opinion.Soft, turn.Opinion.Worst.Recent = ms, ms/2, 600*time.Microsecond
+		turn.Load = senders.Load{Peak: 213 * mbit, Limits: 215 * mbit, Bound: true, More: true, Streams: tt.streams}
+		if turn.cut(&b); b.Total >= tt.most || tt.most != 185*mbit && b.Total <= 185*mbit {
+			t.Errorf("streams %v, %v without a queue: cut to %v", tt.streams, tt.proven, b.Total)
+		}
+	}
+}
+
+// How soon a cut was in force counts from the cut, also where a deeper one came before it showed.
+func TestWhatACutTookCountsFromTheFirst(t *testing.T) {
+	first, deeper := t0.Add(-200*ms), t0.Add(-180*ms)
+	for cuts, took := range map[int]bool{1: true, 2: false} {
+		path := &plan.Session{Base: plan.Base{Delay: ms, Known: true}}
+		for at := first.Add(-60 * ms); at.Before(t0); at = at.Add(5 * ms) {
+			queued := min(at.Sub(first)+60*ms, first.Add(15*ms).Sub(at)*2+75*ms) / 2 // it turns 15 ms after the first
+			path.Samples = append(path.Samples, plan.Sample{At: plan.At(at), RTT: ms + max(0, queued)})
+		}
+		b := Budget{Total: 110 * mbit, Link: Link{Cut: deeper}, Trouble: Trouble{Cuts: cuts, Before: Before{At: first}}}
+		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Paths: []queue.Path{{Session: path}}}
+		turn.Sense.Window = 250 * ms
+		if e := turn.episode(&b); e.took > 0 != took || e.took > 25*ms {
+			t.Errorf("after %d cuts it took %v", cuts, e.took)
 		}
 	}
 }
@@ -277,11 +321,14 @@ func TestWhatIsSentSinceAnOnset(t *testing.T) {
 		name       string
 		ago        time.Duration // the queue began so long before the end of the sub-window
 		last, want bitrate.Rate
+		streams    bool // limits are in force at once
 	}{
-		{"in the last eighth", w / 8, 150 * mbit, 200 * mbit},
-		{"after an eighth", w * 7 / 8, 150 * mbit, 171 * mbit},
-		{"before it", 2 * w, 150 * mbit, 150 * mbit},
-		{"and less is sent", w / 2, 0, 150 * mbit},
+		{"in the last eighth", w / 8, 150 * mbit, 200 * mbit, false},
+		{"in the last eighth, where it is cut sooner", w / 8, 150 * mbit, 375 * mbit, true},
+		{"halfway, where it is cut sooner", w / 2, 150 * mbit, 300 * mbit, true},
+		{"after an eighth", w * 7 / 8, 150 * mbit, 171 * mbit, false},
+		{"before it", 2 * w, 150 * mbit, 150 * mbit, false},
+		{"and less is sent", w / 2, 0, 150 * mbit, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &plan.Sender{Rates: []plan.TxRate{{At: plan.At(t0.Add(-w))}, {At: plan.At(t0), Tx: tt.last}}}
@@ -293,7 +340,7 @@ func TestWhatIsSentSinceAnOnset(t *testing.T) {
 				}
 				path.Samples = append(path.Samples, x)
 			}
-			turn := Turn{Now: t0, Senders: []*plan.Sender{s}, Paths: []queue.Path{{Session: path}}, Load: senders.Load{Peak: 150 * mbit}}
+			turn := Turn{Now: t0, Senders: []*plan.Sender{s}, Paths: []queue.Path{{Session: path}}, Load: senders.Load{Peak: 150 * mbit, Streams: tt.streams}}
 			turn.Sense.Window = 250 * ms
 			if got := turn.sinceOnset(&Budget{}); !near(got, tt.want, 0.01) {
 				t.Errorf("%v are sent by now, want %v", got, tt.want)

@@ -125,8 +125,11 @@ func (t *Turn) early(b *Budget) bool {
 	if t.Load.Paced { // what is sent is counted before it waits, and says less of the queue
 		began, window = queue.Onset(ramp, t.Sense.Window), max(window, senders.Window)
 	}
-	told := t.Load.Seen.Sub(began) >= window*6/10
-	return !told && t.Now.Sub(began) < 5*senders.Window
+	enough := window * 6 / 10
+	if t.Load.Streams { // a cut that is too deep is soon undone
+		enough = window * 4 / 10
+	}
+	return t.Load.Seen.Sub(began) < enough && t.Now.Sub(began) < 5*senders.Window
 }
 
 const (
@@ -161,6 +164,9 @@ func (t *Turn) cut(b *Budget) {
 	t.lower(b, b.Link.Upper, depth, most)
 	if first { // the search ends there
 		b.Link.Upper = min(total, t.sinceOnset(b))
+	}
+	if raised && !again && t.Load.Streams && b.Link.Proven > 0 { // by so young a queue little is known
+		b.Total = min(b.Total, max(bitrate.Scale(b.Link.Proven, 1-t.Config.MinCut), min(t.Load.Floors, b.Total)))
 	}
 	x.Doubted, x.Waited = time.Time{}, false
 	x.Cuts++
@@ -278,14 +284,14 @@ func (t *Turn) passesLess(b *Budget) bool {
 
 // grew cuts more of a link that was cut when its queue had just begun, once packets from before
 // the cut tell how fast that grew, and so what fits through. Of one that nothing was known of that is
-// done where a change costs nothing, and what was sent was taken for what fits: how the queue leaves is what tells of it.
+// done where a change costs nothing: elsewhere how the queue leaves is what tells of it.
 func (t *Turn) grew(b *Budget) bool {
 	x, l := &b.Trouble, &b.Link
 	unknown, enough := !x.Before.Link.Known, l.Capacity
 	if unknown { // what was sent was taken for it at the most
 		enough = b.Total
 	}
-	if x.Rise.Slope != 0 || unknown && (!l.Known || x.Guess != 0 || !t.Load.Streams) {
+	if x.Rise.Slope != 0 || unknown && (x.Guess != 0 || !t.Load.Streams) {
 		return false
 	}
 	ramp := t.ramp(b, l.Cut)
@@ -329,7 +335,8 @@ func (t *Turn) tooMuch(b *Budget) bitrate.Rate {
 
 // sinceOnset is what the senders send by now: a sub-window in which the queue began is
 // partly of before, and tells too little, by a quarter at the most that is believed: TCP
-// that has just begun sends more for a moment than it will.
+// that has just begun sends more for a moment than it will. Where a first cut waits for less of it, that is all
+// that it is known by.
 func (t *Turn) sinceOnset(b *Budget) bitrate.Rate {
 	sums := senders.Sums(t.Senders, t.Now.Add(-3*senders.Window), t.Now)
 	began := queue.Onset(t.ramp(b, t.Now), t.Sense.Window)
@@ -341,7 +348,11 @@ func (t *Turn) sinceOnset(b *Budget) bitrate.Rate {
 	if of <= 0 || of >= all || last.Tx <= before.Tx {
 		return t.Load.Peak
 	}
-	more := float64(last.Tx-before.Tx) * float64(all) / float64(max(of, all*3/4))
+	least := all * 3 / 4
+	if t.Load.Streams {
+		least = all * 4 / 10
+	}
+	more := float64(last.Tx-before.Tx) * float64(all) / float64(max(of, least))
 	return max(t.Load.Peak, before.Tx+bitrate.Rate(more))
 }
 

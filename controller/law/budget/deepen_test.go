@@ -139,15 +139,16 @@ func TestACutOfOverbookedLimitsIsNotDeepened(t *testing.T) {
 	}
 }
 
-// What nothing was known of is cut to half of what is sent, or to a little less than that where the queue is still short.
-// How fast it grew tells, a little later, that as much does not fit; where a change costs nothing less is let through.
+// What nothing was known of is cut to half of what is sent, or to a little less than all where the queue is still short.
+// How fast it grew tells, a little later, what fits; where a change costs nothing less is let through, for the queue to leave.
 func TestAFirstCutIsDeepenedOnceTheQueueTellsHowFastItGrew(t *testing.T) {
 	for name, tt := range map[string]struct {
 		slope         time.Duration // of the queue, in hundredths of a second a second
 		short, stream bool
 		first, want   bitrate.Rate
 	}{
-		"a queue of a half more than fits":  {slope: 50, stream: true, first: 150 * mbit, want: 150 * mbit},
+		"a queue of a half more than fits":  {slope: 50, stream: true, first: 150 * mbit, want: 120 * mbit},
+		"which is before another limiter":   {slope: 50, first: 150 * mbit, want: 150 * mbit},
 		"which is short at first":           {slope: 50, short: true, stream: true, first: 285 * mbit, want: 120 * mbit},
 		"and short, before another limiter": {slope: 50, short: true, first: 285 * mbit, want: 285 * mbit},
 		"a queue of a tenth more than fits": {slope: 10, stream: true, first: 150 * mbit, want: 150 * mbit},

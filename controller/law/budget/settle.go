@@ -120,8 +120,11 @@ func (t *Turn) episode(b *Budget) episode {
 	slope, from, to := queue.Falling(queue.After(e.ramp, b.Link.Cut))
 	_, sent := senders.MeanSum(t.Senders, from, to)
 	e.down, e.long = queue.Way{Slope: slope, Inflow: cmp.Or(min(sent, b.Total), b.Total)}, to.Sub(from) > w/2
-	turn := queue.Turning(e.ramp)
-	e.took = max(0, e.ramp[turn].At.Sub(b.Link.Cut))
+	turn, cut := queue.Turning(e.ramp), b.Link.Cut
+	if b.Trouble.Cuts == 1 { // it may have been deepened
+		cut = b.Trouble.Before.At
+	}
+	e.took = max(0, e.ramp[turn].At.Sub(cut))
 	first, last := queue.Foot(e.ramp, turn), queue.End(e.ramp, turn)
 	windows := senders.Sums(t.Senders, e.ramp[first].At.Add(w*9/10), e.ramp[last].At.Add(w/10))
 	e.passed = queue.Passed(windows, senders.Sums(t.Senders, e.ramp[last].At.Add(w/2), t.Now))
@@ -182,7 +185,7 @@ func (t *Turn) doubtful(e episode, up queue.Way, capacity bitrate.Rate) bool {
 func (t *Turn) free(e episode, capacity bitrate.Rate) bool {
 	queued := fineStep * (e.took + senders.Window/2).Seconds()
 	return (e.pinned || e.took > 0) && len(e.ramp) != 0 && bitrate.Scale(capacity, fineStep) >= bitrate.Mbit &&
-		queued < t.Opinion.Allow.Seconds()*3/4
+		queued < t.Opinion.Allow.Seconds()
 }
 
 // agrees reports whether the way up says the same of the capacity.
@@ -233,6 +236,8 @@ func (t *Turn) measure(b *Budget, e episode) {
 	fallen := e.down.Slope != 0 && (e.long || !e.fell) && e.pinned
 	slopes := bothWays(up, e.down)
 	switch {
+	case fallen && t.Load.Streams && agrees(up, e.full): // the line down is bent where the cut came into force by and by
+		l.learn(min(e.full, up.Alone()), true)
 	case fallen && !(t.Load.Drops && senders.Fills(c, e.full)): // else less came than the limits let through, and full is too much as well
 		l.learn(c, true)
 	case slopes != 0 && float64(e.full) > vague*float64(slopes): // what was counted is of more than the time that the queue stood

@@ -33,3 +33,27 @@ func TestWaysUpAndDownThatAgreeAreBelieved(t *testing.T) {
 		}
 	}
 }
+
+// A cut comes into force by and by where limiters let out what they hold: the line down is bent then, and less than what
+// both the way up and what was counted say.
+func TestABentWayDownIsNotBelieved(t *testing.T) {
+	up, down := queue.Way{Slope: 0.5026, Inflow: 301 * mbit}, queue.Way{Slope: -0.325, Inflow: 120 * mbit} // of 200M, and of 178M
+	for name, tc := range map[string]struct {
+		up      queue.Way
+		full    bitrate.Rate
+		streams bool
+		want    bitrate.Rate
+	}{
+		"what was counted says what the way up says": {up, 199 * mbit, true, 199 * mbit},
+		"before another limiter":                     {up, 199 * mbit, false, 178 * mbit},
+		"they differ":                                {up, 230 * mbit, true, 178 * mbit},
+		"the way up is unclear":                      {queue.Way{Inflow: 301 * mbit}, 199 * mbit, true, 178 * mbit},
+	} {
+		turn, b := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}}, Budget{Total: 120 * mbit, Trouble: Trouble{Rise: tc.up}}
+		turn.Load.Streams = tc.streams
+		turn.measure(&b, episode{full: tc.full, down: down, pinned: true, fell: true, long: true})
+		if got := b.Link.Capacity; !near(got, tc.want, 0.005) {
+			t.Errorf("%s: %v fits, want %v", name, got, tc.want)
+		}
+	}
+}
