@@ -98,16 +98,22 @@ func (s *session) note(rtt time.Duration, now int64) bool {
 	return delay > half && (h.armed || h.rested(now))
 }
 
-// allowed is the delay above the least that is allowed, negative where the least itself is not.
+// allowed is the delay above the least that is allowed, at least a twentieth of a round trip that is, as
+// the controller has it; negative where the least is more than that and nothing else is asked for.
 func (s *session) allowed() time.Duration {
-	left := s.Late.RTT - min(s.hurry.least, s.hurry.before)
+	rtt := s.Late.RTT
+	left := rtt - min(s.hurry.least, s.hurry.before)
 	switch {
-	case s.Late.RTT == 0:
+	case rtt == 0:
 		return s.Late.Above
-	case s.Late.Above == 0:
+	case left < 0 && s.Late.Above == 0:
 		return left
 	}
-	return min(s.Late.Above, left)
+	left = max(left, rtt/20)
+	if above := s.Late.Above; above > 0 {
+		return min(above, left)
+	}
+	return left
 }
 
 // rested reports whether a session has not hurried lately, and was calm since it did.
@@ -153,8 +159,13 @@ func (s *session) hasten(now int64) {
 	s.again(now)
 }
 
-// again has the next packet sent as soon after the newest as one would be while the session hurries.
-func (s *session) again(now int64) { s.due = min(s.due, max(now, s.newest+int64(s.hasty()))) }
+// again has the next packet sent as soon after the newest as one would be while the session hurries; not to
+// a target that fails.
+func (s *session) again(now int64) {
+	if s.backoff == 0 && s.hasty() < s.Interval {
+		s.due = min(s.due, max(now, s.newest+int64(s.hasty())))
+	}
+}
 
 // tell wakes whoever waits for Urgent. It is called with the lock held.
 func (s *Sender) tell() {
@@ -195,7 +206,7 @@ func (s *Sender) hurried(late []*session, now int64) {
 		if h.begins(now) { // a few more are soon known
 			s.closer = now + int64(hurryLook)
 		}
-		if h.begins(now) && h.newest() > allowed {
+		if h.begins(now) && h.newest() > allowed && (now < h.until || h.rested(now)) {
 			if l.again(now); l.beside != nil {
 				l.beside.again(now)
 			}

@@ -109,8 +109,38 @@ func TestALatePacketIsLookedAtCloser(t *testing.T) {
 	}
 }
 
-// Three late packets of four are told once, until the path has been free again and
-// the hurry is over for a while.
+// What is allowed is no less than a twentieth of a round trip that is, as the controller has it.
+func TestWhatIsAllowed(t *testing.T) {
+	for _, tt := range []struct {
+		late        Late
+		least, want time.Duration
+	}{
+		{Late{Above: ms}, 5 * ms, ms}, {Late{RTT: 10 * ms}, 2 * ms, 8 * ms}, {Late{Above: ms, RTT: 10 * ms}, 2 * ms, ms},
+		{Late{Above: ms, RTT: 10 * ms}, 97 * ms / 10, ms / 2}, {Late{Above: ms, RTT: 10 * ms}, 11 * ms, ms / 2},
+		{Late{RTT: 10 * ms}, 11 * ms, -ms},
+	} {
+		s := newSession(Session{ID: "a", Interval: DefaultInterval, Timeout: DefaultTimeout, Late: tt.late}, 1, 0, 0)
+		if s.note(tt.least, 1); s.allowed() != tt.want {
+			t.Errorf("%+v above %v: %v, want %v", tt.late, tt.least, s.allowed(), tt.want)
+		}
+	}
+}
+
+// Neither a target that fails nor one of handshakes is asked more often.
+func TestWhoFailsIsNotLookedAtCloser(t *testing.T) {
+	for name, of := range map[string]func() *session{
+		"that fails":    func() *session { s := watched(workload.UDP); s.backoff = time.Second; return s },
+		"of handshakes": func() *session { return watched(workload.TCP) },
+	} {
+		s, now := of(), int64(time.Minute)
+		s.due = now + int64(time.Second)
+		if s.again(now); s.due != now+int64(time.Second) {
+			t.Errorf("a session %s is sent %v later", name, time.Duration(s.due-now))
+		}
+	}
+}
+
+// Three late packets of four are told once, until the path has been free again.
 func TestLateIsToldOnce(t *testing.T) {
 	s, now := watched(workload.UDP), int64(0)
 	told := func(rtts ...time.Duration) (n int) {

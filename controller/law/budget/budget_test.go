@@ -255,21 +255,30 @@ func TestHowLongAFirstCutWaits(t *testing.T) {
 // known, and a limit that is still too much makes packets late for as long as it takes to see that.
 func TestATryIsCutToWhatHadNoQueue(t *testing.T) {
 	for _, tt := range []struct {
-		streams bool
-		proven  bitrate.Rate
-		most    bitrate.Rate
+		what        string
+		streams     bool
+		phase       plan.Phase
+		proven      bitrate.Rate
+		least, most bitrate.Rate
 	}{
-		{true, 185 * mbit, 185 * mbit}, {false, 185 * mbit, 215 * mbit}, {true, 0, 215 * mbit},
+		{"a try", true, plan.Trying, 185 * mbit, 170 * mbit, 185 * mbit},
+		{"a try, before another limiter", false, plan.Trying, 185 * mbit, 186 * mbit, 214 * mbit},
+		{"a try of which nothing was in use", true, plan.Trying, 0, 186 * mbit, 214 * mbit},
+		{"a try of which next to nothing was", true, plan.Trying, mbit, bitrate.Scale(215*mbit, 1-config.MaxCut), 186 * mbit},
+		{"a queue soon after another", true, plan.Settled, 120 * mbit, 186 * mbit, 214 * mbit},
 	} {
 		b := Budget{
-			Phase: plan.Trying, Total: 215 * mbit, Link: Link{Known: true, Measured: true, Capacity: 215 * mbit, Proven: tt.proven},
+			Phase: tt.phase, Total: 215 * mbit, Link: Link{Known: true, Measured: true, Capacity: 215 * mbit, Proven: tt.proven},
 			Search: Search{Raised: t0.Add(-60 * ms)},
 		}
 		turn := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}, Feedback: 10 * ms}
 		turn.Opinion.Allow, turn.Opinion.Soft, turn.Opinion.Worst.Recent = ms, ms/2, 600*time.Microsecond
 		turn.Load = senders.Load{Peak: 213 * mbit, Limits: 215 * mbit, Bound: true, More: true, Streams: tt.streams}
-		if turn.cut(&b); b.Total >= tt.most || tt.most != 185*mbit && b.Total <= 185*mbit {
-			t.Errorf("streams %v, %v without a queue: cut to %v", tt.streams, tt.proven, b.Total)
+		if turn.cut(&b); b.Total < tt.least || b.Total > tt.most {
+			t.Errorf("%s: cut to %v, want %v to %v", tt.what, b.Total, tt.least, tt.most)
+		}
+		if x := &b.Trouble; !near(bitrate.Scale(x.Found.Used, 1-x.Depth), b.Total, 0.01) {
+			t.Errorf("%s: %.2f of %v is not taken by a cut to %v", tt.what, x.Depth, x.Found.Used, b.Total)
 		}
 	}
 }

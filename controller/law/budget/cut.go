@@ -165,8 +165,8 @@ func (t *Turn) cut(b *Budget) {
 	if first { // the search ends there
 		b.Link.Upper = min(total, t.sinceOnset(b))
 	}
-	if raised && !again && t.Load.Streams && b.Link.Proven > 0 { // by so young a queue little is known
-		b.Total = min(b.Total, max(bitrate.Scale(b.Link.Proven, 1-t.Config.MinCut), min(t.Load.Floors, b.Total)))
+	if x.Tried && !again && t.Load.Streams {
+		t.undone(b)
 	}
 	x.Doubted, x.Waited = time.Time{}, false
 	x.Cuts++
@@ -190,7 +190,7 @@ func (t *Turn) empty(b *Budget) {
 	total, depth := b.Total, t.queue().Seconds()/t.Config.Drain.Seconds()
 	if t.lower(b, x.Found.Used, depth, t.Config.MaxCut); b.Total > total { // less was given out than fits
 		b.Total = max(bitrate.Scale(total, 1-min(max(depth, t.Config.MinCut), t.Config.MaxCut)), min(t.Load.Floors, total))
-		x.Depth, x.Takes = 1-float64(b.Total)/float64(x.Found.Used), max(x.InForce-t.Load.Unused-b.Total, 0)
+		t.takes(b)
 	}
 	x.Doubted, x.Resume = time.Time{}, plan.Draining
 	x.Cuts++
@@ -237,9 +237,25 @@ func (t *Turn) lower(b *Budget, used bitrate.Rate, depth, most float64) {
 	if whole := t.Load.Whole; !b.again() && whole < used && whole <= bitrate.Scale(room, 1-t.Config.MinCut) {
 		b.Total = max(b.Total, whole)
 	}
+	t.takes(b)
+	l.Cut, l.EffectBy = t.Now, t.Now.Add(t.Feedback)
+}
+
+// takes notes how much is taken.
+func (t *Turn) takes(b *Budget) {
+	x := &b.Trouble
 	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
 	x.Takes = max(x.InForce-t.Load.Unused-b.Total, 0)
-	l.Cut, l.EffectBy = t.Now, t.Now.Add(t.Feedback)
+}
+
+// undone has a try end below what was in use without a queue: of so young a one little is known.
+func (t *Turn) undone(b *Budget) {
+	l := &b.Link
+	to := max(bitrate.Scale(l.Proven, 1-t.Config.MinCut), bitrate.Scale(l.Capacity, 1-t.Config.MaxCut), min(t.Load.Floors, b.Total))
+	if l.Proven > 0 && to < b.Total {
+		b.Total = to
+		t.takes(b)
+	}
 }
 
 // deepen cuts more before a cut has shown, on what is told only after it: how much left the node, or how fast the

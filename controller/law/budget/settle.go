@@ -56,7 +56,8 @@ func (t *Turn) settle(b *Budget) {
 
 // gives is what is given out of a capacity. What sockets have waiting at low limits goes on beside that.
 func (t *Turn) gives(capacity bitrate.Rate) bitrate.Rate {
-	return min(bitrate.Scale(capacity, t.Config.Settle), bitrate.Scale(capacity, besides)-t.Load.Goes)
+	goes := min(t.Load.Goes, bitrate.Scale(capacity, withheld))
+	return min(bitrate.Scale(capacity, t.Config.Settle), bitrate.Scale(capacity, besides)-goes)
 }
 
 // resume gives out again what made a queue of what sockets had waiting.

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/detnet/detnet/bitrate"
@@ -30,6 +31,7 @@ func (t *Turn) found(b *Budget) bool {
 		return false
 	}
 	b.Link.learn(max(c, b.Link.Capacity), true)
+	b.Link.Best = max(b.Link.Best, b.Link.Capacity)
 	b.Total = max(b.Total, bitrate.Scale(b.Link.Capacity, t.Config.Settle))
 	b.Search.end()
 	b.Search.Raised, b.Search.At, b.Phase = t.Now, t.Now.Add(t.Config.ProbeEvery), b.rest()
@@ -43,11 +45,12 @@ func (t *Turn) left(b *Budget) bitrate.Rate {
 	if !t.searches(b) || !b.burst() || len(ramp) == 0 {
 		return 0
 	}
-	slope, _, _ := queue.Falling(ramp[queue.Turning(ramp):])
+	slope, from, to := queue.Falling(ramp[queue.Turning(ramp):])
 	if slope == 0 {
 		return 0
 	}
-	return queue.Way{Slope: slope, Inflow: b.Limits()}.Alone()
+	_, sent := senders.MeanSum(t.Senders, from, to)
+	return queue.Way{Slope: slope, Inflow: cmp.Or(min(sent, b.Limits()), b.Limits())}.Alone()
 }
 
 // stands reports whether it was looked at for long enough to tell what fits, and is not on its way out.
@@ -79,17 +82,21 @@ func (t *Turn) young(b *Budget) bool {
 	return t.searches(b) && !onset.IsZero() && !onset.After(b.Search.Raised.Add(t.Feedback)) && t.Load.SeenFrom.Before(onset)
 }
 
-// missing is the share of all probes that were sent since a time and are lost.
+// missing is the share of all probes that were sent since a time and are lost, but where nobody answers.
 func (t *Turn) missing(since time.Time) float64 {
 	all, lost := 0, 0
 	for _, p := range t.Paths {
+		sent, gone := 0, 0
 		for i := range p.Samples {
 			if s := &p.Samples[i]; !s.At.Before(since) {
-				all++
+				sent++
 				if s.Lost {
-					lost++
+					gone++
 				}
 			}
+		}
+		if gone < sent {
+			all, lost = all+sent, lost+gone
 		}
 	}
 	return float64(lost) / float64(max(all, 1))
