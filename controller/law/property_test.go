@@ -178,14 +178,14 @@ func crowded(all []plan.Sender, node string, s State) bool {
 }
 
 // isLow reports whether a limit is one that lasts only until what waits in the limiter
-// is gone, and isBack whether it was and is now what it was before, or less, or what it
-// is given back.
+// is gone, and isBack whether it was and is now no more than what it was before and what it was
+// to be, or what it is given back.
 func isLow(after State, l plan.Limit) bool {
 	return slices.ContainsFunc(after.Adaptive.Flushes, func(f senders.Flush) bool { return f.Pod == l.Pod }) && l.To < l.From
 }
 
 func isBack(before State, l plan.Limit) bool {
-	return slices.ContainsFunc(before.Adaptive.Flushes, func(f senders.Flush) bool { return f.Pod == l.Pod && (f.Restore || l.To <= f.Was) })
+	return slices.ContainsFunc(before.Adaptive.Flushes, func(f senders.Flush) bool { return f.Pod == l.Pod && (f.Restore || l.To <= f.Back()) })
 }
 
 // However bad it is, nobody is left with next to nothing for long because of how a limit

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/detnet/detnet/bitrate"
+	"github.com/detnet/detnet/controller/law/budget"
 	"github.com/detnet/detnet/controller/law/senders"
 	"github.com/detnet/detnet/controller/plan"
 )
@@ -85,10 +86,10 @@ func (r *round) turns(wishes []wish) {
 }
 
 // due is what a sender is to have whose limit was low for as long as it had to be: what was
-// wished for, where that is forbidden what it was, and while that is to be waited for, what
-// it has.
+// wished for, where that is forbidden or nobody looks any more no more than it was, and while
+// that is to be waited for, what it has.
 func (r *round) due(s *plan.Sender, f *senders.Flush, w *wish) bitrate.Rate {
-	to, free := max(f.To, w.floor), !w.frozen && !w.full
+	to, free := max(f.To, w.floor), !w.frozen && !w.full && r.watched(s)
 	if f.Restore {
 		free = !w.cutting
 	}
@@ -102,6 +103,12 @@ func (r *round) due(s *plan.Sender, f *senders.Flush, w *wish) bitrate.Rate {
 		f.To = to // it has what it is to have
 	}
 	return to
+}
+
+// watched reports whether there is a budget for a bottleneck of a sender: one that the apps behind it
+// went blind for may be gone, and with it what keeps the sender below its floor.
+func (r *round) watched(s *plan.Sender) bool {
+	return slices.ContainsFunc(r.budgets, func(b budget.Budget) bool { return b.Bottleneck.Whole || b.Bottleneck.Node == s.Node })
 }
 
 // note adds to a wish what keeps one whose limit was low from what it is to have: what

@@ -185,3 +185,34 @@ func TestWhatIsNotUsedYetAfterARaiseIsNotGivenToOthers(t *testing.T) {
 		}
 	}
 }
+
+// Where the budget for which a limit was made low is gone, as that of the cluster once the apps late by it are
+// blind, nothing is known that allows more: the cut goes on, though below the floor, and a raise does not.
+func TestALowLimitThatNobodyWatchesGoesBackToNoMoreThanItWas(t *testing.T) {
+	uplink, elsewhere := plan.Uplink("n1"), plan.Uplink("n2")
+	for name, tt := range map[string]struct {
+		budget plan.Bottleneck
+		cause  plan.Cause
+		to     bitrate.Rate // what it is to be, of 45 Mbit/s with a floor of 50
+		want   bitrate.Rate
+	}{
+		"a cut that nobody watches":   {elsewhere, plan.Blind, 2 * mbit, 2 * mbit},
+		"a raise that nobody watches": {elsewhere, plan.Blind, 60 * mbit, 45 * mbit},
+		"a cut while blind":           {uplink, plan.Blind, 2 * mbit, 2 * mbit},
+		"a raise while blind":         {uplink, plan.Blind, 60 * mbit, 45 * mbit},
+		"a raise while all is well":   {uplink, plan.Calm, 60 * mbit, 60 * mbit},
+	} {
+		s := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Weight: 1, Min: 50 * mbit, Max: 1000 * mbit, Limit: senders.Low(45 * mbit), Limiter: plan.EDT}
+		f := senders.Flush{Pod: s.Pod, At: t0.Add(-time.Second), Was: 45 * mbit, To: tt.to, Over: true, Shown: true}
+		look := senders.Look{At: t0, All: []plan.Sender{s}, Uses: []senders.Use{{Pod: s.Pod}}, Flushes: []senders.Flush{f}}
+		p := plan.Plan{At: t0, Reasons: []plan.Reason{{Bottleneck: tt.budget, Action: plan.Hold, Cause: tt.cause}}}
+		var parts []Part
+		if tt.budget == uplink && p.Reasons[0].Trouble() {
+			parts = []Part{{Group: senders.Group{Members: []int32{0}, Senders: []*plan.Sender{&look.All[0]}}}}
+		}
+		Plan(config, &look, nil, []budget.Budget{{Bottleneck: tt.budget}}, parts, &p)
+		if len(p.Limits) != 1 || p.Limits[0].To != tt.want {
+			t.Errorf("%s: %+v, want %v", name, p.Limits, tt.want)
+		}
+	}
+}
