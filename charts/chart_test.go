@@ -195,6 +195,19 @@ func TestRightsFollowSettings(t *testing.T) {
 	}
 }
 
+// The node agent is root with NET_ADMIN where it enforces, or has to read in the pods what they send, and nowhere else.
+func TestTheNodeAgentIsRootWhereItHasToBe(t *testing.T) {
+	for set, want := range map[string]bool{"agent.enforce=off": false, "agent.enforce=tc": true, "agent.netkit=true": true, "agent.netkit=false": false} {
+		out, err := helm(t, "template", "detnet", "detnet", "--show-only", "templates/agent/node.yaml", "--set", set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if admin, root := strings.Contains(out, "NET_ADMIN"), strings.Contains(out, "runAsUser: 0"); admin != want || root != want {
+			t.Errorf("%s: NET_ADMIN %v, root %v; want %v", set, admin, root, want)
+		}
+	}
+}
+
 // NOTES.txt is what helm prints of an install.
 func TestNotesWarnOfRollouts(t *testing.T) {
 	for set, want := range map[string]bool{"controller.law=adaptive": false, "controller.config.rolloutEvery=5m": true, "controller.config.rolloutEvery=0s": false} {

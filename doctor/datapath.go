@@ -20,6 +20,7 @@ import (
 type datapath struct {
 	cilium  cilium  // nil: none
 	agents  bool    // detnet's own enforce
+	reads   bool    // they may read what pods' own ends count
 	calico  version // of Calico's agents; zero: none
 	version version // of Cilium's agents; zero: unknown
 	kernels map[string]version
@@ -76,8 +77,14 @@ func (d datapath) problem() (problem, advice string) {
 	if old := d.older(edtSince); old != "" {
 		return "Cilium's bandwidth manager needs kernel 5.10 or later: " + old, "upgrade these nodes, or set agent.enforce=tc and turn the bandwidth manager off"
 	}
+	if mode := d.cilium["datapath-mode"]; strings.HasPrefix(mode, netkit) && !d.reads {
+		return fmt.Sprintf("what pods send is not known under Cilium's datapath mode %s, so nobody is limited: it is counted in the pods alone, which the agents may not read", mode), "helm upgrade with --set agent.netkit=true"
+	}
 	return "", ""
 }
+
+// netkit is how Cilium's datapath modes begin that join pods by it.
+const netkit = "netkit"
 
 // notes are what whoever sets targets has to know of this cluster.
 func (d datapath) notes() (notes []string) {
@@ -116,6 +123,8 @@ func (d datapath) notes() (notes []string) {
 	}
 	if mode := d.cilium["datapath-mode"]; !hostrouting.Tried(mode) {
 		add("datapath mode %s was not tried with detnet", mode)
+	} else if mode == "auto" && !d.reads {
+		add("datapath mode auto joins pods by netkit where the kernel has it (6.8 or later), and what they send is not known there: set agent.netkit=true")
 	}
 	if note := d.cilium.chain(); note != "" {
 		add("%s", note)
@@ -190,6 +199,9 @@ func (d datapath) older(since version) string {
 func getDatapath(ctx context.Context, c client.Client, agent appsv1.DaemonSet) (d datapath, err error) {
 	for _, container := range agent.Spec.Template.Spec.Containers {
 		d.agents = d.agents || slices.Contains(container.Args, "--enforce=tc")
+		if may := container.SecurityContext; may != nil && may.Capabilities != nil {
+			d.reads = d.reads || slices.Contains(may.Capabilities.Add, "NET_ADMIN")
+		}
 	}
 	if d.cilium, err = getCilium(ctx, c); err != nil {
 		return d, err

@@ -61,7 +61,10 @@ func TestDatapath(t *testing.T) {
 		"Cilium, WireGuard":       {datapath{cilium: enforces("enable-wireguard=true"), version: tried, kernels: recent}, "", []string{"UDP to other nodes"}, "5.18"},
 		"Cilium, WireGuard, old kernel": {datapath{cilium: enforces("enable-wireguard=true"), version: tried, kernels: old}, "",
 			[]string{"UDP to other nodes", "kernels before 5.18 clear TCP's times of departure, too, by their sources (cilium/cilium#22203): n2 has 5.15.0"}, ""},
-		"Cilium, netkit":           {datapath{cilium: enforces("datapath-mode=netkit-l2"), version: tried, kernels: recent}, "", nil, "was not tried"},
+		"Cilium, netkit":           {datapath{cilium: enforces("datapath-mode=netkit-l2"), reads: true, version: tried, kernels: recent}, "", nil, "was not tried"},
+		"Cilium, netkit, unread":   {datapath{cilium: enforces("datapath-mode=netkit"), version: tried, kernels: recent}, "mode netkit, so nobody is limited", nil, ""},
+		"Cilium, auto, unread":     {datapath{cilium: enforces("datapath-mode=auto"), version: tried, kernels: recent}, "", []string{"set agent.netkit=true"}, ""},
+		"Cilium, auto":             {datapath{cilium: enforces("datapath-mode=auto"), reads: true, version: tried, kernels: recent}, "", nil, "netkit"},
 		"Cilium, another datapath": {datapath{cilium: enforces("datapath-mode=ipvlan"), version: tried, kernels: recent}, "", []string{"ipvlan was not tried"}, ""},
 		"Cilium, chained":          {datapath{cilium: enforces("cni-chaining-mode=generic-veth"), version: tried, kernels: recent}, "", []string{"chained to another CNI (generic-veth)"}, ""},
 		"Cilium, custom CNI":       {datapath{cilium: enforces("custom-cni-conf=true"), version: tried, kernels: recent}, "", []string{"custom-cni-conf", "is not known here"}, ""},
@@ -144,8 +147,9 @@ func TestGetDatapath(t *testing.T) {
 	}
 	var agent appsv1.DaemonSet
 	_, agent.Spec.Template = template("--role=node", "--enforce=tc")
+	agent.Spec.Template.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN"}}}
 	got, err := getDatapath(t.Context(), c, agent)
-	if err != nil || !got.agents || got.version != (version{1, 20, 2}) || got.calico != (version{3, 30, 1}) || got.kernels["n1"] != (version{6, 8, 0}) || !got.cilium.on("enable-bandwidth-manager") {
+	if err != nil || !got.agents || !got.reads || got.version != (version{1, 20, 2}) || got.calico != (version{3, 30, 1}) || got.kernels["n1"] != (version{6, 8, 0}) || !got.cilium.on("enable-bandwidth-manager") {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

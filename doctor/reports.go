@@ -27,7 +27,7 @@ func AskController(ctx context.Context, client kubernetes.Interface, namespace s
 		return []Finding{{Check: check, Problem: "the controller could not be asked: " + err.Error(), Advice: "see whether the controller leads, and its log"}}
 	}
 	problem, advice := reporting(s, namespace)
-	findings := []Finding{{Check: check, Problem: problem, Advice: advice}}
+	findings := []Finding{{Check: check, Problem: problem, Advice: advice, Notes: uncounted(s)}}
 	// Whoever may not read Cilium's configuration is told nothing of its queues.
 	if config, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, hostrouting.ConfigMap, metav1.GetOptions{}); err == nil {
 		findings = append(findings, uplinkQueues(s, config.Data)...)
@@ -55,4 +55,24 @@ func reporting(s *status.Status, namespace string) (problem, advice string) {
 		return "", ""
 	}
 	return strings.Join(silent, "; "), "see the log of that pod; deleting it starts another"
+}
+
+// uncounted names pods of which an agent that reports does not tell what they send.
+func uncounted(s *status.Status) []string {
+	reports := map[string]bool{}
+	for _, a := range s.Agents {
+		if a.Role == "node" && a.Connected {
+			reports[a.Node] = true
+		}
+	}
+	var names []string
+	for _, p := range s.Senders {
+		if !p.Known && reports[p.Node] {
+			names = append(names, p.Pod)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{"what these send is not known to their nodes' agents, whose logs say why where it lasts, and their limits do not follow it: " + few(names)}
 }

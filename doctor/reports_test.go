@@ -26,3 +26,18 @@ func TestSilentAgentsAreNamed(t *testing.T) {
 		t.Errorf("problem %q of no agents at all", problem)
 	}
 }
+
+// Of whom a node's agent, which reports, does not tell what it sends is named.
+func TestWhoIsNotCountedIsNamed(t *testing.T) {
+	s := &status.Status{
+		Agents:  []status.Agent{{Node: "n1", Role: "node", Connected: true}, {Node: "n2", Role: "node"}, {Node: "n2", Role: "probe", Connected: true}},
+		Senders: []status.Sender{{Pod: "office/backup", Node: "n1"}, {Pod: "office/sync", Node: "n1", Known: true}, {Pod: "office/mail", Node: "n2"}},
+	}
+	if notes := uncounted(s); len(notes) != 1 || !strings.HasSuffix(notes[0], "do not follow it: office/backup") {
+		t.Errorf("%q", notes)
+	}
+	s.Senders[0].Known = true
+	if notes := uncounted(s); notes != nil {
+		t.Errorf("%q although all are counted", notes)
+	}
+}

@@ -71,19 +71,27 @@ func parseStats(msg []byte, into map[int]counters) error {
 		return fmt.Errorf("statistics message of %d octets", len(msg))
 	}
 	index := int(binary.NativeEndian.Uint32(msg[4:]))
-	for rest := msg[ifStatsMsgSize:]; len(rest) >= unix.SizeofRtAttr; {
-		size, typ := int(binary.NativeEndian.Uint16(rest)), binary.NativeEndian.Uint16(rest[2:])
+	return attributes(msg[ifStatsMsgSize:], func(kind uint16, value []byte) {
+		if kind == unix.IFLA_STATS_LINK_64 && len(value) >= statsMinSize {
+			into[index] = linkStats(value)
+		}
+	})
+}
+
+// attributes walks netlink's attributes (struct rtattr).
+func attributes(rest []byte, each func(kind uint16, value []byte)) error {
+	for len(rest) >= unix.SizeofRtAttr {
+		size := int(binary.NativeEndian.Uint16(rest))
 		if size < unix.SizeofRtAttr || size > len(rest) {
-			return fmt.Errorf("statistics attribute of %d octets in %d", size, len(rest))
+			return fmt.Errorf("netlink attribute of %d octets in %d", size, len(rest))
 		}
-		if typ == unix.IFLA_STATS_LINK_64 && size >= unix.SizeofRtAttr+statsMinSize {
-			v := rest[unix.SizeofRtAttr:]
-			into[index] = counters{
-				rx: binary.NativeEndian.Uint64(v[offsetRxBytes:]),
-				tx: binary.NativeEndian.Uint64(v[offsetTxBytes:]),
-			}
-		}
+		each(binary.NativeEndian.Uint16(rest[2:]), rest[unix.SizeofRtAttr:size])
 		rest = rest[min((size+3)&^3, len(rest)):]
 	}
 	return nil
+}
+
+// linkStats reads struct rtnl_link_stats64.
+func linkStats(v []byte) counters {
+	return counters{rx: binary.NativeEndian.Uint64(v[offsetRxBytes:]), tx: binary.NativeEndian.Uint64(v[offsetTxBytes:])}
 }

@@ -1,11 +1,12 @@
 // Package usage measures what each pod of the node sends and receives, from the
-// counters of its host-side interface. Headers that segmentation offload adds
+// counters of its host-side interface, or of its own end where that alone has them. Headers that segmentation offload adds
 // on the wire are not in these counters: a pod that sends large segments is
 // read up to 4 % low.
 package usage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -82,6 +83,7 @@ type Meter struct {
 	turn   time.Time        // when what is sent last changed
 	onset  time.Time        // and when it last did after a second without a change: the quarter after it is a window, too
 	out    []sent           // by the uplinks, until the newest window's end
+	denied bool             // it was said that pods' own ends may not be read
 
 	mu   sync.Mutex
 	next chan struct{} // closed as the next window is there; nil: nobody waits
@@ -89,9 +91,10 @@ type Meter struct {
 	kept [keep][]Rate // ring of the newest windows, by sequence number
 }
 
-// reader reads the counters of all interfaces. statsSocket is one.
+// reader reads the counters of all interfaces of the host, and of a pod's own end. statsSocket is one.
 type reader interface {
 	read(into map[int]counters) error
+	inner(of inner) (counters, error)
 	close()
 }
 
@@ -103,6 +106,8 @@ const keep = 24
 type known struct {
 	addresses []netip.Addr // by which it was looked for
 	index     int          // host-side interface
+	inner     *inner       // the pod's own end, where that counts; nil: the host's does
+	since     time.Time    // when that was first read, of those readings that followed each other
 	last      counters
 	at        time.Time
 	behind    int
@@ -312,12 +317,34 @@ func (m *Meter) read() (at time.Time, exact bool, err error) {
 		if err := m.stats.read(m.now); err != nil {
 			return at, false, err
 		}
+		m.readInner(before)
 		took := time.Since(before)
 		if at = before.Add(took / 2); took <= slack {
 			return at, true, nil
 		}
 	}
 	return at, false, nil
+}
+
+// readInner has pods' own ends count in place of the host's, in a reading that began at a time.
+func (m *Meter) readInner(at time.Time) {
+	for _, k := range m.known {
+		if _, there := m.now[k.index]; !there || k.inner == nil || m.denied {
+			continue
+		}
+		pod, err := m.stats.inner(*k.inner)
+		if err != nil {
+			k.since = time.Time{}
+			if m.denied = errors.Is(err, errDenied); m.denied {
+				m.log.Warn("what pods send over netkit is counted in the pods alone: their rates are missing; install with agent.netkit=true", "err", err)
+			}
+			continue
+		}
+		m.now[k.index] = counters{rx: pod.tx, tx: pod.rx}
+		if k.since.IsZero() {
+			k.since = at
+		}
+	}
 }
 
 // Octets that are counted at another time than is thought make one window's rate too low
@@ -364,9 +391,17 @@ func (m *Meter) rate(ctx context.Context, p pods.Pod, now time.Time) (Rate, bool
 			return Rate{}, false
 		}
 		k.index, k.at = index, time.Time{}
+		if k.inner, ok = m.find.inner(index); !ok {
+			return Rate{}, false
+		}
+		k.since = time.Time{}
 		if host, there = m.now[index]; !there {
 			return Rate{}, false // made since the dump
 		}
+	}
+	if k.inner != nil && (k.since.IsZero() || now.Before(k.since)) {
+		k.at = time.Time{}
+		return Rate{}, false
 	}
 	var limits Enforced
 	if m.limiter != nil {

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -183,16 +184,23 @@ func TestWhatLeavesTheNode(t *testing.T) {
 	}
 }
 
+// hosts is a reader whose interfaces are all counted by the host's ends.
+type hosts struct{}
+
+func (hosts) inner(inner) (counters, error) { return counters{}, errors.New("not asked for") }
+func (hosts) close()                        {}
+
 // counted is one interface's counter, as told.
-type counted struct{ octets uint64 }
+type counted struct {
+	hosts
+	octets uint64
+}
 
 func (c *counted) read(into map[int]counters) error {
 	clear(into)
 	into[1] = counters{rx: c.octets}
 	return nil
 }
-
-func (*counted) close() {}
 
 // Who begins to send within a window is soon known to send as much as it does, not the mean
 // of that and nothing; what was sent before is told too, and no octet twice.
@@ -293,6 +301,7 @@ func FuzzParseStats(f *testing.F) {
 // held is counters that grow at 100 Mbit/s from a time on, and a host that stands still: at
 // the nth reading for so long before and after they are read.
 type held struct {
+	hosts
 	start         time.Time
 	n             int
 	before, after map[int]time.Duration
@@ -305,8 +314,6 @@ func (h *held) read(into map[int]counters) error {
 	time.Sleep(h.after[h.n])
 	return nil
 }
-
-func (h *held) close() {}
 
 // nobody limits anybody.
 type nobody struct{}
@@ -409,7 +416,10 @@ func TestHostThatStandsStill(t *testing.T) {
 }
 
 // bursts is counters that grow at 400 Mbit/s every other 50 ms, and at 20 in between.
-type bursts struct{ start time.Time }
+type bursts struct {
+	hosts
+	start time.Time
+}
 
 func (b bursts) read(into map[int]counters) error {
 	since := time.Since(b.start)
@@ -418,15 +428,13 @@ func (b bursts) read(into map[int]counters) error {
 	return nil
 }
 
-func (bursts) close() {}
-
 // Who reads once a second, as reports are sent while all is calm, misses no window, also of
 // pods that make every one a short one.
 func TestNothingIsMissedInAPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		m := &Meter{
-			pods: one{pods.Pod{UID: "u"}}, stats: bursts{began}, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{}, before: map[int]counters{},
+			pods: one{pods.Pod{UID: "u"}}, stats: bursts{start: began}, find: &finder{handle: &netlink.Handle{}}, now: map[int]counters{}, before: map[int]counters{},
 			known: map[string]*known{"u": {index: 1, at: began}}, at: began, last: reading{at: began},
 		}
 		ctx, stop := context.WithTimeout(t.Context(), Window/2+Window/8+time.Second+Window) // a report may be a window late
