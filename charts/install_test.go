@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +27,7 @@ import (
 	"github.com/detnet/detnet/certs/issuer"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/internal/await"
+	"github.com/detnet/detnet/internal/logtest"
 )
 
 // apiServer starts a real API server for the test and writes a kubeconfig.
@@ -49,7 +49,7 @@ func manage(t *testing.T, cfg *rest.Config, account string, config issuer.Config
 	limited.Impersonate.UserName = "system:serviceaccount:" + namespace + ":" + account
 	mgr, err := manager.New(limited, manager.Options{
 		Metrics: metricsserver.Options{BindAddress: "0"},
-		Logger:  logr.FromSlogHandler(slog.NewTextHandler(t.Output(), nil)),
+		Logger:  logr.FromSlogHandler(logtest.Of(t).Handler()),
 	})
 	if err != nil {
 		t.Fatal(err)

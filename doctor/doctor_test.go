@@ -177,7 +177,7 @@ func steps(t *testing.T, c client.Client) []struct {
 		}},
 		{"controller leads", "not found", func() { create(lease) }},
 		{"controller leads", "no replica leads", func() { renewed(5 * time.Minute) }},
-		{"controller leads", "silent since", func() { renewed(0) }},
+		{"controller leads", "silent since", func() { renewed(-time.Hour) }}, // for as long as a slow machine takes for the rest
 		{"agents run", "not found", func() { create(probe) }},
 		{"pods' traffic is measured", "no DaemonSet detnet-agent-node", func() { create(node) }},
 		{"pods' traffic is measured", "ready on no node", func() {}},

@@ -138,11 +138,12 @@ func SelfManaged(mgr manager.Manager, config Config) (*Secret, error) {
 	}
 	s.client = apiServer.GetClient()
 
-	everyReplica := false
+	everyReplica, twice := false, true // a process that serves twice, as in tests, has two of a name
 	b := builder.ControllerManagedBy(mgr).
 		Named("certificate-" + config.Secret.Name).
 		WithOptions(controller.Options{
 			NeedLeaderElection: &everyReplica,
+			SkipNameValidation: &twice,
 			RateLimiter:        workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, lookAgain),
 		})
 	enqueue := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,7 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -30,6 +28,7 @@ import (
 	"github.com/detnet/detnet/certs/certstest"
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/internal/await"
+	"github.com/detnet/detnet/internal/logtest"
 )
 
 const secretName = "detnet-webhook-tls"
@@ -81,11 +80,9 @@ func permissions(subject string) []client.Object {
 // replica runs a manager with a self-managed certificate until the test ends.
 func replica(t *testing.T, cfg *rest.Config, c Config) *Secret {
 	t.Helper()
-	twice := true // two replicas in one process
 	mgr, err := manager.New(cfg, manager.Options{
-		Metrics:    metricsserver.Options{BindAddress: "0"},
-		Controller: config.Controller{SkipNameValidation: &twice},
-		Logger:     logr.FromSlogHandler(slog.NewTextHandler(t.Output(), nil)),
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		Logger:  logr.FromSlogHandler(logtest.Of(t).Handler()),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"k8s.io/apimachinery/pkg/types"
@@ -11,7 +12,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/detnet/detnet/certs"
@@ -79,10 +79,10 @@ type identity struct {
 
 // identify makes, or reads, the certificates. All agents share one, and each node has its
 // key: what only a controller may do takes another.
-func identify(mgr manager.Manager, o options) (identity, error) {
+func identify(mgr manager.Manager, o options, registry *prometheus.Registry) (identity, error) {
 	switch {
 	case o.agentTLSSecret != "":
-		return issueIdentity(mgr, o)
+		return issueIdentity(mgr, o, registry)
 	case o.agentTLSDir != "":
 		dir, err := certs.OpenDir(o.agentTLSDir)
 		if err != nil {
@@ -91,13 +91,13 @@ func identify(mgr manager.Manager, o options) (identity, error) {
 		if err := mgr.Add(program.EveryReplica(dir.Run)); err != nil {
 			return identity{}, fmt.Errorf("follow certificates: %w", err)
 		}
-		return identity{credentials.NewTLS(dir.MutualClientConfig(agentName)), &dir.Current, dir.ClientCertificate}, dir.RegisterExpiry(metrics.Registry, "controller")
+		return identity{credentials.NewTLS(dir.MutualClientConfig(agentName)), &dir.Current, dir.ClientCertificate}, dir.RegisterExpiry(registry, "controller")
 	}
 	none := new(certs.Current)
 	return identity{insecure.NewCredentials(), none, none.ClientCertificate}, nil
 }
 
-func issueIdentity(mgr manager.Manager, o options) (identity, error) {
+func issueIdentity(mgr manager.Manager, o options, registry *prometheus.Registry) (identity, error) {
 	shared, err := issuer.SelfManaged(mgr, issuer.Config{
 		Secret:   types.NamespacedName{Namespace: o.namespace, Name: o.agentTLSSecret},
 		DNSNames: []string{agentName},
@@ -105,7 +105,7 @@ func issueIdentity(mgr manager.Manager, o options) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	if err := shared.RegisterExpiry(metrics.Registry, "agent"); err != nil {
+	if err := shared.RegisterExpiry(registry, "agent"); err != nil {
 		return identity{}, err
 	}
 	own := shared
@@ -120,5 +120,5 @@ func issueIdentity(mgr manager.Manager, o options) (identity, error) {
 	return identity{
 		agents:  credentials.NewTLS(certs.Showing(shared.MutualClientConfig(agentName), &own.Current)),
 		serving: &shared.Current, shows: own.ClientCertificate,
-	}, own.RegisterExpiry(metrics.Registry, "controller")
+	}, own.RegisterExpiry(registry, "controller")
 }

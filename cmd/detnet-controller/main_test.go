@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,6 +23,7 @@ import (
 	"github.com/detnet/detnet/internal/apitest"
 	"github.com/detnet/detnet/internal/await"
 	"github.com/detnet/detnet/internal/freeport"
+	"github.com/detnet/detnet/internal/logtest"
 	"github.com/detnet/detnet/internal/program"
 )
 
@@ -67,7 +67,7 @@ func TestServe(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, o, slog.New(slog.NewTextHandler(t.Output(), nil))) }()
+	go func() { ended <- serve(ctx, o, logtest.Of(t)) }()
 
 	await.Until(t, "ready", func() bool { code, _ := get(o.healthAddr, "/readyz"); return code == http.StatusOK })
 	apps := func(names ...string) bool {

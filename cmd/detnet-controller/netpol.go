@@ -6,35 +6,31 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/detnet/detnet/controller/hook"
-	"github.com/detnet/detnet/controller/inventory"
 	"github.com/detnet/detnet/controller/leader"
 	"github.com/detnet/detnet/controller/netpol"
-	"github.com/detnet/detnet/controller/write"
 	"github.com/detnet/detnet/workload/signature"
 )
 
 // networkPolicies keeps the network policies that the webhook decides; nil where
 // there is nobody to ask.
-func networkPolicies(mgr manager.Manager, o options, cluster *rest.Config, client kubernetes.Interface, to *write.Writer, self identity, keys *signature.Secret, known *inventory.Inventory, log *slog.Logger) (leader.Worker, error) {
+func (s settings) networkPolicies(o options, cluster *rest.Config, client kubernetes.Interface, self identity, keys *signature.Secret, log *slog.Logger) (leader.Worker, error) {
 	if o.webhookConfig == "" {
 		return nil, nil
 	}
 	keeper, err := netpol.New(netpol.Settings{
 		Config: cluster,
-		To:     to,
+		To:     s.writer,
 		Asker: &netpol.Webhook{
 			Hook: hook.Hook{Client: client, Name: o.webhookConfig, Certificate: self.shows},
 			Key:  func() []byte { return keys.Keys().Current },
 		},
-		Mode:       known.Mode,
-		Synced:     known.Synced(),
-		Events:     mgr.GetEventRecorder(write.FieldManager),
+		Mode:       s.inventory.Mode,
+		Synced:     s.inventory.Synced(),
+		Events:     s.loop.Events,
 		Log:        log,
-		Registerer: metrics.Registry,
+		Registerer: s.registry,
 		Now:        time.Now,
 	})
 	if err != nil {

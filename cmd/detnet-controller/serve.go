@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/detnet/detnet/controller"
 	"github.com/detnet/detnet/controller/actuate"
@@ -45,7 +45,8 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	files.Register(metrics.Registry)
+	registry := prometheus.NewRegistry() // controller-runtime's is the process's, and takes no name twice
+	files.Register(registry)
 	warnIgnored(cfg.Targets, log)
 	cluster, err := clusterConfig(o.kubeconfig)
 	if err != nil {
@@ -67,7 +68,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	self, err := identify(mgr, o)
+	self, err := identify(mgr, o, registry)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	limits := actuate.DefaultConfig()
 	events := mgr.GetEventRecorder(write.FieldManager)
 	writer := write.New(writes, limits.Budget, events, log)
-	queries := promql.New(cfg.Prometheus, log, metrics.Registry)
+	queries := promql.New(cfg.Prometheus, log, registry)
 	living := alive.New()
 	streams := agents.New(self.agents, log)
 	if held != nil {
@@ -90,7 +91,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		Inventory:    known,
 		Measurements: streams,
 		Queries:      queries,
-		Limits:       actuate.New(actuate.Pods{Writer: writer}, limits, log, metrics.Registry),
+		Limits:       actuate.New(actuate.Pods{Writer: writer}, limits, log, registry),
 		Refused:      writer.Refused,
 		HostRouting:  routing.On,
 		Events:       events,
@@ -99,13 +100,13 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		Version:      version,
 	}
 	elected(loop, held)
-	loop.Metrics = controller.NewMetrics(metrics.Registry, loop.Status)
-	s := settings{known, limits.Budget, writer, queries, loop, new(atomic.Int64), new(atomic.Pointer[marks.Config]), ownPod(o.namespace)}
+	loop.Metrics = controller.NewMetrics(registry, loop.Status)
+	s := settings{known, limits.Budget, writer, queries, loop, new(atomic.Int64), new(atomic.Pointer[marks.Config]), ownPod(o.namespace), registry}
 	if err := s.apply(cfg); err != nil {
 		return err
 	}
 	workers := s.workers(o, client, self, log)
-	if policies, err := networkPolicies(mgr, o, cluster, client, writer, self, keys, known, log); err != nil {
+	if policies, err := s.networkPolicies(o, cluster, client, self, keys, log); err != nil {
 		return err
 	} else if policies != nil {
 		workers = append(workers, policies)
@@ -115,7 +116,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 			return fmt.Errorf("set up: %w", err)
 		}
 	}
-	pages := servers{ctx, mgr, log}
+	pages := servers{ctx, mgr, log, registry}
 	if err := pages.add(o, s, client, self.serving, living); err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func (s settings) workers(o options, client kubernetes.Interface, self identity,
 	}}
 	if o.webhookConfig != "" {
 		mender := &repair.Repair{Inventory: s.inventory, Client: client, To: s.writer, Events: s.loop.Events, Log: log, Webhook: o.webhookConfig, Certificate: self.shows}
-		mender.Register(metrics.Registry)
+		mender.Register(s.registry)
 		all = append(all, mender)
 	}
 	return all

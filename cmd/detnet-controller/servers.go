@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -27,6 +28,8 @@ type servers struct {
 	ctx context.Context
 	mgr manager.Manager
 	log *slog.Logger
+
+	registry *prometheus.Registry
 }
 
 // atOnce bounds what is made at once for who scrapes or looks: some MB each with many pods.
@@ -41,7 +44,7 @@ func (s servers) add(o options, set settings, client kubernetes.Interface, own *
 	status.Handle("/", listen.InTurn(atOnce, ui.Handler(set.loop.Status, leader.Reader{Client: client, Namespace: o.namespace}.Read)))
 	status.Handle("GET "+leader.RecordingPath, &set.loop.Flight)
 	scrape := http.NewServeMux()
-	scrape.Handle("GET /metrics", listen.InTurn(atOnce, promhttp.HandlerFor(set.loop.Metrics.Gatherer(metrics.Registry), scraping)))
+	scrape.Handle("GET /metrics", listen.InTurn(atOnce, promhttp.HandlerFor(set.loop.Metrics.Gatherer(prometheus.Gatherers{set.registry, metrics.Registry}), scraping)))
 	health := http.NewServeMux()
 	health.Handle("GET /healthz", living)
 	health.Handle("GET /readyz", healthz.CheckHandler{Checker: func(*http.Request) error {
@@ -65,7 +68,7 @@ func (s servers) serve(name, addr string, secured *tls.Config, h http.Handler) e
 	if addr == "0" || addr == "" {
 		return nil
 	}
-	listener, err := listen.TCP(s.ctx, name, addr, listen.Few, s.log, metrics.Registry)
+	listener, err := listen.TCP(s.ctx, name, addr, listen.Few, s.log, s.registry)
 	if err != nil {
 		return err
 	}

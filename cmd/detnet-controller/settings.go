@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -47,6 +48,7 @@ type settings struct {
 	rolloutEvery *atomic.Int64 // a time.Duration
 	marks        *atomic.Pointer[marks.Config]
 	self         *corev1.Pod
+	registry     *prometheus.Registry
 }
 
 func (s settings) apply(c config.Settings) error {

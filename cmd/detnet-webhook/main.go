@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -25,7 +26,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/detnet/detnet/certs"
@@ -138,7 +138,8 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	active := activate(start, log)
+	registry := prometheus.NewRegistry() // controller-runtime's is the process's, and takes no name twice
+	active := activate(start, registry, log)
 
 	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
 	klog.SetSlogLogger(log) // client-go's watches say there what they are denied
@@ -156,7 +157,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 		return fmt.Errorf("prepare the connection to the API server: %w", err)
 	}
 	checks := map[string]healthz.Checker{}
-	serving, err := certificate(mgr, o, checks)
+	serving, err := certificate(mgr, o, registry, checks)
 	if err != nil {
 		return err
 	}
@@ -166,11 +167,11 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	event := eventOn(mgr, o.namespace)
 	refused := func(err error) { event("PolicyRefused", "ReloadPolicy", "the policy in force stays: "+err.Error()) }
 	missing := func(err error) { event("PriorityClassMissing", "Stamp", err.Error()) }
-	if err := addShadow(mgr, o.shadowDir, active, log, refused); err != nil {
+	if err := addShadow(mgr, o.shadowDir, active, registry, log, refused); err != nil {
 		return err
 	}
 	living := alive.New()
-	server, err := addServer(ctx, mgr, o, active, serving, living, missing, log)
+	server, err := addServer(ctx, mgr, o, active, serving, living, missing, registry, log)
 	if err != nil {
 		return err
 	}
@@ -178,7 +179,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 	if checks["policy"], err = addStandby(mgr, o.namespace, active, log); err != nil {
 		return err
 	}
-	if err := addPages(ctx, mgr, o, active, living, checks, log); err != nil {
+	if err := addPages(ctx, mgr, o, active, living, checks, registry, log); err != nil {
 		return err
 	}
 	if err := mgr.Add(program.EveryReplica(func(ctx context.Context) error {
@@ -194,13 +195,13 @@ func serve(ctx context.Context, o options, log *slog.Logger) error {
 
 // certificate comes from a mounted directory where somebody else provides it,
 // else it is detnet's own.
-func certificate(mgr manager.Manager, o options, checks map[string]healthz.Checker) (*tls.Config, error) {
+func certificate(mgr manager.Manager, o options, registry *prometheus.Registry, checks map[string]healthz.Checker) (*tls.Config, error) {
 	if o.certDir != "" {
 		dir, err := certs.OpenDir(o.certDir)
 		if err != nil {
 			return nil, err
 		}
-		if err := dir.RegisterExpiry(metrics.Registry, "webhook"); err != nil {
+		if err := dir.RegisterExpiry(registry, "webhook"); err != nil {
 			return nil, err
 		}
 		return dir.ServerConfig(), mgr.Add(program.EveryReplica(dir.Run))
@@ -214,7 +215,7 @@ func certificate(mgr manager.Manager, o options, checks map[string]healthz.Check
 	if err != nil {
 		return nil, err
 	}
-	if err := secret.RegisterExpiry(metrics.Registry, "webhook"); err != nil {
+	if err := secret.RegisterExpiry(registry, "webhook"); err != nil {
 		return nil, err
 	}
 	checks["certificate"] = secret.Ready
@@ -253,7 +254,7 @@ func callers(o options) certs.Callers {
 	return c
 }
 
-func addServer(ctx context.Context, mgr manager.Manager, o options, active *live.Active, serving *tls.Config, living *alive.Watch, missing func(error), log *slog.Logger) (*webhook.Server, error) {
+func addServer(ctx context.Context, mgr manager.Manager, o options, active *live.Active, serving *tls.Config, living *alive.Watch, missing func(error), registry *prometheus.Registry, log *slog.Logger) (*webhook.Server, error) {
 	cluster, err := webhook.NewInformers(ctx, mgr.GetCache(), mgr.GetAPIReader(), strings.FieldsFunc(o.siblingLabels, func(r rune) bool { return r == ',' })...)
 	if err != nil {
 		return nil, err
@@ -263,10 +264,10 @@ func addServer(ctx context.Context, mgr manager.Manager, o options, active *live
 		return nil, err
 	}
 	named := webhook.MissingPriorityClasses{Named: func() []string { return active.Engine().PriorityClasses() }, Cluster: cluster, Tell: missing, Log: log}
-	if err := mgr.Add(program.EveryReplica(named.Register(metrics.Registry).Run)); err != nil {
+	if err := mgr.Add(program.EveryReplica(named.Register(registry).Run)); err != nil {
 		return nil, err
 	}
-	figures := webhook.NewMetrics(metrics.Registry)
+	figures := webhook.NewMetrics(registry)
 	asked := program.Sparing(log) // anybody who reaches the port may ask
 	mux := http.NewServeMux()
 	mux.Handle(ask.Path, living.Handler("a question about network policies", reviewPatience, &webhook.Policies{
@@ -289,7 +290,7 @@ func addServer(ctx context.Context, mgr manager.Manager, o options, active *live
 		Metrics: figures,
 		Log:     asked,
 	}))
-	listener, err := listen.TCP(ctx, "admission", net.JoinHostPort("", strconv.Itoa(o.port)), listen.Many, log, metrics.Registry)
+	listener, err := listen.TCP(ctx, "admission", net.JoinHostPort("", strconv.Itoa(o.port)), listen.Many, log, registry)
 	if err != nil {
 		return nil, err
 	}

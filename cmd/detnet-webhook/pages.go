@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -19,17 +20,17 @@ import (
 )
 
 // addPages serves health, metrics and status once the manager starts.
-func addPages(ctx context.Context, mgr manager.Manager, o options, active *live.Active, living *alive.Watch, checks map[string]healthz.Checker, log *slog.Logger) error {
+func addPages(ctx context.Context, mgr manager.Manager, o options, active *live.Active, living *alive.Watch, checks map[string]healthz.Checker, registry *prometheus.Registry, log *slog.Logger) error {
 	health := http.NewServeMux()
 	health.Handle("GET /healthz", living)
 	ready := http.StripPrefix("/readyz", &healthz.Handler{Checks: checks})
 	health.Handle("GET /readyz", ready)
 	health.Handle("GET /readyz/", ready)
 	pages := http.NewServeMux()
-	pages.Handle("GET /metrics", listen.InTurn(4, promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{})))
+	pages.Handle("GET /metrics", listen.InTurn(4, promhttp.HandlerFor(prometheus.Gatherers{registry, metrics.Registry}, promhttp.HandlerOpts{})))
 	pages.Handle("GET /status", listen.InTurn(4, webhook.StatusHandler(active.Status)))
 	serve := func(name, addr string, h http.Handler) error {
-		listener, err := listen.TCP(ctx, name, addr, listen.Few, log, metrics.Registry)
+		listener, err := listen.TCP(ctx, name, addr, listen.Few, log, registry)
 		if err != nil {
 			return err
 		}

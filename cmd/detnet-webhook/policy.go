@@ -8,10 +8,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/detnet/detnet/internal/httpurl"
 	"github.com/detnet/detnet/internal/plainfile"
@@ -93,8 +93,8 @@ func (s policySource) load(ctx context.Context, log *slog.Logger) (live.Start, e
 }
 
 // activate puts in force what the program starts with, and says what it is.
-func activate(start live.Start, log *slog.Logger) *live.Active {
-	active := live.NewActive(start.Engine, time.Now(), metrics.Registry)
+func activate(start live.Start, registry *prometheus.Registry, log *slog.Logger) *live.Active {
+	active := live.NewActive(start.Engine, time.Now(), registry)
 	if start.Instead == "" {
 		log.Info("policy set in force", "hash", start.Engine.Hash())
 		return active
@@ -126,11 +126,11 @@ func addStandby(mgr manager.Manager, namespace string, active *live.Active, log 
 }
 
 // addShadow evaluates the candidate in dir beside the policy in force.
-func addShadow(mgr manager.Manager, dir string, active *live.Active, log *slog.Logger, refused func(error)) error {
+func addShadow(mgr manager.Manager, dir string, active *live.Active, registry *prometheus.Registry, log *slog.Logger, refused func(error)) error {
 	if dir == "" {
 		return nil
 	}
-	shadow := live.NewShadow(metrics.Registry)
+	shadow := live.NewShadow(registry)
 	active.WithShadow(shadow)
 	if err := mgr.Add(program.EveryReplica(shadow.Run)); err != nil {
 		return err

@@ -3,12 +3,15 @@ package pid1
 import (
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// One test: a process can have one reaper, which takes everybody's children.
+// A process has one reaper, which takes everybody's children.
+var reaper = sync.OnceValue(New)
+
 func TestReaper(t *testing.T) {
-	r := New()
+	r := reaper()
 	if err := r.Run(exec.Command("true")); err != nil {
 		t.Errorf("true: %v", err)
 	}
