@@ -237,6 +237,8 @@ func (t *Turn) measure(b *Budget, e episode) {
 	fallen := e.down.Slope != 0 && (e.long || !e.fell) && e.pinned
 	slopes := bothWays(up, e.down)
 	switch {
+	case fallen && t.Load.Sockets && !e.long && c < min(up.Alone(), e.full) && up.Slope != 0: // TCP that slows down as it is cut bends the line down
+		l.learn(min(up.Alone(), e.full), true)
 	case fallen && t.Load.Streams && agrees(up, e.full): // the line down is bent where the cut came into force by and by
 		l.learn(min(e.full, up.Alone()), true)
 	case fallen && !(t.Load.Drops && senders.Fills(c, e.full)): // else less came than the limits let through, and full is too much as well

@@ -57,3 +57,30 @@ func TestABentWayDownIsNotBelieved(t *testing.T) {
 		}
 	}
 }
+
+// Under BPF host routing TCP slows down by and by as it is cut. A short way down that says less than both the way up and
+// what was counted is not believed there; one that lasted, or that one of them bears out, is.
+func TestAShortWayDownBelowTheOthersIsNotBelievedUnderHostRouting(t *testing.T) {
+	up, down := queue.Way{Slope: 0.385, Inflow: 561 * mbit}, queue.Way{Slope: -0.455, Inflow: 165 * mbit} // of 405M, and of 303M
+	for name, tc := range map[string]struct {
+		up      queue.Way
+		full    bitrate.Rate
+		long    bool
+		sockets bool
+		want    bitrate.Rate
+	}{
+		"the way up says less than was counted": {up, 417 * mbit, false, true, 405 * mbit},
+		"it says more":                          {up, 380 * mbit, false, true, 380 * mbit},
+		"the way down lasted":                   {up, 417 * mbit, true, true, 303 * mbit},
+		"the way up says no more":               {queue.Way{Slope: 0.9, Inflow: 561 * mbit}, 417 * mbit, false, true, 303 * mbit},
+		"the way up is unclear":                 {queue.Way{Inflow: 561 * mbit}, 417 * mbit, false, true, 303 * mbit},
+		"another limiter":                       {up, 417 * mbit, false, false, 303 * mbit},
+	} {
+		turn, b := Turn{Config: config, Now: t0, Opinion: &blame.Opinion{}}, Budget{Total: 165 * mbit, Trouble: Trouble{Rise: tc.up}}
+		turn.Load.Sockets = tc.sockets
+		turn.measure(&b, episode{full: tc.full, down: down, pinned: true, long: tc.long})
+		if got := b.Link.Capacity; !near(got, tc.want, 0.005) {
+			t.Errorf("%s: %v fits, want %v", name, got, tc.want)
+		}
+	}
+}

@@ -37,6 +37,8 @@ const (
 	low = 0.03
 	// idles is the share of a limit that is next to nothing where no more leaves the whole node.
 	idles = 0.1
+	// gone is the share of what limits fell by that what leaves the node fell by once nothing waits any more.
+	gone = 0.9
 )
 
 // Back is what a limit goes back to, whoever is in trouble.
@@ -93,6 +95,7 @@ func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now 
 		_, pending := plan.Find(f.Pending, x.Pod)
 		took := now.Sub(x.At) - f.P95(minFeedback)
 		left := x.Shown && uses[i].Offer.Steady && now.After(uses[i].Offer.Ahead.Gone)
+		left = left || x.Shown && fell(known, senders, x)
 		told := senders[i].Limiter == plan.EDTHostRouting || took >= leastFlush
 		x.Over = x.Over || (!pending || left) && told || took > plan.Horizon
 		if x.Over && low && x.To.Quantise() <= senders[i].Limit {
@@ -101,6 +104,30 @@ func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now 
 		next = append(next, x)
 	}
 	return next
+}
+
+// fell reports whether what leaves a node under BPF host routing fell by about as much as limits there did that are low:
+// nothing goes on of what waited before, whatever comes.
+func fell(low []Flush, senders []plan.Sender, of Flush) bool {
+	k, _ := plan.Find(senders, of.Pod)
+	s := &senders[k]
+	if s.Limiter != plan.EDTHostRouting || len(s.Rates) == 0 {
+		return false
+	}
+	since, by := of.At, bitrate.Rate(0)
+	for _, x := range low {
+		if i, found := plan.Find(senders, x.Pod); found && senders[i].Node == s.Node && x.At.Before(since) {
+			since = x.At
+		}
+	}
+	for _, x := range low {
+		if i, found := plan.Find(senders, x.Pod); found && senders[i].Node == s.Node {
+			was := min(x.Was, newest(until(senders[i].Rates, plan.At(since))))
+			by += max(was-Low(x.Was), 0)
+		}
+	}
+	before, now := newestOut(until(s.Rates, plan.At(since))), newestOut(s.Rates)
+	return by > 0 && now > 0 && before > now && before-now >= bitrate.Scale(by, gone)
 }
 
 // hold keeps the uses as they were of senders whose limit is low for a while: what they
