@@ -30,14 +30,15 @@ func (r *round) next(i int, w *wish) bitrate.Rate {
 	case w.crowded:
 		return min(w.to, s.Limit) // a raise is due as long as it is held back, and its turn comes
 	}
-	r.flushed = append(r.flushed, senders.Flush{Pod: s.Pod, At: r.look.At, Was: s.Limit, To: w.to, Restore: w.restore})
-	return senders.Low(s.Limit)
+	low := senders.Low(s.Limit, w.to)
+	r.flushed = append(r.flushed, senders.Flush{Pod: s.Pod, At: r.look.At, Was: s.Limit, Low: low, To: w.to, Restore: w.restore})
+	return low
 }
 
 // waits reports whether a limit is to be changed by way of a low one.
 func (r *round) waits(i int, to bitrate.Rate) bool {
 	s := &r.look.All[i]
-	return senders.Low(s.Limit) < min(to, s.Limit) && r.look.Uses[i].Waits(s, to, r.bursts(s, to))
+	return senders.Low(s.Limit, to) < min(to, s.Limit) && r.look.Uses[i].Waits(s, to, r.bursts(s, to))
 }
 
 // bursts reports whether what a sender's sockets have waiting is taken to make a queue of a change
