@@ -150,8 +150,7 @@ func (t *Turn) episode(b *Budget) episode {
 		return e
 	}
 	e.pinned = queue.Pinned(e.ramp[first : turn+1])
-	waited := t.Load.Paced && senders.InUse(b.Trouble.Found.Used, b.Trouble.InForce)
-	if e.full = seen[0]; !e.pinned && !waited { // what is counted before fq, and waits there, comes to the link later
+	if e.full = seen[0]; !e.pinned && !t.Load.Paced { // what is counted before fq comes to the link later
 		e.full = e.credible(seen)
 	}
 	switch {
