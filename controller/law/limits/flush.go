@@ -30,7 +30,7 @@ func (r *round) next(i int, w *wish) bitrate.Rate {
 	case w.crowded:
 		return min(w.to, s.Limit) // a raise is due as long as it is held back, and its turn comes
 	}
-	low := senders.Low(s.Limit, w.to)
+	low := senders.Low(s, w.to)
 	r.flushed = append(r.flushed, senders.Flush{Pod: s.Pod, At: r.look.At, Was: s.Limit, Low: low, To: w.to, Restore: w.restore})
 	return low
 }
@@ -46,7 +46,7 @@ func (w *wish) beside(to, limit bitrate.Rate) bitrate.Rate {
 // waits reports whether a limit is to be changed by way of a low one.
 func (r *round) waits(i int, to bitrate.Rate) bool {
 	s := &r.look.All[i]
-	return senders.Low(s.Limit, to) < min(to, s.Limit) && r.look.Uses[i].Waits(s, to, r.bursts(s, to))
+	return senders.Low(s, to) < min(to, s.Limit) && r.look.Uses[i].Waits(s, to, r.bursts(s, to))
 }
 
 // bursts reports whether what a sender's sockets have waiting is taken to make a queue of a change

@@ -46,9 +46,13 @@ func (f Flush) Back() bitrate.Rate { return min(f.Was, f.To) }
 // Late reports whether a limit was low for as long as may be.
 func (f Flush) Late(now time.Time) bool { return now.Sub(f.At) >= patience }
 
-// Low is what a limit is while what waits behind it leaves: what comes meanwhile goes on at that beside what it is to be then.
-func Low(limit, to bitrate.Rate) bitrate.Rate {
-	least := min(limit, to)
+// Low is what a sender's limit is while what waits behind it leaves. Under legacy host routing what comes meanwhile goes on at that beside what the limit
+// is to be then; what sockets have waiting is left free.
+func Low(s *plan.Sender, to bitrate.Rate) bitrate.Rate {
+	least := s.Limit
+	if s.Limiter == plan.EDT {
+		least = min(least, to)
+	}
 	return min(max(bitrate.Scale(least, low), bitrate.Min).Quantise(), least)
 }
 
