@@ -151,9 +151,9 @@ func (x *informed) next(s *plan.Sender, to bitrate.Rate) bitrate.Rate {
 		delete(x.low, s.Pod)
 		return to
 	}
-	if x.flush && paced && limiter.waiting() > 2*limiter.segment && max(to-s.Limit, s.Limit-to) > s.Limit/100 && senders.Low(s.Limit) < min(to, s.Limit) {
+	if x.flush && paced && limiter.waiting() > 2*limiter.segment && max(to-s.Limit, s.Limit-to) > s.Limit/100 && senders.Low(s, to) < min(to, s.Limit) {
 		x.low[s.Pod] = &lowered{wait: true, gone: limiter.last}
-		return senders.Low(s.Limit)
+		return senders.Low(s, to)
 	}
 	return to
 }

@@ -112,6 +112,7 @@ type Search struct {
 	Fine       bool // in small steps soon: it was measured, but more was seen to go through
 	Small      Small
 	Residual   Residual
+	Usual      Usual
 	Overbooked Overbooking // by which limits of many come to more
 	// No sooner than SpareAt is a quieter link taken for room again.
 	SpareAt   time.Time

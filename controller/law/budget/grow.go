@@ -64,6 +64,9 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	if t.beyond(b) {
 		b.Search.Whole = t.whole(b)
 	}
+	if b.Phase == plan.Settled {
+		b.Search.Usual = b.Search.Residual.usual(b.Total)
+	}
 	t.raise(b, t.step(b, spare))
 	b.Phase, b.Search.At = plan.Trying, t.Now
 	return t.reason(b, plan.Grow, plan.Calm)
@@ -294,6 +297,30 @@ type Residual struct {
 	Since      time.Time
 	At         time.Time
 	Slow, Fast float64 // seconds
+}
+
+// Usual is the residual delay as it was before a try, with what was given out then.
+type Usual struct {
+	Delay float64 // seconds; 0: it was not known
+	Of    bitrate.Rate
+}
+
+// usual is what is known of it with so much given out.
+func (r *Residual) usual(of bitrate.Rate) Usual {
+	if r.At.Sub(r.Since) < residualLearn {
+		return Usual{}
+	}
+	return Usual{Delay: r.Slow, Of: of}
+}
+
+// again is the residual delay after a try that was too much: as before it, but less where more is left free of the capacity than
+// then. Else a link that carries more again while that is learned anew would not be heard.
+func (u Usual) again(now time.Time, capacity, of bitrate.Rate) Residual {
+	if u.Delay == 0 || u.Of >= capacity || of >= capacity {
+		return Residual{}
+	}
+	delay := u.Delay * min(float64(capacity-u.Of)/float64(capacity-of), 1)
+	return Residual{Since: now.Add(-residualLearn), At: now, Slow: delay, Fast: delay}
 }
 
 const (

@@ -51,7 +51,10 @@ func (t *Turn) settle(b *Budget) {
 	}
 	b.Total = max(b.Total, t.gives(l.Capacity))
 	b.Phase = b.rest()
-	b.Search.Raised, s.At = t.Now, t.Now.Add(max(wait, t.pause(b)))
+	if b.Trouble.Tried {
+		s.Residual = s.Usual.again(t.Now, l.Capacity, b.Total)
+	}
+	s.Raised, s.At, s.Usual = t.Now, t.Now.Add(max(wait, t.pause(b))), Usual{}
 }
 
 // gives is what is given out of a capacity. What sockets have waiting at low limits goes on beside that.

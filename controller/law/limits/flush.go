@@ -17,27 +17,36 @@ func (r *round) next(i int, w *wish) bitrate.Rate {
 	f := r.look.Flush(s.Pod)
 	switch {
 	case f != nil && w.to != 0:
-		if f.To, f.Restore = w.to, w.restore; f.Over {
-			return w.to
+		if f.To, f.Restore = w.to, w.restore; f.Over && !(w.apart && !f.Late(r.look.At)) {
+			return w.beside(w.to, s.Limit)
 		}
 		return s.Limit
 	case f != nil && f.Over:
 		return r.due(s, f, w)
-	case f != nil, w.to == 0:
+	case f != nil, w.to == 0, w.apart:
 		return s.Limit
 	case w.restore, !r.waits(i, w.to): // what is given back was let through before: it needs no room
-		return w.to
+		return w.beside(w.to, s.Limit)
 	case w.crowded:
 		return min(w.to, s.Limit) // a raise is due as long as it is held back, and its turn comes
 	}
-	r.flushed = append(r.flushed, senders.Flush{Pod: s.Pod, At: r.look.At, Was: s.Limit, To: w.to, Restore: w.restore})
-	return senders.Low(s.Limit)
+	low := senders.Low(s, w.to)
+	r.flushed = append(r.flushed, senders.Flush{Pod: s.Pod, At: r.look.At, Was: s.Limit, Low: low, To: w.to, Restore: w.restore})
+	return low
+}
+
+// beside is what a limit is to be at the most for now.
+func (w *wish) beside(to, limit bitrate.Rate) bitrate.Rate {
+	if w.most == 0 {
+		return to
+	}
+	return min(to, max(w.most.Quantise(), limit))
 }
 
 // waits reports whether a limit is to be changed by way of a low one.
 func (r *round) waits(i int, to bitrate.Rate) bool {
 	s := &r.look.All[i]
-	return senders.Low(s.Limit) < min(to, s.Limit) && r.look.Uses[i].Waits(s, to, r.bursts(s, to))
+	return senders.Low(s, to) < min(to, s.Limit) && r.look.Uses[i].Waits(s, to, r.bursts(s, to))
 }
 
 // bursts reports whether what a sender's sockets have waiting is taken to make a queue of a change
@@ -89,12 +98,12 @@ func (r *round) turns(wishes []wish) {
 // wished for, where that is forbidden or nobody looks any more no more than it was, and while
 // that is to be waited for, what it has.
 func (r *round) due(s *plan.Sender, f *senders.Flush, w *wish) bitrate.Rate {
-	to, free := max(f.To, w.floor), !w.frozen && !w.full && r.watched(s)
+	to, free := max(f.To, w.floor), !w.frozen && !w.full && !w.apart && r.watched(s)
 	if f.Restore {
 		free = !w.cutting
 	}
 	if !free {
-		if (w.waiting || w.full) && !f.Late(r.look.At) {
+		if (w.waiting || w.full || w.apart) && !f.Late(r.look.At) {
 			return s.Limit
 		}
 		to = f.Back()
@@ -102,7 +111,7 @@ func (r *round) due(s *plan.Sender, f *senders.Flush, w *wish) bitrate.Rate {
 	if to = max(min(to, max(w.cap.Quantise(), w.floor)), s.Limit); to == s.Limit {
 		f.To = to // it has what it is to have
 	}
-	return to
+	return w.beside(to, s.Limit)
 }
 
 // watched reports whether there is a budget for a bottleneck of a sender: one that the apps behind it

@@ -17,7 +17,6 @@ import (
 const (
 	worthCutting = 0.05            // of a limit, where nothing is wrong
 	worthLosing  = 0.25            // of a limit that is of next to no use then as now, which a change makes low first
-	overcommit   = 1.03            // sum of limits over the total that is let pass
 	comesBack    = 2 * time.Second // after a change before Cilium: until then what is not used of a limit is not given to others
 )
 
@@ -35,6 +34,8 @@ type wish struct {
 	reason     int32
 	to         bitrate.Rate // what all that comes to; 0: no change
 	crowded    bool         // it can't be low first now, as too many are
+	apart      bool         // it is raised once what others have waiting behind low limits is gone
+	most       bitrate.Rate // there is room for beside what goes on behind its own; 0: for any
 }
 
 // may reports whether a limit is to be changed as is wished for.
@@ -114,6 +115,9 @@ func (r *round) limits() {
 		}
 	}
 	r.turns(wishes)
+	for i := range r.parts {
+		r.spread(&r.parts[i], wishes)
+	}
 	r.plan.Limits = slices.Grow(r.plan.Limits, changed)
 	for i := range wishes {
 		w, s := &wishes[i], &r.look.All[i]
@@ -179,7 +183,7 @@ func (r *round) changes(p *Part, b *budget.Budget, reason *plan.Reason) changes 
 	acting := reason.Action != plan.Hold
 	held := !acting && reason.Cause == plan.Blind // nothing is cut, for newcomers neither
 	over := learned && !held && float64(p.Load.Limits) > overcommit*float64(total)
-	fits := !learned || reason.Action == plan.Restore || raises <= room+bitrate.Scale(total, 0.005)
+	fits := !learned || reason.Action == plan.Restore || raises <= room+bitrate.Scale(total, slack)
 	due := r.look.At.Sub(b.Search.Shared) >= r.config.RebalanceEvery
 	return changes{
 		cut:   reason.Action == plan.Cut || over,

@@ -61,8 +61,8 @@ func TestALimitThatIsGivenBackIsNotLowFirst(t *testing.T) {
 	if got := r.next(0, &wish{to: 1000 * mbit, restore: true}); got != 1000*mbit || len(r.flushed) > 0 {
 		t.Errorf("given back by way of %v", got)
 	}
-	if got := r.next(0, &wish{to: 80 * mbit}); got != senders.Low(x.Limit) || len(r.flushed) != 1 {
-		t.Errorf("raised to %v at first, want %v", got, senders.Low(x.Limit))
+	if got := r.next(0, &wish{to: 80 * mbit}); got != senders.Low(&x, 80*mbit) || len(r.flushed) != 1 {
+		t.Errorf("raised to %v at first, want %v", got, senders.Low(&x, 80*mbit))
 	}
 }
 
@@ -90,7 +90,7 @@ func TestTheFirstRaiseUnderHostRoutingGoesByWayOfLittle(t *testing.T) {
 		r := round{config: config, look: &look, budgets: []budget.Budget{{Bottleneck: plan.Uplink("n1"), Link: tt.link}}}
 		want := tt.to
 		if tt.low {
-			want = senders.Low(x.Limit)
+			want = senders.Low(&x, tt.to)
 		}
 		if got := r.next(0, &wish{to: tt.to}); got != want {
 			t.Errorf("%s: the limit is %v, want %v", name, got, want)
@@ -202,8 +202,9 @@ func TestALowLimitThatNobodyWatchesGoesBackToNoMoreThanItWas(t *testing.T) {
 		"a raise while blind":         {uplink, plan.Blind, 60 * mbit, 45 * mbit},
 		"a raise while all is well":   {uplink, plan.Calm, 60 * mbit, 60 * mbit},
 	} {
-		s := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Weight: 1, Min: 50 * mbit, Max: 1000 * mbit, Limit: senders.Low(45 * mbit), Limiter: plan.EDT}
-		f := senders.Flush{Pod: s.Pod, At: t0.Add(-time.Second), Was: 45 * mbit, To: tt.to, Over: true, Shown: true}
+		s := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: "a"}, Node: "n1", Weight: 1, Min: 50 * mbit, Max: 1000 * mbit, Limit: 45 * mbit, Limiter: plan.EDT}
+		s.Limit = senders.Low(&s, tt.to)
+		f := senders.Flush{Pod: s.Pod, At: t0.Add(-time.Second), Was: 45 * mbit, Low: s.Limit, To: tt.to, Over: true, Shown: true}
 		look := senders.Look{At: t0, All: []plan.Sender{s}, Uses: []senders.Use{{Pod: s.Pod}}, Flushes: []senders.Flush{f}}
 		p := plan.Plan{At: t0, Reasons: []plan.Reason{{Bottleneck: tt.budget, Action: plan.Hold, Cause: tt.cause}}}
 		var parts []Part

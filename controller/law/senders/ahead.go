@@ -15,6 +15,15 @@ type Ahead struct {
 	By    time.Duration // what is sent leaves later than it is sent, under Limit
 	Limit bitrate.Rate  // 0: there is none, and nothing waits
 	Gone  time.Time     // when what waited under limits before that has left
+	Was   bitrate.Rate  // the last of these, at which it does
+}
+
+// Beside is what goes on at a lower limit of before, beside what is let through now.
+func (a *Ahead) Beside(now time.Time) bitrate.Rate {
+	if now.Before(a.Gone) && a.Was < a.Limit {
+		return a.Was
+	}
+	return 0
 }
 
 // add takes in what was sent since it was last seen. A new limit is in force after so long.
@@ -29,7 +38,7 @@ func (a *Ahead) add(s *plan.Sender, last, now time.Time, shows time.Duration) {
 	if s.Limit != a.Limit {
 		if a.Limit != 0 {
 			a.send(s.Rates[len(s.Rates)-1].Tx, shows) // as under the limit before
-			a.Gone = latest(a.Gone, now.Add(shows+a.By))
+			a.Gone, a.Was = latest(a.Gone, now.Add(shows+a.By)), a.Limit
 		}
 		a.By, a.Limit = 0, s.Limit
 	}

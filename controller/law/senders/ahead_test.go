@@ -56,3 +56,12 @@ func TestNothingWaitsOfWhoSendsLess(t *testing.T) {
 func rate(t *rapid.T, what string, least, most int64) bitrate.Rate {
 	return bitrate.Rate(rapid.Int64Range(least, most).Draw(t, what)) * mbit
 }
+
+// What waits behind a limit goes on at that beside a higher one after it, until it has left.
+func TestWhatWaitsGoesOnBesideAHigherLimit(t *testing.T) {
+	a := Ahead{Was: mbit, Limit: 9 * mbit, Gone: t0.Add(time.Second)}
+	lower := Ahead{Was: 12 * mbit, Limit: 9 * mbit, Gone: t0.Add(time.Second)}
+	if now, later, cut := a.Beside(t0), a.Beside(t0.Add(time.Second)), lower.Beside(t0); now != mbit || later != 0 || cut != 0 {
+		t.Errorf("%v goes on, %v once it is gone, %v after a cut", now, later, cut)
+	}
+}

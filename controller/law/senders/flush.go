@@ -15,6 +15,7 @@ type Flush struct {
 	Pod     plan.PodID
 	At      time.Time    // since when it is low
 	Was     bitrate.Rate // before that
+	Low     bitrate.Rate // what it is meanwhile
 	To      bitrate.Rate // what it is to be after it
 	Restore bool         // the limits go back up, whoever is late
 	Over    bool         // what waited is gone
@@ -47,9 +48,14 @@ func (f Flush) Back() bitrate.Rate { return min(f.Was, f.To) }
 // Late reports whether a limit was low for as long as may be.
 func (f Flush) Late(now time.Time) bool { return now.Sub(f.At) >= patience }
 
-// Low is what a limit is while what waits behind it leaves.
-func Low(limit bitrate.Rate) bitrate.Rate {
-	return min(max(bitrate.Scale(limit, low), bitrate.Min).Quantise(), limit)
+// Low is what a sender's limit is while what waits behind it leaves. Under legacy host routing what comes meanwhile goes on at that beside what the limit
+// is to be then; what sockets have waiting is left free.
+func Low(s *plan.Sender, to bitrate.Rate) bitrate.Rate {
+	least := s.Limit
+	if s.Limiter == plan.EDT {
+		least = min(least, to)
+	}
+	return min(max(bitrate.Scale(least, low), bitrate.Min).Quantise(), least)
 }
 
 // Waits reports whether packets wait in a sender's limiter that a change does not
@@ -86,7 +92,7 @@ func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now 
 		if !found {
 			continue
 		}
-		low := senders[i].Limit == Low(x.Was)
+		low := senders[i].Limit == x.Low
 		if low {
 			x.Shown = true
 		} else if x.Asked && (x.Shown || senders[i].Limit != x.Was) || x.Over && x.Late(now) {

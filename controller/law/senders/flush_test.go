@@ -13,8 +13,8 @@ import (
 func TestAChangeToTheLowLimitEnds(t *testing.T) {
 	pod := plan.PodID{Namespace: "office", Name: "a"}
 	for to, ends := range map[bitrate.Rate]bool{mbit: true, mbit + 50*bitrate.Kbit: true, mbit + 100*bitrate.Kbit: false} {
-		known := []Flush{{Pod: pod, At: t0, Was: 5 * mbit, To: to}}
-		s := []plan.Sender{{Pod: pod, Limit: Low(5 * mbit)}}
+		known := []Flush{{Pod: pod, At: t0, Was: 5 * mbit, Low: mbit, To: to}}
+		s := []plan.Sender{{Pod: pod, Limit: mbit}}
 		for _, after := range []time.Duration{100 * ms, 3 * time.Second} {
 			known = Feedback{}.flushed(known, s, make([]Use, 1), t0.Add(after))
 			if gone := len(known) == 0; gone != (ends && after > time.Second) {
@@ -37,9 +37,9 @@ func TestWhatWaitsOfWhoDoesNotSlowDownIsGoneSooner(t *testing.T) {
 		"nothing waited":           {true, 0, 300 * ms}, // writes take their time
 		"it may slow down, of TCP": {false, 500 * ms, plan.Horizon + 200*ms},
 	} {
-		s := []plan.Sender{{Pod: pod, Limiter: plan.EDT, Limit: Low(50 * mbit)}}
+		s := []plan.Sender{{Pod: pod, Limiter: plan.EDT, Limit: 1500 * bitrate.Kbit}}
 		uses := []Use{{Pod: pod, Offer: Offer{Steady: tt.steady, Ahead: Ahead{Gone: t0.Add(tt.gone)}}}}
-		known := []Flush{{Pod: pod, At: t0, Was: 50 * mbit, To: 80 * mbit}}
+		known := []Flush{{Pod: pod, At: t0, Was: 50 * mbit, Low: 1500 * bitrate.Kbit, To: 80 * mbit}}
 		f := Feedback{Pending: []Limit{{Pod: pod, At: t0}}}
 		for after := time.Duration(0); len(known) == 1 && !known[0].Over; after += 100 * ms {
 			if known = f.flushed(known, s, uses, t0.Add(after)); known[0].Over && after != tt.over {
@@ -53,9 +53,9 @@ func TestWhatWaitsOfWhoDoesNotSlowDownIsGoneSooner(t *testing.T) {
 // leaves at the old rate. Under legacy host routing it may wait although nothing comes, and is given some time.
 func TestWhatWaitsInSocketsIsGoneAsItsSenderObeys(t *testing.T) {
 	pod := plan.PodID{Namespace: "office", Name: "a"}
-	low := Low(50 * mbit)
+	low := 1500 * bitrate.Kbit
 	for limiter, over := range map[plan.Limiter]time.Duration{plan.EDTHostRouting: 200 * ms, plan.EDT: 300 * ms} {
-		known := []Flush{{Pod: pod, At: t0, Was: 50 * mbit, To: 80 * mbit}}
+		known := []Flush{{Pod: pod, At: t0, Was: 50 * mbit, Low: 1500 * bitrate.Kbit, To: 80 * mbit}}
 		f := Feedback{Pending: []Limit{{Pod: pod, Limit: low, At: t0}}}
 		s := []plan.Sender{{Pod: pod, Limiter: limiter, Limit: low}}
 		for after := 100 * ms; len(known) == 1 && !known[0].Over; after += 100 * ms {
@@ -142,6 +142,24 @@ func TestNothingWaitsOfWhoGetsAllThatItOffers(t *testing.T) {
 		u := Use{Now: 150 * mbit, Offer: tt.offer}
 		if got := u.Waits(&s, 200*mbit, false); got != tt.waits {
 			t.Errorf("%s: waits %v, want %v", name, got, tt.waits)
+		}
+	}
+}
+
+// What waits at a low limit goes on beside the limit after it, and is to fit into what is left free beside that.
+func TestALowLimitIsLowBesideWhatComesAfterIt(t *testing.T) {
+	for _, tt := range []struct {
+		limiter      plan.Limiter
+		was, to, low bitrate.Rate
+	}{
+		{plan.EDT, 100 * mbit, 200 * mbit, 3 * mbit},
+		{plan.EDT, 200 * mbit, 100 * mbit, 3 * mbit},
+		{plan.EDT, 12 * mbit, 9 * mbit, mbit},
+		{plan.EDT, mbit, 9 * mbit, mbit},
+		{plan.EDTHostRouting, 200 * mbit, 100 * mbit, 6 * mbit}, // what goes on is left free
+	} {
+		if got := Low(&plan.Sender{Limit: tt.was, Limiter: tt.limiter}, tt.to); got != tt.low {
+			t.Errorf("from %v to %v by way of %v, want %v", tt.was, tt.to, got, tt.low)
 		}
 	}
 }
