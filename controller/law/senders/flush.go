@@ -87,6 +87,7 @@ func newestOut(rates []plan.TxRate) bitrate.Rate {
 // the limit is to be no other at once.
 func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now time.Time) []Flush {
 	var next []Flush
+	empty := fell(known, senders)
 	for _, x := range known {
 		i, found := plan.Find(senders, x.Pod)
 		if !found {
@@ -101,7 +102,7 @@ func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now 
 		_, pending := plan.Find(f.Pending, x.Pod)
 		took := now.Sub(x.At) - f.P95(minFeedback)
 		left := x.Shown && uses[i].Offer.Steady && now.After(uses[i].Offer.Ahead.Gone)
-		left = left || x.Shown && fell(known, senders, x)
+		left = left || x.Shown && empty[senders[i].Node]
 		told := senders[i].Limiter == plan.EDTHostRouting || took >= leastFlush
 		x.Over = x.Over || (!pending || left) && told || took > plan.Horizon
 		if x.Over && low && x.To.Quantise() <= senders[i].Limit {
@@ -112,28 +113,48 @@ func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now 
 	return next
 }
 
-// fell reports whether what leaves a node under BPF host routing fell by about as much as limits there did that are low:
+// fell are the nodes under BPF host routing of which what leaves fell by about as much as the limits there did that are low:
 // nothing goes on of what waited before, whatever comes.
-func fell(low []Flush, senders []plan.Sender, of Flush) bool {
-	k, _ := plan.Find(senders, of.Pod)
-	s := &senders[k]
-	if s.Limiter != plan.EDTHostRouting || len(s.Rates) == 0 {
-		return false
+func fell(low []Flush, senders []plan.Sender) map[string]bool {
+	type lowered struct {
+		since time.Time // the first of them
+		by    bitrate.Rate
+		out   []plan.TxRate
 	}
-	since, by := of.At, bitrate.Rate(0)
-	for _, x := range low {
-		if i, found := plan.Find(senders, x.Pod); found && senders[i].Node == s.Node && x.At.Before(since) {
-			since = x.At
+	nodes := map[string]*lowered{}
+	each := func(do func(*lowered, *Flush, *plan.Sender)) {
+		for k := range low {
+			i, found := plan.Find(senders, low[k].Pod)
+			if !found || senders[i].Limiter != plan.EDTHostRouting || len(senders[i].Rates) == 0 {
+				continue
+			}
+			n := nodes[senders[i].Node]
+			if n == nil {
+				n = &lowered{since: low[k].At, out: senders[i].Rates}
+				nodes[senders[i].Node] = n
+			}
+			do(n, &low[k], &senders[i])
 		}
 	}
-	for _, x := range low {
-		if i, found := plan.Find(senders, x.Pod); found && senders[i].Node == s.Node {
-			was := min(x.Was, newest(until(senders[i].Rates, plan.At(since))))
-			by += max(was-Low(x.Was), 0)
+	each(func(n *lowered, x *Flush, _ *plan.Sender) {
+		if x.At.Before(n.since) {
+			n.since = x.At
+		}
+	})
+	each(func(n *lowered, x *Flush, s *plan.Sender) {
+		n.by += max(min(x.Was, newest(until(s.Rates, plan.At(n.since))))-x.Low, 0)
+	})
+	var all map[string]bool
+	for node, n := range nodes {
+		before, now := newestOut(until(n.out, plan.At(n.since))), newestOut(n.out)
+		if n.by > 0 && now > 0 && before-now >= bitrate.Scale(n.by, gone) {
+			if all == nil {
+				all = map[string]bool{}
+			}
+			all[node] = true
 		}
 	}
-	before, now := newestOut(until(s.Rates, plan.At(since))), newestOut(s.Rates)
-	return by > 0 && now > 0 && before > now && before-now >= bitrate.Scale(by, gone)
+	return all
 }
 
 // hold keeps the uses as they were of senders whose limit is low for a while: what they

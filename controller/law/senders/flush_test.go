@@ -87,10 +87,10 @@ func TestWhatLeavesTheNodeTellsThatNothingWaits(t *testing.T) {
 		"it was counted before, and not now": {plan.EDTHostRouting, 60, 0, false},
 		"under legacy host routing":          {plan.EDT, 60, 38, false},
 	} {
-		known := []Flush{{Pod: a, At: t0, Was: 12 * mbit, To: 40 * mbit}, {Pod: other, At: t0, Was: 12 * mbit, To: 40 * mbit}}
+		known := []Flush{{Pod: a, At: t0, Was: 12 * mbit, Low: mbit, To: 40 * mbit}, {Pod: other, At: t0, Was: 12 * mbit, Low: mbit, To: 40 * mbit}}
 		var s []plan.Sender
 		for _, pod := range []plan.PodID{a, other} {
-			s = append(s, plan.Sender{Pod: pod, Node: "n1", Limiter: tt.limiter, Limit: Low(12 * mbit), Rates: []plan.TxRate{
+			s = append(s, plan.Sender{Pod: pod, Node: "n1", Limiter: tt.limiter, Limit: mbit, Rates: []plan.TxRate{
 				{At: plan.At(t0), Tx: 12 * mbit, Out: tt.before * mbit}, {At: plan.At(t0.Add(400 * ms)), Tx: 12 * mbit, Out: tt.now * mbit},
 			}})
 		}
