@@ -22,10 +22,12 @@ func (t *Turn) relieve(b *Budget) plan.Reason {
 		return t.hold(b, plan.NearTarget) // the link is known to hold more than this
 	}
 	switch {
-	case v.Tail && t.doubts(b), !booked && t.early(b):
+	case v.Tail && t.doubts(b), !booked && !t.vainly(b) && t.early(b):
 		return t.hold(b, plan.Confirming)
 	case booked:
 		return t.recall(b)
+	case t.vainly(b):
+		return t.forsake(b)
 	}
 	x, spent := &b.Trouble, !t.Load.Room || t.Load.Peak < bitrate.Mbit
 	t.count(b)
@@ -195,6 +197,20 @@ func (t *Turn) empty(b *Budget) {
 	x.Doubted, x.Resume = time.Time{}, plan.Draining
 	x.Cuts++
 	b.Phase = plan.Cutting
+}
+
+// forsake ends a try for what was lost that is in vain where each change costs: what went through before is given out again.
+func (t *Turn) forsake(b *Budget) plan.Reason {
+	x, l := &b.Trouble, &b.Link
+	good, upper := l.Proven, b.Limits()
+	t.empty(b)
+	t.wait(b, true)
+	b.Total = min(b.Total, max(bitrate.Scale(good, 1-t.Config.MinCut), min(t.Load.Floors, b.Total)))
+	t.takes(b)
+	x.Before.Total, x.Tried = good, false
+	l.Capacity, l.Upper, l.Proven = max(l.Capacity, bitrate.Scale(good, 1/t.Config.Settle)), upper, 0
+	b.Search.end()
+	return t.reason(b, plan.Cut, plan.Violation)
 }
 
 // rise is how the queue came. What leaves the node besides what they send is others', where that is much of the link, and

@@ -42,6 +42,9 @@ const (
 // little more is sent than later on.
 func (t *Turn) goesOn(b *Budget) {
 	l, raised := &b.Link, b.Search.Raised
+	if t.Load.Goes > 0 {
+		l.Went, l.WentAt = t.Load.Goes, t.Now
+	}
 	since := t.Now.Sub(raised)
 	if !t.Load.Sockets || t.Held || b.Phase != plan.Settled || !l.Eased.Equal(raised) || since < goesLook || since >= goesLook+goesLeft {
 		return

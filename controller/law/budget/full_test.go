@@ -67,8 +67,8 @@ func TestFullSocketsAreSeenToGoOnAfterALowLimit(t *testing.T) {
 // What goes on from low limits is left free, but for what is left free anyhow.
 func TestWhatGoesOnIsLeftFree(t *testing.T) {
 	for goes, want := range map[bitrate.Rate]bitrate.Rate{0: 97 * mbit, mbit: 97 * mbit, 2 * mbit: 97 * mbit, 4 * mbit: 95500 * bitrate.Kbit} {
-		turn := Turn{Config: config, Load: senders.Load{Goes: goes}}
-		if got := turn.gives(100 * mbit); !near(got, want, 0.001) {
+		turn, b := Turn{Config: config, Load: senders.Load{Goes: goes}}, Budget{Link: Link{Known: true, Capacity: 100 * mbit}}
+		if got := turn.gives(&b); !near(got, want, 0.001) {
 			t.Errorf("beside %v %v are given out, want %v", goes, got, want)
 		}
 	}

@@ -37,6 +37,9 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	case b.Link.spent(b.Total, t.Config.Settle, t.Now), t.shows(b, used):
 		return t.hold(b, plan.Calm)
 	}
+	if t.regain(b) {
+		return t.reason(b, plan.Grow, plan.Calm)
+	}
 	if t.futile(b) {
 		return t.forgo(b)
 	}
@@ -198,6 +201,8 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 		return t.Config.MaxRaise
 	case t.lost(b): // less is of no use to anybody
 		return min(float64(t.Load.Lacks)/float64(b.Total), 1)
+	case t.dear(b):
+		return max(step, float64(max(b.Link.Capacity, b.Total))*(1+dearStep)/float64(b.Total)-1)
 	case b.Search.Even && t.Load.Costly(): // half of it: each change costs
 		return max(math.Sqrt(float64(b.Link.Upper)/float64(b.Total))-1, leastStep)
 	case b.Search.Fine:
@@ -212,7 +217,6 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 
 const (
 	doubt     = 1.1  // times what is right: how far an estimate may be wrong where hosts stand still
-	withheld  = 0.05 // share of what once fitted through, at the most, that is given out less for what goes on from low limits
 	leastStep = 0.08 // that is tried at a time where each change costs
 	nothing   = 0.1  // share of what was used, or may be: it counts for nothing
 	// fineStep is what is tried for where the capacity is nearly known: the queue of what is
@@ -262,6 +266,8 @@ func (t *Turn) wait(b *Budget, raised bool) {
 	switch {
 	case raised && b.Search.Step > t.Config.MaxRaise: // so large a step tells little of what fits
 		least, wait = t.soon(), 0
+	case raised && !b.Trouble.Tried && t.dear(b): // it was no try
+		wait = b.Search.Wait
 	case !b.Link.Measured || !raised:
 		wait = 0
 	}
@@ -276,7 +282,7 @@ func (t *Turn) pause(b *Budget) time.Duration {
 		return max(shows-t.Sense.Window, s.Shows+smallMore)
 	case (b.Search.Even || b.Search.Fine) && t.cheap(b), t.small(b):
 		return shows - t.Sense.Window
-	case b.Search.Even, !b.Link.Known:
+	case b.Search.Even, !b.Link.Known, t.dear(b):
 		return shows
 	}
 	return max(t.Config.RaiseEvery, shows)

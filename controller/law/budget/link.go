@@ -20,6 +20,8 @@ type Link struct {
 	EffectBy time.Time    // samples sent before this say nothing about it
 	Burst    time.Time    // when what sockets had waiting was last seen to make a queue
 	GoesOn   time.Time    // when it was last seen to go on beside a limit, after a low one
+	Went     bitrate.Rate // what last went on from low limits, and
+	WentAt   time.Time    // when
 	Eased    time.Time    // when limits were last changed so that what sockets have waiting makes no queue; zero: not by this leader
 	Falls    int          // how often it fell, each time within fallMemory of the one before
 	Fell     time.Time    // when it last did

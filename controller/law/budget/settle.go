@@ -49,7 +49,7 @@ func (t *Turn) settle(b *Budget) {
 	if t.Load.Costly() && !senders.InUse(t.Load.Peak, b.Total) {
 		l.Proven = 0 // limits were low for the change: that says nothing
 	}
-	b.Total = max(b.Total, t.gives(l.Capacity))
+	b.Total = max(b.Total, t.gives(b))
 	b.Phase = b.rest()
 	if b.Trouble.Tried {
 		s.Residual = s.Usual.again(t.Now, l.Capacity, b.Total)
@@ -57,20 +57,17 @@ func (t *Turn) settle(b *Budget) {
 	s.Raised, s.At, s.Usual = t.Now, t.Now.Add(max(wait, t.pause(b))), Usual{}
 }
 
-// gives is what is given out of a capacity. What sockets have waiting at low limits goes on beside that.
-func (t *Turn) gives(capacity bitrate.Rate) bitrate.Rate {
-	goes := min(t.Load.Goes, bitrate.Scale(capacity, withheld))
-	return min(bitrate.Scale(capacity, t.Config.Settle), bitrate.Scale(capacity, besides)-goes)
-}
-
 // resume gives out again what made a queue of what sockets had waiting.
 func (t *Turn) resume(b *Budget) {
 	x, s := &b.Trouble, &b.Search
-	b.Total, b.Phase = max(b.Total, x.Before.Total), b.rest()
-	if x.Tried {
-		b.Phase = plan.Trying
-	}
+	b.Total, b.Phase = max(b.Total, min(x.Before.Total, bitrate.Scale(b.Link.Capacity, besides)-t.goes(b))), b.rest()
 	s.Raised, s.At = t.Now, later(s.At, t.Now.Add(t.pause(b)))
+	switch {
+	case x.Tried:
+		b.Phase = plan.Trying
+	case t.dear(b):
+		s.At = t.Now.Add(s.Wait)
+	}
 }
 
 // gauge takes the capacity, and what others use of it, from what was seen of a queue.
@@ -213,9 +210,6 @@ func surely(up queue.Way) bitrate.Rate {
 	}
 	return bitrate.Scale(up.Alone(), 1/doubt)
 }
-
-// besides is the share of the capacity that is given out together with what goes on from low limits.
-const besides = 0.995
 
 // From vague times the capacity on, what went through while a queue stood contradicts it;
 // from overflow on it says nothing: it was dropped.

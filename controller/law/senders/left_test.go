@@ -74,6 +74,7 @@ func TestWhatWaitsAtALowLimitGoesOn(t *testing.T) {
 		"one sends less":            {func(l *Look) { l.All[1].Rates[0].Tx = mbit }, 3 * mbit},
 		"one is as it was":          {func(l *Look) { l.Flushes = l.Flushes[:1] }, 2 * mbit},
 		"under legacy host routing": {func(l *Look) { l.All[0].Limiter, l.All[1].Limiter = plan.EDT, plan.EDT }, 0},
+		"one was low just before":   {func(l *Look) { l.All[1].Rates[0].Tx = 4 * mbit }, 6 * mbit},
 		"what left is counted, too": {func(l *Look) { l.All[1].Rates[0].Tx = 30 * mbit }, 4 * mbit},
 	} {
 		l, members := offering(50, 50)

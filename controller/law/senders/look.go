@@ -57,6 +57,15 @@ func (l *Look) Meant(s *plan.Sender) bitrate.Rate {
 	return LimitOf(s)
 }
 
+// goesOn is what a sender sends at a low limit: where one before left something waiting that goes on as well, but far more
+// than that is of before.
+func goesOn(s *plan.Sender) bitrate.Rate {
+	if sent := newest(s.Rates); sent <= 3*s.Limit {
+		return sent
+	}
+	return s.Limit
+}
+
 // Most is the most of what a sender's limit is, was before it was low for a while, and is to be after that.
 func (l *Look) Most(s *plan.Sender) bitrate.Rate {
 	most := LimitOf(s)
@@ -167,7 +176,7 @@ func (l *Look) Group(members []int32) Group {
 		g.Pending = g.Pending || l.awaited[i]
 		f := l.Flush(s.Pod)
 		if f != nil && f.Over && s.Limiter == plan.EDTHostRouting {
-			load.Goes += min(newest(s.Rates), s.Limit)
+			load.Goes += goesOn(s)
 		}
 		g.wait(s, f)
 	}
