@@ -18,8 +18,12 @@ const (
 
 // dear reports whether what a link has lost is tried for so.
 func (t *Turn) dear(b *Budget) bool {
-	l := &b.Link
-	return t.Load.Sockets && l.Full(t.Now) && l.Measured && l.fallen() && !l.unsteady(t.Now) && l.Least == 0 && !b.Search.Even
+	return t.Load.Sockets && b.Link.Dear(t.Now) && !b.Search.Even
+}
+
+// Dear reports whether a link has lost what is to be tried for so, and by nothing that comes and goes.
+func (l *Link) Dear(now time.Time) bool {
+	return l.Full(now) && l.Measured && l.fallen() && !l.unsteady(now) && l.Least == 0
 }
 
 // regain gives out what was left free for what went on from low limits, which nothing does any more, if there is more

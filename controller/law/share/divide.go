@@ -38,7 +38,7 @@ func Divide(b *budget.Budget, g *senders.Group, l *senders.Look, raise bool) Div
 	}
 	Shrink(b.Limits(), claims)
 	d := Division{Of(b.Limits(), claims), make([]bitrate.Rate, len(claims))}
-	costs := g.Load.Costly() || g.Load.Paced && (b.Link.Loses || b.Link.Full(l.At)) // which is searched in many steps, or where each costs as much
+	costs := g.Load.Costly() || g.Load.Paced && (b.Link.Loses || b.Link.Dear(l.At)) // which is searched in many steps, or where each costs as much
 	if costs && !b.Bottleneck.Whole {                                               // what is behind an uplink as well is divided there
 		d.few(g, l, claims)
 	}

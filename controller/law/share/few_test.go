@@ -101,13 +101,13 @@ func TestOfManySomeChange(t *testing.T) {
 	}
 }
 
-// Under BPF host routing so they do where sockets are known to be full: each change costs as much there.
+// Under BPF host routing so they do where a link has fallen before sockets that are known to be full: each change costs as much there.
 func TestFewLimitsChangeUnderHostRoutingWhereSocketsAreFull(t *testing.T) {
 	for ago, want := range map[time.Duration]bitrate.Rate{time.Minute: 98 * mbit, time.Hour: 96 * mbit} {
 		g, l := held(94, 94)
 		hostRouted(&g, &l)
 		g.Load.Paced = true
-		b := budget.Budget{Total: 192 * mbit, Link: budget.Link{Known: true, Measured: true, GoesOn: l.At.Add(-ago)}}
+		b := budget.Budget{Total: 192 * mbit, Link: budget.Link{Known: true, Measured: true, Capacity: 198 * mbit, Best: 400 * mbit, GoesOn: l.At.Add(-ago)}}
 		if got := Divide(&b, &g, &l, false).To; got[0] != want || got[1] != 192*mbit-want {
 			t.Errorf("seen %v ago: %v, want %v for the first", ago, got, want)
 		}
