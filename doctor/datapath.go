@@ -53,6 +53,7 @@ var (
 	calicoFollows = version{3, 30, 0} // Calico's release notes: QoS controls
 	bandsSince    = version{6, 7, 0}  // sch_fq: three bands
 	edtSince      = version{5, 10, 0} // Cilium's system requirements
+	netkitSince   = version{6, 8, 0}  // Cilium's system requirements
 	timesKept     = version{5, 18, 0} // skb_clear_tstamp: TCP's time of departure outlives a tunnel
 )
 
@@ -77,14 +78,28 @@ func (d datapath) problem() (problem, advice string) {
 	if old := d.older(edtSince); old != "" {
 		return "Cilium's bandwidth manager needs kernel 5.10 or later: " + old, "upgrade these nodes, or set agent.enforce=tc and turn the bandwidth manager off"
 	}
-	if mode := d.cilium["datapath-mode"]; strings.HasPrefix(mode, netkit) && !d.reads {
+	if mode := d.cilium["datapath-mode"]; !d.reads && (strings.HasPrefix(mode, netkit) || mode == auto && d.cilium.hostRouting() && d.haveNetkit()) {
 		return fmt.Sprintf("what pods send is not known under Cilium's datapath mode %s, so nobody is limited: it is counted in the pods alone, which the agents may not read", mode), "helm upgrade with --set agent.netkit=true"
 	}
 	return "", ""
 }
 
-// netkit is how Cilium's datapath modes begin that join pods by it.
-const netkit = "netkit"
+// Cilium's datapath modes that join pods by netkit begin with its name, and auto is one of them where host routing is BPF's and
+// the kernel has it.
+const (
+	netkit = "netkit"
+	auto   = "auto"
+)
+
+// haveNetkit reports whether a node's kernel has what Cilium needs for it.
+func (d datapath) haveNetkit() bool {
+	for _, v := range d.kernels {
+		if !v.below(netkitSince[0], netkitSince[1], netkitSince[2]) {
+			return true
+		}
+	}
+	return false
+}
 
 // notes are what whoever sets targets has to know of this cluster.
 func (d datapath) notes() (notes []string) {
@@ -123,8 +138,8 @@ func (d datapath) notes() (notes []string) {
 	}
 	if mode := d.cilium["datapath-mode"]; !hostrouting.Tried(mode) {
 		add("datapath mode %s was not tried with detnet", mode)
-	} else if mode == "auto" && !d.reads {
-		add("datapath mode auto joins pods by netkit where the kernel has it (6.8 or later), and what they send is not known there: set agent.netkit=true")
+	} else if mode == auto && !d.reads {
+		add("datapath mode auto joins pods by netkit where the kernel has it (6.8 or later) and host routing is BPF's, and what they send is not known there: set agent.netkit=true")
 	}
 	if note := d.cilium.chain(); note != "" {
 		add("%s", note)

@@ -64,6 +64,7 @@ func TestDatapath(t *testing.T) {
 		"Cilium, netkit":           {datapath{cilium: enforces("datapath-mode=netkit-l2"), reads: true, version: tried, kernels: recent}, "", nil, "was not tried"},
 		"Cilium, netkit, unread":   {datapath{cilium: enforces("datapath-mode=netkit"), version: tried, kernels: recent}, "mode netkit, so nobody is limited", nil, ""},
 		"Cilium, auto, unread":     {datapath{cilium: enforces("datapath-mode=auto"), version: tried, kernels: recent}, "", []string{"set agent.netkit=true"}, ""},
+		"Cilium, auto, BPF":        {datapath{cilium: enforces("datapath-mode=auto", "enable-bpf-masquerade=true"), version: tried, kernels: recent}, "mode auto, so nobody is limited", nil, ""},
 		"Cilium, auto":             {datapath{cilium: enforces("datapath-mode=auto"), reads: true, version: tried, kernels: recent}, "", nil, "netkit"},
 		"Cilium, another datapath": {datapath{cilium: enforces("datapath-mode=ipvlan"), version: tried, kernels: recent}, "", []string{"ipvlan was not tried"}, ""},
 		"Cilium, chained":          {datapath{cilium: enforces("cni-chaining-mode=generic-veth"), version: tried, kernels: recent}, "", []string{"chained to another CNI (generic-veth)"}, ""},

@@ -119,13 +119,13 @@ func (f *finder) look(ctx context.Context, p pods.Pod, s *search) (int, error) {
 	return 0, errLater
 }
 
-// inner is the pod's own end of an interface where that counts, nil where the host's does; false: it has gone.
+// inner is the pod's own end of an interface where that counts, nil where the host's does; false: that is not known.
 func (f *finder) inner(index int) (*inner, bool) {
 	link, err := f.handle.LinkByIndex(index)
 	if err != nil {
 		return nil, false
 	}
-	return innerOf(link), true
+	return innerOf(link)
 }
 
 // answered takes the answer if it has come. A name that no interface has is

@@ -15,13 +15,16 @@ type inner struct{ namespace, index int32 }
 
 // innerOf is the pod's own end of an interface where what the pod sends is counted there alone: the host's
 // end of netkit counts what comes out of it, and what a program redirects before, as Cilium's does, never
-// does. Nil where the host's end counts.
-func innerOf(host netlink.Link) *inner {
+// does. Nil where the host's end counts; false where the other end is in no pod, or not yet.
+func innerOf(host netlink.Link) (*inner, bool) {
 	attrs := host.Attrs()
-	if host.Type() != "netkit" || attrs.NetNsID < 0 {
-		return nil
+	switch {
+	case host.Type() != "netkit":
+		return nil, true
+	case attrs.NetNsID < 0:
+		return nil, false
 	}
-	return &inner{int32(attrs.NetNsID), int32(attrs.ParentIndex)} //nolint:gosec // the kernel has them in 32 bits
+	return &inner{int32(attrs.NetNsID), int32(attrs.ParentIndex)}, true //nolint:gosec // the kernel has them in 32 bits
 }
 
 // errDenied is that the kernel shows the interfaces of pods to no process without CAP_NET_ADMIN
@@ -30,7 +33,7 @@ var errDenied = errors.New("reading it takes CAP_NET_ADMIN")
 
 // inner reads the counters of a pod's own end, as the pod sees them.
 func (s statsSocket) inner(of inner) (counters, error) {
-	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, 0)
 	req.Sockets = s
 	link := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	link.Index = of.index

@@ -3,11 +3,13 @@ package usage
 import (
 	"errors"
 	"log/slog"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/detnet/detnet/agent/nstest"
@@ -133,4 +135,21 @@ func FuzzParseLink(f *testing.F) {
 			t.Errorf("counters from %d octets", len(msg))
 		}
 	})
+}
+
+// Where the pod's own end is not known yet nobody counts, and the host's end is not taken for it.
+func TestWhoCounts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		host  netlink.Link
+		want  *inner
+		known bool
+	}{
+		"the host's end":    {&netlink.Veth{LinkAttrs: netlink.LinkAttrs{NetNsID: 3, ParentIndex: 2}}, nil, true},
+		"the pod's":         {&netlink.Netkit{LinkAttrs: netlink.LinkAttrs{NetNsID: 3, ParentIndex: 2}}, &inner{3, 2}, true},
+		"that is not there": {&netlink.Netkit{LinkAttrs: netlink.LinkAttrs{NetNsID: -1, ParentIndex: 2}}, nil, false},
+	} {
+		if got, known := innerOf(tt.host); known != tt.known || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: %v, %v", name, got, known)
+		}
+	}
 }

@@ -108,6 +108,7 @@ type known struct {
 	index     int          // host-side interface
 	inner     *inner       // the pod's own end, where that counts; nil: the host's does
 	since     time.Time    // when that was first read, of those readings that followed each other
+	failures  int          // of reading it since then
 	last      counters
 	at        time.Time
 	behind    int
@@ -317,33 +318,51 @@ func (m *Meter) read() (at time.Time, exact bool, err error) {
 		if err := m.stats.read(m.now); err != nil {
 			return at, false, err
 		}
-		m.readInner(before)
 		took := time.Since(before)
-		if at = before.Add(took / 2); took <= slack {
-			return at, true, nil
+		if at, exact = before.Add(took/2), took <= slack; exact {
+			break
 		}
 	}
-	return at, false, nil
+	return at, m.readInner(at) && exact, nil
 }
 
-// readInner has pods' own ends count in place of the host's, in a reading that began at a time.
-func (m *Meter) readInner(at time.Time) {
+// readInner has pods' own ends count in place of the host's, in a reading of a time, and reports whether
+// that was soon done.
+func (m *Meter) readInner(at time.Time) (exact bool) {
+	began := time.Now()
 	for _, k := range m.known {
 		if _, there := m.now[k.index]; !there || k.inner == nil || m.denied {
 			continue
 		}
 		pod, err := m.stats.inner(*k.inner)
 		if err != nil {
-			k.since = time.Time{}
-			if m.denied = errors.Is(err, errDenied); m.denied {
-				m.log.Warn("what pods send over netkit is counted in the pods alone: their rates are missing; install with agent.netkit=true", "err", err)
-			}
+			m.failed(k, err)
 			continue
 		}
 		m.now[k.index] = counters{rx: pod.tx, tx: pod.rx}
-		if k.since.IsZero() {
+		if k.failures = 0; k.since.IsZero() {
 			k.since = at
 		}
+	}
+	return time.Since(began) <= slack
+}
+
+// failed notes that a pod's own end could not be read, and looks for it anew now and then.
+func (m *Meter) failed(k *known, err error) {
+	k.since = time.Time{}
+	if m.denied = errors.Is(err, errDenied); m.denied {
+		m.log.Warn("what pods send over netkit is counted in the pods alone: their rates are missing; install with agent.netkit=true", "err", err)
+		return
+	}
+	k.failures++
+	if k.failures == reportAfter {
+		m.log.Warn("cannot read what a pod sends; its rate is unknown", "addresses", k.addresses, "err", err)
+	}
+	if k.failures%reportAfter != 0 {
+		return
+	}
+	if of, known := m.find.inner(k.index); known {
+		k.inner = of
 	}
 }
 
@@ -390,11 +409,11 @@ func (m *Meter) rate(ctx context.Context, p pods.Pod, now time.Time) (Rate, bool
 		if !ok {
 			return Rate{}, false
 		}
-		k.index, k.at = index, time.Time{}
-		if k.inner, ok = m.find.inner(index); !ok {
+		of, ok := m.find.inner(index)
+		if !ok {
 			return Rate{}, false
 		}
-		k.since = time.Time{}
+		k.index, k.inner, k.since, k.at = index, of, time.Time{}, time.Time{}
 		if host, there = m.now[index]; !there {
 			return Rate{}, false // made since the dump
 		}

@@ -260,7 +260,7 @@ func (t *Turn) lower(b *Budget, used bitrate.Rate, depth, most float64) {
 // takes notes how much is taken.
 func (t *Turn) takes(b *Budget) {
 	x := &b.Trouble
-	x.Depth = 1 - float64(b.Total)/float64(x.Found.Used)
+	x.Depth = 1 - float64(b.Total)/float64(max(x.Found.Used, 1))
 	x.Takes = max(x.InForce-t.Load.Unused-b.Total, 0)
 }
 

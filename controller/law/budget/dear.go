@@ -33,7 +33,7 @@ func (t *Turn) regain(b *Budget) bool {
 	if !t.dear(b) || b.Phase != plan.Settled || t.Held || t.Now.Sub(s.Raised) < plan.Horizon+t.Feedback {
 		return false
 	}
-	if float64(to-b.Total)*s.At.Sub(t.Now).Seconds() <= float64(b.Total)*flushes.Seconds() {
+	if to <= b.Total || !t.Now.Before(s.At) || float64(to-b.Total)*s.At.Sub(t.Now).Seconds() <= float64(b.Total)*flushes.Seconds() {
 		return false
 	}
 	b.Total, s.Raised = to, t.Now
@@ -42,7 +42,7 @@ func (t *Turn) regain(b *Budget) bool {
 
 // vainly reports whether such a try has met a queue.
 func (t *Turn) vainly(b *Budget) bool {
-	return b.Phase == plan.Trying && t.dear(b) && b.Link.Proven > 0 && t.Load.Room
+	return b.Phase == plan.Trying && t.dear(b) && b.Link.Proven > 0 && t.Load.Room && t.Load.Peak >= bitrate.Mbit
 }
 
 // goes is what goes on from low limits of now, and of just before.

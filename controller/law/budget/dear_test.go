@@ -86,11 +86,23 @@ func TestWhatWentOnIsGivenOutAgain(t *testing.T) {
 		"it still goes on":        {time.Second, 20 * time.Second, 92 * mbit},
 		"it is gone":              {3 * time.Second, 20 * time.Second, 97 * mbit},
 		"the next try is so soon": {3 * time.Second, 2 * time.Second, 92 * mbit},
+		"the next try is due":     {3 * time.Second, -20 * time.Second, 106 * mbit},
 	} {
 		turn, b := dearly()
 		b.Search.Raised, b.Search.At = t0.Add(-tt.ago), t0.Add(tt.next)
 		if turn.grow(&b); b.Total != tt.want {
 			t.Errorf("%s: %v is given out, want %v", name, b.Total, tt.want)
+		}
+	}
+}
+
+// A queue while nobody of them sends is no try in vain.
+func TestAQueueOfOthersIsNoTryInVain(t *testing.T) {
+	for peak, want := range map[bitrate.Rate]bool{100 * mbit: true, 0: false} {
+		turn, b := dearly()
+		b.Phase, turn.Load.Peak = plan.Trying, peak
+		if got := turn.vainly(&b); got != want {
+			t.Errorf("sending %v: in vain %v", peak, got)
 		}
 	}
 }

@@ -67,6 +67,9 @@ func (t *Turn) grow(b *Budget) plan.Reason {
 	if t.beyond(b) {
 		b.Search.Whole = t.whole(b)
 	}
+	if b.Phase != plan.Trying {
+		b.Search.Usual = Usual{}
+	}
 	if b.Phase == plan.Settled {
 		b.Search.Usual = b.Search.Residual.usual(b.Total)
 	}

@@ -60,7 +60,11 @@ func (t *Turn) settle(b *Budget) {
 // resume gives out again what made a queue of what sockets had waiting.
 func (t *Turn) resume(b *Budget) {
 	x, s := &b.Trouble, &b.Search
-	b.Total, b.Phase = max(b.Total, min(x.Before.Total, bitrate.Scale(b.Link.Capacity, besides)-t.goes(b))), b.rest()
+	again := x.Before.Total
+	if t.dear(b) {
+		again = min(again, bitrate.Scale(b.Link.Capacity, besides)-t.goes(b))
+	}
+	b.Total, b.Phase = max(b.Total, again), b.rest()
 	s.Raised, s.At = t.Now, later(s.At, t.Now.Add(t.pause(b)))
 	switch {
 	case x.Tried:

@@ -18,7 +18,7 @@ func (r *round) next(i int, w *wish) bitrate.Rate {
 	switch {
 	case f != nil && w.to != 0:
 		if f.To, f.Restore = w.to, w.restore; f.Over && !(w.apart && !f.Late(r.look.At)) {
-			return w.beside(w.to, s.Limit)
+			return r.beside(s, f, w, w.to)
 		}
 		return s.Limit
 	case f != nil && f.Over:
@@ -26,7 +26,7 @@ func (r *round) next(i int, w *wish) bitrate.Rate {
 	case f != nil, w.to == 0, w.apart:
 		return s.Limit
 	case w.restore, !r.waits(i, w.to): // what is given back was let through before: it needs no room
-		return w.beside(w.to, s.Limit)
+		return r.beside(s, f, w, w.to)
 	case w.crowded:
 		return min(w.to, s.Limit) // a raise is due as long as it is held back, and its turn comes
 	}
@@ -35,12 +35,17 @@ func (r *round) next(i int, w *wish) bitrate.Rate {
 	return low
 }
 
-// beside is what a limit is to be at the most for now.
-func (w *wish) beside(to, limit bitrate.Rate) bitrate.Rate {
-	if w.most == 0 {
+// beside is what a limit is to be for now, where there is room for less than it is to be: one that was low for as long as may be
+// is no less than it was.
+func (r *round) beside(s *plan.Sender, f *senders.Flush, w *wish, to bitrate.Rate) bitrate.Rate {
+	if !w.tight {
 		return to
 	}
-	return min(to, max(w.most.Quantise(), limit))
+	least := s.Limit
+	if f != nil && f.Late(r.look.At) {
+		least = max(least, f.Back())
+	}
+	return min(to, max(w.most.Quantise(), least))
 }
 
 // waits reports whether a limit is to be changed by way of a low one.
@@ -111,7 +116,7 @@ func (r *round) due(s *plan.Sender, f *senders.Flush, w *wish) bitrate.Rate {
 	if to = max(min(to, max(w.cap.Quantise(), w.floor)), s.Limit); to == s.Limit {
 		f.To = to // it has what it is to have
 	}
-	return w.beside(to, s.Limit)
+	return r.beside(s, f, w, to)
 }
 
 // watched reports whether there is a budget for a bottleneck of a sender: one that the apps behind it

@@ -35,7 +35,8 @@ type wish struct {
 	to         bitrate.Rate // what all that comes to; 0: no change
 	crowded    bool         // it can't be low first now, as too many are
 	apart      bool         // it is raised once what others have waiting behind low limits is gone
-	most       bitrate.Rate // there is room for beside what goes on behind its own; 0: for any
+	tight      bool         // there is room for no more than most beside what goes on behind its own
+	most       bitrate.Rate
 }
 
 // may reports whether a limit is to be changed as is wished for.

@@ -24,15 +24,19 @@ func (r *round) spread(p *Part, wishes []wish) {
 		room, going = room-beside, going || beside > 0
 	}
 	for _, i := range p.Members {
-		to := r.goesOn(i, &wishes[i])
+		w := &wishes[i]
+		to := r.goesOn(i, w)
 		if to == 0 {
 			continue
 		}
-		if room < to {
-			if wishes[i].apart = going; going {
-				continue
+		switch {
+		case room < to && going:
+			w.apart = true
+			continue
+		case room < to:
+			if most := max(room, 0); !w.tight || most < w.most { // behind the cluster there may be more
+				w.tight, w.most = true, most
 			}
-			wishes[i].most = room
 		}
 		room, going = room-to, true
 	}
@@ -46,7 +50,7 @@ func (r *round) goesOn(i int32, w *wish) bitrate.Rate {
 		to = f.To
 	}
 	switch {
-	case w.restore, use.Offer.Steady, to <= s.Limit, !senders.Bound(s, use.Recent()):
+	case w.restore, w.frozen, w.full, use.Offer.Steady, to <= s.Limit, !senders.Bound(s, use.Recent()):
 		return 0
 	case f != nil && !f.Over, f == nil && r.waits(int(i), to): // not yet
 		return 0

@@ -52,3 +52,51 @@ func TestSmallLimitsAreRaisedOneAfterTheOther(t *testing.T) {
 		}
 	}
 }
+
+// A second bottleneck with room takes nothing back of what the first one says.
+func TestWhatIsApartBehindOneBottleneckStaysSo(t *testing.T) {
+	for name, tt := range map[string]struct {
+		going bool // at a's uplink, from before
+		want  wish
+	}{
+		"another goes on": {true, wish{to: 9 * mbit, apart: true}},
+		"it is the last":  {false, wish{to: 9 * mbit, tight: true, most: 5350 * bitrate.Kbit}},
+	} {
+		var look senders.Look
+		look.At = t0
+		for i, limit := range []bitrate.Rate{mbit, 5 * mbit} {
+			s := plan.Sender{Pod: plan.PodID{Namespace: "office", Name: string(rune('a' + i))}, Node: "n1", Limit: limit, Limiter: plan.EDT, Rates: []plan.TxRate{{At: plan.At(t0), Tx: limit}}}
+			use := senders.Use{Pod: s.Pod, Now: limit}
+			use.Offer.Ahead = senders.Ahead{Limit: limit, Was: mbit}
+			if tt.going && i == 1 {
+				use.Offer.Ahead.Gone = t0.Add(time.Second)
+			}
+			look.All, look.Uses = append(look.All, s), append(look.Uses, use)
+		}
+		look.Flushes = []senders.Flush{{Pod: look.All[0].Pod, At: t0.Add(-time.Second), Was: 9 * mbit, Low: mbit, To: 9 * mbit, Shown: true, Over: true}}
+		known, paced := budget.Link{Known: true}, senders.Load{Paced: true, Limits: 5 * mbit}
+		r := round{
+			config: config, look: &look, plan: &plan.Plan{Reasons: make([]plan.Reason, 2)},
+			budgets: []budget.Budget{{Bottleneck: plan.Uplink("n1"), Total: 10 * mbit, Link: known}, {Bottleneck: plan.Cluster, Total: 100 * mbit, Link: known}},
+		}
+		wishes := []wish{{to: 9 * mbit}, {}}
+		for at := range r.budgets {
+			r.spread(&Part{At: at, Group: senders.Group{Members: []int32{0, 1}, Load: paced}}, wishes)
+		}
+		if wishes[0] != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, wishes[0], tt.want)
+		}
+	}
+}
+
+// Nor is a limit low for longer than may be for want of room.
+func TestALimitIsLowForNoLongerThanMayBe(t *testing.T) {
+	for after, want := range map[time.Duration]bitrate.Rate{time.Second: mbit, time.Minute: 8 * mbit} {
+		s := plan.Sender{Limit: mbit}
+		f := senders.Flush{At: t0.Add(-after), Was: 8 * mbit, Low: mbit, To: 9 * mbit, Over: true}
+		r := round{look: &senders.Look{At: t0}}
+		if got := r.beside(&s, &f, &wish{tight: true}, 9*mbit); got != want {
+			t.Errorf("after %v: %v, want %v", after, got, want)
+		}
+	}
+}

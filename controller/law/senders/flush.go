@@ -116,6 +116,9 @@ func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now 
 // fell are the nodes under BPF host routing of which what leaves fell by about as much as the limits there did that are low:
 // nothing goes on of what waited before, whatever comes.
 func fell(low []Flush, senders []plan.Sender) map[string]bool {
+	if len(low) == 0 {
+		return nil
+	}
 	type lowered struct {
 		since time.Time // the first of them
 		by    bitrate.Rate
