@@ -61,8 +61,8 @@ func (t *Turn) settle(b *Budget) {
 func (t *Turn) resume(b *Budget) {
 	x, s := &b.Trouble, &b.Search
 	again := x.Before.Total
-	if t.dear(b) {
-		again = min(again, bitrate.Scale(b.Link.Capacity, besides)-t.goes(b))
+	if fits := max(b.Link.Capacity, bitrate.Scale(b.Link.Proven, 1/t.Config.Settle)); !s.Even { // else that is a guess
+		again = min(again, bitrate.Scale(fits, besides)-t.goes(b))
 	}
 	b.Total, b.Phase = max(b.Total, again), b.rest()
 	s.Raised, s.At = t.Now, later(s.At, t.Now.Add(t.pause(b)))
