@@ -18,7 +18,7 @@ import (
 )
 
 // own is the pod's end of an interface of the host, as the host names it, and a socket of the host's.
-func own(t *testing.T, host *nstest.Net, name string) (inner, statsSocket) {
+func own(t testing.TB, host *nstest.Net, name string) (inner, statsSocket) {
 	t.Helper()
 	link, err := host.LinkByName(name)
 	if err != nil {
@@ -150,6 +150,17 @@ func TestWhoCounts(t *testing.T) {
 	} {
 		if got, known := innerOf(tt.host); known != tt.known || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%s: %v, %v", name, got, known)
+		}
+	}
+}
+
+func BenchmarkInner(b *testing.B) {
+	host, pod := nstest.New(b), nstest.New(b)
+	nstest.Veth(b, host, "vethpod", "10.77.0.1/32", pod, "eth0", "10.77.0.2/24")
+	of, s := own(b, host, "vethpod")
+	for b.Loop() {
+		if _, err := s.inner(of); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
