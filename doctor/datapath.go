@@ -79,7 +79,7 @@ func (d datapath) problem() (problem, advice string) {
 		return "Cilium's bandwidth manager needs kernel 5.10 or later: " + old, "upgrade these nodes, or set agent.enforce=tc and turn the bandwidth manager off"
 	}
 	if mode := d.cilium["datapath-mode"]; !d.reads && (strings.HasPrefix(mode, netkit) || mode == auto && d.cilium.hostRouting() && d.haveNetkit()) {
-		return fmt.Sprintf("what pods send is not known under Cilium's datapath mode %s, so nobody is limited: it is counted in the pods alone, which the agents may not read", mode), "helm upgrade with --set agent.netkit=true"
+		return fmt.Sprintf("what pods send is not known under Cilium's datapath mode %s, so limits go by what they may send: it is counted in the pods alone, which the agents may not read", mode), "helm upgrade with --set agent.netkit=true"
 	}
 	return "", ""
 }
