@@ -38,8 +38,6 @@ const (
 	low = 0.03
 	// idles is the share of a limit that is next to nothing where no more leaves the whole node.
 	idles = 0.1
-	// gone is the share of what limits fell by that what leaves the node fell by once nothing waits any more.
-	gone = 0.9
 )
 
 // Back is what a limit goes back to, whoever is in trouble.
@@ -87,7 +85,6 @@ func newestOut(rates []plan.TxRate) bitrate.Rate {
 // the limit is to be no other at once.
 func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now time.Time) []Flush {
 	var next []Flush
-	empty := fell(known, senders)
 	for _, x := range known {
 		i, found := plan.Find(senders, x.Pod)
 		if !found {
@@ -102,7 +99,6 @@ func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now 
 		_, pending := plan.Find(f.Pending, x.Pod)
 		took := now.Sub(x.At) - f.P95(minFeedback)
 		left := x.Shown && uses[i].Offer.Steady && now.After(uses[i].Offer.Ahead.Gone)
-		left = left || x.Shown && empty[senders[i].Node]
 		told := senders[i].Limiter == plan.EDTHostRouting || took >= leastFlush
 		x.Over = x.Over || (!pending || left) && told || took > plan.Horizon
 		if x.Over && low && x.To.Quantise() <= senders[i].Limit {
@@ -111,53 +107,6 @@ func (f Feedback) flushed(known []Flush, senders []plan.Sender, uses []Use, now 
 		next = append(next, x)
 	}
 	return next
-}
-
-// fell are the nodes under BPF host routing of which what leaves fell by about as much as the limits there did that are low:
-// nothing goes on of what waited before, whatever comes.
-func fell(low []Flush, senders []plan.Sender) map[string]bool {
-	if len(low) == 0 {
-		return nil
-	}
-	type lowered struct {
-		since time.Time // the first of them
-		by    bitrate.Rate
-		out   []plan.TxRate
-	}
-	nodes := map[string]*lowered{}
-	each := func(do func(*lowered, *Flush, *plan.Sender)) {
-		for k := range low {
-			i, found := plan.Find(senders, low[k].Pod)
-			if !found || senders[i].Limiter != plan.EDTHostRouting || len(senders[i].Rates) == 0 {
-				continue
-			}
-			n := nodes[senders[i].Node]
-			if n == nil {
-				n = &lowered{since: low[k].At, out: senders[i].Rates}
-				nodes[senders[i].Node] = n
-			}
-			do(n, &low[k], &senders[i])
-		}
-	}
-	each(func(n *lowered, x *Flush, _ *plan.Sender) {
-		if x.At.Before(n.since) {
-			n.since = x.At
-		}
-	})
-	each(func(n *lowered, x *Flush, s *plan.Sender) {
-		n.by += max(min(x.Was, newest(until(s.Rates, plan.At(n.since))))-x.Low, 0)
-	})
-	var all map[string]bool
-	for node, n := range nodes {
-		before, now := newestOut(until(n.out, plan.At(n.since))), newestOut(n.out)
-		if n.by > 0 && now > 0 && before-now >= bitrate.Scale(n.by, gone) {
-			if all == nil {
-				all = map[string]bool{}
-			}
-			all[node] = true
-		}
-	}
-	return all
 }
 
 // hold keeps the uses as they were of senders whose limit is low for a while: what they

@@ -72,37 +72,6 @@ func TestWhatWaitsInSocketsIsGoneAsItsSenderObeys(t *testing.T) {
 	}
 }
 
-// Of a full socket that lasts longer than the horizon at a low limit packets are dropped, and what comes is counted: it is not
-// seen to obey. That what leaves the node fell by what the limits did tells that nothing of before is left.
-func TestWhatLeavesTheNodeTellsThatNothingWaits(t *testing.T) {
-	a, other := plan.PodID{Namespace: "office", Name: "a"}, plan.PodID{Namespace: "office", Name: "b"}
-	for name, tt := range map[string]struct {
-		limiter     plan.Limiter
-		before, now bitrate.Rate // that leaves the node, where each of both sends 12M
-		over        bool
-	}{
-		"it fell by what both limits did":    {plan.EDTHostRouting, 60, 38, true},
-		"by what one of them did":            {plan.EDTHostRouting, 60, 49, false},
-		"nobody tells":                       {plan.EDTHostRouting, 0, 0, false},
-		"it was counted before, and not now": {plan.EDTHostRouting, 60, 0, false},
-		"under legacy host routing":          {plan.EDT, 60, 38, false},
-	} {
-		known := []Flush{{Pod: a, At: t0, Was: 12 * mbit, Low: mbit, To: 40 * mbit}, {Pod: other, At: t0, Was: 12 * mbit, Low: mbit, To: 40 * mbit}}
-		var s []plan.Sender
-		for _, pod := range []plan.PodID{a, other} {
-			s = append(s, plan.Sender{Pod: pod, Node: "n1", Limiter: tt.limiter, Limit: mbit, Rates: []plan.TxRate{
-				{At: plan.At(t0), Tx: 12 * mbit, Out: tt.before * mbit}, {At: plan.At(t0.Add(400 * ms)), Tx: 12 * mbit, Out: tt.now * mbit},
-			}})
-		}
-		f := Feedback{Pending: []Limit{{Pod: a, At: t0}, {Pod: other, At: t0}}}
-		for _, x := range f.flushed(known, s, make([]Use, 2), t0.Add(400*ms)) {
-			if x.Over != tt.over {
-				t.Errorf("%s: %s is over %v, want %v", name, x.Pod.Name, x.Over, tt.over)
-			}
-		}
-	}
-}
-
 // Where next to nothing leaves the node, as where nobody gets anything of its limit, what waits of who does not slow down is
 // little. Else it may be flows so many that they get all of it.
 func TestNothingIsWaitedForWhereNothingLeavesTheNode(t *testing.T) {
