@@ -36,7 +36,7 @@ func (v plain) tick(t scene.Tick) {
 		fmt.Fprintf(&b, " | %s p50 %5.2f p99 %5.2f ms %-4s", a.Name, a.P50, a.P99, mark)
 	}
 	for _, s := range t.Senders {
-		fmt.Fprintf(&b, " | %s %5.1f Mbit/s limit %s", s.Name, s.Goodput.Mbit(), limitText(s))
+		fmt.Fprintf(&b, " | %s %5.1f Mbit/s recorded limit %s", s.Name, s.Goodput.Mbit(), limitText(s))
 	}
 	fmt.Fprintln(v.w, b.String())
 }

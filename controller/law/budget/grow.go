@@ -204,8 +204,8 @@ func (t *Turn) step(b *Budget, spare bool) float64 {
 		return t.Config.MaxRaise
 	case t.lost(b): // less is of no use to anybody
 		return min(float64(t.Load.Lacks)/float64(b.Total), 1)
-	case t.dear(b):
-		return max(step, float64(max(b.Link.Capacity, b.Total))*(1+dearStep)/float64(b.Total)-1)
+	case t.inFewSteps(b):
+		return max(step, float64(max(b.Link.Capacity, b.Total))*(1+largeStep)/float64(b.Total)-1)
 	case b.Search.Even && t.Load.Costly(): // half of it: each change costs
 		return max(math.Sqrt(float64(b.Link.Upper)/float64(b.Total))-1, leastStep)
 	case b.Search.Fine:
@@ -269,7 +269,7 @@ func (t *Turn) wait(b *Budget, raised bool) {
 	switch {
 	case raised && b.Search.Step > t.Config.MaxRaise: // so large a step tells little of what fits
 		least, wait = t.soon(), 0
-	case raised && !b.Trouble.Tried && t.dear(b): // it was no try
+	case raised && !b.Trouble.Tried && t.inFewSteps(b): // it was no try
 		wait = b.Search.Wait
 	case !b.Link.Measured || !raised:
 		wait = 0
@@ -285,7 +285,7 @@ func (t *Turn) pause(b *Budget) time.Duration {
 		return max(shows-t.Sense.Window, s.Shows+smallMore)
 	case (b.Search.Even || b.Search.Fine) && t.cheap(b), t.small(b):
 		return shows - t.Sense.Window
-	case b.Search.Even, !b.Link.Known, t.dear(b):
+	case b.Search.Even, !b.Link.Known, t.inFewSteps(b):
 		return shows
 	}
 	return max(t.Config.RaiseEvery, shows)

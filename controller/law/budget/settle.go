@@ -69,7 +69,7 @@ func (t *Turn) resume(b *Budget) {
 	switch {
 	case x.Tried:
 		b.Phase = plan.Trying
-	case t.dear(b):
+	case t.inFewSteps(b):
 		s.At = t.Now.Add(s.Wait)
 	}
 }

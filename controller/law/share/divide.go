@@ -38,8 +38,10 @@ func Divide(b *budget.Budget, g *senders.Group, l *senders.Look, raise bool) Div
 	}
 	Shrink(b.Limits(), claims)
 	d := Division{Of(b.Limits(), claims), make([]bitrate.Rate, len(claims))}
-	costs := g.Load.Costly() || g.Load.Paced && (b.Link.Loses || b.Link.Dear(l.At)) // which is searched in many steps, or where each costs as much
-	if costs && !b.Bottleneck.Whole {                                               // what is behind an uplink as well is divided there
+	// What loses, or fell before full sockets, is tried for in changes that cost as much however small they are. What is behind an uplink
+	// as well is divided there.
+	costs := g.Load.Costly() || g.Load.Paced && (b.Link.Loses || b.Link.InFewSteps(l.At))
+	if costs && !b.Bottleneck.Whole {
 		d.few(g, l, claims)
 	}
 	for k, unused := range g.Unused {

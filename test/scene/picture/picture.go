@@ -178,7 +178,7 @@ func (r Run) rates() (*plot.Plot, *plot.Legend, error) {
 			{scene.Senders[0], orange, false, false, s.each[0]},
 			{scene.Senders[1], blue, false, false, s.each[1]},
 			{"both", green, false, false, s.sum},
-			{"sum of the limits", purple, false, true, s.limits},
+			{"sum of the recorded limits", purple, false, true, s.limits},
 			{"capacity", black, true, false, r.capacity(i)},
 		} {
 			if len(phase.Samples) == 0 {

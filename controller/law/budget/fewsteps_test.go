@@ -11,8 +11,8 @@ import (
 	"github.com/detnet/detnet/controller/sense"
 )
 
-// dearly is a link of 200 Mbit/s that fell to half, before sockets that are full, and a look at it ten seconds later.
-func dearly() (Turn, Budget) {
+// fallenBeforeFullSockets is a link of 200 Mbit/s that fell to half, before sockets that are full, and a look at it ten seconds later.
+func fallenBeforeFullSockets() (Turn, Budget) {
 	b := Budget{Phase: plan.Settled, Total: 92 * mbit, Link: Link{Known: true, Measured: true, Capacity: 100 * mbit, Best: 200 * mbit, Proven: 92 * mbit, Falls: 1}}
 	b.Link.Fell, b.Link.GoesOn, b.Link.Eased = t0.Add(-10*time.Second), t0.Add(-10*time.Second), t0.Add(-10*time.Second)
 	b.Search.Raised, b.Search.Wait, b.Search.At = t0.Add(-10*time.Second), 10*time.Second, t0
@@ -23,7 +23,7 @@ func dearly() (Turn, Budget) {
 
 // Where each change of a limit costs as much however small it is, what was lost is tried for at once beyond what fits, and then beyond that.
 func TestLostCapacityIsTriedForInFewStepsWhereEachCosts(t *testing.T) {
-	turn, b := dearly()
+	turn, b := fallenBeforeFullSockets()
 	if turn.grow(&b); b.Phase != plan.Trying || !near(b.Total, 106*mbit, 0.001) {
 		t.Errorf("%v is tried for, want 106M", b.Total)
 	}
@@ -35,7 +35,7 @@ func TestLostCapacityIsTriedForInFewStepsWhereEachCosts(t *testing.T) {
 	if turn.grow(&b); b.Total <= 110*mbit {
 		t.Errorf("then %v is, want a tenth more than was known to fit", b.Total)
 	}
-	turn, b = dearly()
+	turn, b = fallenBeforeFullSockets()
 	b.Link.GoesOn, turn.Load.Paced = time.Time{}, false
 	if turn.grow(&b); b.Total > 94*mbit {
 		t.Errorf("%v is tried for where nothing waits in sockets", b.Total)
@@ -44,7 +44,7 @@ func TestLostCapacityIsTriedForInFewStepsWhereEachCosts(t *testing.T) {
 
 // Such a try in vain says nothing new of the link: what went through before is given out again, but for what goes on, and the next waits for twice as long.
 func TestATryInVainIsUndoneWithoutAskingWhatFits(t *testing.T) {
-	turn, b := dearly()
+	turn, b := fallenBeforeFullSockets()
 	turn.grow(&b)
 	turn.Now = t0.Add(300 * ms)
 	turn.Load.Peak, turn.Load.Limits, turn.Load.Floors = 80*mbit, 106*mbit, 20*mbit // they are not back yet
@@ -69,7 +69,7 @@ func TestATryInVainIsUndoneWithoutAskingWhatFits(t *testing.T) {
 // A queue that follows no try is none in vain: the next does not wait for longer.
 func TestOnlyATryInVainHasTheNextWaitForLonger(t *testing.T) {
 	for tried, want := range map[bool]time.Duration{true: 20 * time.Second, false: 10 * time.Second} {
-		turn, b := dearly()
+		turn, b := fallenBeforeFullSockets()
 		b.Trouble.Tried = tried
 		if turn.wait(&b, true); b.Search.Wait != want {
 			t.Errorf("tried %v: waits %v, want %v", tried, b.Search.Wait, want)
@@ -88,7 +88,7 @@ func TestWhatWentOnIsGivenOutAgain(t *testing.T) {
 		"the next try is so soon": {3 * time.Second, 2 * time.Second, 92 * mbit},
 		"the next try is due":     {3 * time.Second, -20 * time.Second, 106 * mbit},
 	} {
-		turn, b := dearly()
+		turn, b := fallenBeforeFullSockets()
 		b.Search.Raised, b.Search.At = t0.Add(-tt.ago), t0.Add(tt.next)
 		if turn.grow(&b); b.Total != tt.want {
 			t.Errorf("%s: %v is given out, want %v", name, b.Total, tt.want)
@@ -99,7 +99,7 @@ func TestWhatWentOnIsGivenOutAgain(t *testing.T) {
 // A queue while nobody of them sends is no try in vain.
 func TestAQueueOfOthersIsNoTryInVain(t *testing.T) {
 	for peak, want := range map[bitrate.Rate]bool{100 * mbit: true, 0: false} {
-		turn, b := dearly()
+		turn, b := fallenBeforeFullSockets()
 		b.Phase, turn.Load.Peak = plan.Trying, peak
 		if got := turn.vainly(&b); got != want {
 			t.Errorf("sending %v: in vain %v", peak, got)

@@ -11,18 +11,18 @@ import (
 // a link has lost is tried for in few steps, and one in vain is undone without asking what fits: that is known.
 
 const (
-	dearStep = 0.06                   // more than fits, or fitted so far: a queue of more tells no sooner, and lasts longer
-	withheld = 0.06                   // share of what once fitted through, at the most, that is given out less for what goes on from low limits
-	flushes  = 300 * time.Millisecond // that limits are low for a change
+	largeStep = 0.06                   // more than fits, or fitted so far: a queue of more tells no sooner, and lasts longer
+	withheld  = 0.06                   // share of what once fitted through, at the most, that is given out less for what goes on from low limits
+	flushes   = 300 * time.Millisecond // that limits are low for a change
 )
 
-// dear reports whether what a link has lost is tried for so.
-func (t *Turn) dear(b *Budget) bool {
-	return t.Load.Sockets && b.Link.Dear(t.Now) && !b.Search.Even
+// inFewSteps reports whether what a link has lost is tried for so.
+func (t *Turn) inFewSteps(b *Budget) bool {
+	return t.Load.Sockets && b.Link.InFewSteps(t.Now) && !b.Search.Even
 }
 
-// Dear reports whether a link has lost what is to be tried for so, and by nothing that comes and goes.
-func (l *Link) Dear(now time.Time) bool {
+// InFewSteps reports whether a link has lost what is to be tried for so, and by nothing that comes and goes.
+func (l *Link) InFewSteps(now time.Time) bool {
 	return l.Full(now) && l.Measured && l.fallen() && !l.unsteady(now) && l.Least == 0
 }
 
@@ -30,7 +30,7 @@ func (l *Link) Dear(now time.Time) bool {
 // of it until the next try than the change costs.
 func (t *Turn) regain(b *Budget) bool {
 	s, to := &b.Search, bitrate.Scale(b.Link.Capacity, t.Config.Settle)
-	if !t.dear(b) || b.Phase != plan.Settled || t.Held || t.Now.Sub(s.Raised) < plan.Horizon+t.Feedback {
+	if !t.inFewSteps(b) || b.Phase != plan.Settled || t.Held || t.Now.Sub(s.Raised) < plan.Horizon+t.Feedback {
 		return false
 	}
 	if to <= b.Total || !t.Now.Before(s.At) || float64(to-b.Total)*s.At.Sub(t.Now).Seconds() <= float64(b.Total)*flushes.Seconds() {
@@ -42,7 +42,7 @@ func (t *Turn) regain(b *Budget) bool {
 
 // vainly reports whether such a try has met a queue.
 func (t *Turn) vainly(b *Budget) bool {
-	return b.Phase == plan.Trying && t.dear(b) && b.Link.Proven > 0 && t.Load.Room && t.Load.Peak >= bitrate.Mbit
+	return b.Phase == plan.Trying && t.inFewSteps(b) && b.Link.Proven > 0 && t.Load.Room && t.Load.Peak >= bitrate.Mbit
 }
 
 // goes is what goes on from low limits of now, and of just before.
